@@ -1,0 +1,1 @@
+"""Texts to vectors: models, tokens, windows, encoders, the one queue, calibration."""

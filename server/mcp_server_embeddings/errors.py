@@ -1,0 +1,60 @@
+"""The errors this package raises, named by who can fix them.
+
+    EmbeddingsError
+    ├── CallerError             the request must change
+    │   ├── InputError              a value is missing, malformed or out of range
+    │   ├── TextTooLongError        a text exceeds the model's limit and ``long_text="error"``
+    │   └── AnswerTooLargeError     the answer would not fit on the wire
+    ├── OperatorError           whoever runs the server must act
+    │   ├── ConfigurationError      an option or environment variable is wrong
+    │   ├── ModelMissingError       the model is not on this machine
+    │   ├── ModelLoadError          the model is here and cannot be used
+    │   └── DownloadError           a model could not be fetched
+    └── CallCancelledError      the caller no longer wants the answer
+
+Every message says what came, what is allowed and what to do.
+"""
+
+
+class EmbeddingsError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class CallerError(EmbeddingsError):
+    """The caller can fix it by asking differently."""
+
+
+class InputError(CallerError):
+    """A value is missing, malformed or out of range."""
+
+
+class TextTooLongError(CallerError):
+    """A text exceeds the model's token limit and the caller asked for an error."""
+
+
+class AnswerTooLargeError(CallerError):
+    """The answer would exceed what a client accepts on the wire."""
+
+
+class OperatorError(EmbeddingsError):
+    """Whoever runs the server can fix it."""
+
+
+class ConfigurationError(OperatorError):
+    """An option or environment variable is unknown or out of range."""
+
+
+class ModelMissingError(OperatorError):
+    """The model is not on this machine."""
+
+
+class ModelLoadError(OperatorError):
+    """The model is on this machine but cannot be used."""
+
+
+class DownloadError(OperatorError):
+    """A model could not be fetched."""
+
+
+class CallCancelledError(EmbeddingsError):
+    """The caller cancelled; nothing is wrong."""

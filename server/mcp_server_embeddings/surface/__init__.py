@@ -1,0 +1,1 @@
+"""The only code that knows MCP: transport, registration, schemas, and the words of answers and errors."""

@@ -1,0 +1,1 @@
+"""Pure numpy mathematics on vectors: no text, no model, no state."""
