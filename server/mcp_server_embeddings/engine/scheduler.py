@@ -1,0 +1,197 @@
+"""The one inference queue: all calls' texts, cut into small batches, short work before long.
+
+A call is a job of pieces. Whenever a stream (a thread that encodes) is free, it takes the next batch: from
+the job that has been served least, its longest pieces first, topped up with pieces of other jobs that fit
+without much padding. So a small call waits for at most one batch of a large one, concurrent small calls
+share a batch, and cancelling drops whatever is not yet in a batch.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mcp_server_embeddings.engine.call import Call
+from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.errors import CallCancelledError
+from mcp_server_embeddings.vectors.similarity import Vectors
+
+_DENSITY = 0.6
+"""A batch takes another job's piece only while at least this share of its padded tokens is text."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One call's pieces on their way through the queue.
+
+    Attributes:
+        pieces: In the caller's order.
+        call: Whom to tell about progress.
+        pending: Rows not yet in a batch, shortest piece first.
+        served: Tokens served so far, counted from the least served job at arrival.
+        vectors: Filled row by row; shape ``(len(pieces), d)``.
+        missing: Rows not yet filled.
+        error: Why the job ended early.
+        done: Set when the job has ended.
+    """
+
+    pieces: Sequence[Piece]
+    call: Call
+    pending: list[int]
+    missing: int
+    served: int = 0
+    vectors: Vectors | None = None
+    error: BaseException | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """What ``status`` says about the queue."""
+
+    calls_waiting: int
+    pieces_waiting: int
+    batches: int
+    pieces: int
+
+
+class Scheduler:
+    """Runs ``encode`` on ``streams`` threads of its own.
+
+    Args:
+        encode: Encodes one batch; called by one thread at a time per stream.
+        streams: How many batches run at once.
+        batch_tokens: Upper bound of a batch's pieces times its longest piece; one piece may exceed it.
+    """
+
+    def __init__(self, encode: Callable[[Sequence[Piece]], Vectors], streams: int, batch_tokens: int) -> None:
+        self._encode = encode
+        self._batch_tokens = batch_tokens
+        self._jobs: list[Job] = []
+        self._ready = threading.Condition()
+        self._closed = False
+        self._batches = 0
+        self._pieces = 0
+        for number in range(streams):
+            threading.Thread(target=self._stream, name=f"inference-{number}", daemon=True).start()
+
+    def run(self, pieces: Sequence[Piece], call: Call) -> Vectors:
+        """Encode ``pieces`` and wait for the result.
+
+        Args:
+            pieces: One or more.
+            call: Receives progress; its cancellation ends the wait.
+
+        Returns:
+            Shape ``(len(pieces), d)``, in order.
+
+        Raises:
+            CallCancelledError: The call was cancelled, or the scheduler closed.
+        """
+        job = self._submit(pieces, call)
+        with call.waking(lambda: self._drop(job)):
+            if call.cancelled:
+                self._drop(job)
+            job.done.wait()
+        if job.error is not None:
+            raise job.error
+        if job.vectors is None:
+            raise RuntimeError("a finished job has no vectors")
+        return job.vectors
+
+    def figures(self) -> QueueFigures:
+        """Counts at this moment."""
+        with self._ready:
+            waiting = sum(len(job.pending) for job in self._jobs)
+            return QueueFigures(len(self._jobs), waiting, self._batches, self._pieces)
+
+    def close(self) -> None:
+        """End the streams after their current batch; waiting calls are cancelled."""
+        with self._ready:
+            self._closed = True
+            jobs = list(self._jobs)
+            self._ready.notify_all()
+        for job in jobs:
+            self._drop(job)
+
+    def _submit(self, pieces: Sequence[Piece], call: Call) -> Job:
+        pending = sorted(range(len(pieces)), key=lambda row: pieces[row].tokens)
+        job = Job(pieces, call, pending, missing=len(pieces))
+        with self._ready:
+            if self._closed:
+                raise CallCancelledError("the engine is shutting down")
+            job.served = min((other.served for other in self._jobs), default=0)
+            self._jobs.append(job)
+            self._ready.notify()
+        return job
+
+    def _drop(self, job: Job) -> None:
+        with self._ready:
+            job.pending.clear()
+            if job in self._jobs:
+                self._jobs.remove(job)
+            if not job.done.is_set():
+                job.error = CallCancelledError("the caller cancelled this call")
+                job.done.set()
+
+    def _stream(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            try:
+                vectors = self._encode([job.pieces[row] for job, row in batch])
+            except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers raise it
+                self._fail({job for job, _ in batch}, error)
+            else:
+                self._deliver(batch, vectors)
+
+    def _next_batch(self) -> list[tuple[Job, int]] | None:
+        with self._ready:
+            while True:
+                if self._closed:
+                    return None
+                batch = self._take()
+                if batch:
+                    self._batches += 1
+                    self._pieces += len(batch)
+                    return batch
+                self._ready.wait()
+
+    def _take(self) -> list[tuple[Job, int]]:
+        """The next batch, under the lock; empty when nothing is pending."""
+        waiting = [job for job in self._jobs if job.pending]
+        waiting.sort(key=lambda job: (job.served, len(job.pending)))
+        batch: list[tuple[Job, int]] = []
+        longest = text = 0
+        for job in waiting:
+            while job.pending:
+                tokens = job.pieces[job.pending[-1]].tokens
+                padded = max(longest, tokens) * (len(batch) + 1)
+                first = not batch
+                fits = padded <= self._batch_tokens and text + tokens >= _DENSITY * padded
+                if not first and not fits:
+                    break
+                batch.append((job, job.pending.pop()))
+                longest, text = max(longest, tokens), text + tokens
+                job.served += tokens
+        return batch
+
+    def _deliver(self, batch: list[tuple[Job, int]], vectors: Vectors) -> None:
+        with self._ready:
+            for (job, row), vector in zip(batch, vectors, strict=True):
+                if job.vectors is None:
+                    job.vectors = np.empty((len(job.pieces), vectors.shape[1]), dtype=np.float32)
+                job.vectors[row] = vector
+                job.missing -= 1
+                job.call.done += 1
+                if job.missing == 0 and not job.done.is_set():
+                    self._jobs.remove(job)
+                    job.done.set()
+
+    def _fail(self, jobs: set[Job], error: BaseException) -> None:
+        with self._ready:
+            for job in jobs:
+                job.pending.clear()
+                if not job.done.is_set():
+                    self._jobs.remove(job)
+                    job.error = error
+                    job.done.set()

@@ -1,0 +1,82 @@
+"""How close texts are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mcp_server_embeddings.engine.engine import Embedder
+from mcp_server_embeddings.engine.tokens import LongText
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.tools.results import Compared, Pair, Usage
+from mcp_server_embeddings.tools.texts import check_range, check_size, checked_texts
+from mcp_server_embeddings.vectors.similarity import Metric, best_cells, scores
+
+MATRIX_CELLS = 400
+"""The matrix of scores is part of the answer up to this many cells: 20 texts with 20."""
+
+MAX_TOP = 1_000
+
+_DECIMALS = 4
+
+
+def similarity(
+    embedder: Embedder,
+    left: Sequence[str],
+    right: Sequence[str] | None = None,
+    *,
+    metric: Metric = "cosine",
+    top: int = 10,
+    long_text: LongText = "window",
+) -> Compared:
+    """Compare every text of ``left`` with every text of ``right``, or with each other.
+
+    Args:
+        embedder: The engine.
+        left: Texts; two or more when ``right`` is absent.
+        right: Texts; both lists together at most 2,000 texts and 2,000,000 characters.
+        metric: What ``score`` is; percentile and band always come from the cosine. Distances are negated,
+            so that higher is closer.
+        top: How many pairs to return, 1 to 1,000.
+        long_text: What becomes of a text over the model's limit; see ``Embedder.embed``.
+
+    Returns:
+        The closest pairs, best first, ties in the order of the lists. Positions in ``usage`` run over
+        ``left`` and then on over ``right``.
+
+    Raises:
+        InputError: A text is blank, there are too many or too few, or ``top`` is out of range.
+        TextTooLongError: See ``long_text``.
+        OperatorError: The model cannot be used.
+    """
+    check_range("top", top, 1, MAX_TOP)
+    left = checked_texts("left", left)
+    others = None if right is None else checked_texts("right", right)
+    if others is None and len(left) == 1:
+        raise InputError(
+            "left has 1 text and right is absent, so there is nothing to compare; "
+            "give right, or 2 or more texts in left"
+        )
+    every = [*left, *(others or [])]
+    check_size(every)
+    embedded = embedder.embed(every, long_text=long_text)
+    a = embedded.vectors[: len(left)]
+    b = a if others is None else embedded.vectors[len(left) :]
+    values = scores(a, b, metric)
+    cosines = values if metric == "cosine" else scores(a, b, "cosine")
+    calibration = embedder.calibration()
+    return Compared(
+        model=embedder.identity().short,
+        usage=Usage.of(embedded),
+        metric=metric,
+        pairs=[
+            Pair(
+                left=row,
+                right=column,
+                score=round(float(values[row, column]), _DECIMALS),
+                percentile=calibration.percentile(float(cosines[row, column])),
+                band=calibration.band(float(cosines[row, column])),
+            )
+            for row, column in best_cells(values, top, upper=others is None)
+        ],
+        scores=np.round(values, _DECIMALS).tolist() if values.size <= MATRIX_CELLS else None,
+    )

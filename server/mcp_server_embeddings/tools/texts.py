@@ -1,0 +1,67 @@
+"""Checking the texts of a call before anything is encoded."""
+
+from collections.abc import Sequence
+
+from mcp_server_embeddings.errors import InputError
+
+MAX_TEXTS = 2_000
+"""Texts of one call, over all its lists."""
+
+MAX_CHARACTERS = 2_000_000
+"""Characters of one call, over all its texts."""
+
+
+def checked_texts(name: str, texts: Sequence[str]) -> list[str]:
+    """The texts as a list, each usable by a tokenizer.
+
+    A lone surrogate (half of a character, from a string cut inside an emoji) becomes U+FFFD, since no
+    tokenizer accepts it.
+
+    Args:
+        name: The parameter, for the error.
+        texts: What the caller sent; one bare string counts as a list of one.
+
+    Raises:
+        InputError: The list is empty or too long, or a text is blank.
+    """
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    if not texts:
+        raise InputError(f"{name} is an empty list; give 1 to {MAX_TEXTS:,} texts")
+    blank = [i for i, text in enumerate(texts) if not text.strip()]
+    if blank:
+        raise InputError(
+            f"{name}[{blank[0]}] is empty or only white space"
+            f"{f', and {len(blank) - 1} more are' if len(blank) > 1 else ''}; every text needs at least one "
+            "visible character: leave blank ones out"
+        )
+    return [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+
+
+def check_size(texts: Sequence[str]) -> None:
+    """Refuse a call that is too large as a whole.
+
+    Args:
+        texts: All texts of the call.
+
+    Raises:
+        InputError: There are too many texts or characters.
+    """
+    if len(texts) > MAX_TEXTS:
+        raise InputError(f"{len(texts):,} texts in one call; at most {MAX_TEXTS:,}: split them over several calls")
+    characters = sum(len(text) for text in texts)
+    if characters > MAX_CHARACTERS:
+        longest = max(range(len(texts)), key=lambda i: len(texts[i]))
+        raise InputError(
+            f"{characters:,} characters in one call (the longest text, at position {longest}, has "
+            f"{len(texts[longest]):,}); at most {MAX_CHARACTERS:,}: split the text or spread it over calls"
+        )
+
+
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """Refuse a number outside its range.
+
+    Raises:
+        InputError: It is.
+    """
+    if not low <= value <= high:
+        raise InputError(f"{name}={value} is out of range; allowed: {low:,} to {high:,}")
