@@ -94,7 +94,7 @@ def _check_dimensions(dimensions: int, identity: ModelIdentity) -> None:
 def _inline(vectors: Vectors, encoding: Literal["float", "base64"]) -> list[list[float]] | list[str]:
     if encoding == "base64":
         return [base64.b64encode(row.astype("<f4").tobytes()).decode("ascii") for row in vectors]
-    rounded: list[list[float]] = np.round(vectors.astype(np.float64), _DECIMALS).tolist()
+    rounded: list[list[float]] = (np.round(vectors.astype(np.float64), _DECIMALS) + 0.0).tolist()
     return rounded
 
 

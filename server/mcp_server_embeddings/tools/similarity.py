@@ -72,11 +72,11 @@ def similarity(
             Pair(
                 left=row,
                 right=column,
-                score=round(float(values[row, column]), _DECIMALS),
+                score=round(float(values[row, column]), _DECIMALS) + 0.0,
                 percentile=calibration.percentile(float(cosines[row, column])),
                 band=calibration.band(float(cosines[row, column])),
             )
             for row, column in best_cells(values, top, upper=others is None)
         ],
-        scores=np.round(values, _DECIMALS).tolist() if values.size <= MATRIX_CELLS else None,
+        scores=(np.round(values, _DECIMALS) + 0.0).tolist() if values.size <= MATRIX_CELLS else None,
     )

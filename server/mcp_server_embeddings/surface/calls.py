@@ -1,0 +1,99 @@
+"""Running one tool call: the only place where errors become tool errors."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import anyio
+import anyio.to_thread
+from mcp_types import CallToolResult, TextContent
+
+from mcp_server_embeddings.engine.call import Call
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
+from mcp_server_embeddings.surface.registry import AnyTool, Caller
+from mcp_server_embeddings.tools.status import ANSWER_BYTES
+
+_log = logging.getLogger(__name__)
+
+_QUIET_SECONDS = 1.0
+"""A call reports progress once it takes longer than this, and then at this interval."""
+
+_HEARTBEAT = 1e-3
+"""Progress must grow with every report; while no text finishes it grows by this a second."""
+
+CONCURRENT_CALLS = 256
+"""Calls beyond this wait for their turn. Each holds a thread that mostly sleeps on the inference queue."""
+
+Report = Callable[[float, float | None, str | None], Awaitable[None]]
+"""Sends a progress notification: progress, total, message."""
+
+
+class CallRunner:
+    """Runs tool calls on worker threads of its own, apart from those that read and write the wire."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turns = anyio.CapacityLimiter(CONCURRENT_CALLS)
+
+    async def run(
+        self, tool: AnyTool, raw: Mapping[str, object], protocol: str, report: Report
+    ) -> CallToolResult:
+        """One call from its raw arguments to its answer.
+
+        On cancellation the work stops at the next batch, and nothing is answered.
+        """
+        call = Call()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_report_progress, call, report)
+                answer = await anyio.to_thread.run_sync(
+                    self._answer, tool, raw, call, protocol, limiter=self._turns, abandon_on_cancel=True
+                )
+                tasks.cancel_scope.cancel()
+        finally:
+            call.cancel()
+        return answer
+
+    def _answer(
+        self, tool: AnyTool, raw: Mapping[str, object], call: Call, protocol: str
+    ) -> CallToolResult:
+        caller = Caller(self._engine.embedder(call), protocol)
+        try:
+            return _completed(tool, raw, caller)
+        except EmbeddingsError as error:
+            return _failed(str(error))
+        except Exception:  # the outermost edge: the text of a crash stays in the log
+            _log.exception("the tool %s crashed", tool.name)
+            return _failed(
+                f"{tool.name} failed inside the server; its log on standard error says why. "
+                "Nothing was lost: the same call can be tried again"
+            )
+
+
+def _completed(tool: AnyTool, raw: Mapping[str, object], caller: Caller) -> CallToolResult:
+    result, text = tool.answer(caller, raw)
+    answer = CallToolResult(
+        content=[TextContent(type="text", text=text)], structured_content=result.model_dump(mode="json")
+    )
+    size = len(answer.model_dump_json())
+    if size > ANSWER_BYTES:
+        raise AnswerTooLargeError(
+            f"the answer would be {size:,} bytes, at most {ANSWER_BYTES:,} are sent; {tool.too_large}"
+        )
+    return answer
+
+
+def _failed(reason: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(type="text", text=reason)], is_error=True)
+
+
+async def _report_progress(call: Call, report: Report) -> None:
+    """Tell the client that the call is alive; some extend their deadline on progress."""
+    began = time.monotonic()
+    while True:
+        await anyio.sleep(_QUIET_SECONDS)
+        alive = min(_HEARTBEAT * (time.monotonic() - began), 0.999)
+        total = float(call.total) if call.total else None
+        message = call.stage or f"{call.done} of {call.total} texts and windows encoded"
+        await report(call.done + alive, total, message)

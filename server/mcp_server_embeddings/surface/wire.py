@@ -1,0 +1,36 @@
+"""The descriptors that carry the protocol, out of reach of everything else in the process.
+
+While serving, descriptor 0 is the null device and descriptor 1 is standard error. So a library's ``print``,
+a C library's ``printf`` and a child process can neither read a request nor write into an answer, before,
+during or after serving; and on Windows the standard handles are no pipe on which an import could block
+while another thread reads it.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """The client's end of both pipes."""
+
+    reader: BinaryIO
+    writer: BinaryIO
+
+
+def claim_wire() -> Wire:
+    """Take standard input and output for the protocol, for the rest of the process's life.
+
+    Call it before anything that might print is imported.
+    """
+    reader, writer = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    for descriptor in (0, 1):
+        os.set_inheritable(descriptor, True)
+    return Wire(os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0))
