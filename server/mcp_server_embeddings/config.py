@@ -85,9 +85,7 @@ class Settings:
         if kind not in DEVICES or (index and not (kind == "cuda" and index.isdecimal())):
             raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(kind, DEVICES)}")
         if self.log_level not in LOG_LEVELS:
-            raise ConfigurationError(
-                f"log level {self.log_level!r} is unknown; {nearest(self.log_level, LOG_LEVELS)}"
-            )
+            raise ConfigurationError(f"log level {self.log_level!r} is unknown; {nearest(self.log_level, LOG_LEVELS)}")
         if self.tools and self.exclude_tools:
             raise ConfigurationError(
                 "tools and exclude-tools are both given; name the wanted ones or the unwanted ones"

@@ -57,7 +57,8 @@ def _run(arguments: list[str]) -> int:
         raise ConfigurationError(f"unknown command {command!r}; {nearest(command, _COMMANDS)}")
     if (operand is not None) != (command == "pull"):
         raise ConfigurationError(
-            "pull takes one model, as in `pull BAAI/bge-base-en-v1.5`" if command == "pull"
+            "pull takes one model, as in `pull BAAI/bge-base-en-v1.5`"
+            if command == "pull"
             else f"{command} takes no argument {operand!r}; see --help"
         )
     settings = settings_from(options, os.environ)

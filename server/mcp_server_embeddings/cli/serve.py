@@ -13,7 +13,9 @@ def run(settings: Settings) -> int:
     """Serve one client until it goes away; does not return, see ``leave``."""
     wire = claim_wire()
     logging.basicConfig(
-        stream=sys.stderr, level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        stream=sys.stderr,
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     # Below warning the SDK and the HTTP stack log what passes through them; texts must never be in a log.
     for name in ("mcp", "httpx2", "httpcore2", "huggingface_hub", "sentence_transformers", "transformers"):

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from importlib import resources
@@ -29,9 +28,7 @@ def reference_groups() -> list[dict[str, str]]:
     return [json.loads(line) for line in _reference_text().splitlines()]
 
 
-def calibration_for(
-    identity: ModelIdentity, folder: Path, encode: Callable[[list[str]], Vectors]
-) -> Calibration:
+def calibration_for(identity: ModelIdentity, folder: Path, encode: Callable[[list[str]], Vectors]) -> Calibration:
     """The model's calibration: read from ``folder``, or measured and kept there.
 
     A folder that cannot be written costs a new measurement at the next start, never an answer.
@@ -73,6 +70,6 @@ def _write(path: Path, calibration: Calibration) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             np.savez(file, **{sample: getattr(calibration, sample) for sample in _SAMPLES})
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except OSError as error:
         _log.warning("calibration %s cannot be kept (%s)", path, error.strerror)

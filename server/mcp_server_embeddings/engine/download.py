@@ -113,8 +113,7 @@ def _verify(path: Path, file: "RepoSibling") -> None:
         path.resolve().unlink()
         path.unlink(missing_ok=True)
         raise DownloadError(
-            f"{file.rfilename!r} arrived with SHA-256 {found}, the hub says {expected}; "
-            "it was removed, run again"
+            f"{file.rfilename!r} arrived with SHA-256 {found}, the hub says {expected}; it was removed, run again"
         )
 
 

@@ -177,7 +177,7 @@ class Engine:
             encoder = self._encoder()
         except OperatorError as error:
             self._fail(error)
-        except Exception as error:  # the edge of a thread: the waiting callers get a sentence
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers get a sentence
             _log.exception("loading the model failed")
             self._fail(
                 ModelLoadError(
@@ -260,9 +260,7 @@ class Embedder:
     engine: Engine
     call: Call
 
-    def embed(
-        self, texts: Sequence[str], *, role: Role = "symmetric", long_text: LongText = "window"
-    ) -> Embeddings:
+    def embed(self, texts: Sequence[str], *, role: Role = "symmetric", long_text: LongText = "window") -> Embeddings:
         """Turn texts into vectors; the same text twice is encoded once.
 
         Waits for the model if it is still loading.
@@ -325,5 +323,3 @@ def _joined(plans: list[TokenizedText], encoded: Vectors, *, normalised: bool) -
 
 def _reference_encoder(settings: Settings) -> Encoder:
     return ReferenceEncoder(locate(settings.model), settings.device, settings.threads)
-
-

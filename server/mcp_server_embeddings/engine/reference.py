@@ -81,8 +81,7 @@ def _available(device: str) -> str:
         )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ModelLoadError(
-            f"device 'mps' is not usable with PyTorch {torch.__version__} on this machine; "
-            "start with --device cpu"
+            f"device 'mps' is not usable with PyTorch {torch.__version__} on this machine; start with --device cpu"
         )
     return device
 
@@ -97,7 +96,7 @@ def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdent
     return ModelIdentity(
         name=located.name,
         sha256=located.sha256,
-        pooling=next((module.pooling_mode for module in model if type(module).__name__ == "Pooling"), "none"),
+        pooling=next((str(module.pooling_mode) for module in model if type(module).__name__ == "Pooling"), "none"),
         prompts=_prompts(located.name, model),
         dimensions=dimensions,
         max_tokens=None if limit is None or limit > _UNLIMITED else int(limit),
@@ -115,7 +114,7 @@ def _prompts(name: str, model: "SentenceTransformer") -> Prompts:
     own = model.prompts
     entry = known(name)
     document = next((own[key] for key in _DOCUMENT_PROMPTS if own.get(key)), "")
-    default = own.get(model.default_prompt_name or "", "")
+    default = own.get(model.default_prompt_name or "") or ""
     return Prompts(
         query=own.get("query") or (entry.prompts.query if entry else ""),
         document=document or (entry.prompts.document if entry else ""),

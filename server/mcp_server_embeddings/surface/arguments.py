@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from mcp_server_embeddings.engine.identity import Role
@@ -35,7 +36,7 @@ def _as_list(value: object) -> object:
     return [value]
 
 
-_BOUNDS: dict[str, object] = {"minItems": 1, "maxItems": MAX_TEXTS}
+_BOUNDS: JsonDict = {"minItems": 1, "maxItems": MAX_TEXTS}
 
 Texts = Annotated[list[str], BeforeValidator(_as_list)]
 Windows = Annotated[
@@ -84,9 +85,7 @@ class SimilarityArguments(Arguments):
         description="texts to compare left with; absent: every pair inside left",
         json_schema_extra=_BOUNDS,
     )
-    metric: Metric = Field(
-        default="cosine", description="of the score; distances are negated, so higher is closer"
-    )
+    metric: Metric = Field(default="cosine", description="of the score; distances are negated, so higher is closer")
     top: int = Field(
         default=10,
         description="how many of the closest pairs to return",

@@ -36,9 +36,7 @@ class CallRunner:
         self._engine = engine
         self._turns = anyio.CapacityLimiter(CONCURRENT_CALLS)
 
-    async def run(
-        self, tool: AnyTool, raw: Mapping[str, object], protocol: str, report: Report
-    ) -> CallToolResult:
+    async def run(self, tool: AnyTool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
         """One call from its raw arguments to its answer.
 
         On cancellation the work stops at the next batch, and nothing is answered.
@@ -55,15 +53,13 @@ class CallRunner:
             call.cancel()
         return answer
 
-    def _answer(
-        self, tool: AnyTool, raw: Mapping[str, object], call: Call, protocol: str
-    ) -> CallToolResult:
+    def _answer(self, tool: AnyTool, raw: Mapping[str, object], call: Call, protocol: str) -> CallToolResult:
         caller = Caller(self._engine.embedder(call), protocol)
         try:
             return _completed(tool, raw, caller)
         except EmbeddingsError as error:
             return _failed(str(error))
-        except Exception:  # the outermost edge: the text of a crash stays in the log
+        except Exception:  # noqa: BLE001 - the outermost edge: the text of a crash stays in the log
             _log.exception("the tool %s crashed", tool.name)
             return _failed(
                 f"{tool.name} failed inside the server; its log on standard error says why. "

@@ -18,8 +18,7 @@ def snippet(text: str) -> str:
 def embedded(result: Embedded) -> str:
     """Say where the vectors are, and give them when they were asked for inline."""
     head = (
-        f"{_count(result.usage.texts, 'vector')} of {result.dimensions} dimensions "
-        f"({result.encoding}, {result.model})"
+        f"{_count(result.usage.texts, 'vector')} of {result.dimensions} dimensions ({result.encoding}, {result.model})"
     )
     if result.file is not None:
         shape = " x ".join(map(str, result.file.shape))
@@ -55,18 +54,24 @@ def status(result: Status) -> str:
     lines = [
         f"{result.server.name} {result.server.version}: {result.state}"
         + (f" ({result.detail})" if result.detail else ""),
-        f"model {result.model}, engine {result.engine or 'not loaded'}, precision {result.precision}, "
-        f"device {result.device}, threads {result.threads}, protocol {result.protocol or 'none'}",
+        (
+            f"model {result.model}, engine {result.engine or 'not loaded'}, precision {result.precision}, "
+            f"device {result.device}, threads {result.threads}, protocol {result.protocol or 'none'}"
+        ),
     ]
     if result.identity is not None:
         lines.append(f"identity {result.identity.model_dump_json()}")
     queue, limits = result.queue, result.limits
     lines += [
         f"percentiles and bands {'ready' if result.calibrated else 'not yet measured'}",
-        f"queue: {_count(queue.calls_waiting, 'call')} and {_count(queue.pieces_waiting, 'text')} waiting; "
-        f"done: {_count(queue.pieces_done, 'text')} in {_count(queue.batches_done, 'batch', 'batches')}",
-        f"limits of a call: {limits.texts:,} texts, {limits.characters:,} characters, "
-        f"{limits.answer_bytes:,} bytes of answer",
+        (
+            f"queue: {_count(queue.calls_waiting, 'call')} and {_count(queue.pieces_waiting, 'text')} waiting; "
+            f"done: {_count(queue.pieces_done, 'text')} in {_count(queue.batches_done, 'batch', 'batches')}"
+        ),
+        (
+            f"limits of a call: {limits.texts:,} texts, {limits.characters:,} characters, "
+            f"{limits.answer_bytes:,} bytes of answer"
+        ),
     ]
     return "\n".join(lines)
 
@@ -83,5 +88,3 @@ def _cut(usage: Usage) -> str:
     if usage.truncated:
         lines.append(f" Cut at the token limit: positions {usage.truncated}.")
     return "".join(lines)
-
-

@@ -3,7 +3,14 @@
 import json
 
 import pydantic_core
-from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    jsonrpc_message_adapter,
+)
 from pydantic import ValidationError
 
 MAX_LINE_BYTES = 64_000_000
@@ -12,9 +19,9 @@ MAX_LINE_BYTES = 64_000_000
 
 
 def decoded(line: bytes) -> JSONRPCMessage:
-    """The message in a line, or the error to answer it with.
+    r"""The message in a line, or the error to answer it with.
 
-    A lone surrogate (``"\\ud83d"``: half of a character, from a string cut inside an emoji) is no valid
+    A lone surrogate (``"\ud83d"``: half of a character, from a string cut inside an emoji) is no valid
     Unicode, but real clients send it; it becomes U+FFFD.
     """
     try:

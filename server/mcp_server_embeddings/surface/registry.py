@@ -171,8 +171,10 @@ _STATUS = ServedTool(
     too_large="report this as a defect",
 )
 
-AnyTool = ServedTool[EmbedArguments, Embedded] | ServedTool[SimilarityArguments, Compared] | (
-    ServedTool[StatusArguments, Status]
+AnyTool = (
+    ServedTool[EmbedArguments, Embedded]
+    | ServedTool[SimilarityArguments, Compared]
+    | (ServedTool[StatusArguments, Status])
 )
 
 TOOLS: tuple[AnyTool, ...] = (_EMBED, _SIMILARITY, _STATUS)

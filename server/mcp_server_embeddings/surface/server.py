@@ -52,9 +52,7 @@ def build_server(engine: Engine) -> Server[object]:
         tool = tools.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name!r}; {nearest(params.name, tools)}")
-        return await runner.run(
-            tool, params.arguments or {}, context.protocol_version, context.session.report_progress
-        )
+        return await runner.run(tool, params.arguments or {}, context.protocol_version, context.session.report_progress)
 
     async def list_resources(_: Context, __: PaginatedRequestParams | None) -> ListResourcesResult:
         return listed_resources

@@ -20,7 +20,7 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server import Server
 from mcp.shared.message import SessionMessage
-from mcp_types import INVALID_REQUEST, JSONRPCError, JSONRPCMessage
+from mcp_types import INVALID_REQUEST, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
 
 from mcp_server_embeddings.surface.messages import MAX_LINE_BYTES, decoded, encoded, refusal
 from mcp_server_embeddings.surface.parent import wait_for_parent_exit
@@ -28,8 +28,11 @@ from mcp_server_embeddings.surface.wire import Wire
 
 _log = logging.getLogger(__name__)
 
-_GRACE_SECONDS = 0.3
-"""What answers in progress may take to be written after the end was announced."""
+_DEADLINE_SECONDS = 0.4
+"""The process is gone this long after the end was announced, whatever is stuck."""
+
+_LAST_ANSWERS_SECONDS = 0.2
+"""What answers in progress may take after the client closed its end: it may have piped its requests in."""
 
 Incoming = SessionMessage | Exception
 """What the SDK reads; this transport answers malformed lines itself and never passes an exception on."""
@@ -70,6 +73,29 @@ async def _serve(server: Server[object], wire: Wire, after_first_answer: Callabl
     return ending.status
 
 
+class _Unanswered:
+    """The requests that were read and not yet answered."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._ids: set[RequestId] = set()
+
+    def read(self, message: JSONRPCMessage) -> None:
+        if isinstance(message, JSONRPCRequest):
+            with self._changed:
+                self._ids.add(message.id)
+
+    def written(self, message: JSONRPCMessage) -> None:
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            with self._changed:
+                self._ids.discard(message.id or 0)
+                self._changed.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._ids, seconds)
+
+
 class _Ending:
     """The one way out: the first reason decides the status, and a deadline holds whatever is stuck."""
 
@@ -83,7 +109,7 @@ class _Ending:
         if self._announced:
             return
         self._announced, self.status = True, status
-        deadline = threading.Timer(_GRACE_SECONDS, leave, args=(status,))
+        deadline = threading.Timer(_DEADLINE_SECONDS, leave, args=(status,))
         deadline.daemon = True
         deadline.start()
 
@@ -109,10 +135,11 @@ async def _streams(
     """The pair of streams that the SDK's server speaks on."""
     to_server, from_client = anyio.create_memory_object_stream[Incoming](0)
     to_client, from_server = anyio.create_memory_object_stream[SessionMessage](0)
-    reading = (wire, to_server, to_client.clone(), anyio.lowlevel.current_token(), ending)
+    unanswered = _Unanswered()
+    reading = (wire, to_server, to_client.clone(), anyio.lowlevel.current_token(), unanswered, ending)
     threading.Thread(target=_read, args=reading, name="stdin", daemon=True).start()
     async with anyio.create_task_group() as tasks, to_server, from_client, to_client:
-        tasks.start_soon(_write, wire, from_server, after_first_answer, ending)
+        tasks.start_soon(_write, wire, from_server, after_first_answer, unanswered, ending)
         yield from_client, to_client
         tasks.cancel_scope.cancel()
 
@@ -121,6 +148,7 @@ async def _write(
     wire: Wire,
     messages: MemoryObjectReceiveStream[SessionMessage],
     after_first_answer: Callable[[], None],
+    unanswered: _Unanswered,
     ending: _Ending,
 ) -> None:
     turn = anyio.CapacityLimiter(1)
@@ -133,6 +161,7 @@ async def _write(
             except OSError:  # the client closed its end
                 ending.begin(0)
                 return
+            unanswered.written(message.message)
             if first:
                 first = False
                 after_first_answer()
@@ -149,14 +178,17 @@ def _read(
     to_server: MemoryObjectSendStream[Incoming],
     to_client: MemoryObjectSendStream[SessionMessage],
     token: anyio.lowlevel.EventLoopToken,
+    unanswered: _Unanswered,
     ending: _Ending,
 ) -> None:
     """On a thread: hand each message to the event loop, and wait until it is taken."""
     try:
         for message in _messages(wire):
+            unanswered.read(message)
             target = to_client if isinstance(message, JSONRPCError) else to_server
             anyio.from_thread.run(target.send, SessionMessage(message), token=token)
         anyio.from_thread.run_sync(ending.announce, token=token)
+        unanswered.wait(_LAST_ANSWERS_SECONDS)
         anyio.from_thread.run(to_server.aclose, token=token)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, RuntimeError):
         _log.debug("the server stopped reading")

@@ -3,7 +3,6 @@
 import base64
 import errno
 import hashlib
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,7 +105,7 @@ def _written(vectors: Vectors, folder: Path) -> VectorFile:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
             np.save(file, array, allow_pickle=False)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except OSError as error:
         advice = "make room" if error.errno == errno.ENOSPC else "give a writable folder with --data-dir"
         raise ConfigurationError(

@@ -53,7 +53,8 @@ def scores(left: Vectors, right: Vectors, metric: Metric) -> Scores:
         return _negative_manhattan(a, b)
     if metric == "euclidean":
         squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2 * (a @ b.T)
-        return -np.sqrt(np.maximum(squares, 0))
+        distances: Scores = np.sqrt(np.maximum(squares, 0))
+        return -distances
     if metric == "cosine":
         a, b = _unit(a), _unit(b)
         return np.clip(a @ b.T, -1, 1)

