@@ -108,8 +108,8 @@ async def python_calls(mode: str, data_dir: Path) -> Session:
 SESSIONS = {
     "TypeScript v1": ("2025-11-25", partial(typescript_session, "session_v1.mjs")),
     "TypeScript v2": ("2026-07-28", partial(typescript_session, "session_v2.mjs")),
-    "Python by handshake": ("2025-11-25", partial(python_session, "legacy")),
-    "Python without": ("2026-07-28", partial(python_session, "auto")),
+    "Python, handshake": ("2025-11-25", partial(python_session, "legacy")),
+    "Python, modern": ("2026-07-28", partial(python_session, "auto")),
 }
 """By client: the protocol revision it must negotiate, and how it runs."""
 

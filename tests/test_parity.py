@@ -46,9 +46,6 @@ def of_words(count: int) -> str:
 
 LENGTHS = (1, 2, 3, 5, 8, 13, 30, 60, 120, 200, 253, 254, 255, 256, 400, 510, 600, 3000)
 TEXTS = [*SCRIPTS, *(of_words(count) for count in LENGTHS)]
-    *SCRIPTS,
-    *(of_words(n) for n in (1, 2, 3, 5, 8, 13, 30, 60, 120, 200, 253, 254, 255, 256, 400, 510, 600, 3000)),
-]
 
 
 @dataclass(frozen=True)

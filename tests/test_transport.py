@@ -177,6 +177,17 @@ def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_server_lives(data_dir
         assert server.request("ping") == {}
 
 
+def test_nan_where_a_number_is_wanted_is_a_tool_error(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        for number in (b"NaN", b"Infinity"):
+            server.write(
+                b'{"jsonrpc":"2.0","id":88,"method":"tools/call","params":{"name":"embed","arguments":'
+                b'{"texts":["a"],"dimensions":' + number + b"}}}\n"
+            )
+            assert "a whole number" in error_text(server.answer(88)["result"])
+
+
 @pytest.mark.parametrize(
     ("line", "code", "identifier"),
     [

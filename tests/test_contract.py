@@ -1,0 +1,64 @@
+"""What clients see of the tools: a committed snapshot, and the tools against it."""
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from mcp_server_embeddings.surface.registry import TOOLS, AnyTool
+from mcp_server_embeddings.surface.server import INSTRUCTIONS
+from mcp_server_embeddings.tools.embed import embed
+from mcp_server_embeddings.tools.similarity import similarity
+from mcp_server_embeddings.tools.status import status
+
+SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
+FUNCTIONS = {"embed": embed, "similarity": similarity, "status": status}
+
+
+def listed() -> str:
+    """The tools as a client gets them, and the instructions."""
+    tools = [tool.listed().model_dump(mode="json", by_alias=True, exclude_none=True) for tool in TOOLS]
+    return json.dumps({"instructions": INSTRUCTIONS, "tools": tools}, indent=2, ensure_ascii=False) + "\n"
+
+
+def test_tools_list_is_the_committed_snapshot() -> None:
+    """After an intended change: ``make snapshot``, and read the difference."""
+    assert listed() == SNAPSHOT.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: AnyTool) -> None:
+    """The Python API and the MCP tool are one function."""
+    parameters = inspect.signature(FUNCTIONS[tool.name]).parameters
+    of_function = {name: p.default for name, p in parameters.items() if name not in ("embedder", "protocol")}
+    of_schema = {
+        name: inspect.Parameter.empty if field.is_required() else field.default
+        for name, field in tool.arguments.model_fields.items()
+    }
+    assert of_schema == of_function
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_descriptions_say_purpose_use_misuse_and_result(tool: AnyTool) -> None:
+    for part in ("Use it ", "Not ", "Returns "):
+        assert part in tool.description
+    properties = TypeAdapter(dict[str, dict[str, object]]).validate_python(tool.listed().input_schema["properties"])
+    assert all("description" in schema for schema in properties.values())
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_published_schemas_hold_no_unions_and_no_noise(tool: AnyTool) -> None:
+    text = json.dumps(tool.listed().input_schema)
+    assert "anyOf" not in text
+    assert '"title"' not in text
+    assert tool.listed().input_schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_annotations_tell_what_a_tool_can_do(tool: AnyTool) -> None:
+    hints = tool.listed().annotations
+    assert hints is not None
+    assert (hints.destructive_hint, hints.open_world_hint) == (False, False)
+    assert hints.read_only_hint is (tool.name != "embed")

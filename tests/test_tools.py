@@ -1,0 +1,357 @@
+"""The tools through an in-memory client, with the real model."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcp import Client
+from mcp_types import CallToolResult, TextContent
+
+import mcp_server_embeddings
+from fakes import FakeEncoder
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.engine import Embedder, Engine
+from mcp_server_embeddings.errors import InputError, ModelLoadError, OperatorError
+from mcp_server_embeddings.surface.server import build_server
+from mcp_server_embeddings.tools.embed import embed
+from mcp_server_embeddings.tools.similarity import similarity
+from mcp_server_embeddings.vectors.calibration import BANDS
+from mcp_server_embeddings.vectors.similarity import Metric
+
+Arguments = dict[str, Any]
+
+
+@asynccontextmanager
+async def client(engine: Engine) -> AsyncIterator[Client]:
+    async with Client(build_server(engine)) as connected:
+        yield connected
+
+
+def run_with(engine: Engine, work: Callable[[Client], Awaitable[CallToolResult]]) -> CallToolResult:
+    """One piece of work with a client of its own."""
+
+    async def main() -> CallToolResult:
+        async with client(engine) as connected:
+            return await work(connected)
+
+    return anyio.run(main)
+
+
+def call(engine: Engine, tool: str, arguments: Arguments) -> CallToolResult:
+    """One tool call."""
+
+    async def work(connected: Client) -> CallToolResult:
+        return await connected.call_tool(tool, arguments)
+
+    return run_with(engine, work)
+
+
+def structured(result: CallToolResult) -> dict[str, Any]:
+    assert not result.is_error, result
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+def text(result: CallToolResult) -> str:
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+def error(result: CallToolResult) -> str:
+    assert result.is_error, result
+    assert result.structured_content is None
+    return text(result)
+
+
+def test_similarity_of_two_lists_is_complete_in_both_forms(engine: Engine) -> None:
+    result = call(engine, "similarity", {"left": ["Apple"], "right": ["Orange", "Lightning"]})
+    assert structured(result) == {
+        "model": engine.embedder().identity().short,
+        "usage": {"texts": 3, "tokens": 9, "windowed": [], "truncated": []},
+        "metric": "cosine",
+        "pairs": [
+            {"left": 0, "right": 1, "score": 0.4251, "percentile": 99.98, "band": "weak"},
+            {"left": 0, "right": 0, "score": 0.3726, "percentile": 99.94, "band": "weak"},
+        ],
+        "scores": [[0.3726, 0.4251]],
+    }
+    assert text(result) == (
+        f"Closest 2 of 2 pairs by cosine ({engine.embedder().identity().short}):\n"
+        'left[0] "Apple" ~ right[1] "Lightning": 0.4251, percentile 99.98, weak\n'
+        'left[0] "Apple" ~ right[0] "Orange": 0.3726, percentile 99.94, weak\n'
+        "3 texts, 9 tokens."
+    )
+
+
+def test_similarity_without_right_compares_every_distinct_pair(engine: Engine) -> None:
+    found = structured(call(engine, "similarity", {"left": ["a cat", "a dog", "the moon"]}))
+    assert sorted((pair["left"], pair["right"]) for pair in found["pairs"]) == [(0, 1), (0, 2), (1, 2)]
+    assert [len(row) for row in found["scores"]] == [3, 3, 3]
+
+
+def test_more_pairs_than_top_are_announced_and_the_matrix_is_in_the_text(engine: Engine) -> None:
+    result = call(engine, "similarity", {"left": ["a", "b", "c", "d", "e"], "top": 3})
+    assert len(structured(result)["pairs"]) == 3
+    assert "7 more; ask with top=." in text(result)
+    assert json.dumps(structured(result)["scores"], separators=(",", ":")) in text(result)
+
+
+def test_a_hundred_texts_are_answered_in_under_six_kilobytes(engine: Engine) -> None:
+    result = call(engine, "similarity", {"left": [f"this is text number {i}" for i in range(100)]})
+    assert structured(result)["scores"] is None
+    assert len(result.model_dump_json(by_alias=True, exclude_none=True)) < 6000
+
+
+def test_paraphrases_are_close_and_unrelated_texts_are_not(engine: Engine) -> None:
+    left = ["The meeting was moved to Friday."]
+    right = ["They moved the meeting to Friday.", "Our cat sleeps all day."]
+    pairs = structured(call(engine, "similarity", {"left": left, "right": right}))["pairs"]
+    assert [pair["band"] for pair in pairs] == ["same", "unrelated"]
+
+
+@pytest.mark.parametrize("metric", ["dot", "euclidean", "manhattan"])
+def test_percentile_and_band_do_not_depend_on_the_metric(embedder: Embedder, metric: Metric) -> None:
+    texts = ["a cat", "a dog", "the moon", "a kitten"]
+    by_cosine = {(p.left, p.right): (p.percentile, p.band) for p in similarity(embedder, texts).pairs}
+    other = similarity(embedder, texts, metric=metric).pairs
+    assert {(p.left, p.right): (p.percentile, p.band) for p in other} == by_cosine
+    assert [p.score for p in other] == sorted((p.score for p in other), reverse=True)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(["Apple", "Orange", "Lightning", "a storm over the sea", "fruit salad"]))
+def test_permuting_the_texts_permutes_the_answer(embedder: Embedder, texts: list[str]) -> None:
+    named = {frozenset((texts[p.left], texts[p.right])): p.score for p in similarity(embedder, texts).pairs}
+    plain = ["Apple", "Orange", "Lightning", "a storm over the sea", "fruit salad"]
+    for pair in similarity(embedder, plain).pairs:
+        assert named[frozenset((plain[pair.left], plain[pair.right]))] == pytest.approx(pair.score, abs=1e-4)
+
+
+def test_the_same_call_gives_the_same_answer(engine: Engine) -> None:
+    arguments = {"left": ["Apple", "Orange", "Lightning"]}
+    assert call(engine, "similarity", arguments) == call(engine, "similarity", arguments)
+
+
+def test_embed_gives_rounded_floats_that_are_the_vector(engine: Engine) -> None:
+    result = call(engine, "embed", {"texts": ["Apple"]})
+    (vector,) = structured(result)["vectors"]
+    expected = engine.embedder().embed(["Apple"]).vectors[0]
+    np.testing.assert_allclose(vector, expected, atol=5.1e-7)
+    assert all(len(f"{abs(x):.9f}".rstrip("0")) <= 8 for x in vector)
+    assert json.dumps(vector, separators=(",", ":")) in text(result)
+
+
+def test_embed_gives_base64_little_endian_float32(engine: Engine) -> None:
+    result = call(engine, "embed", {"texts": ["Apple", "Orange"], "encoding": "base64"})
+    vectors = [np.frombuffer(base64.b64decode(row), dtype="<f4") for row in structured(result)["vectors"]]
+    np.testing.assert_array_equal(np.stack(vectors), engine.embedder().embed(["Apple", "Orange"]).vectors)
+
+
+def test_auto_is_inline_up_to_4096_numbers_and_then_a_file(engine: Engine) -> None:
+    inline = structured(call(engine, "embed", {"texts": [f"t{i}" for i in range(10)]}))
+    assert (inline["output"], inline["file"], len(inline["vectors"])) == ("inline", None, 10)
+    result = call(engine, "embed", {"texts": [f"t{i}" for i in range(11)]})
+    found = structured(result)
+    assert (found["output"], found["vectors"]) == ("file", None)
+    assert found["file"]["path"] in text(result)
+    stored = np.load(found["file"]["path"])
+    assert (list(stored.shape), str(stored.dtype)) == (found["file"]["shape"], found["file"]["dtype"])
+    np.testing.assert_array_equal(stored, engine.embedder().embed([f"t{i}" for i in range(11)]).vectors)
+
+
+def test_windowed_and_truncated_texts_are_reported(engine: Engine) -> None:
+    texts = ["short", "long " * 400]
+    windowed = call(engine, "embed", {"texts": texts, "output": "file"})
+    assert structured(windowed)["usage"]["windowed"] == [1]
+    assert "averaged over windows: positions [1]" in text(windowed)
+    truncated = call(engine, "embed", {"texts": texts, "output": "file", "long_text": "truncate"})
+    assert structured(truncated)["usage"] == {"texts": 2, "tokens": 259, "windowed": [], "truncated": [1]}
+    assert "Cut at the token limit: positions [1]" in text(truncated)
+    refused = error(call(engine, "similarity", {"left": texts, "long_text": "error"}))
+    assert "text 1 has 402 tokens, the model reads 256" in refused
+
+
+def test_shortened_vectors_are_unit_prefixes_on_a_model_trained_for_it(bge_embedder: Embedder) -> None:
+    full = embed(bge_embedder, ["Apple"])
+    short = embed(bge_embedder, ["Apple"], dimensions=20)
+    assert isinstance(full.vectors, list)
+    assert isinstance(short.vectors, list)
+    prefix = np.array(full.vectors[0][:20])
+    np.testing.assert_allclose(short.vectors[0], prefix / np.linalg.norm(prefix), atol=1e-5)
+    assert short.dimensions == 20
+    with pytest.raises(InputError, match="allows 16 to 64"):
+        embed(bge_embedder, ["Apple"], dimensions=15)
+    with pytest.raises(InputError, match="allows 16 to 64"):
+        embed(bge_embedder, ["Apple"], dimensions=65)
+
+
+@pytest.mark.parametrize("given_texts", ["Apple", '["Apple"]', ["Apple"]])
+def test_a_bare_string_and_a_json_list_in_a_string_are_accepted(engine: Engine, given_texts: object) -> None:
+    found = structured(call(engine, "embed", {"texts": given_texts, "encoding": "base64"}))
+    expected = structured(call(engine, "embed", {"texts": ["Apple"], "encoding": "base64"}))
+    assert found == expected
+
+
+def test_a_text_that_only_looks_like_json_is_a_text(engine: Engine) -> None:
+    for odd in ("[1, 2]", "[unclosed", '{"a": 1}', "null", "7"):
+        assert structured(call(engine, "embed", {"texts": odd}))["usage"]["texts"] == 1
+
+
+BAD: list[tuple[str, Arguments, tuple[str, ...]]] = [
+    ("embed", {}, ("texts is missing",)),
+    ("embed", {"texts": []}, ("texts is an empty list", "1 to 2,000")),
+    ("embed", {"texts": ["a", ""]}, ("texts[1] is empty", "leave blank ones out")),
+    ("embed", {"texts": [" \n\t\u3000", "a", " "]}, ("texts[0]", "1 more are")),
+    ("embed", {"texts": ["a"] * 2001}, ("2,001 texts", "at most 2,000", "split")),
+    ("embed", {"texts": ["a" * 1_000_000, "b" * 1_000_001]}, ("2,000,001 characters", "position 1", "at most")),
+    ("embed", {"texts": 5}, ("texts is 5 (int)", "a list of strings")),
+    ("embed", {"texts": ["a", 3, None]}, ("texts[1] is 3 (int)", "texts[2] is None", "a string")),
+    ("embed", {"texts": {"a": "b"}}, ("texts is {'a': 'b'} (dict)", "a list of strings")),
+    ("embed", {"texts": None}, ("texts is None", "a list of strings")),
+    ("embed", {"texts": ["a"], "txts": 1}, ("unknown argument 'txts'", "did you mean 'texts'?", "allowed: texts,")),
+    ("embed", {"texts": ["a"], "role": "passage"}, ("role is 'passage'", "'query', 'document' or 'symmetric'")),
+    ("embed", {"texts": ["a"], "dimensions": 0}, ("dimensions=0", "leave dimensions out")),
+    ("embed", {"texts": ["a"], "dimensions": 100}, ("not known to be trained", "leave dimensions out")),
+    ("embed", {"texts": ["a"], "dimensions": "many"}, ("dimensions is 'many' (str)", "a whole number")),
+    ("embed", {"texts": ["a"], "dimensions": 1.5}, ("dimensions is 1.5", "a whole number")),
+    ("embed", {"texts": ["a"], "encoding": "hex"}, ("encoding is 'hex'", "'float' or 'base64'")),
+    ("embed", {"texts": ["a"], "output": "stdout"}, ("output is 'stdout'", "'auto', 'inline' or 'file'")),
+    ("embed", {"texts": ["a"], "long_text": "cut"}, ("long_text is 'cut'", "'window', 'truncate' or 'error'")),
+    ("similarity", {"left": ["a"]}, ("right is absent", "give right, or 2 or more texts")),
+    ("similarity", {"right": ["a"]}, ("left is missing",)),
+    ("similarity", {"left": ["a"], "right": []}, ("right is an empty list",)),
+    ("similarity", {"left": [], "right": ["a"]}, ("left is an empty list",)),
+    ("similarity", {"left": ["a"], "right": [" "]}, ("right[0] is empty",)),
+    ("similarity", {"left": ["a"] * 1500, "right": ["b"] * 501}, ("2,001 texts", "at most 2,000")),
+    ("similarity", {"left": ["a", "b"], "metric": "cosin"}, ("metric is 'cosin'", "'cosine', 'dot'")),
+    ("similarity", {"left": ["a", "b"], "top": 0}, ("top=0", "1 to 1,000")),
+    ("similarity", {"left": ["a", "b"], "top": 1001}, ("top=1001", "1 to 1,000")),
+    ("similarity", {"left": ["a", "b"], "top": float("inf")}, ("top is", "number")),
+    ("status", {"verbose": True}, ("unknown argument 'verbose'", "allowed: none")),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "parts"), BAD)
+def test_bad_input_is_an_error_that_says_what_to_do(
+    engine: Engine, tool: str, arguments: Arguments, parts: tuple[str, ...]
+) -> None:
+    message = error(call(engine, tool, arguments))
+    for part in parts:
+        assert part in message
+    assert "pydantic" not in message
+    assert len(message) < 600
+
+
+def test_a_lone_surrogate_given_to_the_python_api_is_replaced(embedder: Embedder) -> None:
+    assert similarity(embedder, ["cut \ud83d"], ["cut \ufffd"]).pairs[0].score == 1.0
+
+
+def test_a_full_or_read_only_data_folder_is_named_with_the_way_out(engine: Engine, tmp_path: Path) -> None:
+    blocked = tmp_path / "file-not-folder"
+    blocked.write_text("", encoding="utf-8")
+    with Engine(Settings(data_dir=blocked), lambda _: FakeEncoder()) as other:
+        message = error(call(other, "embed", {"texts": ["a"], "output": "file"}))
+        assert "--data-dir" in message
+        assert structured(call(other, "similarity", {"left": ["a b", "a c"]}))["pairs"]
+
+
+def test_loading_that_fails_is_told_to_every_call_and_the_server_stays_up(tmp_path: Path) -> None:
+    with Engine(Settings(model=str(tmp_path / "nowhere"), data_dir=tmp_path)) as broken:
+        for _ in range(2):
+            assert "does not exist; give a folder" in error(call(broken, "embed", {"texts": ["a"]}))
+        found = structured(call(broken, "status", {}))
+        assert found["state"] == "failed"
+        assert "does not exist" in found["detail"]
+
+
+def test_damaged_weights_are_an_error_and_not_a_crash(bge_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(bge_folder, damaged)
+    (damaged / "model.safetensors").write_bytes(b"not weights")
+    with (
+        Engine(Settings(model=str(damaged), data_dir=tmp_path)) as broken,
+        pytest.raises(ModelLoadError, match="cannot be loaded"),
+    ):
+        broken.embedder().identity()
+
+
+def test_an_unusable_device_is_an_error_that_names_the_way_out(tmp_path: Path) -> None:
+    with (
+        Engine(Settings(device="cuda:7", data_dir=tmp_path)) as broken,
+        pytest.raises(OperatorError, match="--device cpu"),
+    ):
+        broken.embedder().identity()
+
+
+def test_a_crash_in_the_runtime_stays_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    encoder = FakeEncoder()
+    with Engine(Settings(data_dir=tmp_path), lambda _: encoder) as engine:
+        engine.embedder().calibration()
+        encoder.fail_on = "poison"
+        message = error(call(engine, "embed", {"texts": ["poison"]}))
+        assert "the runtime failed" not in message
+        assert "log" in message
+        assert not call(engine, "embed", {"texts": ["fine"]}).is_error
+    assert "the runtime failed" in caplog.text
+
+
+def test_the_same_text_twice_is_encoded_once(tmp_path: Path) -> None:
+    encoder = FakeEncoder()
+    with Engine(Settings(data_dir=tmp_path), lambda _: encoder) as engine:
+        embedder = engine.embedder()
+        embedder.calibration()
+        encoder.batches.clear()
+        result = similarity(embedder, ["one", "two"], ["two", "one", "one"])
+    assert sorted(text for batch in encoder.batches for text in batch) == ["one", "two"]
+    assert result.usage.texts == 5
+
+
+def test_a_calibration_is_measured_once_and_a_damaged_one_is_measured_again(tmp_path: Path) -> None:
+    def edges() -> tuple[tuple[float, ...], int]:
+        encoder = FakeEncoder()
+        with Engine(Settings(data_dir=tmp_path), lambda _: encoder) as engine:
+            return engine.embedder().calibration().edges, len(encoder.batches)
+
+    first, batches = edges()
+    assert batches > 0
+    assert edges() == (first, 0)
+    (stored,) = (tmp_path / "calibration").iterdir()
+    stored.write_bytes(b"PK damaged")
+    again, batches = edges()
+    assert again == first
+    assert batches > 0
+
+
+def test_the_models_resource_lists_the_catalogue_with_sources(engine: Engine) -> None:
+    async def main() -> str:
+        async with client(engine) as connected:
+            (content,) = (await connected.read_resource("embeddings://models")).contents
+            return str(content.model_dump()["text"])
+
+    models = json.loads(anyio.run(main))
+    assert models[0]["id"] == "sentence-transformers/all-MiniLM-L6-v2"
+    bge = next(model for model in models if model["id"] == "BAAI/bge-base-en-v1.5")
+    assert bge["prompts"]["query"] == "Represent this sentence for searching relevant passages: "
+    assert all(model["sources"] for model in models)
+
+
+def test_the_public_names_are_exactly_those_in_all() -> None:
+    for name in mcp_server_embeddings.__all__:
+        assert getattr(mcp_server_embeddings, name).__name__ == name
+    with pytest.raises(AttributeError):
+        _ = mcp_server_embeddings.nothing
+
+
+def test_bands_are_ordered_in_the_contract() -> None:
+    assert BANDS == ("unrelated", "weak", "related", "close", "same")
