@@ -9,7 +9,7 @@ import errno
 import hashlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.engine.catalogue import catalogue, full_id
@@ -55,7 +55,8 @@ def download(model: str, progress: Progress) -> Path:
     except (hub_errors.RepositoryNotFoundError, hub_errors.HFValidationError) as error:
         hint = nearest(name, [entry.id for entry in catalogue()])
         raise DownloadError(f"there is no model {name!r} on the Hugging Face hub; {hint}") from error
-    except (OSError, RuntimeError, hub_errors.HTTPError) as error:
+    # HTTPError is httpx's or httpx2's, by the release of huggingface_hub; RuntimeError is what hf_xet raises.
+    except (OSError, RuntimeError, hub_errors.HTTPError) as error:  # type: ignore[attr-defined]
         raise DownloadError(f"cannot fetch {name!r}: {_reason(error)}") from error
 
 
@@ -92,14 +93,19 @@ def _download(name: str, progress: Progress) -> Path:
             f"model {name!r} has no PyTorch weights; choose one listed by `mcp-server-embeddings models`"
         )
     total = sum(file.size or 0 for file in files)
-    before = 0
+    before = furthest = 0
+
+    def report(done: int) -> None:
+        nonlocal furthest  # hf_xet counts twice, what arrived and what is written
+        furthest = max(furthest, min(done, total))
+        progress(furthest, total)
+
     path = Path()
     for file in files:
-        bar = _counting_bar(before, lambda done: progress(min(done, total), total))
-        path = Path(hf_hub_download(name, file.rfilename, tqdm_class=bar))
+        path = Path(hf_hub_download(name, file.rfilename, tqdm_class=_counting_bar(before, report)))
         _verify(path, file)
         before += file.size or 0
-        progress(before, total)
+        report(before)
     if files[-1].rfilename != MODULES_FILE:
         with contextlib.suppress(RemoteEntryNotFoundError):  # the cache now knows that there is none
             hf_hub_download(name, MODULES_FILE)
@@ -145,11 +151,11 @@ def _verify(path: Path, file: "RepoSibling") -> None:
         )
 
 
-def _counting_bar(before: int, report: Callable[[int], None]) -> "type[tqdm[object]]":
+def _counting_bar(before: int, report: Callable[[int], None]) -> "type[tqdm[NoReturn]]":
     """A silent progress bar that reports bytes: the hook huggingface_hub offers."""
     from tqdm.std import tqdm
 
-    class CountingBar(tqdm[object]):
+    class CountingBar(tqdm):  # type: ignore[type-arg]
         def __init__(self, *, initial: int = 0, total: int | None = None, **_: object) -> None:
             super().__init__(disable=True, total=total)
             self._done = before + initial

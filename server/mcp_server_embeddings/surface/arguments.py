@@ -131,7 +131,7 @@ def _sentence(fault: ErrorDetails, known: list[str]) -> str:
         "int_type": "a whole number",
         "int_parsing": "a whole number",
         "int_from_float": "a whole number",
-        "finite_number": "a finite number",
+        "finite_number": "a whole number",
         "literal_error": "one of " + str(fault.get("ctx", {}).get("expected", "")),
     }.get(kind, fault["msg"])
     return f"{where} is {_shown(fault['input'])}; allowed: {allowed}"

@@ -10,13 +10,13 @@ def input_schema(model: type[BaseModel]) -> JsonSchema:
 
     Clients' models mishandle unions: they send lists as JSON strings.
     """
-    return _plain(model.model_json_schema(), optional=True)
+    return _without_docstrings(_plain(model.model_json_schema(), optional=True))
 
 
 def output_schema(model: type[BaseModel]) -> JsonSchema:
     """The schema of a tool's result: no titles, and no docstrings, which say no more than the names."""
     schema = _plain(model.model_json_schema(mode="serialization"), optional=False)
-    return _without_descriptions(schema)
+    return _without_docstrings(schema)
 
 
 def _plain(schema: JsonSchema, *, optional: bool) -> JsonSchema:
@@ -45,7 +45,7 @@ def _without_null(schema: JsonSchema) -> JsonSchema:
     return {**only, **rest}
 
 
-def _without_descriptions(schema: JsonSchema) -> JsonSchema:
+def _without_docstrings(schema: JsonSchema) -> JsonSchema:
     """Drop the docstrings of the models, keep the descriptions of their fields."""
     del schema["description"]
     definitions = schema.get("$defs")

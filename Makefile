@@ -1,0 +1,56 @@
+# The two commands of the README: `make demo` and `make test`. Both set up everything they need.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types imports tests setup snapshot handshake lock clean
+
+demo: .venv/.installed
+	$(BIN)/python examples/demo.py
+
+test: lint types imports tests
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed
+	$(BIN)/mypy
+
+imports: .venv/.installed
+	$(BIN)/lint-imports --no-logo
+
+tests: .venv/.installed tests/clients/node_modules/.installed
+	$(BIN)/pytest
+
+# Everything `make test` needs, without running it.
+setup: .venv/.installed tests/clients/node_modules/.installed
+
+# After an intended change of the contract: writes the snapshot and the README's tables.
+snapshot: .venv/.installed
+	PYTHONPATH=tests $(BIN)/python tests/snapshot.py
+
+handshake: .venv/.installed
+	$(BIN)/python benchmarks/handshake.py
+
+# All versions are pinned; torch==2.13.0 exactly, because anything looser resolves to gigabytes of CUDA.
+.venv/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+tests/clients/node_modules/.installed: tests/clients/package-lock.json
+	npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
+	touch $@
+
+# Write requirements.lock anew from the newest versions that pyproject.toml allows.
+lock:
+	$(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet torch==2.13.0
+	.lock-venv/bin/pip install --quiet hatchling editables $$($(PYTHON) tests/requirements.py)
+	.lock-venv/bin/pip freeze | sed 's/+cpu$$//' > requirements.lock
+	rm -rf .lock-venv
+
+clean:
+	rm -rf .venv tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

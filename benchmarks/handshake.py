@@ -1,0 +1,85 @@
+"""CPU seconds from spawn to the answer of ``initialize``: this server over a bare MCPServer with one tool.
+
+    python benchmarks/handshake.py [REPETITIONS]
+
+Both are spawned in turn, and killed as soon as the answer is read; the kernel's accounting of each child is
+what is compared. Wanted: a ratio of at most 1.15.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+BARE = """
+from mcp.server import MCPServer
+server = MCPServer("bare")
+@server.tool()
+def add(a: int, b: int) -> int:
+    "Add two numbers."
+    return a + b
+server.run()
+"""
+PROGRAMS = {
+    "bare MCPServer": [sys.executable, "-c", BARE],
+    "mcp-server-embeddings": [sys.executable, "-m", "mcp_server_embeddings"],
+}
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}},
+}
+
+
+def handshake(command: list[str]) -> tuple[float, float]:
+    """Wall and CPU seconds of one start."""
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(INITIALIZE).encode() + b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        wall = time.perf_counter() - began
+        process.kill()
+        _, _, usage = os.wait4(process.pid, 0)
+        process.returncode = -9
+    return wall, usage.ru_utime + usage.ru_stime
+
+
+def processor() -> str:
+    """The processor's name where Linux tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def main() -> None:
+    """Print both programs and their ratio."""
+    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, mcp {metadata.version('mcp')}")
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
+    for repetition in range(repetitions + 1):
+        for name, command in PROGRAMS.items():
+            sample = handshake(command)
+            if repetition:  # the first fills the file cache
+                samples[name].append(sample)
+    medians = {
+        name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in samples.items()
+    }
+    for name, (wall, cpu) in medians.items():
+        print(f"{name:24} wall {wall:.3f} s  CPU {cpu:.3f} s")
+    bare, ours = medians.values()
+    print(f"ratio: wall {ours[0] / bare[0]:.2f}, CPU {ours[1] / bare[1]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
