@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from pydantic import TypeAdapter
 from mcp_server_embeddings.surface.registry import TOOLS, AnyTool
 from mcp_server_embeddings.surface.server import INSTRUCTIONS
 from mcp_server_embeddings.tools.embed import embed
+from mcp_server_embeddings.tools.results import Result
 from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.tools.status import status
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
-FUNCTIONS = {"embed": embed, "similarity": similarity, "status": status}
+FUNCTIONS: dict[str, Callable[..., Result]] = {"embed": embed, "similarity": similarity, "status": status}
 
 
 def listed() -> str:

@@ -351,21 +351,21 @@ def test_nothing_is_asked_of_the_hub_before_the_handshake_is_answered(
     hub: Hub, folder: Path, tmp_path: Path, data_dir: Path
 ) -> None:
     arguments = ("--model", MODEL, "--download")
-    first_home, second_home = tmp_path / "first", tmp_path / "second"
+    silent_home, greeted_home = tmp_path / "silent", tmp_path / "greeted"
     with (
         Hub() as other,
-        ServerProcess(data_dir, *arguments, environment=environment(first_home, hub.endpoint)) as silent,
-        ServerProcess(data_dir, *arguments, environment=environment(second_home, other.endpoint)) as greeted,
+        ServerProcess(data_dir, *arguments, environment=environment(silent_home, hub.endpoint)) as silent,
+        ServerProcess(data_dir, *arguments, environment=environment(greeted_home, other.endpoint)) as greeted,
     ):
         other.serve(MODEL, folder)
+        asked_of_other = other.hold("config.json", 0)
+        asked = hub.hold("config.json", 0)
         greeted.handshake()
-        error_or_answer = other.hold("config.json", 0)
-        error_or_answer.wait_until_reached()
-        # The one that started later has come this far; the one without a handshake has asked nothing yet.
+        asked_of_other.wait_until_reached()
+        # The server that started later has come to fetching; the one without a handshake has asked nothing.
         assert hub.requests == []
-        hold = hub.hold("config.json", 0)
         silent.handshake()
-        hold.wait_until_reached()
+        asked.wait_until_reached()
 
 
 def test_a_model_that_is_there_is_never_downloaded(hub: Hub, tmp_path: Path, data_dir: Path) -> None:

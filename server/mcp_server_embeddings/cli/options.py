@@ -22,6 +22,8 @@ class Parser(argparse.ArgumentParser):
         """As in argparse, with a hint."""
         parsed, unknown = self.parse_known_args(args, namespace)
         for name in unknown:
+            if not name.startswith("-"):
+                self.error(f"one argument too many: {name!r}; see --help")
             flag = name.split("=", 1)[0]
             known = [option for option in self._option_string_actions if option.startswith("--")]
             self.error(f"unknown option {flag!r}; {nearest(flag, known)}")
@@ -49,7 +51,9 @@ def default(field: "Field[object]") -> object:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add one option for each setting."""
-    group = parser.add_argument_group("settings", f"each also as {ENVIRONMENT_PREFIX}NAME")
+    group = parser.add_argument_group(
+        "settings", f"each also as an environment variable, such as {ENVIRONMENT_PREFIX}LOG_LEVEL for --log-level"
+    )
     for field in fields(Settings):
         text = f"{field.metadata['help']}{_default_text(field)}"
         if isinstance(default(field), bool):

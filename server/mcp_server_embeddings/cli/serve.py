@@ -22,6 +22,9 @@ def run(settings: Settings) -> int:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
     if not settings.download:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    # Numpy's own threads: starting them costs a tenth of the handshake, and on a busy machine two take three
+    # times as long as one (docs/architecture.md).
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Imported here: the descriptors are claimed before anything that could print is loaded.
     from mcp_server_embeddings.engine.engine import Engine
     from mcp_server_embeddings.surface.server import build_server

@@ -1,0 +1,207 @@
+"""The command line: what it accepts, what it refuses, and in which words."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from mcp_server_embeddings.cli.options import Parser, add_options, flag, settings_from, variable
+from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
+from mcp_server_embeddings.engine.catalogue import catalogue, full_id, known
+from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
+
+OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
+    "model": ("a/first", "a/first", "a/second", "a/second"),
+    "download": ("", True, "0", False),
+    "device": ("cuda:1", "cuda:1", "mps", "mps"),
+    "threads": ("2", 2, "3", 3),
+    "tools": ("embed, status", ("embed", "status"), "similarity", ("similarity",)),
+    "exclude_tools": ("embed", ("embed",), "status,similarity", ("status", "similarity")),
+    "data_dir": ("/first", Path("/first"), "/second", Path("/second")),
+    "log_level": ("debug", "debug", "error", "error"),
+}
+"""For each setting: text and value from the option, text and value from the variable."""
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own, with nothing to read."""
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        env=client_environment(**variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def refusal(*arguments: str, **variables: str) -> str:
+    """The one sentence of a wrong start: status 2, and nothing on the wire."""
+    finished = run(*arguments, **variables)
+    assert finished.returncode == 2, finished.stderr
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("mcp-server-embeddings: ")
+    assert finished.stderr.count("\n") == 1, finished.stderr
+    return finished.stderr.removeprefix("mcp-server-embeddings: ").rstrip("\n")
+
+
+def settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """What a command line and an environment amount to."""
+    parser = Parser()
+    add_options(parser)
+    return settings_from(parser.parse_args(arguments), environment)
+
+
+def test_help_names_every_command_and_setting_and_the_form_of_the_variables() -> None:
+    finished = run("--help")
+    assert finished.returncode == 0
+    assert finished.stderr == ""
+    for field in fields(Settings):
+        assert f"  {flag(field)}" in finished.stdout
+    for command in ("serve", "pull MODEL", "models"):
+        assert f"  {command} " in finished.stdout
+    assert "MCP_EMBEDDINGS_LOG_LEVEL for --log-level" in finished.stdout
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    finished = run("--version")
+    assert finished.returncode == 0
+    assert finished.stdout == f"mcp-server-embeddings {metadata.version('mcp-server-embeddings')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--modle", "a/b"), "unknown option '--modle'; did you mean '--model'?"),
+        (("serve", "--log-levle=info"), "unknown option '--log-levle'; did you mean '--log-level'?"),
+        (("--thread", "2"), "unknown option '--thread'; did you mean '--threads'?"),
+        (("pul", "a/b"), "unknown command 'pul'; did you mean 'pull'?"),
+        (("model",), "unknown command 'model'; did you mean 'models'?"),
+        (("xyz",), "unknown command 'xyz'; known: models, pull, serve"),
+        (("pull",), "pull takes one model, as in `pull BAAI/bge-base-en-v1.5`"),
+        (("pull", "a/b", "c/d"), "one argument too many: 'c/d'; see --help"),
+        (("serve", "a/b"), "serve takes no argument 'a/b'; see --help"),
+        (("models", "bge"), "models takes no argument 'bge'; see --help"),
+        (("--device", "cpus"), "device 'cpus' is unknown; did you mean 'cpu'?"),
+        (("--device", "tpu"), "device 'tpu' is unknown; "),
+        (("--device", "cuda:one"), "device 'cuda:one' is unknown; did you mean 'cuda'?"),
+        (("--log-level", "warn"), "log level 'warn' is unknown; did you mean 'warning'?"),
+        (("--tools", "similrity"), "--tools: there is no tool 'similrity'; did you mean 'similarity'?"),
+        (("--exclude-tools", "embd"), "--exclude-tools: there is no tool 'embd'; did you mean 'embed'?"),
+        (("--exclude-tools", "embed,similarity,status"), "--exclude-tools leaves no tool to serve; exclude fewer"),
+        (("--tools", "embed", "--exclude-tools", "status"), "tools and exclude-tools are both given; "),
+        (("--threads", "0"), "threads=0 is outside 1 to 256"),
+        (("--threads", "257"), "threads=257 is outside 1 to 256"),
+        (("--threads", "two"), "--threads is 'two'; give a whole number"),
+        (("--model", " "), "model is empty; give a Hugging Face id or a folder"),
+        (("--model",), "argument --model: expected one argument"),
+    ],
+)
+def test_a_wrong_option_or_command_ends_with_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    assert refusal(*arguments).startswith(sentence)
+
+
+@pytest.mark.parametrize("command", ["serve", "pull", "models"])
+def test_an_unknown_variable_ends_every_command_with_the_nearest_name(command: str) -> None:
+    arguments = (command, "a/b") if command == "pull" else (command,)
+    assert refusal(*arguments, MCP_EMBEDDINGS_MODLE="a/b") == (
+        "unknown environment variable 'MCP_EMBEDDINGS_MODLE'; did you mean 'MCP_EMBEDDINGS_MODEL'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("MCP_EMBEDDINGS_THREADS", "many", "MCP_EMBEDDINGS_THREADS is 'many'; give a whole number"),
+        ("MCP_EMBEDDINGS_THREADS", "-1", "threads=-1 is outside 1 to 256"),
+        ("MCP_EMBEDDINGS_DOWNLOAD", "perhaps", "MCP_EMBEDDINGS_DOWNLOAD is 'perhaps'; give 1 or 0"),
+        ("MCP_EMBEDDINGS_TOOLS", "embeds", "--tools: there is no tool 'embeds'; did you mean 'embed'?"),
+        ("MCP_EMBEDDINGS_LOG_LEVEL", "DEBUG", "log level 'DEBUG' is unknown; known: debug, error, info, warning"),
+    ],
+)
+def test_a_wrong_value_of_a_variable_ends_with_one_sentence(name: str, value: str, sentence: str) -> None:
+    assert refusal(**{name: value}) == sentence
+
+
+def test_without_options_and_variables_every_setting_has_its_default() -> None:
+    assert settings([], {"PATH": "/bin"}) == Settings()
+    assert Settings().model == DEFAULT_MODEL
+
+
+def test_the_table_of_this_file_has_every_setting() -> None:
+    assert list(OPTION_AND_VARIABLE) == [field.name for field in fields(Settings)]
+
+
+@pytest.mark.parametrize("name", OPTION_AND_VARIABLE)
+def test_an_option_wins_over_its_variable_and_a_variable_over_the_default(name: str) -> None:
+    (field,) = (field for field in fields(Settings) if field.name == name)
+    option_text, from_option, variable_text, from_variable = OPTION_AND_VARIABLE[name]
+    environment = {variable(field): variable_text}
+    option = [flag(field), option_text] if option_text else [flag(field)]
+    assert getattr(settings([], environment), name) == from_variable
+    assert getattr(settings(option, environment), name) == from_option
+    assert getattr(settings(option, {}), name) == from_option
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", True), ("TRUE", True), ("yes", True), ("on", True), ("0", False), ("no", False), ("", False)],
+)
+def test_a_switch_reads_the_usual_words(text: str, value: bool) -> None:
+    assert settings([], {"MCP_EMBEDDINGS_DOWNLOAD": text}).download is value
+
+
+def test_models_lists_the_whole_catalogue_and_marks_what_is_here(tmp_path: Path) -> None:
+    finished = run("models", HF_HOME=str(tmp_path))
+    assert finished.returncode == 0
+    assert finished.stderr == ""
+    rows = finished.stdout.split("\n\n", maxsplit=1)[0].splitlines()[1:]
+    assert [row.removeprefix("*").split()[0] for row in rows] == [entry.id for entry in catalogue()]
+    assert [row.startswith("*") for row in rows] == [entry.id == DEFAULT_MODEL for entry in catalogue()]
+
+
+def test_the_catalogue_begins_with_the_default_and_has_each_model_once() -> None:
+    ids = [entry.id for entry in catalogue()]
+    assert ids[0] == DEFAULT_MODEL
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("model", [entry.id for entry in catalogue()])
+def test_every_entry_of_the_catalogue_has_sources_and_a_short_name(model: str) -> None:
+    entry = known(model)
+    assert entry is not None
+    assert entry.summary
+    assert entry.sources
+    sources = [*entry.sources.values(), *([entry.mteb.source] if entry.mteb else [])]
+    assert all(source.startswith("https://") for source in sources)
+    assert all(size <= entry.dimensions for size in entry.matryoshka_dimensions)
+    assert full_id(model.rsplit("/", 1)[-1]) == model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "served"),
+    [
+        (("--tools", "similarity,embed"), {}, ["embed", "similarity"]),
+        (("--tools=status",), {}, ["status"]),
+        (("--exclude-tools", "embed"), {}, ["similarity", "status"]),
+        ((), {"MCP_EMBEDDINGS_EXCLUDE_TOOLS": "status, similarity"}, ["embed"]),
+        ((), {}, ["embed", "similarity", "status"]),
+    ],
+)
+def test_only_the_wanted_tools_are_served_in_their_order(
+    data_dir: Path, arguments: tuple[str, ...], variables: dict[str, str], served: list[str]
+) -> None:
+    with ServerProcess(data_dir, *arguments, environment=variables) as server:
+        server.handshake()
+        assert [tool["name"] for tool in server.request("tools/list")["tools"]] == served
+
+
+def test_a_tool_that_is_not_served_cannot_be_called(data_dir: Path) -> None:
+    with ServerProcess(data_dir, "--tools", "status") as server:
+        server.handshake()
+        request = server.send("tools/call", server.call_params("embed", {"texts": ["a"]}))
+        assert server.answer(request)["error"]["message"] == "there is no tool 'embed'; known: status"

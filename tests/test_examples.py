@@ -1,0 +1,114 @@
+"""Every example is executed or validated, and the documents say what the code says."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from readme import README, with_tables
+from wire import PATIENCE, ServerProcess, client_environment
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+CONFIGURATIONS = sorted((EXAMPLES / "clients").iterdir())
+
+
+def run(script: Path, data_dir: Path) -> str:
+    """A script's standard output."""
+    return subprocess.run(
+        [sys.executable, str(script)],
+        check=True,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        env=client_environment() | {"XDG_DATA_HOME": str(data_dir)},
+    ).stdout
+
+
+def test_fruit_prints_the_two_well_known_scores(data_dir: Path) -> None:
+    output = run(EXAMPLES / "fruit.py", data_dir)
+    assert "384 numbers" in output
+    assert re.search(r"Apple and Orange: +0\.3726", output)
+    assert re.search(r"Apple and Lightning: +0\.4251", output)
+
+
+def test_fruit_declares_what_it_needs_inline() -> None:
+    source = (EXAMPLES / "fruit.py").read_text(encoding="utf-8")
+    block = re.search(r"^# /// script\n((?:#.*\n)+?)# ///$", source, re.MULTILINE)
+    assert block is not None
+    declared = tomllib.loads(re.sub(r"^# ?", "", block[1], flags=re.MULTILINE))
+    assert any(name.startswith("mcp-server-embeddings") for name in declared["dependencies"])
+    assert "async def embed(text: str) -> list[float]:" in source
+    assert "async def get_similarity(text1: str, text2: str) -> float:" in source
+
+
+def test_the_demo_prints_times_percentiles_and_bands(data_dir: Path) -> None:
+    output = run(EXAMPLES / "demo.py", data_dir)
+    assert re.search(r"\d\.\d{3} s  Apple ~ Orange: 0\.3726, percentile 99\.94, weak", output)
+    assert re.search(r"\d\.\d{3} s  Apple ~ Lightning: 0\.4251, percentile 99\.98, weak", output)
+
+
+def configured(path: Path) -> dict[str, Any]:
+    """The server entry of a client's configuration file."""
+    text = path.read_text(encoding="utf-8")
+    content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    (key,) = content
+    assert key == {"codex_config.toml": "mcp_servers", "vscode_mcp.json": "servers"}.get(path.name, "mcpServers")
+    entry: dict[str, Any] = content[key]["embeddings"]
+    return entry
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.name)
+def test_a_client_configuration_starts_a_server_that_answers(path: Path, data_dir: Path) -> None:
+    entry = configured(path)
+    program = Path(sys.executable).with_name(entry["command"])
+    with ServerProcess(data_dir, *entry["args"], program=(str(program),), environment=entry.get("env")) as server:
+        assert server.handshake()["serverInfo"]["name"] == "mcp-server-embeddings"
+
+
+def test_every_client_configuration_is_in_the_readme() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert all(f"examples/clients/{path.name}" in text for path in CONFIGURATIONS)
+
+
+def test_the_readmes_tables_are_those_of_the_code() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert text == with_tables(text)
+    assert len(text.splitlines()) < 200
+
+
+def test_the_readmes_python_runs(data_dir: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    output = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=client_environment() | {"XDG_DATA_HOME": str(data_dir)},
+    ).stdout
+    assert "score=0.4251" in output
+
+
+def test_the_readmes_first_answer_is_what_the_server_says(data_dir: Path) -> None:
+    text = README.read_text(encoding="utf-8")
+    answer = re.search(r"(Closest 2 of 2 pairs.*? tokens\.)", text, re.DOTALL)
+    assert answer is not None
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        arguments = {
+            "left": ["The meeting was moved to Friday."],
+            "right": ["They moved the meeting to Friday.", "Our cat sleeps all day."],
+        }
+        assert server.call("similarity", arguments)["content"][0]["text"] == answer[1]
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_links_between_the_documents_lead_somewhere(document: str) -> None:
+    path = ROOT / document
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
