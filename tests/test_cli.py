@@ -90,7 +90,7 @@ def test_version_is_that_of_the_distribution() -> None:
         (("--device", "tpu"), "device 'tpu' is unknown; "),
         (("--device", "cuda:one"), "device 'cuda:one' is unknown; did you mean 'cuda'?"),
         (("--log-level", "warn"), "log level 'warn' is unknown; did you mean 'warning'?"),
-        (("--tools", "similrity"), "--tools: there is no tool 'similrity'; did you mean 'similarity'?"),
+        (("--tools", "similrity"), "tools: there is no tool 'similrity'; did you mean 'similarity'?"),
         (("--exclude-tools", "embd"), "--exclude-tools: there is no tool 'embd'; did you mean 'embed'?"),
         (("--exclude-tools", "embed,similarity,status"), "--exclude-tools leaves no tool to serve; exclude fewer"),
         (("--tools", "embed", "--exclude-tools", "status"), "tools and exclude-tools are both given; "),
@@ -119,7 +119,7 @@ def test_an_unknown_variable_ends_every_command_with_the_nearest_name(command: s
         ("MCP_EMBEDDINGS_THREADS", "many", "MCP_EMBEDDINGS_THREADS is 'many'; give a whole number"),
         ("MCP_EMBEDDINGS_THREADS", "-1", "threads=-1 is outside 1 to 256"),
         ("MCP_EMBEDDINGS_DOWNLOAD", "perhaps", "MCP_EMBEDDINGS_DOWNLOAD is 'perhaps'; give 1 or 0"),
-        ("MCP_EMBEDDINGS_TOOLS", "embeds", "--tools: there is no tool 'embeds'; did you mean 'embed'?"),
+        ("MCP_EMBEDDINGS_TOOLS", "embeds", "tools: there is no tool 'embeds'; did you mean 'embed'?"),
         ("MCP_EMBEDDINGS_LOG_LEVEL", "DEBUG", "log level 'DEBUG' is unknown; known: debug, error, info, warning"),
     ],
 )

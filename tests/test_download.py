@@ -159,7 +159,10 @@ def test_an_interrupted_pull_is_one_sentence_and_the_next_fetches_only_what_is_m
 
 def test_a_pull_stopped_from_the_keyboard_is_one_sentence(hub: Hub, tmp_path: Path) -> None:
     hold = hub.hold(WEIGHTS, CHUNK)
+    # A shell's background job ignores the signal, and so would its children.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start("pull", MODEL, variables=environment(tmp_path, hub.endpoint))
+    signal.signal(signal.SIGINT, previous)
     hold.wait_until_reached()
     process.send_signal(signal.SIGINT)
     assert "was interrupted; run again to finish" in refusal(process)

@@ -81,8 +81,8 @@ class Settings:
             raise ConfigurationError("model is empty; give a Hugging Face id or a folder")
         if not 1 <= self.threads <= MAX_THREADS:
             raise ConfigurationError(f"threads={self.threads} is outside 1 to {MAX_THREADS}")
-        kind, _, index = self.device.partition(":")
-        if kind not in DEVICES or (index and not (kind == "cuda" and index.isdecimal())):
+        kind, colon, index = self.device.partition(":")
+        if kind not in DEVICES or (colon and not (kind == "cuda" and index.isdecimal())):
             raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(kind, DEVICES)}")
         if self.log_level not in LOG_LEVELS:
             raise ConfigurationError(f"log level {self.log_level!r} is unknown; {nearest(self.log_level, LOG_LEVELS)}")

@@ -18,7 +18,7 @@ on this machine. Without a command it serves over stdio, as MCP clients start it
 
 commands:
   serve         serve over stdio (the default)
-  pull MODEL    fetch a model for offline use; goes on where it stopped
+  pull MODEL    fetch a model for offline use; run again, it keeps finished files
   models        list well-known models with sizes, licences and scores
 """
 
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 2 after a message on standard error.
     """
+    # No library in this process reports anything about its user.
+    os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
     except OperatorError as error:

@@ -18,7 +18,8 @@ def run(settings: Settings) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     # Below warning the SDK and the HTTP stack log what passes through them; texts must never be in a log.
-    for name in ("mcp", "httpx2", "httpcore2", "huggingface_hub", "sentence_transformers", "transformers"):
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    for name in ("mcp", "httpx2", "httpcore2", "sentence_transformers", "transformers"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
     if not settings.download:
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -188,11 +188,11 @@ def served_tools(settings: Settings) -> dict[str, AnyTool]:
         ConfigurationError: A name is unknown, or no tool is left.
     """
     every = {tool.name: tool for tool in TOOLS}
-    for option, names in (("--tools", settings.tools), ("--exclude-tools", settings.exclude_tools)):
+    for option, names in (("tools", settings.tools), ("exclude-tools", settings.exclude_tools)):
         for name in names:
             if name not in every:
                 raise ConfigurationError(f"{option}: there is no tool {name!r}; {nearest(name, every)}")
     wanted = set(settings.tools or every) - set(settings.exclude_tools)
     if not wanted:
-        raise ConfigurationError("--exclude-tools leaves no tool to serve; exclude fewer")
+        raise ConfigurationError("exclude-tools leaves no tool to serve; exclude fewer")
     return {name: tool for name, tool in every.items() if name in wanted}
