@@ -9,7 +9,8 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.engine import Embedder, Engine
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.engine import Engine
 
 
 @pytest.fixture(scope="session")

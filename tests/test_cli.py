@@ -17,7 +17,12 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "model": ("a/first", "a/first", "a/second", "a/second"),
     "download": ("", True, "0", False),
     "device": ("cuda:1", "cuda:1", "mps", "mps"),
+    "engine": ("reference", "reference", "compiled", "compiled"),
+    "precision": ("bf16", "bf16", "int8", "int8"),
     "threads": ("2", 2, "3", 3),
+    "cache_size": ("1", 1, "2000", 2000),
+    "no_cache": ("", True, "0", False),
+    "idle_unload": ("0", 0, "2.5", 2.5),
     "tools": ("embed, status", ("embed", "status"), "similarity", ("similarity",)),
     "exclude_tools": ("embed", ("embed",), "status,similarity", ("status", "similarity")),
     "data_dir": ("/first", Path("/first"), "/second", Path("/second")),
@@ -81,7 +86,7 @@ def test_version_is_that_of_the_distribution() -> None:
         (("--thread", "2"), "unknown option '--thread'; did you mean '--threads'?"),
         (("pul", "a/b"), "unknown command 'pul'; did you mean 'pull'?"),
         (("model",), "unknown command 'model'; did you mean 'models'?"),
-        (("xyz",), "unknown command 'xyz'; known: models, pull, serve"),
+        (("xyz",), "unknown command 'xyz'; known: compile, models, pull, serve"),
         (("pull",), "pull takes one model, as in `pull BAAI/bge-base-en-v1.5`"),
         (("pull", "a/b", "c/d"), "one argument too many: 'c/d'; see --help"),
         (("serve", "a/b"), "serve takes no argument 'a/b'; see --help"),
@@ -94,9 +99,15 @@ def test_version_is_that_of_the_distribution() -> None:
         (("--exclude-tools", "embd"), "exclude-tools: there is no tool 'embd'; did you mean 'embed'?"),
         (("--exclude-tools", "embed,similarity,status"), "exclude-tools leaves no tool to serve; exclude fewer"),
         (("--tools", "embed", "--exclude-tools", "status"), "tools and exclude-tools are both given; "),
-        (("--threads", "0"), "threads=0 is outside 1 to 256"),
-        (("--threads", "257"), "threads=257 is outside 1 to 256"),
+        (("--threads=-1",), "threads=-1 is outside 0 to 256"),
+        (("--threads", "257"), "threads=257 is outside 0 to 256"),
         (("--threads", "two"), "--threads is 'two'; give a whole number"),
+        (("--engine", "compield"), "engine 'compield' is unknown; did you mean 'compiled'?"),
+        (("--precision", "fp16"), "precision 'fp16' is unknown; did you mean 'bf16'?"),
+        (("--cache-size", "0"), "cache-size=0 is outside 1 to 1000000"),
+        (("--idle-unload", "nan"), "idle-unload=nan is outside 0 to 10080"),
+        (("--idle-unload", "soon"), "--idle-unload is 'soon'; give a number"),
+        (("compile", "/nowhere"), "the model folder '/nowhere' does not exist"),
         (("--model", " "), "model is empty; give a Hugging Face id or a folder"),
         (("--model",), "argument --model: expected one argument"),
     ],
@@ -105,7 +116,7 @@ def test_a_wrong_option_or_command_ends_with_one_sentence(arguments: tuple[str, 
     assert refusal(*arguments).startswith(sentence)
 
 
-@pytest.mark.parametrize("command", ["serve", "pull", "models"])
+@pytest.mark.parametrize("command", ["serve", "pull", "compile", "models"])
 def test_an_unknown_variable_ends_every_command_with_the_nearest_name(command: str) -> None:
     arguments = (command, "a/b") if command == "pull" else (command,)
     assert refusal(*arguments, MCP_EMBEDDINGS_MODLE="a/b") == (
@@ -117,7 +128,7 @@ def test_an_unknown_variable_ends_every_command_with_the_nearest_name(command: s
     ("name", "value", "sentence"),
     [
         ("MCP_EMBEDDINGS_THREADS", "many", "MCP_EMBEDDINGS_THREADS is 'many'; give a whole number"),
-        ("MCP_EMBEDDINGS_THREADS", "-1", "threads=-1 is outside 1 to 256"),
+        ("MCP_EMBEDDINGS_THREADS", "-1", "threads=-1 is outside 0 to 256"),
         ("MCP_EMBEDDINGS_DOWNLOAD", "perhaps", "MCP_EMBEDDINGS_DOWNLOAD is 'perhaps'; give 1 or 0"),
         ("MCP_EMBEDDINGS_TOOLS", "embeds", "tools: there is no tool 'embeds'; did you mean 'embed'?"),
         ("MCP_EMBEDDINGS_LOG_LEVEL", "DEBUG", "log level 'DEBUG' is unknown; known: debug, error, info, warning"),

@@ -34,7 +34,7 @@ def test_tools_list_is_the_committed_snapshot() -> None:
 def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: AnyTool) -> None:
     """The Python API and the MCP tool are one function."""
     parameters = inspect.signature(FUNCTIONS[tool.name]).parameters
-    of_function = {name: p.default for name, p in parameters.items() if name not in ("embedder", "protocol")}
+    of_function = {name: p.default for name, p in parameters.items() if name not in ("embedder", "engine", "protocol")}
     of_schema = {
         name: inspect.Parameter.empty if field.is_required() else field.default
         for name, field in tool.arguments.model_fields.items()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mcp_server_embeddings.engine.calibrate import reference_groups
-from mcp_server_embeddings.engine.engine import Embedder
+from mcp_server_embeddings.engine.embedder import Embedder
 
 
 def test_the_set_has_enough_groups_over_many_subjects_and_registers() -> None:

@@ -39,7 +39,7 @@ def callers() -> Iterator[ThreadPoolExecutor]:
 
 
 def pieces(*texts: str) -> list[Piece]:
-    return [Piece(text, "symmetric", len(text.split()) + 2) for text in texts]
+    return [Piece(text, "symmetric", range(len(text.split()) + 2)) for text in texts]
 
 
 def wait_for_pieces(scheduler: Scheduler, waiting: int) -> None:

@@ -18,7 +18,8 @@ from mcp_types import CallToolResult, TextContent
 import mcp_server_embeddings
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.engine import Embedder, Engine
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError, ModelLoadError, OperatorError
 from mcp_server_embeddings.surface.server import build_server
 from mcp_server_embeddings.tools.embed import embed
@@ -257,7 +258,7 @@ def test_a_lone_surrogate_given_to_the_python_api_is_replaced(embedder: Embedder
 def test_a_full_or_read_only_data_folder_is_named_with_the_way_out(engine: Engine, tmp_path: Path) -> None:
     blocked = tmp_path / "file-not-folder"
     blocked.write_text("", encoding="utf-8")
-    with Engine(Settings(data_dir=blocked), lambda _: FakeEncoder()) as other:
+    with Engine(Settings(data_dir=blocked), lambda *_: FakeEncoder()) as other:
         message = error(call(other, "embed", {"texts": ["a"], "output": "file"}))
         assert "--data-dir" in message
         assert structured(call(other, "similarity", {"left": ["a b", "a c"]}))["pairs"]
@@ -295,7 +296,7 @@ def test_an_unusable_device_is_an_error_that_names_the_way_out(tmp_path: Path) -
 
 def test_a_crash_in_the_runtime_stays_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     encoder = FakeEncoder()
-    with Engine(Settings(data_dir=tmp_path), lambda _: encoder) as engine:
+    with Engine(Settings(data_dir=tmp_path), lambda *_: encoder) as engine:
         engine.embedder().calibration()
         encoder.fail_on = "poison"
         message = error(call(engine, "embed", {"texts": ["poison"]}))
@@ -307,7 +308,7 @@ def test_a_crash_in_the_runtime_stays_in_the_log(tmp_path: Path, caplog: pytest.
 
 def test_the_same_text_twice_is_encoded_once(tmp_path: Path) -> None:
     encoder = FakeEncoder()
-    with Engine(Settings(data_dir=tmp_path), lambda _: encoder) as engine:
+    with Engine(Settings(data_dir=tmp_path), lambda *_: encoder) as engine:
         embedder = engine.embedder()
         embedder.calibration()
         encoder.batches.clear()
@@ -319,7 +320,7 @@ def test_the_same_text_twice_is_encoded_once(tmp_path: Path) -> None:
 def test_a_calibration_is_measured_once_and_a_damaged_one_is_measured_again(tmp_path: Path) -> None:
     def edges() -> tuple[tuple[float, ...], int]:
         encoder = FakeEncoder()
-        with Engine(Settings(data_dir=tmp_path), lambda _: encoder) as engine:
+        with Engine(Settings(data_dir=tmp_path), lambda *_: encoder) as engine:
             return engine.embedder().calibration().edges, len(encoder.batches)
 
     first, batches = edges()

@@ -77,7 +77,7 @@ def test_nothing_heavy_is_imported_before_the_handshake_is_answered(data_dir: Pa
 
 
 def test_a_waiting_call_reports_growing_progress(data_dir: Path) -> None:
-    with ServerProcess(data_dir) as server:
+    with ServerProcess(data_dir, "--engine", "reference", "--no-cache") as server:
         server.handshake()
         request = server.send("tools/call", server.call_params("embed", {"texts": ["a"]}, token="t1"))
         seen = []

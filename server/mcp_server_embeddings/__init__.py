@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mcp_server_embeddings.config import Settings
-    from mcp_server_embeddings.engine.engine import Embedder, Engine
+    from mcp_server_embeddings.engine.embedder import Embedder
+    from mcp_server_embeddings.engine.engine import Engine
     from mcp_server_embeddings.errors import EmbeddingsError
     from mcp_server_embeddings.tools.embed import embed
     from mcp_server_embeddings.tools.similarity import similarity
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Embedder", "EmbeddingsError", "Engine", "Settings", "embed", "similarity", "status"]
 
 _HOME = {
-    "Embedder": "engine.engine",
+    "Embedder": "engine.embedder",
     "EmbeddingsError": "errors",
     "Engine": "engine.engine",
     "Settings": "config",

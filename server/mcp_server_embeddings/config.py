@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import platformdirs
 
@@ -14,7 +15,12 @@ ENVIRONMENT_PREFIX = "MCP_EMBEDDINGS_"
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEVICES = ("cpu", "cuda", "mps")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+EngineName = Literal["auto", "compiled", "reference"]
+Precision = Literal["exact", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MAX_THREADS = 256
+MAX_CACHE_MB = 1_000_000
+MAX_IDLE_MINUTES = 10_080
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -52,12 +58,35 @@ class Settings:
         default="cpu",
         metadata={"metavar": "DEVICE", "help": "cpu, cuda, cuda:N or mps"},
     )
-    threads: int = field(
-        default=1,
+    engine: EngineName = field(
+        default="auto",
         metadata={
-            "metavar": "N",
-            "help": "CPU threads that encode; on a busy machine one is the fastest",
+            "metavar": "ENGINE",
+            "help": "compiled (converted once, the fastest on a CPU), reference (sentence-transformers), or auto",
         },
+    )
+    precision: Precision = field(
+        default="exact",
+        metadata={
+            "metavar": "PRECISION",
+            "help": "exact; or faster and less exact: bf16 (where the processor has it), int8 (int8 weights)",
+        },
+    )
+    threads: int = field(
+        default=0,
+        metadata={"metavar": "N", "help": "batches encoded at once, each on one CPU thread; 0: up to 4, by cores"},
+    )
+    cache_size: int = field(
+        default=256,
+        metadata={"metavar": "MB", "help": "room on disk for the vectors of texts seen before; never the texts"},
+    )
+    no_cache: bool = field(
+        default=False,
+        metadata={"help": "remember no vectors, on disk or in memory"},
+    )
+    idle_unload: float = field(
+        default=15.0,
+        metadata={"metavar": "MINUTES", "help": "free the model after this long without a call; 0: never"},
     )
     tools: tuple[str, ...] = field(
         default=(),
@@ -79,14 +108,26 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.model.strip():
             raise ConfigurationError("model is empty; give a Hugging Face id or a folder")
-        if not 1 <= self.threads <= MAX_THREADS:
-            raise ConfigurationError(f"threads={self.threads} is outside 1 to {MAX_THREADS}")
+        _check_range("threads", self.threads, 0, MAX_THREADS)
+        _check_range("cache-size", self.cache_size, 1, MAX_CACHE_MB)
+        _check_range("idle-unload", self.idle_unload, 0, MAX_IDLE_MINUTES)
+        _check_name("engine", self.engine, get_args(EngineName))
+        _check_name("precision", self.precision, PRECISIONS)
+        _check_name("log level", self.log_level, LOG_LEVELS)
         kind, colon, index = self.device.partition(":")
         if kind not in DEVICES or (colon and not (kind == "cuda" and index.isdecimal())):
             raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(kind, DEVICES)}")
-        if self.log_level not in LOG_LEVELS:
-            raise ConfigurationError(f"log level {self.log_level!r} is unknown; {nearest(self.log_level, LOG_LEVELS)}")
         if self.tools and self.exclude_tools:
             raise ConfigurationError(
                 "tools and exclude-tools are both given; name the wanted ones or the unwanted ones"
             )
+
+
+def _check_range(name: str, value: float, low: int, high: int) -> None:
+    if not low <= value <= high:  # false for NaN too
+        raise ConfigurationError(f"{name}={value} is outside {low} to {high}")
+
+
+def _check_name(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigurationError(f"{name} {value!r} is unknown; {nearest(value, known)}")

@@ -2,14 +2,14 @@
 
 import sys
 
-from mcp_server_embeddings.config import DEFAULT_MODEL
+from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.catalogue import CatalogueModel, catalogue
 from mcp_server_embeddings.engine.locate import cached_folder
 
 _COLUMNS = ("", "model", "dims", "tokens", "MB", "licence", "class.", "clust.", "retr.", "STS", "summ.")
 
 
-def run() -> int:
+def run(_: Settings) -> int:
     """Print it."""
     rows = [_COLUMNS, *(_row(entry) for entry in catalogue())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]

@@ -98,6 +98,13 @@ def _number(source: str, text: str) -> int:
         raise ConfigurationError(f"{source} is {text!r}; give a whole number") from None
 
 
+def _decimal(source: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{source} is {text!r}; give a number") from None
+
+
 def _switch(source: str, text: str) -> bool:
     lowered = text.strip().lower()
     if lowered in _TRUE | _FALSE:
@@ -116,6 +123,7 @@ def _path(_: str, text: str) -> Path:
 _READERS: dict[str, Callable[[str, str], object]] = {
     "str": _text,
     "int": _number,
+    "float": _decimal,
     "bool": _switch,
     "tuple": _names,
     "PosixPath": _path,

@@ -4,19 +4,20 @@ import sys
 
 from tqdm import tqdm
 
-from mcp_server_embeddings.config import DEFAULT_MODEL
+from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.catalogue import full_id
 from mcp_server_embeddings.engine.download import download
 from mcp_server_embeddings.engine.locate import locate, looks_like_path
 from mcp_server_embeddings.errors import ConfigurationError, DownloadError
 
 
-def run(model: str) -> int:
+def run(settings: Settings) -> int:
     """Fetch, verify, and say where it lies.
 
     Raises:
         OperatorError: It cannot be fetched.
     """
+    model = settings.model
     if looks_like_path(model):
         raise ConfigurationError(f"{model!r} is a folder; pull takes a Hugging Face id, serve takes the folder")
     if full_id(model) != DEFAULT_MODEL:  # that one came with the installation

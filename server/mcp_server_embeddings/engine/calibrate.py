@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.similarity import Vectors
@@ -28,18 +29,21 @@ def reference_groups() -> list[dict[str, str]]:
     return [json.loads(line) for line in _reference_text().splitlines()]
 
 
-def calibration_for(identity: ModelIdentity, folder: Path, encode: Callable[[list[str]], Vectors]) -> Calibration:
+def calibration_for(
+    identity: ModelIdentity, precision: Precision, folder: Path, encode: Callable[[list[str]], Vectors]
+) -> Calibration:
     """The model's calibration: read from ``folder``, or measured and kept there.
 
     A folder that cannot be written costs a new measurement at the next start, never an answer.
 
     Args:
         identity: The model.
+        precision: What its encoder computes with, which moves the scores a little.
         folder: Where calibrations are kept.
         encode: Texts to vectors ``(n, d)``.
     """
     reference = hashlib.sha256(_reference_text().encode()).hexdigest()
-    path = folder / f"{identity.digest[:16]}-{reference[:8]}.npz"
+    path = folder / f"{identity.digest[:16]}-{precision}-{reference[:8]}.npz"
     stored = _read(path)
     if stored is not None:
         return stored

@@ -4,8 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.vectors.similarity import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How near an encoder's vectors are to those of sentence-transformers, on the probe set.
+
+    Attributes:
+        minimum_cosine: Of a text's two vectors, over all probes.
+        mean_cosine: Likewise.
+        top1_kept: Share of probes whose nearest other probe stays the same, 0 to 1.
+    """
+
+    minimum_cosine: float
+    mean_cosine: float
+    top1_kept: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +31,21 @@ class Piece:
     Attributes:
         text: Without prompt.
         role: Picks the prompt.
-        tokens: What the model reads of it, prompt and special tokens included.
+        ids: The tokens the model reads: prompt and special tokens included, truncated at the model's limit.
     """
 
     text: str
     role: Role
-    tokens: int
+    ids: Sequence[int]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the model reads."""
+        return len(self.ids)
 
 
 class Encoder(Protocol):
-    """Turns pieces into vectors. Used by one thread at a time."""
+    """Turns pieces into vectors. Used by as many threads at a time as it has streams."""
 
     @property
     def engine(self) -> str:
@@ -34,6 +55,21 @@ class Encoder(Protocol):
     @property
     def device(self) -> str:
         """Where it runs: ``cpu``, ``cuda:0``, ``mps``."""
+        ...
+
+    @property
+    def streams(self) -> int:
+        """How many batches may run at once."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """What it computes with."""
+        ...
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """How near its vectors are to those of sentence-transformers; None for sentence-transformers itself."""
         ...
 
     @property

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.catalogue import known
-from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.encoder import Agreement, Piece
 from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts, Role
 from mcp_server_embeddings.engine.locate import LocatedModel
 from mcp_server_embeddings.errors import ModelLoadError
@@ -27,6 +28,9 @@ class ReferenceEncoder:
 
     Loading takes seconds and imports torch, so construct it on a background thread.
 
+    Attributes:
+        model: The ``SentenceTransformer``.
+
     Args:
         model: Where the model lies.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -37,6 +41,9 @@ class ReferenceEncoder:
     """
 
     engine = "reference"
+    streams = 1
+    precision: Precision = "exact"
+    agreement: Agreement | None = None
 
     def __init__(self, model: LocatedModel, device: str, threads: int) -> None:
         # Imported here and not above: they cost seconds, and the handshake comes first.
@@ -48,9 +55,15 @@ class ReferenceEncoder:
         transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         torch.set_num_threads(threads)
         self.device = _available(device)
-        self._model = SentenceTransformer(str(model.folder), device=self.device, local_files_only=True)
-        self.identity = _identity(model, self._model)
-        self.tokenizer_json = _tokenizer_json(self._model)
+        self.model = SentenceTransformer(str(model.folder), device=self.device, local_files_only=True)
+        self.identity = _identity(model, self.model)
+        self.tokenizer_json = _tokenizer_json(self.model)
+
+    @property
+    def pools_prompts(self) -> bool:
+        """Whether the prompt's tokens are part of the vector, as in nearly all models."""
+        poolings = [module for module in self.model if type(module).__name__ == "Pooling"]
+        return all(bool(module.include_prompt) for module in poolings)
 
     def encode(self, pieces: Sequence[Piece]) -> Vectors:
         """Encode one batch; see ``Encoder.encode``."""
@@ -61,7 +74,7 @@ class ReferenceEncoder:
         return vectors
 
     def _encode(self, texts: list[str], role: Role) -> Vectors:
-        return self._model.encode(
+        return self.model.encode(
             texts,
             prompt=self.identity.prompts.of(role),
             batch_size=len(texts),

@@ -48,6 +48,9 @@ class TextTokenizer:
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._truncating = Tokenizer.from_str(self._tokenizer.to_str())
+        if max_tokens is not None:
+            self._truncating.enable_truncation(max_tokens)
         self._prompts = prompts
         self._max_tokens = max_tokens
 
@@ -63,10 +66,10 @@ class TextTokenizer:
             TextTooLongError: A text is over the limit and ``long_text`` is ``error``.
         """
         prompt = self._prompts.of(role)
-        lengths = [len(e.ids) for e in self._tokenizer.encode_batch_fast([prompt + text for text in texts])]
+        tokens = [e.ids for e in self._tokenizer.encode_batch_fast([prompt + text for text in texts])]
         if long_text == "error":
-            self._refuse_long(lengths)
-        return [self._plan(text, n, role, long_text) for text, n in zip(texts, lengths, strict=True)]
+            self._refuse_long([len(ids) for ids in tokens])
+        return [self._plan(text, ids, role, long_text) for text, ids in zip(texts, tokens, strict=True)]
 
     def _refuse_long(self, lengths: list[int]) -> None:
         limit = self._max_tokens
@@ -78,12 +81,13 @@ class TextTokenizer:
                 "shorten it, or pass long_text='window' (averages overlapping windows) or 'truncate'"
             )
 
-    def _plan(self, text: str, length: int, role: Role, long_text: LongText) -> TokenizedText:
-        limit = self._max_tokens
+    def _plan(self, text: str, ids: list[int], role: Role, long_text: LongText) -> TokenizedText:
+        limit, length = self._max_tokens, len(ids)
         if limit is None or length <= limit:
-            return TokenizedText((Piece(text, role, length),), (length,), length)
+            return TokenizedText((Piece(text, role, ids),), (length,), length)
         if long_text == "truncate":
-            return TokenizedText((Piece(text, role, limit),), (limit,), limit, truncated=True)
+            cut = self._truncating.encode(self._prompts.of(role) + text).ids
+            return TokenizedText((Piece(text, role, cut),), (limit,), limit, truncated=True)
         return self._windows(text, role, limit)
 
     def _windows(self, text: str, role: Role, limit: int) -> TokenizedText:
@@ -96,19 +100,19 @@ class TextTokenizer:
         start, total = 0, len(body.ids)
         while True:
             end = _word_end(body, start, min(start + room, total))
-            window, tokens = self._slice(text, body, start, end, prompt)
-            while tokens > limit and end - start > 1:
-                end -= max(1, min(tokens - limit, end - start - 1))
-                window, tokens = self._slice(text, body, start, end, prompt)
-            pieces.append(Piece(window, role, tokens))
+            window, ids = self._slice(text, body, start, end, prompt)
+            while len(ids) > limit and end - start > 1:
+                end -= max(1, min(len(ids) - limit, end - start - 1))
+                window, ids = self._slice(text, body, start, end, prompt)
+            pieces.append(Piece(window, role, ids))
             weights.append(end - start)
             if end >= total:
                 return TokenizedText(tuple(pieces), tuple(weights), sum(p.tokens for p in pieces))
             start = max(start + 1, _word_start(body, end - (end - start) // _OVERLAP))
 
-    def _slice(self, text: str, body: Encoding, start: int, end: int, prompt: str) -> tuple[str, int]:
+    def _slice(self, text: str, body: Encoding, start: int, end: int, prompt: str) -> tuple[str, list[int]]:
         window = text[body.offsets[start][0] : body.offsets[end - 1][1]]
-        return window, len(self._tokenizer.encode(prompt + window).ids)
+        return window, self._tokenizer.encode(prompt + window).ids
 
 
 def _word_start(body: Encoding, position: int) -> int:

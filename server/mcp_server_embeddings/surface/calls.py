@@ -54,7 +54,7 @@ class CallRunner:
         return answer
 
     def _answer(self, tool: AnyTool, raw: Mapping[str, object], call: Call, protocol: str) -> CallToolResult:
-        caller = Caller(self._engine.embedder(call), protocol)
+        caller = Caller(self._engine, self._engine.embedder(call), protocol)
         try:
             return _completed(tool, raw, caller)
         except EmbeddingsError as error:

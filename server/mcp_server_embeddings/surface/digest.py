@@ -56,11 +56,15 @@ def status(result: Status) -> str:
         + (f" ({result.detail})" if result.detail else ""),
         (
             f"model {result.model}, engine {result.engine or 'not loaded'}, precision {result.precision}, "
-            f"device {result.device}, threads {result.threads}, protocol {result.protocol or 'none'}"
+            f"device {result.device}, streams {result.streams}, protocol {result.protocol or 'none'}"
         ),
     ]
     if result.identity is not None:
         lines.append(f"identity {result.identity.model_dump_json()}")
+    if result.agreement is not None:
+        lines.append(f"agreement with sentence-transformers {result.agreement.model_dump_json()}")
+    if result.cache is not None:
+        lines.append(f"cache {result.cache.model_dump_json()}")
     queue, limits = result.queue, result.limits
     lines += [
         f"percentiles and bands {'ready' if result.calibrated else 'not yet measured'}",

@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 from mcp_types import Tool, ToolAnnotations
 
 from mcp_server_embeddings.config import Settings, nearest
-from mcp_server_embeddings.engine.engine import Embedder
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.surface import digest
 from mcp_server_embeddings.surface.arguments import (
@@ -33,8 +34,9 @@ R = TypeVar("R", bound=Result)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the engine as this call sees it, and the protocol revision spoken."""
+    """Who asks: the engine, the engine as this call sees it, and the protocol revision spoken."""
 
+    engine: Engine
     embedder: Embedder
     protocol: str
 
@@ -118,7 +120,7 @@ def _similarity(caller: Caller, given: SimilarityArguments) -> Compared:
 
 
 def _status(caller: Caller, _: StatusArguments) -> Status:
-    return status(caller.embedder, protocol=caller.protocol)
+    return status(caller.engine, protocol=caller.protocol)
 
 
 _EMBED = ServedTool(

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from mcp_server_embeddings.engine.engine import Embedder
+from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import ConfigurationError, InputError
@@ -69,7 +69,7 @@ def embed(
         encoding=encoding,
         output="inline" if inline else "file",
         vectors=_inline(vectors, encoding) if inline else None,
-        file=None if inline else _written(vectors, embedder.engine.settings.data_dir / "vectors"),
+        file=None if inline else _written(vectors, embedder.data_dir / "vectors"),
     )
 
 

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mcp_server_embeddings.engine.engine import Embeddings
+from mcp_server_embeddings.config import Precision
+from mcp_server_embeddings.engine.embedder import Embeddings
 from mcp_server_embeddings.vectors.calibration import Band
 from mcp_server_embeddings.vectors.similarity import Metric
 
@@ -113,6 +114,24 @@ class Queue(_Model):
     pieces_done: int
 
 
+class AgreementInfo(_Model):
+    """How near the vectors are to those of sentence-transformers."""
+
+    minimum_cosine: float
+    mean_cosine: float
+    top1_kept: float
+
+
+class Cache(_Model):
+    """Vectors remembered."""
+
+    hits: int
+    misses: int
+    entries: int
+    memory_bytes: int
+    disk_bytes: int
+
+
 class Status(Result):
     """Result of ``status``."""
 
@@ -122,9 +141,11 @@ class Status(Result):
     detail: str
     identity: ModelInfo | None = Field(description="null until the model is loaded")
     engine: str
-    precision: Literal["exact"]
+    precision: Precision
+    agreement: AgreementInfo | None = Field(description="with sentence-transformers; null for itself")
     device: str
-    threads: int
+    streams: int
     calibrated: bool
     limits: Limits
     queue: Queue
+    cache: Cache | None

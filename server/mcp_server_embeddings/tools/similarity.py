@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcp_server_embeddings.engine.engine import Embedder
+from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.results import Compared, Pair, Usage

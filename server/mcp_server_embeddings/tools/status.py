@@ -3,9 +3,20 @@
 from importlib import metadata
 
 from mcp_server_embeddings.config import DISTRIBUTION
-from mcp_server_embeddings.engine.engine import Embedder
+from mcp_server_embeddings.engine.cache import CacheFigures
+from mcp_server_embeddings.engine.encoder import Agreement
+from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.identity import ModelIdentity
-from mcp_server_embeddings.tools.results import Limits, ModelInfo, Queue, ServerInfo, Status, Usage
+from mcp_server_embeddings.tools.results import (
+    AgreementInfo,
+    Cache,
+    Limits,
+    ModelInfo,
+    Queue,
+    ServerInfo,
+    Status,
+    Usage,
+)
 from mcp_server_embeddings.tools.texts import MAX_CHARACTERS, MAX_TEXTS
 
 ANSWER_BYTES = 4_000_000
@@ -13,14 +24,14 @@ ANSWER_BYTES = 4_000_000
 the wire twice, as text and as structured content."""
 
 
-def status(embedder: Embedder, *, protocol: str | None = None) -> Status:
+def status(engine: Engine, *, protocol: str | None = None) -> Status:
     """A snapshot of server, model and queue. Never waits, also while the model loads.
 
     Args:
-        embedder: The engine.
+        engine: What serves.
         protocol: The protocol revision spoken with the caller, where there is one.
     """
-    now = embedder.status()
+    now = engine.status()
     return Status(
         model=now.identity.short if now.identity else now.model,
         usage=Usage(texts=0, tokens=0, windowed=[], truncated=[]),
@@ -30,9 +41,10 @@ def status(embedder: Embedder, *, protocol: str | None = None) -> Status:
         detail=now.detail,
         identity=_model_info(now.identity) if now.identity else None,
         engine=now.engine,
-        precision="exact",
+        precision=now.precision,
+        agreement=_agreement(now.agreement) if now.agreement else None,
         device=now.device,
-        threads=embedder.engine.settings.threads,
+        streams=now.streams,
         calibrated=now.calibrated,
         limits=Limits(texts=MAX_TEXTS, characters=MAX_CHARACTERS, answer_bytes=ANSWER_BYTES),
         queue=Queue(
@@ -41,6 +53,7 @@ def status(embedder: Embedder, *, protocol: str | None = None) -> Status:
             batches_done=now.queue.batches,
             pieces_done=now.queue.pieces,
         ),
+        cache=_cache(now.cache) if now.cache else None,
     )
 
 
@@ -55,4 +68,22 @@ def _model_info(identity: ModelIdentity) -> ModelInfo:
         query_prompt=identity.prompts.query,
         document_prompt=identity.prompts.document,
         shorter_dimensions=list(identity.matryoshka),
+    )
+
+
+def _agreement(agreement: Agreement) -> AgreementInfo:
+    return AgreementInfo(
+        minimum_cosine=round(agreement.minimum_cosine, 6),
+        mean_cosine=round(agreement.mean_cosine, 6),
+        top1_kept=round(agreement.top1_kept, 4),
+    )
+
+
+def _cache(figures: CacheFigures) -> Cache:
+    return Cache(
+        hits=figures.hits,
+        misses=figures.misses,
+        entries=figures.entries,
+        memory_bytes=figures.memory_bytes,
+        disk_bytes=figures.disk_bytes,
     )

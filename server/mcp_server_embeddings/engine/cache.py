@@ -1,0 +1,242 @@
+"""Vectors of texts seen before: in memory, and on disk for the user's other processes and sessions.
+
+Kept are hashes and vectors, never texts. Whatever is wrong with the disk costs speed, never an answer.
+"""
+
+import hashlib
+import logging
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+MEMORY_BYTES = 64_000_000
+"""What the cache in memory may hold: about 38,000 vectors of 384 numbers."""
+
+_ENTRY_OVERHEAD = 200
+"""Bytes of an entry in memory beside its numbers: key, record and their places in the table."""
+
+_BUSY_SECONDS = 0.05
+"""Another process that writes for longer than this is not waited for."""
+
+_DAY = 86_400
+_AT_ONCE = 500
+"""Keys of one query; SQLite allows 32,766 parameters, old builds 999."""
+
+Cut = Literal["", "windowed", "truncated"]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedText:
+    """What is known of a text.
+
+    Attributes:
+        vector: Shape ``(d,)``, float32.
+        tokens: Tokens the model read for it.
+        cut: What became of it if it was over the model's limit.
+    """
+
+    vector: NDArray[np.float32]
+    tokens: int
+    cut: Cut
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFigures:
+    """What ``status`` says about the cache."""
+
+    hits: int
+    misses: int
+    entries: int
+    memory_bytes: int
+    disk_bytes: int
+
+
+def cache_key(context: str, text: str) -> bytes:
+    """16 bytes that stand for a text in a context: model identity, engine, precision, role, long_text."""
+    return hashlib.blake2b(f"{context}\0{text}".encode(), digest_size=16).digest()
+
+
+class VectorCache:
+    """A least-recently-used cache in memory over one on disk. Thread-safe.
+
+    Args:
+        path: The file shared by processes; None keeps nothing on disk.
+        disk_bytes: Its size at most; entries not used for longest go first.
+        memory_bytes: What memory may hold; 0 keeps nothing.
+    """
+
+    def __init__(self, path: Path | None, disk_bytes: int, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._memory_bytes = memory_bytes
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[bytes, CachedText] = OrderedDict()
+        self._held = 0
+        self._hits = self._misses = 0
+        self._disk = _Disk(path, disk_bytes) if path is not None else None
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, CachedText]:
+        """What is known of ``keys``."""
+        with self._lock:
+            found = {key: self._entries[key] for key in keys if key in self._entries}
+            for key in found:
+                self._entries.move_to_end(key)
+        missing = [key for key in keys if key not in found]
+        if missing and self._disk is not None:
+            stored = self._disk.get(missing)
+            self._remember(stored)
+            found |= stored
+        with self._lock:
+            self._hits += len(found)
+            self._misses += len(keys) - len(found)
+        return found
+
+    def put(self, entries: Mapping[bytes, CachedText]) -> None:
+        """Keep ``entries``."""
+        self._remember(entries)
+        if self._disk is not None:
+            self._disk.put(entries)
+
+    def figures(self) -> CacheFigures:
+        """Counts at this moment."""
+        with self._lock:
+            disk = self._disk.size() if self._disk is not None else 0
+            return CacheFigures(self._hits, self._misses, len(self._entries), self._held, disk)
+
+    def _remember(self, entries: Mapping[bytes, CachedText]) -> None:
+        with self._lock:
+            for key, entry in entries.items():
+                if key not in self._entries:
+                    self._held += _size(entry)
+                self._entries[key] = entry
+                self._entries.move_to_end(key)
+            while self._held > self._memory_bytes:
+                _, oldest = self._entries.popitem(last=False)
+                self._held -= _size(oldest)
+
+
+def _size(entry: CachedText) -> int:
+    return entry.vector.nbytes + _ENTRY_OVERHEAD
+
+
+class _Disk:
+    """The SQLite file. Its write-ahead log survives a crash of any process; a damaged file is begun anew."""
+
+    _SCHEMA = (
+        "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, tokens INTEGER, cut TEXT, vector BLOB, used INTEGER)"
+    )
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path = path
+        self._limit = limit
+        self._lock = threading.Lock()
+        try:
+            self._database = self._opened()
+        except sqlite3.DatabaseError as error:
+            _log.warning("the cache %s is damaged (%s); begun anew", path, type(error).__name__)
+            self._database = self._begun_anew()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, CachedText]:
+        with self._lock:
+            if self._database is None:
+                return {}
+            try:
+                return self._read(self._database, keys)
+            except sqlite3.OperationalError as error:
+                _log.info("the cache on disk is not read now: %s", error)
+            except (sqlite3.DatabaseError, ValueError) as error:
+                _log.warning("the cache %s is damaged (%s); begun anew", self._path, type(error).__name__)
+                self._database = self._begun_anew()
+            return {}
+
+    def put(self, entries: Mapping[bytes, CachedText]) -> None:
+        with self._lock:
+            if self._database is None:
+                return
+            try:
+                self._write(self._database, entries)
+            except sqlite3.OperationalError as error:  # full, locked, read-only
+                self._database.rollback()
+                _log.info("the cache on disk is not written now: %s", error)
+            except sqlite3.DatabaseError as error:
+                _log.warning("the cache %s is damaged (%s); begun anew", self._path, type(error).__name__)
+                self._database = self._begun_anew()
+
+    def size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
+    def _opened(self) -> sqlite3.Connection | None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, check_same_thread=False)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute(self._SCHEMA)
+        except (OSError, sqlite3.OperationalError) as error:  # locked, read-only, full
+            _log.warning("the cache %s cannot be opened (%s); going on without", self._path, error)
+            return None
+        return database
+
+    def _begun_anew(self) -> sqlite3.Connection | None:
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            return self._opened()
+        except (OSError, sqlite3.DatabaseError) as error:
+            _log.warning("the cache %s cannot be replaced (%s); going on without", self._path, error)
+            return None
+
+    def _read(self, database: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, CachedText]:
+        found: dict[bytes, CachedText] = {}
+        today = int(time.time() // _DAY)
+        stale: list[bytes] = []
+        for part in _parts(keys):
+            marks = ",".join("?" * len(part))
+            query = f"SELECT key, tokens, cut, vector, used FROM vectors WHERE key IN ({marks})"  # noqa: S608
+            with closing(database.execute(query, part)) as rows:
+                for key, tokens, cut, vector, used in rows:
+                    found[key] = CachedText(np.frombuffer(vector, dtype="<f4"), tokens, cut)
+                    if used < today:
+                        stale.append(key)
+        if stale:
+            database.executemany("UPDATE vectors SET used = ? WHERE key = ?", [(today, key) for key in stale])
+            database.commit()
+        return found
+
+    def _write(self, database: sqlite3.Connection, entries: Mapping[bytes, CachedText]) -> None:
+        today = int(time.time() // _DAY)
+        rows = [(k, e.tokens, e.cut, e.vector.astype("<f4").tobytes(), today) for k, e in entries.items()]
+        database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)", rows)
+        database.commit()
+        self._evict(database)
+
+    def _evict(self, database: sqlite3.Connection) -> None:
+        """Down to 90 % of the limit, those not used for longest first."""
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        (free,) = database.execute("PRAGMA freelist_count").fetchone()
+        (page_size,) = database.execute("PRAGMA page_size").fetchone()
+        used = (pages - free) * page_size
+        if used <= self._limit:
+            return
+        (count,) = database.execute("SELECT count(*) FROM vectors").fetchone()
+        surplus = int(count * (1 - 0.9 * self._limit / used)) + 1
+        database.execute(
+            "DELETE FROM vectors WHERE key IN (SELECT key FROM vectors ORDER BY used, rowid LIMIT ?)", (surplus,)
+        )
+        database.commit()
+
+
+def _parts(keys: Sequence[bytes]) -> Iterable[list[bytes]]:
+    return (list(keys[i : i + _AT_ONCE]) for i in range(0, len(keys), _AT_ONCE))

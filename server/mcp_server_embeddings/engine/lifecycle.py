@@ -1,0 +1,201 @@
+"""When the model is in memory: loaded after the handshake or on need, freed when idle."""
+
+import ctypes
+import gc
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from mcp_server_embeddings.engine.call import Call
+from mcp_server_embeddings.engine.encoder import Encoder
+from mcp_server_embeddings.engine.scheduler import Scheduler
+from mcp_server_embeddings.engine.tokens import TextTokenizer
+from mcp_server_embeddings.errors import CallCancelledError, EmbeddingsError, ModelLoadError, OperatorError
+from mcp_server_embeddings.vectors.calibration import Calibration
+
+_log = logging.getLogger(__name__)
+
+State = Literal["idle", "downloading", "warming", "ready", "failed"]
+Note = Callable[[State, str], None]
+"""Told the state and what is happening, for a person."""
+
+_BATCH_TOKENS = 512
+"""Padded tokens of a batch. 256 to 1,024 measure alike in throughput (docs/benchmarks.md); it is also the
+longest that a small call waits for a large one."""
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A model ready to encode; ``calibration`` follows once it is measured."""
+
+    encoder: Encoder
+    tokenizer: TextTokenizer
+    scheduler: Scheduler
+    calibration: Calibration | None = None
+
+
+class Lifecycle:
+    """Loads the model on a thread of its own, and frees it after a time without use.
+
+    A load that failed is tried again by the next use, so a model that was pulled meanwhile is found.
+
+    Args:
+        load: Makes the encoder; may take seconds.
+        calibrate: Measures a loaded model.
+        idle_seconds: Free the model after this long without use; 0 keeps it.
+    """
+
+    def __init__(
+        self, load: Callable[[Note], Encoder], calibrate: Callable[[LoadedModel], Calibration], idle_seconds: float
+    ) -> None:
+        self._load_encoder = load
+        self._measure = calibrate
+        self._idle_seconds = idle_seconds
+        self._changed = threading.Condition()
+        self._state: State = "idle"
+        self._detail = ""
+        self._error: OperatorError | None = None
+        self._loaded: LoadedModel | None = None
+        self._users = 0
+        self._last_use = 0.0
+
+    def start(self) -> None:
+        """Begin loading in the background, unless that has begun. Returns at once."""
+        with self._changed:
+            if self._state not in ("idle", "failed"):
+                return
+            self._state, self._error, self._detail = "warming", None, "loading the model"
+        threading.Thread(target=self._live, name="model-loader", daemon=True).start()
+
+    def close(self) -> None:
+        """Free the model; whoever waits for a result raises ``CallCancelledError``."""
+        with self._changed:
+            loaded, self._loaded, self._state = self._loaded, None, "idle"
+            self._changed.notify_all()
+        if loaded is not None:
+            loaded.scheduler.close()
+
+    def snapshot(self) -> tuple[State, str, LoadedModel | None]:
+        """State, what is happening, and the model if it is loaded. Never waits."""
+        with self._changed:
+            return self._state, self._detail, self._loaded
+
+    @contextmanager
+    def use(self, call: Call) -> Iterator[LoadedModel]:
+        """The model, kept in memory while the block runs; waits until it is loaded.
+
+        Raises:
+            OperatorError: It cannot be loaded.
+            CallCancelledError: The caller cancelled.
+        """
+        with self._changed:
+            self._users += 1
+        try:
+            self._wait(call, lambda: self._loaded is not None)
+            loaded = self._loaded
+            if loaded is None:
+                raise CallCancelledError("the engine was closed")
+            yield loaded
+        finally:
+            with self._changed:
+                self._users -= 1
+                self._last_use = time.monotonic()
+
+    def calibration(self, call: Call) -> Calibration:
+        """The model's calibration, once it is measured; raises as ``use``."""
+        with self.use(call) as loaded:
+            self._wait(call, lambda: loaded.calibration is not None)
+            if loaded.calibration is None:
+                raise CallCancelledError("the engine was closed")
+            return loaded.calibration
+
+    def _wait(self, call: Call, ready: Callable[[], bool]) -> None:
+        """Wait until ``ready`` holds or loading has failed; say meanwhile what is happening."""
+
+        def wake() -> None:
+            with self._changed:
+                self._changed.notify_all()
+
+        self.start()
+        with call.waking(wake), self._changed:
+            while not ready() and self._error is None and self._state != "idle" and not call.cancelled:
+                call.stage = self._detail or "measuring the model on the reference set"
+                self._changed.wait()
+            call.raise_if_cancelled()
+            if self._error is not None:
+                raise self._error
+            call.stage = ""
+
+    def _live(self) -> None:
+        """The life of one loading, on a thread of its own: nothing of the model is left in its frames after."""
+        self._load()
+        _return_memory()
+
+    def _load(self) -> None:
+        try:
+            encoder = self._load_encoder(self._note)
+        except OperatorError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers get a sentence
+            _log.exception("loading the model failed")
+            reason = f"the model cannot be loaded ({type(error).__name__}: {error})"
+            self._fail(ModelLoadError(f"{reason}; try another --model, or see the server's log"))
+        else:
+            self._serve(encoder)
+
+    def _serve(self, encoder: Encoder) -> None:
+        identity = encoder.identity
+        loaded = LoadedModel(
+            encoder,
+            TextTokenizer(encoder.tokenizer_json, identity.prompts, identity.max_tokens),
+            Scheduler(encoder.encode, encoder.streams, _BATCH_TOKENS),
+        )
+        with self._changed:
+            self._loaded, self._state, self._detail = loaded, "ready", ""
+            self._last_use = time.monotonic()
+            self._changed.notify_all()
+        try:
+            calibration = self._measure(loaded)
+        except EmbeddingsError:  # closed while measuring
+            return
+        with self._changed:
+            loaded.calibration = calibration
+            self._changed.notify_all()
+        if self._idle_seconds:
+            self._free_when_idle(loaded)
+
+    def _note(self, state: State, detail: str) -> None:
+        with self._changed:
+            self._state, self._detail = state, detail
+            self._changed.notify_all()
+
+    def _fail(self, error: OperatorError) -> None:
+        with self._changed:
+            self._state, self._error, self._detail = "failed", error, str(error)
+            self._changed.notify_all()
+
+    def _free_when_idle(self, loaded: LoadedModel) -> None:
+        """Sleep until the model has been idle long enough; on the loader's thread, which has nothing left to do."""
+        with self._changed:
+            while self._loaded is loaded:
+                idle = time.monotonic() - self._last_use
+                if self._users == 0 and idle >= self._idle_seconds:
+                    self._loaded, self._state = None, "idle"
+                    break
+                self._changed.wait(max(self._idle_seconds - idle, 0.01 * self._idle_seconds))
+        loaded.scheduler.close()
+
+
+def _return_memory() -> None:
+    """Give freed memory back to the system; glibc keeps it otherwise."""
+    gc.collect()
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        except (OSError, AttributeError):  # another C library
+            return
