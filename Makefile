@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types imports tests setup snapshot handshake lock clean
+.PHONY: demo test lint types imports tests setup snapshot handshake bench lock clean
 
 demo: .venv/.installed
+	$(BIN)/mcp-server-embeddings compile
 	$(BIN)/python examples/demo.py
 
 test: lint types imports tests
@@ -33,6 +34,13 @@ snapshot: .venv/.installed
 handshake: .venv/.installed
 	$(BIN)/python benchmarks/handshake.py
 
+# Measures for about fifteen minutes on an otherwise idle machine; writes docs/benchmarks.md and its plot.
+bench: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-fastembed
+	.venv-fastembed/bin/pip install --quiet --disable-pip-version-check fastembed==0.9.1
+	$(BIN)/python benchmarks/bench.py --fastembed .venv-fastembed/bin/python
+
 # All versions are pinned; torch==2.13.0 exactly, because anything looser resolves to gigabytes of CUDA.
 .venv/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -53,4 +61,4 @@ lock:
 	rm -rf .lock-venv
 
 clean:
-	rm -rf .venv tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-fastembed tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,13 +8,12 @@ what is compared. Wanted: a ratio of at most 1.15.
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from importlib import metadata
-from pathlib import Path
+
+from machine import machine, versions
 
 BARE = """
 from mcp.server import MCPServer
@@ -53,19 +52,10 @@ def handshake(command: list[str]) -> tuple[float, float]:
     return wall, usage.ru_utime + usage.ru_stime
 
 
-def processor() -> str:
-    """The processor's name where Linux tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-
-
 def main() -> None:
     """Print both programs and their ratio."""
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, mcp {metadata.version('mcp')}")
+    print(machine(), versions(), sep="\n")
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
     for repetition in range(repetitions + 1):
         for name, command in PROGRAMS.items():

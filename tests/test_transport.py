@@ -245,19 +245,25 @@ def test_prints_before_during_and_after_serving_stay_off_the_wire(data_dir: Path
 
 def test_a_small_call_is_not_stuck_behind_a_large_one_and_cancelling_stops_the_work(data_dir: Path) -> None:
     texts = [f"sentence {i} about the subject number {i % 7} and its many details " * 12 for i in range(2000)]
-    with ServerProcess(data_dir) as server:
+    with ServerProcess(data_dir, "--no-cache") as server:
         server.handshake()
         server.call("embed", {"texts": ["warm"]})
         large = server.send("tools/call", server.call_params("embed", {"texts": texts, "output": "file"}))
+        while pieces_waiting(server) == 0:  # until the texts are tokenized and queued
+            assert all(json.loads(line).get("id") != large for line in server.lines)
         small = server.send("tools/call", server.call_params("similarity", {"left": ["a"], "right": ["b"]}))
-        first = server.next_message()
-        assert first["id"] == small
-        waiting = server.call("status", {})["structuredContent"]["queue"]["pieces_waiting"]
-        assert waiting > 0
+        assert server.next_message()["id"] == small
+        assert pieces_waiting(server) > 0
         server.notify("notifications/cancelled", {"requestId": large})
         assert server.request("ping") == {}
-        assert server.call("status", {})["structuredContent"]["queue"]["pieces_waiting"] == 0
+        assert pieces_waiting(server) == 0
         assert all(json.loads(line).get("id") != large for line in server.lines)
+
+
+def pieces_waiting(server: ServerProcess) -> int:
+    """Texts and windows in the queue."""
+    waiting: int = server.call("status", {})["structuredContent"]["queue"]["pieces_waiting"]
+    return waiting
 
 
 def test_three_hundred_waiting_calls_do_not_starve_ping(data_dir: Path) -> None:

@@ -9,8 +9,9 @@ from mcp_server_embeddings.engine.locate import cached_folder
 _COLUMNS = ("", "model", "dims", "tokens", "MB", "licence", "class.", "clust.", "retr.", "STS", "summ.")
 
 
-def run(_: Settings) -> int:
-    """Print it."""
+def run(settings: Settings) -> int:
+    """Print it; no setting changes it."""
+    del settings
     rows = [_COLUMNS, *(_row(entry) for entry in catalogue())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     for row in rows:

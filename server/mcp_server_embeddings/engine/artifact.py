@@ -5,15 +5,17 @@
 or not at all; processes that need the same one at the same time wait for the first.
 """
 
+import glob
 import hashlib
 import json
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -54,6 +56,7 @@ class Manifest:
         agreement: Measured after conversion.
         weights_sha256: Of ``model.bin``.
         refused: Why it must not be used; empty when it may.
+        others_sha256: Of ``model.xml`` and ``tokenizer.json``, one after the other.
     """
 
     identity: ModelIdentity
@@ -61,10 +64,12 @@ class Manifest:
     agreement: Agreement
     weights_sha256: str
     refused: str = ""
+    others_sha256: str = ""
 
     def write(self, folder: Path) -> None:
-        """Write ``manifest.json``."""
-        (folder / MANIFEST_FILE).write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+        """Write ``manifest.json``, last of all files."""
+        whole = replace(self, others_sha256=_others_sha256(folder))
+        (folder / MANIFEST_FILE).write_text(json.dumps(asdict(whole), indent=2), encoding="utf-8")
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -129,18 +134,26 @@ def _converted_by_one(model: LocatedModel, precision: Precision, folder: Path, n
     """Convert unless another process does; then wait for it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     note("waiting for another process that converts the model")
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         manifest = _read(folder)
         if manifest is not None:
             return manifest
-        for left_over in folder.parent.glob(f"{folder.name}.tmp-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+        _remove_left_overs(folder)
         shutil.rmtree(folder, ignore_errors=True)
-        _run_child(model, precision, folder, note)
+        try:
+            _run_child(model, precision, folder, note)
+        finally:
+            _remove_left_overs(folder)
         manifest = _read(folder)
     if manifest is None:
         raise ConversionError(f"the conversion of {model.name!r} left nothing usable in {str(folder)!r}")
     return manifest
+
+
+def _remove_left_overs(folder: Path) -> None:
+    """What conversions that did not end left behind."""
+    for left_over in folder.parent.glob(f"{glob.escape(folder.name)}.tmp-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
 
 
 def _run_child(model: LocatedModel, precision: Precision, folder: Path, note: Callable[[str], None]) -> None:
@@ -162,9 +175,16 @@ def _run_child(model: LocatedModel, precision: Precision, folder: Path, note: Ca
             note(f"converting the model (once): {stage.strip()}")
         if child.wait() != 0:
             complaints.seek(0)
-            lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
-            reason = lines[-1] if lines else f"the conversion ended with status {child.returncode}"
+            reason = _reason(child.returncode, complaints.read().decode("utf-8", "replace"))
             raise ConversionError(f"model {model.name!r} does not convert: {reason}")
+
+
+def _reason(status: int, complaints: str) -> str:
+    """Why a conversion ended: the last line it wrote, unless it was killed and that line says something else."""
+    if status < 0:
+        return f"the conversion was ended by {signal.Signals(-status).name}; is there enough memory?"
+    lines = complaints.strip().splitlines()
+    return lines[-1] if lines else f"the conversion ended with status {status}"
 
 
 def _as_json(model: LocatedModel) -> dict[str, object]:
@@ -179,15 +199,22 @@ def _read(folder: Path) -> Manifest | None:
             return manifest
         with (folder / WEIGHTS_FILE).open("rb") as weights:
             found = hashlib.file_digest(weights, "sha256").hexdigest()
-        if found == manifest.weights_sha256 and (folder / MODEL_FILE).is_file():
+        if found == manifest.weights_sha256 and _others_sha256(folder) == manifest.others_sha256:
             return manifest
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValidationError) as error:
         _log.warning("the converted model in %s cannot be read (%s)", folder, type(error).__name__)
         return None
     _log.warning("the converted model in %s is damaged; converting again", folder)
     return None
+
+
+def _others_sha256(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (MODEL_FILE, TOKENIZER_FILE):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _settings_digest(folder: Path) -> str:

@@ -10,8 +10,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -117,7 +117,8 @@ class VectorCache:
             for key, entry in entries.items():
                 if key not in self._entries:
                     self._held += _size(entry)
-                self._entries[key] = entry
+                # A row of a call's matrix would keep the whole matrix in memory.
+                self._entries[key] = replace(entry, vector=entry.vector.copy())
                 self._entries.move_to_end(key)
             while self._held > self._memory_bytes:
                 _, oldest = self._entries.popitem(last=False)
@@ -139,37 +140,35 @@ class _Disk:
         self._path = path
         self._limit = limit
         self._lock = threading.Lock()
-        try:
-            self._database = self._opened()
-        except sqlite3.DatabaseError as error:
-            _log.warning("the cache %s is damaged (%s); begun anew", path, type(error).__name__)
-            self._database = self._begun_anew()
+        self._warned = False
+        self._database: sqlite3.Connection | None = None
+        self._connected()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, CachedText]:
         with self._lock:
-            if self._database is None:
+            database = self._connected()
+            if database is None:
                 return {}
             try:
-                return self._read(self._database, keys)
+                return self._read(database, keys)
             except sqlite3.OperationalError as error:
                 _log.info("the cache on disk is not read now: %s", error)
-            except (sqlite3.DatabaseError, ValueError) as error:
-                _log.warning("the cache %s is damaged (%s); begun anew", self._path, type(error).__name__)
-                self._database = self._begun_anew()
+            except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+                self._begin_anew(error)
             return {}
 
     def put(self, entries: Mapping[bytes, CachedText]) -> None:
         with self._lock:
-            if self._database is None:
+            database = self._connected()
+            if database is None:
                 return
             try:
-                self._write(self._database, entries)
+                self._write(database, entries)
             except sqlite3.OperationalError as error:  # full, locked, read-only
-                self._database.rollback()
+                _roll_back(database)
                 _log.info("the cache on disk is not written now: %s", error)
             except sqlite3.DatabaseError as error:
-                _log.warning("the cache %s is damaged (%s); begun anew", self._path, type(error).__name__)
-                self._database = self._begun_anew()
+                self._begin_anew(error)
 
     def size(self) -> int:
         try:
@@ -177,26 +176,49 @@ class _Disk:
         except OSError:
             return 0
 
-    def _opened(self) -> sqlite3.Connection | None:
+    def _connected(self) -> sqlite3.Connection | None:
+        """The open file; opened here, and again at each use while it is locked, full or read-only."""
+        if self._database is None:
+            try:
+                self._open()
+            except sqlite3.DatabaseError as error:
+                self._begin_anew(error)
+        return self._database
+
+    def _open(self) -> None:
+        """Open the file, or say once that it cannot be.
+
+        Raises:
+            sqlite3.DatabaseError: It is damaged.
+        """
+        database: sqlite3.Connection | None = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, check_same_thread=False)
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(self._SCHEMA)
+            self._database, database = database, None
         except (OSError, sqlite3.OperationalError) as error:  # locked, read-only, full
-            _log.warning("the cache %s cannot be opened (%s); going on without", self._path, error)
-            return None
-        return database
+            level = logging.INFO if self._warned else logging.WARNING
+            _log.log(level, "the cache %s cannot be opened (%s); going on without", self._path, error)
+            self._warned = True
+        finally:
+            if database is not None:
+                database.close()
 
-    def _begun_anew(self) -> sqlite3.Connection | None:
+    def _begin_anew(self, reason: Exception) -> None:
+        """Replace a damaged file by an empty one."""
+        _log.warning("the cache %s is damaged (%s); begun anew", self._path, type(reason).__name__)
         try:
+            if self._database is not None:
+                damaged, self._database = self._database, None
+                damaged.close()
             for suffix in ("", "-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            return self._opened()
+            self._open()
         except (OSError, sqlite3.DatabaseError) as error:
             _log.warning("the cache %s cannot be replaced (%s); going on without", self._path, error)
-            return None
 
     def _read(self, database: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, CachedText]:
         found: dict[bytes, CachedText] = {}
@@ -211,9 +233,16 @@ class _Disk:
                     if used < today:
                         stale.append(key)
         if stale:
-            database.executemany("UPDATE vectors SET used = ? WHERE key = ?", [(today, key) for key in stale])
-            database.commit()
+            self._mark_used(database, stale, today)
         return found
+
+    def _mark_used(self, database: sqlite3.Connection, keys: Sequence[bytes], today: int) -> None:
+        try:
+            database.executemany("UPDATE vectors SET used = ? WHERE key = ?", [(today, key) for key in keys])
+            database.commit()
+        except sqlite3.OperationalError as error:  # full, locked, read-only; what was read is good
+            _roll_back(database)
+            _log.info("the cache on disk is not written now: %s", error)
 
     def _write(self, database: sqlite3.Connection, entries: Mapping[bytes, CachedText]) -> None:
         today = int(time.time() // _DAY)
@@ -236,6 +265,11 @@ class _Disk:
             "DELETE FROM vectors WHERE key IN (SELECT key FROM vectors ORDER BY used, rowid LIMIT ?)", (surplus,)
         )
         database.commit()
+
+
+def _roll_back(database: sqlite3.Connection) -> None:
+    with suppress(sqlite3.OperationalError):
+        database.rollback()
 
 
 def _parts(keys: Sequence[bytes]) -> Iterable[list[bytes]]:

@@ -1,0 +1,93 @@
+"""docs/benchmarks.md and its plot, from the rows of a run."""
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+from machine import machine, versions
+from matplotlib.figure import Figure
+
+DOCS = Path(__file__).parents[1] / "docs"
+_BEGIN, _END = "<!-- measured -->\n", "\n<!-- /measured -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        what: What was measured.
+        value: A ratio, unless ``unit`` says otherwise.
+        wanted: The bound it should meet; None where there is none.
+        unit: Of ``value``.
+        at_most: Whether ``wanted`` is an upper bound.
+    """
+
+    what: str
+    value: float
+    wanted: float | None
+    unit: str = "×"
+    at_most: bool = False
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """What, measured, wanted, verdict."""
+        if self.wanted is None:
+            return self.what, self._shown(self.value), "", ""
+        met = self.value <= self.wanted if self.at_most else self.value >= self.wanted
+        bound = f"{'≤' if self.at_most else '≥'} {self._shown(self.wanted)}"
+        return self.what, self._shown(self.value), bound, "met" if met else f"missed: {self._shortfall()}"
+
+    def _shortfall(self) -> str:
+        assert self.wanted is not None
+        return f"{abs(self.value / self.wanted - 1):.0%} {'over' if self.at_most else 'short'}"
+
+    def _shown(self, value: float) -> str:
+        if self.unit == "of peak":
+            return f"{value:.0%}"
+        digits = 0 if value >= 100 else 2 if self.unit == "×" else 1
+        return f"{value:,.{digits}f} {self.unit}"
+
+
+def write_report(rows: list[Row], rates: dict[str, dict[str, float]], peak: float, *, quick: bool) -> None:
+    """Print the tables; write them and the plot into docs/ unless the run was a quick one."""
+    text = "\n".join(
+        [
+            (
+                f"{dt.datetime.now(dt.UTC):%Y-%m-%d}; {machine()}; {versions()}. One core's fp32 GEMM peak: "
+                f"{peak / 1e9:.0f} GFLOP/s."
+            ),
+            "",
+            "| what | measured | wanted | |",
+            "| --- | ---: | ---: | --- |",
+            *(f"| {' | '.join(row.cells())} |" for row in rows),
+            "",
+            "| documents a second | C | D |",
+            "| --- | ---: | ---: |",
+            *(f"| {name} | {rate:.0f} | {rates['D'][name]:.1f} |" for name, rate in rates["C"].items()),
+        ]
+    )
+    print(text)
+    if quick:
+        return
+    path = DOCS / "benchmarks.md"
+    before, _, rest = path.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    path.write_text(before + _BEGIN + text + _END + after, encoding="utf-8")
+    _plot(rates, DOCS / "benchmarks.png")
+
+
+def _plot(rates: dict[str, dict[str, float]], path: Path) -> None:
+    """Throughput on C and D, over sentence-transformers on one thread."""
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    names = list(rates["C"])
+    for place, (workload, found) in zip(figure.subplots(1, 2, sharey=True), rates.items(), strict=True):
+        base = next(iter(found.values()))
+        ratios = [found[name] / base for name in names]
+        bars = place.barh(names, ratios, color=["#4c78a8" if "project" in name else "#b0b0b0" for name in names])
+        place.bar_label(bars, [f"{ratio:.2f} ×" for ratio in ratios], padding=3)
+        place.set_xlim(0, max(ratios) * 1.2)
+        place.set_title({"C": "C: short documents", "D": "D: 5 to 400 tokens"}[workload])
+        place.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].invert_yaxis()
+    figure.suptitle("Documents a second, over sentence-transformers on one thread")
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,90 @@
+"""A server under measurement: its calls, its CPU seconds, its memory."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PLAIN = [sys.executable, str(Path(__file__).with_name("plain_server.py"))]
+OURS = [sys.executable, "-m", "mcp_server_embeddings"]
+_CLIENT = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+
+
+class MeasuredServer:
+    """A server process spoken to in raw JSON-RPC, so that no client's own work is measured."""
+
+    def __init__(self, command: list[str], *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._next = 0
+        self.answer_bytes = 0
+        self.answer(self.send("initialize", _CLIENT))
+        self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def send(self, method: str, params: dict[str, Any]) -> int:
+        """A request; its id."""
+        self._next += 1
+        self._write({"jsonrpc": "2.0", "id": self._next, "method": method, "params": params})
+        return self._next
+
+    def answer(self, request: int) -> dict[str, Any]:
+        """The answer to a request, whatever comes before it."""
+        assert self._process.stdout is not None
+        while True:
+            line = self._process.stdout.readline()
+            if not line:
+                raise RuntimeError("the server ended")
+            message: dict[str, Any] = json.loads(line)
+            if message.get("id") == request and "method" not in message:
+                self.answer_bytes = len(line)
+                return message
+
+    def any_answer(self) -> int:
+        """The id of the next answer, to whichever request."""
+        assert self._process.stdout is not None
+        while True:
+            message: dict[str, Any] = json.loads(self._process.stdout.readline())
+            if "id" in message and "method" not in message:
+                return int(message["id"])
+
+    def start_call(self, tool: str, **arguments: object) -> int:
+        """A tool call; its id."""
+        return self.send("tools/call", {"name": tool, "arguments": arguments})
+
+    def call(self, tool: str, **arguments: object) -> float:
+        """Wall seconds of one tool call."""
+        began = time.perf_counter()
+        answer = self.answer(self.start_call(tool, **arguments))
+        seconds = time.perf_counter() - began
+        if "result" not in answer or answer["result"].get("isError"):
+            raise RuntimeError(f"the call failed: {answer}")
+        return seconds
+
+    def cpu_seconds(self) -> float:
+        """User and system seconds so far, of all threads, from the scheduler's nanosecond counts."""
+        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
+
+    def peak_memory(self) -> int:
+        """The largest resident size so far, in bytes."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+    def end(self) -> float:
+        """Kill it; CPU seconds of its whole life, of children that ended too."""
+        self._process.kill()
+        _, _, usage = os.wait4(self._process.pid, 0)
+        self._process.returncode = -9
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        return usage.ru_utime + usage.ru_stime
+
+    def _write(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        self._process.stdin.flush()
