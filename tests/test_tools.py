@@ -20,7 +20,7 @@ from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.errors import InputError, ModelLoadError, OperatorError
+from mcp_server_embeddings.errors import CallCancelledError, InputError, ModelLoadError, OperatorError
 from mcp_server_embeddings.surface.server import build_server
 from mcp_server_embeddings.tools.embed import embed
 from mcp_server_embeddings.tools.similarity import similarity
@@ -215,6 +215,7 @@ BAD: list[tuple[str, Arguments, tuple[str, ...]]] = [
     ("embed", {"texts": ["a" * 1_000_000, "b" * 1_000_001]}, ("2,000,001 characters", "position 1", "at most")),
     ("embed", {"texts": 5}, ("texts is 5 (int)", "a list of strings")),
     ("embed", {"texts": ["a", 3, None]}, ("texts[1] is 3 (int)", "texts[2] is None", "a string")),
+    ("embed", {"texts": list(range(2000))}, ("texts[0] is 0 (int)", "and 1,996 more faults")),
     ("embed", {"texts": {"a": "b"}}, ("texts is {'a': 'b'} (dict)", "a list of strings")),
     ("embed", {"texts": None}, ("texts is None", "a list of strings")),
     ("embed", {"texts": ["a"], "txts": 1}, ("unknown argument 'txts'", "did you mean 'texts'?", "allowed: texts,")),
@@ -327,7 +328,7 @@ def test_a_calibration_is_measured_once_and_a_damaged_one_is_measured_again(tmp_
     assert batches > 0
     assert edges() == (first, 0)
     (stored,) = (tmp_path / "calibration").iterdir()
-    stored.write_bytes(b"PK damaged")
+    stored.write_bytes(b"PK\x03\x04 damaged")
     again, batches = edges()
     assert again == first
     assert batches > 0
@@ -355,3 +356,28 @@ def test_the_public_names_are_exactly_those_in_all() -> None:
 
 def test_bands_are_ordered_in_the_contract() -> None:
     assert BANDS == ("unrelated", "weak", "related", "close", "same")
+
+
+def test_a_closed_engine_refuses_calls_and_loads_nothing(tmp_path: Path) -> None:
+    loads: list[Settings] = []
+
+    def load(settings: Settings, _: Callable[[str], None]) -> FakeEncoder:
+        loads.append(settings)
+        return FakeEncoder()
+
+    engine = Engine(Settings(data_dir=tmp_path), load)
+    engine.start()
+    engine.close()
+    with pytest.raises(CallCancelledError, match="make a new one"):
+        engine.embedder().embed(["a"])
+    assert len(loads) <= 1
+
+
+def test_an_encoder_that_fails_while_it_is_measured_fails_every_call_with_a_reason(tmp_path: Path) -> None:
+    encoder = FakeEncoder()
+    encoder.fail_on = "Lift"  # a word of the reference set
+    with Engine(Settings(data_dir=tmp_path), lambda *_: encoder) as engine:
+        with pytest.raises(ModelLoadError, match="cannot be loaded"):
+            engine.embedder().calibration()
+        encoder.fail_on = ""
+        assert len(engine.embedder().calibration().paraphrase) >= 120

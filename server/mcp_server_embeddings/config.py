@@ -78,7 +78,10 @@ class Settings:
     )
     cache_size: int = field(
         default=256,
-        metadata={"metavar": "MB", "help": "room on disk for the vectors of texts seen before; never the texts"},
+        metadata={
+            "metavar": "MB",
+            "help": "about how much vectors of texts seen before may take on disk; no text is kept",
+        },
     )
     no_cache: bool = field(
         default=False,

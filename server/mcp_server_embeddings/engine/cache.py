@@ -106,6 +106,11 @@ class VectorCache:
         if self._disk is not None:
             self._disk.put(entries)
 
+    def close(self) -> None:
+        """Let go of the file; it is opened again on need."""
+        if self._disk is not None:
+            self._disk.close()
+
     def figures(self) -> CacheFigures:
         """Counts at this moment."""
         with self._lock:
@@ -142,7 +147,6 @@ class _Disk:
         self._lock = threading.Lock()
         self._warned = False
         self._database: sqlite3.Connection | None = None
-        self._connected()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, CachedText]:
         with self._lock:
@@ -170,6 +174,12 @@ class _Disk:
             except sqlite3.DatabaseError as error:
                 self._begin_anew(error)
 
+    def close(self) -> None:
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
     def size(self) -> int:
         try:
             return self._path.stat().st_size
@@ -193,7 +203,8 @@ class _Disk:
         """
         database: sqlite3.Connection | None = None
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._path.touch(mode=0o600)  # vectors tell something of their texts
             database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, check_same_thread=False)
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")

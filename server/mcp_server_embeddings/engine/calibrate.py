@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import tempfile
+import zipfile
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -60,11 +61,11 @@ def _reference_text() -> str:
 
 def _read(path: Path) -> Calibration | None:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return Calibration(*(stored[sample] for sample in _SAMPLES))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         _log.warning("calibration %s cannot be read (%s); measuring again", path, type(error).__name__)
         return None
 

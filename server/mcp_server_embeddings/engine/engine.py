@@ -86,8 +86,10 @@ class Engine:
         self._lifecycle.start()
 
     def close(self) -> None:
-        """Free the model; waiting calls raise ``CallCancelledError``."""
+        """Free the model for good; waiting and later calls raise ``CallCancelledError``."""
         self._lifecycle.close()
+        if self._cache is not None:
+            self._cache.close()
 
     def embedder(self, call: Call | None = None) -> Embedder:
         """The engine as seen by one caller, who may watch progress and cancel through ``call``."""

@@ -63,18 +63,20 @@ class Lifecycle:
         self._loaded: LoadedModel | None = None
         self._users = 0
         self._last_use = 0.0
+        self._closed = False
 
     def start(self) -> None:
         """Begin loading in the background, unless that has begun. Returns at once."""
         with self._changed:
-            if self._state not in ("idle", "failed"):
+            if self._closed or self._state not in ("idle", "failed"):
                 return
             self._state, self._error, self._detail = "warming", None, "loading the model"
         threading.Thread(target=self._live, name="model-loader", daemon=True).start()
 
     def close(self) -> None:
-        """Free the model; whoever waits for a result raises ``CallCancelledError``."""
+        """Free the model for good; whoever waits for a result, and every later use, raises ``CallCancelledError``."""
         with self._changed:
+            self._closed = True
             loaded, self._loaded, self._state = self._loaded, None, "idle"
             self._changed.notify_all()
         if loaded is not None:
@@ -99,7 +101,7 @@ class Lifecycle:
             self._wait(call, lambda: self._loaded is not None)
             loaded = self._loaded
             if loaded is None:
-                raise CallCancelledError("the engine was closed")
+                raise CallCancelledError("the engine was closed; make a new one")
             yield loaded
         finally:
             with self._changed:
@@ -111,7 +113,7 @@ class Lifecycle:
         with self.use(call) as loaded:
             self._wait(call, lambda: loaded.calibration is not None)
             if loaded.calibration is None:
-                raise CallCancelledError("the engine was closed")
+                raise CallCancelledError("the engine was closed; make a new one")
             return loaded.calibration
 
     def _wait(self, call: Call, ready: Callable[[], bool]) -> None:
@@ -123,7 +125,7 @@ class Lifecycle:
 
         self.start()
         with call.waking(wake), self._changed:
-            while not ready() and self._error is None and self._state != "idle" and not call.cancelled:
+            while not (ready() or self._error or self._closed or call.cancelled):
                 call.stage = self._detail or "measuring the model on the reference set"
                 self._changed.wait()
             call.raise_if_cancelled()
@@ -138,15 +140,15 @@ class Lifecycle:
 
     def _load(self) -> None:
         try:
-            encoder = self._load_encoder(self._note)
+            self._serve(self._load_encoder(self._note))
         except OperatorError as error:
             self._fail(error)
+        except EmbeddingsError:
+            _log.debug("the engine was closed while it loaded")
         except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers get a sentence
             _log.exception("loading the model failed")
             reason = f"the model cannot be loaded ({type(error).__name__}: {error})"
             self._fail(ModelLoadError(f"{reason}; try another --model, or see the server's log"))
-        else:
-            self._serve(encoder)
 
     def _serve(self, encoder: Encoder) -> None:
         identity = encoder.identity
@@ -156,13 +158,13 @@ class Lifecycle:
             Scheduler(encoder.encode, encoder.streams, _BATCH_TOKENS),
         )
         with self._changed:
+            if self._closed:
+                loaded.scheduler.close()
+                return
             self._loaded, self._state, self._detail = loaded, "ready", ""
             self._last_use = time.monotonic()
             self._changed.notify_all()
-        try:
-            calibration = self._measure(loaded)
-        except EmbeddingsError:  # closed while measuring
-            return
+        calibration = self._measure(loaded)
         with self._changed:
             loaded.calibration = calibration
             self._changed.notify_all()
@@ -176,8 +178,12 @@ class Lifecycle:
 
     def _fail(self, error: OperatorError) -> None:
         with self._changed:
-            self._state, self._error, self._detail = "failed", error, str(error)
+            loaded, self._loaded = self._loaded, None
+            if not self._closed:
+                self._state, self._error, self._detail = "failed", error, str(error)
             self._changed.notify_all()
+        if loaded is not None:
+            loaded.scheduler.close()
 
     def _free_when_idle(self, loaded: LoadedModel) -> None:
         """Sleep until the model has been idle long enough; on the loader's thread, which has nothing left to do."""
@@ -189,6 +195,7 @@ class Lifecycle:
                     break
                 self._changed.wait(max(self._idle_seconds - idle, 0.01 * self._idle_seconds))
         loaded.scheduler.close()
+        loaded.scheduler.join()
 
 
 def _return_memory() -> None:

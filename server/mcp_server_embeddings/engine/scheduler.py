@@ -73,8 +73,11 @@ class Scheduler:
         self._closed = False
         self._batches = 0
         self._pieces = 0
-        for number in range(streams):
-            threading.Thread(target=self._stream, name=f"inference-{number}", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=self._stream, name=f"inference-{number}", daemon=True) for number in range(streams)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def run(self, pieces: Sequence[Piece], call: Call) -> Vectors:
         """Encode ``pieces`` and wait for the result.
@@ -114,6 +117,11 @@ class Scheduler:
             self._ready.notify_all()
         for job in jobs:
             self._drop(job)
+
+    def join(self) -> None:
+        """Wait, after ``close``, until no stream holds the encoder any more."""
+        for thread in self._threads:
+            thread.join()
 
     def _submit(self, pieces: Sequence[Piece], call: Call) -> Job:
         pending = sorted(range(len(pieces)), key=lambda row: pieces[row].tokens)

@@ -1,5 +1,6 @@
 """Counting tokens, and cutting a long text into windows that fit the model."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -48,9 +49,8 @@ class TextTokenizer:
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._truncating = Tokenizer.from_str(self._tokenizer.to_str())
-        if max_tokens is not None:
-            self._truncating.enable_truncation(max_tokens)
+        self._truncating: Tokenizer | None = None
+        self._lock = threading.Lock()
         self._prompts = prompts
         self._max_tokens = max_tokens
 
@@ -86,9 +86,17 @@ class TextTokenizer:
         if limit is None or length <= limit:
             return TokenizedText((Piece(text, role, ids),), (length,), length)
         if long_text == "truncate":
-            cut = self._truncating.encode(self._prompts.of(role) + text).ids
+            cut = self._truncated(self._prompts.of(role) + text, limit)
             return TokenizedText((Piece(text, role, cut),), (limit,), limit, truncated=True)
         return self._windows(text, role, limit)
+
+    def _truncated(self, text: str, limit: int) -> list[int]:
+        """The ids with truncation, special tokens kept; by a copy, because a tokenizer in use is never changed."""
+        with self._lock:
+            if self._truncating is None:
+                self._truncating = Tokenizer.from_str(self._tokenizer.to_str())
+                self._truncating.enable_truncation(limit)
+        return self._truncating.encode(text).ids
 
     def _windows(self, text: str, role: Role, limit: int) -> TokenizedText:
         """Cut at token boundaries, each window re-counted because a slice can tokenize differently."""

@@ -16,6 +16,9 @@ from mcp_server_embeddings.tools.similarity import MAX_TOP
 from mcp_server_embeddings.tools.texts import MAX_TEXTS
 from mcp_server_embeddings.vectors.similarity import Metric
 
+_FAULTS = 4
+"""Faults that one error names; a list of 2,000 numbers has 2,000."""
+
 _SHOWN = 60
 """Characters of a wrong value that an error repeats."""
 
@@ -105,14 +108,15 @@ def parsed(model: type[A], raw: Mapping[str, object]) -> A:
     """The validated arguments.
 
     Raises:
-        InputError: Something is missing, unknown or of the wrong type; all faults are named.
+        InputError: Something is missing, unknown or of the wrong type; the first faults are named.
     """
     try:
         return model.model_validate(raw)
     except ValidationError as error:
         known = list(model.model_fields)
         faults = [_sentence(fault, known) for fault in error.errors(include_url=False)]
-        raise InputError("; ".join(faults)) from None
+        more = [f"and {len(faults) - _FAULTS:,} more faults"] if len(faults) > _FAULTS else []
+        raise InputError("; ".join(faults[:_FAULTS] + more)) from None
 
 
 def _sentence(fault: ErrorDetails, known: list[str]) -> str:
