@@ -47,7 +47,7 @@ class Scale:
     starts: int
 
 
-FULL = Scale(repetitions=7, short=300, spread=100, starts=7)
+FULL = Scale(repetitions=5, short=300, spread=100, starts=7)
 QUICK = Scale(repetitions=2, short=60, spread=20, starts=2)
 
 

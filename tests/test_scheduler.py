@@ -1,7 +1,7 @@
 """The one inference queue."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -169,3 +169,17 @@ def test_closing_ends_waiting_calls(encoder: FakeEncoder, scheduler: Scheduler, 
         waiting.result()
     with pytest.raises(CallCancelledError):
         scheduler.run(pieces("late"), Call())
+
+
+def test_one_call_with_many_texts_keeps_every_stream_busy() -> None:
+    """Both streams must be inside the encoder at once, or the barrier is never passed."""
+    together = threading.Barrier(2)
+
+    def encode(batch: Sequence[Piece]) -> Vectors:
+        together.wait(timeout=60)
+        return np.zeros((len(batch), 1), dtype=np.float32)
+
+    scheduler = Scheduler(encode, streams=2, batch_tokens=BATCH_TOKENS)
+    scheduler.run(pieces(*("word " * 60 for _ in range(10))), Call())
+    assert scheduler.figures().batches == 10
+    scheduler.close()

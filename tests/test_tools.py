@@ -17,9 +17,11 @@ from mcp_types import CallToolResult, TextContent
 
 import mcp_server_embeddings
 from fakes import FakeEncoder
-from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.engine.locate import LocatedModel, locate, verify_weights
+from mcp_server_embeddings.engine.reference import ReferenceEncoder
 from mcp_server_embeddings.errors import CallCancelledError, InputError, ModelLoadError, OperatorError
 from mcp_server_embeddings.surface.server import build_server
 from mcp_server_embeddings.tools.embed import embed
@@ -381,3 +383,13 @@ def test_an_encoder_that_fails_while_it_is_measured_fails_every_call_with_a_reas
             engine.embedder().calibration()
         encoder.fail_on = ""
         assert len(engine.embedder().calibration().paraphrase) >= 120
+
+
+def test_weights_that_are_not_the_models_are_refused_before_they_are_read(bge_folder: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"expected 0{64}; .*reinstall"):
+        ReferenceEncoder(LocatedModel("other", bge_folder, "0" * 64), "cpu", 1)
+
+
+def test_the_bundled_weights_are_those_of_the_published_model() -> None:
+    verify_weights(locate(DEFAULT_MODEL))
+    assert locate("all-MiniLM-L6-v2").sha256.startswith("53aa51172d142c89")

