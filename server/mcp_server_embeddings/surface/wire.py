@@ -31,6 +31,4 @@ def claim_wire() -> Wire:
     os.close(null)
     sys.stdout.flush()
     os.dup2(2, 1)
-    for descriptor in (0, 1):
-        os.set_inheritable(descriptor, True)
     return Wire(os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0))

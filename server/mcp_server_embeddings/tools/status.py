@@ -1,9 +1,9 @@
 """What the server is doing and with what."""
 
+from dataclasses import asdict
 from importlib import metadata
 
 from mcp_server_embeddings.config import DISTRIBUTION
-from mcp_server_embeddings.engine.cache import CacheFigures
 from mcp_server_embeddings.engine.encoder import Agreement
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.identity import ModelIdentity
@@ -53,7 +53,7 @@ def status(engine: Engine, *, protocol: str | None = None) -> Status:
             batches_done=now.queue.batches,
             pieces_done=now.queue.pieces,
         ),
-        cache=_cache(now.cache) if now.cache else None,
+        cache=Cache(**asdict(now.cache)) if now.cache else None,
     )
 
 
@@ -76,14 +76,4 @@ def _agreement(agreement: Agreement) -> AgreementInfo:
         minimum_cosine=round(agreement.minimum_cosine, 6),
         mean_cosine=round(agreement.mean_cosine, 6),
         top1_kept=round(agreement.top1_kept, 4),
-    )
-
-
-def _cache(figures: CacheFigures) -> Cache:
-    return Cache(
-        hits=figures.hits,
-        misses=figures.misses,
-        entries=figures.entries,
-        memory_bytes=figures.memory_bytes,
-        disk_bytes=figures.disk_bytes,
     )

@@ -14,8 +14,8 @@ Scores = NDArray[np.float64]
 Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 _ROWS_AT_ONCE = 256
-"""Rows of the left side for which the ``(rows, m, d)`` differences of manhattan are formed together is
-bounded by ``_CELLS_AT_ONCE``; this caps it for tiny inputs."""
+"""Rows of the left side whose ``(rows, m, d)`` differences manhattan forms together, at most; fewer where
+``_CELLS_AT_ONCE`` asks for fewer."""
 
 _CELLS_AT_ONCE = 8_000_000
 """Numbers in one temporary block: 64 MB as float64."""
