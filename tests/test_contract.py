@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from mcp_server_embeddings.surface.registry import TOOLS, AnyTool
+from mcp_server_embeddings.surface.registry import TOOLS
+from mcp_server_embeddings.surface.served_tool import AnyTool
 from mcp_server_embeddings.surface.server import INSTRUCTIONS
 from mcp_server_embeddings.tools.embed import embed
 from mcp_server_embeddings.tools.results import Result

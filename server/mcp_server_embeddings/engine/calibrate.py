@@ -6,13 +6,15 @@ import logging
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.identity import ModelIdentity
+from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.similarity import Vectors
 
@@ -20,6 +22,26 @@ _log = logging.getLogger(__name__)
 
 _COLUMNS = ("statement", "paraphrase", "related")
 _SAMPLES = ("unrelated", "related", "paraphrase")
+
+Comparison = Literal["symmetric", "retrieval"]
+"""Texts with their like, or queries with documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrations:
+    """What a cosine means under one model, by what is compared.
+
+    Attributes:
+        symmetric: Texts of the role ``symmetric`` with each other.
+        retrieval: Queries with documents; the same object for a model without prompts.
+    """
+
+    symmetric: Calibration
+    retrieval: Calibration
+
+    def of(self, comparison: Comparison) -> Calibration:
+        """The one for this comparison."""
+        return self.symmetric if comparison == "symmetric" else self.retrieval
 
 
 def reference_groups() -> list[dict[str, str]]:
@@ -30,10 +52,10 @@ def reference_groups() -> list[dict[str, str]]:
     return [json.loads(line) for line in _reference_text().splitlines()]
 
 
-def calibration_for(
-    identity: ModelIdentity, precision: Precision, folder: Path, encode: Callable[[list[str]], Vectors]
-) -> Calibration:
-    """The model's calibration: read from ``folder``, or measured and kept there.
+def calibrations_for(
+    identity: ModelIdentity, precision: Precision, folder: Path, encode: Callable[[list[str], Role], Vectors]
+) -> Calibrations:
+    """The model's calibrations: read from ``folder``, or measured and kept there.
 
     A folder that cannot be written costs a new measurement at the next start, never an answer.
 
@@ -41,16 +63,36 @@ def calibration_for(
         identity: The model.
         precision: What its encoder computes with, which moves the scores a little.
         folder: Where calibrations are kept.
-        encode: Texts to vectors ``(n, d)``.
+        encode: Texts of a role to vectors ``(n, d)``.
     """
     reference = hashlib.sha256(_reference_text().encode()).hexdigest()
-    path = folder / f"{identity.digest[:16]}-{precision}-{reference[:8]}.npz"
+    name = f"{identity.digest[:16]}-{precision}-{reference[:8]}"
+
+    def measured(roles: tuple[Role, Role, Role]) -> tuple[Vectors, Vectors, Vectors]:
+        groups = reference_groups()
+        statement, paraphrase, related = (
+            encode([group[column] for group in groups], role) for column, role in zip(_COLUMNS, roles, strict=True)
+        )
+        return statement, paraphrase, related
+
+    symmetric = _kept(
+        folder / f"{name}.npz", lambda: Calibration.from_groups(*measured(("symmetric", "symmetric", "symmetric")))
+    )
+    prompts = identity.prompts
+    if prompts.query == prompts.document == prompts.symmetric:
+        return Calibrations(symmetric, symmetric)
+    retrieval = _kept(
+        folder / f"{name}-retrieval.npz",
+        lambda: Calibration.from_queries(*measured(("query", "document", "document"))),
+    )
+    return Calibrations(symmetric, retrieval)
+
+
+def _kept(path: Path, measure: Callable[[], Calibration]) -> Calibration:
     stored = _read(path)
     if stored is not None:
         return stored
-    groups = reference_groups()
-    vectors = encode([group[column] for column in _COLUMNS for group in groups])
-    measured = Calibration.from_groups(*np.split(vectors, len(_COLUMNS)))
+    measured = measure()
     _write(path, measured)
     return measured
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mcp_server_embeddings.engine.cache import CachedText, Cut, VectorCache, cache_key
+from mcp_server_embeddings.engine.calibrate import Comparison
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Encoder
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
@@ -91,9 +92,18 @@ class Embedder:
         with self.lifecycle.use(self.call) as loaded:
             return loaded.encoder.identity
 
-    def calibration(self) -> Calibration:
-        """What a cosine means under this model; waits until it is measured."""
-        return self.lifecycle.calibration(self.call)
+    def calibration(self, comparison: Comparison = "symmetric") -> Calibration:
+        """What a cosine means under this model; waits until it is measured.
+
+        Args:
+            comparison: ``symmetric`` for texts with their like, ``retrieval`` for queries with documents.
+        """
+        return self.lifecycle.calibrations(self.call).of(comparison)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has for this model, without prompt and special tokens."""
+        with self.lifecycle.use(self.call) as loaded:
+            return loaded.tokenizer.count(texts)
 
     def _encoded(
         self, loaded: LoadedModel, texts: list[str], role: Role, long_text: LongText

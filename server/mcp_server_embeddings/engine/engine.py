@@ -6,7 +6,7 @@ from typing import Self
 
 from mcp_server_embeddings.config import Precision, Settings
 from mcp_server_embeddings.engine.cache import CacheFigures, VectorCache
-from mcp_server_embeddings.engine.calibrate import calibration_for
+from mcp_server_embeddings.engine.calibrate import Calibrations, calibrations_for
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.catalogue import full_id
 from mcp_server_embeddings.engine.download import download
@@ -18,7 +18,6 @@ from mcp_server_embeddings.engine.loading import load_encoder
 from mcp_server_embeddings.engine.locate import looks_like_path
 from mcp_server_embeddings.engine.scheduler import QueueFigures
 from mcp_server_embeddings.errors import ModelMissingError
-from mcp_server_embeddings.vectors.calibration import Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Engine:
         self.settings = settings
         self._load = load
         self._cache = None if settings.no_cache else _cache(settings)
-        self._lifecycle = Lifecycle(self._encoder, self._calibration, 60 * settings.idle_unload)
+        self._lifecycle = Lifecycle(self._encoder, self._calibrations, 60 * settings.idle_unload)
 
     def __enter__(self) -> Self:
         self.start()
@@ -109,7 +108,7 @@ class Engine:
             agreement=encoder.agreement if encoder else None,
             device=encoder.device if encoder else self.settings.device,
             streams=encoder.streams if encoder else 0,
-            calibrated=loaded is not None and loaded.calibration is not None,
+            calibrated=loaded is not None and loaded.calibrations is not None,
             queue=loaded.scheduler.figures() if loaded else QueueFigures(0, 0, 0, 0),
             cache=self._cache.figures() if self._cache else None,
         )
@@ -134,12 +133,15 @@ class Engine:
         warming("loading the model")
         return self._load(self.settings, warming)
 
-    def _calibration(self, loaded: LoadedModel) -> Calibration:
+    def _calibrations(self, loaded: LoadedModel) -> Calibrations:
         folder = self.settings.data_dir / "calibration"
         # Without the cache: a calibration is kept as a whole, and would push out what callers ask for.
         embedder = Embedder(self._lifecycle, None, Call(), self.settings.data_dir)
-        return calibration_for(
-            loaded.encoder.identity, loaded.encoder.precision, folder, lambda texts: embedder.embed(texts).vectors
+        return calibrations_for(
+            loaded.encoder.identity,
+            loaded.encoder.precision,
+            folder,
+            lambda texts, role: embedder.embed(texts, role=role).vectors,
         )
 
 

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from mcp_server_embeddings.engine.calibrate import Calibrations
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Encoder
 from mcp_server_embeddings.engine.scheduler import Scheduler
 from mcp_server_embeddings.engine.tokens import TextTokenizer
 from mcp_server_embeddings.errors import CallCancelledError, EmbeddingsError, ModelLoadError, OperatorError
-from mcp_server_embeddings.vectors.calibration import Calibration
 
 _log = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ longest that a small call waits for a large one."""
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A model ready to encode; ``calibration`` follows once it is measured."""
+    """A model ready to encode; ``calibrations`` follow once they are measured."""
 
     encoder: Encoder
     tokenizer: TextTokenizer
     scheduler: Scheduler
-    calibration: Calibration | None = None
+    calibrations: Calibrations | None = None
 
 
 class Lifecycle:
@@ -51,7 +51,7 @@ class Lifecycle:
     """
 
     def __init__(
-        self, load: Callable[[Note], Encoder], calibrate: Callable[[LoadedModel], Calibration], idle_seconds: float
+        self, load: Callable[[Note], Encoder], calibrate: Callable[[LoadedModel], Calibrations], idle_seconds: float
     ) -> None:
         self._load_encoder = load
         self._measure = calibrate
@@ -108,13 +108,13 @@ class Lifecycle:
                 self._users -= 1
                 self._last_use = time.monotonic()
 
-    def calibration(self, call: Call) -> Calibration:
-        """The model's calibration, once it is measured; raises as ``use``."""
+    def calibrations(self, call: Call) -> Calibrations:
+        """The model's calibrations, once they are measured; raises as ``use``."""
         with self.use(call) as loaded:
-            self._wait(call, lambda: loaded.calibration is not None)
-            if loaded.calibration is None:
+            self._wait(call, lambda: loaded.calibrations is not None)
+            if loaded.calibrations is None:
                 raise CallCancelledError("the engine was closed; make a new one")
-            return loaded.calibration
+            return loaded.calibrations
 
     def _wait(self, call: Call, ready: Callable[[], bool]) -> None:
         """Wait until ``ready`` holds or loading has failed; say meanwhile what is happening."""
@@ -164,9 +164,9 @@ class Lifecycle:
             self._loaded, self._state, self._detail = loaded, "ready", ""
             self._last_use = time.monotonic()
             self._changed.notify_all()
-        calibration = self._measure(loaded)
+        calibrations = self._measure(loaded)
         with self._changed:
-            loaded.calibration = calibration
+            loaded.calibrations = calibrations
             self._changed.notify_all()
         if self._idle_seconds:
             self._free_when_idle(loaded)

@@ -71,6 +71,10 @@ class TextTokenizer:
             self._refuse_long([len(ids) for ids in tokens])
         return [self._plan(text, ids, role, long_text) for text, ids in zip(texts, tokens, strict=True)]
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, without prompt and special tokens."""
+        return [len(e.ids) for e in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def _refuse_long(self, lengths: list[int]) -> None:
         limit = self._max_tokens
         over = [i for i, n in enumerate(lengths) if limit is not None and n > limit]

@@ -3,18 +3,15 @@
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
-from mcp_server_embeddings.engine.identity import Role
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.similarity import MAX_TOP
 from mcp_server_embeddings.tools.texts import MAX_TEXTS
-from mcp_server_embeddings.vectors.similarity import Metric
 
 _FAULTS = 4
 """Faults that one error names; a list of 2,000 numbers has 2,000."""
@@ -30,23 +27,40 @@ def _as_list(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
+    decoded = as_json(value)
+    return decoded if isinstance(decoded, list) and all(isinstance(item, str) for item in decoded) else [value]
+
+
+def as_json(value: object) -> object:
+    """What a string holds as JSON; anything else as it is."""
+    if not isinstance(value, str):
+        return value
     try:
-        decoded = json.loads(value)
+        decoded: object = json.loads(value)
     except (ValueError, RecursionError):
-        return [value]
-    if isinstance(decoded, list) and all(isinstance(item, str) for item in decoded):
-        return decoded
-    return [value]
+        return value
+    return decoded
 
 
-_BOUNDS: JsonDict = {"minItems": 1, "maxItems": MAX_TEXTS}
+_LISTS = {"examples": "a list of objects with text and label"}
+_EXAMPLE = ["text", "label"]
+"""The one argument that is no list of strings, and its parts."""
+
+BOUNDS: JsonDict = {"minItems": 1, "maxItems": MAX_TEXTS}
+"""Of a list of texts, for the schema. The tools check them, with better words."""
 
 Texts = Annotated[list[str], BeforeValidator(_as_list)]
-Windows = Annotated[
+
+LongTexts = Annotated[
     LongText,
+    Field(description="text over the token limit: average its windows, read its beginning, or refuse"),
+]
+
+Top = Annotated[
+    int | None,
     Field(
-        description="a text over the model's token limit: 'window' averages overlapping windows, 'truncate' "
-        "reads its beginning, 'error' refuses it"
+        description="entries to list; absent: as many as fit a small answer",
+        json_schema_extra={"minimum": 1, "maximum": MAX_TEXTS},
     ),
 ]
 
@@ -55,50 +69,6 @@ class Arguments(BaseModel):
     """The arguments of one tool; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EmbedArguments(Arguments):
-    """Arguments of ``embed``."""
-
-    texts: Texts = Field(description="texts to embed", json_schema_extra=_BOUNDS)
-    role: Role = Field(
-        default="symmetric",
-        description="'query' or 'document' for search, 'symmetric' to compare like with like",
-    )
-    dimensions: int | None = Field(
-        default=None,
-        description="shorten the vectors; only for Matryoshka models",
-        json_schema_extra={"minimum": 1},
-    )
-    encoding: Literal["float", "base64"] = Field(
-        default="float", description="base64: little-endian float32, half the size"
-    )
-    output: Literal["auto", "inline", "file"] = Field(
-        default="auto", description="'file' writes a .npy; 'auto' is inline up to 4,096 numbers, else a file"
-    )
-    long_text: Windows = "window"
-
-
-class SimilarityArguments(Arguments):
-    """Arguments of ``similarity``."""
-
-    left: Texts = Field(description="texts", json_schema_extra=_BOUNDS)
-    right: Texts | None = Field(
-        default=None,
-        description="texts to compare left with; absent: every pair inside left",
-        json_schema_extra=_BOUNDS,
-    )
-    metric: Metric = Field(default="cosine", description="of the score; distances are negated, so higher is closer")
-    top: int = Field(
-        default=10,
-        description="how many of the closest pairs to return",
-        json_schema_extra={"minimum": 1, "maximum": MAX_TOP},
-    )
-    long_text: Windows = "window"
-
-
-class StatusArguments(Arguments):
-    """``status`` takes no arguments."""
 
 
 A = TypeVar("A", bound=Arguments)
@@ -126,16 +96,22 @@ def _sentence(fault: ErrorDetails, known: list[str]) -> str:
     if kind == "missing":
         return f"{where} is missing; it is required"
     if kind == "extra_forbidden":
+        known = known if len(fault["loc"]) == 1 else _EXAMPLE
         close = difflib.get_close_matches(where, known, n=1)
         advice = f"did you mean {close[0]!r}? " if close else ""
         return f"unknown argument {where!r}; {advice}allowed: {', '.join(known) or 'none'}"
     allowed = {
         "string_type": "a string",
-        "list_type": "a list of strings",
+        "list_type": _LISTS.get(where, "a list of strings"),
         "int_type": "a whole number",
         "int_parsing": "a whole number",
         "int_from_float": "a whole number",
         "finite_number": "a whole number",
+        "float_type": "a number",
+        "float_parsing": "a number",
+        "bool_type": "true or false",
+        "bool_parsing": "true or false",
+        "model_type": "an object with text and label",
         "literal_error": "one of " + str(fault.get("ctx", {}).get("expected", "")),
     }.get(kind, fault["msg"])
     return f"{where} is {_shown(fault['input'])}; allowed: {allowed}"

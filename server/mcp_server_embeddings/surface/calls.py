@@ -11,7 +11,7 @@ from mcp_types import CallToolResult, TextContent
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
-from mcp_server_embeddings.surface.registry import AnyTool, Caller
+from mcp_server_embeddings.surface.served_tool import AnyTool, Caller
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
 
 _log = logging.getLogger(__name__)

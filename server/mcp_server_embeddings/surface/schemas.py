@@ -1,55 +1,88 @@
 """JSON schemas as small and plain as clients need them."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 JsonSchema = dict[str, object]
 
 
 def input_schema(model: type[BaseModel]) -> JsonSchema:
-    """The schema of a tool's arguments: no titles, and no union with null, since absent says the same.
+    """The schema of a tool's arguments: no titles, no references, no union with null, since absent says the same.
 
     Clients' models mishandle unions: they send lists as JSON strings.
     """
-    return _without_docstrings(_plain(model.model_json_schema(), optional=True))
-
-
-def output_schema(model: type[BaseModel]) -> JsonSchema:
-    """The schema of a tool's result: no titles, and no docstrings, which say no more than the names."""
-    schema = _plain(model.model_json_schema(mode="serialization"), optional=False)
-    return _without_docstrings(schema)
-
-
-def _plain(schema: JsonSchema, *, optional: bool) -> JsonSchema:
-    plain = {key: _nested(value, optional=optional) for key, value in schema.items()}
-    if isinstance(plain.get("title"), str):
-        del plain["title"]
-    if optional:
-        plain = _without_null(plain)
+    schema = model.model_json_schema()
+    plain = _plain(schema, _definitions(schema))
+    del plain["description"]  # the docstring of the model
     return plain
 
 
-def _nested(value: object, *, optional: bool) -> object:
-    if isinstance(value, dict):
-        return _plain(value, optional=optional)
-    if isinstance(value, list):
-        return [_nested(item, optional=optional) for item in value]
-    return value
+def output_schema(model: type[BaseModel]) -> JsonSchema:
+    """The outline of a tool's result: its fields and their types, and the fields of objects in lists.
+
+    What they mean is in the tool's description, and in the models themselves (``tools/results.py``). Written out
+    in full, the schemas of all results would cost every client twice the tokens of everything else in the list.
+    All fields are always present; saying so would cost an eighth more.
+    """
+    schema = model.model_json_schema(mode="serialization")
+    return _object(schema, _definitions(schema))
+
+
+def _definitions(schema: JsonSchema) -> dict[str, JsonSchema]:
+    return TypeAdapter(dict[str, JsonSchema]).validate_python(schema.get("$defs", {}))
+
+
+def _parts(value: object) -> list[JsonSchema]:
+    return TypeAdapter(list[JsonSchema]).validate_python(value)
+
+
+def _fields(schema: JsonSchema) -> dict[str, JsonSchema]:
+    return TypeAdapter(dict[str, JsonSchema]).validate_python(schema["properties"])
+
+
+def _resolved(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
+    """What a reference stands for; a schema that is none as it is."""
+    reference = schema.get("$ref")
+    if not isinstance(reference, str):
+        return schema
+    return {**definitions[reference.rsplit("/", 1)[-1]], **{key: schema[key] for key in schema if key != "$ref"}}
+
+
+def _plain(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
+    schema = _without_null(_resolved(schema, definitions))
+    plain = {key: value for key, value in schema.items() if key not in ("title", "$defs")}
+    if "properties" in plain:
+        plain["properties"] = {name: _plain(field, definitions) for name, field in _fields(schema).items()}
+    if "items" in plain:
+        (items,) = _parts([plain["items"]])
+        plain["items"] = {key: value for key, value in _plain(items, definitions).items() if key != "description"}
+    return plain
 
 
 def _without_null(schema: JsonSchema) -> JsonSchema:
-    choices = schema.get("anyOf")
-    if not isinstance(choices, list) or {"type": "null"} not in choices:
+    if {"type": "null"} not in _parts(schema.get("anyOf", [])):
         return schema
-    (only,) = [choice for choice in choices if choice != {"type": "null"}]
+    (only,) = [choice for choice in _parts(schema["anyOf"]) if choice != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
     return {**only, **rest}
 
 
-def _without_docstrings(schema: JsonSchema) -> JsonSchema:
-    """Drop the docstrings of the models, keep the descriptions of their fields."""
-    del schema["description"]
-    definitions = schema.get("$defs")
-    if isinstance(definitions, dict):
-        for definition in definitions.values():
-            definition.pop("description", None)
-    return schema
+def _object(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
+    fields = {name: _outline(field, definitions) for name, field in _fields(schema).items()}
+    return {"type": "object", "properties": fields}
+
+
+def _outline(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
+    schema = _resolved(schema, definitions)
+    choices = [_outline(choice, definitions) for choice in _parts(schema.get("anyOf", []))]
+    if choices:
+        types = list(dict.fromkeys(choice["type"] for choice in choices))
+        (first, *others) = (choice for choice in choices if choice["type"] != "null")
+        return {**({} if others else first), "type": types if len(types) > 1 else types[0]}
+    items = schema.get("items")
+    if items is None:
+        return {"type": schema["type"]}
+    (item,) = (_resolved(part, definitions) for part in _parts([items]))
+    return {
+        "type": "array",
+        "items": _object(item, definitions) if "properties" in item else _outline(item, definitions),
+    }

@@ -1,5 +1,6 @@
 """What the tools return: one model a tool, all fields always present."""
 
+from itertools import accumulate
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,6 +9,9 @@ from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.embedder import Embeddings
 from mcp_server_embeddings.vectors.calibration import Band
 from mcp_server_embeddings.vectors.similarity import Metric
+
+_POSITIONS = 50
+"""Positions of cut texts that an answer lists; 2,000 of them would fill a small context."""
 
 
 class _Model(BaseModel):
@@ -21,15 +25,23 @@ class Usage(_Model):
     tokens: int
     windowed: list[int] = Field(description="positions of texts averaged over windows")
     truncated: list[int] = Field(description="positions of texts cut at the token limit")
+    unlisted: int = Field(description="more such positions")
 
     @classmethod
-    def of(cls, embeddings: Embeddings) -> "Usage":
-        """The usage of one embedding call."""
+    def of(cls, *embeddings: Embeddings) -> "Usage":
+        """The usage of one call from its embeddings, in the order in which their positions are counted on."""
+        offsets = accumulate((len(part.vectors) for part in embeddings), initial=0)
+        windowed: list[int] = []
+        truncated: list[int] = []
+        for offset, part in zip(offsets, embeddings, strict=False):
+            windowed += [offset + position for position in part.windowed]
+            truncated += [offset + position for position in part.truncated]
         return cls(
-            texts=len(embeddings.vectors),
-            tokens=embeddings.tokens,
-            windowed=list(embeddings.windowed),
-            truncated=list(embeddings.truncated),
+            texts=sum(len(part.vectors) for part in embeddings),
+            tokens=sum(part.tokens for part in embeddings),
+            windowed=windowed[:_POSITIONS],
+            truncated=truncated[:_POSITIONS],
+            unlisted=max(0, len(windowed) - _POSITIONS) + max(0, len(truncated) - _POSITIONS),
         )
 
 
@@ -38,6 +50,33 @@ class Result(_Model):
 
     model: str = Field(description="model identity; vectors of different identities cannot be compared")
     usage: Usage
+
+
+class Listing(Result):
+    """Common to the results that list entries and may leave some out."""
+
+    more: int = Field(description="entries left out; ask with top=")
+
+
+class Judged(_Model):
+    """A cosine and what it means under this model."""
+
+    score: float
+    percentile: float = Field(description="share of unrelated pairs that score lower, 0-100")
+    band: Band
+
+
+class Indexed(_Model):
+    """About the text at this position."""
+
+    index: int
+
+
+class Sides(_Model):
+    """About a text of each list."""
+
+    left: int
+    right: int
 
 
 class VectorFile(_Model):
@@ -58,22 +97,138 @@ class Embedded(Result):
     file: VectorFile | None = Field(description=".npy with one row per text; null when inline")
 
 
-class Pair(_Model):
+class Pair(Judged, Sides):
     """Two texts and how close they are."""
 
-    left: int
-    right: int
-    score: float
-    percentile: float = Field(description="share of unrelated pairs that score lower, 0-100")
-    band: Band
 
-
-class Compared(Result):
+class Compared(Listing):
     """Result of ``similarity``."""
 
     metric: Metric
     pairs: list[Pair] = Field(description="best first")
     scores: list[list[float]] | None = Field(description="left x right; null over 400 cells")
+
+
+class Span(_Model):
+    """The passage of a text that fits best: its characters ``start`` to ``end``."""
+
+    start: int
+    end: int
+    score: float
+
+
+class Hit(Judged, Indexed):
+    """A text that was found."""
+
+    snippet: str = Field(description="its beginning; with spans, its best passage word for word")
+    span: Span | None
+
+
+class Ranked(Listing):
+    """Result of ``rank``."""
+
+    hits: list[Hit] = Field(description="best first")
+    no_match: bool = Field(description="nothing rises above weak")
+
+
+class Item(Judged, Indexed):
+    """A text and its label. The score is that of the nearest label, given or not."""
+
+    label: str | None = Field(description="null: abstained")
+    margin: float = Field(description="lead over the next label")
+    runner_up: str = Field(description="best label not given")
+
+
+class LabelCount(_Model):
+    """How often a label was given."""
+
+    label: str | None
+    texts: int
+
+
+class Classified(Listing):
+    """Result of ``classify``."""
+
+    method: Literal["labels", "means", "probe"]
+    counts: list[LabelCount]
+    items: list[Item]
+
+
+class Cluster(_Model):
+    """A group of texts on one theme."""
+
+    id: int
+    size: int
+    members: list[int] = Field(description="nearest the centre first")
+    exemplar: int
+    terms: list[str]
+    cohesion: float = Field(description="mean cosine of two members")
+    band: Band
+
+
+class Clustered(Listing):
+    """Result of ``cluster``."""
+
+    clusters: list[Cluster] = Field(description="largest first")
+    outliers: list[int] = Field(description="texts near no cluster")
+    outlier_count: int
+
+
+class Duplicate(Judged, Indexed):
+    """A text that says what the kept one says."""
+
+
+class DuplicateGroup(_Model):
+    """Texts of which every two are duplicates."""
+
+    keep: int
+    size: int
+    duplicates: list[Duplicate]
+
+
+class Deduplicated(Listing):
+    """Result of ``deduplicate``."""
+
+    groups: list[DuplicateGroup] = Field(description="largest first")
+    unique: int = Field(description="texts left without the duplicates")
+    threshold: float
+    suggested_threshold: float
+
+
+class AlignedCounts(_Model):
+    """How many there are, listed or not."""
+
+    matches: int
+    left_only: int
+    right_only: int
+
+
+class Aligned(Result):
+    """Result of ``align``."""
+
+    matches: list[Pair] = Field(description="most changed first")
+    left_only: list[int]
+    right_only: list[int]
+    counts: AlignedCounts = Field(description="entries found; ask for those left out with top=")
+    threshold: float
+
+
+class Passage(_Model):
+    """A sentence of the one text that was sent: its characters ``start`` to ``end``."""
+
+    start: int
+    end: int
+    snippet: str
+
+
+class Condensed(Listing):
+    """Result of ``condense``."""
+
+    selected: list[int]
+    passages: list[Passage] | None
+    tokens: int
+    coverage: float
+    no_match: bool
 
 
 class ServerInfo(_Model):

@@ -64,7 +64,10 @@ def similarity(
     values = scores(a, b, metric)
     cosines = values if metric == "cosine" else scores(a, b, "cosine")
     calibration = embedder.calibration()
+    picked = best_cells(values, top, upper=others is None)
+    possible = len(left) * (len(left) - 1) // 2 if others is None else values.size
     return Compared(
+        more=possible - len(picked),
         model=embedder.identity().short,
         usage=Usage.of(embedded),
         metric=metric,
@@ -76,7 +79,7 @@ def similarity(
                 percentile=calibration.percentile(float(cosines[row, column])),
                 band=calibration.band(float(cosines[row, column])),
             )
-            for row, column in best_cells(values, top, upper=others is None)
+            for row, column in picked
         ],
         scores=(np.round(values, _DECIMALS) + 0.0).tolist() if values.size <= MATRIX_CELLS else None,
     )

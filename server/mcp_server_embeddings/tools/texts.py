@@ -11,6 +11,25 @@ MAX_CHARACTERS = 2_000_000
 """Characters of one call, over all its texts."""
 
 
+_SNIPPET = 48
+"""Characters of a text that an answer repeats to recall it."""
+
+
+def snippet(text: str, length: int = _SNIPPET) -> str:
+    """The beginning of a text on one line, at most ``length`` characters."""
+    line = " ".join(text[: 4 * length].split())
+    whole = len(text) <= 4 * length and len(line) <= length
+    return line if whole else line[: length - 1].rstrip() + "…"
+
+
+def checked_query(name: str, query: str) -> str:
+    """The one text that others are compared with; as ``checked_texts``."""
+    if not query.strip():
+        raise InputError(f"{name} is empty or only white space; say in a phrase or sentence what is looked for")
+    (checked,) = checked_texts(name, [query])
+    return checked
+
+
 def checked_texts(name: str, texts: Sequence[str]) -> list[str]:
     """The texts as a list, each usable by a tokenizer.
 
@@ -57,11 +76,23 @@ def check_size(texts: Sequence[str]) -> None:
         )
 
 
-def check_range(name: str, value: int, low: int, high: int) -> None:
+def check_range(name: str, value: float, low: float, high: float) -> None:
     """Refuse a number outside its range.
 
     Raises:
         InputError: It is.
     """
-    if not low <= value <= high:
+    if not low <= value <= high:  # false for NaN too
         raise InputError(f"{name}={value} is out of range; allowed: {low:,} to {high:,}")
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Refuse a cosine that no pair of texts is asked to reach.
+
+    Raises:
+        InputError: It is outside 0 to 1.
+    """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InputError(
+            f"threshold={threshold} is out of range; allowed: a cosine from 0 to 1, or leave it out to have it chosen"
+        )

@@ -22,6 +22,9 @@ _RARE = 0.05
 development split with MiniLM: of pairs that people judged below 1 of 5, at least 90 % must come out
 ``unrelated`` or ``weak``, of those judged 4 or more, at least 97 % ``related`` or closer."""
 
+_DECIMALS = 4
+"""Of a score in an answer."""
+
 Sample = NDArray[np.float32]
 """Sorted cosines, shape ``(k,)``."""
 
@@ -65,6 +68,40 @@ class Calibration:
             related=_sorted(with_related),
             paraphrase=_sorted(cosines[row, row + groups]),
         )
+
+    @classmethod
+    def from_queries(cls, query: Vectors, paraphrase: Vectors, related: Vectors) -> "Calibration":
+        """Measure the samples as search sees them: queries against documents, each with its prompt.
+
+        Args:
+            query: Shape ``(g, d)``: row i is the statement of group i, encoded as a query.
+            paraphrase: Shape ``(g, d)``: encoded as documents.
+            related: Shape ``(g, d)``: encoded as documents.
+
+        Returns:
+            ``g`` paraphrase pairs, ``g`` related pairs and ``2 g (g - 1)`` unrelated pairs across groups.
+        """
+        groups = len(query)
+        cosines = scores(query, np.concatenate([paraphrase, related]), "cosine")
+        row = np.arange(groups)
+        across = row[:, None] != np.arange(2 * groups)[None, :] % groups
+        return cls(
+            unrelated=_sorted(cosines[across]),
+            related=_sorted(cosines[row, row + groups]),
+            paraphrase=_sorted(cosines[row, row]),
+        )
+
+    def judged(self, cosine: float) -> tuple[float, float, Band]:
+        """A cosine as answers give it: rounded to four decimals, its percentile, its band."""
+        return round(cosine, _DECIMALS) + 0.0, self.percentile(cosine), self.band(cosine)
+
+    def chance(self, choices: int) -> float:
+        """The cosine that an unrelated text reaches with the nearest of ``choices`` texts once in twenty.
+
+        The more there are to choose from, the higher the best of them scores by chance; each is given its share
+        of the one in twenty (Bonferroni's correction).
+        """
+        return float(np.quantile(self.unrelated, 1 - _RARE / choices))
 
     def percentile(self, cosine: float) -> float:
         """Share of unrelated pairs that score lower, in percent (0 to 100), to two decimals."""

@@ -1,0 +1,1 @@
+"""One module a tool: its arguments, its words, and its entry in ``tools/list``."""

@@ -1,0 +1,69 @@
+"""The tool ``align``."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
+from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
+from mcp_server_embeddings.surface.words import counted, judged, more, named, used
+from mcp_server_embeddings.tools.align import align
+from mcp_server_embeddings.tools.results import Aligned
+
+
+class AlignArguments(Arguments):
+    """Arguments of ``align``."""
+
+    left: Texts = Field(description="texts, such as the old list", json_schema_extra=BOUNDS)
+    right: Texts = Field(description="texts, such as the new list", json_schema_extra=BOUNDS)
+    threshold: float | None = Field(
+        default=None,
+        description="lowest cosine of a match; absent: where 'related' begins",
+        json_schema_extra={"minimum": 0, "maximum": 1},
+    )
+    top: Top = None
+
+
+def _run(caller: Caller, given: AlignArguments) -> Aligned:
+    return align(caller.embedder, given.left, given.right, threshold=given.threshold, top=given.top)
+
+
+def _text(result: Aligned, given: AlignArguments) -> str:
+    """One line a match, then what only one list has."""
+    counts = result.counts
+    lines = [
+        (
+            f"{counted(counts.matches, 'match', 'matches')} at threshold {result.threshold:.4g}, most changed first "
+            f"({result.model}):"
+        )
+    ]
+    for pair in result.matches:
+        left, right = named(pair.left, given.left), named(pair.right, given.right)
+        lines.append(f"left{left} ~ right{right}: {judged(pair)}")
+    lines += more(counts.matches - len(result.matches), "matches")
+    lines += _one_side("left", result.left_only, counts.left_only, given.left)
+    lines += _one_side("right", result.right_only, counts.right_only, given.right)
+    return "\n".join([*lines, used(result.usage)])
+
+
+def _one_side(side: str, listed: Sequence[int], total: int, texts: Sequence[str]) -> list[str]:
+    lines = [f"Only {side}, {counted(total, 'text')}{':' if listed else '.'}"]
+    lines += [f"{side}{named(position, texts)}" for position in listed]
+    return lines + more(total - len(listed), f"only {side}")
+
+
+TOOL = ServedTool(
+    name="align",
+    title="Compare two lists",
+    description=(
+        "Matches two lists one to one by meaning: a diff that sees through rewording. Use it for two versions of "
+        "requirements, minutes or questions: what stayed, changed, went and came. Not for the best hits of a query: "
+        "use rank. Returns matches by position with score, percentile and band, most changed first, and the texts "
+        "only left or only right has. Read low matches: a changed number or a 'not' hardly moves the score."
+    ),
+    arguments=AlignArguments,
+    result=Aligned,
+    run=_run,
+    text=_text,
+    too_large="pass a smaller top",
+)

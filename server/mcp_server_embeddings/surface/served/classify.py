@@ -1,0 +1,73 @@
+"""The tool ``classify``."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top, as_json
+from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
+from mcp_server_embeddings.surface.words import counted, judged, more, named, used
+from mcp_server_embeddings.tools.classify import Example, Method, classify
+from mcp_server_embeddings.tools.results import Classified, Item
+
+_METHODS: dict[Method, str] = {
+    "labels": "by nearness to the labels",
+    "means": "by nearness to the mean of each label's examples",
+    "probe": "by a linear probe on the examples",
+}
+
+
+class ClassifyArguments(Arguments):
+    """Arguments of ``classify``."""
+
+    texts: Texts = Field(description="texts to label", json_schema_extra=BOUNDS)
+    labels: Texts = Field(description="2 or more; phrases or sentences work best", json_schema_extra={"minItems": 2})
+    examples: Annotated[list[Example] | None, BeforeValidator(as_json)] = Field(
+        default=None, description="labelled texts, for every label; 4 or more each work best"
+    )
+    abstain: bool = Field(default=True, description="give no label where none fits or two fit alike")
+    top: Top = None
+
+
+def _run(caller: Caller, given: ClassifyArguments) -> Classified:
+    return classify(caller.embedder, given.texts, given.labels, given.examples, abstain=given.abstain, top=given.top)
+
+
+def _text(result: Classified, given: ClassifyArguments) -> str:
+    """How often each label was given, then one line a text."""
+    total = len(result.items) + result.more
+    lines = [f"{counted(total, 'text')} labelled {_METHODS[result.method]} ({result.model}):"]
+    tally = [f"{_shown(count.label)} {count.texts:,}" for count in result.counts]
+    rest = total - sum(count.texts for count in result.counts)
+    lines.append("; ".join([*tally, *([f"other labels {rest:,}"] if rest else [])]) + ".")
+    lines += [_line(item, given) for item in result.items]
+    return "\n".join([*lines, *more(result.more, "texts"), used(result.usage)])
+
+
+def _shown(label: str | None) -> str:
+    return "no label" if label is None else f"'{label}'"
+
+
+def _line(item: Item, given: ClassifyArguments) -> str:
+    next_best = "nearest" if item.label is None else "next"
+    return (
+        f"{named(item.index, given.texts)}: {_shown(item.label)} ({judged(item)}; margin {item.margin:.4f}, "
+        f"{next_best} {_shown(item.runner_up)})"
+    )
+
+
+TOOL = ServedTool(
+    name="classify",
+    title="Label texts",
+    description=(
+        "Gives each text the label that fits its meaning. Use it to sort texts into kinds you name, from the labels "
+        "alone or from examples, which are much surer. Not to find kinds you do not know: use cluster. Returns for "
+        "each text label (null where it abstains), score, margin and runner_up, and how often each label was given. "
+        "Check small margins yourself."
+    ),
+    arguments=ClassifyArguments,
+    result=Classified,
+    run=_run,
+    text=_text,
+    too_large="pass a smaller top",
+)

@@ -1,0 +1,62 @@
+"""The tool ``deduplicate``."""
+
+from pydantic import Field
+
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
+from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
+from mcp_server_embeddings.surface.words import counted, judged, more, named, used
+from mcp_server_embeddings.tools.deduplicate import Keep, deduplicate
+from mcp_server_embeddings.tools.results import Deduplicated, DuplicateGroup
+
+
+class DeduplicateArguments(Arguments):
+    """Arguments of ``deduplicate``."""
+
+    texts: Texts = Field(description="texts to compare", json_schema_extra=BOUNDS)
+    threshold: float | None = Field(
+        default=None,
+        description="lowest cosine of duplicates; absent: suggested from these texts",
+        json_schema_extra={"minimum": 0, "maximum": 1},
+    )
+    keep: Keep = Field(default="longest", description="which text of a group to keep")
+    top: Top = None
+
+
+def _run(caller: Caller, given: DeduplicateArguments) -> Deduplicated:
+    return deduplicate(caller.embedder, given.texts, threshold=given.threshold, keep=given.keep, top=given.top)
+
+
+def _text(result: Deduplicated, given: DeduplicateArguments) -> str:
+    """One line a kept text and one a duplicate."""
+    lines = [
+        (
+            f"{result.unique:,} of {counted(result.usage.texts, 'text')} are unique at threshold {result.threshold:.4g} "
+            f"(suggested {result.suggested_threshold:.4g}; {result.model})."
+        )
+    ]
+    for group in result.groups:
+        lines += _lines(group, given)
+    return "\n".join([*lines, *more(result.more, "groups"), used(result.usage)])
+
+
+def _lines(group: DuplicateGroup, given: DeduplicateArguments) -> list[str]:
+    lines = [f"keep {named(group.keep, given.texts)}"]
+    lines += [f"  drop {named(found.index, given.texts)}: {judged(found)}" for found in group.duplicates]
+    return lines + ["  " + line for line in more(group.size - 1 - len(group.duplicates), "of this group")]
+
+
+TOOL = ServedTool(
+    name="deduplicate",
+    title="Find repeats",
+    description=(
+        "Finds texts that say the same, reworded or copied. Use it to clean a list or to merge findings. Not for "
+        "texts that merely share a subject: use cluster; not between two lists: use align. Returns groups with the "
+        "position to keep and its duplicates, how many texts are unique, and the threshold; check the lowest scores "
+        "and call again with another threshold if they are not the same."
+    ),
+    arguments=DeduplicateArguments,
+    result=Deduplicated,
+    run=_run,
+    text=_text,
+    too_large="pass a smaller top",
+)

@@ -1,0 +1,67 @@
+"""The tool ``rank``."""
+
+from pydantic import Field
+
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts
+from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
+from mcp_server_embeddings.surface.words import counted, judged, more, used
+from mcp_server_embeddings.tools.rank import MAX_TOP, rank
+from mcp_server_embeddings.tools.results import Hit, Ranked
+
+
+class RankArguments(Arguments):
+    """Arguments of ``rank``."""
+
+    query: str = Field(description="what is looked for, a phrase or sentence")
+    texts: Texts = Field(description="texts to search", json_schema_extra=BOUNDS)
+    top: int = Field(default=5, description="how many hits", json_schema_extra={"minimum": 1, "maximum": MAX_TOP})
+    diversity: float = Field(
+        default=0.0,
+        description="above 0: hits that resemble earlier ones come later",
+        json_schema_extra={"minimum": 0, "maximum": 1},
+    )
+    spans: bool = Field(default=False, description="find each hit's best sentence, to quote, with its offsets")
+
+
+def _run(caller: Caller, given: RankArguments) -> Ranked:
+    return rank(
+        caller.embedder,
+        given.query,
+        given.texts,
+        top=given.top,
+        diversity=given.diversity,
+        spans=given.spans,
+    )
+
+
+def _text(result: Ranked, _: RankArguments) -> str:
+    """One line a hit, the quote as it stands in the text."""
+    total = len(result.hits) + result.more
+    lines = [f"Best {len(result.hits)} of {counted(total, 'text')} ({result.model}):"]
+    if result.no_match:
+        lines = [f"No match: nothing is closer than weak. Nearest {len(result.hits)} of {counted(total, 'text')}:"]
+    lines += [f'[{hit.index}] "{hit.snippet}": {judged(hit)}{_place(hit)}' for hit in result.hits]
+    return "\n".join([*lines, *more(result.more), used(result.usage)])
+
+
+def _place(hit: Hit) -> str:
+    if hit.span is None:
+        return ""
+    return f"; characters {hit.span.start} to {hit.span.end}, alone {hit.span.score:.4f}"
+
+
+TOOL = ServedTool(
+    name="rank",
+    title="Find the texts about a query",
+    description=(
+        "Finds which texts are about a query, by meaning. Use it to search a list, to pick what to read first, or to "
+        "quote the sentence that answers (spans). Not for sorting into kinds: use classify; not for exact words. "
+        "Returns the best hits by position with score, percentile, band and a snippet; no_match says that nothing "
+        "fits. Pass the hits on to similarity or condense."
+    ),
+    arguments=RankArguments,
+    result=Ranked,
+    run=_run,
+    text=_text,
+    too_large="pass a smaller top",
+)

@@ -1,0 +1,42 @@
+"""What the texts of all answers have in common. Text and structured content say the same, each complete."""
+
+from collections.abc import Sequence
+
+from mcp_server_embeddings.tools.results import Judged, Usage
+from mcp_server_embeddings.tools.texts import snippet
+
+
+def quoted(text: str) -> str:
+    """The beginning of a text on one line, in quotes."""
+    return f'"{snippet(text)}"'
+
+
+def named(position: int, texts: Sequence[str]) -> str:
+    """A text by its position and its beginning."""
+    return f"[{position}] {quoted(texts[position])}"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 text``, ``2,000 texts``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def judged(found: Judged) -> str:
+    """A score and what it means."""
+    return f"{found.score:.4f}, percentile {found.percentile:g}, {found.band}"
+
+
+def more(number: int, what: str = "") -> list[str]:
+    """The line about what was left out; none where nothing was."""
+    return [f"{number:,} more{what and ' ' + what}; ask with top=."] if number else []
+
+
+def used(usage: Usage) -> str:
+    """The last line: what was read, and what became of long texts."""
+    line = f"{counted(usage.texts, 'text')}, {counted(usage.tokens, 'token')}."
+    beyond = f" and {usage.unlisted:,} more" if usage.unlisted else ""
+    if usage.windowed:
+        line += f" Over the token limit, averaged over windows: positions {usage.windowed}{beyond}."
+    if usage.truncated:
+        line += f" Cut at the token limit: positions {usage.truncated}{beyond}."
+    return line

@@ -1,0 +1,201 @@
+"""Which label fits a text."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.tools.listing import check_top, fitting
+from mcp_server_embeddings.tools.results import Classified, Item, LabelCount, Usage
+from mcp_server_embeddings.tools.texts import check_size, checked_texts, snippet
+from mcp_server_embeddings.vectors.calibration import Calibration
+from mcp_server_embeddings.vectors.labelling import Classes, class_means, probabilities
+from mcp_server_embeddings.vectors.similarity import Scores, scores
+
+MAX_LABEL = 200
+"""Characters of a label: a phrase or a sentence. Answers repeat labels."""
+
+_FEWEST_FOR_PROBE = 4
+"""Examples of every label from which on a linear probe is ahead of the nearest mean."""
+
+_LEAST_MARGIN = 0.03
+"""Of a cosine over the next, as a share of the distance from ``weak`` to ``same``, below which two labels are
+as good as one another. With the rule of ``classify`` this answers 83 % of BANKING77 by label names, 68 % of it
+rightly, where answering all is right in 62 %."""
+
+_LEAST_PROBABILITY_MARGIN = 0.1
+"""Likewise of a probability. With 8 examples a label this answers 86 % of BANKING77, 90 % of it rightly, where
+answering all is right in 83 %."""
+
+_COUNTS_SHARE = 0.3
+"""Of the answer, at most, for how often each label was given."""
+
+_DECIMALS = 4
+
+Method = Literal["labels", "means", "probe"]
+
+
+class Example(BaseModel):
+    """A text whose label is known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    label: str
+
+
+def classify(
+    embedder: Embedder,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    examples: Sequence[Example] | None = None,
+    *,
+    abstain: bool = True,
+    top: int | None = None,
+) -> Classified:
+    """Give every text the label that fits best.
+
+    Without examples a text gets the label whose own text is nearest, underscores read as spaces (``labels``).
+    With examples, the label with the nearest mean of its examples and its own text (``means``), or, from 4
+    examples of every label on, the likeliest by logistic regression on the same vectors (``probe``).
+
+    With ``abstain`` a text gets no label in two cases. Its score is within chance: with half its lead over the
+    next label added, below what an unrelated text reaches with the nearest of so many labels once in twenty
+    (``Calibration.chance``; the lead counts because short labels score low). Or its margin is too small to mean
+    anything: under 3 % of the distance between the edges of ``weak`` and ``same``, with the probe under 0.1.
+    Texts on other subjects (STSBenchmark sentences against 2 to 77 BANKING77 labels) get a label 2 to 5 times in
+    a hundred.
+
+    Args:
+        embedder: The engine.
+        texts: What to label; with labels and examples at most 2,000 texts and 2,000,000 characters.
+        labels: Two or more, each of up to 200 characters, a phrase or a sentence, all different.
+        examples: Texts with their labels, one or more for every label.
+        abstain: Whether a text may get no label.
+        top: How many items to list, 1 to 2,000; None for as many as fit a small answer.
+
+    Returns:
+        Items in the order of the texts. ``score`` is the cosine to the nearest label, or to its mean with
+        examples; ``margin`` the lead over the next label, in cosines, or with the probe in probabilities;
+        ``runner_up`` the best label not given: the second, or where none was given the first. Positions in
+        ``usage`` run over texts, labels, examples.
+
+    Raises:
+        InputError: There are too few labels or two alike, an example has a label that is not in the list, a
+            label has no example, or a text is blank.
+        OperatorError: The model cannot be used.
+    """
+    check_top(top)
+    texts = checked_texts("texts", texts)
+    labels = _checked_labels(labels)
+    examples = _checked_examples(examples, labels)
+    known = [example.text for example in examples]
+    check_size([*texts, *labels, *known])
+    parts = [embedder.embed(part) for part in (texts, [_spoken(label) for label in labels], known) if part]
+    shown = np.concatenate([part.vectors for part in parts[1:]])
+    classes = np.array([*range(len(labels)), *(labels.index(example.label) for example in examples)])
+    method = _method(classes, len(labels), examples)
+    calibration = embedder.calibration()
+    cosines = scores(parts[0].vectors, class_means(shown, classes, len(labels)), "cosine")
+    likely = cosines if method != "probe" else probabilities(shown, classes, parts[0].vectors)
+    items = _items(cosines, likely, labels, calibration, _limits(method, len(labels), calibration) if abstain else None)
+    counts = [LabelCount(label=label, texts=n) for label, n in Counter(item.label for item in items).most_common()]
+    lines = [item.model_dump_json() + snippet(text) for item, text in zip(items, texts, strict=True)]
+    tallied = fitting(embedder, [count.model_dump_json() for count in counts], None, _COUNTS_SHARE)
+    listed = fitting(embedder, lines, top, 1 - _COUNTS_SHARE)
+    return Classified(
+        model=embedder.identity().short,
+        usage=Usage.of(*parts),
+        more=len(items) - listed,
+        method=method,
+        counts=counts[:tallied],
+        items=items[:listed],
+    )
+
+
+def _spoken(label: str) -> str:
+    """``card_arrival`` as a person would say it."""
+    return label.replace("_", " ").strip() or label
+
+
+def _method(classes: Classes, labels: int, examples: Sequence[Example]) -> Method:
+    if not examples:
+        return "labels"
+    fewest = int(np.bincount(classes, minlength=labels).min()) - 1  # the label's own text is none of them
+    return "probe" if fewest >= _FEWEST_FOR_PROBE else "means"
+
+
+def _limits(method: Method, labels: int, calibration: Calibration) -> tuple[float, float]:
+    """What a score with half its lead must reach, and the smallest margin with which a label is given."""
+    weak, _, _, same = calibration.edges
+    margin = _LEAST_PROBABILITY_MARGIN if method == "probe" else _LEAST_MARGIN * (same - weak)
+    return calibration.chance(labels), margin
+
+
+def _items(
+    cosines: Scores,
+    likely: Scores,
+    labels: Sequence[str],
+    calibration: Calibration,
+    limits: tuple[float, float] | None,
+) -> list[Item]:
+    items = []
+    for index, row in enumerate(likely):
+        first, second = (int(label) for label in np.argsort(-row, kind="stable")[:2])
+        cosine, margin = float(cosines[index, first]), float(row[first] - row[second])
+        lead = cosine - float(np.delete(cosines[index], first).max())
+        given = limits is None or (cosine + lead / 2 >= limits[0] and margin >= limits[1])
+        score, percentile, band = calibration.judged(cosine)
+        items.append(
+            Item(
+                index=index,
+                label=labels[first] if given else None,
+                score=score,
+                percentile=percentile,
+                band=band,
+                margin=round(margin, _DECIMALS) + 0.0,
+                runner_up=labels[second if given else first],
+            )
+        )
+    return items
+
+
+def _checked_labels(labels: Sequence[str]) -> list[str]:
+    labels = checked_texts("labels", labels)
+    if len(labels) < 2:
+        raise InputError(f"labels has 1 label, {snippet(labels[0])!r}; give 2 or more, or use rank to sort by one")
+    long = [i for i, label in enumerate(labels) if len(label) > MAX_LABEL]
+    if long:
+        raise InputError(
+            f"labels[{long[0]}] has {len(labels[long[0]]):,} characters; at most {MAX_LABEL}: a label is a phrase or "
+            "a sentence, longer texts of a kind go into examples"
+        )
+    twice = [label for label, count in Counter(labels).items() if count > 1]
+    if twice:
+        raise InputError(f"labels has {snippet(twice[0])!r} more than once; give each label once")
+    return labels
+
+
+def _checked_examples(examples: Sequence[Example] | None, labels: Sequence[str]) -> list[Example]:
+    if not examples:
+        return []
+    texts = checked_texts("examples", [example.text for example in examples])
+    wanted = set(labels)
+    given = {example.label for example in examples}
+    for position, example in enumerate(examples):
+        if example.label not in wanted:
+            raise InputError(
+                f"examples[{position}] has the label {snippet(example.label)!r}, which is not in labels; add it there, "
+                "or correct it"
+            )
+    bare = [label for label in labels if label not in given]
+    if bare:
+        raise InputError(
+            f"{len(bare)} of {len(labels)} labels have no example, the first is {snippet(bare[0])!r}; give every label "
+            "one or more, or leave examples out"
+        )
+    return [Example(text=text, label=example.label) for text, example in zip(texts, examples, strict=True)]

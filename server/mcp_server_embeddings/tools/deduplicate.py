@@ -1,0 +1,115 @@
+"""Which texts say the same."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.tools.listing import check_top, fitting_members
+from mcp_server_embeddings.tools.results import Deduplicated, Duplicate, DuplicateGroup, Usage
+from mcp_server_embeddings.tools.texts import check_size, check_threshold, checked_texts, snippet
+from mcp_server_embeddings.vectors.calibration import Calibration
+from mcp_server_embeddings.vectors.duplicates import complete_groups, suggested_threshold
+from mcp_server_embeddings.vectors.similarity import Scores, scores
+
+Keep = Literal["longest", "first"]
+
+_DECIMALS = 4
+
+
+def deduplicate(
+    embedder: Embedder,
+    texts: Sequence[str],
+    *,
+    threshold: float | None = None,
+    keep: Keep = "longest",
+    top: int | None = None,
+) -> Deduplicated:
+    """Find the texts that say the same.
+
+    Identical texts are duplicates without being encoded twice. Others are grouped so that every two of a group
+    reach the threshold (``complete_groups``): a text that is like two unlike ones is grouped with one of them.
+
+    Args:
+        embedder: The engine.
+        texts: 2 to 2,000 texts with 2,000,000 characters in all.
+        threshold: The lowest cosine of duplicates, 0 to 1; None for the suggested one.
+        keep: Which text of a group stays: the longest, or the first; ties by position.
+        top: How many groups, and duplicates of each, to list, 1 to 2,000; None for as many as fit a small answer.
+
+    Returns:
+        Groups, largest first. ``suggested_threshold`` lies in the widest gap between the scores of these texts
+        from the edge of ``close`` to that of ``same`` (``suggested_threshold`` in ``vectors.duplicates``).
+
+    Raises:
+        InputError: There is one text, the threshold is out of range, or a text is blank.
+        OperatorError: The model cannot be used.
+    """
+    check_top(top)
+    check_threshold(threshold)
+    texts = checked_texts("texts", texts)
+    check_size(texts)
+    if len(texts) < 2:
+        raise InputError("texts has 1 text, which has no duplicate; give 2 or more")
+    copies: dict[str, list[int]] = {}
+    for position, text in enumerate(texts):
+        copies.setdefault(text, []).append(position)
+    different = list(copies)
+    embedded = embedder.embed(texts)
+    vectors = embedded.vectors[[positions[0] for positions in copies.values()]]
+    cosines = scores(vectors, vectors, "cosine")
+    calibration = embedder.calibration()
+    _, _, close, same = calibration.edges
+    suggested = round(suggested_threshold(cosines, close, same), _DECIMALS)
+    chosen = suggested if threshold is None else threshold
+    alike = complete_groups(cosines, chosen)
+    grouped = {row for rows in alike for row in rows}
+    alike += [[row] for row, text in enumerate(different) if row not in grouped and len(copies[text]) > 1]
+    places = list(copies.values())
+    found = [_group(rows, places, different, cosines, keep, calibration) for rows in alike]
+    found.sort(key=lambda group: (-group.size, group.keep))
+    longest = max((group.size for group in found), default=0)
+    listed, members = fitting_members(
+        embedder, lambda members: [_shown(group, members, texts) for group in found], longest, top
+    )
+    return Deduplicated(
+        model=embedder.identity().short,
+        usage=Usage.of(embedded),
+        more=max(0, len(found) - listed),
+        groups=[_shortened(group, members) for group in found[:listed]],
+        unique=len(texts) - sum(group.size - 1 for group in found),
+        threshold=chosen,
+        suggested_threshold=suggested,
+    )
+
+
+def _group(
+    rows: list[int],
+    places: list[list[int]],
+    different: list[str],
+    cosines: Scores,
+    keep: Keep,
+    calibration: Calibration,
+) -> DuplicateGroup:
+    """One group of rows of different texts, as positions of all their copies."""
+    kept = max(rows, key=lambda row: (len(different[row]) if keep == "longest" else 0, -places[row][0]))
+    pairs = [(position, 1.0 if row == kept else float(cosines[kept, row])) for row in rows for position in places[row]]
+    pairs = sorted((-np.round(cosine, 6), position) for position, cosine in pairs if position != places[kept][0])
+    duplicates = []
+    for negative, position in pairs:
+        score, percentile, band = calibration.judged(-float(negative))
+        duplicates.append(Duplicate(index=position, score=score, percentile=percentile, band=band))
+    return DuplicateGroup(keep=places[kept][0], size=len(duplicates) + 1, duplicates=duplicates)
+
+
+def _shortened(group: DuplicateGroup, members: int) -> DuplicateGroup:
+    return group.model_copy(update={"duplicates": group.duplicates[:members]})
+
+
+def _shown(group: DuplicateGroup, members: int, texts: Sequence[str]) -> str:
+    """What a group adds to the answer."""
+    short = _shortened(group, members)
+    recalled = [short.keep, *(duplicate.index for duplicate in short.duplicates)]
+    return short.model_dump_json() + " ".join(snippet(texts[position]) for position in recalled)

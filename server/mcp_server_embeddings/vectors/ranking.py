@@ -1,0 +1,41 @@
+"""The best of many, with or without variety."""
+
+import numpy as np
+
+from mcp_server_embeddings.vectors.similarity import Scores, Vectors, scores
+
+
+def best_rows(relevance: Scores, top: int) -> list[int]:
+    """Positions of the highest values, best first, ties by position.
+
+    Args:
+        relevance: Shape ``(n,)``.
+        top: How many at most.
+    """
+    return [int(row) for row in np.argsort(-relevance, kind="stable")[:top]]
+
+
+def diverse_rows(relevance: Scores, vectors: Vectors, top: int, diversity: float) -> list[int]:
+    """Positions chosen one by one by maximal marginal relevance, ties by position.
+
+    Each choice maximises ``(1 - diversity) * relevance - diversity * likeness``, where likeness is the highest
+    cosine to what was chosen before (Carbonell and Goldstein 1998, SIGIR, with lambda = 1 - diversity). The
+    first choice is the most relevant text, whatever the diversity.
+
+    Args:
+        relevance: Shape ``(n,)``, cosines to the query.
+        vectors: Shape ``(n, d)``.
+        top: How many at most.
+        diversity: 0 (relevance alone) to 1 (unlikeness alone).
+    """
+    if diversity == 0:
+        return best_rows(relevance, top)
+    chosen = [int(np.argmax(relevance))]
+    likeness = np.full(len(vectors), -1.0)
+    while len(chosen) < min(top, len(vectors)):
+        latest = vectors[chosen[-1]][None, :]
+        likeness = np.maximum(likeness, scores(vectors, latest, "cosine")[:, 0])
+        worth = (1 - diversity) * relevance - diversity * likeness
+        worth[chosen] = -np.inf
+        chosen.append(int(np.argmax(worth)))
+    return chosen
