@@ -11,6 +11,7 @@ import pytest
 from mcp_server_embeddings.cli.options import Parser, add_options, flag, settings_from, variable
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.catalogue import catalogue, full_id, known
+from mcp_server_embeddings.surface.registry import TOOLS
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
 OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
@@ -95,9 +96,9 @@ def test_version_is_that_of_the_distribution() -> None:
         (("--device", "tpu"), "device 'tpu' is unknown; "),
         (("--device", "cuda:one"), "device 'cuda:one' is unknown; did you mean 'cuda'?"),
         (("--log-level", "warn"), "log level 'warn' is unknown; did you mean 'warning'?"),
-        (("--tools", "similrity"), "tools: there is no tool 'similrity'; did you mean 'similarity'?"),
-        (("--exclude-tools", "embd"), "exclude-tools: there is no tool 'embd'; did you mean 'embed'?"),
-        (("--exclude-tools", "embed,similarity,status"), "exclude-tools leaves no tool to serve; exclude fewer"),
+        (("--tools", "similrity"), "tools: there is no tool or set 'similrity'; did you mean 'similarity'?"),
+        (("--exclude-tools", "embd"), "exclude-tools: there is no tool or set 'embd'; did you mean 'embed'?"),
+        (("--exclude-tools", "all"), "exclude-tools leaves no tool to serve; exclude fewer"),
         (("--tools", "embed", "--exclude-tools", "status"), "tools and exclude-tools are both given; "),
         (("--threads=-1",), "threads=-1 is outside 0 to 256"),
         (("--threads", "257"), "threads=257 is outside 0 to 256"),
@@ -130,7 +131,7 @@ def test_an_unknown_variable_ends_every_command_with_the_nearest_name(command: s
         ("MCP_EMBEDDINGS_THREADS", "many", "MCP_EMBEDDINGS_THREADS is 'many'; give a whole number"),
         ("MCP_EMBEDDINGS_THREADS", "-1", "threads=-1 is outside 0 to 256"),
         ("MCP_EMBEDDINGS_DOWNLOAD", "perhaps", "MCP_EMBEDDINGS_DOWNLOAD is 'perhaps'; give 1 or 0"),
-        ("MCP_EMBEDDINGS_TOOLS", "embeds", "tools: there is no tool 'embeds'; did you mean 'embed'?"),
+        ("MCP_EMBEDDINGS_TOOLS", "embeds", "tools: there is no tool or set 'embeds'; did you mean 'embed'?"),
         ("MCP_EMBEDDINGS_LOG_LEVEL", "DEBUG", "log level 'DEBUG' is unknown; known: debug, error, info, warning"),
     ],
 )
@@ -198,9 +199,11 @@ def test_every_entry_of_the_catalogue_has_sources_and_a_short_name(model: str) -
     [
         (("--tools", "similarity,embed"), {}, ["embed", "similarity"]),
         (("--tools=status",), {}, ["status"]),
-        (("--exclude-tools", "embed"), {}, ["similarity", "status"]),
-        ((), {"MCP_EMBEDDINGS_EXCLUDE_TOOLS": "status, similarity"}, ["embed"]),
-        ((), {}, ["embed", "similarity", "status"]),
+        (("--tools", "core"), {}, ["embed", "similarity", "rank", "status"]),
+        (("--tools", "core,align"), {}, ["embed", "similarity", "rank", "align", "status"]),
+        (("--exclude-tools", "core"), {}, ["classify", "cluster", "deduplicate", "align", "condense"]),
+        ((), {"MCP_EMBEDDINGS_EXCLUDE_TOOLS": "core, cluster, align"}, ["classify", "deduplicate", "condense"]),
+        ((), {}, [tool.name for tool in TOOLS]),
     ],
 )
 def test_only_the_wanted_tools_are_served_in_their_order(

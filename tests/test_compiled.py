@@ -594,3 +594,34 @@ def test_a_model_whose_name_has_dots_and_brackets_is_cleaned_up_after(bge_folder
     with Engine(Settings(model=str(model), data_dir=tmp_path / "data", engine="compiled", no_cache=True)) as engine:
         engine.embedder().identity()
     assert sorted(path.name for path in folder.parent.iterdir()) == sorted([folder.name, f"{folder.name}.lock"])
+
+
+FIRST_CALLS = """
+import sys, threading
+from pathlib import Path
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.loading import load_encoder
+
+encoder = load_encoder(Settings(data_dir=Path(sys.argv[1]), threads=8), lambda _: None)
+together = threading.Barrier(8)
+sys.setswitchinterval(1e-6)
+
+def first_call():
+    together.wait()
+    encoder.encode([Piece("a", "symmetric", [101, 1037, 102])])
+
+threads = [threading.Thread(target=first_call) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_all_streams_may_make_their_first_call_at_once(data_dir: Path) -> None:
+    """Without the encoder's own first call one process in five hangs here for ever, so six are tried."""
+    for _ in range(6):
+        subprocess.run(
+            [sys.executable, "-c", FIRST_CALLS, str(data_dir)], check=True, timeout=PATIENCE, env=client_environment()
+        )

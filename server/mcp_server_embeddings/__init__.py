@@ -1,4 +1,4 @@
-"""A sense of meaning for agents: embeddings and similarity on the user's own machine.
+"""A sense of meaning for agents: embeddings and what follows from them, on the user's own machine.
 
 The Python API is the functions behind the MCP tools; see ``__all__``. Names are loaded on first use, so
 importing the package costs nothing.
@@ -12,18 +12,46 @@ if TYPE_CHECKING:
     from mcp_server_embeddings.engine.embedder import Embedder
     from mcp_server_embeddings.engine.engine import Engine
     from mcp_server_embeddings.errors import EmbeddingsError
+    from mcp_server_embeddings.tools.align import align
+    from mcp_server_embeddings.tools.classify import Example, classify
+    from mcp_server_embeddings.tools.cluster import cluster
+    from mcp_server_embeddings.tools.condense import condense
+    from mcp_server_embeddings.tools.deduplicate import deduplicate
     from mcp_server_embeddings.tools.embed import embed
+    from mcp_server_embeddings.tools.rank import rank
     from mcp_server_embeddings.tools.similarity import similarity
     from mcp_server_embeddings.tools.status import status
 
-__all__ = ["Embedder", "EmbeddingsError", "Engine", "Settings", "embed", "similarity", "status"]
+__all__ = [
+    "Embedder",
+    "EmbeddingsError",
+    "Engine",
+    "Example",
+    "Settings",
+    "align",
+    "classify",
+    "cluster",
+    "condense",
+    "deduplicate",
+    "embed",
+    "rank",
+    "similarity",
+    "status",
+]
 
 _HOME = {
     "Embedder": "engine.embedder",
     "EmbeddingsError": "errors",
     "Engine": "engine.engine",
+    "Example": "tools.classify",
     "Settings": "config",
+    "align": "tools.align",
+    "classify": "tools.classify",
+    "cluster": "tools.cluster",
+    "condense": "tools.condense",
+    "deduplicate": "tools.deduplicate",
     "embed": "tools.embed",
+    "rank": "tools.rank",
     "similarity": "tools.similarity",
     "status": "tools.status",
 }

@@ -93,7 +93,10 @@ class Settings:
     )
     tools: tuple[str, ...] = field(
         default=(),
-        metadata={"metavar": "NAMES", "help": "serve only these tools (comma-separated)"},
+        metadata={
+            "metavar": "NAMES",
+            "help": "serve only these tools; core: embed, similarity, rank, status (comma-separated)",
+        },
     )
     exclude_tools: tuple[str, ...] = field(
         default=(),

@@ -33,7 +33,7 @@ class Calibrations:
 
     Attributes:
         symmetric: Texts of the role ``symmetric`` with each other.
-        retrieval: Queries with documents; the same object for a model without prompts.
+        retrieval: Queries, a few words each, with documents.
     """
 
     symmetric: Calibration
@@ -68,24 +68,23 @@ def calibrations_for(
     reference = hashlib.sha256(_reference_text().encode()).hexdigest()
     name = f"{identity.digest[:16]}-{precision}-{reference[:8]}"
 
-    def measured(roles: tuple[Role, Role, Role]) -> tuple[Vectors, Vectors, Vectors]:
-        groups = reference_groups()
-        statement, paraphrase, related = (
-            encode([group[column] for group in groups], role) for column, role in zip(_COLUMNS, roles, strict=True)
-        )
-        return statement, paraphrase, related
+    groups = reference_groups()
 
-    symmetric = _kept(
-        folder / f"{name}.npz", lambda: Calibration.from_groups(*measured(("symmetric", "symmetric", "symmetric")))
+    def encoded(column: str, role: Role) -> Vectors:
+        return encode([group[column] for group in groups], role)
+
+    return Calibrations(
+        _kept(
+            folder / f"{name}.npz",
+            lambda: Calibration.from_groups(*(encoded(column, "symmetric") for column in _COLUMNS)),
+        ),
+        _kept(
+            folder / f"{name}-retrieval.npz",
+            lambda: Calibration.from_queries(
+                encoded("subject", "query"), *(encoded(column, "document") for column in _COLUMNS)
+            ),
+        ),
     )
-    prompts = identity.prompts
-    if prompts.query == prompts.document == prompts.symmetric:
-        return Calibrations(symmetric, symmetric)
-    retrieval = _kept(
-        folder / f"{name}-retrieval.npz",
-        lambda: Calibration.from_queries(*measured(("query", "document", "document"))),
-    )
-    return Calibrations(symmetric, retrieval)
 
 
 def _kept(path: Path, measure: Callable[[], Calibration]) -> Calibration:

@@ -13,6 +13,10 @@ from mcp_server_embeddings.engine.runtime import openvino
 from mcp_server_embeddings.vectors.similarity import Vectors
 
 
+_FIRST_PIECE = Piece("", "symmetric", [0])
+"""The shortest input; every vocabulary has a token 0."""
+
+
 class CompiledEncoder:
     """Encodes with a converted model.
 
@@ -49,6 +53,9 @@ class CompiledEncoder:
         self._requests: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(streams):
             self._requests.put(compiled.create_infer_request())
+        # Once on this thread alone: OpenVINO's bindings prepare their use of numpy on the first call, and when two
+        # threads make it at once, each can wait for what the other holds (one for the interpreter's lock), for ever.
+        self.encode([_FIRST_PIECE])
 
     def encode(self, pieces: Sequence[Piece]) -> Vectors:
         """Encode one batch; see ``Encoder.encode``."""

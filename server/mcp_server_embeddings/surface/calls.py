@@ -1,8 +1,9 @@
-"""Running one tool call: the only place where errors become tool errors."""
+"""Running tool calls and reading resources apart from the event loop; where errors become tool errors."""
 
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -11,6 +12,7 @@ from mcp_types import CallToolResult, TextContent
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
+from mcp_server_embeddings.surface.resources import ServedResource
 from mcp_server_embeddings.surface.served_tool import AnyTool, Caller
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
 
@@ -24,6 +26,8 @@ _HEARTBEAT = 1e-3
 
 CONCURRENT_CALLS = 256
 """Calls beyond this wait for their turn. Each holds a thread that mostly sleeps on the inference queue."""
+
+T = TypeVar("T")
 
 Report = Callable[[float, float | None, str | None], Awaitable[None]]
 """Sends a progress notification: progress, total, message."""
@@ -42,19 +46,25 @@ class CallRunner:
         On cancellation the work stops at the next batch, and nothing is answered.
         """
         call = Call()
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_report_progress, call, report)
-                answer = await anyio.to_thread.run_sync(
-                    self._answer, tool, raw, call, protocol, limiter=self._turns, abandon_on_cancel=True
-                )
-                tasks.cancel_scope.cancel()
-        finally:
-            call.cancel()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_report_progress, call, report)
+            answer = await self._apart(call, protocol, lambda caller: self._answer(tool, raw, caller))
+            tasks.cancel_scope.cancel()
         return answer
 
-    def _answer(self, tool: AnyTool, raw: Mapping[str, object], call: Call, protocol: str) -> CallToolResult:
+    async def read(self, resource: ServedResource, protocol: str) -> str:
+        """The text of a resource, which may wait for the model."""
+        return await self._apart(Call(), protocol, resource.text)
+
+    async def _apart(self, call: Call, protocol: str, work: Callable[[Caller], T]) -> T:
+        """Work on a thread, apart from the event loop, until it is done or the caller gives up."""
         caller = Caller(self._engine, self._engine.embedder(call), protocol)
+        try:
+            return await anyio.to_thread.run_sync(work, caller, limiter=self._turns, abandon_on_cancel=True)
+        finally:
+            call.cancel()
+
+    def _answer(self, tool: AnyTool, raw: Mapping[str, object], caller: Caller) -> CallToolResult:
         try:
             return _completed(tool, raw, caller)
         except EmbeddingsError as error:

@@ -4,25 +4,49 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mcp.server import CacheHint
 from mcp_types import Resource
 
 from mcp_server_embeddings.engine.catalogue import catalogue
+from mcp_server_embeddings.surface.guide import guide
+from mcp_server_embeddings.surface.served_tool import Caller
+from mcp_server_embeddings.tools.status import status
+
+HOUR = CacheHint(ttl_ms=3_600_000, scope="public")
+"""For what stays as it is while the server runs."""
+
+_NEVER = CacheHint()
 
 
 @dataclass(frozen=True, slots=True)
 class ServedResource:
-    """One resource: how it is listed and what it says."""
+    """One resource.
+
+    Attributes:
+        listed: The entry of ``resources/list``.
+        text: What it says. Runs on a worker thread; may wait for the model.
+        fresh: How long a client may keep it.
+    """
 
     listed: Resource
-    text: Callable[[], str]
+    text: Callable[[Caller], str]
+    fresh: CacheHint
 
 
-def _models() -> str:
+def _models(_: Caller) -> str:
     return json.dumps([entry.model_dump(mode="json", exclude_none=True) for entry in catalogue()], ensure_ascii=False)
 
 
-RESOURCES = {
-    "embeddings://models": ServedResource(
+def _status(caller: Caller) -> str:
+    return status(caller.engine, protocol=caller.protocol).model_dump_json()
+
+
+def _guide(caller: Caller) -> str:
+    return guide(caller.embedder)
+
+
+_ALL = (
+    ServedResource(
         Resource(
             uri="embeddings://models",
             name="models",
@@ -31,6 +55,31 @@ RESOURCES = {
             mime_type="application/json",
         ),
         _models,
-    )
-}
+        HOUR,
+    ),
+    ServedResource(
+        Resource(
+            uri="embeddings://status",
+            name="status",
+            title="Server status",
+            description="What the tool status says: model, state, limits, queue and cache figures",
+            mime_type="application/json",
+        ),
+        _status,
+        _NEVER,
+    ),
+    ServedResource(
+        Resource(
+            uri="embeddings://guide",
+            name="guide",
+            title="How to read scores",
+            description="Scores, percentiles and bands with this model's own distribution, and which tool is for what",
+            mime_type="text/markdown",
+        ),
+        _guide,
+        _NEVER,
+    ),
+)
+
+RESOURCES = {resource.listed.uri: resource for resource in _ALL}
 """Every resource by URI, in the order of ``resources/list``."""

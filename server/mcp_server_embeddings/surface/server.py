@@ -2,34 +2,44 @@
 
 from importlib import metadata
 
-from mcp.server import CacheHint, Server, ServerRequestContext
+from mcp.server import Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    CompleteRequestParams,
+    CompleteResult,
+    Completion,
+    GetPromptRequestParams,
+    GetPromptResult,
+    ListPromptsResult,
     ListResourcesResult,
     ListToolsResult,
     PaginatedRequestParams,
+    PromptMessage,
+    PromptReference,
     ReadResourceRequestParams,
     ReadResourceResult,
+    TextContent,
     TextResourceContents,
 )
 
 from mcp_server_embeddings.config import DISTRIBUTION, nearest
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.surface.calls import CallRunner
+from mcp_server_embeddings.surface.prompts import PROMPTS, ServedPrompt
 from mcp_server_embeddings.surface.registry import served_tools
-from mcp_server_embeddings.surface.resources import RESOURCES
+from mcp_server_embeddings.surface.resources import HOUR, RESOURCES
 
 INSTRUCTIONS = (
-    "Compares texts by meaning with an embedding model on this machine; no text leaves it. Send whole lists in "
-    "one call (up to 2,000 texts) rather than one text a call. Answers name texts by their position in your "
-    "lists. Judge closeness by band (unrelated, weak, related, close, same), not by raw score. The first call "
-    "may take some seconds while the model loads."
+    "Tells what texts mean to each other, with an embedding model on this machine; no text leaves it. Send whole lists "
+    "in one call (up to 2,000 texts) rather than one text a call. Answers name texts by their position in your lists, "
+    "so one tool's answer is the next one's input. Judge closeness by band (unrelated, weak, related, close, same), "
+    "not by raw score; embeddings://guide says how. Answers are short and say what they left out; top= asks for more. "
+    "The first call may take some seconds while the model loads."
 )
-
-_HOUR = CacheHint(ttl_ms=3_600_000, scope="public")
 
 Context = ServerRequestContext[object, object]
 
@@ -57,23 +67,58 @@ def build_server(engine: Engine) -> Server[object]:
     async def list_resources(_: Context, __: PaginatedRequestParams | None) -> ListResourcesResult:
         return listed_resources
 
-    async def read_resource(_: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+    async def read_resource(context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         uri = str(params.uri)
         resource = RESOURCES.get(uri)
         if resource is None:
             raise MCPError(INVALID_PARAMS, f"there is no resource {uri!r}; {nearest(uri, RESOURCES)}", {"uri": uri})
-        contents = TextResourceContents(uri=uri, mime_type=resource.listed.mime_type, text=resource.text())
-        return ReadResourceResult(contents=[contents])
+        text = await runner.read(resource, context.protocol_version)
+        contents = TextResourceContents(uri=uri, mime_type=resource.listed.mime_type, text=text)
+        fresh = resource.fresh
+        return ReadResourceResult(contents=[contents], ttl_ms=fresh.ttl_ms, cache_scope=fresh.scope)
 
     return Server(
         DISTRIBUTION,
         version=metadata.version(DISTRIBUTION),
         title="Embeddings",
-        description="Text embeddings and similarity on the user's own machine",
+        description="A sense of meaning for agents, on the user's own machine",
         instructions=INSTRUCTIONS,
-        cache_hints={"tools/list": _HOUR, "resources/list": _HOUR, "resources/read": _HOUR},
+        cache_hints={"tools/list": HOUR, "resources/list": HOUR, "prompts/list": HOUR},
         on_list_tools=list_tools,
         on_call_tool=call_tool,
         on_list_resources=list_resources,
         on_read_resource=read_resource,
+        on_list_prompts=_list_prompts,
+        on_get_prompt=_get_prompt,
+        on_completion=_complete,
     )
+
+
+async def _list_prompts(_: Context, __: PaginatedRequestParams | None) -> ListPromptsResult:
+    return ListPromptsResult(prompts=[prompt.listed for prompt in PROMPTS.values()])
+
+
+async def _get_prompt(_: Context, params: GetPromptRequestParams) -> GetPromptResult:
+    prompt = _prompt(params.name)
+    try:
+        message = prompt.message(params.arguments or {})
+    except InputError as error:
+        raise MCPError(INVALID_PARAMS, str(error)) from None
+    content = TextContent(type="text", text=message)
+    return GetPromptResult(
+        description=prompt.listed.description, messages=[PromptMessage(role="user", content=content)]
+    )
+
+
+async def _complete(_: Context, params: CompleteRequestParams) -> CompleteResult:
+    """Only prompts have arguments to complete."""
+    values: list[str] = []
+    if isinstance(params.ref, PromptReference):
+        values = _prompt(params.ref.name).completions(params.argument.name, params.argument.value)
+    return CompleteResult(completion=Completion(values=values, total=len(values), has_more=False))
+
+
+def _prompt(name: str) -> ServedPrompt:
+    if name not in PROMPTS:
+        raise MCPError(INVALID_PARAMS, f"there is no prompt {name!r}; {nearest(name, PROMPTS)}")
+    return PROMPTS[name]

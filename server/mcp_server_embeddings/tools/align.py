@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.tools.listing import check_top, fitting
+from mcp_server_embeddings.tools.listing import Entry, Room
 from mcp_server_embeddings.tools.results import Aligned, AlignedCounts, Pair, Usage
 from mcp_server_embeddings.tools.texts import check_size, check_threshold, checked_texts, snippet
 from mcp_server_embeddings.vectors.matching import one_to_one
 from mcp_server_embeddings.vectors.similarity import scores
 
 _ONE_SIDE_SHARE = 0.25
-"""Of the answer, at most, for what only one list has; the matches have the rest."""
+"""Of the answer, at most, for what only one of the lists has; the matches have the rest."""
 
 _DECIMALS = 4
 
@@ -44,7 +44,7 @@ def align(
         InputError: A list is empty, there are too many texts, a text is blank, or the threshold is out of range.
         OperatorError: The model cannot be used.
     """
-    check_top(top)
+    room = Room(embedder, top)
     check_threshold(threshold)
     left, right = checked_texts("left", left), checked_texts("right", right)
     check_size([*left, *right])
@@ -59,15 +59,20 @@ def align(
         matches.append(Pair(left=row, right=column, score=score, percentile=percentile, band=band))
     left_only = sorted(set(range(len(left))) - {row for row, _ in pairs})
     right_only = sorted(set(range(len(right))) - {column for _, column in pairs})
-    on_left = fitting(embedder, [f"{row}, {snippet(left[row])}" for row in left_only], top, _ONE_SIDE_SHARE)
-    on_right = fitting(embedder, [f"{row}, {snippet(right[row])}" for row in right_only], top, _ONE_SIDE_SHARE)
-    lines = [pair.model_dump_json() + snippet(left[pair.left]) + snippet(right[pair.right]) for pair in matches]
+    on_left = room.take([_alone(row, left) for row in left_only], _ONE_SIDE_SHARE)
+    on_right = room.take([_alone(row, right) for row in right_only], _ONE_SIDE_SHARE)
+    both = [(pair, f"{snippet(left[pair.left])} {snippet(right[pair.right])}") for pair in matches]
+    listed = room.take([Entry(pair.model_dump_json(), recalled) for pair, recalled in both])
     return Aligned(
         model=embedder.identity().short,
         usage=Usage.of(embedded),
-        matches=matches[: fitting(embedder, lines, top, 1 - 2 * _ONE_SIDE_SHARE)],
+        matches=matches[:listed],
         left_only=left_only[:on_left],
         right_only=right_only[:on_right],
         counts=AlignedCounts(matches=len(matches), left_only=len(left_only), right_only=len(right_only)),
         threshold=chosen,
     )
+
+
+def _alone(row: int, texts: Sequence[str]) -> Entry:
+    return Entry(f"{row},", f"right[{row}] {snippet(texts[row])}")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.listing import check_top, fitting
+from mcp_server_embeddings.tools.listing import Entry, Room
 from mcp_server_embeddings.tools.results import Classified, Item, LabelCount, Usage
 from mcp_server_embeddings.tools.texts import check_size, checked_texts, snippet
 from mcp_server_embeddings.vectors.calibration import Calibration
@@ -89,7 +89,7 @@ def classify(
             label has no example, or a text is blank.
         OperatorError: The model cannot be used.
     """
-    check_top(top)
+    room = Room(embedder, top)
     texts = checked_texts("texts", texts)
     labels = _checked_labels(labels)
     examples = _checked_examples(examples, labels)
@@ -104,9 +104,9 @@ def classify(
     likely = cosines if method != "probe" else probabilities(shown, classes, parts[0].vectors)
     items = _items(cosines, likely, labels, calibration, _limits(method, len(labels), calibration) if abstain else None)
     counts = [LabelCount(label=label, texts=n) for label, n in Counter(item.label for item in items).most_common()]
-    lines = [item.model_dump_json() + snippet(text) for item, text in zip(items, texts, strict=True)]
-    tallied = fitting(embedder, [count.model_dump_json() for count in counts], None, _COUNTS_SHARE)
-    listed = fitting(embedder, lines, top, 1 - _COUNTS_SHARE)
+    tallies = [Entry(count.model_dump_json(), "") for count in counts]
+    tallied = room.take(tallies, _COUNTS_SHARE) if top is None else len(counts)
+    listed = room.take([Entry(item.model_dump_json(), snippet(texts[item.index])) for item in items])
     return Classified(
         model=embedder.identity().short,
         usage=Usage.of(*parts),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.listing import check_top, fitting, fitting_members
+from mcp_server_embeddings.tools.listing import Entry, Room
 from mcp_server_embeddings.tools.results import Cluster, Clustered, Usage
 from mcp_server_embeddings.tools.terms import distinguishing_terms
 from mcp_server_embeddings.tools.texts import check_size, checked_texts, snippet
@@ -37,7 +37,7 @@ def cluster(
         InputError: There is one text, ``clusters`` is out of range, or a text is blank.
         OperatorError: The model cannot be used.
     """
-    check_top(top)
+    room = Room(embedder, top)
     texts = checked_texts("texts", texts)
     check_size(texts)
     if len(texts) < 2:
@@ -56,18 +56,16 @@ def cluster(
         pairs = enumerate(zip(grouping.groups, terms, strict=True))
         return [_cluster(number, group, words, calibration, members) for number, (group, words) in pairs]
 
-    outliers = fitting(embedder, [f"{row}, {snippet(texts[row])}" for row in grouping.outliers], top, _OUTLIERS_SHARE)
-    listed, members = fitting_members(
-        embedder,
-        lambda members: [entry.model_dump_json() + snippet(texts[entry.exemplar]) for entry in shown(members)],
+    lone = [Entry(f"{row},", f"[{row}], {snippet(texts[row])}") for row in grouping.outliers]
+    outliers = room.take(lone, _OUTLIERS_SHARE)
+    listed, members = room.take_members(
+        lambda members: [Entry(entry.model_dump_json(), snippet(texts[entry.exemplar])) for entry in shown(members)],
         max((len(group.members) for group in grouping.groups), default=0),
-        top,
-        1 - _OUTLIERS_SHARE,
     )
     return Clustered(
         model=embedder.identity().short,
         usage=Usage.of(embedded),
-        more=max(0, len(grouping.groups) - listed),
+        more=len(grouping.groups) - listed,
         clusters=shown(members)[:listed],
         outliers=grouping.outliers[:outliers],
         outlier_count=len(grouping.outliers),

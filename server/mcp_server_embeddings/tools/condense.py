@@ -6,7 +6,7 @@ import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.listing import check_top, fitting
+from mcp_server_embeddings.tools.listing import Entry, Room
 from mcp_server_embeddings.tools.results import Condensed, Passage, Usage
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
 from mcp_server_embeddings.tools.texts import (
@@ -67,7 +67,7 @@ def condense(
             a text or the query is blank.
         OperatorError: The model cannot be used.
     """
-    check_top(top)
+    room = Room(embedder, top)
     _check_budget(max_tokens, count)
     query = None if query is None else checked_query("query", query)
     texts = checked_texts("texts", texts)
@@ -86,10 +86,7 @@ def condense(
     choice = best_cover(likeness, weights, costs, budget=max_tokens, count=count or len(units))
     selected = sorted(choice.rows)
     chosen = None if places is None else [_passage(texts[0], places[row]) for row in selected]
-    lines = [f"{row}, {snippet(units[row])}" for row in selected]
-    if chosen is not None:
-        lines = [line + passage.model_dump_json() for line, passage in zip(lines, chosen, strict=True)]
-    listed = fitting(embedder, lines, top)
+    listed = room.take(_entries(selected, units, chosen))
     return Condensed(
         model=embedder.identity().short,
         usage=Usage.of(embedded, *asked),
@@ -145,6 +142,13 @@ def _risen(cosines: Scores, edge: float) -> Scores:
     """How far cosines rise above an edge: 0 there and below, 1 for a cosine of 1."""
     risen: Scores = np.clip((np.round(cosines, _ROUNDING) - edge) / (1 - edge), 0, 1)
     return risen
+
+
+def _entries(selected: Sequence[int], units: Sequence[str], chosen: Sequence[Passage] | None) -> list[Entry]:
+    if chosen is None:
+        return [Entry(f"{row},", f"[{row}] {snippet(units[row])}") for row in selected]
+    both = zip(selected, chosen, strict=True)
+    return [Entry(f"{row},{passage.model_dump_json()}", passage.snippet) for row, passage in both]
 
 
 def _passage(text: str, place: tuple[int, int]) -> Passage:

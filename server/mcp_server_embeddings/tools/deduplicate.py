@@ -7,7 +7,7 @@ import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.listing import check_top, fitting_members
+from mcp_server_embeddings.tools.listing import Entry, Room
 from mcp_server_embeddings.tools.results import Deduplicated, Duplicate, DuplicateGroup, Usage
 from mcp_server_embeddings.tools.texts import check_size, check_threshold, checked_texts, snippet
 from mcp_server_embeddings.vectors.calibration import Calibration
@@ -47,7 +47,7 @@ def deduplicate(
         InputError: There is one text, the threshold is out of range, or a text is blank.
         OperatorError: The model cannot be used.
     """
-    check_top(top)
+    room = Room(embedder, top)
     check_threshold(threshold)
     texts = checked_texts("texts", texts)
     check_size(texts)
@@ -71,13 +71,11 @@ def deduplicate(
     found = [_group(rows, places, different, cosines, keep, calibration) for rows in alike]
     found.sort(key=lambda group: (-group.size, group.keep))
     longest = max((group.size for group in found), default=0)
-    listed, members = fitting_members(
-        embedder, lambda members: [_shown(group, members, texts) for group in found], longest, top
-    )
+    listed, members = room.take_members(lambda members: [_entry(group, members, texts) for group in found], longest)
     return Deduplicated(
         model=embedder.identity().short,
         usage=Usage.of(embedded),
-        more=max(0, len(found) - listed),
+        more=len(found) - listed,
         groups=[_shortened(group, members) for group in found[:listed]],
         unique=len(texts) - sum(group.size - 1 for group in found),
         threshold=chosen,
@@ -108,8 +106,7 @@ def _shortened(group: DuplicateGroup, members: int) -> DuplicateGroup:
     return group.model_copy(update={"duplicates": group.duplicates[:members]})
 
 
-def _shown(group: DuplicateGroup, members: int, texts: Sequence[str]) -> str:
-    """What a group adds to the answer."""
+def _entry(group: DuplicateGroup, members: int, texts: Sequence[str]) -> Entry:
     short = _shortened(group, members)
     recalled = [short.keep, *(duplicate.index for duplicate in short.duplicates)]
-    return short.model_dump_json() + " ".join(snippet(texts[position]) for position in recalled)
+    return Entry(short.model_dump_json(), " ".join(snippet(texts[position]) for position in recalled))

@@ -1,13 +1,17 @@
 """How much of a long answer is listed: what a small context bears, or what the caller asks for."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, check_range
 
-ANSWER_TOKENS = 2_000
-"""Tokens of the listed entries. With what surrounds them an answer stays under 2,500; Claude Code stops at
-25,000 for all answers of a conversation's step."""
+ANSWER_TOKENS = 2_100
+"""Tokens of the listed entries. With what surrounds them an answer stays under 2,500, a tenth of what Claude Code
+takes from one call (25,000)."""
+
+_TERSENESS = 0.75
+"""Numbers and labels of an entry in words, over the same as JSON, whose quotes and names are tokens too."""
 
 _MOST_ENTRIES = 1_000
 """No more entries than this are counted; they would not fit."""
@@ -16,58 +20,71 @@ _MEMBERS = (300, 100, 30, 10, 3)
 """Members listed of each entry, tried in turn until all entries fit."""
 
 
-def check_top(top: int | None) -> None:
-    """Refuse a number of entries outside 1 to 2,000.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of an answer, in the two forms in which it is sent.
+
+    Attributes:
+        data: Its JSON, for the structured content.
+        recalled: The beginnings of texts that the words add.
+    """
+
+    data: str
+    recalled: str
+
+
+class Room:
+    """What an answer has room for, filled list by list.
+
+    Args:
+        embedder: Counts tokens.
+        top: As many entries of each list as the caller asked for; None for as many as fit.
 
     Raises:
-        InputError: It is.
+        InputError: ``top`` is outside 1 to 2,000.
     """
-    if top is not None:
-        check_range("top", top, 1, MAX_TEXTS)
 
+    def __init__(self, embedder: Embedder, top: int | None) -> None:
+        if top is not None:
+            check_range("top", top, 1, MAX_TEXTS)
+        self._embedder = embedder
+        self._top = top
+        self._left = float(ANSWER_TOKENS)
 
-def fitting(embedder: Embedder, entries: Sequence[str], top: int | None, share: float = 1.0) -> int:
-    """How many entries to list.
+    def take(self, entries: Sequence[Entry], share: float = 1.0) -> int:
+        """How many entries of a list to send: those that fit into what is left, and one at least if there is one.
 
-    Args:
-        embedder: Counts tokens.
-        entries: What each entry adds to the answer.
-        top: As many as the caller asked for; None for as many as fit.
-        share: Of ``ANSWER_TOKENS``.
+        Args:
+            entries: The list.
+            share: At most this much of the whole room.
+        """
+        if self._top is not None:
+            return min(self._top, len(entries))
+        room = min(self._left, share * ANSWER_TOKENS)
+        listed = used = 0.0
+        for cost in self._costs(entries[:_MOST_ENTRIES]):
+            if listed and used + cost > room:
+                break
+            listed, used = listed + 1, used + cost
+        self._left -= used
+        return int(listed)
 
-    Returns:
-        At most ``len(entries)``, and at least one where there is one.
-    """
-    if top is not None:
-        return min(top, len(entries))
-    if not entries:
-        return 0
-    left = share * ANSWER_TOKENS
-    tokens = embedder.count_tokens(entries[:_MOST_ENTRIES])
-    for listed, count in enumerate(tokens):
-        left -= count
-        if left < 0:
-            return max(1, listed)
-    return len(tokens)
+    def take_members(self, entries: Callable[[int], list[Entry]], longest: int) -> tuple[int, int]:
+        """How many entries to send, and how many members of each: rather all entries with few members.
 
+        Args:
+            entries: The list, with that many members in each entry.
+            longest: Members of the largest entry.
+        """
+        if self._top is not None:
+            return min(self._top, len(entries(1))), self._top
+        tried = (longest, *(number for number in _MEMBERS if number < longest))
+        fitting = (number for number in tried if sum(self._costs(entries(number))) <= self._left)
+        members = next(fitting, 1)
+        return self.take(entries(members)), members
 
-def fitting_members(
-    embedder: Embedder, entries: Callable[[int], list[str]], longest: int, top: int | None, share: float = 1.0
-) -> tuple[int, int]:
-    """How many entries to list, and how many members of each: rather all entries with few members.
-
-    Args:
-        embedder: Counts tokens.
-        entries: What each entry adds to the answer with that many members.
-        longest: Members of the largest entry.
-        top: As many entries and members as the caller asked for; None for as many as fit.
-        share: Of ``ANSWER_TOKENS``.
-    """
-    if top is not None:
-        return top, top
-    for members in (longest, *(number for number in _MEMBERS if number < longest)):
-        lines = entries(members)
-        listed = fitting(embedder, lines, None, share)
-        if listed == len(lines):
-            return listed, members
-    return fitting(embedder, entries(1), None, share), 1
+    def _costs(self, entries: Sequence[Entry]) -> list[float]:
+        tokens = self._embedder.count_tokens([part for entry in entries for part in (entry.data, entry.recalled)])
+        return [
+            max(data, _TERSENESS * data + recalled) for data, recalled in zip(tokens[::2], tokens[1::2], strict=True)
+        ]

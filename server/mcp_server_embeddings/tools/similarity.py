@@ -9,14 +9,18 @@ from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.results import Compared, Pair, Usage
 from mcp_server_embeddings.tools.texts import check_range, check_size, checked_texts
-from mcp_server_embeddings.vectors.similarity import Metric, best_cells, scores
+from mcp_server_embeddings.vectors.similarity import Metric, Scores, best_cells, scores
 
 MATRIX_CELLS = 400
 """The matrix of scores is part of the answer up to this many cells: 20 texts with 20."""
 
+_LARGE_MATRIX = 100
+"""Over this many cells the matrix has two decimals: 400 of them must leave room for the pairs, which have four."""
+
 MAX_TOP = 1_000
 
 _DECIMALS = 4
+_FEW_DECIMALS = 2
 
 
 def similarity(
@@ -81,5 +85,12 @@ def similarity(
             )
             for row, column in picked
         ],
-        scores=(np.round(values, _DECIMALS) + 0.0).tolist() if values.size <= MATRIX_CELLS else None,
+        scores=_matrix(values) if values.size <= MATRIX_CELLS else None,
     )
+
+
+def _matrix(values: Scores) -> list[list[float]]:
+    rounded: list[list[float]] = (
+        np.round(values, _FEW_DECIMALS if values.size > _LARGE_MATRIX else _DECIMALS) + 0.0
+    ).tolist()
+    return rounded

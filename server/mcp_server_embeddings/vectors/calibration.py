@@ -70,25 +70,29 @@ class Calibration:
         )
 
     @classmethod
-    def from_queries(cls, query: Vectors, paraphrase: Vectors, related: Vectors) -> "Calibration":
-        """Measure the samples as search sees them: queries against documents, each with its prompt.
+    def from_queries(cls, query: Vectors, statement: Vectors, paraphrase: Vectors, related: Vectors) -> "Calibration":
+        """Measure the samples as search sees them: short queries against texts.
+
+        A question and its answer score lower than two wordings of one thing, so the bands of a search begin lower.
 
         Args:
-            query: Shape ``(g, d)``: row i is the statement of group i, encoded as a query.
-            paraphrase: Shape ``(g, d)``: encoded as documents.
-            related: Shape ``(g, d)``: encoded as documents.
+            query: Shape ``(g, d)``: row i names the subject of group i in a few words.
+            statement: Shape ``(g, d)``: row i is what the subject of group i was named after.
+            paraphrase: Shape ``(g, d)``: row i says what statement i says.
+            related: Shape ``(g, d)``: row i is on the subject and says something else.
 
         Returns:
-            ``g`` paraphrase pairs, ``g`` related pairs and ``2 g (g - 1)`` unrelated pairs across groups.
+            As ``paraphrase`` the ``2 g`` pairs of a query with its statement and paraphrase, ``g`` related pairs
+            and ``3 g (g - 1)`` unrelated ones across groups.
         """
         groups = len(query)
-        cosines = scores(query, np.concatenate([paraphrase, related]), "cosine")
+        cosines = scores(query, np.concatenate([statement, paraphrase, related]), "cosine")
         row = np.arange(groups)
-        across = row[:, None] != np.arange(2 * groups)[None, :] % groups
+        across = row[:, None] != np.arange(3 * groups)[None, :] % groups
         return cls(
             unrelated=_sorted(cosines[across]),
-            related=_sorted(cosines[row, row + groups]),
-            paraphrase=_sorted(cosines[row, row]),
+            related=_sorted(cosines[row, row + 2 * groups]),
+            paraphrase=_sorted(np.concatenate([cosines[row, row], cosines[row, row + groups]])),
         )
 
     def judged(self, cosine: float) -> tuple[float, float, Band]:

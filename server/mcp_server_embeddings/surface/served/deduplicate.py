@@ -28,12 +28,9 @@ def _run(caller: Caller, given: DeduplicateArguments) -> Deduplicated:
 
 def _text(result: Deduplicated, given: DeduplicateArguments) -> str:
     """One line a kept text and one a duplicate."""
-    lines = [
-        (
-            f"{result.unique:,} of {counted(result.usage.texts, 'text')} are unique at threshold {result.threshold:.4g} "
-            f"(suggested {result.suggested_threshold:.4g}; {result.model})."
-        )
-    ]
+    total = counted(result.usage.texts, "text")
+    threshold = f"threshold {result.threshold:.4g} (suggested {result.suggested_threshold:.4g}; {result.model})"
+    lines = [f"{result.unique:,} of {total} are unique at {threshold}."]
     for group in result.groups:
         lines += _lines(group, given)
     return "\n".join([*lines, *more(result.more, "groups"), used(result.usage)])

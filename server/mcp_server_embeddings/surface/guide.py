@@ -1,0 +1,86 @@
+"""How to read the answers, with this model's own figures: the resource ``embeddings://guide``."""
+
+import numpy as np
+
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.errors import OperatorError
+from mcp_server_embeddings.vectors.calibration import BANDS, Calibration, Sample
+
+_MEANINGS = (
+    "no more alike than texts on different subjects",
+    "something in common, not the same meaning",
+    "probably on one subject; the same meaning is possible",
+    "more than a subject in common",
+    "as near as two wordings of one thing come",
+)
+"""Of the bands, in order."""
+
+_GUIDE = """\
+# How to read scores, percentiles and bands
+
+- **score**: cosine similarity of two texts' vectors, higher is closer. Its scale differs between models: unrelated
+  texts lie near 0.0 under one and near 0.6 under another. Never carry a threshold from one model to another.
+- **percentile**: the share of unrelated reference pairs, under this model, that score lower (0 to 100). It tells
+  chance from kinship and saturates soon: above 99.9 look at the band.
+- **band**: what the score means, the same under every model. Judge by it.
+
+{figures}
+
+## What a score does not tell
+
+Similarity is of subject and sense, not of truth: a sentence and its denial, or two that differ in a number, score
+high. Single words have all their senses at once. A text over the token limit is one average of its windows.
+
+## Which tool
+
+compare texts: similarity · find texts about a question: rank · kinds you can name: classify · kinds you cannot:
+cluster · repeats: deduplicate · two versions of a list: align · fit into a budget: condense · numbers for a program:
+embed. Every answer names texts by their position in your lists, so the positions of one are the input of the next.
+An answer lists as much as a small context bears and says how much it left out; top= asks for more.
+"""
+
+
+def guide(embedder: Embedder) -> str:
+    """The guide; waits until the model is measured, and says so where it cannot be.
+
+    Raises:
+        CallCancelledError: The reader went away.
+    """
+    try:
+        identity = embedder.identity()
+        symmetric, retrieval = embedder.calibration(), embedder.calibration("retrieval")
+    except OperatorError as error:
+        return _GUIDE.format(figures=f"This model's figures are missing: {error}")
+    figures = [
+        f"## Under this model, {identity.short}",
+        _figures(symmetric, "the same in other words"),
+        "### A query with texts (rank; condense with a query)",
+        "An answer scores lower with its question than with another wording of itself, so these bands begin lower.",
+        _figures(retrieval, "a subject and what is said of it"),
+    ]
+    return _GUIDE.format(figures="\n\n".join(figures))
+
+
+def _figures(calibration: Calibration, best: str) -> str:
+    begins = ("", *(f"{edge:.3f}" for edge in calibration.edges))
+    bands = [f"| {band} | {begin} | {meaning} |" for band, begin, meaning in zip(BANDS, begins, _MEANINGS, strict=True)]
+    samples = [
+        _sample("texts on different subjects", calibration.unrelated),
+        _sample("one subject, different statements", calibration.related),
+        _sample(best, calibration.paraphrase),
+    ]
+    return "\n".join(
+        [
+            "| band | from score | meaning |",
+            "| --- | --- | --- |",
+            *bands,
+            "",
+            "| reference pairs | 5 % score below | half | 95 % |",
+            "| --- | --- | --- | --- |",
+            *samples,
+        ]
+    )
+
+
+def _sample(name: str, sample: Sample) -> str:
+    return f"| {name} | {' | '.join(f'{quantile:.3f}' for quantile in np.quantile(sample, (0.05, 0.5, 0.95)))} |"

@@ -1,0 +1,58 @@
+"""Calling tools through an in-memory client."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from mcp import Client
+from mcp_types import CallToolResult, TextContent
+
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.surface.server import build_server
+
+Arguments = dict[str, Any]
+
+
+@asynccontextmanager
+async def client(engine: Engine) -> AsyncIterator[Client]:
+    async with Client(build_server(engine)) as connected:
+        yield connected
+
+
+def run_with(engine: Engine, work: Callable[[Client], Awaitable[CallToolResult]]) -> CallToolResult:
+    """One piece of work with a client of its own."""
+
+    async def main() -> CallToolResult:
+        async with client(engine) as connected:
+            return await work(connected)
+
+    return anyio.run(main)
+
+
+def call(engine: Engine, tool: str, arguments: Arguments) -> CallToolResult:
+    """One tool call."""
+
+    async def work(connected: Client) -> CallToolResult:
+        return await connected.call_tool(tool, arguments)
+
+    return run_with(engine, work)
+
+
+def structured(result: CallToolResult) -> dict[str, Any]:
+    assert not result.is_error, result
+    assert result.structured_content is not None
+    content: dict[str, Any] = result.structured_content
+    return content
+
+
+def text(result: CallToolResult) -> str:
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+def error(result: CallToolResult) -> str:
+    assert result.is_error, result
+    assert result.structured_content is None
+    return text(result)

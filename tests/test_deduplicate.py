@@ -1,0 +1,111 @@
+"""The tool ``deduplicate``."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from corpus import COMPONENTS, REWORDED, TEXTS
+from fakes import FakeEncoder
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.tools.deduplicate import deduplicate
+from mcp_server_embeddings.tools.results import Deduplicated
+from mcp_server_embeddings.vectors.duplicates import complete_groups, suggested_threshold
+from mcp_server_embeddings.vectors.similarity import Vectors, scores
+
+LIST = [*TEXTS, *(text for pair in REWORDED for text in pair), TEXTS[3], TEXTS[3]]
+thresholds = st.floats(0, 1)
+matrices = st.integers(1, 10).flatmap(lambda n: arrays(np.float32, (n, 4), elements=st.sampled_from(COMPONENTS)))
+
+
+def parts(found: Deduplicated) -> set[frozenset[int]]:
+    return {frozenset([group.keep, *(d.index for d in group.duplicates)]) for group in found.groups}
+
+
+def test_copies_and_rewordings_are_found_and_nothing_else(embedder: Embedder) -> None:
+    found = deduplicate(embedder, LIST)
+    assert parts(found) == {frozenset([3, 28, 29])} | {frozenset([i, i + 1]) for i in (20, 22, 24, 26)}
+    assert found.unique == len(LIST) - 6
+    assert found.threshold == found.suggested_threshold
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(range(len(LIST))))
+def test_permuting_the_texts_permutes_the_groups(embedder: Embedder, order: list[int]) -> None:
+    plain, permuted = deduplicate(embedder, LIST), deduplicate(embedder, [LIST[i] for i in order])
+    assert {frozenset(order[i] for i in part) for part in parts(permuted)} == parts(plain)
+    assert permuted.suggested_threshold == plain.suggested_threshold
+
+
+@settings(max_examples=30, deadline=None)
+@given(one=thresholds, other=thresholds)
+def test_a_higher_threshold_never_finds_more(embedder: Embedder, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    loose, strict = (deduplicate(embedder, LIST, threshold=t, top=30) for t in (low, high))
+    assert strict.unique >= loose.unique
+    for part in parts(strict):
+        assert any(part <= larger for larger in parts(loose))
+
+
+@settings(max_examples=200)
+@given(vectors=matrices, threshold=thresholds)
+def test_every_two_of_a_group_reach_the_threshold_and_groups_do_not_overlap(vectors: Vectors, threshold: float) -> None:
+    cosines = scores(vectors, vectors, "cosine")
+    groups = complete_groups(cosines, threshold)
+    for group in groups:
+        assert all(cosines[pair] >= threshold - 2e-6 for pair in combinations(group, 2))
+    every = [position for group in groups for position in group]
+    assert len(every) == len(set(every))
+
+
+def test_a_chain_is_not_a_group() -> None:
+    """a fits b and b fits c, but a does not fit c."""
+    cosines = np.array([[1.0, 0.9, 0.7], [0.9, 1.0, 0.88], [0.7, 0.88, 1.0]])
+    assert complete_groups(cosines, 0.85) == [[0, 1]]
+    assert complete_groups(cosines, 0.7) == [[0, 1, 2]]
+
+
+def test_the_longest_or_the_first_is_kept(embedder: Embedder) -> None:
+    texts = ["Move the meeting.", "Please move the meeting.", "Please move the meeting!"]
+    assert deduplicate(embedder, texts, threshold=0.5).groups[0].keep == 1
+    assert deduplicate(embedder, texts, threshold=0.5, keep="first").groups[0].keep == 0
+
+
+def test_the_suggestion_lies_in_the_widest_gap_in_doubt() -> None:
+    def suggested(*values: float) -> float:
+        size = len(values) + 1
+        cosines = np.eye(size)
+        cosines[0, 1:] = cosines[1:, 0] = values
+        return suggested_threshold(cosines, 0.6, 0.8)
+
+    assert suggested(0.95, 0.1) == pytest.approx(0.7)
+    assert suggested(0.95, 0.79, 0.66, 0.61, 0.2) == pytest.approx((0.79 + 0.66) / 2)
+    assert suggested(*np.linspace(0.6, 0.8, 100)) == 0.8  # crowded: no gap stands out
+
+
+def test_at_threshold_one_only_equal_meanings_are_duplicates(embedder: Embedder) -> None:
+    found = deduplicate(embedder, ["Same text", "same text", "Same text", "other words"], threshold=1.0)
+    assert parts(found) == {frozenset([0, 1, 2])}  # the model's tokenizer folds case
+
+
+def test_copies_are_found_without_being_encoded(tmp_path_factory: pytest.TempPathFactory) -> None:
+    encoder = FakeEncoder()
+    with Engine(Settings(data_dir=tmp_path_factory.mktemp("fake")), lambda *_: encoder) as engine:
+        embedder = engine.embedder()
+        embedder.calibration()
+        encoder.batches.clear()
+        found = deduplicate(embedder, ["one fish"] * 1000 + ["two birds"])
+    assert sorted(text for batch in encoder.batches for text in batch) == ["one fish", "two birds"]
+    assert (found.unique, found.groups[0].size) == (2, 1000)
+
+
+def test_the_scores_are_those_with_the_kept_text(embedder: Embedder) -> None:
+    (group,) = deduplicate(embedder, list(REWORDED[0]), threshold=0.5).groups
+    (duplicate,) = group.duplicates
+    assert duplicate.score == pytest.approx(0.9632, abs=1e-3)
+    assert duplicate.band == "same"
