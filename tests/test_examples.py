@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from readme import README, with_tables
+from tools_page import PAGE, with_answers
 from wire import PATIENCE, ServerProcess, client_environment
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +108,19 @@ def test_the_readmes_first_answer_is_what_the_server_says(data_dir: Path) -> Non
         assert server.call("similarity", arguments)["content"][0]["text"] == answer[1]
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_page_of_the_tools_shows_what_the_server_answers(data_dir: Path) -> None:
+    """Other processors round differently, so numbers may differ by their last digits."""
+    page = PAGE.read_text(encoding="utf-8")
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        now = with_answers(page, server, data_dir)
+    number = r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?"
+    assert re.sub(number, "#", now) == re.sub(number, "#", page)
+    shown, given = ([float(found.replace(",", "")) for found in re.findall(number, text)] for text in (page, now))
+    assert shown == pytest.approx(given, rel=0.02, abs=0.02)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/tools.md"])
 def test_links_between_the_documents_lead_somewhere(document: str) -> None:
     path = ROOT / document
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):

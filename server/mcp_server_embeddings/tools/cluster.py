@@ -83,8 +83,8 @@ def _check_number(clusters: int | None, texts: int) -> None:
 def _check_distinct(clusters: int | None, points: int) -> None:
     if clusters is not None and clusters > points:
         raise InputError(
-            f"clusters={clusters} is more than the {points:,} texts that differ in meaning; give 1 to {points:,}, or "
-            "leave it out to have the number chosen"
+            f"clusters={clusters} is more than there are different meanings among these texts, {points:,}; give 1 to "
+            f"{points:,}, or leave it out to have the number chosen"
         )
 
 
