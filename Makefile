@@ -21,11 +21,11 @@ types: .venv/.installed
 imports: .venv/.installed
 	$(BIN)/lint-imports --no-logo
 
-tests: .venv/.installed tests/clients/node_modules/.installed
+tests: .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
 	$(BIN)/pytest
 
 # Everything `make test` needs, without running it.
-setup: .venv/.installed tests/clients/node_modules/.installed
+setup: .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
 
 # After an intended change of the contract: writes the snapshot and the README's tables.
 snapshot: .venv/.installed
@@ -52,6 +52,18 @@ tests/clients/node_modules/.installed: tests/clients/package-lock.json
 	npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
 	touch $@
 
+# The environments of examples/agents: neither framework belongs beside the server, and LangChain's adapters need mcp 1.
+# Each lock is the pip freeze of a new environment with the dependencies that its example names inline.
+.venv-pydantic-ai/.installed: examples/agents/pydantic_ai.lock
+	$(PYTHON) -m venv .venv-pydantic-ai
+	.venv-pydantic-ai/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+.venv-langchain/.installed: examples/agents/langchain.lock
+	$(PYTHON) -m venv .venv-langchain
+	.venv-langchain/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 # Write requirements.lock anew from the newest versions that pyproject.toml allows.
 lock:
 	$(PYTHON) -m venv .lock-venv
@@ -61,4 +73,4 @@ lock:
 	rm -rf .lock-venv
 
 clean:
-	rm -rf .venv .venv-fastembed tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-fastembed .venv-pydantic-ai .venv-langchain tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -170,3 +170,27 @@ def test_similarity_of_a_hundred_texts_is_under_six_kilobytes_on_the_wire(data_d
         server.handshake()
         server.call("similarity", {"left": sentences(100)})
         assert len(server.lines[-1]) < 6000
+
+
+def test_two_thousand_equal_texts_are_one_meaning_to_every_tool(engine: Engine) -> None:
+    texts = ["The same text again and again."] * 2000
+    found = {tool: structured(call(engine, tool, DEFAULT_CALLS[tool](texts))) for tool in DEFAULT_CALLS}
+    assert {pair["score"] for pair in found["similarity"]["pairs"]} == {1.0}
+    assert [hit["index"] for hit in found["rank"]["hits"]] == [0, 1, 2, 3, 4]
+    assert len(found["classify"]["counts"]) == 1
+    assert [entry["size"] for entry in found["cluster"]["clusters"]] == [2000]
+    assert found["cluster"]["clusters"][0]["cohesion"] == 1.0
+    assert (found["deduplicate"]["unique"], found["deduplicate"]["groups"][0]["size"]) == (1, 2000)
+    assert found["align"]["counts"] == {"matches": 1000, "left_only": 0, "right_only": 0}
+    assert (found["condense"]["selected"], found["condense"]["coverage"]) == ([0], 1.0)
+
+
+def test_texts_of_one_character_and_many_languages_are_partitioned(engine: Engine) -> None:
+    for name in ("texts of one character", "many languages"):
+        texts = INPUTS[name]
+        clusters = structured(call(engine, "cluster", {"texts": texts, "top": 2000}))
+        members = [i for entry in clusters["clusters"] for i in entry["members"]] + clusters["outliers"]
+        assert sorted(members) == list(range(len(texts)))
+        repeats = structured(call(engine, "deduplicate", {"texts": texts, "top": 2000}))
+        dropped = sum(group["size"] - 1 for group in repeats["groups"])
+        assert repeats["unique"] == len(texts) - dropped

@@ -1,0 +1,99 @@
+"""What both agents work on: the feedback, the task, how a script is followed, and its report."""
+
+import json
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
+FEEDBACK = [
+    "Search is wonderfully fast now, I love it!",
+    "The app crashes every time I open a large PDF.",
+    "It would be nice if search also looked inside tags.",
+    "My notes no longer sync between phone and laptop.",
+    "Do you sell gift vouchers?",
+    "The app crashes whenever I open a large PDF file.",
+    "Syncing to my new phone took seconds, fantastic work!",
+    "Search finds nothing when a word has an accent.",
+    "Could you add sync with a network drive?",
+    "Notes no longer sync between my phone and my laptop.",
+    "Reading a PDF next to my notes is a joy, thank you.",
+    "Please let me highlight passages in PDF files.",
+]
+
+_KNOWN = {
+    "bug report": [
+        "The app freezes when I save.",
+        "The export button does nothing.",
+        "I get an error message at every start.",
+        "Since the update my pictures are gone.",
+    ],
+    "feature request": [
+        "Please add a dark mode.",
+        "I wish I could share a folder.",
+        "Could you support keyboard shortcuts?",
+        "It would be great to have a calendar.",
+    ],
+    "praise": [
+        "The best app I have ever used.",
+        "Thank you, I love the new design!",
+        "Great work, keep it up.",
+        "Everything is so easy and quick, wonderful.",
+    ],
+}
+KINDS = list(_KNOWN)
+# From the names of kinds alone, more of such short texts get no label or a wrong one; four examples each are surer.
+EXAMPLES = [{"text": text, "label": kind} for kind, texts in _KNOWN.items() for text in texts]
+
+TASK = f"""Report on this customer feedback. First find the repeats and drop them; then group the rest by theme; then
+label what belongs to a theme as one of {json.dumps(KINDS)}, by these examples: {json.dumps(EXAMPLES)}.
+Quote the feedback word for word and say which pieces no theme or label fits.
+
+Feedback: {json.dumps(FEEDBACK)}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool and what to call it with."""
+
+    tool: str
+    arguments: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found out: repeats by position with the position kept instead, themes by exemplar, labels by text."""
+
+    repeats: Mapping[int, int]
+    themes: Mapping[str, Sequence[str]]
+    labels: Mapping[str, str | None]
+
+    def __str__(self) -> str:
+        lines = [f"{len(FEEDBACK)} pieces of feedback, {len(self.repeats)} of them repeats:"]
+        lines += [f'  "{FEEDBACK[again]}" repeats "{FEEDBACK[kept]}"' for again, kept in sorted(self.repeats.items())]
+        for exemplar, texts in self.themes.items():
+            lines += ["", f'Theme "{exemplar}"']
+            lines += [f'  {self.labels[text] or "unsure"}: "{text}"' for text in texts]
+        apart = [text for text in without(self.repeats) if text not in self.labels]
+        return "\n".join([*lines, "", "No theme", *(f'  "{text}"' for text in apart)])
+
+
+def without(repeats: Mapping[int, int]) -> list[str]:
+    """The feedback without its repeats."""
+    return [text for position, text in enumerate(FEEDBACK) if position not in repeats]
+
+
+def follow(script: Generator[Call, Answer, Report], answers: Iterable[Answer]) -> Call | Report:
+    """What the script does after these answers: call the next tool, or report.
+
+    It starts anew each time, because a model too is handed the whole conversation at every turn.
+    """
+    try:
+        call = next(script)
+        for answer in answers:
+            call = script.send(answer)
+    except StopIteration as end:
+        report: Report = end.value
+        return report
+    return call

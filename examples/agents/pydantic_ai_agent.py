@@ -1,0 +1,75 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["pydantic-ai-slim[mcp]>=2.68,<3"]
+# ///
+"""A pydantic-ai agent that reports on customer feedback with three tools: deduplicate, cluster, classify.
+
+A scripted model stands in for a language model, so this runs without a key: it reads each answer and computes the
+next call from it. For a real model, install its provider, for instance ``pydantic-ai-slim[anthropic]``, and write::
+
+    agent = Agent("anthropic:claude-sonnet-4-5", toolsets=[server])
+
+The command ``mcp-server-embeddings`` must be on the PATH; it may live in another environment.
+"""
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+from fastmcp.client.transports import StdioTransport
+from feedback import EXAMPLES, FEEDBACK, KINDS, TASK, Call, Report, follow, without
+from pydantic_ai import Agent, ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.mcp import MCPToolset
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+
+
+def analyst() -> Generator[Call, Any, Report]:
+    """The script. What pydantic-ai hands a model of these answers is their structured content."""
+    answer = yield Call("deduplicate", {"texts": FEEDBACK})
+    repeats = {found["index"]: group["keep"] for group in answer["groups"] for found in group["duplicates"]}
+
+    kept = without(repeats)
+    answer = yield Call("cluster", {"texts": kept})
+    themes = {
+        kept[theme["exemplar"]]: [kept[position] for position in theme["members"]] for theme in answer["clusters"]
+    }
+
+    themed = [text for texts in themes.values() for text in texts]
+    answer = yield Call("classify", {"texts": themed, "labels": KINDS, "examples": EXAMPLES})
+    labels = {themed[item["index"]]: item["label"] for item in answer["items"]}
+
+    return Report(repeats, themes, labels)
+
+
+def answered(messages: list[ModelMessage]) -> list[ToolReturnPart]:
+    """The answers of the tools so far."""
+    return [part for message in messages for part in message.parts if isinstance(part, ToolReturnPart)]
+
+
+def scripted(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
+    """One turn of the model."""
+    answers = answered(messages)
+    for answer in answers:
+        if answer.outcome != "success":  # a language model would mend its call
+            raise ValueError(answer.content)
+    step = follow(analyst(), [answer.content for answer in answers])
+    if isinstance(step, Call):
+        return ModelResponse(parts=[ToolCallPart(step.tool, step.arguments)])
+    return ModelResponse(parts=[TextPart(str(step))])
+
+
+def main() -> None:
+    server = MCPToolset(
+        # Without ``env`` a server gets a few variables only, and its options may be among the others.
+        # ``keep_alive=False``: it ends with the run and is waited for.
+        StdioTransport("mcp-server-embeddings", args=[], env=dict(os.environ), keep_alive=False),
+        init_timeout=60,  # seconds; a busy machine may need more than the usual 5
+    )
+    agent = Agent(FunctionModel(scripted), toolsets=[server])
+    result = agent.run_sync(TASK)
+    print(result.output)
+    print("\nTools called:", *(answer.tool_name for answer in answered(result.all_messages())))
+
+
+if __name__ == "__main__":
+    main()
