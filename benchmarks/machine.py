@@ -5,7 +5,18 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("mcp", "torch", "sentence-transformers", "transformers", "openvino", "fastembed", "onnxruntime", "numpy")
+_PACKAGES = (
+    "mcp",
+    "torch",
+    "sentence-transformers",
+    "transformers",
+    "openvino",
+    "fastembed",
+    "onnxruntime",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
 
 
 def processor() -> str:

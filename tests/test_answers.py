@@ -12,8 +12,10 @@ from tokenizers import Tokenizer
 
 from calls import Arguments, call, structured, text
 from corpus import TEXTS, sentences
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.surface.registry import TOOLS
+from mcp_server_embeddings.surface.registry import served_tools
+from readme import README
 from wire import ServerProcess
 
 MOST_TOKENS = 2_500
@@ -160,9 +162,14 @@ def numbers(value: object) -> list[float]:
     return list(itertools.chain.from_iterable(numbers(item) for item in inside))
 
 
-def test_the_list_of_all_tools_costs_at_most_6000_tokens() -> None:
-    listed = [tool.listed().model_dump(mode="json", by_alias=True, exclude_none=True) for tool in TOOLS]
-    assert tokens(compact({"tools": listed})) <= LIST_TOKENS
+def test_the_list_of_all_tools_costs_at_most_6000_tokens_and_the_documents_say_how_many() -> None:
+    def cost(*names: str) -> int:
+        served = served_tools(Settings(tools=names)).values()
+        listed = [tool.listed().model_dump(mode="json", by_alias=True, exclude_none=True) for tool in served]
+        return tokens(compact({"tools": listed}))
+
+    assert cost() <= LIST_TOKENS
+    assert f"{cost():,}, {cost('core'):,} tokens" in README.read_text(encoding="utf-8")
 
 
 def test_similarity_of_a_hundred_texts_is_under_six_kilobytes_on_the_wire(data_dir: Path) -> None:

@@ -12,7 +12,6 @@ from mcp_server_embeddings.engine.encoder import Piece
 from mcp_server_embeddings.engine.runtime import openvino
 from mcp_server_embeddings.vectors.similarity import Vectors
 
-
 _FIRST_PIECE = Piece("", "symmetric", [0])
 """The shortest input; every vocabulary has a token 0."""
 

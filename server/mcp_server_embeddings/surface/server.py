@@ -1,5 +1,6 @@
 """The protocol server: handlers over the registry."""
 
+import functools
 from importlib import metadata
 
 from mcp.server import Server, ServerRequestContext
@@ -51,21 +52,20 @@ def build_server(engine: Engine) -> Server[object]:
         ConfigurationError: The settings name an unknown tool.
     """
     tools = served_tools(engine.settings)
-    listed_tools = ListToolsResult(tools=[tool.listed() for tool in tools.values()])
-    listed_resources = ListResourcesResult(resources=[resource.listed for resource in RESOURCES.values()])
     runner = CallRunner(engine)
 
+    @functools.cache  # made when it is asked for: the schemas cost a twentieth of the handshake
+    def listed_tools() -> ListToolsResult:
+        return ListToolsResult(tools=[tool.listed() for tool in tools.values()])
+
     async def list_tools(_: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
-        return listed_tools
+        return listed_tools()
 
     async def call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
         tool = tools.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name!r}; {nearest(params.name, tools)}")
         return await runner.run(tool, params.arguments or {}, context.protocol_version, context.session.report_progress)
-
-    async def list_resources(_: Context, __: PaginatedRequestParams | None) -> ListResourcesResult:
-        return listed_resources
 
     async def read_resource(context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         uri = str(params.uri)
@@ -86,12 +86,16 @@ def build_server(engine: Engine) -> Server[object]:
         cache_hints={"tools/list": HOUR, "resources/list": HOUR, "prompts/list": HOUR},
         on_list_tools=list_tools,
         on_call_tool=call_tool,
-        on_list_resources=list_resources,
+        on_list_resources=_list_resources,
         on_read_resource=read_resource,
         on_list_prompts=_list_prompts,
         on_get_prompt=_get_prompt,
         on_completion=_complete,
     )
+
+
+async def _list_resources(_: Context, __: PaginatedRequestParams | None) -> ListResourcesResult:
+    return ListResourcesResult(resources=[resource.listed for resource in RESOURCES.values()])
 
 
 async def _list_prompts(_: Context, __: PaginatedRequestParams | None) -> ListPromptsResult:

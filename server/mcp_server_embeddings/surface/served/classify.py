@@ -21,7 +21,9 @@ class ClassifyArguments(Arguments):
     """Arguments of ``classify``."""
 
     texts: Texts = Field(description="texts to label", json_schema_extra=BOUNDS)
-    labels: Texts = Field(description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2})
+    labels: Texts = Field(
+        description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2}
+    )
     examples: Annotated[list[Example] | None, BeforeValidator(as_json)] = Field(
         default=None, description="labelled texts, for every label; 4 or more each work best"
     )

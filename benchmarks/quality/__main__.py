@@ -1,0 +1,104 @@
+"""The quality figures of this server on your own data, measured through it as any client would.
+
+    python benchmarks/quality --sts pairs.csv --labelled rows.csv --retrieval FOLDER
+
+One of the three is enough, and each may be repeated. ``--help`` says what the files look like and what else can be
+chosen. The same data, seed and model give the same figures.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+from mcp import MCPError
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from machine import machine, versions
+
+from mcp_server_embeddings.tools.results import Status
+from quality.data import QualityError
+from quality.labelled import Labelled
+from quality.retrieval import Retrieval
+from quality.section import Task
+from quality.session import open_session
+from quality.sts import Sts
+
+DATA = (
+    ("--sts", "CSV", "text, text, human score; with or without a header"),
+    ("--labelled", "CSV", "columns text and label (or category), or else the first two"),
+    ("--retrieval", "FOLDER", "as BEIR's: corpus.jsonl, queries.jsonl, and qrels/test.tsv or qrels.tsv"),
+)
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python benchmarks/quality", description=(__doc__ or "").splitlines()[0])
+    data = parser.add_argument_group("data, one or more; each option may be repeated")
+    for option, form, words in DATA:
+        data.add_argument(option, type=Path, action="append", default=[], metavar=form, help=words)
+    parser.add_argument("--examples", type=int, default=8, metavar="N", help="of each label for few-shot; 0: none (8)")
+    parser.add_argument("--queries", type=int, default=300, metavar="N", help="at most, a random choice (300)")
+    parser.add_argument("--seed", type=int, default=0, help="of all random choices (0)")
+    parser.add_argument("--model", help="the server's --model")
+    given = parser.parse_args()
+    if not (given.sts or given.labelled or given.retrieval):
+        parser.error("there is nothing to measure; give --sts, --labelled or --retrieval with a file or folder")
+    if given.examples < 0 or given.queries < 1:
+        parser.error("--examples must be 0 or more, --queries 1 or more")
+    return given
+
+
+def read(given: argparse.Namespace) -> list[Task]:
+    """All data, before anything is measured.
+
+    Raises:
+        QualityError: A file is not what it should be.
+    """
+    return [
+        *(Sts.read(path) for path in given.sts),
+        *(Labelled.read(path, given.examples, given.seed) for path in given.labelled),
+        *(Retrieval.read(path, given.queries, given.seed) for path in given.retrieval),
+    ]
+
+
+def served_by(status: Status) -> str:
+    """One line on the server and one on its model, as the server says."""
+    server, model = f"{status.server.name} {status.server.version}", status.identity
+    assert model is not None, "it is loaded"
+    return (
+        f"{server}, engine {status.engine}, precision {status.precision}, device {status.device}\n"
+        f"model {status.model}: {model.name}, sha256 {model.sha256}, pooling {model.pooling}, {model.dimensions} "
+        f"dimensions, at most {model.max_tokens} tokens, prompts {model.query_prompt!r} and {model.document_prompt!r}"
+    )
+
+
+async def measure(tasks: Sequence[Task], model: str | None) -> None:
+    """Print one section for each file."""
+    async with open_session(model) as session:
+        command = shlex.join(["python", "benchmarks/quality", *sys.argv[1:]])
+        print(machine(), versions(), served_by(session.status), command, sep="\n", flush=True)
+        for task in tasks:
+            print("", await task.measure(session), sep="\n", flush=True)
+
+
+def main() -> int:
+    """Measure; the exit status is 2 if that cannot be done."""
+    given, status = options(), 0
+    try:
+        anyio.run(measure, read(given), given.model)
+    except* (QualityError, MCPError) as group:  # the client's tasks put errors into groups within groups
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        where = "the connection to the server failed, see above for its own words: " * isinstance(error, MCPError)
+        print(f"quality: {where}{error}", file=sys.stderr)
+        status = 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

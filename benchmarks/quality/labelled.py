@@ -1,0 +1,119 @@
+"""Labelled texts: are the labels found again, by their names, from examples, and by clustering?"""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from mcp_server_embeddings.tools.results import Classified, Clustered
+from quality.data import QualityError
+from quality.metrics import accuracy_and_macro_f1, coverage_and_accuracy, v_measure
+from quality.rows import Row, distinct, read_rows
+from quality.section import Figure, Section
+from quality.session import Session, parts
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A file of labelled texts.
+
+    Attributes:
+        title: The file, and what was read of it.
+        rows: In its order, each text once.
+        labels: Sorted.
+        examples: Of each label for few-shot; 0 leaves few-shot out.
+        seed: Of the choice of examples and of the texts to cluster.
+    """
+
+    title: str
+    rows: list[Row]
+    labels: list[str]
+    examples: int
+    seed: int
+
+    @classmethod
+    def read(cls, path: Path, examples: int, seed: int) -> Self:
+        """Read a file, without the rows whose text came before.
+
+        Raises:
+            QualityError: The file is no such file, or has too few rows of a label.
+        """
+        found, columns = read_rows(path)
+        rows = distinct(found)
+        counts = Counter(row.label for row in rows)
+        if len(counts) < 2:
+            raise QualityError(f"{path} has fewer than 2 labels: {sorted(counts)}; give texts of 2 or more")
+        rarest, fewest = counts.most_common()[-1]
+        if examples and fewest <= examples:
+            raise QualityError(
+                f"{path} has too few different texts of the label {rarest!r}, {fewest}; --examples {examples} needs "
+                f"{examples + 1} of each: give a smaller number (0 leaves few-shot out), or leave out rare labels"
+            )
+        title = (
+            f"{path.name}, {columns}: {len(rows):,} different texts ({len(found) - len(rows):,} repeated ones left "
+            f"out), {len(counts):,} labels, seed {seed}"
+        )
+        return cls(title, rows, sorted(counts), examples, seed)
+
+    async def measure(self, session: Session) -> Section:
+        """Zero-shot on all rows, few-shot on those that are no examples, and clusters of a sample."""
+        figures = await self._labelling(session, "zero-shot", [], self.rows)
+        if self.examples:
+            shown, held_out = self._split()
+            figures += await self._labelling(session, f"{self.examples}-shot", shown, held_out)
+        return Section(self.title, figures + await self._clustering(session))
+
+    def _split(self) -> tuple[list[Row], list[Row]]:
+        """Random examples of every label, and all other rows."""
+        choice = random.Random(self.seed)
+        of_label: dict[str, list[Row]] = {label: [] for label in self.labels}
+        for row in self.rows:
+            of_label[row.label].append(row)
+        shown = [row for rows in of_label.values() for row in choice.sample(rows, self.examples)]
+        seen = set(shown)
+        return shown, [row for row in self.rows if row not in seen]
+
+    async def _labelling(self, session: Session, name: str, shown: list[Row], rows: list[Row]) -> list[Figure]:
+        wanted = [row.label for row in rows]
+        given, method = await self._classified(session, shown, rows, abstain=False)
+        accuracy, macro_f1 = accuracy_and_macro_f1(given, wanted)
+        given, _ = await self._classified(session, shown, rows, abstain=True)
+        coverage, accuracy_of_answered = coverage_and_accuracy(given, wanted)
+        return [
+            Figure(f"{name} accuracy", accuracy, f"{len(rows):,} texts, method {method}"),
+            Figure(f"{name} macro F1", macro_f1),
+            Figure(f"{name} with abstain: share answered", coverage),
+            Figure(f"{name} with abstain: accuracy of those", accuracy_of_answered),
+        ]
+
+    async def _classified(
+        self, session: Session, shown: list[Row], rows: list[Row], *, abstain: bool
+    ) -> tuple[list[str | None], str]:
+        """The label given to each row, and by which method."""
+        texts, examples = [row.text for row in rows], [{"text": row.text, "label": row.label} for row in shown]
+        given: list[str | None] = []
+        method = ""
+        for part in parts(texts, [*self.labels, *(row.text for row in shown)], session.limits):
+            arguments = {"texts": texts[part], "labels": self.labels, "examples": examples, "abstain": abstain}
+            answer = await session.call("classify", Classified, {**arguments, "top": session.limits.texts})
+            given += [item.label for item in answer.items]
+            method = answer.method
+        return given, method
+
+    async def _clustering(self, session: Session) -> list[Figure]:
+        """V-measure of a random sample, as large as fits into one call."""
+        sample = random.Random(self.seed).sample(self.rows, len(self.rows))
+        rows = sample[parts([row.text for row in sample], [], session.limits)[0]]
+        texts, wanted = [row.text for row in rows], [row.label for row in rows]
+        figures = []
+        for name, clusters in (("number of labels given", len(set(wanted))), ("number chosen", None)):
+            arguments = {"texts": texts, "clusters": clusters, "top": session.limits.texts}
+            answer = await session.call("cluster", Clustered, arguments)
+            note = (
+                f"{len(texts):,} texts, {len(answer.clusters):,} clusters; outliers, as clusters of one: "
+                f"{answer.outlier_count:,}"
+            )
+            value = v_measure([cluster.members for cluster in answer.clusters], wanted)
+            figures.append(Figure(f"V-measure, {name}", value, note))
+        return figures

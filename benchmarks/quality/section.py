@@ -1,0 +1,40 @@
+"""What is printed of one file."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Protocol
+
+from quality.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table."""
+
+    name: str
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The figures of one file or folder; the title tells what was measured and how much of it."""
+
+    title: str
+    figures: list[Figure]
+
+    def __str__(self) -> str:
+        lines = [f"  {figure.name:<44} {figure.value:7.4f}  {figure.note}".rstrip() for figure in self.figures]
+        return "\n".join([self.title, *lines])
+
+
+class Task(Protocol):
+    """Data that was read and can be measured."""
+
+    def measure(self, session: Session) -> Awaitable[Section]:
+        """Ask the server.
+
+        Raises:
+            QualityError: The server refuses the data.
+        """
+        ...

@@ -1,0 +1,95 @@
+"""A server of our own, spoken to as by any client: tool calls only."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import TypeVar
+
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp_types import TextContent
+
+from mcp_server_embeddings.tools.results import Compared, Limits, Result, Status
+from quality.data import QualityError
+
+R = TypeVar("R", bound=Result)
+
+
+class Session:
+    """One connection.
+
+    Args:
+        client: Connected.
+        status: What the server says of itself and its model, and what one call may hold.
+    """
+
+    def __init__(self, client: Client, status: Status) -> None:
+        self._client = client
+        self.status = status
+        self.limits = status.limits
+
+    async def call(self, tool: str, result: type[R], arguments: Mapping[str, object]) -> R:
+        """One tool call.
+
+        Raises:
+            QualityError: The server refuses it; the message is the server's.
+        """
+        return await _call(self._client, tool, result, arguments)
+
+
+@asynccontextmanager
+async def open_session(model: str | None) -> AsyncIterator[Session]:
+    """Start a server, with this process's environment, and wait until its model is loaded.
+
+    Args:
+        model: As of ``--model``; None for what the server takes by itself.
+
+    Raises:
+        QualityError: The model cannot be used.
+    """
+    chosen = ["--model", model] if model is not None else []
+    server = StdioServerParameters(
+        command=sys.executable, args=["-m", "mcp_server_embeddings", *chosen], env=dict(os.environ)
+    )
+    async with Client(stdio_client(server)) as client:
+        await _call(client, "similarity", Compared, {"left": ["ready"], "right": ["steady"]})
+        yield Session(client, await _call(client, "status", Status, {}))
+
+
+async def _call(client: Client, tool: str, result: type[R], arguments: Mapping[str, object]) -> R:
+    answer = await client.call_tool(tool, dict(arguments))
+    if answer.is_error:
+        words = " ".join(block.text for block in answer.content if isinstance(block, TextContent))
+        raise QualityError(f"the server refused a call of {tool}: {words}")
+    return result.model_validate(answer.structured_content)
+
+
+def parts(texts: Sequence[str], beside: Sequence[str], limits: Limits) -> list[slice]:
+    """How to split texts over calls, in order, as few as can be.
+
+    Args:
+        texts: One or more.
+        beside: Texts that every call holds too.
+        limits: Of a call.
+
+    Raises:
+        QualityError: No text, or not the longest, has room beside the others.
+    """
+    most = limits.texts - len(beside)
+    room = limits.characters - sum(map(len, beside))
+    longest = max(map(len, texts))
+    if most < 1 or longest > room:
+        raise QualityError(
+            f"a text of {longest:,} characters and the {len(beside):,} that go with it (labels and examples, or a "
+            f"query) do not fit into one call of at most {limits.texts:,} texts and {limits.characters:,} characters; "
+            "give fewer labels or --examples, or leave long texts out"
+        )
+    starts, used = [0], 0
+    for position, text in enumerate(texts):
+        used += len(text)
+        if used > room or position - starts[-1] == most:
+            starts.append(position)
+            used = len(text)
+    return [slice(start, end) for start, end in pairwise([*starts, len(texts)])]

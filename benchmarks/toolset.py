@@ -1,0 +1,51 @@
+"""How long each tool takes for 2,000 texts whose vectors are remembered: arithmetic, transport and all.
+
+    python benchmarks/toolset.py
+
+Wall seconds through a real server over stdio, as raw JSON-RPC: the first call of each tool in the process, which
+imports what the tool needs, and the median of five more, interleaved over the tools. Wanted: ``cluster`` within 2 s.
+"""
+
+import statistics
+import sys
+from pathlib import Path
+
+from machine import machine, versions
+from server_process import OURS, MeasuredServer
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from corpus import sentences
+
+TEXTS = sentences(2000)
+CALLS: dict[str, dict[str, object]] = {
+    "similarity": {"left": TEXTS},
+    "rank": {"query": "a lost bicycle", "texts": TEXTS[:1999]},
+    "classify": {"texts": TEXTS[:1990], "labels": ["lost and found", "buying and selling", "repair work"]},
+    "cluster": {"texts": TEXTS},
+    "deduplicate": {"texts": TEXTS},
+    "align": {"left": TEXTS[:1000], "right": TEXTS[1000:]},
+    "condense": {"texts": TEXTS, "max_tokens": 1000},
+}
+ROUNDS = 5
+
+
+def main() -> None:
+    """Print the table."""
+    print(machine(), versions(), sep="\n")
+    server = MeasuredServer(OURS)
+    server.call("embed", texts=TEXTS, output="file")
+    server.call("rank", query="a lost bicycle", texts=TEXTS[:1999])
+    first = {tool: server.call(tool, **arguments) for tool, arguments in CALLS.items()}
+    again: dict[str, list[float]] = {tool: [] for tool in CALLS}
+    for _ in range(ROUNDS):
+        for tool, arguments in CALLS.items():
+            again[tool].append(server.call(tool, **arguments))
+    server.end()
+    print(f"{'tool':12} {'first':>8} {'median':>8}")
+    for tool in CALLS:
+        print(f"{tool:12} {first[tool]:7.3f}s {statistics.median(again[tool]):7.3f}s")
+
+
+if __name__ == "__main__":
+    main()
