@@ -75,9 +75,7 @@ def _outline(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSche
     schema = _resolved(schema, definitions)
     choices = [_outline(choice, definitions) for choice in _parts(schema.get("anyOf", []))]
     if choices:
-        types = list(dict.fromkeys(choice["type"] for choice in choices))
-        (first, *others) = (choice for choice in choices if choice["type"] != "null")
-        return {**({} if others else first), "type": types if len(types) > 1 else types[0]}
+        return {"anyOf": choices}
     items = schema.get("items")
     if items is None:
         return {"type": schema["type"]}
