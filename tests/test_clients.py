@@ -13,7 +13,7 @@ import anyio
 import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
-from mcp_types import CallToolResult, Implementation, TextContent, TextResourceContents
+from mcp_types import CallToolResult, Implementation, PromptReference, TextContent, TextResourceContents
 from pydantic import BaseModel
 
 from mcp_server_embeddings.surface import registry
@@ -38,6 +38,9 @@ class Session(BaseModel):
     embed: CallToolResult
     status: CallToolResult
     models: str
+    guide: str
+    prompt: str
+    completed: list[str]
     refused: CallToolResult
     progress: list[float]
 
@@ -92,7 +95,13 @@ async def python_calls(mode: str, data_dir: Path) -> Session:
         embed = await client.call_tool("embed", {"texts": ["Apple"]})
         status = await client.call_tool("status", {})
         (models,) = (await client.read_resource("embeddings://models")).contents
+        (guide,) = (await client.read_resource("embeddings://guide")).contents
         assert isinstance(models, TextResourceContents)
+        assert isinstance(guide, TextResourceContents)
+        (message,) = (await client.get_prompt("find_duplicates", {"texts": "red"})).messages
+        assert isinstance(message.content, TextContent)
+        reference = PromptReference(type="ref/prompt", name="find_duplicates")
+        begun = await client.complete(reference, {"name": "keep", "value": "l"})
         return Session(
             protocol=client.protocol_version,
             server=client.server_info,
@@ -101,6 +110,9 @@ async def python_calls(mode: str, data_dir: Path) -> Session:
             embed=embed,
             status=status,
             models=models.text,
+            guide=guide.text,
+            prompt=message.content.text,
+            completed=begun.completion.values,
             refused=await client.call_tool("embed", {"texts": []}),
             progress=reported,
         )
@@ -184,6 +196,12 @@ def test_a_client_reads_the_list_of_models(session: Session) -> None:
     assert "sentence-transformers/all-MiniLM-L6-v2" in [model["id"] for model in json.loads(session.models)]
 
 
+def test_the_guide_and_the_prompts_with_their_completion_reach_the_client(session: Session) -> None:
+    assert "| same | 0.838 |" in session.guide
+    assert session.prompt.endswith("red")
+    assert session.completed == ["longest"]
+
+
 def test_a_refused_call_is_an_error_that_says_what_to_do(session: Session) -> None:
     assert session.refused.is_error
     assert "give 1 to 2,000 texts" in text_of(session.refused)
@@ -247,3 +265,13 @@ def test_the_inspector_calls_status(data_dir: Path, era: str) -> None:
     result = inspect_call(data_dir, era, "status")
 
     assert data_of(result)["protocol"] == era
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_the_inspector_calls_the_toolset_as_a_person_types_it(data_dir: Path, era: str) -> None:
+    texts = 'texts=["Where is my parcel?","My package is late.","Prune the apple tree."]'
+
+    labelled = inspect_call(data_dir, era, "classify", texts, 'labels=["parcels","gardens"]', "abstain=false")
+    assert [item["label"] for item in data_of(labelled)["items"]] == ["parcels", "parcels", "gardens"]
+    ranked = inspect_call(data_dir, era, "rank", "query=apples", texts, "top=1", "spans=true")
+    assert data_of(ranked)["hits"][0]["snippet"] == "Prune the apple tree."

@@ -22,6 +22,10 @@ seen.similarity = await call("similarity", compared, ({ progress }) => seen.prog
 seen.embed = await call("embed", { texts: ["Apple"] });
 seen.status = await call("status", {});
 seen.models = (await client.readResource({ uri: "embeddings://models" })).contents[0].text;
+seen.guide = (await client.readResource({ uri: "embeddings://guide" })).contents[0].text;
+seen.prompt = (await client.getPrompt({ name: "find_duplicates", arguments: { texts: "red" } })).messages[0].content.text;
+const begun = { ref: { type: "ref/prompt", name: "find_duplicates" }, argument: { name: "keep", value: "l" } };
+seen.completed = (await client.complete(begun)).completion.values;
 seen.refused = await call("embed", { texts: [] });
 await client.close();
 console.log(JSON.stringify(seen));
