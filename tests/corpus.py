@@ -40,6 +40,40 @@ REWORDED = [
     ("All data is stored encrypted.", "All data has to be stored in encrypted form."),
 ]
 
+QUESTIONS = [
+    ("how long does the battery last", "The battery is empty after two hours."),
+    ("when does the shop open", "Our store welcomes customers from nine in the morning on weekdays."),
+    ("who wrote the report", "The quarterly report was prepared by Anna Keller."),
+    ("refund policy", "Money is returned within fourteen days if the item is unused."),
+    ("how do I reset my password", "Click on the link in the e-mail to choose new login credentials."),
+    ("side effects of the vaccine", "Some people feel tired or have a sore arm after the injection."),
+    ("why is the sky blue", "Short wavelengths of sunlight are scattered more strongly by air molecules."),
+    ("cheap places to eat downtown", "The noodle bar near the town hall serves lunch for five euros."),
+    ("parental leave rules", "Mothers and fathers may each take up to fourteen months off after a birth."),
+    ("database backup schedule", "Every night at two the PostgreSQL server is dumped to the second data centre."),
+    ("causes of the first world war", "The assassination in Sarajevo set off a chain of alliances in 1914."),
+    ("how to water tomatoes", "Tomatoes need sun and a lot of water."),
+    ("maximum file size for upload", "Attachments may not be larger than 20 megabytes."),
+    ("is the museum free for children", "Visitors under twelve do not need a ticket."),
+    ("error 504 in production", "The gateway timed out because the upstream service was overloaded."),
+    ("train to Berlin", "The express leaves platform 4 at 8:12 and reaches the capital at noon."),
+    ("python list sorting", "Call sort() on the list or sorted() for a copy in ascending order."),
+    ("best time to prune apple trees", "Prune the apple tree in late winter."),
+    ("number of employees", "The company has a staff of roughly three thousand people."),
+    ("what did the patient complain about", "She reported headaches and dizziness over the past week."),
+    ("tax deadline", "The return must be filed by the end of July."),
+    ("climate of Iceland", "Winters there are mild for the latitude, summers cool and windy."),
+    ("who won the match", "The home team beat its rivals by three goals to one."),
+    ("ingredients for pancakes", "Mix flour, milk, eggs and a pinch of salt."),
+    ("data retention", "Logs are deleted after ninety days."),
+    ("how fast is the new processor", "The chip runs at 4.2 gigahertz and has eight cores."),
+    ("contract termination notice", "Either party may end the agreement with three months' warning."),
+    ("symptoms of flu", "Fever, cough and aching limbs come on suddenly."),
+    ("where are the keys", "I left them on the kitchen table next to the bread."),
+    ("sustainable packaging", "All boxes are made of recycled cardboard without plastic."),
+]
+"""Questions as people type them, each with an answer that hardly repeats its words."""
+
 COMPONENTS = [0.25, 0.5, 1.0, 0.75, 0.1, -0.5, 0.9]
 """Of vectors in property tests: few different ones, so that ties and equal vectors come up."""
 
