@@ -15,6 +15,7 @@ from corpus import TEXTS, sentences
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.surface.registry import served_tools
+from mcp_server_embeddings.tools.texts import snippet
 from readme import README
 from wire import ServerProcess
 
@@ -68,6 +69,7 @@ INPUTS: dict[str, list[str]] = {
     "Chinese": numbered(
         "会议改到星期五的早上九点半在二楼大会议室举行请各位同事准时参加并带好材料以便讨论下一步计划第{}项", 600
     ),
+    "control characters": numbered("\x01" * 300 + "{}", 300),
     "keys": numbered("xk9-Qz7{0}-vB3w-8YtR-pL5n-Kd{0}f-W2hJ-m4Gs-Tc6x", 600),
     "long texts": numbered("number {} " + "of many words that go on and on about nothing much " * 30, 120),
     "many languages": [
@@ -201,3 +203,23 @@ def test_texts_of_one_character_and_many_languages_are_partitioned(engine: Engin
         repeats = structured(call(engine, "deduplicate", {"texts": texts, "top": 2000}))
         dropped = sum(group["size"] - 1 for group in repeats["groups"])
         assert repeats["unique"] == len(texts) - dropped
+
+
+@pytest.mark.parametrize("tool", DEFAULT_CALLS)
+def test_half_a_character_inside_a_list_in_a_string_is_repaired(engine: Engine, tool: str) -> None:
+    arguments = DEFAULT_CALLS[tool](["cut \ud83d here", "cut \ud83d there", "one", "two", "three"])
+    sent = {name: json.dumps(value) if isinstance(value, list) else value for name, value in arguments.items()}
+    if tool == "rank":
+        sent["query"] = "cut"
+    assert "\ufffd" in text(call(engine, tool, sent)) or tool == "classify"
+
+
+def test_null_is_as_good_as_nothing(engine: Engine) -> None:
+    plain = call(engine, "rank", {"query": "a parcel", "texts": TEXTS})
+    assert call(engine, "rank", {"query": "a parcel", "texts": TEXTS, "top": None, "spans": None}) == plain
+
+
+def test_a_snippet_shows_what_can_be_seen() -> None:
+    assert snippet(" " * 300 + "hello") == "hello"
+    assert snippet("a" + " " * 300) == "a"
+    assert snippet("red\x1b[31m\x01text") == "red [31m text"

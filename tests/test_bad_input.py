@@ -4,6 +4,9 @@ import pytest
 
 from calls import Arguments, call, error
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.surface.arguments import parsed
+from mcp_server_embeddings.surface.served.similarity import SimilarityArguments
 
 BAD: list[tuple[str, Arguments, tuple[str, ...]]] = [
     ("embed", {}, ("texts is missing",)),
@@ -35,20 +38,30 @@ BAD: list[tuple[str, Arguments, tuple[str, ...]]] = [
     ("similarity", {"left": ["a", "b"], "metric": "cosin"}, ("metric is 'cosin'", "'cosine', 'dot'")),
     ("similarity", {"left": ["a", "b"], "top": 0}, ("top=0", "1 to 1,000")),
     ("similarity", {"left": ["a", "b"], "top": 1001}, ("top=1001", "1 to 1,000")),
-    ("similarity", {"left": ["a", "b"], "top": float("inf")}, ("top is", "number")),
+    ("similarity", {"left": ["a", "b"], "top": "Infinity"}, ("top is 'Infinity'", "number")),
     ("rank", {"texts": ["a"]}, ("query is missing",)),
     ("rank", {"query": " ", "texts": ["a"]}, ("query is empty", "say in a phrase or sentence")),
     ("rank", {"query": ["a"], "texts": ["a"]}, ("query is ['a'] (list)", "a string")),
     ("rank", {"query": "a", "texts": []}, ("texts is an empty list",)),
     ("rank", {"query": "a", "texts": ["a"], "top": 0}, ("top=0", "1 to 1,000")),
     ("rank", {"query": "a", "texts": ["a"], "diversity": 1.5}, ("diversity=1.5", "0 to 1")),
-    ("rank", {"query": "a", "texts": ["a"], "diversity": float("nan")}, ("diversity",)),
+    ("rank", {"query": "a", "texts": ["a"], "diversity": "NaN"}, ("diversity=nan", "0 to 1")),
     ("rank", {"query": "a", "texts": ["a"], "diversity": "much"}, ("diversity is 'much'", "a number")),
     ("rank", {"query": "a", "texts": ["a"], "spans": "perhaps"}, ("spans is 'perhaps'", "true or false")),
-    ("rank", {"query": "a", "texts": ["a"] * 2000}, ("2,001 texts", "at most 2,000")),
+    ("rank", {"query": "a", "texts": ["a"] * 2001}, ("2,001 texts", "at most 2,000")),
     ("classify", {"texts": ["a"], "labels": ["one"]}, ("labels has 1 label, 'one'", "2 or more", "use rank")),
     ("classify", {"texts": ["a"], "labels": []}, ("labels is an empty list",)),
-    ("classify", {"texts": ["a"], "labels": ["x", "y", "x"]}, ("labels has 'x' more than once", "each label once")),
+    (
+        "classify",
+        {"texts": ["a"], "labels": ["x", "y", "x"]},
+        ("'x', which is there twice", "each label once"),
+    ),
+    (
+        "classify",
+        {"texts": ["a"], "labels": ["card_lost", "Card  lost"]},
+        ("reads like 'card_lost'",),
+    ),
+    ("classify", {"texts": ["a"], "labels": ["x", "y\x01"]}, ("labels[1] has control characters", "leave them out")),
     ("classify", {"texts": ["a"], "labels": ["x", " "]}, ("labels[1] is empty",)),
     ("classify", {"texts": ["a"], "labels": ["x", "y" * 201]}, ("labels[1] has 201 characters", "at most 200")),
     (
@@ -69,7 +82,7 @@ BAD: list[tuple[str, Arguments, tuple[str, ...]]] = [
     (
         "classify",
         {"texts": ["a"], "labels": ["x", "y"], "examples": [{"text": "b", "label": "x", "lable": "x"}]},
-        ("unknown argument 'examples[0].lable'", "allowed: text, label"),
+        ("unknown argument 'examples[0].lable'", "did you mean 'label'?", "allowed: text, label"),
     ),
     ("classify", {"texts": ["a"], "labels": ["x", "y"], "examples": ["b"]}, ("examples[0] is 'b'", "an object")),
     ("classify", {"texts": ["a"], "labels": ["x", "y"], "examples": "b"}, ("examples is 'b'", "a list of objects")),
@@ -119,3 +132,9 @@ def test_bad_input_is_an_error_that_says_what_to_do(
         assert part in message
     assert "pydantic" not in message
     assert len(message) < 600
+
+
+def test_a_number_without_end_is_refused() -> None:
+    """JSON has no word for it, and clients send null instead; but 1e999 is read as infinity."""
+    with pytest.raises(InputError, match=r"top is inf .*; allowed: a whole number"):
+        parsed(SimilarityArguments, {"left": ["a", "b"], "top": float("inf")})

@@ -10,6 +10,7 @@ from corpus import COMPONENTS, TEXTS, sentences
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.cluster import cluster
 from mcp_server_embeddings.tools.results import Clustered
+from mcp_server_embeddings.tools.terms import distinguishing_terms
 from mcp_server_embeddings.vectors.clustering import distinct_points, grouped, ward_tree
 from mcp_server_embeddings.vectors.similarity import Vectors, scores
 
@@ -100,3 +101,13 @@ def test_two_thousand_texts_are_grouped_whatever_is_listed(embedder: Embedder) -
     assert all(len(entry.members) == entry.size for entry in found.clusters)
     short = cluster(embedder, sentences(2000))
     assert len(short.clusters) + short.more == len(found.clusters)
+
+
+def test_contractions_and_words_of_every_cluster_are_no_terms() -> None:
+    groups = [
+        ["The app doesn't start and they've noticed.", "Der Start der App ist langsam."],
+        ["My parcel's late, it hasn't come.", "Das Paket ist da, der Bote nicht."],
+    ]
+    terms = {term for group in distinguishing_terms(groups) for term in group}
+    assert {"start", "app"} <= terms
+    assert not terms & {"doesn", "hasn", "ve", "der", "ist"}

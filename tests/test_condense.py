@@ -142,3 +142,25 @@ def test_a_budget_below_the_shortest_text_is_refused_with_its_size(embedder: Emb
 
 def test_themes_are_five_texts_each() -> None:
     assert {len(texts) for texts in THEMES.values()} == {5}
+
+
+def test_quotes_without_end_are_cut_as_quickly_as_prose() -> None:
+    """sentencex alone takes a minute for this, and no other thread runs meanwhile."""
+    text = '{"key": "value, (more [and"}, ' * 40_000
+    places = passages(text)
+    assert "".join(text[start:end].replace(" ", "") for start, end in places) == text.replace(" ", "")
+
+
+def test_lines_are_cut_at_their_ends_and_words_at_any_white_space() -> None:
+    log = "\n".join(f"{number:04} the pump was switched on" for number in range(100))
+    assert all(log[start : start + 4].isdecimal() for start, _ in passages(log))
+    tabs = "\t".join(f"word{number}" for number in range(500))
+    assert all(text.startswith("word") for text in (tabs[start:end] for start, end in passages(tabs)))
+
+
+def test_a_single_text_is_one_text_in_the_usage(embedder: Embedder) -> None:
+    found = condense(embedder, DOCUMENT, count=2, query="battery")
+    assert found.usage.texts == 2
+    assert found.usage.windowed == []
+    chinese = "这是一个很长的句子没有停顿" * 30 + "。" + "短句。"
+    assert condense(embedder, chinese, count=1).usage.windowed in ([], [0])

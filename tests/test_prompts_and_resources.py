@@ -14,7 +14,7 @@ from calls import client
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.surface.prompts import PROMPTS
+from mcp_server_embeddings.surface.prompts import served_prompts
 from mcp_server_embeddings.surface.registry import TOOLS
 from mcp_server_embeddings.vectors.calibration import BANDS
 
@@ -119,8 +119,9 @@ def test_arguments_are_completed_from_what_was_begun(engine: Engine) -> None:
 
 
 def test_every_choice_that_is_offered_is_taken(engine: Engine) -> None:
+    prompts = served_prompts({tool.name for tool in TOOLS})
     for name, (arguments, _) in FILLED.items():
-        for argument, choices in PROMPTS[name].choices.items():
+        for argument, choices in prompts[name].choices.items():
             for choice in choices:
                 assert choice in message(engine, name, {**arguments, argument: choice})
 
@@ -190,3 +191,14 @@ def test_reading_the_guide_does_not_hold_up_other_requests(tmp_path: Path) -> No
 
     with Engine(Settings(data_dir=tmp_path), lambda *_: encoder) as engine:
         anyio.run(main, engine)
+
+
+def test_only_what_is_served_is_recommended(engine: Engine, data_dir: Path) -> None:
+    with Engine(Settings(data_dir=data_dir, tools=("core", "align"))) as other:
+        listed = ask(other, lambda connected: connected.list_prompts()).prompts
+        assert [prompt.name for prompt in listed] == ["diff_requirements"]
+        written, _, _ = read(other, "embeddings://guide")
+    assert "rank" in written
+    assert "deduplicate" not in written
+    with Engine(Settings(data_dir=data_dir, tools=("core",))) as other:
+        assert ask(other, lambda connected: connected.list_prompts()).prompts == []

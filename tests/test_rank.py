@@ -9,6 +9,7 @@ from corpus import QUESTIONS, TEXTS, THEMES
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.rank import rank
+from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.vectors.similarity import scores
 
 QUERY = "my order has not come"
@@ -112,3 +113,25 @@ def test_an_answer_in_other_words_is_a_match_although_it_scores_low(embedder: Em
 def test_a_blank_query_is_refused(embedder: Embedder) -> None:
     with pytest.raises(InputError, match="query is empty"):
         rank(embedder, " \n", TEXTS)
+
+
+@pytest.mark.parametrize("count", [3, 7, 9, 60])
+def test_equal_texts_are_in_the_order_of_the_list(embedder: Embedder, count: int) -> None:
+    """A matrix product gives equal rows results that differ in the last bit, by where they stand."""
+    texts = ["The cat sleeps."] * count
+    for diversity in (0.0, 0.5):
+        hits = rank(embedder, "bank", texts, top=count, diversity=diversity).hits
+        assert [hit.index for hit in hits] == list(range(count))
+    pairs = similarity(embedder, ["bank"], texts, top=count).pairs
+    assert [pair.right for pair in pairs] == list(range(count))
+
+
+def test_many_short_sentences_are_searched_in_larger_passages_and_counted(embedder: Embedder) -> None:
+    text = " ".join(f"Item {number} is red." for number in range(2500)) + " The violin concerto begins at eight."
+    found = rank(embedder, "classical music", [text], spans=True)
+    (hit,) = found.hits
+    assert hit.span is not None
+    assert "violin concerto" in hit.snippet
+    assert 100 < len(hit.snippet) <= 320
+    assert found.usage.texts == 2
+    assert found.usage.tokens > 2 * sum(embedder.count_tokens([text])) * 0.9

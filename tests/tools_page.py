@@ -16,7 +16,7 @@ COUNTS = (10, 100, 2000)
 
 CALLS: dict[str, Calls] = {
     **DEFAULT_CALLS,
-    "rank": lambda texts: {"query": "a lost bicycle", "texts": texts[:1999]},
+    "rank": lambda texts: {"query": "a lost bicycle", "texts": texts},
     "condense": lambda texts: {"texts": texts, "max_tokens": 500},
 }
 """By tool: a call with these texts as a client would make it."""

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.surface.messages import repaired
 from mcp_server_embeddings.tools.texts import MAX_TEXTS
 
 _FAULTS = 4
@@ -39,12 +40,15 @@ def as_json(value: object) -> object:
         decoded: object = json.loads(value)
     except (ValueError, RecursionError):
         return value
-    return decoded
+    # A lone surrogate was repaired on the wire, but inside this string it was an escape and no surrogate yet.
+    return json.loads(repaired(decoded)) if "\\ud" in value.lower() else decoded
 
 
 _LISTS = {"examples": "a list of objects with text and label"}
+"""The one argument that is no list of strings."""
+
 _EXAMPLE = ["text", "label"]
-"""The one argument that is no list of strings, and its parts."""
+"""The parts of an example."""
 
 BOUNDS: JsonDict = {"minItems": 1, "maxItems": MAX_TEXTS}
 """Of a list of texts, for the schema. The tools check them, with better words."""
@@ -81,7 +85,10 @@ def parsed(model: type[A], raw: Mapping[str, object]) -> A:
         InputError: Something is missing, unknown or of the wrong type; the first faults are named.
     """
     try:
-        return model.model_validate(raw)
+        # Clients fill in null for what their model left out.
+        fields = model.model_fields
+        sent = {k: v for k, v in raw.items() if v is not None or k not in fields or fields[k].is_required()}
+        return model.model_validate(sent)
     except ValidationError as error:
         known = list(model.model_fields)
         faults = [_sentence(fault, known) for fault in error.errors(include_url=False)]
@@ -97,7 +104,7 @@ def _sentence(fault: ErrorDetails, known: list[str]) -> str:
         return f"{where} is missing; it is required"
     if kind == "extra_forbidden":
         known = known if len(fault["loc"]) == 1 else _EXAMPLE
-        close = difflib.get_close_matches(where, known, n=1)
+        close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
         advice = f"did you mean {close[0]!r}? " if close else ""
         return f"unknown argument {where!r}; {advice}allowed: {', '.join(known) or 'none'}"
     allowed = {

@@ -1,5 +1,7 @@
 """How to read the answers, with this model's own figures: the resource ``embeddings://guide``."""
 
+from collections.abc import Container
+
 import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -33,24 +35,42 @@ high. Single words have all their senses at once. A text over the token limit is
 
 ## Which tool
 
-compare texts: similarity · find texts about a question: rank · kinds you can name: classify · kinds you cannot:
-cluster · repeats: deduplicate · two versions of a list: align · fit into a budget: condense · numbers for a program:
-embed. Every answer names texts by their position in your lists, so the positions of one are the input of the next.
+{tools}
+
+Every answer names texts by their position in your lists, so the positions of one are the input of the next.
 An answer lists as much as a small context bears and says how much it left out; top= asks for more.
 """
 
 
-def guide(embedder: Embedder) -> str:
+_JOBS = {
+    "similarity": "compare texts",
+    "rank": "find texts about a question",
+    "classify": "sort into kinds you can name",
+    "cluster": "find the kinds there are",
+    "deduplicate": "find repeats",
+    "align": "compare two versions of a list",
+    "condense": "fit into a budget",
+    "embed": "numbers for a program",
+}
+"""What each tool is for."""
+
+
+def guide(embedder: Embedder, served: Container[str]) -> str:
     """The guide; waits until the model is measured, and says so where it cannot be.
+
+    Args:
+        embedder: Whose model it is about.
+        served: The tools it may name.
 
     Raises:
         CallCancelledError: The reader went away.
     """
+    tools = "; ".join(f"{job}: {tool}" for tool, job in _JOBS.items() if tool in served) + "."
     try:
         identity = embedder.identity()
         symmetric, retrieval = embedder.calibration(), embedder.calibration("retrieval")
     except OperatorError as error:
-        return _GUIDE.format(figures=f"This model's figures are missing: {error}")
+        return _GUIDE.format(tools=tools, figures=f"This model's figures are missing: {error}")
     figures = [
         f"## Under this model, {identity.short}",
         _figures(symmetric, "the same in other words"),
@@ -58,7 +78,7 @@ def guide(embedder: Embedder) -> str:
         "An answer scores lower with its question than with another wording of itself, so these bands begin lower.",
         _figures(retrieval, "a subject and what is said of it"),
     ]
-    return _GUIDE.format(figures="\n\n".join(figures))
+    return _GUIDE.format(tools=tools, figures="\n\n".join(figures))
 
 
 def _figures(calibration: Calibration, best: str) -> str:

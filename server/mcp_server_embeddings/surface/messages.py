@@ -35,7 +35,7 @@ def decoded(line: bytes) -> JSONRPCMessage:
         position = f" at byte {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         return refusal(PARSE_ERROR, f"the line is not JSON{position}; send one JSON-RPC message a line", None)
     try:
-        return jsonrpc_message_adapter.validate_json(_repaired(message), by_name=False)
+        return jsonrpc_message_adapter.validate_json(repaired(message), by_name=False)
     except ValidationError:
         identifier = message.get("id") if isinstance(message, dict) else None
         if isinstance(identifier, bool) or not isinstance(identifier, str | int):
@@ -53,7 +53,7 @@ def encoded(message: JSONRPCMessage) -> bytes:
     try:
         return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
     except (pydantic_core.PydanticSerializationError, UnicodeEncodeError):
-        return _repaired(message.model_dump(by_alias=True, exclude_unset=True)) + b"\n"
+        return repaired(message.model_dump(by_alias=True, exclude_unset=True)) + b"\n"
 
 
 def refusal(code: int, reason: str, identifier: str | int | None) -> JSONRPCError:
@@ -61,7 +61,7 @@ def refusal(code: int, reason: str, identifier: str | int | None) -> JSONRPCErro
     return JSONRPCError(jsonrpc="2.0", id=identifier, error=ErrorData(code=code, message=reason))
 
 
-def _repaired(value: object) -> bytes:
-    """JSON with every lone surrogate replaced by U+FFFD."""
+def repaired(value: object) -> bytes:
+    """A value as JSON with every lone surrogate replaced by U+FFFD."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

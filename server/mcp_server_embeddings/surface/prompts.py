@@ -1,6 +1,6 @@
 """Ready-made requests for common jobs, which a person picks in the client."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from mcp_types import Prompt, PromptArgument
@@ -21,11 +21,13 @@ class ServedPrompt:
     Attributes:
         listed: The entry of ``prompts/list``.
         text: The message to the model.
+        tools: What the message tells the model to call; a prompt is served with all of them or not at all.
         choices: What a client may offer for an argument; the only values it takes, unless they are numbers.
     """
 
     listed: Prompt
     text: Callable[[Given], str]
+    tools: tuple[str, ...]
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def message(self, given: Given) -> str:
@@ -114,6 +116,7 @@ _ALL = (
             ],
         ),
         _duplicates,
+        ("deduplicate",),
         {"keep": ("longest", "first")},
     ),
     ServedPrompt(
@@ -127,6 +130,7 @@ _ALL = (
             ],
         ),
         _themes,
+        ("deduplicate", "cluster"),
         {"themes": tuple(map(str, range(2, 13)))},
     ),
     ServedPrompt(
@@ -140,6 +144,7 @@ _ALL = (
             ],
         ),
         _difference,
+        ("align",),
     ),
     ServedPrompt(
         Prompt(
@@ -153,9 +158,12 @@ _ALL = (
             ],
         ),
         _context,
+        ("condense",),
         {"max_tokens": ("1000", "500", "2000", "4000", "8000")},
     ),
 )
 
-PROMPTS = {prompt.listed.name: prompt for prompt in _ALL}
-"""Every prompt by name, in the order of ``prompts/list``."""
+
+def served_prompts(tools: Container[str]) -> dict[str, ServedPrompt]:
+    """The prompts whose tools are all served, by name, in the order of ``prompts/list``."""
+    return {prompt.listed.name: prompt for prompt in _ALL if all(tool in tools for tool in prompt.tools)}

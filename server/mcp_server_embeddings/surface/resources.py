@@ -9,6 +9,7 @@ from mcp_types import Resource
 
 from mcp_server_embeddings.engine.catalogue import catalogue
 from mcp_server_embeddings.surface.guide import guide
+from mcp_server_embeddings.surface.registry import served_tools
 from mcp_server_embeddings.surface.served_tool import Caller
 from mcp_server_embeddings.tools.status import status
 
@@ -42,7 +43,7 @@ def _status(caller: Caller) -> str:
 
 
 def _guide(caller: Caller) -> str:
-    return guide(caller.embedder)
+    return guide(caller.embedder, served_tools(caller.engine.settings))
 
 
 _ALL = (

@@ -1,6 +1,7 @@
 """The protocol server: handlers over the registry."""
 
 import functools
+from collections.abc import Mapping
 from importlib import metadata
 
 from mcp.server import Server, ServerRequestContext
@@ -30,7 +31,7 @@ from mcp_server_embeddings.config import DISTRIBUTION, nearest
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.surface.calls import CallRunner
-from mcp_server_embeddings.surface.prompts import PROMPTS, ServedPrompt
+from mcp_server_embeddings.surface.prompts import ServedPrompt, served_prompts
 from mcp_server_embeddings.surface.registry import served_tools
 from mcp_server_embeddings.surface.resources import HOUR, RESOURCES
 
@@ -52,6 +53,7 @@ def build_server(engine: Engine) -> Server[object]:
         ConfigurationError: The settings name an unknown tool.
     """
     tools = served_tools(engine.settings)
+    prompts = _Prompts(served_prompts(tools))
     runner = CallRunner(engine)
 
     @functools.cache  # made when it is asked for: the schemas cost a twentieth of the handshake
@@ -88,9 +90,9 @@ def build_server(engine: Engine) -> Server[object]:
         on_call_tool=call_tool,
         on_list_resources=_list_resources,
         on_read_resource=read_resource,
-        on_list_prompts=_list_prompts,
-        on_get_prompt=_get_prompt,
-        on_completion=_complete,
+        on_list_prompts=prompts.listed,
+        on_get_prompt=prompts.filled,
+        on_completion=prompts.completed,
     )
 
 
@@ -98,31 +100,32 @@ async def _list_resources(_: Context, __: PaginatedRequestParams | None) -> List
     return ListResourcesResult(resources=[resource.listed for resource in RESOURCES.values()])
 
 
-async def _list_prompts(_: Context, __: PaginatedRequestParams | None) -> ListPromptsResult:
-    return ListPromptsResult(prompts=[prompt.listed for prompt in PROMPTS.values()])
+class _Prompts:
+    """The handlers of everything about prompts."""
 
+    def __init__(self, prompts: Mapping[str, ServedPrompt]) -> None:
+        self._prompts = prompts
 
-async def _get_prompt(_: Context, params: GetPromptRequestParams) -> GetPromptResult:
-    prompt = _prompt(params.name)
-    try:
-        message = prompt.message(params.arguments or {})
-    except InputError as error:
-        raise MCPError(INVALID_PARAMS, str(error)) from None
-    content = TextContent(type="text", text=message)
-    return GetPromptResult(
-        description=prompt.listed.description, messages=[PromptMessage(role="user", content=content)]
-    )
+    async def listed(self, _: Context, __: PaginatedRequestParams | None) -> ListPromptsResult:
+        return ListPromptsResult(prompts=[prompt.listed for prompt in self._prompts.values()])
 
+    async def filled(self, _: Context, params: GetPromptRequestParams) -> GetPromptResult:
+        prompt = self._named(params.name)
+        try:
+            content = TextContent(type="text", text=prompt.message(params.arguments or {}))
+        except InputError as error:
+            raise MCPError(INVALID_PARAMS, str(error)) from None
+        message = PromptMessage(role="user", content=content)
+        return GetPromptResult(description=prompt.listed.description, messages=[message])
 
-async def _complete(_: Context, params: CompleteRequestParams) -> CompleteResult:
-    """Only prompts have arguments to complete."""
-    values: list[str] = []
-    if isinstance(params.ref, PromptReference):
-        values = _prompt(params.ref.name).completions(params.argument.name, params.argument.value)
-    return CompleteResult(completion=Completion(values=values, total=len(values), has_more=False))
+    async def completed(self, _: Context, params: CompleteRequestParams) -> CompleteResult:
+        """Only prompts have arguments to complete."""
+        values: list[str] = []
+        if isinstance(params.ref, PromptReference):
+            values = self._named(params.ref.name).completions(params.argument.name, params.argument.value)
+        return CompleteResult(completion=Completion(values=values, total=len(values), has_more=False))
 
-
-def _prompt(name: str) -> ServedPrompt:
-    if name not in PROMPTS:
-        raise MCPError(INVALID_PARAMS, f"there is no prompt {name!r}; {nearest(name, PROMPTS)}")
-    return PROMPTS[name]
+    def _named(self, name: str) -> ServedPrompt:
+        if name not in self._prompts:
+            raise MCPError(INVALID_PARAMS, f"there is no prompt {name!r}; {nearest(name, self._prompts)}")
+        return self._prompts[name]

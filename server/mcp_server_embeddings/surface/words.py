@@ -3,17 +3,12 @@
 from collections.abc import Sequence
 
 from mcp_server_embeddings.tools.results import Judged, Usage
-from mcp_server_embeddings.tools.texts import snippet
+from mcp_server_embeddings.tools.texts import SNIPPET, snippet
 
 
-def quoted(text: str) -> str:
-    """The beginning of a text on one line, in quotes."""
-    return f'"{snippet(text)}"'
-
-
-def named(position: int, texts: Sequence[str]) -> str:
+def named(position: int, texts: Sequence[str], length: int = SNIPPET) -> str:
     """A text by its position and its beginning."""
-    return f"[{position}] {quoted(texts[position])}"
+    return f'[{position}] "{snippet(texts[position], length)}"'
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

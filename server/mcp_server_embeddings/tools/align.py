@@ -52,7 +52,7 @@ def align(
     calibration = embedder.calibration()
     chosen = round(calibration.edges[1], _DECIMALS) if threshold is None else threshold
     cosines = scores(embedded.vectors[: len(left)], embedded.vectors[len(left) :], "cosine")
-    pairs = sorted(one_to_one(cosines, chosen), key=lambda pair: (round(float(cosines[pair]), 6), pair))
+    pairs = sorted(one_to_one(cosines, chosen), key=lambda pair: (float(cosines[pair]), pair))
     matches = []
     for row, column in pairs:
         score, percentile, band = calibration.judged(float(cosines[row, column]))

@@ -11,7 +11,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.listing import Entry, Room
 from mcp_server_embeddings.tools.results import Classified, Item, LabelCount, Usage
-from mcp_server_embeddings.tools.texts import check_size, checked_texts, snippet
+from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_texts, snippet, well_formed
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.labelling import Classes, class_means, probabilities
 from mcp_server_embeddings.vectors.similarity import Scores, scores
@@ -68,8 +68,6 @@ def classify(
     next label added, below what an unrelated text reaches with the nearest of so many labels once in twenty
     (``Calibration.chance``; the lead counts because short labels score low). Or its margin is too small to mean
     anything: under 3 % of the distance between the edges of ``weak`` and ``same``, with the probe under 0.15.
-    Texts on other subjects (STSBenchmark sentences against 2 to 77 BANKING77 labels) get a label 2 to 5 times in
-    a hundred.
 
     Args:
         embedder: The engine.
@@ -80,7 +78,7 @@ def classify(
         top: How many items to list, 1 to 2,000; None for as many as fit a small answer.
 
     Returns:
-        Items in the order of the texts. ``score`` is the cosine to the nearest label, or to its mean with
+        Items in the order of the texts. ``score`` is the cosine to the best label, or to its mean with
         examples; ``margin`` the lead over the next label, in cosines, or with the probe in probabilities;
         ``runner_up`` the best label not given: the second, or where none was given the first. Positions in
         ``usage`` run over texts, labels, examples.
@@ -175,16 +173,31 @@ def _checked_labels(labels: Sequence[str]) -> list[str]:
             f"labels[{long[0]}] has {len(labels[long[0]]):,} characters; at most {MAX_LABEL}: a label is a phrase or "
             "a sentence, longer texts of a kind go into examples"
         )
-    twice = [label for label, count in Counter(labels).items() if count > 1]
-    if twice:
-        raise InputError(f"labels has {snippet(twice[0])!r} more than once; give each label once")
+    strange = [i for i, label in enumerate(labels) if CONTROL.search(label)]
+    if strange:
+        raise InputError(f"labels[{strange[0]}] has control characters: {labels[strange[0]][:20]!r}; leave them out")
+    _check_different(labels)
     return labels
+
+
+def _check_different(labels: Sequence[str]) -> None:
+    """Labels that read alike have one vector, and a text would get neither."""
+    read: dict[str, str] = {}
+    for label in labels:
+        key = " ".join(_spoken(label).casefold().split())
+        if key in read:
+            alike = "is there twice" if read[key] == label else f"reads like {snippet(read[key])!r}"
+            raise InputError(f"labels has {snippet(label)!r}, which {alike}; give each label once")
+        read[key] = label
 
 
 def _checked_examples(examples: Sequence[Example] | None, labels: Sequence[str]) -> list[Example]:
     if not examples:
         return []
     texts = checked_texts("examples", [example.text for example in examples])
+    examples = [
+        Example(text=text, label=well_formed(example.label)) for text, example in zip(texts, examples, strict=True)
+    ]
     wanted = set(labels)
     given = {example.label for example in examples}
     for position, example in enumerate(examples):
@@ -199,4 +212,4 @@ def _checked_examples(examples: Sequence[Example] | None, labels: Sequence[str])
             f"{len(bare)} of {len(labels)} labels have no example, the first is {snippet(bare[0])!r}; give every label "
             "one or more, or leave examples out"
         )
-    return [Example(text=text, label=example.label) for text, example in zip(texts, examples, strict=True)]
+    return examples

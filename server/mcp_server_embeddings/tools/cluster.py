@@ -89,7 +89,7 @@ def _check_distinct(clusters: int | None, points: int) -> None:
 
 
 def _cluster(number: int, group: Group, terms: list[str], calibration: Calibration, members: int) -> Cluster:
-    cohesion, _, band = calibration.judged(group.cohesion)
+    cohesion, percentile, band = calibration.judged(group.cohesion)
     return Cluster(
         id=number,
         size=len(group.members),
@@ -97,5 +97,6 @@ def _cluster(number: int, group: Group, terms: list[str], calibration: Calibrati
         exemplar=group.members[0],
         terms=terms,
         cohesion=cohesion,
+        percentile=percentile,
         band=band,
     )

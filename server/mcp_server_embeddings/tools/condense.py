@@ -1,6 +1,7 @@
 """The few texts that stand for the many."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,9 +26,6 @@ _SNIPPET = 120
 """Characters of a chosen passage: enough to find it by."""
 
 _DECIMALS = 4
-
-_ROUNDING = 6
-"""Cosines of equal vectors are 1 to this many decimals."""
 
 
 def condense(
@@ -71,7 +69,7 @@ def condense(
     _check_budget(max_tokens, count)
     query = None if query is None else checked_query("query", query)
     texts = checked_texts("texts", texts)
-    check_size(texts if query is None else [*texts, query])
+    check_size(texts, query or "")
     places = _places(texts)
     units = texts if places is None else [texts[0][start:end] for start, end in places]
     costs = np.array(embedder.count_tokens(units), dtype=np.int64).clip(min=1)
@@ -89,7 +87,7 @@ def condense(
     listed = room.take(_entries(selected, units, chosen))
     return Condensed(
         model=embedder.identity().short,
-        usage=Usage.of(embedded, *asked),
+        usage=Usage.of(embedded if places is None else _as_one(embedded), *asked),
         more=len(selected) - listed,
         selected=selected[:listed],
         passages=None if chosen is None else chosen[:listed],
@@ -140,8 +138,13 @@ def _weights(
 
 def _risen(cosines: Scores, edge: float) -> Scores:
     """How far cosines rise above an edge: 0 there and below, 1 for a cosine of 1."""
-    risen: Scores = np.clip((np.round(cosines, _ROUNDING) - edge) / (1 - edge), 0, 1)
+    risen: Scores = np.clip((cosines - edge) / (1 - edge), 0, 1)
     return risen
+
+
+def _as_one(embedded: Embeddings) -> Embeddings:
+    """The sentences of a single text as that text: what the caller sent."""
+    return replace(embedded, vectors=embedded.vectors[:1], windowed=(0,) if embedded.windowed else ())
 
 
 def _entries(selected: Sequence[int], units: Sequence[str], chosen: Sequence[Passage] | None) -> list[Entry]:

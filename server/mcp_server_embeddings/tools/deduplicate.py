@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.listing import Entry, Room
@@ -94,10 +92,11 @@ def _group(
     """One group of rows of different texts, as positions of all their copies."""
     kept = max(rows, key=lambda row: (len(different[row]) if keep == "longest" else 0, -places[row][0]))
     pairs = [(position, 1.0 if row == kept else float(cosines[kept, row])) for row in rows for position in places[row]]
-    pairs = sorted((-np.round(cosine, 6), position) for position, cosine in pairs if position != places[kept][0])
     duplicates = []
-    for negative, position in pairs:
-        score, percentile, band = calibration.judged(-float(negative))
+    for position, cosine in sorted(pairs, key=lambda pair: (-pair[1], pair[0])):
+        if position == places[kept][0]:
+            continue
+        score, percentile, band = calibration.judged(cosine)
         duplicates.append(Duplicate(index=position, score=score, percentile=percentile, band=band))
     return DuplicateGroup(keep=places[kept][0], size=len(duplicates) + 1, duplicates=duplicates)
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.results import Hit, Ranked, Span, Usage
-from mcp_server_embeddings.tools.sentences import passages
-from mcp_server_embeddings.tools.texts import check_range, check_size, checked_query, checked_texts, snippet
+from mcp_server_embeddings.tools.sentences import joined, passages
+from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, checked_texts, snippet
+from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.ranking import diverse_rows
 from mcp_server_embeddings.vectors.similarity import Vectors, scores
 
@@ -16,7 +17,9 @@ MAX_TOP = 1_000
 _SNIPPET = 120
 """Characters of a hit's beginning: enough to judge it by."""
 
-_DECIMALS = 4
+_MOST_SENTENCES = 2_000
+"""Of all hits together; where there are more, neighbours are joined up to the length of a passage, so that spans cost
+about as much as the texts themselves."""
 
 
 def rank(
@@ -42,7 +45,7 @@ def rank(
 
     Returns:
         Hits in order. ``no_match`` says that no text, listed or not, is above the band ``weak``. The query's
-        position in ``usage`` follows those of the texts.
+        position in ``usage`` follows those of the texts; the tokens of spans are counted, their passages are no texts.
 
     Raises:
         InputError: The query or a text is blank, there are too many, or a number is out of range.
@@ -52,36 +55,46 @@ def rank(
     check_range("diversity", diversity, 0, 1)
     query = checked_query("query", query)
     texts = checked_texts("texts", texts)
-    check_size([*texts, query])
+    check_size(texts, query)
     documents = embedder.embed(texts, role="document")
     sought = embedder.embed([query], role="query")
     cosines = scores(documents.vectors, sought.vectors, "cosine")[:, 0]
     calibration = embedder.calibration("retrieval")
     rows = diverse_rows(cosines, documents.vectors, top, diversity)
-    found = _best_passages(embedder, sought.vectors, [texts[row] for row in rows]) if spans else [None] * len(rows)
+    usage = Usage.of(documents, sought)
+    found: list[Span | None] = [None] * len(rows)
+    if spans:
+        found, tokens = _best_passages(embedder, sought.vectors, [texts[row] for row in rows], calibration)
+        usage = usage.model_copy(update={"tokens": usage.tokens + tokens})
     hits = []
     for row, span in zip(rows, found, strict=True):
         score, percentile, band = calibration.judged(float(cosines[row]))
-        shown = texts[row][span.start : span.end] if span else snippet(texts[row], _SNIPPET)
+        shown = CONTROL.sub(" ", texts[row][span.start : span.end]) if span else snippet(texts[row], _SNIPPET)
         hits.append(Hit(index=row, score=score, percentile=percentile, band=band, snippet=shown, span=span))
     return Ranked(
         model=embedder.identity().short,
-        usage=Usage.of(documents, sought),
+        usage=usage,
         more=len(texts) - len(hits),
         hits=hits,
         no_match=calibration.band(float(cosines.max())) in ("unrelated", "weak"),
     )
 
 
-def _best_passages(embedder: Embedder, sought: Vectors, texts: Sequence[str]) -> list[Span | None]:
-    """For each text its passage nearest the query, all encoded in one call."""
+def _best_passages(
+    embedder: Embedder, sought: Vectors, texts: Sequence[str], calibration: Calibration
+) -> tuple[list[Span | None], int]:
+    """For each text its passage nearest the query, all encoded in one call, and the tokens that were read."""
     places = [passages(text) for text in texts]
+    if sum(map(len, places)) > _MOST_SENTENCES:
+        places = [joined(found) for found in places]
     pieces = [text[start:end] for text, found in zip(texts, places, strict=True) for start, end in found]
-    cosines = scores(embedder.embed(pieces, role="document").vectors, sought, "cosine")[:, 0]
+    embedded = embedder.embed(pieces, role="document")
+    cosines = scores(embedded.vectors, sought, "cosine")[:, 0]
     spans: list[Span | None] = []
     for found in places:
         own, cosines = cosines[: len(found)], cosines[len(found) :]
         best = int(np.argmax(own))
         start, end = found[best]
-        spans.append(Span(start=start, end=end, score=round(float(own[best]), _DECIMALS) + 0.0))
-    return spans
+        score, percentile, band = calibration.judged(float(own[best]))
+        spans.append(Span(start=start, end=end, score=score, percentile=percentile, band=band))
+    return spans, embedded.tokens

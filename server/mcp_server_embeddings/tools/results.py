@@ -109,12 +109,15 @@ class Compared(Listing):
     scores: list[list[float]] | None = Field(description="left x right; null over 400 cells")
 
 
-class Span(_Model):
-    """The passage of a text that fits best: its characters ``start`` to ``end``."""
+class Places(_Model):
+    """Characters ``start`` to ``end`` of a text."""
 
     start: int
     end: int
-    score: float
+
+
+class Span(Judged, Places):
+    """The passage of a text that fits best, and how well by itself."""
 
 
 class Hit(Judged, Indexed):
@@ -132,7 +135,7 @@ class Ranked(Listing):
 
 
 class Item(Judged, Indexed):
-    """A text and its label. The score is that of the nearest label, given or not."""
+    """A text and its label. The score is that of the best label, given or not."""
 
     label: str | None = Field(description="null: abstained")
     margin: float = Field(description="lead over the next label")
@@ -162,7 +165,8 @@ class Cluster(_Model):
     members: list[int] = Field(description="nearest the centre first")
     exemplar: int
     terms: list[str]
-    cohesion: float = Field(description="mean cosine of two members")
+    cohesion: float = Field(description="mean cosine of two members; 1 for a single one")
+    percentile: float
     band: Band
 
 
@@ -213,11 +217,9 @@ class Aligned(Result):
     threshold: float
 
 
-class Passage(_Model):
-    """A sentence of the one text that was sent: its characters ``start`` to ``end``."""
+class Passage(Places):
+    """A sentence of the one text that was sent."""
 
-    start: int
-    end: int
     snippet: str
 
 

@@ -1,7 +1,14 @@
 """Cutting a text into passages short enough to quote."""
 
+from collections.abc import Iterator
+
 MAX_PASSAGE = 320
 """Characters of a passage at most. A sentence over it, in a table or a log, is cut between words."""
+
+
+_BLOCK = 4_000
+"""Characters that sentencex sees at once: its time grows with the square of the quotes and brackets among them, and
+no other thread of the process runs meanwhile."""
 
 
 def passages(text: str) -> list[tuple[int, int]]:
@@ -17,20 +24,34 @@ def passages(text: str) -> list[tuple[int, int]]:
     from sentencex import get_sentence_boundaries
 
     found: list[tuple[int, int]] = []
-    for sentence in get_sentence_boundaries("en", text):
-        start, end = int(sentence["start_index"]), int(sentence["end_index"])
-        while start < end:
-            cut = _end(text, start, end)
-            found += _trimmed(text, start, cut)
-            start = cut
+    for first, last in _cut(text, 0, len(text), _BLOCK):
+        for sentence in get_sentence_boundaries("en", text[first:last]):
+            start, end = first + int(sentence["start_index"]), first + int(sentence["end_index"])
+            for piece in _cut(text, start, end, MAX_PASSAGE):
+                found += _trimmed(text, *piece)
     return found
 
 
-def _end(text: str, start: int, end: int) -> int:
-    if end - start <= MAX_PASSAGE:
-        return end
-    space = text.rfind(" ", start + 1, start + MAX_PASSAGE)
-    return space if space > start + MAX_PASSAGE // 2 else start + MAX_PASSAGE
+def joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Neighbouring passages put together as far as ``MAX_PASSAGE`` allows, for texts that have too many."""
+    together: list[tuple[int, int]] = []
+    for start, end in places:
+        if together and end - together[-1][0] <= MAX_PASSAGE:
+            together[-1] = (together[-1][0], end)
+        else:
+            together.append((start, end))
+    return together
+
+
+def _cut(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """Pieces of at most ``most`` characters: cut after a line, else between words, else anywhere."""
+    while end - start > most:
+        half, limit = start + most // 2, start + most
+        line = text.rfind("\n", half, limit) + 1
+        cut = line or next((i for i in range(limit, half, -1) if text[i - 1].isspace()), limit)
+        yield start, cut
+        start = cut
+    yield start, end
 
 
 def _trimmed(text: str, start: int, end: int) -> list[tuple[int, int]]:

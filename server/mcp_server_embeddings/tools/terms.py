@@ -1,6 +1,7 @@
 """The words that tell one group of texts from the others."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,12 +12,20 @@ _TERM_LENGTH = 30
 """Characters of a term at most; longer ones are addresses and keys."""
 
 
+_CONTRACTION = re.compile(r"\w+n['’]t\b|['’](?:s|ll|ve|re|d|m)\b")
+"""``doesn't`` as a whole, and what follows the word in ``parcel's`` and ``they've``."""
+
+_MORE = frozenset({"did", "does", "doing", "just", "really"})
+"""Stop words that scikit-learn's list lacks."""
+
+
 def distinguishing_terms(groups: Sequence[Sequence[str]]) -> list[list[str]]:
     """The five best terms of each group by class-based tf-idf, ties in alphabetical order.
 
     All texts of a group are one document: a term's weight is its share of the group's words times
     ``log(1 + A / f)``, with ``A`` the mean number of words of a group and ``f`` the term's count over all groups
-    (Grootendorst 2022, "BERTopic", arXiv:2203.05794). English stop words and single characters are left out.
+    (Grootendorst 2022, "BERTopic", arXiv:2203.05794). Left out are English stop words and contractions, single
+    characters, and words that every group uses: they tell none apart, and in any language stop words are among them.
 
     Args:
         groups: The texts of each group.
@@ -25,12 +34,17 @@ def distinguishing_terms(groups: Sequence[Sequence[str]]) -> list[list[str]]:
         Up to five lower-case words for each group; none where its texts have no words.
     """
     # Imported here: it costs a second that only the tool that groups texts should pay.
-    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
-    words_of = CountVectorizer(stop_words="english").build_analyzer()
+    vectorizer = CountVectorizer(
+        preprocessor=lambda text: _CONTRACTION.sub(" ", text.lower()), stop_words=sorted(ENGLISH_STOP_WORDS | _MORE)
+    )
+    words_of = vectorizer.build_analyzer()
     counts = [
         Counter(word for text in texts for word in words_of(text) if len(word) <= _TERM_LENGTH) for texts in groups
     ]
+    shared = set.intersection(*map(set, counts)) if len(counts) > 1 else set()
+    counts = [Counter({word: n for word, n in count.items() if word not in shared}) for count in counts]
     everywhere: Counter[str] = sum(counts, Counter())
     mean = everywhere.total() / max(1, len(groups))
     return [_best(count, everywhere, mean) for count in counts]

@@ -1,5 +1,6 @@
 """Checking the texts of a call before anything is encoded."""
 
+import re
 from collections.abc import Sequence
 
 from mcp_server_embeddings.errors import InputError
@@ -11,14 +12,19 @@ MAX_CHARACTERS = 2_000_000
 """Characters of one call, over all its texts."""
 
 
-_SNIPPET = 48
+SNIPPET = 48
 """Characters of a text that an answer repeats to recall it."""
 
 
-def snippet(text: str, length: int = _SNIPPET) -> str:
-    """The beginning of a text on one line, at most ``length`` characters."""
-    line = " ".join(text[: 4 * length].split())
-    whole = len(text) <= 4 * length and len(line) <= length
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Control characters but tab and line ends: nothing to see, six signs each in JSON, and orders to a terminal."""
+
+
+def snippet(text: str, length: int = SNIPPET) -> str:
+    """The beginning of a text on one line, at most ``length`` characters, without control characters."""
+    visible = text.strip()
+    line = " ".join(CONTROL.sub(" ", visible[: 4 * length]).split())
+    whole = len(visible) <= 4 * length and len(line) <= length
     return line if whole else line[: length - 1].rstrip() + "…"
 
 
@@ -53,21 +59,27 @@ def checked_texts(name: str, texts: Sequence[str]) -> list[str]:
             f"{f', and {len(blank) - 1} more are' if len(blank) > 1 else ''}; every text needs at least one "
             "visible character: leave blank ones out"
         )
-    return [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+    return [well_formed(text) for text in texts]
 
 
-def check_size(texts: Sequence[str]) -> None:
+def well_formed(text: str) -> str:
+    """The text with lone surrogates replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def check_size(texts: Sequence[str], query: str = "") -> None:
     """Refuse a call that is too large as a whole.
 
     Args:
         texts: All texts of the call.
+        query: What they are compared with; its characters count, it is none of the texts.
 
     Raises:
         InputError: There are too many texts or characters.
     """
     if len(texts) > MAX_TEXTS:
         raise InputError(f"{len(texts):,} texts in one call; at most {MAX_TEXTS:,}: split them over several calls")
-    characters = sum(len(text) for text in texts)
+    characters = sum(len(text) for text in texts) + len(query)
     if characters > MAX_CHARACTERS:
         longest = max(range(len(texts)), key=lambda i: len(texts[i]))
         raise InputError(

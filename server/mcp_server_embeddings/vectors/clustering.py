@@ -76,7 +76,8 @@ def grouped(vectors: Vectors, cosines: Scores, tree: Tree, count: int | None, *,
     Without ``count`` the number is the one with the best mean silhouette (Rousseeuw 1987) by cosine distance
     among up to 20 from 2 to twice the square root of ``n``; or one, where texts are ``close`` on average and no
     silhouette reaches 0.5. A vector whose mean cosine to its fellows is below ``weak`` is an outlier: no nearer
-    than unrelated texts are. With ``count`` exactly that many clusters are given, so none is emptied.
+    than unrelated texts are. With ``count`` exactly that many clusters are given: one in which no vector is near
+    its fellows is kept whole.
 
     Args:
         vectors: Shape ``(n, d)``, two rows or more.

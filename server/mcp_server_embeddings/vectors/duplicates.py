@@ -4,8 +4,8 @@ import numpy as np
 
 from mcp_server_embeddings.vectors.similarity import Scores
 
-_DECIMALS = 6
-"""Cosines are compared to this many decimals, so that rounding errors decide nothing."""
+_TOLERANCE = 5e-7
+"""Half the last decimal of a score: a cosine that equals the threshold reaches it."""
 
 _CROWDED = 0.05
 """A gap narrower than this share of the doubtful range is no gap."""
@@ -30,10 +30,8 @@ def complete_groups(cosines: Scores, threshold: float) -> list[list[int]]:
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    distances = np.round(np.maximum(1 - (cosines + cosines.T) / 2, 0), _DECIMALS)
-    np.fill_diagonal(distances, 0)
-    tree = linkage(squareform(distances, checks=False), "complete")
-    labels = fcluster(tree, 1 - threshold + 10.0**-_DECIMALS / 2, "distance")
+    tree = linkage(squareform(np.maximum(1 - cosines, 0), checks=False), "complete")
+    labels = fcluster(tree, 1 - threshold + _TOLERANCE, "distance")
     groups: dict[int, list[int]] = {}
     for position, label in enumerate(labels):
         groups.setdefault(int(label), []).append(position)

@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from mcp_server_embeddings.vectors.similarity import Scores, Vectors, scores
+from mcp_server_embeddings.vectors.similarity import Scores, Vectors, unit_rows
+
+_DECIMALS = 6
+"""Of a likeness, so that equal texts tie."""
 
 
 def best_rows(relevance: Scores, top: int) -> list[int]:
@@ -30,11 +33,11 @@ def diverse_rows(relevance: Scores, vectors: Vectors, top: int, diversity: float
     """
     if diversity == 0:
         return best_rows(relevance, top)
+    units = unit_rows(vectors)
     chosen = [int(np.argmax(relevance))]
     likeness = np.full(len(vectors), -1.0)
     while len(chosen) < min(top, len(vectors)):
-        latest = vectors[chosen[-1]][None, :]
-        likeness = np.maximum(likeness, scores(vectors, latest, "cosine")[:, 0])
+        likeness = np.maximum(likeness, np.round(units @ units[chosen[-1]], _DECIMALS))
         worth = (1 - diversity) * relevance - diversity * likeness
         worth[chosen] = -np.inf
         chosen.append(int(np.argmax(worth)))

@@ -13,6 +13,8 @@ Scores = NDArray[np.float64]
 
 Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
 
+_DECIMALS = 6
+
 _ROWS_AT_ONCE = 256
 """Rows of the left side whose ``(rows, m, d)`` differences manhattan forms together, at most; fewer where
 ``_CELLS_AT_ONCE`` asks for fewer."""
@@ -46,8 +48,13 @@ def scores(left: Vectors, right: Vectors, metric: Metric) -> Scores:
         metric: ``cosine`` is in -1 to 1; ``dot`` is unbounded; ``euclidean`` and ``manhattan`` are at most 0.
 
     Returns:
-        Shape ``(n, m)``.
+        Shape ``(n, m)``, rounded to six decimals: how a product is summed depends on where a row stands, and equal
+        texts must tie.
     """
+    return np.round(_scores(left, right, metric), _DECIMALS)
+
+
+def _scores(left: Vectors, right: Vectors, metric: Metric) -> Scores:
     a, b = left.astype(np.float64), right.astype(np.float64)
     if metric == "manhattan":
         return _negative_manhattan(a, b)

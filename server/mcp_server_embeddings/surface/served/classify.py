@@ -13,8 +13,14 @@ from mcp_server_embeddings.tools.results import Classified, Item
 _METHODS: dict[Method, str] = {
     "labels": "by nearness to the labels",
     "means": "by nearness to the mean of each label's examples",
-    "probe": "by a linear probe on the examples",
+    "probe": "by a linear probe and the nearest example",
 }
+
+
+def _as_examples(value: object) -> object:
+    """As for texts: one example is a list of one, and JSON inside a string is what it holds."""
+    decoded = as_json(value)
+    return [decoded] if isinstance(decoded, dict) else decoded
 
 
 class ClassifyArguments(Arguments):
@@ -24,7 +30,7 @@ class ClassifyArguments(Arguments):
     labels: Texts = Field(
         description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2}
     )
-    examples: Annotated[list[Example] | None, BeforeValidator(as_json)] = Field(
+    examples: Annotated[list[Example] | None, BeforeValidator(_as_examples)] = Field(
         default=None, description="labelled texts, for every label; 4 or more each work best"
     )
     abstain: bool = Field(default=True, description="give no label where none fits or two fit alike")

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, more, named, quoted, used
+from mcp_server_embeddings.surface.words import counted, more, named, used
 from mcp_server_embeddings.tools.cluster import cluster
 from mcp_server_embeddings.tools.results import Cluster, Clustered
 
@@ -37,10 +37,10 @@ def _text(result: Clustered, given: ClusterArguments) -> str:
 def _line(entry: Cluster, given: ClusterArguments) -> str:
     hidden = entry.size - len(entry.members)
     members = ", ".join(map(str, entry.members)) + (f" and {hidden:,} more (top=)" if hidden else "")
+    cohesion = f"{entry.cohesion:.4f} (percentile {entry.percentile:g}, {entry.band})"
     return (
-        f"{entry.id}: {', '.join(entry.terms) or 'no terms'}; {counted(entry.size, 'text')}, cohesion "
-        f"{entry.cohesion:.4f} ({entry.band}), e.g. [{entry.exemplar}] {quoted(given.texts[entry.exemplar])}; "
-        f"members {members}"
+        f"{entry.id}: {', '.join(entry.terms) or 'no terms'}; {counted(entry.size, 'text')}, cohesion {cohesion}, "
+        f"e.g. {named(entry.exemplar, given.texts)}; members {members}"
     )
 
 

@@ -47,7 +47,7 @@ def _text(result: Ranked, _: RankArguments) -> str:
 def _place(hit: Hit) -> str:
     if hit.span is None:
         return ""
-    return f"; characters {hit.span.start} to {hit.span.end}, alone {hit.span.score:.4f}"
+    return f"; characters {hit.span.start} to {hit.span.end}, alone {judged(hit.span)}"
 
 
 TOOL = ServedTool(

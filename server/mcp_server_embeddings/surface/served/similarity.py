@@ -9,10 +9,14 @@ from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, named, used
 from mcp_server_embeddings.tools.results import Compared
 from mcp_server_embeddings.tools.similarity import MAX_TOP, similarity
+from mcp_server_embeddings.tools.texts import SNIPPET
 from mcp_server_embeddings.vectors.similarity import Metric
 
 _SMALL_MATRIX = 100
-"""Cells beside which the text still has room to recall the texts of each pair."""
+"""Cells beside which the text has room to recall the texts of each pair at length."""
+
+_BRIEF = 16
+"""Characters that recall a text beside a larger matrix."""
 
 
 class SimilarityArguments(Arguments):
@@ -49,12 +53,10 @@ def _text(result: Compared, given: SimilarityArguments) -> str:
     others, side = (given.left, "left") if given.right is None else (given.right, "right")
     possible = len(result.pairs) + result.more
     matrix = result.scores if result.more else None
-    brief = matrix is not None and len(matrix) * len(matrix[0]) > _SMALL_MATRIX
+    length = _BRIEF if matrix is not None and len(matrix) * len(matrix[0]) > _SMALL_MATRIX else SNIPPET
     lines = [f"Closest {len(result.pairs)} of {counted(possible, 'pair')} by {result.metric} ({result.model}):"]
     for pair in result.pairs:
-        left, right = f"[{pair.left}]", f"[{pair.right}]"
-        if not brief:
-            left, right = named(pair.left, given.left), named(pair.right, others)
+        left, right = named(pair.left, given.left, length), named(pair.right, others, length)
         lines.append(f"left{left} ~ {side}{right}: {judged(pair)}")
     lines += more(result.more)
     if matrix is not None:
