@@ -207,11 +207,11 @@ def test_texts_of_one_character_and_many_languages_are_partitioned(engine: Engin
 
 @pytest.mark.parametrize("tool", DEFAULT_CALLS)
 def test_half_a_character_inside_a_list_in_a_string_is_repaired(engine: Engine, tool: str) -> None:
-    arguments = DEFAULT_CALLS[tool](["cut \ud83d here", "cut \ud83d there", "one", "two", "three"])
+    arguments = DEFAULT_CALLS[tool]([f"cut \ud83d {word}" for word in ("one", "two", "three", "four", "five")])
     sent = {name: json.dumps(value) if isinstance(value, list) else value for name, value in arguments.items()}
     if tool == "rank":
         sent["query"] = "cut"
-    assert "\ufffd" in text(call(engine, tool, sent)) or tool == "classify"
+    assert "\ufffd" in text(call(engine, tool, sent))
 
 
 def test_null_is_as_good_as_nothing(engine: Engine) -> None:

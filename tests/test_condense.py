@@ -163,4 +163,4 @@ def test_a_single_text_is_one_text_in_the_usage(embedder: Embedder) -> None:
     assert found.usage.texts == 2
     assert found.usage.windowed == []
     chinese = "这是一个很长的句子没有停顿" * 30 + "。" + "短句。"
-    assert condense(embedder, chinese, count=1).usage.windowed in ([], [0])
+    assert condense(embedder, chinese, count=1).usage.windowed == [0]

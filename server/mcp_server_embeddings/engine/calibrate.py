@@ -1,5 +1,6 @@
 """Measuring a model on the reference set, once per model identity."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -67,11 +68,13 @@ def calibrations_for(
     """
     reference = hashlib.sha256(_reference_text().encode()).hexdigest()
     name = f"{identity.digest[:16]}-{precision}-{reference[:8]}"
+    prompts = identity.prompts
 
-    groups = reference_groups()
-
+    @functools.cache
     def encoded(column: str, role: Role) -> Vectors:
-        return encode([group[column] for group in groups], role)
+        if role != "symmetric" and prompts.of(role) == prompts.symmetric:
+            return encoded(column, "symmetric")  # the same vectors, so encoded once
+        return encode([group[column] for group in reference_groups()], role)
 
     return Calibrations(
         _kept(

@@ -21,7 +21,7 @@ def output_schema(model: type[BaseModel]) -> JsonSchema:
 
     What they mean is in the tool's description, and in the models themselves (``tools/results.py``). Written out
     in full, the schemas of all results would cost every client twice the tokens of everything else in the list.
-    All fields are always present; saying so would cost an eighth more.
+    All fields are always present; ``required`` would say so, and cost its tokens again.
     """
     schema = model.model_json_schema(mode="serialization")
     return _object(schema, _definitions(schema))

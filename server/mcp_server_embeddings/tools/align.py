@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.tools.listing import Entry, Room
+from mcp_server_embeddings.tools.listing import Entry, Room, positions
 from mcp_server_embeddings.tools.results import Aligned, AlignedCounts, Pair, Usage
 from mcp_server_embeddings.tools.texts import check_size, check_threshold, checked_texts, snippet
 from mcp_server_embeddings.vectors.matching import one_to_one
@@ -59,8 +59,8 @@ def align(
         matches.append(Pair(left=row, right=column, score=score, percentile=percentile, band=band))
     left_only = sorted(set(range(len(left))) - {row for row, _ in pairs})
     right_only = sorted(set(range(len(right))) - {column for _, column in pairs})
-    on_left = room.take([_alone(row, left) for row in left_only], _ONE_SIDE_SHARE)
-    on_right = room.take([_alone(row, right) for row in right_only], _ONE_SIDE_SHARE)
+    on_left = room.take(positions(left_only, left, "left"), _ONE_SIDE_SHARE)
+    on_right = room.take(positions(right_only, right, "right"), _ONE_SIDE_SHARE)
     both = [(pair, f"{snippet(left[pair.left])} {snippet(right[pair.right])}") for pair in matches]
     listed = room.take([Entry(pair.model_dump_json(), recalled) for pair, recalled in both])
     return Aligned(
@@ -72,7 +72,3 @@ def align(
         counts=AlignedCounts(matches=len(matches), left_only=len(left_only), right_only=len(right_only)),
         threshold=chosen,
     )
-
-
-def _alone(row: int, texts: Sequence[str]) -> Entry:
-    return Entry(f"{row},", f"right[{row}] {snippet(texts[row])}")

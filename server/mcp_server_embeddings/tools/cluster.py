@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.listing import Entry, Room
+from mcp_server_embeddings.tools.listing import Entry, Room, positions
 from mcp_server_embeddings.tools.results import Cluster, Clustered, Usage
 from mcp_server_embeddings.tools.terms import distinguishing_terms
 from mcp_server_embeddings.tools.texts import check_size, checked_texts, snippet
@@ -56,8 +56,7 @@ def cluster(
         pairs = enumerate(zip(grouping.groups, terms, strict=True))
         return [_cluster(number, group, words, calibration, members) for number, (group, words) in pairs]
 
-    lone = [Entry(f"{row},", f"[{row}], {snippet(texts[row])}") for row in grouping.outliers]
-    outliers = room.take(lone, _OUTLIERS_SHARE)
+    outliers = room.take(positions(grouping.outliers, texts, ","), _OUTLIERS_SHARE)
     listed, members = room.take_members(
         lambda members: [Entry(entry.model_dump_json(), snippet(texts[entry.exemplar])) for entry in shown(members)],
         max((len(group.members) for group in grouping.groups), default=0),

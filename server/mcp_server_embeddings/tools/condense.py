@@ -7,7 +7,7 @@ import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.listing import Entry, Room
+from mcp_server_embeddings.tools.listing import Entry, Room, positions
 from mcp_server_embeddings.tools.results import Condensed, Passage, Usage
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
 from mcp_server_embeddings.tools.texts import (
@@ -132,7 +132,7 @@ def _weights(
     calibration = embedder.calibration("retrieval")
     cosines = scores(embedded.vectors, asked.vectors, "cosine")[:, 0]
     weights = _risen(cosines, calibration.edges[0])
-    no_match = calibration.band(float(cosines.max())) in ("unrelated", "weak")
+    no_match = not calibration.above_weak(float(cosines.max()))
     return weights if weights.any() else equal, no_match, (asked,)
 
 
@@ -149,7 +149,7 @@ def _as_one(embedded: Embeddings) -> Embeddings:
 
 def _entries(selected: Sequence[int], units: Sequence[str], chosen: Sequence[Passage] | None) -> list[Entry]:
     if chosen is None:
-        return [Entry(f"{row},", f"[{row}] {snippet(units[row])}") for row in selected]
+        return positions(selected, units)
     both = zip(selected, chosen, strict=True)
     return [Entry(f"{row},{passage.model_dump_json()}", passage.snippet) for row, passage in both]
 

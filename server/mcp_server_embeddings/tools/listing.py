@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.tools.texts import MAX_TEXTS, check_range
+from mcp_server_embeddings.tools.texts import MAX_TEXTS, check_range, snippet
+
+MAX_TOP = 1_000
+"""Pairs and hits that a caller may ask for."""
 
 ANSWER_TOKENS = 2_100
 """Tokens of the listed entries. With what surrounds them an answer stays under 2,500, a tenth of what Claude Code
@@ -31,6 +34,17 @@ class Entry:
 
     data: str
     recalled: str
+
+
+def positions(rows: Sequence[int], texts: Sequence[str], sign: str = "") -> list[Entry]:
+    """Entries that are positions alone, recalled by the beginnings of their texts.
+
+    Args:
+        rows: The positions.
+        texts: What they are positions in.
+        sign: What the words put before or after each.
+    """
+    return [Entry(f"{row},", f"{sign}[{row}] {snippet(texts[row])}") for row in rows]
 
 
 class Room:

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.tools.listing import MAX_TOP
 from mcp_server_embeddings.tools.results import Hit, Ranked, Span, Usage
 from mcp_server_embeddings.tools.sentences import joined, passages
 from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, checked_texts, snippet
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.ranking import diverse_rows
 from mcp_server_embeddings.vectors.similarity import Vectors, scores
-
-MAX_TOP = 1_000
 
 _SNIPPET = 120
 """Characters of a hit's beginning: enough to judge it by."""
@@ -76,7 +75,7 @@ def rank(
         usage=usage,
         more=len(texts) - len(hits),
         hits=hits,
-        no_match=calibration.band(float(cosines.max())) in ("unrelated", "weak"),
+        no_match=not calibration.above_weak(float(cosines.max())),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.tools.listing import MAX_TOP
 from mcp_server_embeddings.tools.results import Compared, Pair, Usage
 from mcp_server_embeddings.tools.texts import check_range, check_size, checked_texts
 from mcp_server_embeddings.vectors.similarity import Metric, Scores, best_cells, scores
@@ -16,8 +17,6 @@ MATRIX_CELLS = 400
 
 _LARGE_MATRIX = 100
 """Over this many cells the matrix has two decimals: 400 of them must leave room for the pairs, which have four."""
-
-MAX_TOP = 1_000
 
 _DECIMALS = 4
 _FEW_DECIMALS = 2

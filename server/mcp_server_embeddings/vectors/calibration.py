@@ -99,6 +99,10 @@ class Calibration:
         """A cosine as answers give it: rounded to four decimals, its percentile, its band."""
         return round(cosine, _DECIMALS) + 0.0, self.percentile(cosine), self.band(cosine)
 
+    def above_weak(self, cosine: float) -> bool:
+        """Whether a cosine is in ``related`` or a closer band: where a search finds something."""
+        return self.band(cosine) not in ("unrelated", "weak")
+
     def chance(self, choices: int) -> float:
         """The cosine that an unrelated text reaches with the nearest of ``choices`` texts once in twenty.
 

@@ -11,7 +11,6 @@ from mcp_server_embeddings.vectors.similarity import Scores
 Costs = NDArray[np.int64]
 """Shape ``(n,)``: what choosing each text uses of the budget."""
 
-
 _NOTHING = 1e-9
 """A text that adds no more than this says what the chosen ones say."""
 

@@ -5,7 +5,8 @@ from pydantic import Field
 from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, used
-from mcp_server_embeddings.tools.rank import MAX_TOP, rank
+from mcp_server_embeddings.tools.listing import MAX_TOP
+from mcp_server_embeddings.tools.rank import rank
 from mcp_server_embeddings.tools.results import Hit, Ranked
 
 

@@ -7,8 +7,9 @@ from pydantic import Field
 from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, LongTexts, Texts
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, named, used
+from mcp_server_embeddings.tools.listing import MAX_TOP
 from mcp_server_embeddings.tools.results import Compared
-from mcp_server_embeddings.tools.similarity import MAX_TOP, similarity
+from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.tools.texts import SNIPPET
 from mcp_server_embeddings.vectors.similarity import Metric
 
