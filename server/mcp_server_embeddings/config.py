@@ -102,9 +102,16 @@ class Settings:
         default=(),
         metadata={"metavar": "NAMES", "help": "serve all tools but these (comma-separated)"},
     )
+    allow_dir: tuple[Path, ...] = field(
+        default=(),
+        metadata={
+            "metavar": "FOLDER",
+            "help": "collection_add may read files below this folder; may be given several times, none by default",
+        },
+    )
     data_dir: Path = field(
         default_factory=default_data_dir,
-        metadata={"metavar": "DIR", "help": "folder for calibrations and files the tools write"},
+        metadata={"metavar": "DIR", "help": "folder for collections, the cache and what else the tools write"},
     )
     log_level: str = field(
         default="warning",
@@ -123,6 +130,9 @@ class Settings:
         kind, colon, index = self.device.partition(":")
         if kind not in DEVICES or (colon and not (kind == "cuda" and index.isdecimal())):
             raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(kind, DEVICES)}")
+        for folder in self.allow_dir:
+            if not folder.is_dir():
+                raise ConfigurationError(f"allow-dir {str(folder)!r} is no folder on this machine; name one that is")
         if self.tools and self.exclude_tools:
             raise ConfigurationError(
                 "tools and exclude-tools are both given; name the wanted ones or the unwanted ones"

@@ -4,12 +4,14 @@
     ├── CallerError             the request must change
     │   ├── InputError              a value is missing, malformed or out of range
     │   ├── TextTooLongError        a text exceeds the model's limit and ``long_text="error"``
-    │   └── AnswerTooLargeError     the answer would not fit on the wire
+    │   ├── AnswerTooLargeError     the answer would not fit on the wire
+    │   └── CollectionError         a collection does not exist, is another model's, or would grow too large
     ├── OperatorError           whoever runs the server must act
     │   ├── ConfigurationError      an option or environment variable is wrong
     │   ├── ModelMissingError       the model is not on this machine
     │   ├── ModelLoadError          the model is here and cannot be used
-    │   └── DownloadError           a model could not be fetched
+    │   ├── DownloadError           a model could not be fetched
+    │   └── StorageError            the collections cannot be read or written
     └── CallCancelledError      the caller no longer wants the answer
 
 Every message says what came, what is allowed and what to do.
@@ -36,6 +38,10 @@ class AnswerTooLargeError(CallerError):
     """The answer would exceed what a client accepts on the wire."""
 
 
+class CollectionError(CallerError):
+    """A collection does not exist, holds another model's vectors, or would grow too large."""
+
+
 class OperatorError(EmbeddingsError):
     """Whoever runs the server can fix it."""
 
@@ -54,6 +60,10 @@ class ModelLoadError(OperatorError):
 
 class DownloadError(OperatorError):
     """A model could not be fetched."""
+
+
+class StorageError(OperatorError):
+    """The collections on disk cannot be read or written."""
 
 
 class CallCancelledError(EmbeddingsError):

@@ -1,6 +1,7 @@
 """Options from the command line and the environment, in one pass over the settings' fields."""
 
 import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import NoReturn
 
 from mcp_server_embeddings.config import ENVIRONMENT_PREFIX, Settings, nearest
 from mcp_server_embeddings.errors import ConfigurationError
+
+_REPEATED = ("allow_dir",)
+"""Options that may be given several times."""
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
@@ -58,6 +62,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         text = f"{field.metadata['help']}{_default_text(field)}"
         if isinstance(default(field), bool):
             group.add_argument(flag(field), action="store_const", const="1", help=text)
+        elif field.name in _REPEATED:
+            group.add_argument(flag(field), metavar=field.metadata["metavar"], action="append", help=text)
         else:
             group.add_argument(flag(field), metavar=field.metadata["metavar"], help=text)
 
@@ -77,7 +83,11 @@ def settings_from(options: argparse.Namespace, environment: Mapping[str, str]) -
         given = getattr(options, field.name, None)
         source = flag(field) if given is not None else name
         text = given if given is not None else environment.get(name)
-        if text is not None:
+        if field.name in _REPEATED and text is not None:
+            # The environment has one string for several folders: separated as in PATH.
+            folders = text if isinstance(text, list) else [part for part in text.split(os.pathsep) if part]
+            chosen[field.name] = tuple(_path(source, folder) for folder in folders)
+        elif text is not None:
             chosen[field.name] = _READERS[type(default(field)).__name__](source, text)
     return Settings(**chosen)  # type: ignore[arg-type]
 

@@ -2,23 +2,16 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.listing import MAX_TOP
 from mcp_server_embeddings.tools.results import Hit, Ranked, Span, Usage
-from mcp_server_embeddings.tools.sentences import joined, passages
+from mcp_server_embeddings.tools.spans import best_passages
 from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, checked_texts, snippet
-from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.ranking import diverse_rows
-from mcp_server_embeddings.vectors.similarity import Vectors, scores
+from mcp_server_embeddings.vectors.similarity import scores
 
 _SNIPPET = 120
 """Characters of a hit's beginning: enough to judge it by."""
-
-_MOST_SENTENCES = 2_000
-"""Of all hits together; where there are more, neighbours are joined up to the length of a passage, so that spans cost
-about as much as the texts themselves."""
 
 
 def rank(
@@ -63,7 +56,7 @@ def rank(
     usage = Usage.of(documents, sought)
     found: list[Span | None] = [None] * len(rows)
     if spans:
-        found, tokens = _best_passages(embedder, sought.vectors, [texts[row] for row in rows], calibration)
+        found, tokens = best_passages(embedder, sought.vectors, [texts[row] for row in rows], calibration)
         usage = usage.model_copy(update={"tokens": usage.tokens + tokens})
     hits = []
     for row, span in zip(rows, found, strict=True):
@@ -77,23 +70,3 @@ def rank(
         hits=hits,
         no_match=not calibration.above_weak(float(cosines.max())),
     )
-
-
-def _best_passages(
-    embedder: Embedder, sought: Vectors, texts: Sequence[str], calibration: Calibration
-) -> tuple[list[Span | None], int]:
-    """For each text its passage nearest the query, all encoded in one call, and the tokens that were read."""
-    places = [passages(text) for text in texts]
-    if sum(map(len, places)) > _MOST_SENTENCES:
-        places = [joined(found) for found in places]
-    pieces = [text[start:end] for text, found in zip(texts, places, strict=True) for start, end in found]
-    embedded = embedder.embed(pieces, role="document")
-    cosines = scores(embedded.vectors, sought, "cosine")[:, 0]
-    spans: list[Span | None] = []
-    for found in places:
-        own, cosines = cosines[: len(found)], cosines[len(found) :]
-        best = int(np.argmax(own))
-        start, end = found[best]
-        score, percentile, band = calibration.judged(float(own[best]))
-        spans.append(Span(start=start, end=end, score=score, percentile=percentile, band=band))
-    return spans, embedded.tokens

@@ -10,6 +10,10 @@ from mcp_server_embeddings.engine.embedder import Embeddings
 from mcp_server_embeddings.vectors.calibration import Band
 from mcp_server_embeddings.vectors.similarity import Metric
 
+Scalar = str | int | float | bool | None
+SearchMode = Literal["hybrid", "semantic", "keyword"]
+FoundBy = Literal["meaning", "words", "both"]
+
 _POSITIONS = 50
 """Positions of cut texts that an answer lists; 2,000 of them would fill a small context."""
 
@@ -231,6 +235,76 @@ class Condensed(Listing):
     tokens: int
     coverage: float
     no_match: bool
+
+
+class SkippedFile(_Model):
+    """A file that was not taken in."""
+
+    path: str
+    why: str
+
+
+class CollectionAdded(Result):
+    """Result of ``collection_add``. Counts are of documents: texts, files, or rows of a table."""
+
+    collection: str
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    skipped: list[SkippedFile]
+    skipped_count: int
+    ignored: int
+    size: int
+    chunks: int
+
+
+class FoundPassage(Judged):
+    """A place in a collection that was found."""
+
+    id: str
+    snippet: str
+    span: Places
+    found_by: FoundBy
+    metadata: dict[str, Scalar | list[Scalar]]
+    before: str
+    after: str
+
+
+class CollectionSearched(Listing):
+    """Result of ``collection_search``."""
+
+    collection: str
+    mode: SearchMode
+    hits: list[FoundPassage]
+    no_match: bool
+
+
+class CollectionInfo(_Model):
+    """A collection at a glance."""
+
+    name: str
+    size: int
+    chunks: int
+    model: str
+    usable: bool
+    bytes: int
+    updated: str
+
+
+class CollectionsListed(Listing):
+    """Result of ``collection_list``."""
+
+    collections: list[CollectionInfo]
+
+
+class CollectionRemoved(Result):
+    """Result of ``collection_remove``."""
+
+    collection: str
+    removed: int
+    missing: list[str]
+    size: int
 
 
 class ServerInfo(_Model):

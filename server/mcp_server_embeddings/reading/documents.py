@@ -1,0 +1,140 @@
+"""What a file becomes, and the error that says why it becomes nothing."""
+
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mcp_server_embeddings.errors import EmbeddingsError
+from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS, Cancelled, ReadingLimits, never_cancelled
+
+Scalar = str | int | float | bool
+Metadata = Mapping[str, Scalar]
+
+MAX_FIELDS = 20
+"""Metadata of one document: a filter needs few."""
+
+MAX_VALUE = 200
+"""Characters of one value; longer ones are text and are left out, since a cut one would never match."""
+
+PARSER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What libraries raise on a broken file beside their own errors; lxml's are SyntaxError."""
+
+
+class UnreadableError(EmbeddingsError):
+    """A file yields no text. Others are read on.
+
+    Attributes:
+        reason: Why, and what to do; holds nothing of the file's text.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a text.
+
+    Attributes:
+        start: First character, an offset into the text.
+        end: Offset after the last.
+        heading: ``"Install > Linux"``, ``"page 3"``, or ``""``.
+    """
+
+    start: int
+    end: int
+    heading: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text of a file.
+
+    Attributes:
+        suffix: ``""`` for a whole file; ``":12"`` for data row 12 of a CSV or line 12 of a JSONL file.
+        text: Without NUL and lone surrogates; of plain text and Markdown exactly the decoded file.
+        sections: Ascending, not overlapping; together they hold every visible character.
+        metadata: At most ``MAX_FIELDS`` values of at most ``MAX_VALUE`` characters.
+    """
+
+    suffix: str
+    text: str
+    sections: tuple[Section, ...]
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsing:
+    """How to parse.
+
+    Attributes:
+        field: Column or key that holds the text of CSV and JSONL files.
+        limits: What is too much.
+        cancelled: Raises if the caller gave up.
+    """
+
+    field: str | None = None
+    limits: ReadingLimits = DEFAULT_LIMITS
+    cancelled: Cancelled = never_cancelled
+
+    def check_characters(self, count: int) -> None:
+        """Refuse a text that is too long.
+
+        Raises:
+            UnreadableError: It is.
+        """
+        if count > self.limits.characters:
+            raise UnreadableError(
+                f"{count:,} characters or more of text; at most {self.limits.characters:,} a document: split the file"
+            )
+
+    def check_rows(self, count: int) -> None:
+        """Refuse a file of too many documents.
+
+        Raises:
+            UnreadableError: It is.
+        """
+        self.cancelled()
+        if count > self.limits.rows:
+            raise UnreadableError(f"more than {self.limits.rows:,} rows of text; split the file")
+
+
+def whole(text: str, sections: tuple[Section, ...], title: str = "") -> list[Document]:
+    """A file that is one document.
+
+    Raises:
+        UnreadableError: Nothing in it is visible.
+    """
+    if not sections:
+        raise UnreadableError("no text in it")
+    title = " ".join(title.split())
+    return [Document("", text, sections, {"title": title} if 0 < len(title) <= MAX_VALUE else {})]
+
+
+def row(suffix: str, text: str, metadata: Mapping[str, Scalar]) -> Document:
+    """A row of a file, its metadata cut to what a filter can use."""
+    short = [(name, value) for name, value in metadata.items() if name and len(name) <= MAX_VALUE]
+    kept = [(name, value) for name, value in short if not isinstance(value, str) or 0 < len(value) <= MAX_VALUE]
+    return Document(suffix, text, (Section(0, len(text), ""),), dict(kept[:MAX_FIELDS]))
+
+
+def listed(names: list[str]) -> str:
+    """Names of columns for a reason: at most 20, each at most 40 characters."""
+    shown = ", ".join(repr(name if len(name) <= 40 else name[:39] + "…") for name in names[:20])
+    return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown

@@ -1,0 +1,1 @@
+"""One module a format, each ``(content, parsing) -> documents``."""

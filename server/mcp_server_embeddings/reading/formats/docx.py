@@ -1,0 +1,143 @@
+"""DOCX: paragraphs and tables in the order of the document, heading styles as headings."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mcp_server_embeddings.reading.decoding import clean
+from mcp_server_embeddings.reading.documents import PARSER_ERRORS, Document, Parsing, UnreadableError, whole
+from mcp_server_embeddings.reading.outline import OutlinedText
+
+if TYPE_CHECKING:
+    from docx.oxml.xmlchemy import BaseOxmlElement
+
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_PARAGRAPH, _ROW, _CELL, _TEXT = (f"{_W}{tag}" for tag in ("p", "tr", "tc", "t"))
+_SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
+_DROPPED = frozenset(
+    # Deleted and moved text, and the second copy of a text box for old programs.
+    {f"{_W}del", f"{_W}moveFrom", "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"}
+)
+_PROPERTIES = f"{_W}pPr"
+_MAX_RATIO = 100
+_RATIO_FROM = 10_000_000
+_MAX_PARTS = 10_000
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What the format allows; others may ask for gigabytes to unpack."""
+
+
+def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
+    """The file as one document; a table's row is a line, its cells apart by tabs.
+
+    Raises:
+        UnreadableError: It is a zip bomb, broken, without text or too long.
+    """
+    import docx
+    from docx.exceptions import PythonDocxError
+
+    try:
+        _check_packed(content, parsing)
+        document = docx.Document(io.BytesIO(content))
+        levels = _levels(document.styles.element)
+        text = OutlinedText(parsing)
+        for element in _blocks(document.element.body):
+            parsing.cancelled()
+            _add(text, element, levels)
+        title = document.core_properties.title
+    except (PythonDocxError, zipfile.BadZipFile, *PARSER_ERRORS) as error:
+        raise UnreadableError(f"not a DOCX file that can be read ({type(error).__name__}); save it anew") from None
+    return whole(*text.finished(), clean(title or ""))
+
+
+def _check_packed(content: bytes, parsing: Parsing) -> None:
+    """Refuse a zip bomb by what its parts declare; ``zipfile`` never gives more than that.
+
+    Raises:
+        UnreadableError: It is one.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = archive.infolist()
+    unpacked, limit = sum(part.file_size for part in parts), parsing.limits.unpacked_bytes
+    if unpacked > limit:
+        raise UnreadableError(f"unpacks to {unpacked:,} bytes; at most {limit:,}")
+    if unpacked > _RATIO_FROM and unpacked > _MAX_RATIO * len(content):
+        raise UnreadableError(f"unpacks to {unpacked:,} bytes, over {_MAX_RATIO} times its size, as a zip bomb does")
+    if len(parts) > _MAX_PARTS or any(part.compress_type not in _METHODS for part in parts):
+        raise UnreadableError("packed as no word processor does; save it anew")
+
+
+def _levels(styles: "BaseOxmlElement") -> dict[str, int]:
+    """Heading level of each paragraph style that is a heading or based on one; a title is level 0."""
+    own: dict[str, int] = {}
+    based: dict[str, str] = {}
+    for style in styles.iterchildren(f"{_W}style"):
+        identity = style.get(f"{_W}styleId", "")
+        name = (_value(style, "name") or "").lower()
+        if name == "title":
+            own[identity] = 0
+        elif name.startswith("heading ") and name[8:] in "123456789":
+            own[identity] = int(name[8:])
+        based[identity] = _value(style, "basedOn") or ""
+    for identity in list(based):
+        seen, ancestor = {identity}, identity
+        while ancestor in based and ancestor not in own and based[ancestor] not in seen:
+            ancestor = based[ancestor]
+            seen.add(ancestor)
+        if ancestor in own:
+            own[identity] = own[ancestor]
+    return own
+
+
+def _value(element: "BaseOxmlElement", tag: str) -> str | None:
+    child = element.find(f"{_W}{tag}")
+    return None if child is None else child.get(f"{_W}val")
+
+
+def _blocks(element: "BaseOxmlElement") -> Iterator["BaseOxmlElement"]:
+    """Paragraphs and rows of tables, also those in content controls and marked insertions."""
+    for child in element.iterchildren():
+        if child.tag in {_PARAGRAPH, _ROW}:
+            yield child
+        elif child.tag not in _DROPPED:
+            yield from _blocks(child)
+
+
+def _add(text: OutlinedText, element: "BaseOxmlElement", levels: dict[str, int]) -> None:
+    if element.tag == _ROW:
+        cells = (" ".join("".join(_pieces(cell)).split()) for cell in _cells(element))
+        line, level = "\t".join(cells), None
+    else:
+        line, level = "".join(_pieces(element)), _level(element, levels)
+    if not line.strip():
+        return
+    offset = text.length
+    text.add(clean(line))
+    if level is not None:
+        text.heading(offset, level)
+
+
+def _level(paragraph: "BaseOxmlElement", levels: dict[str, int]) -> int | None:
+    properties = paragraph.find(_PROPERTIES)
+    return None if properties is None else levels.get(_value(properties, "pStyle") or "")
+
+
+def _cells(element: "BaseOxmlElement") -> Iterator["BaseOxmlElement"]:
+    for child in element.iterchildren():
+        if child.tag == _CELL:
+            yield child
+        elif child.tag not in _DROPPED:
+            yield from _cells(child)
+
+
+def _pieces(element: "BaseOxmlElement") -> Iterator[str]:
+    """Text of a paragraph or a cell; a paragraph inside ends with a line end."""
+    for child in element.iterchildren():
+        if child.tag == _TEXT:
+            yield child.text or ""
+        elif child.tag in _SIGNS:
+            yield _SIGNS[child.tag]
+        elif child.tag != _PROPERTIES and child.tag not in _DROPPED:
+            yield from _pieces(child)
+            if child.tag == _PARAGRAPH:
+                yield "\n"

@@ -1,0 +1,114 @@
+"""HTML: its visible text, blocks as lines."""
+
+import re
+
+from mcp_server_embeddings.reading.decoding import decoded
+from mcp_server_embeddings.reading.documents import PARSER_ERRORS, Document, Parsing, Section, UnreadableError, whole
+from mcp_server_embeddings.reading.outline import OutlinedText
+
+_DROPPED = frozenset({"script", "style", "noscript", "template"})
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_BLOCKS = frozenset(
+    {
+        *_HEADINGS,
+        *("address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "dialog"),
+        *("dir", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "frameset", "header"),
+        *("hgroup", "hr", "html", "legend", "li", "main", "menu", "nav", "ol", "option", "p"),
+        *("pre", "search", "section", "select", "summary", "table", "tbody", "textarea", "tfoot", "thead", "title"),
+        *("tr", "ul"),
+    }
+)
+_CELLS = frozenset({"td", "th"})
+_DECLARED = re.compile(
+    rb"""<(?:meta|\?xml)[^>]{0,400}?(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]{1,40})""", re.IGNORECASE
+)
+_FED = 100_000
+"""Characters given to the parser at once; the caller may give up between."""
+
+
+def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
+    """The page as one document; a section begins at each of ``h1`` to ``h6``.
+
+    Parsed by libxml2 as a stream: no tree in memory, no depth that matters, nothing loaded that the page names.
+
+    Raises:
+        UnreadableError: It is binary, without text or too long.
+    """
+    from lxml import etree  # type: ignore[import-untyped]
+
+    declared = _DECLARED.search(content, 0, 2_048)
+    source = decoded(content, declared[1].decode("ascii", "replace") if declared else "")
+    page = _Page(parsing)
+    try:
+        parser = etree.HTMLParser(target=page)
+        for start in range(0, len(source), _FED):
+            parsing.cancelled()
+            parser.feed(source[start : start + _FED])
+        parser.close()
+    except PARSER_ERRORS as error:
+        raise UnreadableError(f"not HTML that can be read ({type(error).__name__})") from None
+    text, sections = page.finished()
+    return whole(text, sections, page.title)
+
+
+class _Page:
+    """Takes the parser's events. Names of methods are lxml's."""
+
+    def __init__(self, parsing: Parsing) -> None:
+        self.title = ""
+        self._text = OutlinedText(parsing)
+        self._line: list[str] = []
+        self._dropped = 0
+        self._preformatted = 0
+        self._in_title = False
+        self._heading: tuple[str, int] = ("", 0)
+
+    def start(self, tag: str, attributes: object) -> None:
+        """An element begins."""
+        del attributes
+        if tag in _DROPPED:
+            self._dropped += 1
+        if tag in _BLOCKS:
+            self._break()
+        if tag == "pre":
+            self._preformatted += 1
+        self._in_title = tag == "title"
+        if tag in _HEADINGS:
+            self._heading = (tag, self._text.length)
+
+    def end(self, tag: str) -> None:
+        """An element ends."""
+        if tag in _DROPPED:
+            self._dropped -= 1
+        if tag in _CELLS:
+            self._line.append(" ")
+        if tag in _BLOCKS:
+            self._break()
+        if tag == "pre":
+            self._preformatted -= 1
+        self._in_title = False
+        if tag == self._heading[0]:
+            if self._text.length > self._heading[1]:
+                self._text.heading(self._heading[1], _HEADINGS[tag])
+            self._heading = ("", 0)
+
+    def data(self, data: str) -> None:
+        """Characters, any number of times in a row."""
+        if self._in_title:
+            self.title = (self.title + data)[:1_000]
+        elif not self._dropped:
+            self._line.append(data)
+
+    def close(self) -> None:
+        """The page ends."""
+        self._break()
+
+    def finished(self) -> tuple[str, tuple[Section, ...]]:
+        """Text and sections."""
+        return self._text.finished()
+
+    def _break(self) -> None:
+        raw, self._line = "".join(self._line), []
+        line = raw.strip("\r\n") if self._preformatted else " ".join(raw.split())
+        if line.strip():
+            self._text.add(line)

@@ -1,0 +1,76 @@
+"""PDF: the text of its pages, one section each."""
+
+import io
+import logging
+import time
+
+from mcp_server_embeddings.reading.decoding import clean
+from mcp_server_embeddings.reading.documents import PARSER_ERRORS, Document, Parsing, Section, UnreadableError, whole
+
+_HEADER_WITHIN = 1_024
+"""Bytes before the header that readers forgive."""
+
+
+def pdf_documents(content: bytes, parsing: Parsing) -> list[Document]:
+    """The file as one document.
+
+    Raises:
+        UnreadableError: It is encrypted, broken, without text, too long, or took too long.
+    """
+    from pypdf import PdfReader
+    from pypdf.errors import DependencyError, PyPdfError
+
+    # Its warnings quote the file, and no text may reach a log.
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
+    if b"%PDF-" not in content[:_HEADER_WITHIN]:
+        raise UnreadableError("not a PDF, though it is named so")
+    page = 0
+    try:
+        reader = PdfReader(io.BytesIO(content))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise UnreadableError("encrypted; save a copy without password")
+        text = _Pages(parsing)
+        for page, found in enumerate(reader.pages, start=1):
+            text.add(clean(found.extract_text(visitor_operand_before=text.check)), page)
+        title = reader.metadata.title if reader.metadata else None
+    except DependencyError:
+        raise UnreadableError("encrypted in a way that is not supported; save a copy without password") from None
+    except (PyPdfError, *PARSER_ERRORS) as error:
+        where = f" at page {page}" if page else ""
+        raise UnreadableError(f"a broken PDF{where} ({type(error).__name__}); save it anew") from None
+    if not text.sections:
+        raise UnreadableError(f"no text in its {page:,} pages; scanned pages need text recognition (OCR) first")
+    return whole(text.text(), tuple(text.sections), clean(title) if isinstance(title, str) else "")
+
+
+class _Pages:
+    """The text so far, within its limits."""
+
+    def __init__(self, parsing: Parsing) -> None:
+        self.sections: list[Section] = []
+        self._parsing = parsing
+        self._deadline = time.monotonic() + parsing.limits.pdf_seconds
+        self._parts: list[str] = []
+        self._length = 0
+
+    def add(self, page: str, number: int) -> None:
+        """Append a page; a blank one is no section."""
+        self.check()
+        if page.strip():
+            self.sections.append(Section(self._length, self._length + len(page), f"page {number}"))
+        self._parts.append(page)
+        self._length += len(page) + 2
+        self._parsing.check_characters(self._length)
+
+    def check(self, *operation: object) -> None:
+        """Stop if the caller gave up or time is over; also called before each operation of a page."""
+        del operation
+        self._parsing.cancelled()
+        if time.monotonic() > self._deadline:
+            raise UnreadableError(
+                f"its text takes longer than {self._parsing.limits.pdf_seconds:g} s; split the file or save it as text"
+            )
+
+    def text(self) -> str:
+        """All pages, a blank line between."""
+        return "\n\n".join(self._parts)

@@ -1,0 +1,16 @@
+"""Plain text, source code, configuration: whatever decodes."""
+
+from mcp_server_embeddings.reading.decoding import decoded
+from mcp_server_embeddings.reading.documents import Document, Parsing, whole
+from mcp_server_embeddings.reading.outline import Outline
+
+
+def plain_documents(content: bytes, parsing: Parsing) -> list[Document]:
+    """The file as one document of one section.
+
+    Raises:
+        UnreadableError: It is binary, blank or too long.
+    """
+    text = decoded(content)
+    parsing.check_characters(len(text))
+    return whole(text, Outline().sections(text))

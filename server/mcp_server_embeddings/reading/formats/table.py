@@ -1,0 +1,64 @@
+"""CSV and TSV: one document a row."""
+
+import csv
+import io
+
+from mcp_server_embeddings.reading.decoding import decoded
+from mcp_server_embeddings.reading.documents import Document, Parsing, UnreadableError, listed, row
+
+_DELIMITERS = ",;\t|"
+
+
+def table_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> list[Document]:
+    """A document for each row that has text; the first row names the columns.
+
+    With ``parsing.field`` the text is that column and the others are metadata; without, it is all columns as
+    ``name: value`` lines.
+
+    Args:
+        content: The file.
+        parsing: How to parse.
+        delimiter: Between columns; ``""`` takes the most frequent of the usual ones in the first row.
+
+    Raises:
+        UnreadableError: There is no such column, the file is malformed, or no row has text.
+    """
+    text = decoded(content)
+    first = text.lstrip("\r\n").partition("\n")[0]
+    delimiter = delimiter or max(_DELIMITERS, key=first.count)
+    # One setting of the whole process, and 131,072 by itself; nothing else here reads CSV.
+    csv.field_size_limit(parsing.limits.characters)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        names = [name.strip() for name in next((cells for cells in rows if any(cells)), [])]
+        if parsing.field is not None and parsing.field not in names:
+            raise UnreadableError(f"has no column {parsing.field!r}; its columns: {listed(names)}")
+        documents: list[Document] = []
+        for number, cells in enumerate(rows, start=1):
+            parsing.check_rows(len(documents))
+            documents += _documents(number, _named(names, cells), parsing)
+    except csv.Error:
+        raise UnreadableError(f"malformed CSV at line {rows.line_num}: a value never ends or is too long") from None
+    if not documents:
+        raise UnreadableError("no row has text" + (f" in column {parsing.field!r}" if parsing.field else ""))
+    return documents
+
+
+def _named(names: list[str], cells: list[str]) -> dict[str, str]:
+    """Values by column; those without a name are counted, of two with one name the first stays."""
+    values: dict[str, str] = {}
+    for place, cell in enumerate(cells):
+        name = names[place] if place < len(names) else ""
+        values.setdefault(name or f"column {place + 1}", cell)
+    return values
+
+
+def _documents(number: int, values: dict[str, str], parsing: Parsing) -> list[Document]:
+    if parsing.field is None:
+        lines = [f"{name}: {value}" for name, value in values.items() if value.strip()]
+        text, others = "\n".join(lines), values
+    else:
+        text = values.get(parsing.field, "")
+        others = {name: value for name, value in values.items() if name != parsing.field}
+    parsing.check_characters(len(text))
+    return [row(f":{number}", text, others)] if text.strip() else []

@@ -1,0 +1,59 @@
+"""Which format a file has, and its texts."""
+
+from collections.abc import Callable
+from pathlib import PurePath
+
+from mcp_server_embeddings.reading.documents import Document, Parsing
+from mcp_server_embeddings.reading.limits import Cancelled, ReadingLimits, never_cancelled
+
+_Format = Callable[[bytes, Parsing], list[Document]]
+
+
+def read_documents(
+    path: str,
+    content: bytes,
+    field: str | None = None,
+    *,
+    limits: ReadingLimits | None = None,
+    cancelled: Cancelled = never_cancelled,
+) -> list[Document]:
+    """The texts of a file.
+
+    Args:
+        path: Its name tells its format; nothing is opened.
+        content: What is in it.
+        field: Column of a CSV or TSV file, or key of a JSONL file, that holds the text; other formats have none.
+        limits: What is too much.
+        cancelled: Called often; raises if the caller gave up.
+
+    Returns:
+        One document, or one a row for CSV, TSV and JSONL; never none.
+
+    Raises:
+        UnreadableError: It is binary, malformed, encrypted, too large or without text.
+    """
+    parsing = Parsing(field, limits or ReadingLimits(), cancelled)
+    cancelled()
+    return _format(PurePath(path).suffix.lower())(content, parsing)
+
+
+def _format(suffix: str) -> _Format:
+    # Imported on use: the libraries take longer to import than the whole server to start.
+    match suffix:
+        case ".md" | ".markdown" | ".mdx":
+            from mcp_server_embeddings.reading.formats.markdown import markdown_documents as documents
+        case ".html" | ".htm" | ".xhtml":
+            from mcp_server_embeddings.reading.formats.html import html_documents as documents
+        case ".pdf":
+            from mcp_server_embeddings.reading.formats.pdf import pdf_documents as documents
+        case ".docx":
+            from mcp_server_embeddings.reading.formats.docx import docx_documents as documents
+        case ".csv" | ".tsv":
+            from mcp_server_embeddings.reading.formats.table import table_documents
+
+            return lambda content, parsing: table_documents(content, parsing, "\t" if suffix == ".tsv" else "")
+        case ".jsonl" | ".ndjson":
+            from mcp_server_embeddings.reading.formats.jsonl import jsonl_documents as documents
+        case _:
+            from mcp_server_embeddings.reading.formats.plain import plain_documents as documents
+    return documents

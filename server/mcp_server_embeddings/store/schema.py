@@ -1,0 +1,122 @@
+"""The file format and its versions. Described for other programs in ``docs/storage.md``."""
+
+import sqlite3
+
+from mcp_server_embeddings.errors import StorageError
+
+APPLICATION_ID = 0x656D6264
+"""``embd`` in ASCII: tells this file from other SQLite files (``PRAGMA application_id``)."""
+
+PAGE_BYTES = 8_192
+"""Holds five vectors of 384 numbers without loss, where 4,096 hold two and a third of the page is empty."""
+
+_VERSION_1 = """
+CREATE TABLE collections (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    dimensions INTEGER NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 0,
+    removals INTEGER NOT NULL DEFAULT 0,
+    documents INTEGER NOT NULL DEFAULT 0,
+    chunks INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    updated REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE files (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection INTEGER NOT NULL REFERENCES collections,
+    path TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    UNIQUE (collection, path)
+);
+CREATE TABLE documents (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection INTEGER NOT NULL REFERENCES collections,
+    id TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    file INTEGER REFERENCES files,
+    metadata TEXT NOT NULL,
+    text TEXT NOT NULL,
+    UNIQUE (collection, id)
+);
+CREATE INDEX documents_of_file ON documents (file) WHERE file IS NOT NULL;
+CREATE TABLE chunks (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection INTEGER NOT NULL REFERENCES collections,
+    document INTEGER NOT NULL REFERENCES documents,
+    part INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    stop INTEGER NOT NULL,
+    heading TEXT NOT NULL,
+    digest BLOB NOT NULL
+);
+CREATE INDEX chunks_of_collection ON chunks (collection);
+CREATE INDEX chunks_of_document ON chunks (document, part);
+CREATE INDEX chunks_of_digest ON chunks (collection, digest);
+CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks, vector BLOB NOT NULL);
+CREATE TABLE attributes (
+    collection INTEGER NOT NULL REFERENCES collections,
+    name TEXT NOT NULL,
+    value,
+    document INTEGER NOT NULL REFERENCES documents
+);
+CREATE INDEX attributes_by_value ON attributes (collection, name, value, document);
+CREATE INDEX attributes_of_document ON attributes (document);
+"""
+
+MIGRATIONS = (_VERSION_1,)
+"""Entry ``n`` leads from version ``n`` to ``n + 1``. Never changed once released; a change is one more at the end."""
+
+VERSION = len(MIGRATIONS)
+"""What this program writes (``PRAGMA user_version``)."""
+
+
+def words_table(collection: int) -> str:
+    """The full-text table of a collection. Each has its own: BM25 weighs a word by how many texts have it."""
+    return f"words_{collection:d}"
+
+
+def create_words(database: sqlite3.Connection, collection: int) -> None:
+    """Make the full-text table. It keeps no second copy of the texts (``content=''``)."""
+    database.execute(
+        f"CREATE VIRTUAL TABLE {words_table(collection)} "
+        "USING fts5(text, content='', tokenize='porter unicode61 remove_diacritics 2')"
+    )
+
+
+def migrate(database: sqlite3.Connection, path: str) -> None:
+    """Bring an open file to this program's version; nothing to do nearly always. All of it happens or nothing.
+
+    Raises:
+        StorageError: A newer program wrote the file, or it is another program's.
+    """
+    version = _checked_version(database, path)
+    if version == VERSION:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        for statements in MIGRATIONS[_checked_version(database, path) :]:  # another process may have been first
+            for statement in statements.split(";\n"):
+                database.execute(statement)
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+        database.execute(f"PRAGMA user_version = {VERSION:d}")
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def _checked_version(database: sqlite3.Connection, path: str) -> int:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    if application not in (0, APPLICATION_ID) or (application == 0 and version != 0):
+        raise StorageError(f"{path!r} is a SQLite file of another program; move it away or give another --data-dir")
+    if version > VERSION:
+        raise StorageError(
+            f"{path!r} was written by a newer mcp-server-embeddings (schema {version}, this one knows {VERSION}); "
+            "nothing was changed: upgrade this program, or give another --data-dir"
+        )
+    return int(version)

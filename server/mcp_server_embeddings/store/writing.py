@@ -1,0 +1,193 @@
+"""Changing a collection inside one write transaction."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.store.records import (
+    CollectionRecord,
+    Metadata,
+    NewChunk,
+    NewDocument,
+    Scalar,
+    Written,
+    digest,
+)
+from mcp_server_embeddings.store.schema import words_table
+from mcp_server_embeddings.store.words import indexed
+
+MAX_CHUNKS = 1_000_000
+"""Of a collection: what an exact search holds in memory and goes through in a tenth of a second or two."""
+
+_FLOAT_BYTES = 4
+
+
+def put_documents(
+    database: sqlite3.Connection, collection: CollectionRecord, documents: Sequence[NewDocument]
+) -> Written:
+    """Add documents, or replace those with the same id.
+
+    A document with the same id and text, and the same metadata or none given, stays as it is.
+
+    Raises:
+        CollectionError: There would be more chunks than a collection holds.
+    """
+    added = updated = unchanged = 0
+    change = _Change()
+    for document in documents:
+        stored = database.execute(
+            "SELECT row, digest, metadata FROM documents WHERE collection = ? AND id = ?", (collection.row, document.id)
+        ).fetchone()
+        metadata = stored[2] if stored and document.metadata is None else as_json(document.metadata or {})
+        if stored and stored[1] == digest(document.text) and stored[2] == metadata:
+            unchanged += 1
+            _set_file(database, collection.row, stored[0], document)
+            continue
+        if stored:
+            _delete(database, collection, [stored[0]], change)
+        _insert(database, collection, document, metadata, change)
+        added, updated = added + (not stored), updated + bool(stored)
+    _record(database, collection, change)
+    return Written(added, updated, unchanged)
+
+
+def remove_documents(database: sqlite3.Connection, collection: CollectionRecord, rows: Sequence[int]) -> None:
+    """Remove documents by row, and the records of files that have none left."""
+    change = _Change()
+    _delete(database, collection, rows, change)
+    _record(database, collection, change)
+
+
+def remove_collection(database: sqlite3.Connection, collection: int) -> None:
+    """Remove a collection with all that is in it."""
+    database.execute("DELETE FROM vectors WHERE chunk IN (SELECT row FROM chunks WHERE collection = ?)", (collection,))
+    for table in ("attributes", "chunks", "documents", "files"):
+        database.execute(f"DELETE FROM {table} WHERE collection = ?", (collection,))
+    database.execute(f"DROP TABLE {words_table(collection)}")
+    database.execute("DELETE FROM collections WHERE row = ?", (collection,))
+
+
+def remember_file(database: sqlite3.Connection, collection: int, path: str, content: bytes) -> int:
+    """The row of a file, whose digest is now that of ``content``'s."""
+    database.execute(
+        "INSERT INTO files (collection, path, digest) VALUES (?, ?, ?) "
+        "ON CONFLICT (collection, path) DO UPDATE SET digest = excluded.digest",
+        (collection, path, content),
+    )
+    query = "SELECT row FROM files WHERE collection = ? AND path = ?"
+    (row,) = database.execute(query, (collection, path)).fetchone()
+    return int(row)
+
+
+def as_json(metadata: Metadata) -> str:
+    """Metadata as it is stored: the same object always in the same characters."""
+    return json.dumps(metadata, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(slots=True)
+class _Change:
+    """How a write changes the counts of its collection."""
+
+    documents: int = 0
+    chunks: int = 0
+    bytes: int = 0
+    removed_chunks: int = 0
+
+    def count(self, sign: int, text: str, chunks: int, dimensions: int) -> None:
+        """One document came (1) or went (-1)."""
+        self.documents += sign
+        self.chunks += sign * chunks
+        self.bytes += sign * (len(text.encode()) + _FLOAT_BYTES * dimensions * chunks)
+        self.removed_chunks += chunks if sign < 0 else 0
+
+
+def _insert(
+    database: sqlite3.Connection, record: CollectionRecord, document: NewDocument, metadata: str, change: _Change
+) -> None:
+    collection = record.row
+    file = remember_file(database, collection, document.file, document.file_digest) if document.file else None
+    row = database.execute(
+        "INSERT INTO documents (collection, id, digest, file, metadata, text) VALUES (?, ?, ?, ?, ?, ?)",
+        (collection, document.id, digest(document.text), file, metadata, document.text),
+    ).lastrowid
+    attributes = _attributes(json.loads(metadata), document.file)
+    database.executemany(
+        "INSERT INTO attributes VALUES (?, ?, ?, ?)", [(collection, name, value, row) for name, value in attributes]
+    )
+    table = words_table(collection)
+    for part, chunk in enumerate(document.chunks):
+        text = document.text[chunk.start : chunk.stop]
+        number = database.execute(
+            "INSERT INTO chunks (collection, document, part, start, stop, heading, digest) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (collection, row, part, chunk.start, chunk.stop, chunk.heading, digest(text)),
+        ).lastrowid
+        database.execute("INSERT INTO vectors VALUES (?, ?)", (number, _stored(chunk)))
+        database.execute(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", (number, indexed(text)))
+    change.count(1, document.text, len(document.chunks), record.dimensions)
+
+
+def _stored(chunk: NewChunk) -> bytes:
+    return chunk.vector.astype("<f4").tobytes()
+
+
+def _attributes(metadata: dict[str, Scalar | list[Scalar]], file: str) -> Iterable[tuple[str, Scalar]]:
+    if file:
+        yield "path", file
+    for name, value in metadata.items():
+        for one in value if isinstance(value, list) else [value]:
+            yield name, one
+
+
+def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequence[int], change: _Change) -> None:
+    table = words_table(record.row)
+    for row in rows:
+        (text, file) = database.execute("SELECT text, file FROM documents WHERE row = ?", (row,)).fetchone()
+        chunks = database.execute("SELECT row, start, stop FROM chunks WHERE document = ?", (row,)).fetchall()
+        for chunk, start, stop in chunks:
+            # The index keeps no texts: it is told which words go.
+            database.execute(
+                f"INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?, ?)",
+                (chunk, indexed(text[start:stop])),
+            )
+            database.execute("DELETE FROM vectors WHERE chunk = ?", (chunk,))
+        for name, column in (("chunks", "document"), ("attributes", "document"), ("documents", "row")):
+            database.execute(f"DELETE FROM {name} WHERE {column} = ?", (row,))
+        database.execute(
+            "DELETE FROM files WHERE row = ? AND NOT EXISTS (SELECT 1 FROM documents WHERE file = ?)", (file, file)
+        )
+        change.count(-1, text, len(chunks), record.dimensions)
+
+
+def _set_file(database: sqlite3.Connection, collection: int, row: int, document: NewDocument) -> None:
+    """Where an unchanged document comes from now."""
+    file = remember_file(database, collection, document.file, document.file_digest) if document.file else None
+    database.execute("UPDATE documents SET file = ? WHERE row = ? AND file IS NOT ?", (file, row, file))
+
+
+def _record(database: sqlite3.Connection, collection: CollectionRecord, change: _Change) -> None:
+    """Keep the counts, and let every process see that something changed.
+
+    Raises:
+        CollectionError: There are now more chunks than a collection holds; the transaction must not be committed.
+    """
+    (chunks,) = database.execute(
+        "UPDATE collections SET revision = revision + 1, removals = removals + ?, updated = ?, "
+        "documents = documents + ?, chunks = chunks + ?, bytes = bytes + ? WHERE row = ? RETURNING chunks",
+        (
+            int(change.removed_chunks > 0),
+            time.time(),
+            change.documents,
+            change.chunks,
+            change.bytes,
+            collection.row,
+        ),
+    ).fetchone()
+    if chunks > MAX_CHUNKS and change.chunks > 0:
+        raise CollectionError(
+            f"collection {collection.name!r} would have {chunks:,} chunks, at most {MAX_CHUNKS:,} are searched exactly "
+            "in one process; use several collections, or see docs/scaling.md for what serves more"
+        )

@@ -1,0 +1,270 @@
+"""Texts and files into a collection."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.reading.documents import Document, UnreadableError
+from mcp_server_embeddings.reading.found import FoundFile, Skipped
+from mcp_server_embeddings.reading.selecting import Reader
+from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.store.records import Metadata, Written, digest
+from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.writing import as_json
+from mcp_server_embeddings.tools.chunking import Place
+from mcp_server_embeddings.tools.drafts import Draft, Drafting
+from mcp_server_embeddings.tools.results import CollectionAdded, SkippedFile, Usage
+from mcp_server_embeddings.tools.texts import check_size, checked_texts
+
+_AT_ONCE = 512
+"""Documents encoded and committed together: enough to keep every stream busy, and little to lose."""
+
+_CHARACTERS_AT_ONCE = 500_000
+
+_LISTED = 20
+"""Skipped files that an answer names; the rest are counted."""
+
+MAX_ID = 512
+"""Characters of an id."""
+
+MAX_METADATA = 1_000
+"""Characters of one text's metadata as JSON: it is for filters and sources, and comes back with every hit."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    skipped: list[SkippedFile] = field(default_factory=list)
+
+    def count(self, written: Written) -> None:
+        self.added += written.added
+        self.updated += written.updated
+        self.unchanged += written.unchanged
+
+
+def collection_add(
+    embedder: Embedder,
+    store: Store,
+    collection: str,
+    texts: Sequence[str] | None = None,
+    *,
+    paths: Sequence[str] | None = None,
+    reader: Reader | None = None,
+    ids: Sequence[str] | None = None,
+    metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
+) -> CollectionAdded:
+    """Put texts or files into a collection, which is made if there is none. What is unchanged is not encoded again.
+
+    Work is committed every 512 documents: a cancelled or failed call keeps what it had committed, and the same call
+    again goes on from there.
+
+    Args:
+        embedder: The engine.
+        store: The collections.
+        collection: Its name.
+        texts: 1 to 2,000 texts with 2,000,000 characters in all; those over 256 tokens become several chunks.
+        paths: Files, folders and patterns, in place of ``texts``. A file that has not changed is not read into chunks
+            again; documents of files under these paths that are gone are removed.
+        reader: Reads files where the user allowed it; needed with ``paths``.
+        ids: One a text, all different; a text whose id is there already replaces it. Left out: made from the text.
+        metadata: One flat object a text, or one for all; with paths, one for all files.
+
+    Raises:
+        InputError: Both or neither of texts and paths are given, or one of them, ids or metadata are refused.
+        CollectionError: The collection is another model's, or would grow too large.
+        OperatorError: The model cannot be used, or the store cannot be written.
+        CallCancelledError: The caller cancelled.
+    """
+    if (texts is None) == (paths is None):
+        came = "neither" if texts is None else "both"
+        raise InputError(f"{came} of texts and paths came; give one of them: texts to send, or paths to read files")
+    drafts = _checked_drafts(texts, ids, metadata) if texts is not None else []
+    if paths is not None and ids is not None:
+        raise InputError("ids came with paths; the id of a file is its path: leave ids out")
+    selection = (reader or Reader(())).select(paths) if paths is not None else None
+    shared = _one_metadata(metadata) if paths is not None else None
+    identity = embedder.identity()
+    target = store.made(collection, identity.digest, identity.short, identity.dimensions)
+    drafting, tally = Drafting(embedder, target), _Tally()
+    if selection is None:
+        for part in _parts(drafts):
+            tally.count(drafting.put(part))
+    else:
+        _Files(drafting, target, tally, shared).put(selection.entries)
+        gone = [path for path in target.files() if selection.gone(path)]
+        tally.removed += target.forget_files(gone) if gone else 0
+    now = target.now()
+    return CollectionAdded(
+        model=identity.short,
+        usage=Usage(
+            texts=tally.added + tally.updated + tally.unchanged,
+            tokens=drafting.tokens,
+            windowed=[],
+            truncated=[],
+            unlisted=0,
+        ),
+        collection=collection,
+        added=tally.added,
+        updated=tally.updated,
+        unchanged=tally.unchanged,
+        removed=tally.removed,
+        skipped=tally.skipped[:_LISTED],
+        skipped_count=len(tally.skipped),
+        ignored=selection.ignored if selection is not None else 0,
+        size=now.documents,
+        chunks=now.chunks,
+    )
+
+
+class _Files:
+    """Puts files into a collection, several small ones in one transaction."""
+
+    def __init__(self, drafting: Drafting, target: Collection, tally: _Tally, metadata: Metadata | None) -> None:
+        self._drafting = drafting
+        self._target = target
+        self._tally = tally
+        self._metadata = metadata or {}
+        self._known = target.files()
+        self._waiting: list[Draft] = []
+
+    def put(self, entries: Iterator[FoundFile | Skipped]) -> None:
+        for entry in entries:
+            if isinstance(entry, Skipped):
+                self._skip(entry.path, entry.reason)
+                continue
+            try:
+                content = entry.read()
+                key = _content_digest(content)
+                if self._known.get(entry.path) == key:
+                    self._tally.unchanged += len(self._target.ids_of_file(entry.path))
+                    continue
+                documents = entry.documents(content)
+            except UnreadableError as error:
+                self._skip(entry.path, error.reason)
+                continue
+            self._put_file(entry.path, key, documents)
+        self._flush()
+
+    def _put_file(self, path: str, key: bytes, documents: Sequence[Document]) -> None:
+        drafts = [
+            Draft(
+                id=path + document.suffix,
+                text=document.text,
+                sections=tuple(Place(part.start, part.end, part.heading) for part in document.sections),
+                metadata={**document.metadata, **self._metadata},
+                file=path,
+                file_digest=key,
+            )
+            for document in documents
+            if document.text.strip()
+        ]
+        kept = {draft.id for draft in drafts}
+        left = [old for old in self._target.ids_of_file(path) if old not in kept] if path in self._known else []
+        self._tally.removed += len(self._target.remove(left)) if left else 0
+        if len(drafts) > _AT_ONCE or not drafts:
+            # Its digest is kept last: after a crash in the middle the file is read again.
+            for part in _parts([draft.of_unfinished_file() for draft in drafts]):
+                self._tally.count(self._drafting.put(part))
+            self._target.keep_file(path, key)
+            return
+        self._waiting += drafts
+        if len(self._waiting) >= _AT_ONCE or sum(len(draft.text) for draft in self._waiting) > _CHARACTERS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._tally.count(self._drafting.put(self._waiting))
+            self._waiting = []
+
+    def _skip(self, path: str, why: str) -> None:
+        self._tally.skipped.append(SkippedFile(path=path, why=why))
+
+
+def _content_digest(content: bytes) -> bytes:
+    """16 bytes that stand for a file's content."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _parts(drafts: Sequence[Draft]) -> Iterator[list[Draft]]:
+    return (list(drafts[i : i + _AT_ONCE]) for i in range(0, len(drafts), _AT_ONCE))
+
+
+def _checked_drafts(
+    texts: Sequence[str],
+    ids: Sequence[str] | None,
+    metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None,
+) -> list[Draft]:
+    texts = [text.replace("\0", " ") for text in checked_texts("texts", texts)]
+    check_size(texts)
+    given = _checked_ids(ids, len(texts)) if ids is not None else [digest(text).hex()[:16] for text in texts]
+    several = _checked_metadata(metadata, len(texts))
+    return [
+        Draft(id=key, text=text, sections=(Place(0, len(text), ""),), metadata=one)
+        for key, text, one in zip(given, texts, several, strict=True)
+    ]
+
+
+def _checked_ids(ids: Sequence[str], number: int) -> list[str]:
+    ids = [ids] if isinstance(ids, str) else list(ids)
+    if len(ids) != number:
+        raise InputError(f"{len(ids):,} ids came for {number:,} texts; give one a text, or leave ids out")
+    seen: dict[str, int] = {}
+    for position, key in enumerate(ids):
+        if not key.strip() or len(key) > MAX_ID or "\0" in key:
+            raise InputError(f"ids[{position}] is {key[:40]!r}; allowed: 1 to {MAX_ID} visible characters")
+        if key in seen:
+            raise InputError(f"ids[{position}] is {key!r} as is ids[{seen[key]}]; every text needs an id of its own")
+        seen[key] = position
+    return ids
+
+
+def _checked_metadata(
+    metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None, number: int
+) -> Sequence[Metadata | None]:
+    if metadata is None:
+        return [None] * number
+    if isinstance(metadata, Mapping):
+        return [_flat(metadata, "metadata")] * number
+    if len(metadata) == 1:
+        return [_flat(metadata[0], "metadata[0]")] * number
+    if len(metadata) != number:
+        raise InputError(
+            f"{len(metadata):,} metadata objects came for {number:,} texts; give one a text, or one object for all"
+        )
+    return [_flat(one, f"metadata[{position}]") for position, one in enumerate(metadata)]
+
+
+def _one_metadata(metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None) -> Metadata | None:
+    if metadata is not None and not isinstance(metadata, Mapping) and len(metadata) != 1:
+        raise InputError(f"{len(metadata)} metadata objects came with paths; give one object for all files")
+    return _checked_metadata(metadata, 1)[0]
+
+
+def _flat(metadata: Mapping[str, object], name: str) -> Metadata:
+    flat: dict[str, str | int | float | bool | list[str | int | float | bool | None] | None] = {}
+    for key, value in metadata.items():
+        values = value if isinstance(value, list) else [value]
+        scalars: list[str | int | float | bool | None] = [
+            one for one in values if one is None or isinstance(one, str | int | float | bool)
+        ]
+        if len(scalars) != len(values):
+            raise InputError(
+                f"{name}.{key} is nested; allowed: text, number, boolean, null, or a list of those, as in "
+                '{"source": "wiki", "year": 2024, "tags": ["a", "b"]}'
+            )
+        flat[key] = scalars if isinstance(value, list) else scalars[0]
+    try:
+        size = len(as_json(flat).encode("utf-8", "surrogatepass").decode("utf-8"))
+    except (UnicodeError, ValueError):
+        raise InputError(f"{name} holds half a character or a number that is none; send it well-formed") from None
+    if size > MAX_METADATA:
+        raise InputError(
+            f"{name} has {size:,} characters as JSON; at most {MAX_METADATA:,}: it is for filters and sources, put "
+            "what is to be found into texts"
+        )
+    return flat

@@ -1,0 +1,55 @@
+"""Texts, files or a whole collection away."""
+
+from collections.abc import Sequence
+
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.results import CollectionRemoved, Usage
+from mcp_server_embeddings.tools.texts import MAX_TEXTS
+
+_LISTED = 20
+"""Ids that were not there and that an answer names."""
+
+
+def collection_remove(
+    embedder: Embedder, store: Store, collection: str, ids: Sequence[str] | None = None
+) -> CollectionRemoved:
+    """Remove documents by id, or the whole collection. For good; the model of the collection does not matter.
+
+    Args:
+        embedder: The engine.
+        store: The collections.
+        collection: Its name.
+        ids: 1 to 2,000 ids of documents; None removes the collection itself.
+
+    Returns:
+        How many documents were removed, and the ids that were not there (the first 20).
+
+    Raises:
+        InputError: ``ids`` is empty or too long.
+        CollectionError: There is no such collection.
+        OperatorError: The store cannot be written.
+    """
+    ids = [ids] if isinstance(ids, str) else ids
+    if ids is not None and not 1 <= len(ids) <= MAX_TEXTS:
+        raise InputError(
+            f"ids has {len(ids):,} entries; give 1 to {MAX_TEXTS:,}, or leave ids out to remove the whole collection"
+        )
+    missing: list[str] = []
+    if ids is None:
+        record = store.remove(collection)
+        removed, size = record.documents, 0
+    else:
+        source = store.opened(collection)
+        gone = set(source.remove(ids))
+        missing = [key for key in dict.fromkeys(ids) if key not in gone]
+        removed, size = len(gone), source.now().documents
+    return CollectionRemoved(
+        model=embedder.identity().short,
+        usage=Usage(texts=0, tokens=0, windowed=[], truncated=[], unlisted=0),
+        collection=collection,
+        removed=removed,
+        missing=missing[:_LISTED],
+        size=size,
+    )

@@ -1,0 +1,109 @@
+"""From texts to documents with vectors, encoding only what no chunk of the collection has yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, Vector, Written, digest
+from mcp_server_embeddings.store.writing import as_json
+from mcp_server_embeddings.tools.chunking import Place, chunk_limit, chunk_places
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A document before it has vectors; see ``NewDocument``.
+
+    Attributes:
+        id: Unique in the collection.
+        text: All of it.
+        sections: Its sections; no chunk crosses from one into the next.
+        metadata: None leaves a stored document's as it is.
+        file: Where it was read; empty for a text that was sent.
+        file_digest: Of the whole file's content.
+    """
+
+    id: str
+    text: str
+    sections: tuple[Place, ...]
+    metadata: Metadata | None
+    file: str = ""
+    file_digest: bytes = b""
+
+    def of_unfinished_file(self) -> "Draft":
+        """The same with the digest of no file: more of its file is to come."""
+        return replace(self, file_digest=b"")
+
+
+class Drafting:
+    """Puts drafts into one collection.
+
+    Attributes:
+        tokens: Tokens encoded so far.
+    """
+
+    def __init__(self, embedder: Embedder, target: Collection) -> None:
+        self.tokens = 0
+        self._embedder = embedder
+        self._target = target
+        self._limit = chunk_limit(embedder)
+
+    def put(self, drafts: Sequence[Draft]) -> Written:
+        """Cut, encode and commit; on disk when this returns.
+
+        Raises:
+            CollectionError: The collection would grow too large.
+            OperatorError: The model cannot be used, or the store cannot be written.
+            CallCancelledError: The caller cancelled; nothing of these was stored.
+        """
+        self._embedder.call.raise_if_cancelled()
+        distinct = {draft.id: draft for draft in drafts}
+        same = self._unchanged(list(distinct.values()))
+        places = {key: () if key in same else tuple(self._places(draft)) for key, draft in distinct.items()}
+        texts = {
+            key: [draft.text[place.start : place.stop] for place in places[key]] for key, draft in distinct.items()
+        }
+        vectors = self._vectors([text for parts in texts.values() for text in parts])
+        documents = [
+            NewDocument(
+                id=draft.id,
+                text=draft.text,
+                metadata=draft.metadata,
+                chunks=tuple(
+                    NewChunk(place.start, place.stop, place.heading, vectors[digest(text)])
+                    for place, text in zip(places[key], texts[key], strict=True)
+                ),
+                file=draft.file,
+                file_digest=draft.file_digest,
+            )
+            for key, draft in distinct.items()
+            if key not in same or draft.file
+        ]
+        written = self._target.put(documents) if documents else Written()
+        repeats = len(drafts) - len(distinct) + len(same) - sum(key in same for key in (d.id for d in documents))
+        return replace(written, unchanged=written.unchanged + repeats)
+
+    def _places(self, draft: Draft) -> list[Place]:
+        return chunk_places(draft.text, draft.sections, self._embedder.count_tokens, self._limit)
+
+    def _unchanged(self, drafts: Sequence[Draft]) -> set[str]:
+        """Ids of drafts that are stored as they are."""
+        stored = self._target.stored([draft.id for draft in drafts])
+        return {
+            draft.id
+            for draft in drafts
+            if draft.id in stored
+            and stored[draft.id].digest == digest(draft.text)
+            and (draft.metadata is None or stored[draft.id].metadata == as_json(draft.metadata))
+        }
+
+    def _vectors(self, texts: Sequence[str]) -> dict[bytes, Vector]:
+        """One vector a different text, by its digest."""
+        different = {digest(text): text for text in texts}
+        vectors = dict(self._target.known_vectors(list(different)))
+        missing = {key: text for key, text in different.items() if key not in vectors}
+        if missing:
+            embedded = self._embedder.embed(list(missing.values()), role="document")
+            self.tokens += embedded.tokens
+            vectors |= dict(zip(missing, embedded.vectors, strict=True))
+        return vectors
