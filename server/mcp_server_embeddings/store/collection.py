@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.store.database import Database
+from mcp_server_embeddings.store.documents import Batch, read_batches, read_differing, read_surplus
 from mcp_server_embeddings.store.matrix import Matrix
 from mcp_server_embeddings.store.records import (
     Chunk,
@@ -31,7 +32,7 @@ _AT_ONCE = 500
 
 _COLUMNS = ", ".join(field.name for field in fields(CollectionRecord))
 
-_PART = re.compile(r"(.+)#([1-9][0-9]*)")
+_PART = re.compile(r"(.+)#([1-9][0-9]{0,8})", re.DOTALL)
 
 
 def read_record(database: sqlite3.Connection, name: str) -> CollectionRecord | None:
@@ -104,6 +105,13 @@ class Collection:
         with self._database.writing() as database:
             remember_file(database, self._current(database).row, path, digest)
 
+    def keep_files(self, digests: Mapping[str, bytes]) -> None:
+        """The same for many files, by path, in one transaction."""
+        with self._database.writing() as database:
+            row = self._current(database).row
+            for path, content in digests.items():
+                remember_file(database, row, path, content)
+
     def files(self) -> dict[str, bytes]:
         """Path and digest of every file that was read."""
         with self._database.reading() as database:
@@ -149,6 +157,21 @@ class Collection:
                 )
             }
 
+    def batches(self, most: int) -> Iterator[Batch]:
+        """All documents with their vectors, ``most`` at once, as they were when iteration began."""
+        with self._database.reading() as database:
+            yield from read_batches(database, self._current(database).row, most)
+
+    def differing(self, copy: "Collection", after: int, most: int) -> Batch:
+        """The first documents, of rows above ``after``, that a copy of this collection lacks or has otherwise."""
+        with self._database.reading() as database:
+            return read_differing(database, self._current(database).row, copy.record.row, after, most)
+
+    def surplus(self, copy: "Collection") -> list[str]:
+        """Ids that a copy of this collection has and this one has no longer."""
+        with self._database.reading() as database:
+            return read_surplus(database, self._current(database).row, copy.record.row)
+
     def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, Vector]:
         """Vectors of texts that some chunk already has, by the texts' digests."""
         with self._database.reading() as database:
@@ -165,12 +188,14 @@ class Collection:
     def snapshot(self) -> Snapshot:
         """The vectors in memory, brought up to date first. What is given is never changed."""
         with self._database.reading() as database:
-            return self._matrix().snapshot(database, self._current(database))
+            record = self._current(database)
+            return self._matrix().snapshot(database, record)
 
     def matching_words(self, query: str, most: int, where: Where | None = None) -> tuple[list[int], bool]:
         """Rows of chunks with words of a query, best first; and whether one has them all (``words.best_matches``)."""
         with self._database.reading() as database:
-            return best_matches(database, self.record.row, query, most, filtered(self.record.row, where))
+            row = self._current(database).row
+            return best_matches(database, row, query, most, filtered(row, where))
 
     def selected(self, where: Where | None) -> NDArray[np.int64] | None:
         """Rows of the chunks whose documents fit, ascending; None where nothing is filtered."""
@@ -193,12 +218,23 @@ class Collection:
     def chunks_of(self, document: str) -> list[Chunk]:
         """All parts of a document, or the one part that an id such as ``notes.md#2`` names; empty without such."""
         with self._database.reading() as database:
-            found = _read_chunks(database, "c.collection = ? AND d.id = ?", (self.record.row, document))
+            condition = "c.collection = ? AND d.id = ? ORDER BY c.part"
+            found = _read_chunks(database, condition, (self.record.row, document))
             part = _PART.fullmatch(document)
             if not found and part:
                 condition = "c.collection = ? AND d.id = ? AND c.part = ?"
                 found = _read_chunks(database, condition, (self.record.row, part[1], int(part[2]) - 1))
         return found
+
+    def text_of(self, document: str) -> str | None:
+        """The text of a document, or of the one part that an id such as ``notes.md#2`` names; None without such."""
+        with self._database.reading() as database:
+            query = "SELECT text FROM documents WHERE collection = ? AND id = ?"
+            found = database.execute(query, (self.record.row, document)).fetchone()
+        if found:
+            return str(found[0])
+        parts = self.chunks_of(document)
+        return parts[0].text if parts else None
 
     def first(self, most: int, after: int = 0) -> list[Chunk]:
         """The first chunks whose row is above ``after``, in the order in which they came."""
@@ -207,7 +243,11 @@ class Collection:
             return _read_chunks(database, condition, (self.record.row, after, most))
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
-        """Vectors by row as the model gave them, shape ``(n, d)``."""
+        """Vectors by row as the model gave them, shape ``(n, d)``.
+
+        Raises:
+            CollectionError: One was removed meanwhile.
+        """
         with self._database.reading() as database:
             found = {
                 row: np.frombuffer(vector, dtype="<f4")
@@ -217,6 +257,8 @@ class Collection:
                     part,
                 )
             }
+        if any(row not in found for row in rows):
+            raise CollectionError(f"chunks of collection {self.name!r} were removed meanwhile; send the call again")
         return np.array([found[row] for row in rows], np.float32).reshape(len(rows), self.record.dimensions)
 
     def _current(self, database: sqlite3.Connection) -> CollectionRecord:
@@ -228,14 +270,19 @@ class Collection:
 
 def _read_chunks(database: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> list[Chunk]:
     found = database.execute(
-        "SELECT c.row, d.id, c.part, (SELECT count(*) FROM chunks WHERE document = c.document), c.start, c.stop, "
-        "c.heading, substr(d.text, c.start + 1, c.stop - c.start), d.metadata "
-        f"FROM chunks AS c JOIN documents AS d ON d.row = c.document WHERE {condition}",
+        "SELECT c.row, d.id, c.part, (SELECT max(part) + 1 FROM chunks WHERE document = c.document), c.start, c.stop, "
+        f"c.heading, d.row, d.metadata FROM chunks AS c JOIN documents AS d ON d.row = c.document WHERE {condition}",
         tuple(parameters),
-    )
+    ).fetchall()
+    # Cut here: SQLite would go through a long document from its beginning once a chunk.
+    texts: dict[int, str] = {
+        row: text
+        for part in _parts(list({found_row[7] for found_row in found}))
+        for row, text in database.execute(f"SELECT row, text FROM documents WHERE row IN ({_marks(part)})", part)
+    }
     return [
-        Chunk(row, document, part, parts, start, stop, heading, text, json.loads(metadata))
-        for row, document, part, parts, start, stop, heading, text, metadata in found
+        Chunk(row, document, part, parts, start, stop, heading, texts[whole][start:stop], json.loads(metadata))
+        for row, document, part, parts, start, stop, heading, whole, metadata in found
     ]
 
 

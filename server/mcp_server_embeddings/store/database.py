@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mcp_server_embeddings.errors import StorageError
-from mcp_server_embeddings.store.schema import PAGE_BYTES, migrate
+from mcp_server_embeddings.store.schema import PAGE_BYTES, checked_version, migrate
 
 _BUSY_SECONDS = 30.0
 """How long a write waits for another process's. Writes are short: nothing is encoded inside one."""
@@ -33,11 +33,22 @@ class Database:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
-        self._closed = False
+        self._watching: sqlite3.Connection | None = None
+        self._seen = (0, 0)
 
     def exists(self) -> bool:
-        """Whether anything was ever stored. Reading a folder without the file finds no collections and makes none."""
-        return self.path.exists()
+        """Whether anything was ever stored. Reading a folder without the file finds no collections and makes none.
+
+        Raises:
+            StorageError: The folder may not be entered.
+        """
+        try:
+            return self.path.exists()
+        except OSError as error:
+            raise StorageError(
+                f"the collections in {str(self.path)!r} are not available ({error.strerror}); nothing was changed: "
+                "make the folder readable, or give another with --data-dir"
+            ) from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -72,20 +83,31 @@ class Database:
                 raise
 
     def version(self) -> int:
-        """A number that changes when another connection wrote, this process's own included. 0 without a file."""
-        with self._lock:
-            if not self.exists():
-                return 0
-            try:
-                walked = self.path.with_name(self.path.name + "-wal").stat()
-                return walked.st_mtime_ns ^ walked.st_size
-            except OSError:
-                return self.path.stat().st_mtime_ns
+        """A number that grows when any process wrote, this one included. 0 without a file.
+
+        Files' times would not do: they stand still for milliseconds, and the log is written over in place.
+
+        Raises:
+            StorageError: The file cannot be read.
+        """
+        if not self.exists():
+            return 0
+        with self._lock, _explained(self.path):
+            # SQLite tells a connection of others' writes only; this one never writes.
+            known = self._watching is not None
+            self._watching = self._watching or self._open()
+            (now,) = self._watching.execute("PRAGMA data_version").fetchone()
+            number, before = self._seen
+            self._seen = (number + (not known or now != before), now)
+            return self._seen[0]
 
     def close(self) -> None:
         """Let go of the file; it is opened again on need."""
         with self._lock:
             idle, self._idle = self._idle, []
+            if self._watching is not None:
+                idle.append(self._watching)
+                self._watching = None
         for database in idle:
             with suppress(sqlite3.Error):
                 database.close()
@@ -99,7 +121,7 @@ class Database:
             kept = False
             try:
                 yield database
-                kept = True
+                kept = not isinstance(database, _Frozen)
             finally:
                 with self._lock:
                     kept = kept and len(self._idle) < _IDLE
@@ -111,7 +133,8 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.path.touch(mode=0o600)
+            if not self.exists():
+                self.path.touch(mode=0o600)
         except OSError as error:
             if not self.exists():
                 raise StorageError(
@@ -120,6 +143,7 @@ class Database:
                 ) from error
         database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
+            checked_version(database, str(self.path))  # before anything is written: it may be another program's
             _prepare(database)
             migrate(database, str(self.path))
         except sqlite3.OperationalError as error:
@@ -133,15 +157,26 @@ class Database:
         return database
 
     def _open_read_only(self) -> sqlite3.Connection:
-        """For a folder that may only be read; nobody writes there, so no log is needed beside the file."""
-        uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
-        database = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        """For a folder that may only be read.
+
+        Where nobody who may write has it open, no log lies beside the file and none can be made: SQLite then has to be
+        told that nothing changes. With a log it must not be told so, since it would read past what that holds.
+        """
+        log = self.path.with_name(self.path.name + "-wal")
+        frozen = not (log.exists() and log.stat().st_size)
+        uri = f"{self.path.absolute().as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
+        kind = _Frozen if frozen else sqlite3.Connection
+        database = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=kind)
         try:
             migrate(database, str(self.path))
         except BaseException:
             database.close()
             raise
         return database
+
+
+class _Frozen(sqlite3.Connection):
+    """Reads a file as it is now. For one use: who may write can do so at any time."""
 
 
 def _prepare(database: sqlite3.Connection) -> None:

@@ -92,12 +92,12 @@ def migrate(database: sqlite3.Connection, path: str) -> None:
     Raises:
         StorageError: A newer program wrote the file, or it is another program's.
     """
-    version = _checked_version(database, path)
+    version = checked_version(database, path)
     if version == VERSION:
         return
     database.execute("BEGIN IMMEDIATE")
     try:
-        for statements in MIGRATIONS[_checked_version(database, path) :]:  # another process may have been first
+        for statements in MIGRATIONS[checked_version(database, path) :]:  # another process may have been first
             for statement in statements.split(";\n"):
                 database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
@@ -109,10 +109,17 @@ def migrate(database: sqlite3.Connection, path: str) -> None:
         raise
 
 
-def _checked_version(database: sqlite3.Connection, path: str) -> int:
+def checked_version(database: sqlite3.Connection, path: str) -> int:
+    """The file's version; nothing is written.
+
+    Raises:
+        StorageError: A newer program wrote the file, or it is another program's.
+    """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (application,) = database.execute("PRAGMA application_id").fetchone()
-    if application not in (0, APPLICATION_ID) or (application == 0 and version != 0):
+    # Many programs set neither number: without ours only an empty file becomes ours.
+    (objects,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != APPLICATION_ID and (application or version or objects):
         raise StorageError(f"{path!r} is a SQLite file of another program; move it away or give another --data-dir")
     if version > VERSION:
         raise StorageError(

@@ -23,6 +23,9 @@ _MEMORY_BYTES = 2_000_000_000
 
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 
+_SUCCESSOR = ":successor"
+"""What a hidden collection is called after the one whose place it will take; no name of a user's has a colon."""
+
 
 class Store:
     """Collections by name. Several processes may use one folder; each sees what the others acknowledged.
@@ -43,7 +46,7 @@ class Store:
         if not self._database.exists():
             return []
         with self._database.reading() as database:
-            return read_records(database)
+            return [record for record in read_records(database) if not record.name.endswith(_SUCCESSOR)]
 
     def version(self) -> int:
         """A number that changes when any process changed any collection."""
@@ -103,6 +106,24 @@ class Store:
                 self._insert(database, name, identity, model, dimensions)
         return self.collection(name, identity, model)
 
+    def successor(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
+        """The hidden collection that is to take the place of another by ``replace``; listed nowhere.
+
+        What an earlier, unfinished attempt left is gone on with, unless it was for another model.
+        """
+        hidden = name + _SUCCESSOR
+        with self._database.writing() as database:
+            record = read_record(database, hidden)
+            if record is not None and record.identity != identity:
+                remove_collection(database, record.row)
+                record = None
+            if record is None:
+                self._insert(database, hidden, identity, model, dimensions)
+            made = read_record(database, hidden)
+        if made is None:
+            raise CollectionError(f"collection {name!r} is being replaced by another process; send the call again")
+        return self._opened(made)
+
     def remove(self, name: str) -> CollectionRecord:
         """Remove a collection; its last record.
 
@@ -115,6 +136,9 @@ class Store:
             if record is None:
                 raise CollectionError(f"there is no collection {name!r}; another process has just removed it")
             remove_collection(database, record.row)
+            successor = read_record(database, name + _SUCCESSOR)
+            if successor is not None:
+                remove_collection(database, successor.row)
         with self._lock:
             self._matrices.pop(record.row, None)
         return record
@@ -132,10 +156,12 @@ class Store:
         """
         with self._database.writing() as database:
             old, new = read_record(database, name), read_record(database, by)
-            if old is None or new is None or old.revision != unless_changed_since:
+            if old is None or new is None or old.row == new.row or old.revision != unless_changed_since:
                 return False
             remove_collection(database, old.row)
             database.execute("UPDATE collections SET name = ?, revision = revision + 1 WHERE row = ?", (name, new.row))
+        with self._lock:
+            self._matrices.pop(old.row, None)
         return True
 
     def close(self) -> None:

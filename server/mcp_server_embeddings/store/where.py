@@ -1,5 +1,6 @@
 """Filters on metadata as SQL. Values travel as parameters, never as SQL."""
 
+import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +8,7 @@ from dataclasses import dataclass
 from mcp_server_embeddings.errors import InputError
 
 Operand = str | int | float | bool | None
-Condition = Operand | Sequence[Operand] | Mapping[str, Operand | Sequence[Operand]]
-Where = Mapping[str, Condition]
+Where = Mapping[str, object]
 """Each name with a value, a list of values of which one must fit, or an object of comparisons. All must hold."""
 
 _COMPARISONS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "in": "IN"}
@@ -56,7 +56,7 @@ def chunk_rows(database: sqlite3.Connection, condition: Filter) -> list[int]:
     return [row for (row,) in database.execute(query, condition.parameters)]
 
 
-def _conditions(name: str, wanted: Condition) -> list[tuple[str, str, list[Operand]]]:
+def _conditions(name: str, wanted: object) -> list[tuple[str, str, list[Operand]]]:
     if isinstance(wanted, Mapping):
         if not wanted:
             raise InputError(f"where.{name} is an empty object; allowed: {', '.join(_COMPARISONS)}, as in {EXAMPLE}")
@@ -76,19 +76,24 @@ def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _values(name: str, value: Operand | Sequence[Operand]) -> list[Operand]:
-    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    for one in values:
-        if one is not None and not isinstance(one, str | int | float | bool):
-            raise InputError(f"where.{name} has a value that is no text, number, boolean or null; as in {EXAMPLE}")
+def _values(name: str, value: object) -> list[Operand]:
+    given = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    values = [one for one in given if one is None or isinstance(one, str | int | float | bool)]
+    if len(values) < len(given):
+        raise InputError(f"where.{name} has a value that is no text, number, boolean or null; as in {EXAMPLE}")
     if not 1 <= len(values) <= _MOST_VALUES:
         raise InputError(f"where.{name} has {len(values):,} values; allowed: 1 to {_MOST_VALUES}")
-    return [_storable(one) for one in values]
+    return [storable(one) for one in values]
 
 
-def _storable(value: Operand) -> Operand:
-    """As it was stored: SQLite's whole numbers have 64 bits."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 1 << 63 else value
+def storable(value: Operand) -> Operand:
+    """What is stored and compared: SQLite's whole numbers have 64 bits, its others end near 1.8e308."""
+    if not isinstance(value, int) or abs(value) < 1 << 63:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _condition(comparison: str, values: list[Operand]) -> tuple[str, list[Operand]]:

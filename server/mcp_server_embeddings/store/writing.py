@@ -17,6 +17,7 @@ from mcp_server_embeddings.store.records import (
     digest,
 )
 from mcp_server_embeddings.store.schema import words_table
+from mcp_server_embeddings.store.where import storable
 from mcp_server_embeddings.store.words import indexed
 
 MAX_CHUNKS = 1_000_000
@@ -30,10 +31,11 @@ def put_documents(
 ) -> Written:
     """Add documents, or replace those with the same id.
 
-    A document with the same id and text, and the same metadata or none given, stays as it is.
+    A document with the same id and text, and the same metadata or none given, stays as it is; one that was seen to be
+    so before needs no chunks.
 
     Raises:
-        CollectionError: There would be more chunks than a collection holds.
+        CollectionError: There would be more chunks than a collection holds, or one without chunks is not the same.
     """
     added = updated = unchanged = 0
     change = _Change()
@@ -48,6 +50,10 @@ def put_documents(
             continue
         if stored:
             _delete(database, collection, [stored[0]], change)
+        if not document.chunks:
+            raise CollectionError(
+                f"document {document.id!r} was changed or removed by another process meanwhile; send the call again"
+            )
         _insert(database, collection, document, metadata, change)
         added, updated = added + (not stored), updated + bool(stored)
     _record(database, collection, change)
@@ -83,8 +89,12 @@ def remember_file(database: sqlite3.Connection, collection: int, path: str, cont
 
 
 def as_json(metadata: Metadata) -> str:
-    """Metadata as it is stored: the same object always in the same characters."""
-    return json.dumps(metadata, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    """Metadata as it is stored: the same object always in the same characters.
+
+    Raises:
+        ValueError: A number is infinite or none; JSON has no such.
+    """
+    return json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(slots=True)
@@ -113,10 +123,7 @@ def _insert(
         "INSERT INTO documents (collection, id, digest, file, metadata, text) VALUES (?, ?, ?, ?, ?, ?)",
         (collection, document.id, digest(document.text), file, metadata, document.text),
     ).lastrowid
-    attributes = _attributes(json.loads(metadata), document.file)
-    database.executemany(
-        "INSERT INTO attributes VALUES (?, ?, ?, ?)", [(collection, name, value, row) for name, value in attributes]
-    )
+    _insert_attributes(database, collection, int(row or 0), metadata, document.file)
     table = words_table(collection)
     for part, chunk in enumerate(document.chunks):
         text = document.text[chunk.start : chunk.stop]
@@ -132,6 +139,13 @@ def _insert(
 
 def _stored(chunk: NewChunk) -> bytes:
     return chunk.vector.astype("<f4").tobytes()
+
+
+def _insert_attributes(database: sqlite3.Connection, collection: int, row: int, metadata: str, file: str) -> None:
+    database.executemany(
+        "INSERT INTO attributes VALUES (?, ?, ?, ?)",
+        [(collection, name, storable(value), row) for name, value in _attributes(json.loads(metadata), file)],
+    )
 
 
 def _attributes(metadata: dict[str, Scalar | list[Scalar]], file: str) -> Iterable[tuple[str, Scalar]]:
@@ -156,16 +170,27 @@ def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequen
             database.execute("DELETE FROM vectors WHERE chunk = ?", (chunk,))
         for name, column in (("chunks", "document"), ("attributes", "document"), ("documents", "row")):
             database.execute(f"DELETE FROM {name} WHERE {column} = ?", (row,))
-        database.execute(
-            "DELETE FROM files WHERE row = ? AND NOT EXISTS (SELECT 1 FROM documents WHERE file = ?)", (file, file)
-        )
+        _forget_unused(database, file)
         change.count(-1, text, len(chunks), record.dimensions)
 
 
 def _set_file(database: sqlite3.Connection, collection: int, row: int, document: NewDocument) -> None:
     """Where an unchanged document comes from now."""
     file = remember_file(database, collection, document.file, document.file_digest) if document.file else None
-    database.execute("UPDATE documents SET file = ? WHERE row = ? AND file IS NOT ?", (file, row, file))
+    (before, metadata) = database.execute("SELECT file, metadata FROM documents WHERE row = ?", (row,)).fetchone()
+    if file == before:
+        return
+    database.execute("UPDATE documents SET file = ? WHERE row = ?", (file, row))
+    database.execute("DELETE FROM attributes WHERE document = ?", (row,))  # its path is one
+    _insert_attributes(database, collection, row, metadata, document.file)
+    _forget_unused(database, before)
+
+
+def _forget_unused(database: sqlite3.Connection, file: int | None) -> None:
+    """Remove the record of a file that has no documents left."""
+    database.execute(
+        "DELETE FROM files WHERE row = ? AND NOT EXISTS (SELECT 1 FROM documents WHERE file = ?)", (file, file)
+    )
 
 
 def _record(database: sqlite3.Connection, collection: CollectionRecord, change: _Change) -> None:

@@ -44,8 +44,8 @@ def as_json(value: object) -> object:
     return json.loads(repaired(decoded)) if "\\ud" in value.lower() else decoded
 
 
-_LISTS = {"examples": "a list of objects with text and label"}
-"""The one argument that is no list of strings."""
+_LISTS = {"examples": "a list of objects with text and label", "metadata": "a list of objects"}
+"""The arguments that are no list of strings."""
 
 _EXAMPLE = ["text", "label"]
 """The parts of an example."""
@@ -54,6 +54,22 @@ BOUNDS: JsonDict = {"minItems": 1, "maxItems": MAX_TEXTS}
 """Of a list of texts, for the schema. The tools check them, with better words."""
 
 Texts = Annotated[list[str], BeforeValidator(_as_list)]
+
+Collection = Annotated[
+    str, Field(description="name of a collection", json_schema_extra={"minLength": 1, "maxLength": 64})
+]
+
+Json = Annotated[dict[str, object], BeforeValidator(as_json)]
+"""An object, or JSON of one inside a string."""
+
+
+def _as_objects(value: object) -> object:
+    """As for texts: one object is a list of one, and JSON inside a string is what it holds."""
+    decoded = as_json(value)
+    return [decoded] if isinstance(decoded, dict) else decoded
+
+
+Objects = Annotated[list[dict[str, object]], BeforeValidator(_as_objects)]
 
 LongTexts = Annotated[
     LongText,
@@ -118,6 +134,7 @@ def _sentence(fault: ErrorDetails, known: list[str]) -> str:
         "float_parsing": "a number",
         "bool_type": "true or false",
         "bool_parsing": "true or false",
+        "dict_type": "an object",
         "model_type": "an object with text and label",
         "literal_error": "one of " + str(fault.get("ctx", {}).get("expected", "")),
     }.get(kind, fault["msg"])

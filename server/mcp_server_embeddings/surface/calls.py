@@ -12,6 +12,7 @@ from mcp_types import CallToolResult, TextContent
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
+from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.surface.resources import ServedResource
 from mcp_server_embeddings.surface.served_tool import AnyTool, Caller
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
@@ -36,8 +37,9 @@ Report = Callable[[float, float | None, str | None], Awaitable[None]]
 class CallRunner:
     """Runs tool calls on worker threads of its own, apart from those that read and write the wire."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, store: Store) -> None:
         self._engine = engine
+        self._store = store
         self._turns = anyio.CapacityLimiter(CONCURRENT_CALLS)
 
     async def run(self, tool: AnyTool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
@@ -58,7 +60,7 @@ class CallRunner:
 
     async def _apart(self, call: Call, protocol: str, work: Callable[[Caller], T]) -> T:
         """Work on a thread, apart from the event loop, until it is done or the caller gives up."""
-        caller = Caller(self._engine, self._engine.embedder(call), protocol)
+        caller = Caller(self._engine, self._engine.embedder(call), self._store, protocol)
         try:
             return await anyio.to_thread.run_sync(work, caller, limiter=self._turns, abandon_on_cancel=True)
         finally:

@@ -6,6 +6,10 @@ from mcp_server_embeddings.surface.served import (
     align,
     classify,
     cluster,
+    collection_add,
+    collection_list,
+    collection_remove,
+    collection_search,
     condense,
     deduplicate,
     embed,
@@ -24,6 +28,10 @@ TOOLS: tuple[AnyTool, ...] = (
     deduplicate.TOOL,
     align.TOOL,
     condense.TOOL,
+    collection_add.TOOL,
+    collection_search.TOOL,
+    collection_list.TOOL,
+    collection_remove.TOOL,
     status.TOOL,
 )
 """Every tool, in the order of ``tools/list``."""

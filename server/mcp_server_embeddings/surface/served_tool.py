@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from mcp_types import Tool, ToolAnnotations
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.surface.arguments import Arguments, parsed
 from mcp_server_embeddings.surface.schemas import input_schema, output_schema
 from mcp_server_embeddings.tools.results import Result
@@ -18,14 +19,19 @@ R = TypeVar("R", bound=Result)
 
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_DESTROYS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+
+Effect = Literal["reads", "writes", "destroys"]
+_ANNOTATIONS: dict[Effect, ToolAnnotations] = {"reads": _READS, "writes": _WRITES, "destroys": _DESTROYS}
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the engine, the engine as this call sees it, and the protocol revision spoken."""
+    """Who asks: the engine, the engine as this call sees it, the collections, and the protocol revision spoken."""
 
     engine: Engine
     embedder: Embedder
+    store: Store
     protocol: str
 
 
@@ -75,7 +81,7 @@ class ServedTool(Generic[A, R]):
         run: Calls the function in ``tools/``. Runs on a worker thread.
         text: The answer in words.
         too_large: What to do when the answer is too large.
-        writes: Whether it can change anything outside the process.
+        effect: What it does to anything outside the process.
     """
 
     name: str
@@ -86,7 +92,7 @@ class ServedTool(Generic[A, R]):
     run: Callable[[Caller, A], R]
     text: Callable[[R, A], str]
     too_large: str
-    writes: bool = False
+    effect: Effect = "reads"
 
     def answer(self, caller: Caller, raw: Mapping[str, object]) -> tuple[R, str]:
         """The result and its text.
@@ -106,5 +112,5 @@ class ServedTool(Generic[A, R]):
             description=self.description,
             input_schema=input_schema(self.arguments),
             output_schema=output_schema(self.result),
-            annotations=_WRITES if self.writes else _READS,
+            annotations=_ANNOTATIONS[self.effect],
         )

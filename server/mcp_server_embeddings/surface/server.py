@@ -1,10 +1,14 @@
 """The protocol server: handlers over the registry."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib import metadata
+from typing import TypeVar
 
+import anyio.to_thread
 from mcp.server import Server, ServerRequestContext
+from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
@@ -13,24 +17,32 @@ from mcp_types import (
     CompleteRequestParams,
     CompleteResult,
     Completion,
+    CompletionArgument,
+    EmptyResult,
     GetPromptRequestParams,
     GetPromptResult,
     ListPromptsResult,
     ListResourcesResult,
+    ListResourceTemplatesResult,
     ListToolsResult,
     PaginatedRequestParams,
     PromptMessage,
     PromptReference,
     ReadResourceRequestParams,
     ReadResourceResult,
+    SubscribeRequestParams,
     TextContent,
     TextResourceContents,
+    UnsubscribeRequestParams,
 )
 
 from mcp_server_embeddings.config import DISTRIBUTION, nearest
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.errors import EmbeddingsError, InputError
+from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.surface import collections
 from mcp_server_embeddings.surface.calls import CallRunner
+from mcp_server_embeddings.surface.changes import Changes
 from mcp_server_embeddings.surface.prompts import ServedPrompt, served_prompts
 from mcp_server_embeddings.surface.registry import served_tools
 from mcp_server_embeddings.surface.resources import HOUR, RESOURCES
@@ -44,6 +56,7 @@ INSTRUCTIONS = (
 )
 
 Context = ServerRequestContext[object, object]
+T = TypeVar("T")
 
 
 def build_server(engine: Engine) -> Server[object]:
@@ -54,7 +67,8 @@ def build_server(engine: Engine) -> Server[object]:
     """
     tools = served_tools(engine.settings)
     prompts = _Prompts(served_prompts(tools))
-    runner = CallRunner(engine)
+    store = Store(engine.settings.data_dir)
+    runner = CallRunner(engine, store)
 
     @functools.cache  # made when it is asked for: the schemas cost a twentieth of the handshake
     def listed_tools() -> ListToolsResult:
@@ -69,15 +83,14 @@ def build_server(engine: Engine) -> Server[object]:
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name!r}; {nearest(params.name, tools)}")
         return await runner.run(tool, params.arguments or {}, context.protocol_version, context.session.report_progress)
 
-    async def read_resource(context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        uri = str(params.uri)
-        resource = RESOURCES.get(uri)
-        if resource is None:
-            raise MCPError(INVALID_PARAMS, f"there is no resource {uri!r}; {nearest(uri, RESOURCES)}", {"uri": uri})
-        text = await runner.read(resource, context.protocol_version)
-        contents = TextResourceContents(uri=uri, mime_type=resource.listed.mime_type, text=text)
-        fresh = resource.fresh
-        return ReadResourceResult(contents=[contents], ttl_ms=fresh.ttl_ms, cache_scope=fresh.scope)
+    resources = _Resources(store, runner, Changes(store))
+
+    async def completed(_: Context, params: CompleteRequestParams) -> CompleteResult:
+        if isinstance(params.ref, PromptReference):
+            values = prompts.completions(params.ref.name, params.argument)
+        else:
+            values = await resources.completions(params.argument)
+        return CompleteResult(completion=Completion(values=values, total=len(values), has_more=False))
 
     return Server(
         DISTRIBUTION,
@@ -85,19 +98,76 @@ def build_server(engine: Engine) -> Server[object]:
         title="Embeddings",
         description="A sense of meaning for agents, on the user's own machine",
         instructions=INSTRUCTIONS,
-        cache_hints={"tools/list": HOUR, "resources/list": HOUR, "prompts/list": HOUR},
+        cache_hints={"tools/list": HOUR, "prompts/list": HOUR},
+        lifespan=resources.lifespan,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
-        on_list_resources=_list_resources,
-        on_read_resource=read_resource,
+        on_list_resources=resources.listed,
+        on_list_resource_templates=resources.templates,
+        on_read_resource=resources.read,
+        on_subscribe_resource=resources.subscribe,
+        on_unsubscribe_resource=resources.unsubscribe,
+        on_subscriptions_listen=resources.changes.listen,
         on_list_prompts=prompts.listed,
         on_get_prompt=prompts.filled,
-        on_completion=prompts.completed,
+        on_completion=completed,
     )
 
 
-async def _list_resources(_: Context, __: PaginatedRequestParams | None) -> ListResourcesResult:
-    return ListResourcesResult(resources=[resource.listed for resource in RESOURCES.values()])
+class _Resources:
+    """The handlers of everything that can be read."""
+
+    def __init__(self, store: Store, runner: CallRunner, changes: Changes) -> None:
+        self._store = store
+        self._runner = runner
+        self.changes = changes
+
+    @asynccontextmanager
+    async def lifespan(self, _: Server[object]) -> AsyncIterator[object]:
+        async with self.changes.watching():
+            yield None
+
+    async def listed(self, context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
+        stored = await self._asked(context.session, lambda: collections.listed(self._store))
+        return ListResourcesResult(resources=[*(resource.listed for resource in RESOURCES.values()), *stored])
+
+    async def templates(self, _: Context, __: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
+        return ListResourceTemplatesResult(resource_templates=collections.TEMPLATES)
+
+    async def read(self, context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+        uri = str(params.uri)
+        if uri == collections.ROOT or uri.startswith(f"{collections.ROOT}/"):
+            text, kind = await self._asked(context.session, lambda: collections.read(self._store, uri), uri)
+            return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
+        resource = RESOURCES.get(uri)
+        if resource is None:
+            known = [*RESOURCES, collections.ROOT]
+            raise MCPError(INVALID_PARAMS, f"there is no resource {uri!r}; {nearest(uri, known)}", {"uri": uri})
+        text = await self._runner.read(resource, context.protocol_version)
+        contents = TextResourceContents(uri=uri, mime_type=resource.listed.mime_type, text=text)
+        fresh = resource.fresh
+        return ReadResourceResult(contents=[contents], ttl_ms=fresh.ttl_ms, cache_scope=fresh.scope)
+
+    async def subscribe(self, context: Context, params: SubscribeRequestParams) -> EmptyResult:
+        self.changes.subscribe(context.session, str(params.uri))
+        return EmptyResult()
+
+    async def unsubscribe(self, _: Context, params: UnsubscribeRequestParams) -> EmptyResult:
+        self.changes.unsubscribe(str(params.uri))
+        return EmptyResult()
+
+    async def completions(self, argument: CompletionArgument) -> list[str]:
+        if argument.name != "name":
+            return []
+        return await anyio.to_thread.run_sync(collections.names, self._store, argument.value)
+
+    async def _asked(self, session: ServerSession, work: Callable[[], T], uri: str = collections.ROOT) -> T:
+        """What the store says; a client that asks is told when it changes."""
+        self.changes.client_lists(session)
+        try:
+            return await anyio.to_thread.run_sync(work)
+        except EmbeddingsError as error:
+            raise MCPError(INVALID_PARAMS, str(error), {"uri": uri}) from None
 
 
 class _Prompts:
@@ -118,12 +188,8 @@ class _Prompts:
         message = PromptMessage(role="user", content=content)
         return GetPromptResult(description=prompt.listed.description, messages=[message])
 
-    async def completed(self, _: Context, params: CompleteRequestParams) -> CompleteResult:
-        """Only prompts have arguments to complete."""
-        values: list[str] = []
-        if isinstance(params.ref, PromptReference):
-            values = self._named(params.ref.name).completions(params.argument.name, params.argument.value)
-        return CompleteResult(completion=Completion(values=values, total=len(values), has_more=False))
+    def completions(self, name: str, argument: CompletionArgument) -> list[str]:
+        return self._named(name).completions(argument.name, argument.value)
 
     def _named(self, name: str) -> ServedPrompt:
         if name not in self._prompts:

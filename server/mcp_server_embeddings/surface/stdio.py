@@ -18,7 +18,7 @@ import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.server import Server
+from mcp.server import NotificationOptions, Server
 from mcp.shared.message import SessionMessage
 from mcp_types import INVALID_REQUEST, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
 
@@ -68,7 +68,9 @@ async def _serve(server: Server[object], wire: Wire, after_first_answer: Callabl
                 tasks.start_soon(ending.on_signals)
             token = anyio.lowlevel.current_token()
             threading.Thread(target=ending.on_parent_exit, args=(token,), daemon=True).start()
-            await server.run(*streams, server.create_initialization_options())
+            await server.run(
+                *streams, server.create_initialization_options(NotificationOptions(resources_changed=True))
+            )
             ending.begin(0)
     return ending.status
 

@@ -71,5 +71,5 @@ TOOL = ServedTool(
     run=_run,
     text=_text,
     too_large="pass output='file', which returns a path, or fewer texts",
-    writes=True,
+    effect="writes",
 )

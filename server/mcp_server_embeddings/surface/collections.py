@@ -1,0 +1,102 @@
+"""Collections as resources: what there is, what one holds, and single documents."""
+
+import json
+from urllib.parse import quote, unquote
+
+from mcp_types import Resource, ResourceTemplate
+
+from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.store.records import Chunk, CollectionRecord
+from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.texts import snippet
+
+ROOT = "embeddings://collections"
+
+_LISTED = 100
+"""Collections in ``resources/list``, names of a completion, and documents that a collection's resource names."""
+
+TEMPLATES = [
+    ResourceTemplate(
+        uri_template=f"{ROOT}/{{name}}",
+        name="collection",
+        title="A collection",
+        description="Its size, model and first documents",
+        mime_type="application/json",
+    ),
+    ResourceTemplate(
+        uri_template=f"{ROOT}/{{name}}/{{+id}}",
+        name="document",
+        title="A document of a collection",
+        description="Its text as stored; an id such as notes.md#2 names one part of it",
+        mime_type="text/plain",
+    ),
+]
+
+
+def uri_of(name: str) -> str:
+    """The resource of a collection."""
+    return f"{ROOT}/{quote(name, safe='')}"
+
+
+def listed(store: Store) -> list[Resource]:
+    """One resource a collection, after the one that names them all."""
+    every = Resource(
+        uri=ROOT,
+        name="collections",
+        title="Collections",
+        description="What is stored, with sizes and models",
+        mime_type="application/json",
+    )
+    return [every, *(_entry(record) for record in store.list()[:_LISTED])]
+
+
+def read(store: Store, uri: str) -> tuple[str, str]:
+    """The text of a collection resource and its type.
+
+    Raises:
+        CollectionError: There is no such collection or document.
+        StorageError: The store cannot be read.
+    """
+    if uri == ROOT:
+        return json.dumps([_summary(record) for record in store.list()], ensure_ascii=False), "application/json"
+    name, slash, document = uri.removeprefix(f"{ROOT}/").partition("/")
+    collection = store.opened(unquote(name))
+    if not slash:
+        firsts = collection.first(_LISTED)
+        content = {**_summary(collection.record), "first": [_line(chunk) for chunk in firsts]}
+        return json.dumps(content, ensure_ascii=False), "application/json"
+    text = collection.text_of(unquote(document))
+    if text is None:
+        raise CollectionError(
+            f"collection {collection.name!r} has no document {unquote(document)!r}; collection_search gives ids"
+        )
+    return text, "text/plain"
+
+
+def names(store: Store, begun: str) -> list[str]:
+    """Names of collections that begin so, at most a hundred."""
+    return [record.name for record in store.list() if record.name.startswith(begun)][:_LISTED]
+
+
+def _entry(record: CollectionRecord) -> Resource:
+    return Resource(
+        uri=uri_of(record.name),
+        name=record.name,
+        description=f"{record.documents:,} documents, {record.chunks:,} chunks, {record.model}",
+        mime_type="application/json",
+    )
+
+
+def _summary(record: CollectionRecord) -> dict[str, str | int]:
+    return {
+        "name": record.name,
+        "size": record.documents,
+        "chunks": record.chunks,
+        "model": record.model,
+        "bytes": record.bytes,
+        "uri": uri_of(record.name),
+    }
+
+
+def _line(chunk: Chunk) -> dict[str, str]:
+    return {"id": chunk.id, "snippet": snippet(chunk.text)}

@@ -1,0 +1,46 @@
+"""The tool ``collection_list``."""
+
+from mcp_server_embeddings.surface.arguments import Arguments, Top
+from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
+from mcp_server_embeddings.surface.words import counted, more
+from mcp_server_embeddings.tools.collection_list import collection_list
+from mcp_server_embeddings.tools.results import CollectionInfo, CollectionsListed
+
+
+class CollectionListArguments(Arguments):
+    """Arguments of ``collection_list``."""
+
+    top: Top = None
+
+
+def _run(caller: Caller, given: CollectionListArguments) -> CollectionsListed:
+    return collection_list(caller.embedder, caller.store, top=given.top)
+
+
+def _text(result: CollectionsListed, _: CollectionListArguments) -> str:
+    total = len(result.collections) + result.more
+    lines = [f"{counted(total, 'collection')} ({result.model}){':' if total else '.'}"]
+    return "\n".join([*lines, *map(_line, result.collections), *more(result.more)])
+
+
+def _line(info: CollectionInfo) -> str:
+    other = "" if info.usable else f"; of another model, {info.model}: mcp-server-embeddings reindex {info.name}"
+    return (
+        f"{info.name}: {counted(info.size, 'document')}, {counted(info.chunks, 'chunk')}, {info.bytes / 1e6:.1f} MB, "
+        f"updated {info.updated}{other}"
+    )
+
+
+TOOL = ServedTool(
+    name="collection_list",
+    title="List collections",
+    description=(
+        "Lists the stored collections. Use it to see what can be searched. Not to find texts: use collection_search. "
+        "Returns name, documents (size), chunks, model, bytes, time of change, and usable: false for another model's."
+    ),
+    arguments=CollectionListArguments,
+    result=CollectionsListed,
+    run=_run,
+    text=_text,
+    too_large="pass a smaller top",
+)
