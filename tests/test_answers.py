@@ -21,6 +21,11 @@ from wire import ServerProcess
 
 MOST_TOKENS = 2_500
 LIST_TOKENS = 6_000
+"""Of the tools without collections."""
+
+COLLECTIONS_TOKENS = 2_700
+"""What collections add: four tools, and an argument and a field of others."""
+
 LABELS = ["lost and found", "buying and selling", "repair work"]
 
 
@@ -164,13 +169,13 @@ def numbers(value: object) -> list[float]:
     return list(itertools.chain.from_iterable(numbers(item) for item in inside))
 
 
-def test_the_list_of_all_tools_costs_at_most_6000_tokens_and_the_documents_say_how_many() -> None:
+def test_the_list_of_all_tools_costs_few_tokens_and_the_documents_say_how_many() -> None:
     def cost(*names: str) -> int:
         served = served_tools(Settings(tools=names)).values()
         listed = [tool.listed().model_dump(mode="json", by_alias=True, exclude_none=True) for tool in served]
         return tokens(compact({"tools": listed}))
 
-    assert cost() <= LIST_TOKENS
+    assert cost() <= LIST_TOKENS + COLLECTIONS_TOKENS
     assert f"{cost():,}, {cost('core'):,} tokens" in README.read_text(encoding="utf-8")
 
 

@@ -104,7 +104,7 @@ BAD: list[tuple[str, Arguments, tuple[str, ...]]] = [
     ("deduplicate", {"texts": ["a", "b"], "threshold": -0.1}, ("threshold=-0.1", "from 0 to 1")),
     ("deduplicate", {"texts": ["a", "b"], "threshold": "high"}, ("threshold is 'high'", "a number")),
     ("deduplicate", {"texts": ["a", "b"], "keep": "last"}, ("keep is 'last'", "'longest' or 'first'")),
-    ("align", {"left": ["a"]}, ("right is missing",)),
+    ("align", {"left": ["a"]}, ("left of left, right and collection came", "give exactly two")),
     ("align", {"left": ["a"], "right": []}, ("right is an empty list",)),
     ("align", {"left": ["a"], "right": ["b"], "threshold": 2}, ("threshold=2", "from 0 to 1")),
     ("align", {"left": ["a"] * 1000, "right": ["b"] * 1001}, ("2,001 texts", "at most 2,000")),

@@ -26,6 +26,7 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "idle_unload": ("0", 0, "2.5", 2.5),
     "tools": ("embed, status", ("embed", "status"), "similarity", ("similarity",)),
     "exclude_tools": ("embed", ("embed",), "status,similarity", ("status", "similarity")),
+    "allow_dir": ("/", (Path("/"),), "/tmp", (Path("/tmp"),)),
     "data_dir": ("/first", Path("/first"), "/second", Path("/second")),
     "log_level": ("debug", "debug", "error", "error"),
 }
@@ -62,6 +63,11 @@ def settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settin
     return settings_from(parser.parse_args(arguments), environment)
 
 
+def all_but(*names: str) -> list[str]:
+    """The other tools, in the order in which they are served."""
+    return [tool.name for tool in TOOLS if tool.name not in names]
+
+
 def test_help_names_every_command_and_setting_and_the_form_of_the_variables() -> None:
     finished = run("--help")
     assert finished.returncode == 0
@@ -87,7 +93,7 @@ def test_version_is_that_of_the_distribution() -> None:
         (("--thread", "2"), "unknown option '--thread'; did you mean '--threads'?"),
         (("pul", "a/b"), "unknown command 'pul'; did you mean 'pull'?"),
         (("model",), "unknown command 'model'; did you mean 'models'?"),
-        (("xyz",), "unknown command 'xyz'; known: compile, models, pull, serve"),
+        (("xyz",), "unknown command 'xyz'; known: collections, compile, export, import, index, models, pull, reindex"),
         (("pull",), "pull takes one model, as in `pull BAAI/bge-base-en-v1.5`"),
         (("pull", "a/b", "c/d"), "one argument too many: 'c/d'; see --help"),
         (("serve", "a/b"), "serve takes no argument 'a/b'; see --help"),
@@ -201,8 +207,12 @@ def test_every_entry_of_the_catalogue_has_sources_and_a_short_name(model: str) -
         (("--tools=status",), {}, ["status"]),
         (("--tools", "core"), {}, ["embed", "similarity", "rank", "status"]),
         (("--tools", "core,align"), {}, ["embed", "similarity", "rank", "align", "status"]),
-        (("--exclude-tools", "core"), {}, ["classify", "cluster", "deduplicate", "align", "condense"]),
-        ((), {"MCP_EMBEDDINGS_EXCLUDE_TOOLS": "core, cluster, align"}, ["classify", "deduplicate", "condense"]),
+        (("--exclude-tools", "core"), {}, all_but("embed", "similarity", "rank", "status")),
+        (
+            (),
+            {"MCP_EMBEDDINGS_EXCLUDE_TOOLS": "core, cluster, align"},
+            all_but("embed", "similarity", "rank", "status", "cluster", "align"),
+        ),
         ((), {}, [tool.name for tool in TOOLS]),
     ],
 )

@@ -96,15 +96,18 @@ def test_clients_of_the_first_era_are_told_of_changes_by_another_process(data_di
 
 def test_clients_of_the_second_era_are_told_what_they_listen_for(engine: Engine) -> None:
     async def main() -> list[object]:
-        async with client(engine) as connected:
-            async with connected.listen(resources_list_changed=True, resource_subscriptions=[f"{URI}/later"]) as events:
-                await connected.call_tool("collection_add", {"collection": "later", "texts": ["one"]})
-                found: list[object] = []
-                async for event in events:
-                    found.append(event)
-                    if len(found) == 2:
-                        return found
-        return []
+        found: list[object] = []
+        wanted = [f"{URI}/later"]
+        async with (
+            client(engine) as connected,
+            connected.listen(resources_list_changed=True, resource_subscriptions=wanted) as events,
+        ):
+            await connected.call_tool("collection_add", {"collection": "later", "texts": ["one"]})
+            async for event in events:
+                found.append(event)
+                if len(found) == 2:
+                    break
+        return found
 
     kinds = {type(event).__name__ for event in anyio.run(main)}
     assert kinds == {"ResourcesListChanged", "ResourceUpdated"}

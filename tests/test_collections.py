@@ -11,6 +11,7 @@ from calls import call, error, structured, text
 from corpus import QUESTIONS, TEXTS, THEMES
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
+from test_answers import INPUTS, MOST_TOKENS, compact, tokens
 from wire import ServerProcess, error_text
 
 
@@ -280,3 +281,18 @@ def test_a_cancelled_addition_keeps_what_was_committed(tmp_path: Path) -> None:
         assert 0 < size < 2000
         again = server.call("collection_add", {"collection": "c", "texts": texts})["structuredContent"]
         assert (again["size"], again["unchanged"] >= size) == (2000, True)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_search_answers_in_few_tokens_whatever_is_stored(engine: Engine, name: str) -> None:
+    texts = INPUTS[name][:60]
+    metadata = {"note": "会" * 900}
+    ids = [f"{number}{chr(0x1F600) * 100}" for number in range(len(texts))]
+    added = {"collection": "hostile", "texts": texts, "ids": ids, "metadata": metadata}
+    structured(call(engine, "collection_add", added))
+    for arguments in ({}, {"neighbours": True}, {"mode": "keyword"}):
+        given = {"collection": "hostile", "query": texts[0][:200], **arguments}
+        result = call(engine, "collection_search", given)
+        assert tokens(text(result)) <= MOST_TOKENS
+        assert tokens(compact(structured(result))) <= MOST_TOKENS
+    call(engine, "collection_remove", {"collection": "hostile"})

@@ -17,6 +17,10 @@ from mcp_server_embeddings.tools.results import Result
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
 FUNCTIONS: dict[str, Callable[..., Result]] = {tool.name: getattr(mcp_server_embeddings, tool.name) for tool in TOOLS}
 
+GIVEN_BY_THE_SERVER = ("embedder", "engine", "protocol", "store", "reader")
+OF_THE_READER = ("field",)
+"""Arguments of ``collection_add`` that in Python the ``Reader`` takes."""
+
 
 def listed() -> str:
     """The tools as a client gets them, and the instructions."""
@@ -33,10 +37,11 @@ def test_tools_list_is_the_committed_snapshot() -> None:
 def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: AnyTool) -> None:
     """The Python API and the MCP tool are one function."""
     parameters = inspect.signature(FUNCTIONS[tool.name]).parameters
-    of_function = {name: p.default for name, p in parameters.items() if name not in ("embedder", "engine", "protocol")}
+    of_function = {name: p.default for name, p in parameters.items() if name not in GIVEN_BY_THE_SERVER}
     of_schema = {
         name: inspect.Parameter.empty if field.is_required() else field.default
         for name, field in tool.arguments.model_fields.items()
+        if name not in OF_THE_READER
     }
     assert of_schema == of_function
 
@@ -62,5 +67,6 @@ def test_annotations_tell_what_a_tool_can_do(tool: AnyTool) -> None:
     hints = tool.listed().annotations
     assert hints is not None
     assert hints.open_world_hint is False
-    assert hints.read_only_hint is (tool.name != "embed")
-    assert hints.destructive_hint is (False if tool.name == "embed" else None)
+    writes = tool.name in ("embed", "collection_add", "collection_remove")
+    assert hints.read_only_hint is not writes
+    assert hints.destructive_hint is (tool.name == "collection_remove" if writes else None)

@@ -142,6 +142,7 @@ def test_the_resources_are_models_status_and_guide(engine: Engine) -> None:
         "embeddings://models",
         "embeddings://status",
         "embeddings://guide",
+        "embeddings://collections",
     ]
 
 

@@ -95,7 +95,7 @@ class Settings:
         default=(),
         metadata={
             "metavar": "NAMES",
-            "help": "serve only these tools; core: embed, similarity, rank, status (comma-separated)",
+            "help": "serve only these tools; core: embed, similarity, rank, status; collections (comma-separated)",
         },
     )
     exclude_tools: tuple[str, ...] = field(

@@ -1,30 +1,24 @@
-"""The commands, and the one place where a wrong start ends."""
+"""Which command is run, and the one place where a wrong start ends."""
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from importlib import metadata
 
+from mcp_server_embeddings.cli.commands import COMMANDS, Command
 from mcp_server_embeddings.cli.options import Parser, add_options, settings_from
-from mcp_server_embeddings.config import DISTRIBUTION, Settings, nearest
-from mcp_server_embeddings.errors import ConfigurationError, OperatorError
-
-_OPERANDS = {"serve": "none", "pull": "one", "compile": "at most one", "models": "none"}
-"""Each command, and how many models it takes after its name."""
+from mcp_server_embeddings.config import DISTRIBUTION, nearest
+from mcp_server_embeddings.errors import ConfigurationError, EmbeddingsError
 
 _DESCRIPTION = """\
 A Model Context Protocol server that gives agents a sense of meaning: embeddings and similarity with a model
 on this machine. Without a command it serves over stdio, as MCP clients start it.
 
 commands:
-  serve         serve over stdio (the default)
-  pull MODEL    fetch a model for offline use; run again, it keeps finished files
-  compile [MODEL]
-                convert a model ahead of time, so that the first start is as quick as every other
-  models        list well-known models with sizes, licences and scores
 """
+
+_EPILOG = "A command's own options follow its name; `COMMAND --help` lists them."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,49 +34,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
-    except OperatorError as error:
+    except EmbeddingsError as error:
         sys.stderr.write(f"{DISTRIBUTION}: {error}\n")
         return 2
 
 
 def _run(arguments: list[str]) -> int:
+    command = _chosen(arguments)
+    if command is None:
+        return 0
+    options = command.parse(arguments)
+    return command.load()(settings_from(options, os.environ), options)
+
+
+def _chosen(arguments: list[str]) -> Command | None:
+    """The command that is asked for; None where help was, which is then printed.
+
+    It is looked for first, because each has its own options.
+    """
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if options.command is None and options.help:
+        parser.print_help()
+        return None
+    name = str(options.command or "serve")
+    if name not in COMMANDS:
+        if any(argument.startswith("-") for argument in unknown):
+            parser.parse_args([argument for argument in unknown if argument.startswith("-")])  # names the nearest
+        raise ConfigurationError(f"unknown command {name!r}; {nearest(name, COMMANDS)}")
+    return COMMANDS[name]
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog=DISTRIBUTION,
-        description=_DESCRIPTION,
+        description=_DESCRIPTION + "\n".join(map(_listed, COMMANDS.values())),
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s [serve | pull MODEL | compile [MODEL] | models] [SETTINGS]",
+        usage="%(prog)s [COMMAND] [SETTINGS]",
         allow_abbrev=False,
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action="store_true", help="show this, or the help of a command, and exit")
     parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}")
-    parser.add_argument("command", nargs="?", default="serve", help=argparse.SUPPRESS)
-    parser.add_argument("operand", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
     add_options(parser)
-    options = parser.parse_args(arguments)
-    command = str(options.command)
-    _check_operand(command, options.operand)
-    settings = settings_from(options, os.environ)
-    if options.operand is not None:
-        settings = replace(settings, model=str(options.operand))
-    return _runner(command)(settings)
+    return parser
 
 
-def _check_operand(command: str, operand: str | None) -> None:
-    if command not in _OPERANDS:
-        raise ConfigurationError(f"unknown command {command!r}; {nearest(command, _OPERANDS)}")
-    if operand is None and _OPERANDS[command] == "one":
-        raise ConfigurationError(f"{command} takes one model, as in `{command} BAAI/bge-base-en-v1.5`")
-    if operand is not None and _OPERANDS[command] == "none":
-        raise ConfigurationError(f"{command} takes no argument {operand!r}; see --help")
-
-
-def _runner(command: str) -> Callable[[Settings], int]:
-    """The command's function. Each is imported when it runs, so that none pays for what the others need."""
-    if command == "pull":
-        from mcp_server_embeddings.cli.pull import run
-    elif command == "compile":
-        from mcp_server_embeddings.cli.compile import run
-    elif command == "models":
-        from mcp_server_embeddings.cli.models import run
-    else:
-        from mcp_server_embeddings.cli.serve import run
-    return run
+def _listed(command: Command) -> str:
+    return f"  {f'{command.name} {command.operands} ':<20}{command.summary}"

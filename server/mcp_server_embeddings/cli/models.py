@@ -1,5 +1,6 @@
 """``mcp-server-embeddings models``: the catalogue as a table."""
 
+import argparse
 import sys
 
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
@@ -9,9 +10,8 @@ from mcp_server_embeddings.engine.locate import cached_folder
 _COLUMNS = ("", "model", "dims", "tokens", "MB", "licence", "class.", "clust.", "retr.", "STS", "summ.")
 
 
-def run(settings: Settings) -> int:
+def run(_: Settings, __: argparse.Namespace) -> int:
     """Print it; no setting changes it."""
-    del settings
     rows = [_COLUMNS, *(_row(entry) for entry in catalogue())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     for row in rows:

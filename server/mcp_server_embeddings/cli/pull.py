@@ -1,6 +1,8 @@
 """``mcp-server-embeddings pull MODEL``: fetch a model for offline use."""
 
+import argparse
 import sys
+from dataclasses import replace
 
 from tqdm import tqdm
 
@@ -11,13 +13,13 @@ from mcp_server_embeddings.engine.locate import locate, looks_like_path
 from mcp_server_embeddings.errors import ConfigurationError, DownloadError
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, options: argparse.Namespace) -> int:
     """Fetch, verify, and say where it lies.
 
     Raises:
         OperatorError: It cannot be fetched.
     """
-    model = settings.model
+    model = replace(settings, model=str(options.operands[0])).model
     if looks_like_path(model):
         raise ConfigurationError(f"{model!r} is a folder; pull takes a Hugging Face id, serve takes the folder")
     if full_id(model) != DEFAULT_MODEL:  # that one came with the installation

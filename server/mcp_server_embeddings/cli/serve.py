@@ -1,28 +1,18 @@
 """``mcp-server-embeddings``: serve over stdio."""
 
+import argparse
 import gc
-import logging
 import os
-import sys
 
+from mcp_server_embeddings.cli.process import prepare
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.surface.wire import claim_wire
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, _: argparse.Namespace) -> int:
     """Serve one client until it goes away; does not return, see ``leave``."""
     wire = claim_wire()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    # Below warning the SDK and the HTTP stack log what passes through them; texts must never be in a log.
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    for name in ("mcp", "httpx2", "httpcore2", "sentence_transformers", "transformers"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
-    if not settings.download:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    prepare(settings)
     # Numpy's own threads: starting them costs a tenth of the handshake, and on a busy machine two take three
     # times as long as one (docs/architecture.md).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

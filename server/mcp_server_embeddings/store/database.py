@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,8 +13,12 @@ from mcp_server_embeddings.store.schema import PAGE_BYTES, checked_version, migr
 _BUSY_SECONDS = 30.0
 """How long a write waits for another process's. Writes are short: nothing is encoded inside one."""
 
+_RETRY_SECONDS = 0.005
+
 _WAL_BYTES = 64_000_000
 """The write-ahead log is cut back to this after a checkpoint."""
+
+_HEADER = b"SQLite format 3\0"
 
 _IDLE = 4
 """Connections for reading kept open."""
@@ -141,6 +146,7 @@ class Database:
                     f"collections cannot be kept in {str(self.path.parent)!r} ({error.strerror}); nothing was stored: "
                     "make the folder writable, or give another with --data-dir"
                 ) from error
+        self._check_header()
         database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             checked_version(database, str(self.path))  # before anything is written: it may be another program's
@@ -155,6 +161,13 @@ class Database:
             database.close()
             raise
         return database
+
+    def _check_header(self) -> None:
+        """Refuse a short file that is none of SQLite's, which SQLite would take for an empty one and write over."""
+        with suppress(PermissionError), self.path.open("rb") as file:  # SQLite says what may not be read
+            start = file.read(len(_HEADER))
+            if not _HEADER.startswith(start):
+                raise StorageError(f"{str(self.path)!r}: {_REASONS[sqlite3.SQLITE_NOTADB]}")
 
     def _open_read_only(self) -> sqlite3.Connection:
         """For a folder that may only be read.
@@ -181,10 +194,24 @@ class _Frozen(sqlite3.Connection):
 
 def _prepare(database: sqlite3.Connection) -> None:
     database.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")  # of a file that is being made
-    database.execute("PRAGMA journal_mode = WAL")
+    _begin_log(database)
     database.execute("PRAGMA synchronous = FULL")  # acknowledged means safe from a power cut, too
     database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES:d}")
     database.execute("PRAGMA cache_size = -32000")
+
+
+def _begin_log(database: sqlite3.Connection) -> None:
+    """Write-ahead logging, which stays with the file. SQLite does not wait when several processes begin it at once."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -92,12 +92,11 @@ def migrate(database: sqlite3.Connection, path: str) -> None:
     Raises:
         StorageError: A newer program wrote the file, or it is another program's.
     """
-    version = checked_version(database, path)
-    if version == VERSION:
+    if checked_version(database, path) == VERSION:
         return
     database.execute("BEGIN IMMEDIATE")
     try:
-        for statements in MIGRATIONS[checked_version(database, path) :]:  # another process may have been first
+        for statements in MIGRATIONS[_version(database, path) :]:  # another process may have been first
             for statement in statements.split(";\n"):
                 database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
@@ -115,6 +114,14 @@ def checked_version(database: sqlite3.Connection, path: str) -> int:
     Raises:
         StorageError: A newer program wrote the file, or it is another program's.
     """
+    database.execute("BEGIN")  # one state of the file: another process may just be making it
+    try:
+        return _version(database, path)
+    finally:
+        database.execute("COMMIT")
+
+
+def _version(database: sqlite3.Connection, path: str) -> int:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (application,) = database.execute("PRAGMA application_id").fetchone()
     # Many programs set neither number: without ours only an empty file becomes ours.

@@ -2,9 +2,10 @@
 
 import re
 import sqlite3
+from collections.abc import Sequence
 
 from mcp_server_embeddings.store.schema import words_table
-from mcp_server_embeddings.store.where import Filter
+from mcp_server_embeddings.store.where import Filter, Operand
 
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
 """Letters of scripts that put no spaces between words, or particles without: Thai, Lao, Burmese, Khmer, Japanese,
@@ -56,7 +57,7 @@ def best_matches(
     searched = _affordable(known, counts)
     within = ""
     if condition is not None:
-        # The plus keeps SQLite from running the search once for every row that fits.
+        # The plus keeps SQLite from running the search once for every row that fits (9 s in place of 54 ms).
         within = f"AND +rowid IN (SELECT row FROM chunks WHERE document IN ({condition.sql}))"
     parameters = condition.parameters if condition is not None else ()
     rows = database.execute(
@@ -65,12 +66,16 @@ def best_matches(
         (" OR ".join(searched), *parameters, most),
     )
     found = [row for row, _ in rows]
-    if len(known) < len(counts):
-        return found, False
-    (complete,) = database.execute(
-        f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {table} MATCH ? {within})", (" AND ".join(known), *parameters)
-    ).fetchone()
-    return found, bool(complete)
+    together = " AND ".join(known)
+    complete = len(known) == len(counts) and _exists(database, table, (together,))
+    if complete and within:  # costs as much as the search, so only where it can say no
+        complete = _exists(database, table, (together, *parameters), within)
+    return found, complete
+
+
+def _exists(database: sqlite3.Connection, table: str, parameters: Sequence[Operand], within: str = "") -> bool:
+    query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {table} MATCH ? {within})"
+    return bool(database.execute(query, parameters).fetchone()[0])
 
 
 def _count(database: sqlite3.Connection, table: str, expression: str) -> int:

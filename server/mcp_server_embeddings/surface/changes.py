@@ -15,7 +15,7 @@ from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.surface.collections import ROOT, uri_of
 
 _SECONDS = 1.0
-"""Between two looks at the file; a look is one or two ``stat`` calls."""
+"""Between two looks at the file; a look is one short query."""
 
 Revisions = dict[str, tuple[int, int]]
 """Row and revision of each collection, by name."""
@@ -68,21 +68,26 @@ class Changes:
 
     async def _watch(self) -> None:
         await self._wanted.wait()
-        version, known = self._store.version(), await self._revisions()
+        version, known = await self._look(0, {})
         while True:
             await anyio.sleep(_SECONDS)
-            now = self._store.version()
-            if now == version:
-                continue
-            version, before, known = now, known, await self._revisions()
+            before = known
+            version, known = await self._look(version, before)
             await self._tell(before, known)
 
-    async def _revisions(self) -> Revisions:
+    async def _look(self, version: int, known: Revisions) -> tuple[int, Revisions]:
+        """The version and the revisions now; those known where nothing changed, or the file cannot be read."""
+
+        def look() -> tuple[int, Revisions]:
+            now = self._store.version()
+            if now == version:
+                return version, known
+            return now, {record.name: (record.row, record.revision) for record in self._store.list()}
+
         try:
-            records = await anyio.to_thread.run_sync(self._store.list)
-        except StorageError:  # a call will say so; there is nobody to tell here
-            return {}
-        return {record.name: (record.row, record.revision) for record in records}
+            return await anyio.to_thread.run_sync(look)
+        except StorageError:  # the next call will say so; a client that only listens is not to be troubled
+            return version, known
 
     async def _tell(self, before: Revisions, now: Revisions) -> None:
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]

@@ -51,6 +51,10 @@ _JOBS = {
     "align": "compare two versions of a list",
     "condense": "fit into a budget",
     "embed": "numbers for a program",
+    "collection_add": "keep texts or files for later",
+    "collection_search": "find in what was kept",
+    "collection_list": "see what is kept",
+    "collection_remove": "let go of it",
 }
 """What each tool is for."""
 

@@ -36,7 +36,11 @@ TOOLS: tuple[AnyTool, ...] = (
 )
 """Every tool, in the order of ``tools/list``."""
 
-TOOL_SETS = {"core": ("embed", "similarity", "rank", "status"), "all": tuple(tool.name for tool in TOOLS)}
+TOOL_SETS = {
+    "core": ("embed", "similarity", "rank", "status"),
+    "collections": tuple(tool.name for tool in TOOLS if tool.name.startswith("collection_")),
+    "all": tuple(tool.name for tool in TOOLS),
+}
 """Names that stand for several tools in ``--tools`` and ``--exclude-tools``."""
 
 

@@ -50,7 +50,8 @@ from mcp_server_embeddings.surface.resources import HOUR, RESOURCES
 INSTRUCTIONS = (
     "Tells what texts mean to each other, with an embedding model on this machine; no text leaves it. Send whole lists "
     "in one call (up to 2,000 texts) rather than one text a call. Answers name texts by their position in your lists, "
-    "so one tool's answer is the next one's input. Judge closeness by band (unrelated, weak, related, close, same), "
+    "so one tool's answer is the next one's input. Keep what is asked about more than once in a collection. "
+    "Judge closeness by band (unrelated, weak, related, close, same), "
     "not by raw score; embeddings://guide says how. Answers are short and say what they left out; top= asks for more. "
     "The first call may take some seconds while the model loads."
 )

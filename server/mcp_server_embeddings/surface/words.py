@@ -1,14 +1,22 @@
 """What the texts of all answers have in common. Text and structured content say the same, each complete."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from mcp_server_embeddings.tools.results import Judged, Usage
+from mcp_server_embeddings.tools.results import Judged, Recalled, Usage
 from mcp_server_embeddings.tools.texts import SNIPPET, snippet
 
 
 def named(position: int, texts: Sequence[str], length: int = SNIPPET) -> str:
     """A text by its position and its beginning."""
     return f'[{position}] "{snippet(texts[position], length)}"'
+
+
+def naming(recalled: Sequence[Recalled], texts: Sequence[str] | None) -> Callable[[int], str]:
+    """Names a text by its position and its beginning where it was sent, a stored one by its id."""
+    if texts is not None:
+        return lambda position: named(position, texts)
+    stored = {found.index: f'[{found.id}] "{found.snippet}"' for found in recalled}
+    return lambda position: stored[position]
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

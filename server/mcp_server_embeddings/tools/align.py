@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.tools.listing import Entry, Room, positions
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
+from mcp_server_embeddings.tools.listing import Entry, Room
 from mcp_server_embeddings.tools.results import Aligned, AlignedCounts, Pair, Usage
-from mcp_server_embeddings.tools.texts import check_size, check_threshold, checked_texts, snippet
+from mcp_server_embeddings.tools.texts import check_size, check_threshold
 from mcp_server_embeddings.vectors.matching import one_to_one
 from mcp_server_embeddings.vectors.similarity import scores
 
@@ -17,9 +20,10 @@ _DECIMALS = 4
 
 def align(
     embedder: Embedder,
-    left: Sequence[str],
-    right: Sequence[str],
+    left: Sequence[str] | None = None,
+    right: Sequence[str] | None = None,
     *,
+    collection: Collection | None = None,
     threshold: float | None = None,
     top: int | None = None,
 ) -> Aligned:
@@ -32,6 +36,7 @@ def align(
         embedder: The engine.
         left: One or more texts.
         right: One or more; both lists together at most 2,000 texts and 2,000,000 characters.
+        collection: In place of one of the two: its chunks, at most 2,000.
         threshold: The lowest cosine of a match, 0 to 1; None for the edge of ``related``, which 19 of 20
             rewordings reach.
         top: How many entries of each of the three lists, 1 to 2,000; None for as many as fit a small answer.
@@ -41,34 +46,59 @@ def align(
         ``right``.
 
     Raises:
-        InputError: A list is empty, there are too many texts, a text is blank, or the threshold is out of range.
+        InputError: Not two of the three are given, a list is empty, there are too many texts, a text is blank, or the
+            threshold is out of range.
         OperatorError: The model cannot be used.
     """
     room = Room(embedder, top)
     check_threshold(threshold)
-    left, right = checked_texts("left", left), checked_texts("right", right)
-    check_size([*left, *right])
-    embedded = embedder.embed([*left, *right])
+    lefts, rights = _sides(left, right, collection)
+    embedded = lefts.embed(embedder), rights.embed(embedder)
     calibration = embedder.calibration()
     chosen = round(calibration.edges[1], _DECIMALS) if threshold is None else threshold
-    cosines = scores(embedded.vectors[: len(left)], embedded.vectors[len(left) :], "cosine")
+    cosines = scores(embedded[0].vectors, embedded[1].vectors, "cosine")
     pairs = sorted(one_to_one(cosines, chosen), key=lambda pair: (float(cosines[pair]), pair))
     matches = []
     for row, column in pairs:
         score, percentile, band = calibration.judged(float(cosines[row, column]))
         matches.append(Pair(left=row, right=column, score=score, percentile=percentile, band=band))
-    left_only = sorted(set(range(len(left))) - {row for row, _ in pairs})
-    right_only = sorted(set(range(len(right))) - {column for _, column in pairs})
-    on_left = room.take(positions(left_only, left, "left"), _ONE_SIDE_SHARE)
-    on_right = room.take(positions(right_only, right, "right"), _ONE_SIDE_SHARE)
-    both = [(pair, f"{snippet(left[pair.left])} {snippet(right[pair.right])}") for pair in matches]
-    listed = room.take([Entry(pair.model_dump_json(), recalled) for pair, recalled in both])
+    left_only = sorted(set(range(len(lefts.texts))) - {row for row, _ in pairs})
+    right_only = sorted(set(range(len(rights.texts))) - {column for _, column in pairs})
+    on_left = left_only[: room.take(lefts.entries(left_only, "left"), _ONE_SIDE_SHARE)]
+    on_right = right_only[: room.take(rights.entries(right_only, "right"), _ONE_SIDE_SHARE)]
+    matched = matches[: room.take([_entry(pair, lefts, rights) for pair in matches])]
     return Aligned(
         model=embedder.identity().short,
-        usage=Usage.of(embedded),
-        matches=matches[:listed],
-        left_only=left_only[:on_left],
-        right_only=right_only[:on_right],
+        usage=Usage.of(*embedded),
+        matches=matched,
+        left_only=on_left,
+        right_only=on_right,
         counts=AlignedCounts(matches=len(matches), left_only=len(left_only), right_only=len(right_only)),
         threshold=chosen,
+        recalled=[
+            *lefts.recalled([*(pair.left for pair in matched), *on_left]),
+            *rights.recalled([*(pair.right for pair in matched), *on_right]),
+        ],
     )
+
+
+def _sides(
+    left: Sequence[str] | None, right: Sequence[str] | None, collection: Collection | None
+) -> tuple[Corpus, Corpus]:
+    """Both lists; the collection stands in for the one that did not come."""
+    sent = {"left": left, "right": right, "collection": collection}
+    came = [name for name, value in sent.items() if value is not None]
+    if len(came) != 2:
+        raise InputError(
+            f"{' and '.join(came) or 'none'} of left, right and collection came; give exactly two: left and right, or "
+            "one of them and a collection in place of the other"
+        )
+    lefts = corpus_of(left, collection if left is None else None, "left")
+    rights = corpus_of(right, collection if right is None else None, "right")
+    check_size([*lefts.sent, *rights.sent])
+    return lefts, rights
+
+
+def _entry(pair: Pair, lefts: Corpus, rights: Corpus) -> Entry:
+    left, right = lefts.entry("", [pair.left]), rights.entry("", [pair.right])
+    return Entry(pair.model_dump_json(), f"{left.recalled} {right.recalled}", left.repeated + right.repeated)

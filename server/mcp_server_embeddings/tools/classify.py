@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.tools.corpus import corpus_of
 from mcp_server_embeddings.tools.listing import Entry, Room
 from mcp_server_embeddings.tools.results import Classified, Item, LabelCount, Usage
 from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_texts, snippet, well_formed
@@ -50,10 +52,11 @@ class Example(BaseModel):
 
 def classify(
     embedder: Embedder,
-    texts: Sequence[str],
+    texts: Sequence[str] | None = None,
+    *,
     labels: Sequence[str],
     examples: Sequence[Example] | None = None,
-    *,
+    collection: Collection | None = None,
     abstain: bool = True,
     top: int | None = None,
 ) -> Classified:
@@ -74,6 +77,7 @@ def classify(
         texts: What to label; with labels and examples at most 2,000 texts and 2,000,000 characters.
         labels: Two or more, each of up to 200 characters, a phrase or a sentence, all different.
         examples: Texts with their labels, one or more for every label.
+        collection: In place of ``texts``: its chunks, at most 2,000.
         abstain: Whether a text may get no label.
         top: How many items to list, 1 to 2,000; None for as many as fit a small answer.
 
@@ -85,16 +89,17 @@ def classify(
 
     Raises:
         InputError: There are too few labels or two alike, an example has a label that is not in the list, a
-            label has no example, or a text is blank.
+            label has no example, a text is blank, or see ``corpus_of``.
         OperatorError: The model cannot be used.
     """
     room = Room(embedder, top)
-    texts = checked_texts("texts", texts)
+    corpus = corpus_of(texts, collection)
     labels = _checked_labels(labels)
     examples = _checked_examples(examples, labels)
     known = [example.text for example in examples]
-    check_size([*texts, *labels, *known])
-    parts = [embedder.embed(part) for part in (texts, [_spoken(label) for label in labels], known) if part]
+    check_size([*corpus.sent, *labels, *known])
+    shown_texts = [[_spoken(label) for label in labels], known]
+    parts = [corpus.embed(embedder), *(embedder.embed(part) for part in shown_texts if part)]
     shown = np.concatenate([part.vectors for part in parts[1:]])
     classes = np.array([*range(len(labels)), *(labels.index(example.label) for example in examples)])
     method = _method(classes, len(labels), examples)
@@ -105,7 +110,7 @@ def classify(
     counts = [LabelCount(label=label, texts=n) for label, n in Counter(item.label for item in items).most_common()]
     tallies = [Entry(count.model_dump_json(), "") for count in counts]
     tallied = room.take(tallies, _COUNTS_SHARE) if top is None else len(counts)
-    listed = room.take([Entry(item.model_dump_json(), snippet(texts[item.index])) for item in items])
+    listed = room.take([corpus.entry(item.model_dump_json(), [item.index]) for item in items])
     return Classified(
         model=embedder.identity().short,
         usage=Usage.of(*parts),
@@ -113,6 +118,7 @@ def classify(
         method=method,
         counts=counts[:tallied],
         items=items[:listed],
+        recalled=corpus.recalled(item.index for item in items[:listed]),
     )
 
 

@@ -14,8 +14,9 @@ from mcp_server_embeddings.store.records import Metadata, Written, digest
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.writing import as_json
 from mcp_server_embeddings.tools.chunking import Place
+from mcp_server_embeddings.tools.collection_results import CollectionAdded, SkippedFile
 from mcp_server_embeddings.tools.drafts import Draft, Drafting
-from mcp_server_embeddings.tools.results import CollectionAdded, SkippedFile, Usage
+from mcp_server_embeddings.tools.results import Usage
 from mcp_server_embeddings.tools.texts import check_size, checked_texts
 
 _AT_ONCE = 512

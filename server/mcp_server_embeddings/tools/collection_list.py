@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionsListed
 from mcp_server_embeddings.tools.listing import Entry, Room
-from mcp_server_embeddings.tools.results import CollectionInfo, CollectionsListed, Usage
+from mcp_server_embeddings.tools.results import Usage
 
 
 def collection_list(embedder: Embedder, store: Store, *, top: int | None = None) -> CollectionsListed:

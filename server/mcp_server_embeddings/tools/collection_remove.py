@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.tools.results import CollectionRemoved, Usage
+from mcp_server_embeddings.tools.collection_results import CollectionRemoved
+from mcp_server_embeddings.tools.results import Usage
 from mcp_server_embeddings.tools.texts import MAX_TEXTS
 
 _LISTED = 20

@@ -1,6 +1,7 @@
 """Finding passages in a collection."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,25 +11,23 @@ from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import Chunk, Snapshot
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.where import Where
+from mcp_server_embeddings.tools.collection_results import CollectionSearched, FoundBy, FoundPassage, SearchMode
+from mcp_server_embeddings.tools.corpus import nearest_positions, query_cosines
 from mcp_server_embeddings.tools.listing import MAX_TOP, Entry, Room
-from mcp_server_embeddings.tools.results import CollectionSearched, FoundBy, FoundPassage, Places, SearchMode, Usage
+from mcp_server_embeddings.tools.results import Places, Usage
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE
 from mcp_server_embeddings.tools.spans import best_passages
 from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, snippet
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.fusion import reciprocal_rank_fusion
-from mcp_server_embeddings.vectors.ranking import best_rows
-from mcp_server_embeddings.vectors.similarity import Vectors, unit_rows
+from mcp_server_embeddings.vectors.similarity import Vectors
 
 _DEPTH = 100
 """Hits of each kind that are put together, at least."""
 
 _WEIGHTS = (1.0, 0.3)
-"""Of meaning and of words when both are put together. Equal weights lose up to 0.1 nDCG@10 where words are the much
-weaker of the two (``benchmarks/collections.py``)."""
-
-_DECIMALS = 6
-"""Of a cosine, so that equal texts tie."""
+"""Of meaning and of words when both are put together. With equal weights hybrid lost 0.023 nDCG@10 to meaning alone
+on a set where words are much the weaker, with these 0.004 (docs/collections.md)."""
 
 _DEFAULT_TOP = 5
 
@@ -73,58 +72,63 @@ def collection_search(
     identity = embedder.identity()
     source = store.collection(collection, identity.digest, identity.short)
     sought = embedder.embed([query], role="query")
-    snapshot, selected = source.snapshot(), source.selected(where)
-    cosines = _cosines(snapshot, selected, sought.vectors)
-    wanted = top or _DEFAULT_TOP
-    depth = max(_DEPTH, wanted)
-    near = [] if mode == "keyword" else _nearest(cosines, depth)
-    words: list[int] = []
-    all_words = False
-    if mode != "semantic":
-        rows, all_words = source.matching_words(query, depth, where)
-        words = _positions(snapshot, rows)
-    order = reciprocal_rank_fusion([near, words], _WEIGHTS)
     calibration = embedder.calibration("retrieval")
-    chunks = source.chunks([int(snapshot.rows[position]) for position in order[:wanted]])
-    at = {int(snapshot.rows[position]): float(cosines[position]) for position in order[:wanted]}
-    found_by = {int(snapshot.rows[p]): _found_by(p in set(near), p in set(words)) for p in order[:wanted]}
-    hits, tokens = _hits(embedder, chunks, at, found_by, sought.vectors, calibration)
+    found = _found(source, query, sought.vectors, mode, where, top or _DEFAULT_TOP)
+    chunks = source.chunks(list(found.cosines))
+    hits, tokens = _hits(embedder, chunks, found, sought.vectors, calibration)
     if neighbours:
         hits = [_with_neighbours(hit, chunk, source) for hit, chunk in zip(hits, chunks, strict=True)]
-    room = Room(embedder, top)
-    listed = room.take([Entry(hit.model_dump_json(), "") for hit in hits])
+    listed = Room(embedder, top).take([Entry(hit.model_dump_json(), "") for hit in hits])
     usage = Usage.of(sought)
-    matching = _count(snapshot, selected) if mode != "keyword" else len(words)
-    best = float(cosines[near[0]]) if near else -1.0
     return CollectionSearched(
         model=identity.short,
         usage=usage.model_copy(update={"tokens": usage.tokens + tokens}),
-        more=max(0, matching - listed),
+        more=max(0, found.matching - listed),
         collection=collection,
         mode=mode,
         hits=hits[:listed],
-        no_match=not words if mode == "keyword" else not (calibration.above_weak(best) or all_words),
+        no_match=not (found.words_match or calibration.above_weak(found.nearest)),
     )
 
 
-def _cosines(snapshot: Snapshot, selected: NDArray[np.int64] | None, sought: Vectors) -> NDArray[np.float32]:
-    """The cosine of every row with the query; minus infinity where a chunk is gone or not selected."""
-    cosines = np.round(snapshot.vectors @ unit_rows(sought)[0], _DECIMALS)
-    wanted = snapshot.alive
-    if selected is not None:
-        wanted = wanted & np.isin(snapshot.rows, selected)
-    return np.where(wanted, cosines, -np.inf).astype(np.float32)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a search found.
+
+    Attributes:
+        cosines: Of each chunk wanted, by row, best first.
+        found_by: Which kind of search found it.
+        matching: How many chunks could be listed.
+        nearest: The highest cosine where meaning counts, else -1.
+        words_match: Whether words alone make a match: all of them in one chunk; with ``keyword`` any.
+    """
+
+    cosines: dict[int, float]
+    found_by: dict[int, FoundBy]
+    matching: int
+    nearest: float
+    words_match: bool
 
 
-def _nearest(cosines: NDArray[np.float32], most: int) -> list[int]:
-    """Positions of the highest cosines, best first, ties by position."""
-    candidates = np.arange(len(cosines))
-    if len(cosines) > most:
-        # Sorting all of 100,000 takes longer than comparing them; what ties with the last place stays in.
-        lowest = np.partition(cosines, len(cosines) - most)[len(cosines) - most]
-        candidates = np.flatnonzero(cosines >= lowest)
-    order = best_rows(cosines[candidates].astype(np.float64), most)
-    return [int(candidates[i]) for i in order if np.isfinite(cosines[candidates[i]])]
+def _found(
+    source: Collection, query: str, sought: Vectors, mode: SearchMode, where: Where | None, wanted: int
+) -> _Found:
+    """Both kinds of search, or one, put together."""
+    snapshot, selected = source.snapshot(), source.selected(where)
+    cosines = query_cosines(snapshot, selected, sought)
+    depth = max(_DEPTH, wanted)
+    near = [] if mode == "keyword" else nearest_positions(cosines, depth)
+    rows, complete = ([], False) if mode == "semantic" else source.matching_words(query, depth, where)
+    words = [position for position in _positions(snapshot, rows) if np.isfinite(cosines[position])]
+    order = reciprocal_rank_fusion([near, words], _WEIGHTS)[:wanted]
+    by_meaning, by_words = set(near), set(words)
+    return _Found(
+        cosines={int(snapshot.rows[at]): float(cosines[at]) for at in order},
+        found_by={int(snapshot.rows[at]): _found_by(at in by_meaning, at in by_words) for at in order},
+        matching=len(words) if mode == "keyword" else _count(snapshot, selected),
+        nearest=float(cosines[near[0]]) if near else -1.0,
+        words_match=bool(words) if mode == "keyword" else complete,
+    )
 
 
 def _positions(snapshot: Snapshot, rows: Sequence[int]) -> list[int]:
@@ -151,8 +155,7 @@ def _found_by(near: bool, words: bool) -> FoundBy:
 def _hits(
     embedder: Embedder,
     chunks: Sequence[Chunk],
-    cosines: dict[int, float],
-    found_by: dict[int, FoundBy],
+    found: _Found,
     sought: Vectors,
     calibration: Calibration,
 ) -> tuple[list[FoundPassage], int]:
@@ -162,7 +165,7 @@ def _hits(
     best = {chunk.row: span for chunk, span in zip(long, spans, strict=True)}
     hits = []
     for chunk in chunks:
-        score, percentile, band = calibration.judged(cosines[chunk.row])
+        score, percentile, band = calibration.judged(found.cosines[chunk.row])
         span = best.get(chunk.row)
         first, last = (span.start, span.end) if span else (0, len(chunk.text))
         hits.append(
@@ -173,7 +176,7 @@ def _hits(
                 id=chunk.id,
                 snippet=CONTROL.sub(" ", chunk.text[first:last]),
                 span=Places(start=chunk.start + first, end=chunk.start + last),
-                found_by=found_by[chunk.row],
+                found_by=found.found_by[chunk.row],
                 metadata={**chunk.metadata, **({"heading": chunk.heading} if chunk.heading else {})},
                 before="",
                 after="",

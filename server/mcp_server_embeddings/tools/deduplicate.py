@@ -5,9 +5,11 @@ from typing import Literal
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
 from mcp_server_embeddings.tools.listing import Entry, Room
 from mcp_server_embeddings.tools.results import Deduplicated, Duplicate, DuplicateGroup, Usage
-from mcp_server_embeddings.tools.texts import check_size, check_threshold, checked_texts, snippet
+from mcp_server_embeddings.tools.texts import check_size, check_threshold
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.duplicates import complete_groups, suggested_threshold
 from mcp_server_embeddings.vectors.similarity import Scores, scores
@@ -19,8 +21,9 @@ _DECIMALS = 4
 
 def deduplicate(
     embedder: Embedder,
-    texts: Sequence[str],
+    texts: Sequence[str] | None = None,
     *,
+    collection: Collection | None = None,
     threshold: float | None = None,
     keep: Keep = "longest",
     top: int | None = None,
@@ -33,6 +36,7 @@ def deduplicate(
     Args:
         embedder: The engine.
         texts: 2 to 2,000 texts with 2,000,000 characters in all.
+        collection: In place of ``texts``: its chunks, 2 to 2,000.
         threshold: The lowest cosine of duplicates, 0 to 1; None for the suggested one.
         keep: Which text of a group stays: the longest, or the first; ties by position.
         top: How many groups, and duplicates of each, to list, 1 to 2,000; None for as many as fit a small answer.
@@ -42,20 +46,20 @@ def deduplicate(
         from the edge of ``close`` to that of ``same`` (``suggested_threshold`` in ``vectors.duplicates``).
 
     Raises:
-        InputError: There is one text, the threshold is out of range, or a text is blank.
+        InputError: There is one text, the threshold is out of range, a text is blank, or see ``corpus_of``.
         OperatorError: The model cannot be used.
     """
     room = Room(embedder, top)
     check_threshold(threshold)
-    texts = checked_texts("texts", texts)
-    check_size(texts)
-    if len(texts) < 2:
-        raise InputError("texts has 1 text, which has no duplicate; give 2 or more")
+    corpus = corpus_of(texts, collection)
+    check_size(corpus.sent)
+    if len(corpus.texts) < 2:
+        raise InputError(f"{corpus.name} has 1 text, which has no duplicate; give 2 or more")
     copies: dict[str, list[int]] = {}
-    for position, text in enumerate(texts):
+    for position, text in enumerate(corpus.texts):
         copies.setdefault(text, []).append(position)
     different = list(copies)
-    embedded = embedder.embed(texts)
+    embedded = corpus.embed(embedder)
     vectors = embedded.vectors[[positions[0] for positions in copies.values()]]
     cosines = scores(vectors, vectors, "cosine")
     calibration = embedder.calibration()
@@ -69,15 +73,17 @@ def deduplicate(
     found = [_group(rows, places, different, cosines, keep, calibration) for rows in alike]
     found.sort(key=lambda group: (-group.size, group.keep))
     longest = max((group.size for group in found), default=0)
-    listed, members = room.take_members(lambda members: [_entry(group, members, texts) for group in found], longest)
+    listed, members = room.take_members(lambda members: [_entry(group, members, corpus) for group in found], longest)
+    groups = [_shortened(group, members) for group in found[:listed]]
     return Deduplicated(
         model=embedder.identity().short,
         usage=Usage.of(embedded),
         more=len(found) - listed,
-        groups=[_shortened(group, members) for group in found[:listed]],
-        unique=len(texts) - sum(group.size - 1 for group in found),
+        groups=groups,
+        unique=len(corpus.texts) - sum(group.size - 1 for group in found),
         threshold=chosen,
         suggested_threshold=suggested,
+        recalled=corpus.recalled(position for group in groups for position in _named(group)),
     )
 
 
@@ -105,7 +111,10 @@ def _shortened(group: DuplicateGroup, members: int) -> DuplicateGroup:
     return group.model_copy(update={"duplicates": group.duplicates[:members]})
 
 
-def _entry(group: DuplicateGroup, members: int, texts: Sequence[str]) -> Entry:
+def _named(group: DuplicateGroup) -> list[int]:
+    return [group.keep, *(duplicate.index for duplicate in group.duplicates)]
+
+
+def _entry(group: DuplicateGroup, members: int, corpus: Corpus) -> Entry:
     short = _shortened(group, members)
-    recalled = [short.keep, *(duplicate.index for duplicate in short.duplicates)]
-    return Entry(short.model_dump_json(), " ".join(snippet(texts[position]) for position in recalled))
+    return corpus.entry(short.model_dump_json(), _named(short))

@@ -14,7 +14,9 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import ConfigurationError, InputError
-from mcp_server_embeddings.tools.results import Embedded, Usage, VectorFile
+from mcp_server_embeddings.store.store import Store, check_name
+from mcp_server_embeddings.tools.collection_add import collection_add
+from mcp_server_embeddings.tools.results import Embedded, Saved, Usage, VectorFile
 from mcp_server_embeddings.tools.texts import check_size, checked_texts
 from mcp_server_embeddings.vectors.shape import shortened
 from mcp_server_embeddings.vectors.similarity import Vectors
@@ -34,6 +36,8 @@ def embed(
     encoding: Literal["float", "base64"] = "float",
     output: Literal["auto", "inline", "file"] = "auto",
     long_text: LongText = "window",
+    save_as: str | None = None,
+    store: Store | None = None,
 ) -> Embedded:
     """Turn texts into vectors.
 
@@ -46,18 +50,27 @@ def embed(
         output: ``file`` writes a float32 ``.npy`` into the data folder; ``auto`` is inline up to 4,096
             numbers, else a file.
         long_text: What becomes of a text over the model's limit; see ``Embedder.embed``.
+        save_as: A collection to store the texts in as well, as ``collection_add`` does: in chunks, whole, as
+            documents, whatever the vectors that are returned.
+        store: The collections; needed with ``save_as``.
 
     Raises:
-        InputError: A text is blank, there are too many, or ``dimensions`` is refused.
+        InputError: A text is blank, there are too many, ``dimensions`` or the name in ``save_as`` is refused, or
+            ``save_as`` came without a store.
+        CollectionError: The collection is another model's, or would grow too large.
         TextTooLongError: See ``long_text``.
-        OperatorError: The model cannot be used, or the file cannot be written.
+        OperatorError: The model cannot be used, or the file or the store cannot be written.
     """
     texts = checked_texts("texts", texts)
     check_size(texts)
     identity = embedder.identity()
     if dimensions is not None:
         _check_dimensions(dimensions, identity)
+    target = _checked_target(save_as, store)
+    if target and identity.prompts.of(role) == identity.prompts.document:
+        role = "document"  # the same vectors, which the cache then has for the store
     embedded = embedder.embed(texts, role=role, long_text=long_text)
+    saved = _saved(embedder, target[1], target[0], texts) if target else None
     vectors = embedded.vectors
     if dimensions is not None and dimensions < identity.dimensions:
         vectors = shortened(vectors, dimensions)
@@ -70,7 +83,22 @@ def embed(
         output="inline" if inline else "file",
         vectors=_inline(vectors, encoding) if inline else None,
         file=None if inline else _written(vectors, embedder.data_dir / "vectors"),
+        saved=saved,
     )
+
+
+def _checked_target(save_as: str | None, store: Store | None) -> tuple[str, Store] | None:
+    if save_as is None:
+        return None
+    if store is None:
+        raise InputError(f"save_as={save_as!r} came without a store; give store=Store(data_dir), or leave save_as out")
+    check_name(save_as)
+    return save_as, store
+
+
+def _saved(embedder: Embedder, store: Store, collection: str, texts: Sequence[str]) -> Saved:
+    added = collection_add(embedder, store, collection, texts)
+    return Saved(collection=collection, added=added.added, updated=added.updated, unchanged=added.unchanged)
 
 
 def _check_dimensions(dimensions: int, identity: ModelIdentity) -> None:

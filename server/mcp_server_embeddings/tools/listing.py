@@ -30,10 +30,12 @@ class Entry:
     Attributes:
         data: Its JSON, for the structured content.
         recalled: The beginnings of texts that the words add.
+        repeated: JSON of the same, where the structured content recalls the texts too.
     """
 
     data: str
     recalled: str
+    repeated: str = ""
 
 
 def positions(rows: Sequence[int], texts: Sequence[str], sign: str = "") -> list[Entry]:
@@ -98,7 +100,9 @@ class Room:
         return self.take(entries(members)), members
 
     def _costs(self, entries: Sequence[Entry]) -> list[float]:
-        tokens = self._embedder.count_tokens([part for entry in entries for part in (entry.data, entry.recalled)])
+        parts = [part for entry in entries for part in (entry.data, entry.recalled, entry.repeated)]
+        tokens = iter(self._embedder.count_tokens(parts))
         return [
-            max(data, _TERSENESS * data + recalled) for data, recalled in zip(tokens[::2], tokens[1::2], strict=True)
+            max(data + repeated, _TERSENESS * data + recalled)
+            for data, recalled, repeated in zip(tokens, tokens, tokens, strict=True)
         ]

@@ -1,24 +1,53 @@
 """Which texts are about a query."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from mcp_server_embeddings.engine.embedder import Embedder
+import numpy as np
+
+from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
+from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.tools.corpus import corpus_of, empty, nearest_positions, query_cosines
 from mcp_server_embeddings.tools.listing import MAX_TOP
 from mcp_server_embeddings.tools.results import Hit, Ranked, Span, Usage
 from mcp_server_embeddings.tools.spans import best_passages
-from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, checked_texts, snippet
+from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, snippet
 from mcp_server_embeddings.vectors.ranking import diverse_rows
 from mcp_server_embeddings.vectors.similarity import scores
 
 _SNIPPET = 120
 """Characters of a hit's beginning: enough to judge it by."""
 
+_NEAREST = MAX_TOP
+"""Chunks of a collection, those with the highest cosines, among which hits are chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A text that will be a hit: its position, its id in a collection, and its cosine with the query."""
+
+    position: int
+    id: str | None
+    text: str
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The hits in order, the highest cosine of all, how many texts were compared, and what they cost."""
+
+    hits: list[_Candidate]
+    best: float
+    compared: int
+    usage: Usage
+
 
 def rank(
     embedder: Embedder,
     query: str,
-    texts: Sequence[str],
+    texts: Sequence[str] | None = None,
     *,
+    collection: Collection | None = None,
     top: int = 5,
     diversity: float = 0.0,
     spans: bool = False,
@@ -29,6 +58,7 @@ def rank(
         embedder: The engine.
         query: What is looked for.
         texts: 1 to 2,000 texts; with the query at most 2,000,000 characters in all.
+        collection: In place of ``texts``: all of its chunks, however many; variety is sought among the nearest 1,000.
         top: How many hits, 1 to 1,000.
         diversity: 0 orders by score; up to 1, a hit is the less welcome the more it resembles those before it
             (maximal marginal relevance, see ``diverse_rows``).
@@ -38,35 +68,69 @@ def rank(
     Returns:
         Hits in order. ``no_match`` says that no text, listed or not, is above the band ``weak``. The query's
         position in ``usage`` follows those of the texts; the tokens of spans are counted, their passages are no texts.
+        Of a collection only the query is counted, and a hit's ``index`` is its position in the order of the chunks.
 
     Raises:
-        InputError: The query or a text is blank, there are too many, or a number is out of range.
+        InputError: The query or a text is blank, there are too many, a number is out of range, both or neither of texts
+            and collection are given, or the collection is empty.
+        CollectionError: The collection was removed meanwhile.
         OperatorError: The model cannot be used.
     """
     check_range("top", top, 1, MAX_TOP)
     check_range("diversity", diversity, 0, 1)
     query = checked_query("query", query)
-    texts = checked_texts("texts", texts)
-    check_size(texts, query)
-    documents = embedder.embed(texts, role="document")
-    sought = embedder.embed([query], role="query")
-    cosines = scores(documents.vectors, sought.vectors, "cosine")[:, 0]
+    if texts is None and collection is not None:
+        check_size([], query)
+        sought = embedder.embed([query], role="query")
+        found = _among_stored(collection, sought, top, diversity)
+    else:
+        sent = corpus_of(texts, collection).texts
+        check_size(sent, query)
+        documents = embedder.embed(sent, role="document")
+        sought = embedder.embed([query], role="query")
+        found = _among_sent(sent, documents, sought, top, diversity)
     calibration = embedder.calibration("retrieval")
-    rows = diverse_rows(cosines, documents.vectors, top, diversity)
-    usage = Usage.of(documents, sought)
-    found: list[Span | None] = [None] * len(rows)
-    if spans:
-        found, tokens = best_passages(embedder, sought.vectors, [texts[row] for row in rows], calibration)
+    usage = found.usage
+    passages: list[Span | None] = [None] * len(found.hits)
+    if spans and found.hits:
+        passages, tokens = best_passages(embedder, sought.vectors, [hit.text for hit in found.hits], calibration)
         usage = usage.model_copy(update={"tokens": usage.tokens + tokens})
     hits = []
-    for row, span in zip(rows, found, strict=True):
-        score, percentile, band = calibration.judged(float(cosines[row]))
-        shown = CONTROL.sub(" ", texts[row][span.start : span.end]) if span else snippet(texts[row], _SNIPPET)
-        hits.append(Hit(index=row, score=score, percentile=percentile, band=band, snippet=shown, span=span))
+    for hit, span in zip(found.hits, passages, strict=True):
+        score, percentile, band = calibration.judged(hit.cosine)
+        shown = CONTROL.sub(" ", hit.text[span.start : span.end]) if span else snippet(hit.text, _SNIPPET)
+        hits.append(
+            Hit(index=hit.position, id=hit.id, score=score, percentile=percentile, band=band, snippet=shown, span=span)
+        )
     return Ranked(
         model=embedder.identity().short,
         usage=usage,
-        more=len(texts) - len(hits),
+        more=found.compared - len(hits),
         hits=hits,
-        no_match=not calibration.above_weak(float(cosines.max())),
+        no_match=not calibration.above_weak(found.best),
     )
+
+
+def _among_sent(texts: Sequence[str], documents: Embeddings, sought: Embeddings, top: int, diversity: float) -> _Found:
+    cosines = scores(documents.vectors, sought.vectors, "cosine")[:, 0]
+    rows = diverse_rows(cosines, documents.vectors, top, diversity)
+    hits = [_Candidate(row, None, texts[row], float(cosines[row])) for row in rows]
+    return _Found(hits, float(cosines.max()), len(texts), Usage.of(documents, sought))
+
+
+def _among_stored(collection: Collection, sought: Embeddings, top: int, diversity: float) -> _Found:
+    snapshot = collection.snapshot()
+    cosines = query_cosines(snapshot, None, sought.vectors)
+    near = sorted(nearest_positions(cosines, _NEAREST))
+    if not near:
+        raise empty(collection)
+    # Once more in double precision: the same score, and the same order of near ties, as for the same texts sent.
+    exact = scores(snapshot.vectors[near], sought.vectors, "cosine")[:, 0]
+    chosen = diverse_rows(exact, snapshot.vectors[near], top, diversity)
+    order = np.cumsum(snapshot.alive) - 1  # chunks that were removed have no position
+    places = {int(snapshot.rows[near[i]]): (int(order[near[i]]), float(exact[i])) for i in chosen}
+    hits = [
+        _Candidate(places[chunk.row][0], chunk.id, chunk.text, places[chunk.row][1])
+        for chunk in collection.chunks(list(places))
+    ]
+    return _Found(hits, float(exact.max()), int(snapshot.alive.sum()), Usage.of(sought))

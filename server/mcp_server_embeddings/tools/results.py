@@ -10,19 +10,17 @@ from mcp_server_embeddings.engine.embedder import Embeddings
 from mcp_server_embeddings.vectors.calibration import Band
 from mcp_server_embeddings.vectors.similarity import Metric
 
-Scalar = str | int | float | bool | None
-SearchMode = Literal["hybrid", "semantic", "keyword"]
-FoundBy = Literal["meaning", "words", "both"]
-
 _POSITIONS = 50
 """Positions of cut texts that an answer lists; 2,000 of them would fill a small context."""
 
 
-class _Model(BaseModel):
+class ResultModel(BaseModel):
+    """What every part of a result is."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Usage(_Model):
+class Usage(ResultModel):
     """What a call cost and what was done to its texts. Positions run over all lists of the call in order."""
 
     texts: int
@@ -49,7 +47,7 @@ class Usage(_Model):
         )
 
 
-class Result(_Model):
+class Result(ResultModel):
     """Common to every result."""
 
     model: str = Field(description="model identity; vectors of different identities cannot be compared")
@@ -62,7 +60,7 @@ class Listing(Result):
     more: int = Field(description="entries left out; ask with top=")
 
 
-class Judged(_Model):
+class Judged(ResultModel):
     """A cosine and what it means under this model."""
 
     score: float
@@ -70,25 +68,41 @@ class Judged(_Model):
     band: Band
 
 
-class Indexed(_Model):
+class Indexed(ResultModel):
     """About the text at this position."""
 
     index: int
 
 
-class Sides(_Model):
+class Recalled(Indexed):
+    """A chunk of a collection that an answer lists by its position."""
+
+    id: str
+    snippet: str
+
+
+class Sides(ResultModel):
     """About a text of each list."""
 
     left: int
     right: int
 
 
-class VectorFile(_Model):
+class VectorFile(ResultModel):
     """A NumPy file."""
 
     path: str
     shape: list[int]
     dtype: str
+
+
+class Saved(ResultModel):
+    """What ``embed`` stored beside."""
+
+    collection: str
+    added: int
+    updated: int
+    unchanged: int
 
 
 class Embedded(Result):
@@ -99,6 +113,7 @@ class Embedded(Result):
     output: Literal["inline", "file"]
     vectors: list[list[float]] | list[str] | None = Field(description="one per text; null when in a file")
     file: VectorFile | None = Field(description=".npy with one row per text; null when inline")
+    saved: Saved | None = Field(description="null without save_as")
 
 
 class Pair(Judged, Sides):
@@ -113,7 +128,7 @@ class Compared(Listing):
     scores: list[list[float]] | None = Field(description="left x right; null over 400 cells")
 
 
-class Places(_Model):
+class Places(ResultModel):
     """Characters ``start`` to ``end`` of a text."""
 
     start: int
@@ -127,6 +142,7 @@ class Span(Judged, Places):
 class Hit(Judged, Indexed):
     """A text that was found."""
 
+    id: str | None = Field(description="in a collection; null when sent")
     snippet: str = Field(description="its beginning; with spans, its best passage word for word")
     span: Span | None
 
@@ -146,7 +162,7 @@ class Item(Judged, Indexed):
     runner_up: str = Field(description="best label not given")
 
 
-class LabelCount(_Model):
+class LabelCount(ResultModel):
     """How often a label was given."""
 
     label: str | None
@@ -159,9 +175,10 @@ class Classified(Listing):
     method: Literal["labels", "means", "probe"]
     counts: list[LabelCount]
     items: list[Item]
+    recalled: list[Recalled] = Field(description="stored texts at these positions; empty when sent")
 
 
-class Cluster(_Model):
+class Cluster(ResultModel):
     """A group of texts on one theme."""
 
     id: int
@@ -180,13 +197,14 @@ class Clustered(Listing):
     clusters: list[Cluster] = Field(description="largest first")
     outliers: list[int] = Field(description="texts near no cluster")
     outlier_count: int
+    recalled: list[Recalled] = Field(description="stored texts at these positions; empty when sent")
 
 
 class Duplicate(Judged, Indexed):
     """A text that says what the kept one says."""
 
 
-class DuplicateGroup(_Model):
+class DuplicateGroup(ResultModel):
     """Texts of which every two are duplicates."""
 
     keep: int
@@ -201,9 +219,10 @@ class Deduplicated(Listing):
     unique: int = Field(description="texts left without the duplicates")
     threshold: float
     suggested_threshold: float
+    recalled: list[Recalled] = Field(description="stored texts at these positions; empty when sent")
 
 
-class AlignedCounts(_Model):
+class AlignedCounts(ResultModel):
     """How many there are, listed or not."""
 
     matches: int
@@ -219,6 +238,7 @@ class Aligned(Result):
     right_only: list[int]
     counts: AlignedCounts = Field(description="entries found; ask for those left out with top=")
     threshold: float
+    recalled: list[Recalled] = Field(description="stored texts at positions of the collection's side")
 
 
 class Passage(Places):
@@ -237,84 +257,14 @@ class Condensed(Listing):
     no_match: bool
 
 
-class SkippedFile(_Model):
-    """A file that was not taken in."""
-
-    path: str
-    why: str
-
-
-class CollectionAdded(Result):
-    """Result of ``collection_add``. Counts are of documents: texts, files, or rows of a table."""
-
-    collection: str
-    added: int
-    updated: int
-    unchanged: int
-    removed: int
-    skipped: list[SkippedFile]
-    skipped_count: int
-    ignored: int
-    size: int
-    chunks: int
-
-
-class FoundPassage(Judged):
-    """A place in a collection that was found."""
-
-    id: str
-    snippet: str
-    span: Places
-    found_by: FoundBy
-    metadata: dict[str, Scalar | list[Scalar]]
-    before: str
-    after: str
-
-
-class CollectionSearched(Listing):
-    """Result of ``collection_search``."""
-
-    collection: str
-    mode: SearchMode
-    hits: list[FoundPassage]
-    no_match: bool
-
-
-class CollectionInfo(_Model):
-    """A collection at a glance."""
-
-    name: str
-    size: int
-    chunks: int
-    model: str
-    usable: bool
-    bytes: int
-    updated: str
-
-
-class CollectionsListed(Listing):
-    """Result of ``collection_list``."""
-
-    collections: list[CollectionInfo]
-
-
-class CollectionRemoved(Result):
-    """Result of ``collection_remove``."""
-
-    collection: str
-    removed: int
-    missing: list[str]
-    size: int
-
-
-class ServerInfo(_Model):
+class ServerInfo(ResultModel):
     """This program."""
 
     name: str
     version: str
 
 
-class ModelInfo(_Model):
+class ModelInfo(ResultModel):
     """The model identity in full."""
 
     name: str
@@ -328,7 +278,7 @@ class ModelInfo(_Model):
     shorter_dimensions: list[int]
 
 
-class Limits(_Model):
+class Limits(ResultModel):
     """The bounds of one call."""
 
     texts: int
@@ -336,7 +286,7 @@ class Limits(_Model):
     answer_bytes: int
 
 
-class Queue(_Model):
+class Queue(ResultModel):
     """The inference queue."""
 
     calls_waiting: int
@@ -345,7 +295,7 @@ class Queue(_Model):
     pieces_done: int
 
 
-class AgreementInfo(_Model):
+class AgreementInfo(ResultModel):
     """How near the vectors are to those of sentence-transformers."""
 
     minimum_cosine: float
@@ -353,7 +303,7 @@ class AgreementInfo(_Model):
     top1_kept: float
 
 
-class Cache(_Model):
+class Cache(ResultModel):
     """Vectors remembered."""
 
     hits: int

@@ -1,21 +1,23 @@
 """The tool ``align``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
 from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, judged, more, named, used
+from mcp_server_embeddings.surface.words import counted, judged, more, naming, used
 from mcp_server_embeddings.tools.align import align
+from mcp_server_embeddings.tools.corpus import opened
 from mcp_server_embeddings.tools.results import Aligned
 
 
 class AlignArguments(Arguments):
     """Arguments of ``align``."""
 
-    left: Texts = Field(description="texts, such as the old list", json_schema_extra=BOUNDS)
-    right: Texts = Field(description="texts, such as the new list", json_schema_extra=BOUNDS)
+    left: Texts | None = Field(default=None, description="texts, such as the old list", json_schema_extra=BOUNDS)
+    right: Texts | None = Field(default=None, description="texts, such as the new list", json_schema_extra=BOUNDS)
+    collection: str | None = Field(default=None, description="a stored collection, instead of left or right")
     threshold: float | None = Field(
         default=None,
         description="lowest cosine of a match; absent: where 'related' begins",
@@ -25,30 +27,32 @@ class AlignArguments(Arguments):
 
 
 def _run(caller: Caller, given: AlignArguments) -> Aligned:
-    return align(caller.embedder, given.left, given.right, threshold=given.threshold, top=given.top)
+    collection = opened(caller.embedder, caller.store, given.collection)
+    return align(
+        caller.embedder, given.left, given.right, collection=collection, threshold=given.threshold, top=given.top
+    )
 
 
 def _text(result: Aligned, given: AlignArguments) -> str:
     """One line a match, then what only one list has."""
     counts = result.counts
+    lefts, rights = naming(result.recalled, given.left), naming(result.recalled, given.right)
     lines = [
         (
             f"{counted(counts.matches, 'match', 'matches')} at threshold {result.threshold:.4g}, most changed first "
             f"({result.model}):"
         )
     ]
-    for pair in result.matches:
-        left, right = named(pair.left, given.left), named(pair.right, given.right)
-        lines.append(f"left{left} ~ right{right}: {judged(pair)}")
+    lines += [f"left{lefts(pair.left)} ~ right{rights(pair.right)}: {judged(pair)}" for pair in result.matches]
     lines += more(counts.matches - len(result.matches), "matches")
-    lines += _one_side("left", result.left_only, counts.left_only, given.left)
-    lines += _one_side("right", result.right_only, counts.right_only, given.right)
+    lines += _one_side("left", result.left_only, counts.left_only, lefts)
+    lines += _one_side("right", result.right_only, counts.right_only, rights)
     return "\n".join([*lines, used(result.usage)])
 
 
-def _one_side(side: str, listed: Sequence[int], total: int, texts: Sequence[str]) -> list[str]:
+def _one_side(side: str, listed: Sequence[int], total: int, name: Callable[[int], str]) -> list[str]:
     lines = [f"Only {side}, {counted(total, 'text')}{':' if listed else '.'}"]
-    lines += [f"{side}{named(position, texts)}" for position in listed]
+    lines += [f"{side}{name(position)}" for position in listed]
     return lines + more(total - len(listed), f"only {side}")
 
 

@@ -1,13 +1,15 @@
 """The tool ``classify``."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top, as_json
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, judged, more, named, used
+from mcp_server_embeddings.surface.words import counted, judged, more, naming, used
 from mcp_server_embeddings.tools.classify import Example, Method, classify
+from mcp_server_embeddings.tools.corpus import opened
 from mcp_server_embeddings.tools.results import Classified, Item
 
 _METHODS: dict[Method, str] = {
@@ -26,19 +28,28 @@ def _as_examples(value: object) -> object:
 class ClassifyArguments(Arguments):
     """Arguments of ``classify``."""
 
-    texts: Texts = Field(description="texts to label", json_schema_extra=BOUNDS)
+    texts: Texts | None = Field(default=None, description="texts to label", json_schema_extra=BOUNDS)
     labels: Texts = Field(
         description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2}
     )
     examples: Annotated[list[Example] | None, BeforeValidator(_as_examples)] = Field(
         default=None, description="labelled texts, for every label; 4 or more each work best"
     )
+    collection: str | None = Field(default=None, description="a stored collection, instead of texts")
     abstain: bool = Field(default=True, description="give no label where none fits or two fit alike")
     top: Top = None
 
 
 def _run(caller: Caller, given: ClassifyArguments) -> Classified:
-    return classify(caller.embedder, given.texts, given.labels, given.examples, abstain=given.abstain, top=given.top)
+    return classify(
+        caller.embedder,
+        given.texts,
+        labels=given.labels,
+        examples=given.examples,
+        collection=opened(caller.embedder, caller.store, given.collection),
+        abstain=given.abstain,
+        top=given.top,
+    )
 
 
 def _text(result: Classified, given: ClassifyArguments) -> str:
@@ -48,7 +59,8 @@ def _text(result: Classified, given: ClassifyArguments) -> str:
     tally = [f"{_shown(count.label)} {count.texts:,}" for count in result.counts]
     rest = total - sum(count.texts for count in result.counts)
     lines.append("; ".join([*tally, *([f"other labels {rest:,}"] if rest else [])]) + ".")
-    lines += [_line(item, given) for item in result.items]
+    name = naming(result.recalled, given.texts)
+    lines += [_line(item, name) for item in result.items]
     return "\n".join([*lines, *more(result.more, "texts"), used(result.usage)])
 
 
@@ -56,10 +68,10 @@ def _shown(label: str | None) -> str:
     return "no label" if label is None else f"'{label}'"
 
 
-def _line(item: Item, given: ClassifyArguments) -> str:
+def _line(item: Item, name: Callable[[int], str]) -> str:
     next_best = "nearest" if item.label is None else "next"
     return (
-        f"{named(item.index, given.texts)}: {_shown(item.label)} ({judged(item)}; margin {item.margin:.4f}, "
+        f"{name(item.index)}: {_shown(item.label)} ({judged(item)}; margin {item.margin:.4f}, "
         f"{next_best} {_shown(item.runner_up)})"
     )
 

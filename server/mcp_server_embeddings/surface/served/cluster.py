@@ -1,46 +1,52 @@
 """The tool ``cluster``."""
 
+from collections.abc import Callable
+
 from pydantic import Field
 
 from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, more, named, used
+from mcp_server_embeddings.surface.words import counted, more, naming, used
 from mcp_server_embeddings.tools.cluster import cluster
+from mcp_server_embeddings.tools.corpus import opened
 from mcp_server_embeddings.tools.results import Cluster, Clustered
 
 
 class ClusterArguments(Arguments):
     """Arguments of ``cluster``."""
 
-    texts: Texts = Field(description="texts to group", json_schema_extra=BOUNDS)
+    texts: Texts | None = Field(default=None, description="texts to group", json_schema_extra=BOUNDS)
+    collection: str | None = Field(default=None, description="a stored collection, instead of texts")
     clusters: int | None = Field(default=None, description="how many; absent: chosen", json_schema_extra={"minimum": 1})
     top: Top = None
 
 
 def _run(caller: Caller, given: ClusterArguments) -> Clustered:
-    return cluster(caller.embedder, given.texts, clusters=given.clusters, top=given.top)
+    collection = opened(caller.embedder, caller.store, given.collection)
+    return cluster(caller.embedder, given.texts, collection=collection, clusters=given.clusters, top=given.top)
 
 
 def _text(result: Clustered, given: ClusterArguments) -> str:
     """One line a cluster, then the outliers."""
+    name = naming(result.recalled, given.texts)
     found = len(result.clusters) + result.more
     lines = [f"{counted(found, 'cluster')} of {counted(result.usage.texts, 'text')} ({result.model}):"]
-    lines += [_line(entry, given) for entry in result.clusters]
+    lines += [_line(entry, name, name if given.texts is None else str) for entry in result.clusters]
     lines += more(result.more, "clusters")
     if result.outlier_count:
-        shown = ", ".join(named(position, given.texts) for position in result.outliers)
+        shown = ", ".join(name(position) for position in result.outliers)
         lines.append(f"{counted(result.outlier_count, 'outlier')}: {shown}.")
         lines += more(result.outlier_count - len(result.outliers), "outliers")
     return "\n".join([*lines, used(result.usage)])
 
 
-def _line(entry: Cluster, given: ClusterArguments) -> str:
+def _line(entry: Cluster, name: Callable[[int], str], short: Callable[[int], str]) -> str:
     hidden = entry.size - len(entry.members)
-    members = ", ".join(map(str, entry.members)) + (f" and {hidden:,} more (top=)" if hidden else "")
+    members = ", ".join(map(short, entry.members)) + (f" and {hidden:,} more (top=)" if hidden else "")
     cohesion = f"{entry.cohesion:.4f} (percentile {entry.percentile:g}, {entry.band})"
     return (
         f"{entry.id}: {', '.join(entry.terms) or 'no terms'}; {counted(entry.size, 'text')}, cohesion {cohesion}, "
-        f"e.g. {named(entry.exemplar, given.texts)}; members {members}"
+        f"e.g. {name(entry.exemplar)}; members {members}"
     )
 
 

@@ -7,7 +7,7 @@ from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Collectio
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, used
 from mcp_server_embeddings.tools.collection_add import collection_add
-from mcp_server_embeddings.tools.results import CollectionAdded
+from mcp_server_embeddings.tools.collection_results import CollectionAdded
 
 
 class CollectionAddArguments(Arguments):

@@ -4,7 +4,7 @@ from mcp_server_embeddings.surface.arguments import Arguments, Top
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, more
 from mcp_server_embeddings.tools.collection_list import collection_list
-from mcp_server_embeddings.tools.results import CollectionInfo, CollectionsListed
+from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionsListed
 
 
 class CollectionListArguments(Arguments):

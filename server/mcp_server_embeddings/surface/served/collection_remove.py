@@ -6,7 +6,7 @@ from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Collectio
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted
 from mcp_server_embeddings.tools.collection_remove import collection_remove
-from mcp_server_embeddings.tools.results import CollectionRemoved
+from mcp_server_embeddings.tools.collection_results import CollectionRemoved
 from mcp_server_embeddings.tools.texts import snippet
 
 

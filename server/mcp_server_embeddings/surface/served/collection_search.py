@@ -7,9 +7,9 @@ from pydantic import Field
 from mcp_server_embeddings.surface.arguments import Arguments, Collection, Json
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, used
+from mcp_server_embeddings.tools.collection_results import CollectionSearched, FoundPassage, SearchMode
 from mcp_server_embeddings.tools.collection_search import collection_search
 from mcp_server_embeddings.tools.listing import MAX_TOP
-from mcp_server_embeddings.tools.results import CollectionSearched, FoundPassage, SearchMode
 
 
 class CollectionSearchArguments(Arguments):

@@ -1,10 +1,13 @@
 """The tool ``deduplicate``."""
 
+from collections.abc import Callable
+
 from pydantic import Field
 
 from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, judged, more, named, used
+from mcp_server_embeddings.surface.words import counted, judged, more, naming, used
+from mcp_server_embeddings.tools.corpus import opened
 from mcp_server_embeddings.tools.deduplicate import Keep, deduplicate
 from mcp_server_embeddings.tools.results import Deduplicated, DuplicateGroup
 
@@ -12,7 +15,8 @@ from mcp_server_embeddings.tools.results import Deduplicated, DuplicateGroup
 class DeduplicateArguments(Arguments):
     """Arguments of ``deduplicate``."""
 
-    texts: Texts = Field(description="texts to compare", json_schema_extra=BOUNDS)
+    texts: Texts | None = Field(default=None, description="texts to compare", json_schema_extra=BOUNDS)
+    collection: str | None = Field(default=None, description="a stored collection, instead of texts")
     threshold: float | None = Field(
         default=None,
         description="lowest cosine of duplicates; absent: suggested from these texts",
@@ -23,7 +27,14 @@ class DeduplicateArguments(Arguments):
 
 
 def _run(caller: Caller, given: DeduplicateArguments) -> Deduplicated:
-    return deduplicate(caller.embedder, given.texts, threshold=given.threshold, keep=given.keep, top=given.top)
+    return deduplicate(
+        caller.embedder,
+        given.texts,
+        collection=opened(caller.embedder, caller.store, given.collection),
+        threshold=given.threshold,
+        keep=given.keep,
+        top=given.top,
+    )
 
 
 def _text(result: Deduplicated, given: DeduplicateArguments) -> str:
@@ -31,14 +42,15 @@ def _text(result: Deduplicated, given: DeduplicateArguments) -> str:
     total = counted(result.usage.texts, "text")
     threshold = f"threshold {result.threshold:.4g} (suggested {result.suggested_threshold:.4g}; {result.model})"
     lines = [f"{result.unique:,} of {total} are unique at {threshold}."]
+    name = naming(result.recalled, given.texts)
     for group in result.groups:
-        lines += _lines(group, given)
+        lines += _lines(group, name)
     return "\n".join([*lines, *more(result.more, "groups"), used(result.usage)])
 
 
-def _lines(group: DuplicateGroup, given: DeduplicateArguments) -> list[str]:
-    lines = [f"keep {named(group.keep, given.texts)}"]
-    lines += [f"  drop {named(found.index, given.texts)}: {judged(found)}" for found in group.duplicates]
+def _lines(group: DuplicateGroup, name: Callable[[int], str]) -> list[str]:
+    lines = [f"keep {name(group.keep)}"]
+    lines += [f"  drop {name(found.index)}: {judged(found)}" for found in group.duplicates]
     return lines + ["  " + line for line in more(group.size - 1 - len(group.duplicates), "of this group")]
 
 

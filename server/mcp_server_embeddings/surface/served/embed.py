@@ -28,6 +28,7 @@ class EmbedArguments(Arguments):
         default="auto", description="file: a .npy; auto: inline up to 4,096 numbers"
     )
     long_text: LongTexts = "window"
+    save_as: str | None = Field(default=None, description="a collection to store the texts in too")
 
 
 def _run(caller: Caller, given: EmbedArguments) -> Embedded:
@@ -39,6 +40,8 @@ def _run(caller: Caller, given: EmbedArguments) -> Embedded:
         encoding=given.encoding,
         output=given.output,
         long_text=given.long_text,
+        save_as=given.save_as,
+        store=caller.store,
     )
 
 
@@ -47,11 +50,20 @@ def _text(result: Embedded, _: EmbedArguments) -> str:
     head = (
         f"{counted(result.usage.texts, 'vector')} of {result.dimensions} dimensions ({result.encoding}, {result.model})"
     )
+    last = [*_saved(result), used(result.usage)]
     if result.file is not None:
         shape = " x ".join(map(str, result.file.shape))
         head += f" in the file {result.file.path} (NumPy .npy, {shape}, {result.file.dtype})."
-        return f"{head}\n{used(result.usage)}"
-    return "\n".join([f"{head}:", *(_vector(vector) for vector in result.vectors or []), used(result.usage)])
+        return "\n".join([head, *last])
+    return "\n".join([f"{head}:", *(_vector(vector) for vector in result.vectors or []), *last])
+
+
+def _saved(result: Embedded) -> list[str]:
+    if result.saved is None:
+        return []
+    saved = result.saved
+    counts = f"{saved.added:,} added, {saved.updated:,} updated, {saved.unchanged:,} unchanged"
+    return [f"Collection {saved.collection}: {counts}."]
 
 
 def _vector(vector: list[float] | str) -> str:

@@ -5,6 +5,7 @@ from pydantic import Field
 from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, used
+from mcp_server_embeddings.tools.corpus import opened
 from mcp_server_embeddings.tools.listing import MAX_TOP
 from mcp_server_embeddings.tools.rank import rank
 from mcp_server_embeddings.tools.results import Hit, Ranked
@@ -14,7 +15,8 @@ class RankArguments(Arguments):
     """Arguments of ``rank``."""
 
     query: str = Field(description="what is looked for, a phrase or sentence")
-    texts: Texts = Field(description="texts to search", json_schema_extra=BOUNDS)
+    texts: Texts | None = Field(default=None, description="texts to search", json_schema_extra=BOUNDS)
+    collection: str | None = Field(default=None, description="a stored collection, instead of texts")
     top: int = Field(default=5, description="how many hits", json_schema_extra={"minimum": 1, "maximum": MAX_TOP})
     diversity: float = Field(
         default=0.0,
@@ -29,6 +31,7 @@ def _run(caller: Caller, given: RankArguments) -> Ranked:
         caller.embedder,
         given.query,
         given.texts,
+        collection=opened(caller.embedder, caller.store, given.collection),
         top=given.top,
         diversity=given.diversity,
         spans=given.spans,
@@ -41,8 +44,12 @@ def _text(result: Ranked, _: RankArguments) -> str:
     lines = [f"Best {len(result.hits)} of {counted(total, 'text')} ({result.model}):"]
     if result.no_match:
         lines = [f"No match: nothing is closer than weak. Nearest {len(result.hits)} of {counted(total, 'text')}:"]
-    lines += [f'[{hit.index}] "{hit.snippet}": {judged(hit)}{_place(hit)}' for hit in result.hits]
+    lines += [f'[{_key(hit)}] "{hit.snippet}": {judged(hit)}{_place(hit)}' for hit in result.hits]
     return "\n".join([*lines, *more(result.more), used(result.usage)])
+
+
+def _key(hit: Hit) -> str | int:
+    return hit.index if hit.id is None else hit.id
 
 
 def _place(hit: Hit) -> str:

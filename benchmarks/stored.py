@@ -1,0 +1,137 @@
+"""How fast collections are, and whether both kinds of search together are as good as the better one.
+
+    python benchmarks/stored.py speed
+    python benchmarks/stored.py fusion FOLDER [FOLDER]
+
+``speed`` makes 100,000 short texts of random words, which is the same work for a search as any others, and measures on
+an otherwise idle machine: opening, semantic and hybrid searches through the function behind the tool (encoding the
+query included, every query new), and adding 10,000 texts beside the bare encoder on others of the same kind, in turns.
+``fusion`` reads retrieval sets in BEIR's layout (corpus.jsonl, queries.jsonl, qrels), which you fetch yourself.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, quantiles
+
+os.environ.update(HF_HUB_OFFLINE="1", OPENBLAS_NUM_THREADS="1")
+
+import numpy as np
+from machine import machine, versions
+from quality.beir import read_collection
+from quality.metrics import ndcg
+
+from mcp_server_embeddings import Embedder, Engine, Settings, Store, collection_add, collection_search
+from mcp_server_embeddings.store.records import NewChunk, NewDocument
+from mcp_server_embeddings.tools.collection_results import SearchMode
+
+CHUNKS, ADDED, QUERIES, AT_ONCE = 100_000, 10_000, 200, 1_000
+MODES: tuple[SearchMode, ...] = ("semantic", "keyword", "hybrid")
+VOCABULARY = 30_000
+CUT = 10
+
+
+def texts(count: int, words: int, seed: int) -> list[str]:
+    """Texts of made-up words, as frequent as Zipf's law has them."""
+    chances = 1 / np.arange(1, VOCABULARY + 1)
+    drawn = np.random.default_rng(seed).choice(VOCABULARY, (count, words), p=chances / chances.sum())
+    return [" ".join(f"word{number}" for number in row) for row in drawn]
+
+
+def fill(store: Store, embedder: Embedder) -> None:
+    """A collection of random vectors: encoding 100,000 texts would take minutes and change nothing measured here."""
+    identity = embedder.identity()
+    collection = store.made("large", identity.digest, identity.short, identity.dimensions)
+    vectors = np.random.default_rng(0).standard_normal((CHUNKS, identity.dimensions)).astype(np.float32)
+    written = texts(CHUNKS, 20, 0)
+    for start in range(0, CHUNKS, AT_ONCE):
+        collection.put(
+            [
+                NewDocument(str(i), written[i], {}, (NewChunk(0, len(written[i]), "", vectors[i]),))
+                for i in range(start, start + AT_ONCE)
+            ]
+        )
+
+
+def searches(store: Store, embedder: Embedder) -> None:
+    """Milliseconds of searches, new queries in turns of the kinds."""
+    spent: dict[SearchMode, list[float]] = {mode: [] for mode in MODES}
+    for query in texts(QUERIES, 5, 1):
+        for mode in MODES:
+            began = time.perf_counter()
+            collection_search(embedder, store, "large", f"{query} {mode}", mode=mode)
+            spent[mode].append(1_000 * (time.perf_counter() - began))
+    for kind, times in spent.items():
+        print(f"{kind}: median {quantiles(times, n=2)[0]:.1f} ms, 95th percentile {quantiles(times, n=20)[-1]:.1f} ms")
+
+
+def additions(store: Store, embedder: Embedder) -> None:
+    """Texts a second of adding over those of the bare encoder, in turns of 1,000."""
+    adding = bare = 0.0
+    written, others = texts(ADDED, 8, 2), texts(ADDED, 8, 3)
+    for start in range(0, ADDED, AT_ONCE):
+        began = time.perf_counter()
+        collection_add(embedder, store, "added", written[start : start + AT_ONCE])
+        between = time.perf_counter()
+        embedder.embed(others[start : start + AT_ONCE], role="document")
+        adding, bare = adding + between - began, bare + time.perf_counter() - between
+    print(
+        f"adding {ADDED:,} texts: {ADDED / adding:,.0f} a second, {bare / adding:.1%} of the bare encoder's throughput"
+    )
+
+
+def speed() -> None:
+    """Everything about speed, in a data folder of its own."""
+    with tempfile.TemporaryDirectory() as folder, Engine(Settings(data_dir=Path(folder), no_cache=True)) as engine:
+        embedder, store = engine.embedder(), Store(Path(folder))
+        embedder.calibration("retrieval")
+        fill(store, embedder)
+        store.close()
+        began = time.perf_counter()
+        identity = embedder.identity()
+        store.collection("large", identity.digest, identity.short).snapshot()
+        print(f"opening {CHUNKS:,} chunks: {time.perf_counter() - began:.2f} s")
+        searches(store, embedder)
+        additions(store, embedder)
+        store.close()
+
+
+def fusion(folders: Sequence[Path]) -> None:
+    """Mean nDCG@10 of each kind of search on each set."""
+    for folder in folders:
+        data = read_collection(folder)
+        with tempfile.TemporaryDirectory() as place, Engine(Settings(data_dir=Path(place))) as engine:
+            embedder, store = engine.embedder(), Store(Path(place))
+            documents = [(key, text) for key, text in data.documents.items() if text.strip()]
+            for start in range(0, len(documents), AT_ONCE):
+                ids, part = zip(*documents[start : start + AT_ONCE], strict=True)
+                collection_add(embedder, store, "set", part, ids=ids)
+            for mode in MODES:
+                gains = []
+                for query, relevance in data.relevance.items():
+                    found = collection_search(embedder, store, "set", data.queries[query], mode=mode, top=5 * CUT)
+                    order = list(dict.fromkeys(hit.id.split("#")[0] for hit in found.hits))
+                    gains.append(ndcg([key for key in order if key != query], relevance, CUT))
+                print(f"{folder.name}, {mode}: nDCG@{CUT} {mean(gains):.4f} over {len(gains):,} queries")
+            store.close()
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("speed", "fusion"))
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
+    given = parser.parse_args()
+    print(machine())
+    print(versions())
+    if given.what == "speed":
+        speed()
+    else:
+        fusion(given.folders)
+
+
+if __name__ == "__main__":
+    main()

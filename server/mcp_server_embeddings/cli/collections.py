@@ -1,0 +1,67 @@
+"""``mcp-server-embeddings collections``: what is stored. No model is loaded."""
+
+import argparse
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mcp_server_embeddings.cli.output import console, safe, say, say_json, size
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.store.records import CollectionRecord
+from mcp_server_embeddings.store.store import Store
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Print them by name.
+
+    Raises:
+        OperatorError: They cannot be read.
+    """
+    store = Store(settings.data_dir)
+    records = store.list()
+    store.close()
+    if options.json:
+        say_json({"collections": [_fields(record) for record in records]})
+    elif not records:
+        say("there are no collections yet; `mcp-server-embeddings index NAME PATH...` makes one")
+    else:
+        console().print(_table(records))
+    return 0
+
+
+def _fields(record: CollectionRecord) -> dict[str, object]:
+    """As ``collection_list`` gives it, but for what only the model can tell."""
+    return {
+        "name": record.name,
+        "size": record.documents,
+        "chunks": record.chunks,
+        "model": record.model,
+        "bytes": record.bytes,
+        "updated": datetime.fromtimestamp(record.updated, UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _table(records: list[CollectionRecord]) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("name", overflow="fold")
+    for name in ("size", "chunks"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    table.add_column("bytes", justify="right", no_wrap=True)
+    table.add_column("updated", no_wrap=True)
+    for record in records:
+        updated = datetime.fromtimestamp(record.updated, UTC).astimezone()
+        table.add_row(
+            safe(record.name),
+            f"{record.documents:,}",
+            f"{record.chunks:,}",
+            safe(record.model),
+            size(record.bytes),
+            updated.isoformat(" ", "minutes")[:16],
+        )
+    return table

@@ -1,0 +1,271 @@
+"""The commands: what each takes, and where it is. Nothing of what they need is imported here."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from mcp_server_embeddings.cli.options import Parser, add_options
+from mcp_server_embeddings.config import DISTRIBUTION, Settings, nearest
+from mcp_server_embeddings.errors import ConfigurationError
+
+Run = Callable[[Settings, argparse.Namespace], int]
+"""Runs a command and returns the exit status. ``options.operands`` is a list of texts."""
+
+_MODES = ("hybrid", "semantic", "keyword")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command.
+
+    Attributes:
+        name: Its first word.
+        summary: What it does, for the list of commands.
+        load: Imports its function.
+        operands: As usage shows them.
+        takes: The same in words.
+        example: A whole call.
+        least: How many operands at least.
+        most: How many at most; None for any number.
+        add_options: Declares its own options.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], Run]
+    operands: str = ""
+    takes: str = ""
+    example: str = ""
+    least: int = 0
+    most: int | None = 0
+    add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Options and operands from what follows the program's name.
+
+        Raises:
+            ConfigurationError: An option is unknown, or there are too few or too many operands.
+        """
+        parser = CommandParser(
+            prog=DISTRIBUTION,
+            usage=" ".join(part for part in ("%(prog)s", self.name, self.operands, "[OPTIONS]") if part),
+            description=f"{self.summary[0].upper()}{self.summary[1:]}."
+            + (f" Example: {DISTRIBUTION} {self.example}" if self.example else ""),
+            allow_abbrev=False,
+        )
+        parser.add_argument("operands", nargs="*", help=argparse.SUPPRESS)
+        self.add_options(parser)
+        add_options(parser)
+        options = parser.parse_args(arguments)
+        if options.operands[:1] == [self.name]:
+            del options.operands[0]
+        self._check(options.operands)
+        return options
+
+    def _check(self, operands: Sequence[str]) -> None:
+        if len(operands) < self.least:
+            raise ConfigurationError(f"{self.name} takes {self.takes}, as in `{self.example}`")
+        if self.most is not None and len(operands) > self.most:
+            first = operands[self.most]
+            if self.most == 0:
+                raise ConfigurationError(f"{self.name} takes no argument {first!r}; see --help")
+            raise ConfigurationError(f"one argument too many: {first!r}; see --help")
+
+
+class CommandParser(Parser):
+    """Takes operands before, between and after options."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """As in argparse, with a hint where an option is unknown."""
+        parsed, unknown = self.parse_known_intermixed_args(args, namespace)
+        if unknown:
+            self._refuse(unknown[0].split("=", 1)[0])
+        return parsed
+
+    def _refuse(self, flag: str) -> NoReturn:
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        self.error(f"unknown option {flag!r}; {nearest(flag, known)}")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _index(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--field", metavar="NAME", help="column or key with the text of CSV and JSONL files")
+    _json(parser)
+
+
+def _search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--top", metavar="N", type=_whole, help="how many hits, 1 to 1,000 (default: up to 5)")
+    parser.add_argument("--mode", choices=_MODES, default="hybrid", help="meaning, words, or both (default: hybrid)")
+    parser.add_argument("--where", metavar="JSON", help='only texts whose metadata fits, as in {"year": {"gte": 2020}}')
+    _json(parser)
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="overwrite a file that is there")
+    _json(parser)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} came; give a whole number") from None
+
+
+def _load_serve() -> Run:
+    from mcp_server_embeddings.cli.serve import run
+
+    return run
+
+
+def _load_pull() -> Run:
+    from mcp_server_embeddings.cli.pull import run
+
+    return run
+
+
+def _load_compile() -> Run:
+    from mcp_server_embeddings.cli.compile import run
+
+    return run
+
+
+def _load_models() -> Run:
+    from mcp_server_embeddings.cli.models import run
+
+    return run
+
+
+def _load_index() -> Run:
+    from mcp_server_embeddings.cli.index import run
+
+    return run
+
+
+def _load_search() -> Run:
+    from mcp_server_embeddings.cli.search import run
+
+    return run
+
+
+def _load_collections() -> Run:
+    from mcp_server_embeddings.cli.collections import run
+
+    return run
+
+
+def _load_export() -> Run:
+    from mcp_server_embeddings.cli.transfer import run_export
+
+    return run_export
+
+
+def _load_import() -> Run:
+    from mcp_server_embeddings.cli.transfer import run_import
+
+    return run_import
+
+
+def _load_reindex() -> Run:
+    from mcp_server_embeddings.cli.transfer import run_reindex
+
+    return run_reindex
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(name="serve", summary="serve over stdio (the default)", load=_load_serve),
+        Command(
+            name="index",
+            summary="put files into a collection; run again, it takes over what changed",
+            load=_load_index,
+            operands="NAME PATH...",
+            takes="a collection and files, folders or patterns",
+            example="index handbook docs notes.md",
+            least=2,
+            most=None,
+            add_options=_index,
+        ),
+        Command(
+            name="search",
+            summary="search a collection",
+            load=_load_search,
+            operands="NAME QUERY",
+            takes="a collection and what is looked for",
+            example="search handbook 'how do I get a refund'",
+            least=2,
+            most=2,
+            add_options=_search,
+        ),
+        Command(
+            name="collections",
+            summary="list the collections",
+            load=_load_collections,
+            add_options=_json,
+        ),
+        Command(
+            name="export",
+            summary="write a collection with its vectors to a .jsonl or .parquet file",
+            load=_load_export,
+            operands="NAME FILE",
+            takes="a collection and a file",
+            example="export handbook handbook.jsonl",
+            least=2,
+            most=2,
+            add_options=_export,
+        ),
+        Command(
+            name="import",
+            summary='put what export wrote, or lines such as {"text": "..."}, into a collection',
+            load=_load_import,
+            operands="NAME FILE",
+            takes="a collection and a file",
+            example="import handbook handbook.jsonl",
+            least=2,
+            most=2,
+            add_options=_json,
+        ),
+        Command(
+            name="reindex",
+            summary="embed a collection anew with another model; in use until that is done",
+            load=_load_reindex,
+            operands="NAME",
+            takes="a collection",
+            example="reindex handbook --model BAAI/bge-base-en-v1.5",
+            least=1,
+            most=1,
+            add_options=_json,
+        ),
+        Command(
+            name="pull",
+            summary="fetch a model for offline use; run again, it keeps finished files",
+            load=_load_pull,
+            operands="MODEL",
+            takes="one model",
+            example="pull BAAI/bge-base-en-v1.5",
+            least=1,
+            most=1,
+        ),
+        Command(
+            name="compile",
+            summary="convert a model ahead of time, so that the first start is as quick as every other",
+            load=_load_compile,
+            operands="[MODEL]",
+            takes="at most one model",
+            example="compile BAAI/bge-base-en-v1.5",
+            most=1,
+        ),
+        Command(
+            name="models",
+            summary="list well-known models with sizes, licences and scores",
+            load=_load_models,
+        ),
+    )
+}

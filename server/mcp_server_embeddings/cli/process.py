@@ -1,0 +1,22 @@
+"""What a process does before it works, whatever its command."""
+
+import logging
+import os
+import sys
+
+from mcp_server_embeddings.config import Settings
+
+
+def prepare(settings: Settings) -> None:
+    """Send logs to standard error without any text in them, and keep libraries off the network."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # Below warning the SDK and the HTTP stack log what passes through them; texts must never be in a log.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    for name in ("mcp", "httpx2", "httpcore2", "sentence_transformers", "transformers"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    if not settings.download:
+        os.environ["HF_HUB_OFFLINE"] = "1"

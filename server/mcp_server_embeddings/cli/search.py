@@ -1,0 +1,77 @@
+"""``mcp-server-embeddings search NAME QUERY``: the hits for a person or, with ``--json``, for a program."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from mcp_server_embeddings.cli.output import console, safe, say, say_json
+from mcp_server_embeddings.cli.work import Watched, with_model
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.where import EXAMPLE, Where
+from mcp_server_embeddings.tools.collection_results import CollectionSearched, FoundPassage
+from mcp_server_embeddings.tools.collection_search import collection_search
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLOURS = {"same": "green", "close": "green", "related": "yellow"}
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Search and print the hits, best first.
+
+    Raises:
+        CallerError: The collection, the query or the filter is refused.
+        OperatorError: The model or the collections cannot be used.
+    """
+    name, query = options.operands
+    where = _where(options.where) if options.where is not None else None
+
+    def work(embedder: Embedder, store: Store, _: Watched) -> CollectionSearched:
+        return collection_search(embedder, store, name, query, top=options.top, mode=options.mode, where=where)
+
+    Store(settings.data_dir).record(name)  # a wrong name is told before the model is loaded
+    result = with_model(settings, work)
+    if options.json:
+        say_json(result)
+        return 0
+    if result.no_match:
+        say("nothing fits well; the nearest are:" if result.hits else "nothing found")
+    if result.hits:
+        console().print(_table(result.hits))
+    return 0
+
+
+def _where(text: str) -> Where:
+    try:
+        where = json.loads(text)
+    except ValueError:
+        where = None
+    if not isinstance(where, dict):
+        raise InputError(f"--where is {text[:80]!r}, no JSON object; give one such as {EXAMPLE}")
+    return where
+
+
+def _table(hits: list[FoundPassage]) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("band", no_wrap=True)
+    table.add_column("id", overflow="fold", ratio=1)
+    table.add_column("snippet", overflow="fold", ratio=3)
+    for hit in hits:
+        heading = str(hit.metadata.get("heading", ""))
+        snippet = " ".join(hit.snippet.split())
+        table.add_row(
+            f"{hit.score:.3f}",
+            Text(hit.band, style=_COLOURS.get(hit.band, "dim")),
+            Text(safe(hit.id)),
+            Text(safe(f"{heading}: {snippet}" if heading else snippet)),
+        )
+    return table

@@ -1,0 +1,79 @@
+"""What the tools on collections return."""
+
+from typing import Literal
+
+from mcp_server_embeddings.store.records import Scalar
+from mcp_server_embeddings.tools.results import Judged, Listing, Places, Result, ResultModel
+
+SearchMode = Literal["hybrid", "semantic", "keyword"]
+FoundBy = Literal["meaning", "words", "both"]
+
+
+class SkippedFile(ResultModel):
+    """A file that was not taken in."""
+
+    path: str
+    why: str
+
+
+class CollectionAdded(Result):
+    """Result of ``collection_add``. Counts are of documents: texts, files, or rows of a table."""
+
+    collection: str
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    skipped: list[SkippedFile]
+    skipped_count: int
+    ignored: int
+    size: int
+    chunks: int
+
+
+class FoundPassage(Judged):
+    """A place in a collection that was found."""
+
+    id: str
+    snippet: str
+    span: Places
+    found_by: FoundBy
+    metadata: dict[str, Scalar | list[Scalar]]
+    before: str
+    after: str
+
+
+class CollectionSearched(Listing):
+    """Result of ``collection_search``."""
+
+    collection: str
+    mode: SearchMode
+    hits: list[FoundPassage]
+    no_match: bool
+
+
+class CollectionInfo(ResultModel):
+    """A collection at a glance."""
+
+    name: str
+    size: int
+    chunks: int
+    model: str
+    usable: bool
+    bytes: int
+    updated: str
+
+
+class CollectionsListed(Listing):
+    """Result of ``collection_list``."""
+
+    collections: list[CollectionInfo]
+
+
+class CollectionRemoved(Result):
+    """Result of ``collection_remove``."""
+
+    collection: str
+    removed: int
+    missing: list[str]
+    size: int

@@ -1,0 +1,158 @@
+"""What a tool works on: texts that were sent, or the chunks of a collection."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
+from mcp_server_embeddings.engine.identity import Role
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.store.records import Chunk, Snapshot
+from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.listing import Entry, positions
+from mcp_server_embeddings.tools.results import Recalled
+from mcp_server_embeddings.tools.texts import MAX_TEXTS, checked_texts, snippet
+from mcp_server_embeddings.vectors.ranking import best_rows
+from mcp_server_embeddings.vectors.similarity import Vectors, unit_rows
+
+_DECIMALS = 6
+"""Of a cosine, so that equal texts tie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The texts a tool works on, checked but not encoded yet.
+
+    Attributes:
+        name: What errors call it: the parameter, or the collection.
+        texts: One or more.
+        source: The collection they are from; None where they were sent.
+        chunks: The chunks they are, one a text; empty where they were sent.
+    """
+
+    name: str
+    texts: list[str]
+    source: Collection | None = None
+    chunks: tuple[Chunk, ...] = ()
+
+    @property
+    def sent(self) -> list[str]:
+        """The texts that came with the call, for its limits; none of a collection."""
+        return self.texts if self.source is None else []
+
+    def embed(self, embedder: Embedder, role: Role = "symmetric") -> Embeddings:
+        """One vector a text, the same whether the texts were sent or are stored.
+
+        Stored vectors are those of documents. They are used as they are, without a token read, where the model has
+        the same prompt for ``role``; otherwise the texts are encoded anew.
+
+        Raises:
+            CollectionError: A chunk was removed meanwhile.
+            OperatorError: The model cannot be used.
+        """
+        prompts = embedder.identity().prompts
+        if self.source is None or prompts.of(role) != prompts.document:
+            return embedder.embed(self.texts, role=role)
+        return Embeddings(self.source.vectors([chunk.row for chunk in self.chunks]), 0, (), ())
+
+    def recalled(self, listed: Iterable[int]) -> list[Recalled]:
+        """Which texts stand at the positions that an answer lists; nothing where the caller sent them and knows.
+
+        Args:
+            listed: The positions; each is recalled once.
+        """
+        if self.source is None:
+            return []
+        return [
+            Recalled(index=position, id=self.chunks[position].id, snippet=snippet(self.texts[position]))
+            for position in dict.fromkeys(listed)
+        ]
+
+    def entry(self, data: str, named: Sequence[int]) -> Entry:
+        """An entry of an answer that names these positions.
+
+        Args:
+            data: Its JSON.
+            named: The positions, as often as the words name them.
+        """
+        if self.source is None:
+            return Entry(data, " ".join(snippet(self.texts[position]) for position in named))
+        words = [f'[{self.chunks[position].id}] "{snippet(self.texts[position])}"' for position in named]
+        return Entry(data, ", ".join(words), "".join(found.model_dump_json() + "," for found in self.recalled(named)))
+
+    def entries(self, rows: Sequence[int], sign: str = "") -> list[Entry]:
+        """Entries that are positions alone, as ``listing.positions``."""
+        if self.source is None:
+            return positions(rows, self.texts, sign)
+        bare = [self.entry(f"{row},", [row]) for row in rows]
+        return [Entry(entry.data, sign + entry.recalled, entry.repeated) for entry in bare]
+
+
+def corpus_of(texts: Sequence[str] | None, collection: Collection | None, name: str = "texts") -> Corpus:
+    """The texts that were sent, or all chunks of a collection in the order in which they came.
+
+    Args:
+        texts: What was sent; None with a collection.
+        collection: What stands in for it.
+        name: The parameter, for errors.
+
+    Raises:
+        InputError: Both or neither came, a text is blank, or the collection is empty or has over 2,000 chunks.
+    """
+    if texts is not None and collection is None:
+        return Corpus(name, checked_texts(name, texts))
+    if texts is not None or collection is None:
+        came = "neither" if texts is None else "both"
+        raise InputError(
+            f"{came} of {name} and collection came; give one of them: {name} to send, or a stored collection"
+        )
+    chunks = collection.first(MAX_TEXTS + 1)
+    if len(chunks) > MAX_TEXTS:
+        raise InputError(
+            f"collection {collection.name!r} has {collection.now().chunks:,} chunks, and this tool, which compares all "
+            f"with all, takes at most {MAX_TEXTS:,}; find those of interest with collection_search or rank, and send "
+            "their texts"
+        )
+    if not chunks:
+        raise empty(collection)
+    return Corpus(f"collection {collection.name!r}", [chunk.text for chunk in chunks], collection, tuple(chunks))
+
+
+def empty(collection: Collection) -> InputError:
+    """The error about a collection without texts."""
+    return InputError(f"collection {collection.name!r} is empty; put texts into it with collection_add")
+
+
+def opened(embedder: Embedder, store: Store, name: str | None) -> Collection | None:
+    """The collection of that name, with vectors of this model; None without a name.
+
+    Raises:
+        CollectionError: There is no such collection, or it is another model's.
+    """
+    if name is None:
+        return None
+    identity = embedder.identity()
+    return store.collection(name, identity.digest, identity.short)
+
+
+def query_cosines(snapshot: Snapshot, selected: NDArray[np.int64] | None, sought: Vectors) -> NDArray[np.float32]:
+    """The cosine of every row with the query; minus infinity where a chunk is gone or not selected."""
+    cosines = np.round(snapshot.vectors @ unit_rows(sought)[0], _DECIMALS)
+    wanted = snapshot.alive
+    if selected is not None:
+        wanted = wanted & np.isin(snapshot.rows, selected)
+    return np.where(wanted, cosines, -np.inf).astype(np.float32)
+
+
+def nearest_positions(cosines: NDArray[np.float32], most: int) -> list[int]:
+    """Positions of the highest cosines, best first, ties by position."""
+    candidates = np.arange(len(cosines))
+    if len(cosines) > most:
+        # Sorting all of 100,000 takes longer than comparing them; what ties with the last place stays in.
+        lowest = np.partition(cosines, len(cosines) - most)[len(cosines) - most]
+        candidates = np.flatnonzero(cosines >= lowest)
+    order = best_rows(cosines[candidates].astype(np.float64), most)
+    return [int(candidates[i]) for i in order if np.isfinite(cosines[candidates[i]])]
