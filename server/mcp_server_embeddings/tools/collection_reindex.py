@@ -117,12 +117,15 @@ class _Copying:
         return self._drafting.tokens
 
     def catch_up(self) -> None:
-        """Take over what differs now."""
+        """Take over what differs now; of what comes meanwhile only some, so that a pass ends."""
         surplus = self._source.surplus(self._target)
         if surplus:
             self._target.remove(surplus)
         last = 0
-        while (batch := self._source.differing(self._target, last, _AT_ONCE)).documents:
+        for _ in range(self._source.now().documents // _AT_ONCE + 1):
+            batch = self._source.differing(self._target, last, _AT_ONCE)
+            if not batch.documents:
+                break
             last = batch.last
             # Removed first: of a document with the same text a put would keep what else it had before.
             self._target.remove([document.id for document in batch.documents])
