@@ -1,7 +1,6 @@
 """Vectors of texts seen before: what is remembered, within which bounds, and what a broken disk costs."""
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -24,7 +23,8 @@ from mcp_server_embeddings.engine.cache import CachedText, Cut, VectorCache, cac
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts
-from wire import PATIENCE, ServerProcess, client_environment
+from scripts import run, small_disk
+from wire import ServerProcess, client_environment
 
 AMPLE = 100_000_000
 """Bytes on disk that no test here reaches."""
@@ -335,35 +335,8 @@ print(len(kept), kept == list(range(len(kept))))
 """Writes 6 MB into a disk of 1 MB: every answer must come, and what was stored must be the oldest part."""
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[int]:
-    """Make ``folder`` a disk of 1 MB; where that is not allowed, gives the limit of one file instead."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    permitted = shutil.which("mount") and subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    try:
-        yield 0 if permitted else 1_000_000
-    finally:
-        if permitted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def run(script: str, *arguments: str) -> str:
-    """A script's output."""
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, *arguments],
-        env=client_environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
-
-
 def test_a_full_disk_costs_no_answer(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as limit:
+    with small_disk(tmp_path / "disk", 1) as limit:
         kept, oldest = run(FULL_DISK, str(tmp_path / "disk" / "cache.sqlite"), str(limit)).split()
     assert 0 < int(kept) < 100
     assert oldest == "True"

@@ -146,7 +146,7 @@ def test_a_part_of_a_document_has_an_id_of_its_own(tmp_path: Path) -> None:
 def test_files_have_digests_and_take_their_documents_along(tmp_path: Path) -> None:
     one = collection(tmp_path)
     one.put([document("a", "one", file="x.md"), document("b", "two", file="x.md"), document("c", "three")])
-    one.keep_file("empty.md", b"e" * 16)
+    one.keep_files({"empty.md": b"e" * 16})
     assert one.files() == {"x.md": digest("two"), "empty.md": b"e" * 16}
     assert one.ids_of_file("x.md") == ["a", "b"]
     assert by_where(one, {"path": "x.md"}) == "ab"

@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,6 +20,7 @@ from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, digest
 from mcp_server_embeddings.store.schema import APPLICATION_ID, VERSION
 from mcp_server_embeddings.store.store import Store
+from scripts import run, small_disk
 from wire import PATIENCE, client_environment
 
 DIMENSIONS = 384
@@ -93,20 +93,6 @@ def started(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-
-
-def run(script: str, *arguments: str) -> str:
-    """A script's output."""
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", COMMON + script, *arguments],
-        env=client_environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
 
 
 PEER = """
@@ -271,21 +257,8 @@ print(len(kept))
 """Writes 60 MB into a disk of a few, and reads what was acknowledged while that is full."""
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[int]:
-    """Make ``folder`` a disk of 4 MB; where that is not allowed, gives the limit of one file instead."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    permitted = shutil.which("mount") and subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    try:
-        yield 0 if permitted else 4_000_000
-    finally:
-        if permitted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def assert_full_disk_loses_nothing(folder: Path, limit: int) -> None:
-    message, kept = run(FULL_DISK, str(folder), str(limit)).splitlines()
+    message, kept = run(COMMON + FULL_DISK, str(folder), str(limit)).splitlines()
     assert "full" in message
     assert "send the call again. What was acknowledged before is kept" in message
     now = collection(folder)
@@ -296,7 +269,7 @@ def assert_full_disk_loses_nothing(folder: Path, limit: int) -> None:
 
 
 def test_a_full_disk_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as limit:
+    with small_disk(tmp_path / "disk", 4) as limit:
         assert_full_disk_loses_nothing(tmp_path / "disk", limit)
 
 
@@ -347,7 +320,7 @@ def read_only_folder(*, log: bool) -> Iterator[Path]:
 @pytest.mark.parametrize("log", [False, True])
 def test_a_read_only_folder_is_read_and_not_written(log: bool) -> None:
     with read_only_folder(log=log) as folder:
-        seen, *refused, last = run(READ_ONLY, str(folder)).splitlines()
+        seen, *refused, last = run(COMMON + READ_ONLY, str(folder)).splitlines()
     assert seen == "3 6 3 True"
     assert len(refused) == 3
     for message in refused:

@@ -106,6 +106,7 @@ class Settings:
         default=(),
         metadata={
             "metavar": "FOLDER",
+            "repeated": True,
             "help": "collection_add may read files below this folder; may be given several times, none by default",
         },
     )

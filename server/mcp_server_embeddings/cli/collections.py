@@ -8,6 +8,7 @@ from mcp_server_embeddings.cli.output import console, safe, say, say_json, size
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.collection_list import collection_info
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,14 +34,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 def _fields(record: CollectionRecord) -> dict[str, object]:
     """As ``collection_list`` gives it, but for what only the model can tell."""
-    return {
-        "name": record.name,
-        "size": record.documents,
-        "chunks": record.chunks,
-        "model": record.model,
-        "bytes": record.bytes,
-        "updated": datetime.fromtimestamp(record.updated, UTC).isoformat(timespec="seconds"),
-    }
+    return collection_info(record, record.identity).model_dump(mode="json", exclude={"usable"})
 
 
 def _table(records: list[CollectionRecord]) -> "Table":

@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from importlib import import_module
 
 from mcp_server_embeddings.cli.options import Parser, add_options
-from mcp_server_embeddings.config import DISTRIBUTION, Settings, nearest
+from mcp_server_embeddings.config import DISTRIBUTION, Settings
 from mcp_server_embeddings.errors import ConfigurationError
 
 Run = Callable[[Settings, argparse.Namespace], int]
@@ -22,7 +22,8 @@ class Command:
     Attributes:
         name: Its first word.
         summary: What it does, for the list of commands.
-        load: Imports its function.
+        module: Where its function is, in this package.
+        function: What that is called.
         operands: As usage shows them.
         takes: The same in words.
         example: A whole call.
@@ -33,7 +34,8 @@ class Command:
 
     name: str
     summary: str
-    load: Callable[[], Run]
+    module: str
+    function: str = "run"
     operands: str = ""
     takes: str = ""
     example: str = ""
@@ -63,6 +65,11 @@ class Command:
         self._check(options.operands)
         return options
 
+    def run(self, settings: Settings, options: argparse.Namespace) -> int:
+        """Run it. Its module is imported now, so that no command pays for what the others need."""
+        function: Run = getattr(import_module(f"{__package__}.{self.module}"), self.function)
+        return function(settings, options)
+
     def _check(self, operands: Sequence[str]) -> None:
         if len(operands) < self.least:
             raise ConfigurationError(f"{self.name} takes {self.takes}, as in `{self.example}`")
@@ -81,13 +88,8 @@ class CommandParser(Parser):
     ) -> argparse.Namespace:
         """As in argparse, with a hint where an option is unknown."""
         parsed, unknown = self.parse_known_intermixed_args(args, namespace)
-        if unknown:
-            self._refuse(unknown[0].split("=", 1)[0])
+        self.refuse(unknown)
         return parsed
-
-    def _refuse(self, flag: str) -> NoReturn:
-        known = [option for option in self._option_string_actions if option.startswith("--")]
-        self.error(f"unknown option {flag!r}; {nearest(flag, known)}")
 
 
 def _json(parser: argparse.ArgumentParser) -> None:
@@ -118,74 +120,14 @@ def _whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} came; give a whole number") from None
 
 
-def _load_serve() -> Run:
-    from mcp_server_embeddings.cli.serve import run
-
-    return run
-
-
-def _load_pull() -> Run:
-    from mcp_server_embeddings.cli.pull import run
-
-    return run
-
-
-def _load_compile() -> Run:
-    from mcp_server_embeddings.cli.compile import run
-
-    return run
-
-
-def _load_models() -> Run:
-    from mcp_server_embeddings.cli.models import run
-
-    return run
-
-
-def _load_index() -> Run:
-    from mcp_server_embeddings.cli.index import run
-
-    return run
-
-
-def _load_search() -> Run:
-    from mcp_server_embeddings.cli.search import run
-
-    return run
-
-
-def _load_collections() -> Run:
-    from mcp_server_embeddings.cli.collections import run
-
-    return run
-
-
-def _load_export() -> Run:
-    from mcp_server_embeddings.cli.transfer import run_export
-
-    return run_export
-
-
-def _load_import() -> Run:
-    from mcp_server_embeddings.cli.transfer import run_import
-
-    return run_import
-
-
-def _load_reindex() -> Run:
-    from mcp_server_embeddings.cli.transfer import run_reindex
-
-    return run_reindex
-
-
 COMMANDS = {
     command.name: command
     for command in (
-        Command(name="serve", summary="serve over stdio (the default)", load=_load_serve),
+        Command(name="serve", summary="serve over stdio (the default)", module="serve"),
         Command(
             name="index",
             summary="put files into a collection; run again, it takes over what changed",
-            load=_load_index,
+            module="index",
             operands="NAME PATH...",
             takes="a collection and files, folders or patterns",
             example="index handbook docs notes.md",
@@ -196,7 +138,7 @@ COMMANDS = {
         Command(
             name="search",
             summary="search a collection",
-            load=_load_search,
+            module="search",
             operands="NAME QUERY",
             takes="a collection and what is looked for",
             example="search handbook 'how do I get a refund'",
@@ -207,13 +149,14 @@ COMMANDS = {
         Command(
             name="collections",
             summary="list the collections",
-            load=_load_collections,
+            module="collections",
             add_options=_json,
         ),
         Command(
             name="export",
             summary="write a collection with its vectors to a .jsonl or .parquet file",
-            load=_load_export,
+            module="transfer",
+            function="run_export",
             operands="NAME FILE",
             takes="a collection and a file",
             example="export handbook handbook.jsonl",
@@ -224,7 +167,8 @@ COMMANDS = {
         Command(
             name="import",
             summary='put what export wrote, or lines such as {"text": "..."}, into a collection',
-            load=_load_import,
+            module="transfer",
+            function="run_import",
             operands="NAME FILE",
             takes="a collection and a file",
             example="import handbook handbook.jsonl",
@@ -235,7 +179,8 @@ COMMANDS = {
         Command(
             name="reindex",
             summary="embed a collection anew with another model; in use until that is done",
-            load=_load_reindex,
+            module="transfer",
+            function="run_reindex",
             operands="NAME",
             takes="a collection",
             example="reindex handbook --model BAAI/bge-base-en-v1.5",
@@ -246,7 +191,7 @@ COMMANDS = {
         Command(
             name="pull",
             summary="fetch a model for offline use; run again, it keeps finished files",
-            load=_load_pull,
+            module="pull",
             operands="MODEL",
             takes="one model",
             example="pull BAAI/bge-base-en-v1.5",
@@ -256,7 +201,7 @@ COMMANDS = {
         Command(
             name="compile",
             summary="convert a model ahead of time, so that the first start is as quick as every other",
-            load=_load_compile,
+            module="compile",
             operands="[MODEL]",
             takes="at most one model",
             example="compile BAAI/bge-base-en-v1.5",
@@ -265,7 +210,7 @@ COMMANDS = {
         Command(
             name="models",
             summary="list well-known models with sizes, licences and scores",
-            load=_load_models,
+            module="models",
         ),
     )
 }

@@ -44,7 +44,7 @@ def _run(arguments: list[str]) -> int:
     if command is None:
         return 0
     options = command.parse(arguments)
-    return command.load()(settings_from(options, os.environ), options)
+    return command.run(settings_from(options, os.environ), options)
 
 
 def _chosen(arguments: list[str]) -> Command | None:

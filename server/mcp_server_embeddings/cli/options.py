@@ -10,9 +10,6 @@ from typing import NoReturn
 from mcp_server_embeddings.config import ENVIRONMENT_PREFIX, Settings, nearest
 from mcp_server_embeddings.errors import ConfigurationError
 
-_REPEATED = ("allow_dir",)
-"""Options that may be given several times."""
-
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
 
@@ -25,13 +22,21 @@ class Parser(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         """As in argparse, with a hint."""
         parsed, unknown = self.parse_known_args(args, namespace)
+        self.refuse(unknown)
+        return parsed
+
+    def refuse(self, unknown: Sequence[str]) -> None:
+        """Name what was not understood, and the option nearest to it.
+
+        Raises:
+            ConfigurationError: There is such.
+        """
         for name in unknown:
             if not name.startswith("-"):
                 self.error(f"one argument too many: {name!r}; see --help")
             flag = name.split("=", 1)[0]
             known = [option for option in self._option_string_actions if option.startswith("--")]
             self.error(f"unknown option {flag!r}; {nearest(flag, known)}")
-        return parsed
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting, so that every wrong start ends in one place."""
@@ -62,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         text = f"{field.metadata['help']}{_default_text(field)}"
         if isinstance(default(field), bool):
             group.add_argument(flag(field), action="store_const", const="1", help=text)
-        elif field.name in _REPEATED:
+        elif field.metadata.get("repeated"):
             group.add_argument(flag(field), metavar=field.metadata["metavar"], action="append", help=text)
         else:
             group.add_argument(flag(field), metavar=field.metadata["metavar"], help=text)
@@ -83,7 +88,7 @@ def settings_from(options: argparse.Namespace, environment: Mapping[str, str]) -
         given = getattr(options, field.name, None)
         source = flag(field) if given is not None else name
         text = given if given is not None else environment.get(name)
-        if field.name in _REPEATED and text is not None:
+        if field.metadata.get("repeated") and text is not None:
             # The environment has one string for several folders: separated as in PATH.
             folders = text if isinstance(text, list) else [part for part in text.split(os.pathsep) if part]
             chosen[field.name] = tuple(_path(source, folder) for folder in folders)

@@ -100,13 +100,8 @@ class Collection:
                 remove_documents(database, record, list(found))
         return list(found.values())
 
-    def keep_file(self, path: str, digest: bytes) -> None:
-        """Note that a file was read and has no text of its own, so that it is not read again unless it changes."""
-        with self._database.writing() as database:
-            remember_file(database, self._current(database).row, path, digest)
-
     def keep_files(self, digests: Mapping[str, bytes]) -> None:
-        """The same for many files, by path, in one transaction."""
+        """Note digests of files, by path, in one transaction: files are not read again unless they change."""
         with self._database.writing() as database:
             row = self._current(database).row
             for path, content in digests.items():
@@ -236,11 +231,11 @@ class Collection:
         parts = self.chunks_of(document)
         return parts[0].text if parts else None
 
-    def first(self, most: int, after: int = 0) -> list[Chunk]:
-        """The first chunks whose row is above ``after``, in the order in which they came."""
-        condition = "c.collection = ? AND c.row > ? ORDER BY c.row LIMIT ?"
+    def first(self, most: int) -> list[Chunk]:
+        """The first chunks, in the order in which they came."""
+        condition = "c.collection = ? ORDER BY c.row LIMIT ?"
         with self._database.reading() as database:
-            return _read_chunks(database, condition, (self.record.row, after, most))
+            return _read_chunks(database, condition, (self.record.row, most))
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
         """Vectors by row as the model gave them, shape ``(n, d)``.

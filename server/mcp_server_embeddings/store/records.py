@@ -134,6 +134,9 @@ class Written:
     updated: int = 0
     unchanged: int = 0
 
+    def __add__(self, other: "Written") -> "Written":
+        return Written(self.added + other.added, self.updated + other.updated, self.unchanged + other.unchanged)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

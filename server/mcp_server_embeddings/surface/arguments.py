@@ -55,7 +55,9 @@ BOUNDS: JsonDict = {"minItems": 1, "maxItems": MAX_TEXTS}
 
 Texts = Annotated[list[str], BeforeValidator(_as_list)]
 
-Collection = Annotated[
+StoredTexts = Annotated[str | None, Field(description="a stored collection, instead of texts")]
+
+CollectionName = Annotated[
     str, Field(description="name of a collection", json_schema_extra={"minLength": 1, "maxLength": 64})
 ]
 
@@ -63,13 +65,13 @@ Json = Annotated[dict[str, object], BeforeValidator(as_json)]
 """An object, or JSON of one inside a string."""
 
 
-def _as_objects(value: object) -> object:
+def as_objects(value: object) -> object:
     """As for texts: one object is a list of one, and JSON inside a string is what it holds."""
     decoded = as_json(value)
     return [decoded] if isinstance(decoded, dict) else decoded
 
 
-Objects = Annotated[list[dict[str, object]], BeforeValidator(_as_objects)]
+Objects = Annotated[list[dict[str, object]], BeforeValidator(as_objects)]
 
 LongTexts = Annotated[
     LongText,

@@ -13,7 +13,6 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.surface.resources import ServedResource
 from mcp_server_embeddings.surface.served_tool import AnyTool, Caller
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
 
@@ -54,9 +53,9 @@ class CallRunner:
             tasks.cancel_scope.cancel()
         return answer
 
-    async def read(self, resource: ServedResource, protocol: str) -> str:
-        """The text of a resource, which may wait for the model."""
-        return await self._apart(Call(), protocol, resource.text)
+    async def read(self, work: Callable[[Caller], T], protocol: str) -> T:
+        """What a client reads besides tools' answers: it may wait for the model or the disk."""
+        return await self._apart(Call(), protocol, work)
 
     async def _apart(self, call: Call, protocol: str, work: Callable[[Caller], T]) -> T:
         """Work on a thread, apart from the event loop, until it is done or the caller gives up."""

@@ -8,6 +8,7 @@ from mcp_types import Resource, ResourceTemplate
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.store.records import Chunk, CollectionRecord
 from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.collection_list import collection_info
 from mcp_server_embeddings.tools.texts import snippet
 
 ROOT = "embeddings://collections"
@@ -87,15 +88,9 @@ def _entry(record: CollectionRecord) -> Resource:
     )
 
 
-def _summary(record: CollectionRecord) -> dict[str, str | int]:
-    return {
-        "name": record.name,
-        "size": record.documents,
-        "chunks": record.chunks,
-        "model": record.model,
-        "bytes": record.bytes,
-        "uri": uri_of(record.name),
-    }
+def _summary(record: CollectionRecord) -> dict[str, object]:
+    info = collection_info(record, record.identity).model_dump(mode="json", exclude={"usable", "updated"})
+    return {**info, "uri": uri_of(record.name)}
 
 
 def _line(chunk: Chunk) -> dict[str, str]:

@@ -6,9 +6,7 @@ from contextlib import asynccontextmanager
 from importlib import metadata
 from typing import TypeVar
 
-import anyio.to_thread
 from mcp.server import Server, ServerRequestContext
-from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
@@ -46,6 +44,7 @@ from mcp_server_embeddings.surface.changes import Changes
 from mcp_server_embeddings.surface.prompts import ServedPrompt, served_prompts
 from mcp_server_embeddings.surface.registry import served_tools
 from mcp_server_embeddings.surface.resources import HOUR, RESOURCES
+from mcp_server_embeddings.surface.served_tool import Caller
 
 INSTRUCTIONS = (
     "Tells what texts mean to each other, with an embedding model on this machine; no text leaves it. Send whole lists "
@@ -84,13 +83,13 @@ def build_server(engine: Engine) -> Server[object]:
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name!r}; {nearest(params.name, tools)}")
         return await runner.run(tool, params.arguments or {}, context.protocol_version, context.session.report_progress)
 
-    resources = _Resources(store, runner, Changes(store))
+    resources = _Resources(runner, Changes(store))
 
-    async def completed(_: Context, params: CompleteRequestParams) -> CompleteResult:
+    async def completed(context: Context, params: CompleteRequestParams) -> CompleteResult:
         if isinstance(params.ref, PromptReference):
             values = prompts.completions(params.ref.name, params.argument)
         else:
-            values = await resources.completions(params.argument)
+            values = await resources.completions(context, params.argument)
         return CompleteResult(completion=Completion(values=values, total=len(values), has_more=False))
 
     return Server(
@@ -118,8 +117,7 @@ def build_server(engine: Engine) -> Server[object]:
 class _Resources:
     """The handlers of everything that can be read."""
 
-    def __init__(self, store: Store, runner: CallRunner, changes: Changes) -> None:
-        self._store = store
+    def __init__(self, runner: CallRunner, changes: Changes) -> None:
         self._runner = runner
         self.changes = changes
 
@@ -129,7 +127,7 @@ class _Resources:
             yield None
 
     async def listed(self, context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
-        stored = await self._asked(context.session, lambda: collections.listed(self._store))
+        stored = await self._stored(context, lambda caller: collections.listed(caller.store), collections.ROOT)
         return ListResourcesResult(resources=[*(resource.listed for resource in RESOURCES.values()), *stored])
 
     async def templates(self, _: Context, __: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
@@ -138,13 +136,13 @@ class _Resources:
     async def read(self, context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         uri = str(params.uri)
         if uri == collections.ROOT or uri.startswith(f"{collections.ROOT}/"):
-            text, kind = await self._asked(context.session, lambda: collections.read(self._store, uri), uri)
+            text, kind = await self._stored(context, lambda caller: collections.read(caller.store, uri), uri)
             return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
         resource = RESOURCES.get(uri)
         if resource is None:
             known = [*RESOURCES, collections.ROOT]
             raise MCPError(INVALID_PARAMS, f"there is no resource {uri!r}; {nearest(uri, known)}", {"uri": uri})
-        text = await self._runner.read(resource, context.protocol_version)
+        text = await self._runner.read(resource.text, context.protocol_version)
         contents = TextResourceContents(uri=uri, mime_type=resource.listed.mime_type, text=text)
         fresh = resource.fresh
         return ReadResourceResult(contents=[contents], ttl_ms=fresh.ttl_ms, cache_scope=fresh.scope)
@@ -157,16 +155,18 @@ class _Resources:
         self.changes.unsubscribe(str(params.uri))
         return EmptyResult()
 
-    async def completions(self, argument: CompletionArgument) -> list[str]:
+    async def completions(self, context: Context, argument: CompletionArgument) -> list[str]:
         if argument.name != "name":
             return []
-        return await anyio.to_thread.run_sync(collections.names, self._store, argument.value)
+        return await self._runner.read(
+            lambda caller: collections.names(caller.store, argument.value), context.protocol_version
+        )
 
-    async def _asked(self, session: ServerSession, work: Callable[[], T], uri: str = collections.ROOT) -> T:
+    async def _stored(self, context: Context, work: Callable[[Caller], T], uri: str) -> T:
         """What the store says; a client that asks is told when it changes."""
-        self.changes.client_lists(session)
+        self.changes.client_lists(context.session)
         try:
-            return await anyio.to_thread.run_sync(work)
+            return await self._runner.read(work, context.protocol_version)
         except EmbeddingsError as error:
             raise MCPError(INVALID_PARAMS, str(error), {"uri": uri}) from None
 

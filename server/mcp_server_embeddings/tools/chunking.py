@@ -1,9 +1,9 @@
 """Cutting documents into chunks that fit the model."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.reading.documents import Section
 from mcp_server_embeddings.tools.sentences import passages
 
 CHUNK_TOKENS = 256
@@ -15,15 +15,6 @@ _RESERVE = 4
 Count = Callable[[Sequence[str]], list[int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Characters ``start`` to ``stop`` of a text, and what they stand under."""
-
-    start: int
-    stop: int
-    heading: str
-
-
 def chunk_limit(embedder: Embedder) -> int:
     """Tokens of a chunk under this model."""
     identity = embedder.identity()
@@ -33,7 +24,7 @@ def chunk_limit(embedder: Embedder) -> int:
     return max(1, min(CHUNK_TOKENS, identity.max_tokens - prompt - _RESERVE))
 
 
-def chunk_places(text: str, sections: Sequence[Place], count: Count, most: int) -> list[Place]:
+def chunk_places(text: str, sections: Sequence[Section], count: Count, most: int) -> list[Section]:
     """The chunks of a text: whole sentences, as many as fit, never across a section.
 
     Args:
@@ -43,28 +34,28 @@ def chunk_places(text: str, sections: Sequence[Place], count: Count, most: int) 
         most: Tokens of a chunk at most; a longer sentence is cut.
 
     Returns:
-        Places, ascending; together they hold every visible character of the sections.
+        Their places with the headings of their sections, ascending; together every visible character of those.
     """
     return [chunk for section in sections for chunk in _section_chunks(text, section, count, most)]
 
 
-def _section_chunks(text: str, section: Place, count: Count, most: int) -> list[Place]:
-    whole = text[section.start : section.stop]
+def _section_chunks(text: str, section: Section, count: Count, most: int) -> list[Section]:
+    whole = text[section.start : section.end]
     visible = whole.strip()
     if not visible:
         return []
     start = section.start + len(whole) - len(whole.lstrip())
     if count([visible])[0] <= most:
-        return [Place(start, start + len(visible), section.heading)]
+        return [Section(start, start + len(visible), section.heading)]
     pieces = [(section.start + first, section.start + last) for first, last in passages(whole)]
-    chunks: list[Place] = []
+    chunks: list[Section] = []
     room = 0
     for (first, last), tokens in _fitting(text, pieces, count, most):
         if chunks and tokens <= room:
-            chunks[-1] = Place(chunks[-1].start, last, section.heading)
+            chunks[-1] = Section(chunks[-1].start, last, section.heading)
             room -= tokens
         else:
-            chunks.append(Place(first, last, section.heading))
+            chunks.append(Section(first, last, section.heading))
             room = most - tokens
     return chunks
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.reading.documents import Document, UnreadableError
+from mcp_server_embeddings.reading.documents import Document, Section, UnreadableError
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import Metadata, Written, digest
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.writing import as_json
-from mcp_server_embeddings.tools.chunking import Place
 from mcp_server_embeddings.tools.collection_results import CollectionAdded, SkippedFile
 from mcp_server_embeddings.tools.drafts import Draft, Drafting
 from mcp_server_embeddings.tools.results import Usage
@@ -36,16 +35,11 @@ MAX_METADATA = 1_000
 
 @dataclass(slots=True)
 class _Tally:
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
+    """What became of documents and files."""
+
+    written: Written = field(default_factory=Written)
     removed: int = 0
     skipped: list[SkippedFile] = field(default_factory=list)
-
-    def count(self, written: Written) -> None:
-        self.added += written.added
-        self.updated += written.updated
-        self.unchanged += written.unchanged
 
 
 def collection_add(
@@ -94,25 +88,19 @@ def collection_add(
     drafting, tally = Drafting(embedder, target), _Tally()
     if selection is None:
         for part in _parts(drafts):
-            tally.count(drafting.put(part))
+            tally.written += drafting.put(part)
     else:
         _Files(drafting, target, tally, shared).put(selection.entries)
         gone = [path for path in target.files() if selection.gone(path)]
         tally.removed += target.forget_files(gone) if gone else 0
-    now = target.now()
+    now, written = target.now(), tally.written
     return CollectionAdded(
         model=identity.short,
-        usage=Usage(
-            texts=tally.added + tally.updated + tally.unchanged,
-            tokens=drafting.tokens,
-            windowed=[],
-            truncated=[],
-            unlisted=0,
-        ),
+        usage=Usage.counted(written.added + written.updated + written.unchanged, drafting.tokens),
         collection=collection,
-        added=tally.added,
-        updated=tally.updated,
-        unchanged=tally.unchanged,
+        added=written.added,
+        updated=written.updated,
+        unchanged=written.unchanged,
         removed=tally.removed,
         skipped=tally.skipped[:_LISTED],
         skipped_count=len(tally.skipped),
@@ -142,7 +130,7 @@ class _Files:
                 content = entry.read()
                 key = _content_digest(content)
                 if self._known.get(entry.path) == key:
-                    self._tally.unchanged += len(self._target.ids_of_file(entry.path))
+                    self._tally.written += Written(unchanged=len(self._target.ids_of_file(entry.path)))
                     continue
                 documents = entry.documents(content)
             except UnreadableError as error:
@@ -156,7 +144,7 @@ class _Files:
             Draft(
                 id=path + document.suffix,
                 text=document.text,
-                sections=tuple(Place(part.start, part.end, part.heading) for part in document.sections),
+                sections=document.sections,
                 metadata={**document.metadata, **self._metadata},
                 file=path,
                 file_digest=key,
@@ -170,8 +158,8 @@ class _Files:
         if len(drafts) > _AT_ONCE or not drafts:
             # Its digest is kept last: after a crash in the middle the file is read again.
             for part in _parts([draft.of_unfinished_file() for draft in drafts]):
-                self._tally.count(self._drafting.put(part))
-            self._target.keep_file(path, key)
+                self._tally.written += self._drafting.put(part)
+            self._target.keep_files({path: key})
             return
         self._waiting += drafts
         if len(self._waiting) >= _AT_ONCE or sum(len(draft.text) for draft in self._waiting) > _CHARACTERS_AT_ONCE:
@@ -179,7 +167,7 @@ class _Files:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._tally.count(self._drafting.put(self._waiting))
+            self._tally.written += self._drafting.put(self._waiting)
             self._waiting = []
 
     def _skip(self, path: str, why: str) -> None:
@@ -205,7 +193,7 @@ def _checked_drafts(
     given = _checked_ids(ids, len(texts)) if ids is not None else [digest(text).hex()[:16] for text in texts]
     several = _checked_metadata(metadata, len(texts))
     return [
-        Draft(id=key, text=text, sections=(Place(0, len(text), ""),), metadata=one)
+        Draft(id=key, text=text, sections=(Section(0, len(text), ""),), metadata=one)
         for key, text, one in zip(given, texts, several, strict=True)
     ]
 

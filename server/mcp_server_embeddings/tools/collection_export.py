@@ -112,7 +112,7 @@ def collection_export(
             told(size, source.record.documents)
     return CollectionExported(
         model=source.record.model,
-        usage=Usage(texts=0, tokens=0, windowed=[], truncated=[], unlisted=0),
+        usage=Usage.counted(),
         collection=collection,
         file=str(file),
         size=size,

@@ -14,11 +14,11 @@ from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, 
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.reading.documents import Section
 from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, Scalar, Written, digest
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.writing import as_json
-from mcp_server_embeddings.tools.chunking import Place
 from mcp_server_embeddings.tools.collection_add import MAX_ID, MAX_METADATA
 from mcp_server_embeddings.tools.collection_export import FORMAT, HEADER_KEY, VERSION, Header, check_suffix, pyarrow
 from mcp_server_embeddings.tools.collection_reindex import Told, draft_of, untold
@@ -124,7 +124,7 @@ def collection_import(
     now, written = target.now(), importing.written
     return CollectionImported(
         model=identity.short,
-        usage=Usage(texts=importing.done, tokens=importing.drafting.tokens, windowed=[], truncated=[], unlisted=0),
+        usage=Usage.counted(importing.done, importing.drafting.tokens),
         collection=collection,
         added=written.added,
         updated=written.updated,
@@ -185,7 +185,7 @@ class _Importing:
         if self._header is None and len(as_json(entry.metadata or {})) > MAX_METADATA:
             raise InputError(f"{place}: metadata is longer than {MAX_METADATA:,} characters as JSON; shorten it")
         if not document.chunks:
-            whole = (Place(0, len(entry.text), ""),)
+            whole = (Section(0, len(entry.text), ""),)
             self._drafts.append(replace(draft_of(document), sections=whole))
         elif self.takes_over:
             self._ready.append(document)
@@ -205,16 +205,12 @@ class _Importing:
         return NewChunk(chunk.start, chunk.stop, chunk.heading, vector)
 
     def _flush(self) -> None:
-        parts = [self._target.put(self._ready)] if self._ready else []
-        parts += [self.drafting.put(self._drafts)] if self._drafts else []
+        if self._ready:
+            self.written += self._target.put(self._ready)
+        if self._drafts:
+            self.written += self.drafting.put(self._drafts)
         self.done += len(self._ready) + len(self._drafts)
         self._ready, self._drafts, self._characters = [], [], 0
-        for part in parts:
-            self.written = Written(
-                self.written.added + part.added,
-                self.written.updated + part.updated,
-                self.written.unchanged + part.unchanged,
-            )
         self._told(self.done, self._header.documents if self._header else 0)
 
 

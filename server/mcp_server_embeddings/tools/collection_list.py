@@ -27,7 +27,7 @@ def collection_list(embedder: Embedder, store: Store, *, top: int | None = None)
     listed = room.take([Entry(info.model_dump_json(), "") for info in found])
     return CollectionsListed(
         model=identity.short,
-        usage=Usage(texts=0, tokens=0, windowed=[], truncated=[], unlisted=0),
+        usage=Usage.counted(),
         more=len(found) - listed,
         collections=found[:listed],
     )

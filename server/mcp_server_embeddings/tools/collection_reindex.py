@@ -5,10 +5,10 @@ from itertools import groupby
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.reading.documents import Section
 from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import NewDocument
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.tools.chunking import Place
 from mcp_server_embeddings.tools.drafts import Draft, Drafting
 from mcp_server_embeddings.tools.results import Result, Usage
 
@@ -87,7 +87,7 @@ def collection_reindex(embedder: Embedder, store: Store, collection: str, told: 
     now = store.record(collection)
     return CollectionReindexed(
         model=identity.short,
-        usage=Usage(texts=copied, tokens=tokens, windowed=[], truncated=[], unlisted=0),
+        usage=Usage.counted(copied, tokens),
         collection=collection,
         reindexed=before.identity != identity.digest,
         before=before.model,
@@ -143,7 +143,7 @@ def draft_of(document: NewDocument) -> Draft:
     return Draft(
         id=document.id,
         text=document.text,
-        sections=tuple(Place(run[0].start, run[-1].stop, run[0].heading) for run in runs),
+        sections=tuple(Section(run[0].start, run[-1].stop, run[0].heading) for run in runs),
         metadata=document.metadata,
         file=document.file,
         file_digest=document.file_digest,

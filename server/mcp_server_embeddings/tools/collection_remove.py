@@ -48,7 +48,7 @@ def collection_remove(
         removed, size = len(gone), source.now().documents
     return CollectionRemoved(
         model=embedder.identity().short,
-        usage=Usage(texts=0, tokens=0, windowed=[], truncated=[], unlisted=0),
+        usage=Usage.counted(),
         collection=collection,
         removed=removed,
         missing=missing[:_LISTED],

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.reading.documents import Section
 from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, Vector, Written, digest
 from mcp_server_embeddings.store.writing import as_json
-from mcp_server_embeddings.tools.chunking import Place, chunk_limit, chunk_places
+from mcp_server_embeddings.tools.chunking import chunk_limit, chunk_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Draft:
 
     id: str
     text: str
-    sections: tuple[Place, ...]
+    sections: tuple[Section, ...]
     metadata: Metadata | None
     file: str = ""
     file_digest: bytes = b""
@@ -60,9 +61,7 @@ class Drafting:
         distinct = {draft.id: draft for draft in drafts}
         same = self._unchanged(list(distinct.values()))
         places = {key: () if key in same else tuple(self._places(draft)) for key, draft in distinct.items()}
-        texts = {
-            key: [draft.text[place.start : place.stop] for place in places[key]] for key, draft in distinct.items()
-        }
+        texts = {key: [draft.text[place.start : place.end] for place in places[key]] for key, draft in distinct.items()}
         vectors = self._vectors([text for parts in texts.values() for text in parts])
         documents = [
             NewDocument(
@@ -70,7 +69,7 @@ class Drafting:
                 text=draft.text,
                 metadata=draft.metadata,
                 chunks=tuple(
-                    NewChunk(place.start, place.stop, place.heading, vectors[digest(text)])
+                    NewChunk(place.start, place.end, place.heading, vectors[digest(text)])
                     for place, text in zip(places[key], texts[key], strict=True)
                 ),
                 file=draft.file,
@@ -80,10 +79,10 @@ class Drafting:
             if key not in same or draft.file
         ]
         written = self._target.put(documents) if documents else Written()
-        repeats = len(drafts) - len(distinct) + len(same) - sum(key in same for key in (d.id for d in documents))
-        return replace(written, unchanged=written.unchanged + repeats)
+        # Neither repeats nor what is stored as it is were sent, except to say where files are.
+        return replace(written, unchanged=written.unchanged + len(drafts) - len(documents))
 
-    def _places(self, draft: Draft) -> list[Place]:
+    def _places(self, draft: Draft) -> list[Section]:
         return chunk_places(draft.text, draft.sections, self._embedder.count_tokens, self._limit)
 
     def _unchanged(self, drafts: Sequence[Draft]) -> set[str]:

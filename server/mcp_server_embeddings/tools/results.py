@@ -30,6 +30,11 @@ class Usage(ResultModel):
     unlisted: int = Field(description="more such positions")
 
     @classmethod
+    def counted(cls, texts: int = 0, tokens: int = 0) -> "Usage":
+        """The usage of a call none of whose texts was cut."""
+        return cls(texts=texts, tokens=tokens, windowed=[], truncated=[], unlisted=0)
+
+    @classmethod
     def of(cls, *embeddings: Embeddings) -> "Usage":
         """The usage of one call from its embeddings, in the order in which their positions are counted on."""
         offsets = accumulate((len(part.vectors) for part in embeddings), initial=0)

@@ -34,7 +34,7 @@ def status(engine: Engine, *, protocol: str | None = None) -> Status:
     now = engine.status()
     return Status(
         model=now.identity.short if now.identity else now.model,
-        usage=Usage(texts=0, tokens=0, windowed=[], truncated=[], unlisted=0),
+        usage=Usage.counted(),
         server=ServerInfo(name=DISTRIBUTION, version=metadata.version(DISTRIBUTION)),
         protocol=protocol,
         state=now.state,

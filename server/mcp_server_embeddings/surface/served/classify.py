@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top, as_json
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, StoredTexts, Texts, Top, as_objects
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, naming, used
 from mcp_server_embeddings.tools.classify import Example, Method, classify
@@ -19,12 +19,6 @@ _METHODS: dict[Method, str] = {
 }
 
 
-def _as_examples(value: object) -> object:
-    """As for texts: one example is a list of one, and JSON inside a string is what it holds."""
-    decoded = as_json(value)
-    return [decoded] if isinstance(decoded, dict) else decoded
-
-
 class ClassifyArguments(Arguments):
     """Arguments of ``classify``."""
 
@@ -32,10 +26,10 @@ class ClassifyArguments(Arguments):
     labels: Texts = Field(
         description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2}
     )
-    examples: Annotated[list[Example] | None, BeforeValidator(_as_examples)] = Field(
+    examples: Annotated[list[Example] | None, BeforeValidator(as_objects)] = Field(
         default=None, description="labelled texts, for every label; 4 or more each work best"
     )
-    collection: str | None = Field(default=None, description="a stored collection, instead of texts")
+    collection: StoredTexts = None
     abstain: bool = Field(default=True, description="give no label where none fits or two fit alike")
     top: Top = None
 

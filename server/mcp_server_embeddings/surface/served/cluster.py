@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, StoredTexts, Texts, Top
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, more, naming, used
 from mcp_server_embeddings.tools.cluster import cluster
@@ -16,7 +16,7 @@ class ClusterArguments(Arguments):
     """Arguments of ``cluster``."""
 
     texts: Texts | None = Field(default=None, description="texts to group", json_schema_extra=BOUNDS)
-    collection: str | None = Field(default=None, description="a stored collection, instead of texts")
+    collection: StoredTexts = None
     clusters: int | None = Field(default=None, description="how many; absent: chosen", json_schema_extra={"minimum": 1})
     top: Top = None
 

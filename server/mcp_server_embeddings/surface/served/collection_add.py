@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from mcp_server_embeddings.reading.selecting import Reader
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Collection, Objects, Texts
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, CollectionName, Objects, Texts
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, used
 from mcp_server_embeddings.tools.collection_add import collection_add
@@ -13,7 +13,7 @@ from mcp_server_embeddings.tools.collection_results import CollectionAdded
 class CollectionAddArguments(Arguments):
     """Arguments of ``collection_add``."""
 
-    collection: Collection
+    collection: CollectionName
     texts: Texts | None = Field(default=None, description="texts to store", json_schema_extra=BOUNDS)
     paths: Texts | None = Field(default=None, description="or files, folders, globs to read, instead of texts")
     ids: Texts | None = Field(default=None, description="one per text; an id that exists is replaced")

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Collection, Texts
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, CollectionName, Texts
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted
 from mcp_server_embeddings.tools.collection_remove import collection_remove
@@ -13,7 +13,7 @@ from mcp_server_embeddings.tools.texts import snippet
 class CollectionRemoveArguments(Arguments):
     """Arguments of ``collection_remove``."""
 
-    collection: Collection
+    collection: CollectionName
     ids: Texts | None = Field(
         default=None, description="documents to remove; absent: the whole collection", json_schema_extra=BOUNDS
     )

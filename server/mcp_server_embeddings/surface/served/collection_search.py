@@ -4,7 +4,7 @@ import json
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import Arguments, Collection, Json
+from mcp_server_embeddings.surface.arguments import Arguments, CollectionName, Json
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, used
 from mcp_server_embeddings.tools.collection_results import CollectionSearched, FoundPassage, SearchMode
@@ -15,7 +15,7 @@ from mcp_server_embeddings.tools.listing import MAX_TOP
 class CollectionSearchArguments(Arguments):
     """Arguments of ``collection_search``."""
 
-    collection: Collection
+    collection: CollectionName
     query: str = Field(description="what is looked for, a phrase or sentence")
     top: int | None = Field(
         default=None, description="how many hits; absent: up to 5", json_schema_extra={"minimum": 1, "maximum": MAX_TOP}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, StoredTexts, Texts, Top
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, naming, used
 from mcp_server_embeddings.tools.corpus import opened
@@ -16,7 +16,7 @@ class DeduplicateArguments(Arguments):
     """Arguments of ``deduplicate``."""
 
     texts: Texts | None = Field(default=None, description="texts to compare", json_schema_extra=BOUNDS)
-    collection: str | None = Field(default=None, description="a stored collection, instead of texts")
+    collection: StoredTexts = None
     threshold: float | None = Field(
         default=None,
         description="lowest cosine of duplicates; absent: suggested from these texts",

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts
+from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, StoredTexts, Texts
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, used
 from mcp_server_embeddings.tools.corpus import opened
@@ -16,7 +16,7 @@ class RankArguments(Arguments):
 
     query: str = Field(description="what is looked for, a phrase or sentence")
     texts: Texts | None = Field(default=None, description="texts to search", json_schema_extra=BOUNDS)
-    collection: str | None = Field(default=None, description="a stored collection, instead of texts")
+    collection: StoredTexts = None
     top: int = Field(default=5, description="how many hits", json_schema_extra={"minimum": 1, "maximum": MAX_TOP})
     diversity: float = Field(
         default=0.0,
