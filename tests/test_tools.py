@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -284,6 +285,19 @@ def test_a_closed_engine_refuses_calls_and_loads_nothing(tmp_path: Path) -> None
     with pytest.raises(CallCancelledError, match="make a new one"):
         engine.embedder().embed(["a"])
     assert len(loads) <= 1
+
+
+@pytest.mark.parametrize("idle_unload", [0, 15])
+def test_no_thread_is_left_in_the_models_runtime_when_a_program_leaves_its_engine(
+    tmp_path: Path, data_dir: Path, idle_unload: float
+) -> None:
+    """Such a thread now and then killed the process as it ended."""
+    before = set(threading.enumerate())
+    for folder in (tmp_path, data_dir):  # left while the model is loaded or measured, and when that is done
+        with Engine(Settings(data_dir=folder, idle_unload=idle_unload)) as engine:
+            if folder is data_dir:
+                engine.embedder().calibration()
+        assert set(threading.enumerate()) <= before
 
 
 def test_an_encoder_that_fails_while_it_is_measured_fails_every_call_with_a_reason(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Work with the model that a person waits for: progress on standard error, Ctrl-C stops it."""
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
@@ -55,21 +54,12 @@ def with_model(settings: Settings, work: Callable[[Embedder, Store, Watched], T]
     """
     prepare(settings)
     store, watched = Store(settings.data_dir), Watched()
-    others = set(threading.enumerate())
     try:
         with Engine(settings) as engine:
             embedder = engine.embedder(watched.call)
             return watched_work(lambda: work(embedder, store, watched), watched)
     finally:
         store.close()
-        _await_threads(others)
-
-
-def _await_threads(others: set[threading.Thread]) -> None:
-    """Wait for what the closed engine still has under way: a process that ends inside OpenVINO is aborted by it."""
-    for thread in set(threading.enumerate()) - others:
-        if thread.name == "model-loader" or thread.name.startswith("inference-"):
-            thread.join()
 
 
 def watched_work(work: Callable[[], T], watched: Watched) -> T:

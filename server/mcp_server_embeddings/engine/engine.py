@@ -79,13 +79,18 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        self._lifecycle.join()
 
     def start(self) -> None:
         """Begin loading in the background, unless that has begun. Returns at once."""
         self._lifecycle.start()
 
     def close(self) -> None:
-        """Free the model for good; waiting and later calls raise ``CallCancelledError``."""
+        """Free the model for good; waiting and later calls raise ``CallCancelledError``. Does not wait.
+
+        A process that ends right after may be killed by the model's runtime, so a program uses the engine as a context
+        manager, whose end waits until no thread is left in it; the server leaves without finalisers instead.
+        """
         self._lifecycle.close()
         if self._cache is not None:
             self._cache.close()

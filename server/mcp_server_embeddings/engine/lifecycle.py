@@ -64,6 +64,8 @@ class Lifecycle:
         self._users = 0
         self._last_use = 0.0
         self._closed = False
+        self._loaders: list[threading.Thread] = []
+        self._ending: Scheduler | None = None
 
     def start(self) -> None:
         """Begin loading in the background, unless that has begun. Returns at once."""
@@ -71,7 +73,9 @@ class Lifecycle:
             if self._closed or self._state not in ("idle", "failed"):
                 return
             self._state, self._error, self._detail = "warming", None, "loading the model"
-        threading.Thread(target=self._live, name="model-loader", daemon=True).start()
+            loader = threading.Thread(target=self._live, name="model-loader", daemon=True)
+            self._loaders = [*(other for other in self._loaders if other.is_alive()), loader]
+            loader.start()
 
     def close(self) -> None:
         """Free the model for good; whoever waits for a result, and every later use, raises ``CallCancelledError``."""
@@ -81,6 +85,20 @@ class Lifecycle:
             self._changed.notify_all()
         if loaded is not None:
             loaded.scheduler.close()
+            self._ending = loaded.scheduler
+
+    def join(self) -> None:
+        """Wait, after ``close``, until no thread of this engine is left; not from one of them.
+
+        A process that ends while one is still inside the model's runtime is killed by it.
+        """
+        with self._changed:
+            loaders = list(self._loaders)
+        for loader in loaders:
+            loader.join()
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            ending.join()
 
     def snapshot(self) -> tuple[State, str, LoadedModel | None]:
         """State, what is happening, and the model if it is loaded. Never waits."""
@@ -160,6 +178,7 @@ class Lifecycle:
         with self._changed:
             if self._closed:
                 loaded.scheduler.close()
+                loaded.scheduler.join()
                 return
             self._loaded, self._state, self._detail = loaded, "ready", ""
             self._last_use = time.monotonic()
@@ -184,6 +203,7 @@ class Lifecycle:
             self._changed.notify_all()
         if loaded is not None:
             loaded.scheduler.close()
+            loaded.scheduler.join()
 
     def _free_when_idle(self, loaded: LoadedModel) -> None:
         """Sleep until the model has been idle long enough; on the loader's thread, which has nothing left to do."""
