@@ -19,6 +19,7 @@ from mcp_server_embeddings.tools.classify import classify
 from mcp_server_embeddings.tools.cluster import cluster
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.collection_remove import collection_remove
+from mcp_server_embeddings.tools.collection_search import collection_search
 from mcp_server_embeddings.tools.corpus import opened
 from mcp_server_embeddings.tools.deduplicate import deduplicate
 from mcp_server_embeddings.tools.embed import embed
@@ -131,6 +132,9 @@ def test_a_model_with_a_prompt_for_documents_reads_the_stored_texts_anew(tmp_pat
         assert stored.usage.tokens == sent.usage.tokens > 0
         ranked = rank(embedder, "battery", collection=notes, top=20)
         assert answer(ranked) == answer(rank(embedder, "battery", REPEATED, top=20))
+        # The same scores as rank's, which reads the query with its prompt.
+        found = collection_search(embedder, store, "notes", "battery", mode="semantic", top=20)
+        assert {hit.id: hit.score for hit in found.hits} == {hit.id: hit.score for hit in ranked.hits}
         store.close()
 
 

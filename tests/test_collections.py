@@ -267,6 +267,25 @@ def test_two_servers_on_one_folder_see_each_others_texts(data_dir: Path) -> None
         )
 
 
+def test_an_addition_reports_how_many_texts_are_encoded(tmp_path: Path) -> None:
+    texts = [
+        f"{number} is one of the numbers in a list that takes more than a second to read" for number in range(2000)
+    ]
+    with ServerProcess(tmp_path, "--threads", "1") as server:
+        server.handshake()
+        server.call("similarity", {"left": ["warm", "calibrated"]})
+        parameters = server.call_params("collection_add", {"collection": "c", "texts": texts}, token="add")
+        request = server.send("tools/call", parameters)
+        seen = []
+        while (message := server.next_message()).get("id") != request:
+            if message.get("method") == "notifications/progress":
+                seen.append(message["params"])
+        assert seen
+        assert {report["progressToken"] for report in seen} == {"add"}
+        assert [report["progress"] for report in seen] == sorted({report["progress"] for report in seen})
+        assert "texts and windows encoded" in seen[-1]["message"]
+
+
 def test_a_cancelled_addition_keeps_what_was_committed(tmp_path: Path) -> None:
     texts = [f"{json.dumps(number)} is a number among many others in a long list" for number in range(2000)]
     with ServerProcess(tmp_path) as server:
