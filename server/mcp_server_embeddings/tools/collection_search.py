@@ -20,7 +20,7 @@ from mcp_server_embeddings.tools.spans import best_passages
 from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, snippet
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.fusion import reciprocal_rank_fusion
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.similarity import Vectors, scores
 
 _DEPTH = 100
 """Hits of each kind that are put together, at least."""
@@ -121,9 +121,11 @@ def _found(
     rows, complete = ([], False) if mode == "semantic" else source.matching_words(query, depth, where)
     words = [position for position in _positions(snapshot, rows) if np.isfinite(cosines[position])]
     order = reciprocal_rank_fusion([near, words], _WEIGHTS)[:wanted]
+    # In double precision, as rank does: one query and one text have one score.
+    exact = scores(snapshot.vectors[order], sought, "cosine")[:, 0]
     by_meaning, by_words = set(near), set(words)
     return _Found(
-        cosines={int(snapshot.rows[at]): float(cosines[at]) for at in order},
+        cosines={int(snapshot.rows[at]): float(cosine) for at, cosine in zip(order, exact, strict=True)},
         found_by={int(snapshot.rows[at]): _found_by(at in by_meaning, at in by_words) for at in order},
         matching=len(words) if mode == "keyword" else _count(snapshot, selected),
         nearest=float(cosines[near[0]]) if near else -1.0,
