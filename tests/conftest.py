@@ -1,6 +1,9 @@
 """Fixtures: the real bundled model, and models of other architectures with random weights."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +11,15 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# What is measured of a model is shared by all tests of a run, and never by the user's own server.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mcp-server-embeddings-tests-")
+
+from audit import Audit
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
+
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +34,14 @@ def bge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from models import save_bge_like
 
     return save_bge_like(tmp_path_factory.mktemp("models") / "bge-like")
+
+
+@pytest.fixture(scope="session")
+def converting_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose graph is not built from its files: it must be converted."""
+    from models import save_converting
+
+    return save_converting(tmp_path_factory.mktemp("models") / "converting")
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +77,11 @@ def unnormalised_embedder(unnormalised_folder: Path, data_dir: Path) -> Iterator
     """The engine with the unnormalised model."""
     with Engine(Settings(model=str(unnormalised_folder), data_dir=data_dir)) as engine:
         yield engine.embedder()
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Audit:
+    """Writes down what the processes do that a test starts."""
+    folder = tmp_path / "audit"
+    folder.mkdir()
+    return Audit(folder)

@@ -18,9 +18,11 @@ PATIENCE = 120.0
 
 
 def client_environment(**extra: str) -> dict[str, str]:
-    """What MCP clients pass on (protocol.md), and no network."""
+    """What MCP clients pass on (protocol.md), the tests' own cache folder, and no network."""
     kept = {
-        name: os.environ[name] for name in ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER") if name in os.environ
+        name: os.environ[name]
+        for name in ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "XDG_CACHE_HOME")
+        if name in os.environ
     }
     return {**kept, "HF_HUB_OFFLINE": "1", **extra}
 

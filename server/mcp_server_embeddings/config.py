@@ -35,6 +35,11 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_data_dir(DISTRIBUTION, appauthor=False))
 
 
+def default_cache_dir() -> Path:
+    """The folder the operating system gives this program for what it can make again."""
+    return Path(platformdirs.user_cache_dir(DISTRIBUTION, appauthor=False))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the user chose.
@@ -62,7 +67,7 @@ class Settings:
         default="auto",
         metadata={
             "metavar": "ENGINE",
-            "help": "compiled (converted once, the fastest on a CPU), reference (sentence-transformers), or auto",
+            "help": "compiled (the fastest on a CPU), reference (sentence-transformers), or auto",
         },
     )
     precision: Precision = field(
@@ -113,6 +118,10 @@ class Settings:
     data_dir: Path = field(
         default_factory=default_data_dir,
         metadata={"metavar": "DIR", "help": "folder for collections, the cache and what else the tools write"},
+    )
+    cache_dir: Path = field(
+        default_factory=default_cache_dir,
+        metadata={"metavar": "DIR", "help": "folder for what was measured or converted of models; may be deleted"},
     )
     log_level: str = field(
         default="warning",

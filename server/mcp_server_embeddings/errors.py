@@ -10,6 +10,7 @@
     │   ├── ConfigurationError      an option or environment variable is wrong
     │   ├── ModelMissingError       the model is not on this machine
     │   ├── ModelLoadError          the model is here and cannot be used
+    │   │   └── ModelChangedError       its files were changed while it was in use
     │   ├── DownloadError           a model could not be fetched
     │   └── StorageError            the collections cannot be read or written
     └── CallCancelledError      the caller no longer wants the answer
@@ -56,6 +57,10 @@ class ModelMissingError(OperatorError):
 
 class ModelLoadError(OperatorError):
     """The model is on this machine but cannot be used."""
+
+
+class ModelChangedError(ModelLoadError):
+    """The model's files were changed on disk while it was in use."""
 
 
 class DownloadError(OperatorError):

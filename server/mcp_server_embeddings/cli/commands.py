@@ -200,7 +200,7 @@ COMMANDS = {
         ),
         Command(
             name="compile",
-            summary="convert a model ahead of time, so that the first start is as quick as every other",
+            summary="measure a model ahead of time, and convert it if it needs that, so that its first start is quick",
             module="compile",
             operands="[MODEL]",
             takes="at most one model",

@@ -1,31 +1,37 @@
-"""``mcp-server-embeddings compile [MODEL]``: convert a model ahead of time."""
+"""``mcp-server-embeddings compile [MODEL]``: make ready ahead of time what the first start would make."""
 
 import argparse
-import sys
 from dataclasses import replace
 
-from tqdm import tqdm
-
+from mcp_server_embeddings.cli.output import say
+from mcp_server_embeddings.cli.process import prepare
+from mcp_server_embeddings.cli.work import Watched, watched_work
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.artifact import converted
-from mcp_server_embeddings.engine.locate import locate
+from mcp_server_embeddings.engine.engine import Engine, EngineStatus
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Convert unless that was done, check, and say how near it is and where it lies.
+    """Load the model, convert it where its graph is not built from its files, measure it, and say what serves it.
 
     Raises:
-        OperatorError: The model is missing or does not convert.
+        OperatorError: The model is missing or cannot be used as the settings ask.
     """
     if options.operands:
         settings = replace(settings, model=str(options.operands[0]))
-    with tqdm(total=0, bar_format="{desc} ({elapsed})", file=sys.stderr, disable=None) as bar:
-        root = settings.data_dir / "compiled"
-        artifact = converted(locate(settings.model), settings.precision, root, bar.set_description_str)
-    agreement = artifact.manifest.agreement
-    sys.stdout.write(
-        f"{artifact.manifest.identity.name}, precision {settings.precision}, lies in {artifact.folder}\n"
-        f"agreement with sentence-transformers: lowest cosine {agreement.minimum_cosine:.6f}, mean "
-        f"{agreement.mean_cosine:.6f}, nearest probe kept {agreement.top1_kept:.1%}\n"
-    )
+    prepare(settings)
+    watched = Watched()
+    with Engine(settings) as engine:
+        watched_work(engine.embedder(watched.call).calibration, watched)
+        say(*_summary(engine.status()))
     return 0
+
+
+def _summary(status: EngineStatus) -> list[str]:
+    name = status.identity.name if status.identity else status.model
+    lines = [f"{name} is ready: engine {status.engine}, precision {status.precision}"]
+    if status.agreement:
+        lines.append(
+            f"agreement with exact vectors: lowest cosine {status.agreement.minimum_cosine:.6f}, mean "
+            f"{status.agreement.mean_cosine:.6f}, nearest probe kept {status.agreement.top1_kept:.1%}"
+        )
+    return lines

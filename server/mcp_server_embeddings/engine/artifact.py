@@ -1,6 +1,7 @@
 """Converted models on disk: where they lie, what they say of themselves, and how they come to be.
 
-``<data folder>/compiled/<key>/`` holds ``model.xml`` and ``model.bin`` (OpenVINO), ``tokenizer.json`` and
+They are made for models whose graph is not built from their files, and for int8 weights.
+``<cache folder>/compiled/<key>/`` holds ``model.xml`` and ``model.bin`` (OpenVINO), ``tokenizer.json`` and
 ``manifest.json``. The key is made of everything that decides the content. A folder appears whole, by renaming,
 or not at all; processes that need the same one at the same time wait for the first.
 """
@@ -9,14 +10,15 @@ import glob
 import hashlib
 import json
 import logging
+import math
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock
@@ -27,12 +29,10 @@ from mcp_server_embeddings.engine.catalogue import known
 from mcp_server_embeddings.engine.encoder import Agreement
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.locate import LocatedModel
+from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.errors import ModelLoadError
 
 _log = logging.getLogger(__name__)
-
-BATCH_PRECISION: dict[Precision, str] = {"exact": "f32", "bf16": "bf16", "int8": "f32"}
-"""What the runtime computes with. It must be said: where the processor has bf16 the runtime uses it unasked."""
 
 MODEL_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
@@ -42,7 +42,7 @@ MANIFEST_FILE = "manifest.json"
 MINIMUM_COSINE = 0.99999
 """Below this agreement with sentence-transformers an exact conversion is not used."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when what is written changes, so that older conversions are made anew."""
 
 
@@ -85,11 +85,24 @@ class Artifact:
 
     folder: Path
     manifest: Manifest
+    mapped: MappedFiles
+
+
+def refusal(precision: Precision, agreement: Agreement) -> str:
+    """Why a graph with this agreement must not be used; empty where it may."""
+    if not math.isfinite(agreement.minimum_cosine):
+        return "the model's vectors are not finite when texts of different lengths are encoded together"
+    if precision == "exact" and agreement.minimum_cosine < MINIMUM_COSINE:
+        return (
+            f"the converted model's vectors differ from those of sentence-transformers (lowest cosine "
+            f"{agreement.minimum_cosine:.6f}, wanted {MINIMUM_COSINE})"
+        )
+    return ""
 
 
 def artifact_folder(model: LocatedModel, precision: Precision, root: Path) -> Path:
     """Where the conversion of ``model`` lies or will lie."""
-    from mcp_server_embeddings.engine.runtime import cpu_features
+    from mcp_server_embeddings.engine.runtime import runtime_key
 
     entry = known(model.name)
     content = {
@@ -99,8 +112,7 @@ def artifact_folder(model: LocatedModel, precision: Precision, root: Path) -> Pa
         "files": _settings_digest(model.folder),
         "catalogue": entry.model_dump(mode="json", include={"prompts", "matryoshka_dimensions"}) if entry else None,
         "precision": precision,
-        "runtime": metadata.version("openvino"),
-        "cpu": cpu_features(),
+        "runtime": runtime_key(),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return root / f"{model.name.rsplit('/', 1)[-1]}-{precision}-{digest[:16]}"
@@ -119,15 +131,17 @@ def converted(model: LocatedModel, precision: Precision, root: Path, note: Calla
         ConversionError: It cannot be converted, disagrees with sentence-transformers, or cannot be kept.
     """
     folder = artifact_folder(model, precision, root)
+    mapped = MappedFiles([folder / WEIGHTS_FILE])
     manifest = _read(folder)
     if manifest is None:
         try:
             manifest = _converted_by_one(model, precision, folder, note)
+            mapped = MappedFiles([folder / WEIGHTS_FILE])
         except OSError as error:
             raise ConversionError(f"the converted model cannot be kept in {str(root)!r}: {error.strerror}") from error
     if manifest.refused:
         raise ConversionError(manifest.refused)
-    return Artifact(folder, manifest)
+    return Artifact(folder, manifest, mapped)
 
 
 def _converted_by_one(model: LocatedModel, precision: Precision, folder: Path, note: Callable[[str], None]) -> Manifest:
@@ -156,6 +170,10 @@ def _remove_left_overs(folder: Path) -> None:
         shutil.rmtree(left_over, ignore_errors=True)
 
 
+_CHILD_SECONDS = 1800
+"""The largest model that fits a desktop converts in some minutes; a damaged one must not convert for ever."""
+
+
 def _run_child(model: LocatedModel, precision: Precision, folder: Path, note: Callable[[str], None]) -> None:
     """Convert in a child process, so that torch is never in this one. It ends when this one does."""
     note("converting the model (once): starting")
@@ -171,8 +189,12 @@ def _run_child(model: LocatedModel, precision: Precision, folder: Path, note: Ca
             errors="replace",
         ) as child,
     ):
+        deadline = threading.Timer(_CHILD_SECONDS, child.kill)
+        deadline.daemon = True
+        deadline.start()
         for stage in child.stdout or ():
             note(f"converting the model (once): {stage.strip()}")
+        deadline.cancel()
         if child.wait() != 0:
             complaints.seek(0)
             reason = _reason(child.returncode, complaints.read().decode("utf-8", "replace"))
@@ -182,7 +204,10 @@ def _run_child(model: LocatedModel, precision: Precision, folder: Path, note: Ca
 def _reason(status: int, complaints: str) -> str:
     """Why a conversion ended: the last line it wrote, unless it was killed and that line says something else."""
     if status < 0:
-        return f"the conversion was ended by {signal.Signals(-status).name}; is there enough memory?"
+        return (
+            f"the conversion was ended by {signal.Signals(-status).name}; it needs memory, and "
+            f"has {_CHILD_SECONDS // 60} minutes"
+        )
     lines = complaints.strip().splitlines()
     return lines[-1] if lines else f"the conversion ended with status {status}"
 

@@ -1,14 +1,14 @@
-"""The compiled encoder: a converted model on OpenVINO, in a process without torch."""
+"""The compiled encoder: a graph on OpenVINO, in a process without torch."""
 
 import queue
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.artifact import BATCH_PRECISION, MODEL_FILE, TOKENIZER_FILE, Manifest
-from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.encoder import Agreement, Piece
+from mcp_server_embeddings.engine.identity import ModelIdentity
+from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.runtime import openvino
 from mcp_server_embeddings.vectors.similarity import Vectors
 
@@ -16,32 +16,51 @@ _FIRST_PIECE = Piece("", "symmetric", [0])
 """The shortest input; every vocabulary has a token 0."""
 
 
+_COMPUTE_TYPE: dict[Precision, str] = {"exact": "f32", "bf16": "bf16", "int8": "f32"}
+"""What the runtime computes with. It must be said: where the processor has bf16 the runtime uses it unasked."""
+
+
 class CompiledEncoder:
-    """Encodes with a converted model.
+    """Encodes with a graph from token ids to vectors.
 
     Each stream is one infer request on one thread of its own: independent streams do not wait for each other
     at barriers, which on a busy machine costs more than the second thread brings.
 
     Args:
-        folder: A converted model; see ``artifact``.
-        manifest: Its description.
+        graph: A graph, or the path of a saved one.
+        identity: Of the model.
+        tokenizer_json: In the format of the ``tokenizers`` library.
+        mapped: The files that hold the graph's weights.
+        precision: What the graph is for.
+        agreement: How near its vectors are to exact ones; None where it is exact.
         streams: How many batches may run at once, each on one thread.
     """
 
     engine = "compiled"
     device = "cpu"
 
-    def __init__(self, folder: Path, manifest: Manifest, streams: int) -> None:
-        self.identity = manifest.identity
-        self.precision: Precision = manifest.precision
-        self.agreement = manifest.agreement
+    def __init__(
+        self,
+        graph: "openvino.Model | str",
+        identity: ModelIdentity,
+        tokenizer_json: str,
+        mapped: MappedFiles,
+        *,
+        precision: Precision = "exact",
+        agreement: Agreement | None = None,
+        streams: int = 1,
+    ) -> None:
+        self.identity = identity
+        self.tokenizer_json = tokenizer_json
+        self.precision: Precision = precision
+        self.agreement = agreement
         self.streams = streams
-        self.tokenizer_json = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
+        self._mapped = mapped
         compiled = openvino.Core().compile_model(
-            str(folder / MODEL_FILE),
+            graph,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": BATCH_PRECISION[manifest.precision],
+                "INFERENCE_PRECISION_HINT": _COMPUTE_TYPE[precision],
                 "NUM_STREAMS": streams,
                 "INFERENCE_NUM_THREADS": streams,
                 "ENABLE_CPU_PINNING": False,
@@ -68,6 +87,8 @@ class CompiledEncoder:
         request = self._requests.get()
         try:
             request.infer({name: given[name] for name in self._inputs}, share_inputs=True)
-            return np.array(request.get_output_tensor(0).data, dtype=np.float32)
+            vectors: Vectors = np.array(request.get_output_tensor(0).data, dtype=np.float32)
         finally:
             self._requests.put(request)
+        self._mapped.raise_if_changed()
+        return vectors

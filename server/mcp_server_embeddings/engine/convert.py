@@ -10,37 +10,32 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mcp_server_embeddings.config import PRECISIONS, Precision
+from mcp_server_embeddings.engine.agreement import measure_agreement
 from mcp_server_embeddings.engine.artifact import (
-    MINIMUM_COSINE,
     MODEL_FILE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     ConversionError,
     Manifest,
+    refusal,
 )
-from mcp_server_embeddings.engine.calibrate import reference_groups
 from mcp_server_embeddings.engine.compiled import CompiledEncoder
-from mcp_server_embeddings.engine.encoder import Agreement, Encoder, Piece
-from mcp_server_embeddings.engine.locate import LocatedModel
+from mcp_server_embeddings.engine.encoder import Encoder
+from mcp_server_embeddings.engine.identity import weight_files
+from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
+from mcp_server_embeddings.engine.mapped import MappedFiles
+from mcp_server_embeddings.engine.native.files import UnsupportedModelError, read_model
+from mcp_server_embeddings.engine.native.sentence import native_model
 from mcp_server_embeddings.engine.reference import ReferenceEncoder
 from mcp_server_embeddings.engine.runtime import cpu_can_bf16, openvino
-from mcp_server_embeddings.engine.tokens import TextTokenizer
-from mcp_server_embeddings.vectors.similarity import Vectors, scores, unit_rows
 
 if TYPE_CHECKING:
     import torch
-
-_PROBE_GROUPS = 48
-"""Groups of the reference set whose statement and paraphrase are probes."""
-
-_BATCH = 8
 
 
 def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator[str]:
@@ -51,37 +46,37 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
     """
     if precision == "bf16" and not cpu_can_bf16():
         raise ConversionError("this processor has no bf16; use --precision exact or int8")
-    yield "loading it with sentence-transformers"
-    reference = ReferenceEncoder(model, "cpu", threads=1)
-    if not reference.pools_prompts:
-        raise ConversionError(f"{model.name!r} leaves its prompt out of pooling, which is not converted")
     work = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     work.mkdir(parents=True)
-    yield "tracing it"
-    graph = _traced(reference)
+    try:
+        yield "building its graph"
+        mapped = MappedFiles(weight_files(model.folder))
+        native = native_model(read_model(model))
+        graph, tokenizer_json = native.graph, native.tokenizer_json
+        exact: Encoder = CompiledEncoder(graph, native.identity, tokenizer_json, mapped)
+    except UnsupportedModelError:
+        yield "loading it with sentence-transformers"
+        reference = ReferenceEncoder(model, "cpu", threads=1)
+        if not reference.pools_prompts:
+            raise ConversionError(f"{model.name!r} leaves its prompt out of pooling, which is not converted") from None
+        yield "tracing it"
+        graph, tokenizer_json, exact = _traced(reference), reference.tokenizer_json, reference
+    verify_weights(model)
     if precision == "int8":
         yield "compressing its weights to int8"
         graph = _compressed(graph)
     openvino.save_model(graph, work / MODEL_FILE, compress_to_fp16=False)
-    (work / TOKENIZER_FILE).write_text(reference.tokenizer_json, encoding="utf-8")
+    (work / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
     del graph
-    yield "checking it against sentence-transformers"
-    with (work / WEIGHTS_FILE).open("rb") as weights:
-        sha256 = hashlib.file_digest(weights, "sha256").hexdigest()
-    unchecked = Manifest(reference.identity, precision, Agreement(0, 0, 0), sha256)
-    agreement = _agreement(CompiledEncoder(work, unchecked, streams=1), reference)
-    Manifest(reference.identity, precision, agreement, sha256, _refusal(precision, agreement)).write(work)
+    yield "checking its vectors"
+    weights = MappedFiles([work / WEIGHTS_FILE])
+    encoder = CompiledEncoder(str(work / MODEL_FILE), exact.identity, tokenizer_json, weights, precision=precision)
+    agreement = measure_agreement(encoder, exact)
+    with (work / WEIGHTS_FILE).open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    Manifest(exact.identity, precision, agreement, sha256, refusal(precision, agreement)).write(work)
     with contextlib.suppress(FileExistsError):  # another process was first, with the same content
         work.rename(folder)
-
-
-def _refusal(precision: Precision, agreement: Agreement) -> str:
-    if precision == "exact" and agreement.minimum_cosine < MINIMUM_COSINE:
-        return (
-            f"the converted model's vectors differ from those of sentence-transformers (lowest cosine "
-            f"{agreement.minimum_cosine:.6f}, wanted {MINIMUM_COSINE})"
-        )
-    return ""
 
 
 def _traced(reference: ReferenceEncoder) -> "openvino.Model":
@@ -124,44 +119,28 @@ def _compressed(graph: "openvino.Model") -> "openvino.Model":
     return nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_ASYM)
 
 
-def _agreement(compiled: Encoder, reference: Encoder) -> Agreement:
-    pieces = _probes(reference)
-    ours, theirs = _encoded(compiled, pieces), _encoded(reference, pieces)
-    cosines = (unit_rows(ours).astype(np.float64) * unit_rows(theirs)).sum(axis=1)
-    kept = _nearest(ours) == _nearest(theirs)
-    return Agreement(float(cosines.min()), float(cosines.mean()), float(kept.mean()))
-
-
-def _probes(encoder: Encoder) -> list[Piece]:
-    """Short and middling texts of the reference set, and one text of the longest length the model reads."""
-    groups = reference_groups()[:: max(1, len(reference_groups()) // _PROBE_GROUPS)]
-    texts = [group[column] for group in groups for column in ("statement", "paraphrase")]
-    texts.append(" ".join(texts))
-    tokenizer = TextTokenizer(encoder.tokenizer_json, encoder.identity.prompts, encoder.identity.max_tokens)
-    return [piece for text in tokenizer.tokenize(texts, "symmetric", "truncate") for piece in text.pieces]
-
-
-def _encoded(encoder: Encoder, pieces: Sequence[Piece]) -> Vectors:
-    """In small batches of mixed lengths, so that padding is part of what is checked."""
-    batches = [encoder.encode(pieces[i : i + _BATCH]) for i in range(0, len(pieces), _BATCH)]
-    return np.concatenate(batches)
-
-
-def _nearest(vectors: Vectors) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-    values = scores(vectors, vectors, "cosine")
-    np.fill_diagonal(values, -np.inf)
-    nearest: np.ndarray[tuple[int], np.dtype[np.intp]] = values.argmax(axis=1)
-    return nearest
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
+def _end_with_parent(pipe: int) -> None:
+    while os.read(pipe, 1024):
+        pass
     os._exit(1)
+
+
+def _watch_parent() -> None:
+    """End with the parent, whose end of standard input closes then.
+
+    The pipe moves away from descriptor 0 first: on Windows an import that asks for the type of standard input would
+    wait for a thread that reads it.
+    """
+    pipe = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
 
 
 def main() -> None:
     """Run one conversion; the last line on standard error is the reason of a failure."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _watch_parent()
     located, precision_name, folder = sys.argv[1:]
     precision = next(known for known in PRECISIONS if known == precision_name)
     fields = json.loads(located)

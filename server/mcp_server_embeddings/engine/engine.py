@@ -139,7 +139,7 @@ class Engine:
         return self._load(self.settings, warming)
 
     def _calibrations(self, loaded: LoadedModel) -> Calibrations:
-        folder = self.settings.data_dir / "calibration"
+        folder = self.settings.cache_dir / "calibration"
         # Without the cache: a calibration is kept as a whole, and would push out what callers ask for.
         embedder = Embedder(self._lifecycle, None, Call(), self.settings.data_dir)
         return calibrations_for(

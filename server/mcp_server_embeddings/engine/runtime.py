@@ -5,19 +5,28 @@ and so do its converter and nncf. All three fall back to a stub when it cannot, 
 before. Import OpenVINO only through this module.
 """
 
+import hashlib
 import sys
+from importlib import metadata
 
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # what Python looks up to refuse an import
 
 import openvino  # noqa: E402 - after the line above, and only then
+from openvino import Node  # noqa: E402
+from openvino import opset13 as ops  # noqa: E402
 
-__all__ = ["cpu_can_bf16", "cpu_features", "openvino"]
+__all__ = ["Node", "cpu_can_bf16", "cpu_features", "openvino", "ops", "runtime_key"]
 
 
 def cpu_features() -> tuple[str, ...]:
     """What the runtime finds in this processor, sorted; part of the key of a converted model."""
     features: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(sorted(features))
+
+
+def runtime_key() -> str:
+    """Hexadecimal SHA-256 over what decides how this runtime computes: its version and the processor's features."""
+    return hashlib.sha256("\0".join((metadata.version("openvino"), *cpu_features())).encode()).hexdigest()
 
 
 def cpu_can_bf16() -> bool:

@@ -1,0 +1,154 @@
+"""BERT (Devlin et al. 2019), RoBERTa and XLM-RoBERTa (Liu et al. 2019), and MPNet (Song et al. 2020)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from mcp_server_embeddings.engine.native.files import TransformerConfig
+from mcp_server_embeddings.engine.native.layers import (
+    Weights,
+    activation,
+    attention,
+    embedding,
+    padding_bias,
+    positions,
+    split_heads,
+)
+from mcp_server_embeddings.engine.runtime import Node, ops
+
+Project = Callable[[Node, str, int], Node]
+"""Applies one of a layer's linear maps: input, name, number of outputs."""
+
+_MPNET_MAX_DISTANCE = 128
+"""Distances beyond share one bucket; fixed in transformers' MPNet, not in its configuration."""
+
+
+class BertConfig(TransformerConfig):
+    """``config.json`` of BERT, RoBERTa and XLM-RoBERTa."""
+
+    model_type: Literal["bert", "roberta", "xlm-roberta"]
+    intermediate_size: int = Field(default=3072, ge=1, le=1_000_000)
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = Field(default=1e-12, gt=0)
+    max_position_embeddings: int = Field(default=512, ge=1, le=1_000_000)
+    type_vocab_size: int = Field(default=2, ge=1)
+    pad_token_id: int = 0
+    position_embedding_type: Literal["absolute"] = "absolute"
+    is_decoder: Literal[False] = False
+
+
+class MPNetConfig(TransformerConfig):
+    """``config.json`` of MPNet."""
+
+    model_type: Literal["mpnet"]
+    intermediate_size: int = Field(default=3072, ge=1, le=1_000_000)
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = Field(default=1e-12, gt=0)
+    max_position_embeddings: int = Field(default=512, ge=1, le=1_000_000)
+    relative_attention_num_buckets: int = Field(default=32, ge=4)
+    pad_token_id: int = 1
+
+
+def bert(config: BertConfig, weights: Weights, ids: Node, mask: Node) -> Node:
+    """Token vectors, shape ``(batch, tokens, hidden_size)``."""
+    table = weights.below("embeddings")
+    size = config.hidden_size
+    places = positions(ids) if config.model_type == "bert" else _offset_positions(ids, config.pad_token_id)
+    types = table.array("token_type_embeddings.weight", (config.type_vocab_size, size))
+    x = embedding(table.constant("word_embeddings.weight", (config.vocab_size, size)), ids)
+    x = ops.add(x, types[0])  # one text an input: every token is of the first type
+    x = ops.add(
+        x, embedding(table.constant("position_embeddings.weight", (config.max_position_embeddings, size)), places)
+    )
+    x = table.layer_norm(x, "LayerNorm", size, config.layer_norm_eps)
+    bias = padding_bias(mask)
+    for number in range(config.num_hidden_layers):
+        x = _layer(config, weights.below(f"encoder.layer.{number}"), x, bias, _BERT_NAMES)
+    return x
+
+
+def mpnet(config: MPNetConfig, weights: Weights, ids: Node, mask: Node) -> Node:
+    """Token vectors, shape ``(batch, tokens, hidden_size)``."""
+    table = weights.below("embeddings")
+    size = config.hidden_size
+    x = embedding(table.constant("word_embeddings.weight", (config.vocab_size, size)), ids)
+    places = _offset_positions(ids, config.pad_token_id)
+    x = ops.add(
+        x, embedding(table.constant("position_embeddings.weight", (config.max_position_embeddings, size)), places)
+    )
+    x = table.layer_norm(x, "LayerNorm", size, config.layer_norm_eps)
+    bias = ops.add(_relative_bias(config, weights, ids), padding_bias(mask))
+    for number in range(config.num_hidden_layers):
+        x = _layer(config, weights.below(f"encoder.layer.{number}"), x, bias, _MPNET_NAMES)
+    return x
+
+
+_BERT_NAMES = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "output": "attention.output.dense",
+    "norm": "attention.output.LayerNorm",
+}
+_MPNET_NAMES = {
+    "query": "attention.attn.q",
+    "key": "attention.attn.k",
+    "value": "attention.attn.v",
+    "output": "attention.attn.o",
+    "norm": "attention.LayerNorm",
+}
+
+
+def _layer(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: Node, names: dict[str, str]) -> Node:
+    """One layer with its normalisations after the sums."""
+    size, inner, eps = config.hidden_size, config.intermediate_size, config.layer_norm_eps
+    heads = [
+        split_heads(weights.linear(x, names[part], (size, size)), config.num_attention_heads, config.head_size)
+        for part in ("query", "key", "value")
+    ]
+    mixed = weights.linear(attention(heads[0], heads[1], heads[2], bias), names["output"], (size, size))
+    x = weights.layer_norm(ops.add(mixed, x), names["norm"], size, eps)
+    hidden = activation(weights.linear(x, "intermediate.dense", (inner, size)), config.hidden_act)
+    return weights.layer_norm(
+        ops.add(weights.linear(hidden, "output.dense", (size, inner)), x), "output.LayerNorm", size, eps
+    )
+
+
+def _offset_positions(ids: Node, padding: int) -> Node:
+    """Positions that begin after the padding token's id, which itself stays where it is (fairseq's convention)."""
+    real = ops.convert(ops.not_equal(ids, np.int64(padding)), "i64")
+    counted = ops.multiply(ops.cum_sum(real, np.int64(1)), real)
+    return ops.add(counted, np.int64(padding))
+
+
+def _relative_bias(config: MPNetConfig, weights: Weights, ids: Node) -> Node:
+    """What a head adds to a score for the distance of two tokens; shape ``(1, heads, tokens, tokens)``."""
+    farthest = config.max_position_embeddings
+    distances = np.arange(-farthest, farthest + 1)
+    buckets = _buckets(distances, config.relative_attention_num_buckets)
+    by_bucket = weights.array(
+        "encoder.relative_attention_bias.weight", (config.relative_attention_num_buckets, config.num_attention_heads)
+    )
+    by_distance = ops.constant(np.ascontiguousarray(by_bucket[buckets].T))
+    places = positions(ids)
+    apart = ops.subtract(ops.unsqueeze(places, np.int64(0)), ops.unsqueeze(places, np.int64(1)))
+    rows = ops.gather(by_distance, ops.add(apart, np.int64(farthest)), np.int64(1))
+    return ops.unsqueeze(rows, np.int64(0))
+
+
+def _buckets(
+    distances: "np.ndarray[tuple[int], np.dtype[np.int64]]", count: int
+) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """The bucket of each signed distance: exact when near, logarithmic when far (Raffel et al. 2020, T5)."""
+    half = count // 2
+    exact = half // 2
+    size = np.abs(distances)
+    # In float32, as transformers computes it: the edges of buckets depend on it.
+    scale = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(
+        np.log(_MPNET_MAX_DISTANCE / exact)
+    )
+    far = np.minimum(exact + (scale * np.float32(half - exact)).astype(np.int64), half - 1)
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = np.where(size < exact, size, far) + half * (distances > 0)
+    return found

@@ -1,0 +1,100 @@
+"""Models without a transformer: a vector for each token, averaged (StaticEmbedding and Model2Vec)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mcp_server_embeddings.config import Precision
+from mcp_server_embeddings.engine.encoder import Agreement, Piece
+from mcp_server_embeddings.engine.identity import ModelIdentity
+from mcp_server_embeddings.engine.mapped import MappedFiles
+from mcp_server_embeddings.engine.native.files import ModelFiles, Module, UnsupportedModelError
+from mcp_server_embeddings.engine.native.tensors import Tensor, Tensors
+from mcp_server_embeddings.engine.native.tokenizer import static_tokenizer
+from mcp_server_embeddings.engine.prompts import prompts_for
+from mcp_server_embeddings.errors import ModelLoadError
+from mcp_server_embeddings.vectors.similarity import Vectors
+
+WEIGHTS_FILE = "model.safetensors"
+
+_LONG = 4096
+"""Tokens from which equal ones are counted first, so that a huge text takes no more memory than the vocabulary."""
+
+_TINY = np.float32(1e-12)
+
+
+class StaticEncoder:
+    """Encodes with a table of token vectors, in numpy.
+
+    Args:
+        files: A model whose first module is a StaticEmbedding.
+        mapped: Its weight files, as they were when they were verified.
+
+    Raises:
+        UnsupportedModelError: Another module than Normalize follows.
+        ModelLoadError: A file is damaged.
+    """
+
+    engine = "static"
+    device = "cpu"
+    streams = 1
+    precision: Precision = "exact"
+    agreement: Agreement | None = None
+
+    def __init__(self, files: ModelFiles, mapped: MappedFiles) -> None:
+        first, *rest = files.modules
+        if any(module.kind != "Normalize" for module in rest):
+            raise UnsupportedModelError(f"modules follow its StaticEmbedding: {', '.join(m.kind for m in rest)}")
+        self._mapped = mapped
+        self._table = _token_vectors(first)
+        self.tokenizer_json = static_tokenizer(first.folder)
+        self.identity = ModelIdentity(
+            name=files.located.name,
+            sha256=files.located.sha256,
+            pooling="none",
+            prompts=prompts_for(files.located.name, files.prompts, files.default_prompt_name),
+            dimensions=self._table.shape[1],
+            max_tokens=None,
+            normalised=bool(rest),
+            matryoshka=files.located.shorter_dimensions,
+        )
+
+    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+        """Encode one batch; see ``Encoder.encode``. A text without any known token has the vector 0."""
+        vectors = np.stack([self._mean(np.asarray(piece.ids, np.int64)) for piece in pieces])
+        self._mapped.raise_if_changed()
+        if self.identity.normalised:
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
+        return vectors
+
+    def _mean(self, ids: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Tensor:
+        if not len(ids):
+            return np.zeros(self.identity.dimensions, np.float32)
+        if len(ids) < _LONG:
+            mean: Tensor = self._table[ids].mean(axis=0)
+            return mean
+        distinct, counts = np.unique(ids, return_counts=True)
+        shares: Tensor = (counts / len(ids)).astype(np.float32)
+        weighted: Tensor = shares @ self._table[distinct]
+        return weighted
+
+
+def _token_vectors(module: Module) -> Tensor:
+    """One row a token id.
+
+    Model2Vec may share rows (``mapping``) and weigh tokens (``weights``), which sentence-transformers folds together.
+    """
+    tensors = Tensors(module.folder / WEIGHTS_FILE)
+    if "embedding.weight" in tensors:
+        table = tensors["embedding.weight"]
+    elif "embeddings" in tensors:
+        table = tensors["embeddings"]
+        if "mapping" in tensors:
+            table = table[tensors["mapping"].astype(np.int64)]
+        if "weights" in tensors:
+            table = table * tensors["weights"][:, None]
+    else:
+        raise ModelLoadError(f"{str(module.folder / WEIGHTS_FILE)!r} has no token vectors; fetch the model again")
+    if table.ndim != 2:
+        raise ModelLoadError(f"the token vectors have the shape {table.shape}, wanted two axes; fetch the model again")
+    return table

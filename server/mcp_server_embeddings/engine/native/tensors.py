@@ -1,0 +1,114 @@
+"""The tensors of a safetensors file, mapped from disk instead of read.
+
+The format: eight bytes with the header's length, a JSON header with type, shape and place of each tensor, then the
+data (https://github.com/huggingface/safetensors, "Format").
+"""
+
+import json
+import mmap
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from mcp_server_embeddings.engine.native.files import UnsupportedModelError
+from mcp_server_embeddings.errors import ModelLoadError
+
+Tensor = NDArray[np.float32]
+
+_MAX_HEADER = 100_000_000
+"""Bytes; the limit of the safetensors library itself."""
+
+_PREFIX = 8
+
+_OTHER_TYPES = {"F64": "<f8", "I64": "<i8", "I32": "<i4"}
+"""Of what Model2Vec keeps beside its vectors."""
+
+
+class _Entry(BaseModel):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+_HEADER = TypeAdapter(dict[str, _Entry])
+
+
+class Tensors(Mapping[str, Tensor]):
+    """Tensors by name, as float32. Those stored as float32 share the mapped file's memory.
+
+    Args:
+        path: A ``.safetensors`` file.
+
+    Raises:
+        ModelLoadError: The file is damaged.
+        UnsupportedModelError: There is no such file: the weights are in another format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise UnsupportedModelError(f"there is no {path.name} beside the model's configuration")
+        try:
+            with path.open("rb") as file:
+                self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # OpenVINO wants it writable
+            self._entries, self._start = _read_header(self._data)
+        except (OSError, ValueError) as error:
+            raise ModelLoadError(f"{str(path)!r} is no usable safetensors file ({error}); fetch it again") from None
+
+    def __getitem__(self, name: str) -> Tensor:
+        entry = self._entries[name]
+        start, end = (self._start + offset for offset in entry.data_offsets)
+        raw = np.frombuffer(self._data, np.uint8, end - start, start)
+        if entry.dtype == "F32":
+            return raw.view("<f4").reshape(entry.shape)
+        if entry.dtype == "F16":
+            return raw.view("<f2").astype(np.float32).reshape(entry.shape)
+        if entry.dtype == "BF16":  # the upper half of a float32
+            return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32).reshape(entry.shape)
+        if entry.dtype in _OTHER_TYPES:
+            return raw.view(_OTHER_TYPES[entry.dtype]).astype(np.float32).reshape(entry.shape)
+        raise UnsupportedModelError(f"tensor {name!r} has the type {entry.dtype}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _read_header(data: mmap.mmap) -> tuple[dict[str, _Entry], int]:
+    """Entries by name, and where the data begins.
+
+    Raises:
+        ValueError: The header does not fit the file.
+    """
+    if len(data) < _PREFIX:
+        raise ValueError("shorter than its header")
+    (length,) = struct.unpack("<Q", data[:_PREFIX])
+    start = _PREFIX + length
+    if length > min(_MAX_HEADER, len(data) - _PREFIX):
+        raise ValueError("the header is longer than the file")
+    try:
+        header = json.loads(data[_PREFIX:start])
+        entries = _HEADER.validate_python({k: v for k, v in header.items() if k != "__metadata__"})
+    except (ValidationError, AttributeError, RecursionError):
+        raise ValueError("the header is damaged") from None
+    for name, entry in entries.items():
+        begin, end = entry.data_offsets
+        if not 0 <= begin <= end <= len(data) - start or min(entry.shape, default=0) < 0:
+            raise ValueError(f"tensor {name!r} lies outside the file")
+        if end - begin != _size(entry):
+            raise ValueError(f"tensor {name!r} has not the size of its shape")
+    return entries, start
+
+
+def _size(entry: _Entry) -> int:
+    """Bytes of a tensor; every type's name ends in its bits."""
+    bits = int("".join(c for c in entry.dtype.split("_")[0] if c.isdigit()) or 8)
+    count = 1
+    for length in entry.shape:
+        count *= length
+    return count * bits // 8
