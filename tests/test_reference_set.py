@@ -1,8 +1,11 @@
 """The reference set, and what it makes of the real model."""
 
+from pathlib import Path
+
 import numpy as np
 
-from mcp_server_embeddings.engine.calibrate import reference_groups
+from calibration import measure_calibrations
+from mcp_server_embeddings.engine.calibrate import PACKAGED, reference_groups
 from mcp_server_embeddings.engine.embedder import Embedder
 
 
@@ -31,3 +34,12 @@ def test_percentile_alone_saturates_where_bands_still_tell_apart(embedder: Embed
     assert calibration.percentile(0.45) > 99.9
     assert calibration.percentile(0.95) == 100
     assert (calibration.band(0.45), calibration.band(0.95)) == ("related", "same")
+
+
+def test_the_packaged_calibrations_are_those_of_the_default_model(tmp_path: Path) -> None:
+    measured = measure_calibrations(tmp_path)
+    assert [path.name for path in measured] == sorted(path.name for path in PACKAGED.iterdir())
+    for path in measured:
+        with np.load(path) as found, np.load(PACKAGED / path.name) as packaged:
+            for sample in found:
+                np.testing.assert_allclose(packaged[sample], found[sample], atol=1e-4)

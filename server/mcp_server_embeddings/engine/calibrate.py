@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 _COLUMNS = ("statement", "paraphrase", "related")
 _SAMPLES = ("unrelated", "related", "paraphrase")
 
+PACKAGED = Path(__file__).parent.parent / "data" / "calibration"
+"""Calibrations of the default model that come with the package; written by ``make snapshot``."""
+
 Comparison = Literal["symmetric", "retrieval"]
 """Texts with their like, or queries with documents."""
 
@@ -54,9 +57,13 @@ def reference_groups() -> list[dict[str, str]]:
 
 
 def calibrations_for(
-    identity: ModelIdentity, precision: Precision, folder: Path, encode: Callable[[list[str], Role], Vectors]
+    identity: ModelIdentity,
+    precision: Precision,
+    folder: Path,
+    encode: Callable[[list[str], Role], Vectors],
+    packaged: Path | None = PACKAGED,
 ) -> Calibrations:
-    """The model's calibrations: read from ``folder``, or measured and kept there.
+    """The model's calibrations: from the package, read from ``folder``, or measured and kept there.
 
     A folder that cannot be written costs a new measurement at the next start, never an answer.
 
@@ -65,6 +72,7 @@ def calibrations_for(
         precision: What its encoder computes with, which moves the scores a little.
         folder: Where calibrations are kept.
         encode: Texts of a role to vectors ``(n, d)``.
+        packaged: Where those are that need no measuring.
     """
     reference = hashlib.sha256(_reference_text().encode()).hexdigest()
     name = f"{identity.digest[:16]}-{precision}-{reference[:8]}"
@@ -76,27 +84,26 @@ def calibrations_for(
             return encoded(column, "symmetric")  # the same vectors, so encoded once
         return encode([group[column] for group in reference_groups()], role)
 
+    def kept(file: str, measure: Callable[[], Calibration]) -> Calibration:
+        stored = (_read(packaged / file) if packaged else None) or _read(folder / file)
+        if stored is not None:
+            return stored
+        measured = measure()
+        _write(folder / file, measured)
+        return measured
+
     return Calibrations(
-        _kept(
-            folder / f"{name}.npz",
+        kept(
+            f"{name}.npz",
             lambda: Calibration.from_groups(*(encoded(column, "symmetric") for column in _COLUMNS)),
         ),
-        _kept(
-            folder / f"{name}-retrieval.npz",
+        kept(
+            f"{name}-retrieval.npz",
             lambda: Calibration.from_queries(
                 encoded("subject", "query"), *(encoded(column, "document") for column in _COLUMNS)
             ),
         ),
     )
-
-
-def _kept(path: Path, measure: Callable[[], Calibration]) -> Calibration:
-    stored = _read(path)
-    if stored is not None:
-        return stored
-    measured = measure()
-    _write(path, measured)
-    return measured
 
 
 def _reference_text() -> str:
