@@ -103,12 +103,12 @@ class Embedder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has for this model, without prompt and special tokens."""
         with self.lifecycle.use(self.call) as loaded:
-            return loaded.tokenizer.count(texts)
+            return loaded.tokenizer.count(texts, self.call)
 
     def _encoded(
         self, loaded: LoadedModel, texts: list[str], role: Role, long_text: LongText
     ) -> list[tuple[str, CachedText]]:
-        plans = loaded.tokenizer.tokenize(texts, role, long_text)
+        plans = loaded.tokenizer.tokenize(texts, role, long_text, self.call)
         pieces = [piece for plan in plans for piece in plan.pieces]
         self.call.total += len(pieces)
         encoded = loaded.scheduler.run(pieces, self.call)

@@ -1,20 +1,23 @@
 """Counting tokens, and cutting a long text into windows that fit the model."""
 
 import threading
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tokenizers import Encoding, Tokenizer
 
+from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Piece
 from mcp_server_embeddings.engine.identity import Prompts, Role
+from mcp_server_embeddings.engine.windows import BLOCK, TokenPlaces, fitting_windows, token_places
 from mcp_server_embeddings.errors import TextTooLongError
 
 LongText = Literal["window", "truncate", "error"]
 
-_OVERLAP = 8
-"""A window repeats one eighth of the one before it, so that no sentence is seen only in halves."""
+_AT_ONCE = 100_000
+"""Characters of the texts tokenized together, because an ``Encoding`` holds 100 bytes and more for each token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +57,45 @@ class TextTokenizer:
         self._prompts = prompts
         self._max_tokens = max_tokens
 
-    def tokenize(self, texts: Sequence[str], role: Role, long_text: LongText) -> list[TokenizedText]:
+    def tokenize(
+        self, texts: Sequence[str], role: Role, long_text: LongText, call: Call | None = None
+    ) -> list[TokenizedText]:
         """Decide for every text how it goes through the model.
 
         Args:
             texts: Non-empty texts.
             role: Picks the prompt, which counts towards the limit.
             long_text: What becomes of a text over the limit.
+            call: May be cancelled meanwhile.
 
         Raises:
             TextTooLongError: A text is over the limit and ``long_text`` is ``error``.
+            CallCancelledError: The call was cancelled.
         """
-        prompt = self._prompts.of(role)
-        tokens = [e.ids for e in self._tokenizer.encode_batch_fast([prompt + text for text in texts])]
+        call = call or Call()
+        plans: list[TokenizedText] = []
+        for group in _groups(texts):
+            call.raise_if_cancelled()
+            plans += self._plans(group, role, long_text, call)
         if long_text == "error":
-            self._refuse_long([len(ids) for ids in tokens])
-        return [self._plan(text, ids, role, long_text) for text, ids in zip(texts, tokens, strict=True)]
+            self._refuse_long([plan.tokens for plan in plans])
+        return plans
 
-    def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, without prompt and special tokens."""
-        return [len(e.ids) for e in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+    def count(self, texts: Sequence[str], call: Call | None = None) -> list[int]:
+        """Tokens of each text, without prompt and special tokens.
+
+        Raises:
+            CallCancelledError: The call was cancelled.
+        """
+        call = call or Call()
+        counts: list[int] = []
+        for group in _groups(texts):
+            call.raise_if_cancelled()
+            if _is_long(group[0]):
+                counts.append(len(token_places(self._tokenizer, group[0], call)))
+            else:
+                counts += [len(e) for e in self._tokenizer.encode_batch_fast(group, add_special_tokens=False)]
+        return counts
 
     def _refuse_long(self, lengths: list[int]) -> None:
         limit = self._max_tokens
@@ -85,60 +107,70 @@ class TextTokenizer:
                 "shorten it, or pass long_text='window' (averages overlapping windows) or 'truncate'"
             )
 
-    def _plan(self, text: str, ids: list[int], role: Role, long_text: LongText) -> TokenizedText:
-        limit, length = self._max_tokens, len(ids)
-        if limit is None or length <= limit:
-            return TokenizedText((Piece(text, role, ids),), (length,), length)
-        if long_text == "truncate":
-            cut = self._truncated(self._prompts.of(role) + text, limit)
-            return TokenizedText((Piece(text, role, cut),), (limit,), limit, truncated=True)
-        return self._windows(text, role, limit)
+    def _plans(self, group: list[str], role: Role, long_text: LongText, call: Call) -> list[TokenizedText]:
+        """The plans of texts tokenized together: one long text, or short ones."""
+        limit, prompt = self._max_tokens, self._prompts.of(role)
+        if limit is not None and _is_long(group[0]):
+            (text,) = group
+            places = token_places(self._tokenizer, text, call)
+            if len(places) > 2 * limit:  # over the limit with any prompt, so it need not be tokenized with this one
+                return [self._over_limit(text, places, role, long_text, call, limit)]
+        plans: list[TokenizedText] = []
+        encodings = self._tokenizer.encode_batch_fast([prompt + text for text in group])
+        for text, encoding in zip(group, encodings, strict=True):
+            length = len(encoding)
+            if limit is None or length <= limit or long_text == "error":
+                plans.append(TokenizedText((_piece(text, role, encoding),), (length,), length))
+            else:
+                places = token_places(self._tokenizer, text, call)
+                plans.append(self._over_limit(text, places, role, long_text, call, limit))
+        return plans
 
-    def _truncated(self, text: str, limit: int) -> list[int]:
-        """The ids with truncation, special tokens kept; by a copy, because a tokenizer in use is never changed."""
+    def _over_limit(
+        self, text: str, places: TokenPlaces, role: Role, long_text: LongText, call: Call, limit: int
+    ) -> TokenizedText:
+        prompt = self._prompts.of(role)
+        if long_text == "error":  # refused by its length, so without pieces
+            return TokenizedText((), (), len(self._tokenizer.encode(prompt)) + len(places))
+        if long_text == "truncate":
+            beginning = text[: places.characters(0, min(2 * limit, len(places))).stop]
+            piece = _piece(beginning, role, self._truncated(prompt + beginning, limit))
+            return TokenizedText((piece,), (limit,), limit, truncated=True)
+        pieces: list[Piece] = []
+        weights: list[int] = []
+        for window in fitting_windows(self._tokenizer, text, places, prompt, limit):
+            call.raise_if_cancelled()
+            pieces.append(_piece(window.text, role, window.encoding))
+            weights.append(window.tokens)
+        return TokenizedText(tuple(pieces), tuple(weights), sum(piece.tokens for piece in pieces))
+
+    def _truncated(self, text: str, limit: int) -> Encoding:
+        """With truncation, special tokens kept; by a copy, because a tokenizer in use is never changed."""
         with self._lock:
             if self._truncating is None:
                 self._truncating = Tokenizer.from_str(self._tokenizer.to_str())
                 self._truncating.enable_truncation(limit)
-        return self._truncating.encode(text).ids
-
-    def _windows(self, text: str, role: Role, limit: int) -> TokenizedText:
-        """Cut at token boundaries, each window re-counted because a slice can tokenize differently."""
-        prompt = self._prompts.of(role)
-        room = max(1, limit - len(self._tokenizer.encode(prompt).ids))
-        body = self._tokenizer.encode(text, add_special_tokens=False)
-        pieces: list[Piece] = []
-        weights: list[int] = []
-        start, total = 0, len(body.ids)
-        while True:
-            end = _word_end(body, start, min(start + room, total))
-            window, ids = self._slice(text, body, start, end, prompt)
-            while len(ids) > limit and end - start > 1:
-                end -= max(1, min(len(ids) - limit, end - start - 1))
-                window, ids = self._slice(text, body, start, end, prompt)
-            pieces.append(Piece(window, role, ids))
-            weights.append(end - start)
-            if end >= total:
-                return TokenizedText(tuple(pieces), tuple(weights), sum(p.tokens for p in pieces))
-            start = max(start + 1, _word_start(body, end - (end - start) // _OVERLAP))
-
-    def _slice(self, text: str, body: Encoding, start: int, end: int, prompt: str) -> tuple[str, list[int]]:
-        window = text[body.offsets[start][0] : body.offsets[end - 1][1]]
-        return window, self._tokenizer.encode(prompt + window).ids
+        return self._truncating.encode(text)
 
 
-def _word_start(body: Encoding, position: int) -> int:
-    """The first token of the word that the token at ``position`` belongs to."""
-    words = body.word_ids
-    start = position
-    while start > 0 and words[start] is not None and words[start - 1] == words[start]:
-        start -= 1
-    return start
+def _piece(text: str, role: Role, encoding: Encoding) -> Piece:
+    """With its ids as 4 bytes each; a list of Python's integers takes 36."""
+    return Piece(text, role, array("i", encoding.ids))
 
 
-def _word_end(body: Encoding, start: int, end: int) -> int:
-    """``end`` moved back so that it does not cut a word, unless the word fills more than half the window."""
-    if end >= len(body.ids):
-        return end
-    boundary = _word_start(body, end)
-    return boundary if boundary - start > (end - start) // 2 else end
+def _is_long(text: str) -> bool:
+    return len(text) >= 2 * BLOCK
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Neighbours to be tokenized together; a long text is alone."""
+    group: list[str] = []
+    characters = 0
+    for text in texts:
+        if group and (_is_long(text) or _is_long(group[0]) or characters + len(text) > _AT_ONCE):
+            yield group
+            group, characters = [], 0
+        group.append(text)
+        characters += len(text)
+    if group:
+        yield group

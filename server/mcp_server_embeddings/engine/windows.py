@@ -1,0 +1,187 @@
+"""Where the tokens of a long text lie, and which of them make a window."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from mcp_server_embeddings.engine.call import Call
+
+BLOCK = 10_000
+"""Characters tokenized in one piece. ``tokenizers`` needs 600 bytes a token while it works, and for a million Chinese
+characters at once three times as long as for blocks of this size."""
+
+_OVERLAP = 1_000
+"""Characters that a block shares with the next one."""
+
+_MARGIN = 250
+"""Characters at either end of the overlap that are not compared, since a block may begin and end within a word."""
+
+_AT_ONCE = 8
+"""Blocks tokenized in parallel; the call may be cancelled after each group of them."""
+
+_SHARED = 8
+"""A window repeats one eighth of the one before it, so that no sentence is seen only in halves."""
+
+_WINDOWS_AT_ONCE = 64
+"""Windows tokenized in parallel, at most."""
+
+_ID, _START, _END, _INNER = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlaces:
+    """The tokens of a text, without prompt and special tokens.
+
+    Attributes:
+        table: Shape ``(n, 4)``, a row a token: its id, its first character, the character after its last one, and
+            whether it belongs to the same word as the token before it.
+    """
+
+    table: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def characters(self, start: int, end: int) -> slice:
+        """The part of the text from token ``start`` to the one before ``end``."""
+        return slice(int(self.table[start, _START]), int(self.table[end - 1, _END]))
+
+    def windows(self, start: int, room: int) -> Iterator[tuple[int, int]]:
+        """Windows of at most ``room`` tokens from token ``start`` on, as first token and token after the last.
+
+        They begin and end between words, except within a word that fills half a window. Each repeats an eighth of the
+        one before, and more only to begin with a word.
+        """
+        while start < len(self):
+            end = min(start + room, len(self))
+            if end < len(self):
+                end = self._word_start(start, end, end)
+            yield start, end
+            start = self.next_start(start, end)
+
+    def next_start(self, start: int, end: int) -> int:
+        """The first token of the window after the one from ``start`` to ``end``; ``len(self)`` after the last."""
+        return end if end == len(self) else self._word_start(start, end, end - (end - start) // _SHARED)
+
+    def _word_start(self, start: int, end: int, token: int) -> int:
+        """The first token of the word of ``token``, or ``token`` if that lies in the window's first half."""
+        half = start + (end - start) // 2
+        first = token
+        while first > half and self.table[first, _INNER]:
+            first -= 1
+        return first if first > half else token
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a text that fits the model.
+
+    Attributes:
+        text: Without prompt.
+        encoding: With prompt and special tokens.
+        start: Its first token, as the whole text is tokenized.
+        end: The token after its last one.
+    """
+
+    text: str
+    encoding: Encoding
+    start: int
+    end: int
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens of the whole text it covers."""
+        return self.end - self.start
+
+
+def token_places(tokenizer: Tokenizer, text: str, call: Call) -> TokenPlaces:
+    """Tokenize a text of any length in time and memory proportional to it.
+
+    A long text is tokenized in blocks that overlap, joined where both have the same tokens, so the result is that of
+    tokenizing all at once. Where two blocks differ, as within a word longer than the overlap, all is tokenized at once.
+
+    Args:
+        tokenizer: Neither truncates nor pads.
+        text: Without prompt.
+        call: May be cancelled between blocks.
+
+    Raises:
+        CallCancelledError: It was.
+    """
+    if len(text) > BLOCK + _OVERLAP:
+        joined = _joined(_blocks(tokenizer, text, call))
+        if joined is not None:
+            return TokenPlaces(joined)
+    return TokenPlaces(_table(tokenizer.encode(text, add_special_tokens=False), 0))
+
+
+def fitting_windows(tokenizer: Tokenizer, text: str, places: TokenPlaces, prompt: str, limit: int) -> Iterator[Window]:
+    """Cut a text into overlapping windows of at most ``limit`` tokens, prompt and special tokens included.
+
+    Each window is tokenized again, because a part of a text can have other tokens than the whole has there. That is
+    done for many at a time on the assumption that they fit; one that does not is shortened, and the rest is cut anew.
+    """
+
+    def cut(spans: list[tuple[int, int]]) -> list[Window]:
+        parts = [text[places.characters(*span)] for span in spans]
+        encodings = tokenizer.encode_batch_fast([prompt + part for part in parts])
+        return [Window(part, encoding, *span) for part, encoding, span in zip(parts, encodings, spans, strict=True)]
+
+    def excess(window: Window) -> int:
+        """Tokens to take off; none from a window of one token, which cannot be shortened."""
+        return min(len(window.encoding) - limit, window.tokens - 1)
+
+    room = max(1, limit - len(tokenizer.encode(prompt)))
+    start, at_once = 0, 1
+    while start < len(places):
+        windows = cut(list(islice(places.windows(start, room), at_once)))
+        at_once = min(2 * at_once, _WINDOWS_AT_ONCE)
+        for window in windows:
+            fitting = window
+            while excess(fitting) > 0:
+                (fitting,) = cut([(fitting.start, fitting.end - excess(fitting))])
+            yield fitting
+            start = places.next_start(fitting.start, fitting.end)
+            if fitting is not window:
+                at_once = 1
+                break
+
+
+def _blocks(tokenizer: Tokenizer, text: str, call: Call) -> list[NDArray[np.int32]]:
+    begins = range(0, len(text) - _OVERLAP, BLOCK)
+    blocks: list[NDArray[np.int32]] = []
+    for first in range(0, len(begins), _AT_ONCE):
+        call.raise_if_cancelled()
+        group = begins[first : first + _AT_ONCE]
+        parts = [text[begin : begin + BLOCK + _OVERLAP] for begin in group]
+        encodings = tokenizer.encode_batch(parts, add_special_tokens=False)
+        blocks += [_table(encoding, begin) for encoding, begin in zip(encodings, group, strict=True)]
+    return blocks
+
+
+def _table(encoding: Encoding, begin: int) -> NDArray[np.int32]:
+    """The rows of ``TokenPlaces.table`` for a block whose first character is ``begin``."""
+    table = np.zeros((len(encoding), 4), dtype=np.int32)
+    words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int32)
+    table[:, _ID] = encoding.ids
+    table[:, [_START, _END]] = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + begin
+    table[1:, _INNER] = (words[1:] == words[:-1]) & (words[1:] >= 0)
+    return table
+
+
+def _joined(blocks: list[NDArray[np.int32]]) -> NDArray[np.int32] | None:
+    """The table of the whole text; None where two neighbours differ between the margins of their overlap."""
+    parts: list[NDArray[np.int32]] = []
+    kept = 0
+    for number, (left, right) in enumerate(pairwise(blocks), 1):
+        compared = number * BLOCK + _MARGIN, number * BLOCK + _OVERLAP - _MARGIN
+        in_left, in_right = (slice(*np.searchsorted(block[:, _START], compared)) for block in (left, right))
+        if in_left.start == in_left.stop or not np.array_equal(left[in_left], right[in_right]):
+            return None
+        parts.append(left[kept : in_left.start])
+        kept = in_right.start
+    return np.concatenate([*parts, blocks[-1][kept:]])
