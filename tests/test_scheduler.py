@@ -3,17 +3,18 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import FakeEncoder
+from fakes import DIMENSIONS, FakeEncoder
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Piece
 from mcp_server_embeddings.engine.scheduler import Scheduler
-from mcp_server_embeddings.errors import CallCancelledError
+from mcp_server_embeddings.errors import CallCancelledError, EncodingError, OperatorError
 from mcp_server_embeddings.vectors.similarity import Vectors
 
 BATCH_TOKENS = 64
@@ -26,7 +27,7 @@ def encoder() -> FakeEncoder:
 
 @pytest.fixture
 def scheduler(encoder: FakeEncoder) -> Iterator[Scheduler]:
-    scheduler = Scheduler(encoder.encode, streams=1, batch_tokens=BATCH_TOKENS)
+    scheduler = Scheduler(encoder.encode, streams=1, batch_tokens=BATCH_TOKENS, dimensions=DIMENSIONS)
     yield scheduler
     encoder.gate.set()
     scheduler.close()
@@ -64,7 +65,7 @@ def held(
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=60))
 def test_results_come_in_the_callers_order_whatever_the_batches(lengths: list[int]) -> None:
     encoder = FakeEncoder()
-    scheduler = Scheduler(encoder.encode, streams=2, batch_tokens=BATCH_TOKENS)
+    scheduler = Scheduler(encoder.encode, streams=2, batch_tokens=BATCH_TOKENS, dimensions=DIMENSIONS)
     work = pieces(*(f"{number} " * length for number, length in enumerate(lengths)))
     result = scheduler.run(work, Call())
     expected = np.concatenate([FakeEncoder().encode([piece]) for piece in work])
@@ -154,6 +155,74 @@ def test_a_failing_batch_fails_its_calls_and_no_other(encoder: FakeEncoder, sche
     assert scheduler.run(pieces("fine"), Call()).shape == (1, 64)
 
 
+class Panic(BaseException):
+    """What a library in Rust raises where it must not go on: no ``Exception``."""
+
+
+def raises(error: BaseException) -> Vectors:
+    raise error
+
+
+BROKEN: dict[str, Callable[[int], object]] = {
+    "none": lambda _: None,
+    "one too few": lambda count: np.zeros((count - 1, DIMENSIONS), dtype=np.float32),
+    "one too many": lambda count: np.zeros((count + 1, DIMENSIONS), dtype=np.float32),
+    "no vector": lambda _: np.zeros((0, DIMENSIONS), dtype=np.float32),
+    "another width": lambda count: np.zeros((count, DIMENSIONS + 1), dtype=np.float32),
+    "one dimension": lambda count: np.zeros(count, dtype=np.float32),
+    "a ragged list": lambda _: [[0.0], [0.0, 0.0]],
+    "no memory": lambda _: raises(MemoryError()),
+    "a panic": lambda _: raises(Panic("thread panicked")),
+    "the end of the thread": lambda _: raises(SystemExit(1)),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
+def test_an_unusable_batch_fails_its_calls_and_the_thread_lives_on(
+    broken: Callable[[int], object], callers: ThreadPoolExecutor
+) -> None:
+    encoder = FakeEncoder()
+
+    def encode(batch: Sequence[Piece]) -> Vectors:
+        vectors = encoder.encode(batch)
+        return broken(len(batch)) if "broken" in batch[0].text else vectors  # type: ignore[return-value]
+
+    scheduler = Scheduler(encode, streams=1, batch_tokens=BATCH_TOKENS, dimensions=DIMENSIONS)
+    with closing(scheduler):
+        for _ in range(2):
+            failing = callers.submit(scheduler.run, pieces("broken", "broken too"), Call())
+            assert isinstance(failing.exception(timeout=60), EncodingError | MemoryError | ValueError)
+            assert callers.submit(scheduler.run, pieces("fine"), Call()).result(timeout=60).shape == (1, DIMENSIONS)
+        assert scheduler.figures().calls_waiting == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_vector_that_is_not_finite_fails_its_own_call_only(value: float, callers: ThreadPoolExecutor) -> None:
+    encoder = FakeEncoder()
+
+    def encode(batch: Sequence[Piece]) -> Vectors:
+        vectors = encoder.encode(batch)
+        for row, piece in enumerate(batch):
+            if "secret" in piece.text:
+                vectors[row, 3] = value
+        return vectors
+
+    scheduler = Scheduler(encode, streams=1, batch_tokens=BATCH_TOKENS, dimensions=DIMENSIONS)
+    with closing(scheduler):
+        submit = held(encoder, scheduler, callers)
+        bad, good = submit(pieces("secret", *["word"] * 5)), submit(pieces("good"))
+        wait_for_pieces(scheduler, 7)
+        encoder.gate.set()
+        error = bad.exception(timeout=60)
+        assert isinstance(error, OperatorError)
+        assert "not finite" in str(error)
+        assert "--engine reference" in str(error)
+        assert "secret" not in str(error)
+        np.testing.assert_array_equal(good.result(timeout=60), FakeEncoder().encode(pieces("good")))
+        assert {"secret", "good"} <= set(next(batch for batch in encoder.batches if "secret" in batch))
+        assert scheduler.figures().pieces_waiting == 0
+
+
 def test_progress_counts_texts(encoder: FakeEncoder, scheduler: Scheduler) -> None:
     call = Call()
     scheduler.run(pieces(*("word " * 20 for _ in range(10))), call)
@@ -179,7 +248,7 @@ def test_one_call_with_many_texts_keeps_every_stream_busy() -> None:
         together.wait(timeout=60)
         return np.zeros((len(batch), 1), dtype=np.float32)
 
-    scheduler = Scheduler(encode, streams=2, batch_tokens=BATCH_TOKENS)
+    scheduler = Scheduler(encode, streams=2, batch_tokens=BATCH_TOKENS, dimensions=1)
     scheduler.run(pieces(*("word " * 60 for _ in range(10))), Call())
     assert scheduler.figures().batches == 10
     scheduler.close()

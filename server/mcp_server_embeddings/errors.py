@@ -11,6 +11,7 @@
     │   ├── ModelMissingError       the model is not on this machine
     │   ├── ModelLoadError          the model is here and cannot be used
     │   │   └── ModelChangedError       its files were changed while it was in use
+    │   ├── EncodingError           the model is in use and gave vectors that cannot be used
     │   ├── DownloadError           a model could not be fetched
     │   └── StorageError            the collections cannot be read or written
     └── CallCancelledError      the caller no longer wants the answer
@@ -61,6 +62,10 @@ class ModelLoadError(OperatorError):
 
 class ModelChangedError(ModelLoadError):
     """The model's files were changed on disk while it was in use."""
+
+
+class EncodingError(OperatorError):
+    """The model is in use, and what it gave for some texts are not vectors that can be used."""
 
 
 class DownloadError(OperatorError):

@@ -173,7 +173,7 @@ class Lifecycle:
         loaded = LoadedModel(
             encoder,
             TextTokenizer(encoder.tokenizer_json, identity.prompts, identity.max_tokens),
-            Scheduler(encoder.encode, encoder.streams, _BATCH_TOKENS),
+            Scheduler(encoder.encode, encoder.streams, _BATCH_TOKENS, identity.dimensions),
         )
         with self._changed:
             if self._closed:

@@ -7,18 +7,20 @@ share a batch, and cancelling drops whatever is not yet in a batch.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Piece
-from mcp_server_embeddings.errors import CallCancelledError
+from mcp_server_embeddings.errors import CallCancelledError, EncodingError
 from mcp_server_embeddings.vectors.similarity import Vectors
 
 _DENSITY = 0.6
 """A batch takes another job's piece only while at least this share of its padded tokens is text."""
+
+_WAY_OUT = "start the server with --engine reference, or with another --model"
 
 
 @dataclass(eq=False)
@@ -63,10 +65,14 @@ class Scheduler:
         encode: Encodes one batch; called by one thread at a time per stream.
         streams: How many batches run at once.
         batch_tokens: Upper bound of a batch's pieces times its longest piece; one piece may exceed it.
+        dimensions: How many numbers each vector must have.
     """
 
-    def __init__(self, encode: Callable[[Sequence[Piece]], Vectors], streams: int, batch_tokens: int) -> None:
+    def __init__(
+        self, encode: Callable[[Sequence[Piece]], Vectors], streams: int, batch_tokens: int, dimensions: int
+    ) -> None:
         self._encode = encode
+        self._dimensions = dimensions
         self._batch_tokens = batch_tokens
         self._jobs: list[Job] = []
         self._ready = threading.Condition()
@@ -90,6 +96,7 @@ class Scheduler:
             Shape ``(len(pieces), d)``, in order.
 
         Raises:
+            EncodingError: The model gave no usable vector for one of the pieces.
             CallCancelledError: The call was cancelled, or the scheduler closed.
         """
         job = self._submit(pieces, call)
@@ -135,22 +142,19 @@ class Scheduler:
         return job
 
     def _drop(self, job: Job) -> None:
-        with self._ready:
-            job.pending.clear()
-            if job in self._jobs:
-                self._jobs.remove(job)
-            if not job.done.is_set():
-                job.error = CallCancelledError("the caller cancelled this call")
-                job.done.set()
+        self._fail([job], CallCancelledError("the caller cancelled this call"))
 
     def _stream(self) -> None:
         while (batch := self._next_batch()) is not None:
             try:
                 vectors = self._encode([job.pieces[row] for job, row in batch])
-            except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers raise it
-                self._fail({job for job, _ in batch}, error)
-            else:
                 self._deliver(batch, vectors)
+            except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers raise it
+                self._fail([job for job, _ in batch], error)
+            except BaseException as error:  # noqa: BLE001 - would end this thread, and in a caller's the whole server
+                failure = EncodingError(f"the model's runtime failed ({type(error).__name__}); {_WAY_OUT}")
+                failure.__cause__ = error
+                self._fail([job for job, _ in batch], failure)
 
     def _next_batch(self) -> list[tuple[Job, int]] | None:
         with self._ready:
@@ -184,22 +188,39 @@ class Scheduler:
         return batch
 
     def _deliver(self, batch: list[tuple[Job, int]], vectors: Vectors) -> None:
+        """Hand each job its rows.
+
+        Raises:
+            EncodingError: There is not one vector of the right length for each piece.
+        """
+        expected = len(batch), self._dimensions
+        if np.shape(vectors) != expected:
+            raise EncodingError(f"the model gave an array of shape {np.shape(vectors)}, not {expected}; {_WAY_OUT}")
+        finite = np.atleast_1d(np.isfinite(vectors).all(axis=1))
         with self._ready:
-            for (job, row), vector in zip(batch, vectors, strict=True):
+            for (job, row), vector, usable in zip(batch, vectors, finite, strict=True):
+                if not usable:
+                    text = f"a text of {job.pieces[row].tokens} tokens"
+                    self._fail(
+                        [job], EncodingError(f"the model gave a vector that is not finite for {text}; {_WAY_OUT}")
+                    )
+                if job.done.is_set():
+                    continue
                 if job.vectors is None:
-                    job.vectors = np.empty((len(job.pieces), vectors.shape[1]), dtype=np.float32)
+                    job.vectors = np.empty((len(job.pieces), self._dimensions), dtype=np.float32)
                 job.vectors[row] = vector
                 job.missing -= 1
                 job.call.done += 1
-                if job.missing == 0 and not job.done.is_set():
+                if job.missing == 0:
                     self._jobs.remove(job)
                     job.done.set()
 
-    def _fail(self, jobs: set[Job], error: BaseException) -> None:
+    def _fail(self, jobs: Iterable[Job], error: BaseException) -> None:
+        """End those of ``jobs`` that have not ended; what is not yet in a batch is not encoded."""
         with self._ready:
             for job in jobs:
-                job.pending.clear()
                 if not job.done.is_set():
+                    job.pending.clear()
                     self._jobs.remove(job)
                     job.error = error
                     job.done.set()
