@@ -293,6 +293,40 @@ def test_a_file_damaged_while_an_engine_runs_costs_no_answer(tmp_path: Path) -> 
         np.testing.assert_array_equal(other.embedder.embed(["a red fox"]).vectors, first)
 
 
+WIDE = np.ones(DIMENSIONS + 1, dtype="<f4").tobytes()
+INFINITE = np.full(DIMENSIONS, np.inf, dtype="<f4").tobytes()
+DAMAGES = {
+    "not a number": ("vector", np.full(DIMENSIONS, np.nan, dtype="<f4").tobytes()),
+    "infinite": ("vector", INFINITE),
+    "too long": ("vector", WIDE),
+    "too short": ("vector", WIDE[:40]),
+    "empty": ("vector", b""),
+    "half a number": ("vector", WIDE[: 4 * DIMENSIONS - 2]),
+    "no vector": ("vector", None),
+    "text as vector": ("vector", "x" * 4 * DIMENSIONS),
+    "no tokens": ("tokens", None),
+    "tokens of bytes": ("tokens", b"\xff"),
+    "an unknown cut": ("cut", "halved"),
+}
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_entry_is_encoded_again_and_the_others_are_kept(
+    column: str, value: bytes | str | None, tmp_path: Path
+) -> None:
+    with counted(tmp_path) as one:
+        first = one.embedder.embed(["a red fox"])
+        one.embedder.embed(["a blue whale"])
+    with closing(sqlite3.connect(tmp_path / "cache.sqlite")) as database, database:
+        database.execute(f"UPDATE vectors SET {column} = ? WHERE rowid = 1", (value,))
+    for encoded in (["a red fox"], []):
+        with counted(tmp_path) as other:
+            again = other.embedder.embed(["a red fox", "a blue whale"])
+            assert other.encoded == encoded
+        np.testing.assert_array_equal(again.vectors[:1], first.vectors)
+        assert np.isfinite(again.vectors).all()
+
+
 def test_a_file_of_something_else_costs_no_answer(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     with closing(sqlite3.connect(path)) as database, database:
@@ -477,7 +511,7 @@ def test_without_a_cache_nothing_is_kept_and_the_same_text_is_encoded_again(tmp_
 CUTS: tuple[Cut, ...] = ("", "windowed", "truncated")
 ENTRY = st.builds(
     lambda vector, tokens, cut: CachedText(np.array(vector, dtype=np.float32), tokens, cut),
-    st.lists(st.floats(width=32), min_size=1, max_size=8),
+    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=8),
     st.integers(0, 1_000_000),
     st.sampled_from(CUTS),
 )

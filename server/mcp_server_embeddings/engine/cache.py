@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ _AT_ONCE = 500
 """Keys of one query; SQLite allows 32,766 parameters, old builds 999."""
 
 Cut = Literal["", "windowed", "truncated"]
+_CUTS: tuple[Cut, ...] = get_args(Cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +85,20 @@ class VectorCache:
         self._hits = self._misses = 0
         self._disk = _Disk(path, disk_bytes) if path is not None else None
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, CachedText]:
-        """What is known of ``keys``."""
+    def get(self, keys: Sequence[bytes], dimensions: int | None = None) -> dict[bytes, CachedText]:
+        """What is known of ``keys``; an entry damaged on disk is missing.
+
+        Args:
+            keys: Of texts.
+            dimensions: How many numbers a vector must have; None for any.
+        """
         with self._lock:
             found = {key: self._entries[key] for key in keys if key in self._entries}
             for key in found:
                 self._entries.move_to_end(key)
         missing = [key for key in keys if key not in found]
         if missing and self._disk is not None:
-            stored = self._disk.get(missing)
+            stored = self._disk.get(missing, dimensions)
             self._remember(stored)
             found |= stored
         with self._lock:
@@ -148,16 +154,16 @@ class _Disk:
         self._warned = False
         self._database: sqlite3.Connection | None = None
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, CachedText]:
+    def get(self, keys: Sequence[bytes], dimensions: int | None) -> dict[bytes, CachedText]:
         with self._lock:
             database = self._connected()
             if database is None:
                 return {}
             try:
-                return self._read(database, keys)
+                return self._read(database, keys, dimensions)
             except sqlite3.OperationalError as error:
                 _log.info("the cache on disk is not read now: %s", error)
-            except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            except sqlite3.DatabaseError as error:
                 self._begin_anew(error)
             return {}
 
@@ -231,7 +237,9 @@ class _Disk:
         except (OSError, sqlite3.DatabaseError) as error:
             _log.warning("the cache %s cannot be replaced (%s); going on without", self._path, error)
 
-    def _read(self, database: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, CachedText]:
+    def _read(
+        self, database: sqlite3.Connection, keys: Sequence[bytes], dimensions: int | None
+    ) -> dict[bytes, CachedText]:
         found: dict[bytes, CachedText] = {}
         today = int(time.time() // _DAY)
         stale: list[bytes] = []
@@ -240,8 +248,11 @@ class _Disk:
             query = f"SELECT key, tokens, cut, vector, used FROM vectors WHERE key IN ({marks})"  # noqa: S608
             with closing(database.execute(query, part)) as rows:
                 for key, tokens, cut, vector, used in rows:
-                    found[key] = CachedText(np.frombuffer(vector, dtype="<f4"), tokens, cut)
-                    if used < today:
+                    entry = _sound_entry(tokens, cut, vector, dimensions)
+                    if entry is None:
+                        continue
+                    found[key] = entry
+                    if used != today:
                         stale.append(key)
         if stale:
             self._mark_used(database, stale, today)
@@ -276,6 +287,17 @@ class _Disk:
             "DELETE FROM vectors WHERE key IN (SELECT key FROM vectors ORDER BY used, rowid LIMIT ?)", (surplus,)
         )
         database.commit()
+
+
+def _sound_entry(tokens: object, cut: object, vector: object, dimensions: int | None) -> CachedText | None:
+    """The entry of a row; None if the row is damaged. SQLite checks neither the types nor the bytes of its columns."""
+    kind = next((known for known in _CUTS if known == cut), None)
+    if not isinstance(tokens, int) or kind is None or not isinstance(vector, bytes):
+        return None
+    if len(vector) % 4 or (dimensions is not None and len(vector) != 4 * dimensions):
+        return None
+    numbers = np.frombuffer(vector, dtype="<f4")
+    return CachedText(numbers, tokens, kind) if np.isfinite(numbers).all() else None
 
 
 def _roll_back(database: sqlite3.Connection) -> None:

@@ -67,12 +67,13 @@ class Embedder:
 
         Raises:
             TextTooLongError: See ``long_text``.
-            OperatorError: The model is missing or cannot be loaded.
+            OperatorError: The model is missing or cannot be loaded, or gave no usable vector for one of the texts.
             CallCancelledError: The caller cancelled; work stops at the next batch.
         """
         with self.lifecycle.use(self.call) as loaded:
             keys = _keys(loaded.encoder, role, long_text, texts)
-            known = self.cache.get(list(set(keys.values()))) if self.cache is not None else {}
+            dimensions = loaded.encoder.identity.dimensions
+            known = self.cache.get(list(set(keys.values())), dimensions) if self.cache is not None else {}
             missing = [text for text, key in keys.items() if key not in known]
             if missing:
                 fresh = {keys[text]: entry for text, entry in self._encoded(loaded, missing, role, long_text)}
