@@ -6,6 +6,7 @@ import json
 import logging
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
@@ -26,6 +28,10 @@ _SAMPLES = ("unrelated", "related", "paraphrase")
 
 PACKAGED = Path(__file__).parent.parent / "data" / "calibration"
 """Calibrations of the default model that come with the package; written by ``make snapshot``."""
+
+
+_LARGEST_COSINE = 1.0001
+"""Of equal vectors in float32, with room for rounding."""
 
 Comparison = Literal["symmetric", "retrieval"]
 """Texts with their like, or queries with documents."""
@@ -113,12 +119,24 @@ def _reference_text() -> str:
 def _read(path: Path) -> Calibration | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return Calibration(*(stored[sample] for sample in _SAMPLES))
+            samples = [stored[sample] for sample in _SAMPLES]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         _log.warning("calibration %s cannot be read (%s); measuring again", path, type(error).__name__)
         return None
+    if not all(_is_sample(sample) for sample in samples):
+        _log.warning("calibration %s is damaged; measuring again", path)
+        return None
+    return Calibration(*samples)
+
+
+def _is_sample(values: NDArray[np.float32]) -> bool:
+    """Whether these are one or more cosines in ascending order."""
+    if values.dtype != np.float32 or values.ndim != 1 or not len(values):
+        return False
+    within = abs(values[0]) <= _LARGEST_COSINE and abs(values[-1]) <= _LARGEST_COSINE
+    return bool(within and np.all(values[1:] >= values[:-1]))  # a NaN is neither greater nor less
 
 
 def _write(path: Path, calibration: Calibration) -> None:
