@@ -10,7 +10,6 @@ import pytest
 
 from mcp_server_embeddings.cli.options import Parser, add_options, flag, settings_from, variable
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
-from mcp_server_embeddings.engine.catalogue import catalogue, full_id, known
 from mcp_server_embeddings.surface.registry import TOOLS
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
@@ -171,33 +170,6 @@ def test_an_option_wins_over_its_variable_and_a_variable_over_the_default(name: 
 )
 def test_a_switch_reads_the_usual_words(text: str, value: bool) -> None:
     assert settings([], {"MCP_EMBEDDINGS_DOWNLOAD": text}).download is value
-
-
-def test_models_lists_the_whole_catalogue_and_marks_what_is_here(tmp_path: Path) -> None:
-    finished = run("models", HF_HOME=str(tmp_path))
-    assert finished.returncode == 0
-    assert finished.stderr == ""
-    rows = finished.stdout.split("\n\n", maxsplit=1)[0].splitlines()[1:]
-    assert [row.removeprefix("*").split()[0] for row in rows] == [entry.id for entry in catalogue()]
-    assert [row.startswith("*") for row in rows] == [entry.id == DEFAULT_MODEL for entry in catalogue()]
-
-
-def test_the_catalogue_begins_with_the_default_and_has_each_model_once() -> None:
-    ids = [entry.id for entry in catalogue()]
-    assert ids[0] == DEFAULT_MODEL
-    assert len(set(ids)) == len(ids)
-
-
-@pytest.mark.parametrize("model", [entry.id for entry in catalogue()])
-def test_every_entry_of_the_catalogue_has_sources_and_a_short_name(model: str) -> None:
-    entry = known(model)
-    assert entry is not None
-    assert entry.summary
-    assert entry.sources
-    sources = [*entry.sources.values(), *([entry.mteb.source] if entry.mteb else [])]
-    assert all(source.startswith("https://") for source in sources)
-    assert all(size <= entry.dimensions for size in entry.matryoshka_dimensions)
-    assert full_id(model.rsplit("/", 1)[-1]) == model
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,26 @@ def test_a_model_without_weights_for_pytorch_is_refused(hub: Hub, tmp_path: Path
     assert hub.files_fetched() == set()
 
 
+def test_a_model_that_needs_code_of_its_own_is_refused_before_anything_is_fetched(
+    hub: Hub, folder: Path, tmp_path: Path, data_dir: Path
+) -> None:
+    model = "nomic-ai/nomic-embed-text-v1.5"
+    hub.serve(model, folder)
+    variables = environment(tmp_path, hub.endpoint)
+    said = f"model {model!r} is refused: it needs code from its own repository"
+    instead = "the nearest that works is 'Alibaba-NLP/gte-modernbert-base'"
+    for name in (model, "nomic-embed-text-v1.5"):
+        sentence = refused_pull(name, variables)
+        assert said in sentence
+        assert instead in sentence
+    with ServerProcess(data_dir, "--model", model, "--download", environment=variables) as server:
+        server.handshake()
+        sentence = error_text(server.call("similarity", CALL))
+    assert said in sentence
+    assert instead in sentence
+    assert hub.requests == []
+
+
 def test_pull_takes_no_folder(folder: Path, hub: Hub, tmp_path: Path) -> None:
     assert "is a folder; pull takes a Hugging Face id" in refused_pull(str(folder), environment(tmp_path, hub.endpoint))
     assert hub.requests == []

@@ -258,6 +258,13 @@ def test_the_models_resource_lists_the_catalogue_with_sources(engine: Engine) ->
     assert models[0]["id"] == "sentence-transformers/all-MiniLM-L6-v2"
     bge = next(model for model in models if model["id"] == "BAAI/bge-base-en-v1.5")
     assert bge["prompts"]["query"] == "Represent this sentence for searching relevant passages: "
+    assert {(block["benchmark"], block["mean"]) for block in bge["mteb_v2"]} == {
+        ("MTEB(eng, v2)", 65.14),
+        ("MTEB(Multilingual, v2)", 44.7),
+    }
+    assert bge["mteb"]["benchmark"] == "MTEB English v1 (56 tasks)"
+    nomic = next(model for model in models if model["id"] == "nomic-ai/nomic-embed-text-v1.5")
+    assert nomic["instead"] == "Alibaba-NLP/gte-modernbert-base"
     assert all(model["sources"] for model in models)
 
 

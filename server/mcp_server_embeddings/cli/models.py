@@ -1,49 +1,95 @@
-"""``mcp-server-embeddings models``: the catalogue as a table."""
+"""``mcp-server-embeddings models``: the catalogue as tables."""
 
 import argparse
+import shutil
 import sys
+from collections.abc import Sequence
 
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.catalogue import CatalogueModel, catalogue
 from mcp_server_embeddings.engine.locate import cached_folder
 
-_COLUMNS = ("", "model", "dims", "tokens", "MB", "licence", "class.", "clust.", "retr.", "STS", "summ.")
+_WIDE = 120
+"""Columns of a terminal that has room for full ids; a narrower one gets short names, which --model takes too."""
+
+_LEFT_ALIGNED = ("model", "licence", "use instead")
+_FACTS = ("", "model", "dims", "tokens", "MB", "licence")
+_SCORES = ("model", "eng", "retr", "mult", "clas", "clus", "retr", "STS")
+_REFUSED = ("model", "use instead")
+
+_FACTS_LEGEND = """
+* on this machine, ! refused (see below). dims: a range where vectors may be
+shortened. tokens: the limit of one text. MB: the weights.
+
+"""
+_SCORES_LEGEND = """
+MTEB v2: the mean over MTEB(eng, v2), its retrieval tasks alone, and the mean
+over MTEB(Multilingual, v2). MTEB v1, English: classification, clustering,
+retrieval, STS. All in percent; v2 has other tasks and does not compare with v1.
+
+"""
+_REFUSED_LEGEND = """
+These need code from their own repositories (trust_remote_code), which is never
+run. Sources of every figure: the resource embeddings://models.
+"""
 
 
 def run(_: Settings, __: argparse.Namespace) -> int:
-    """Print it; no setting changes it."""
-    rows = [_COLUMNS, *(_row(entry) for entry in catalogue())]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    for row in rows:
-        sys.stdout.write("  ".join(_padded(cell, i, widths[i]) for i, cell in enumerate(row)).rstrip() + "\n")
-    sys.stdout.write(
-        "\n* on this machine. Scores are published MTEB averages by task, in percent; they compare only within\n"
-        "one benchmark: " + _benchmarks() + ".\nSources of every figure: the resource embeddings://models.\n"
+    """Print them; no setting changes them."""
+    wide = shutil.get_terminal_size(fallback=(_WIDE, 24)).columns >= _WIDE
+    served = [entry for entry in catalogue() if entry.instead is None]
+    facts = [_facts(entry, wide) for entry in catalogue()]
+    scores = [_scores(entry, wide) for entry in served if entry.mteb or entry.mteb_v2]
+    refused = [(_name(entry.id, wide), _name(entry.instead, wide)) for entry in catalogue() if entry.instead]
+    tables = (
+        _table(_FACTS, facts) + _FACTS_LEGEND,
+        _versions(scores) + _table(_SCORES, scores) + _SCORES_LEGEND,
+        _table(_REFUSED, refused) + _REFUSED_LEGEND,
     )
+    sys.stdout.write("".join(tables))
     return 0
 
 
-def _row(entry: CatalogueModel) -> tuple[str, ...]:
-    scores = entry.mteb
-    tasks = ("classification", "clustering", "retrieval", "sts", "summarization")
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if column in _LEFT_ALIGNED else cell.rjust(width)
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        )
+        for row in (columns, *rows)
+    )
+    return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def _versions(scores: Sequence[Sequence[str]]) -> str:
+    """A line above the scores: which columns are of which version."""
+    indent = " " * max(len(row[0]) for row in scores)
+    return f"{indent}  {' MTEB v2 '.center(16, '-')}  {' MTEB v1 '.center(22, '-')}\n"
+
+
+def _facts(entry: CatalogueModel, wide: bool) -> tuple[str, ...]:
+    here = entry.id == DEFAULT_MODEL or cached_folder(entry.id) is not None
     return (
-        "*" if entry.id == DEFAULT_MODEL or cached_folder(entry.id) else "",
-        entry.id,
-        str(entry.dimensions),
+        "!" if entry.instead else "*" if here else "",
+        _name(entry.id, wide),
+        "-".join(map(str, (*entry.matryoshka_dimensions[:1], entry.dimensions))),
         str(entry.max_tokens or "any"),
         f"{entry.size_mb:.0f}" if entry.size_mb else "-",
         entry.licence or "-",
-        *(f"{getattr(scores, task):.1f}" if scores and getattr(scores, task) is not None else "-" for task in tasks),
     )
 
 
-def _padded(cell: str, column: int, width: int) -> str:
-    return cell.ljust(width) if column in (0, 1, 5) else cell.rjust(width)
+def _scores(entry: CatalogueModel, wide: bool) -> tuple[str, ...]:
+    v1 = entry.mteb
+    averages = (
+        entry.v2("MTEB(eng, v2)", "mean"),
+        entry.v2("MTEB(eng, v2)", "retrieval"),
+        entry.v2("MTEB(Multilingual, v2)", "mean"),
+        *((v1.classification, v1.clustering, v1.retrieval, v1.sts) if v1 else (None,) * 4),
+    )
+    return (_name(entry.id, wide), *("-" if average is None else f"{average:.1f}" for average in averages))
 
 
-def _benchmarks() -> str:
-    names: dict[str, list[str]] = {}
-    for entry in catalogue():
-        if entry.mteb:
-            names.setdefault(entry.mteb.benchmark, []).append(entry.id.rsplit("/", 1)[-1])
-    return "; ".join(f"{benchmark}: {', '.join(models)}" for benchmark, models in names.items())
+def _name(model: str, wide: bool) -> str:
+    return model if wide else model.rsplit("/", 1)[-1]

@@ -3,10 +3,16 @@
 import functools
 import tomllib
 from importlib import resources
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mcp_server_embeddings.config import DEFAULT_MODEL
+from mcp_server_embeddings.config import DEFAULT_MODEL, DISTRIBUTION
+
+BenchmarkV1 = Literal[
+    "MTEB English v1 (56 tasks)", "MTEB English v1, retrieval only", "MTEB English v1, as run by the Model2Vec authors"
+]
+BenchmarkV2 = Literal["MTEB(eng, v2)", "MTEB(Multilingual, v2)"]
 
 
 class _Entry(BaseModel):
@@ -20,10 +26,9 @@ class CataloguePrompts(_Entry):
     document: str = ""
 
 
-class Scores(_Entry):
-    """Averages by task family on a public benchmark, in percent; absent where none is published."""
+class _TaskAverages(_Entry):
+    """Averages by task family, in percent, from one source; absent where none is published."""
 
-    benchmark: str
     classification: float | None = Field(default=None, ge=0, le=100)
     clustering: float | None = Field(default=None, ge=0, le=100)
     retrieval: float | None = Field(default=None, ge=0, le=100)
@@ -32,8 +37,36 @@ class Scores(_Entry):
     source: str
 
 
+class ScoresV1(_TaskAverages):
+    """Averages on the first version of MTEB. Its tasks differ from version 2, so the two do not compare."""
+
+    benchmark: BenchmarkV1
+
+
+class ScoresV2(_TaskAverages):
+    """Averages on MTEB v2, with the mean over its tasks.
+
+    Attributes:
+        mean: Over ``tasks`` tasks of the benchmark, each counted once.
+        tasks: How many tasks the mean is over.
+    """
+
+    benchmark: BenchmarkV2
+    mean: float | None = Field(default=None, ge=0, le=100)
+    tasks: int | None = Field(default=None, ge=1)
+
+
 class CatalogueModel(_Entry):
-    """One well-known model."""
+    """One well-known model.
+
+    Attributes:
+        trust_remote_code: Whether the model asks for code from its own repository, which is never run.
+        instead: For such a model, the id of the nearest one that works.
+        matryoshka_dimensions: Sizes to which vectors may be shortened, ascending, the full size included.
+        mteb: On MTEB v1.
+        mteb_v2: On MTEB v2; one element for each benchmark and source.
+        sources: Where the facts were read, by what they say.
+    """
 
     id: str
     summary: str
@@ -46,10 +79,17 @@ class CatalogueModel(_Entry):
     pooling: str | None = None
     normalised: bool | None = None
     trust_remote_code: bool = False
+    instead: str | None = None
     matryoshka_dimensions: tuple[int, ...] = ()
     prompts: CataloguePrompts = CataloguePrompts()
-    mteb: Scores | None = None
+    mteb: ScoresV1 | None = None
+    mteb_v2: tuple[ScoresV2, ...] = ()
     sources: dict[str, str]
+
+    def v2(self, benchmark: BenchmarkV2, average: Literal["mean", "retrieval"]) -> float | None:
+        """One average on MTEB v2; None where none is published."""
+        values = (getattr(scores, average) for scores in self.mteb_v2 if scores.benchmark == benchmark)
+        return next((value for value in values if value is not None), None)
 
 
 @functools.cache
@@ -70,3 +110,18 @@ def full_id(name: str) -> str:
         return name
     entry = known(name)
     return entry.id if entry else name
+
+
+def refusal(name: str) -> str | None:
+    """Why this model is not loaded and which one to use instead; None for a model that may be loaded.
+
+    Args:
+        name: Hugging Face id or short name.
+    """
+    entry = known(name)
+    if entry is None or entry.instead is None:
+        return None
+    return (
+        f"model {entry.id!r} is refused: it needs code from its own repository (trust_remote_code), which is never "
+        f"run; the nearest that works is {entry.instead!r}: run `{DISTRIBUTION} pull {entry.instead}`"
+    )

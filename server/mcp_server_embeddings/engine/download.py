@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 from mcp_server_embeddings.config import nearest
-from mcp_server_embeddings.engine.catalogue import catalogue, full_id
+from mcp_server_embeddings.engine.catalogue import catalogue, full_id, refusal
 from mcp_server_embeddings.engine.locate import MODULES_FILE
 from mcp_server_embeddings.errors import DownloadError
 
@@ -38,11 +38,13 @@ def download(model: str, progress: Progress) -> Path:
         The snapshot folder.
 
     Raises:
-        DownloadError: There is no such model, no network, no room, or a file arrived damaged.
+        DownloadError: There is no such model, it is refused, no network, no room, or a file arrived damaged.
     """
     from huggingface_hub import errors as hub_errors
 
     name = full_id(model)
+    if sentence := refusal(name):
+        raise DownloadError(sentence)
     try:
         return _download(name, progress)
     except hub_errors.OfflineModeIsEnabled as error:
