@@ -1,5 +1,6 @@
 """The catalogue of models: what an entry must hold, what is refused, and how it is printed."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mcp_server_embeddings.engine.catalogue import (
 )
 from mcp_server_embeddings.engine.engine import Engine
 from models import BGE_PROMPT, save_random_bert
+from readme import README
 from wire import PATIENCE, PROGRAM, client_environment
 
 SERVED = [entry for entry in catalogue() if entry.instead is None]
@@ -193,3 +195,23 @@ def test_models_prints_both_versions_of_mteb_beside_each_other(tmp_path: Path) -
     assert rows["MongoDB/mdbr-leaf-mt"] == ["64.0", "51.4", "-", "-", "-", "-", "-"]
     assert rows["google/embeddinggemma-300m"] == ["69.7", "55.7", "61.4", "-", "-", "-", "-"]
     assert rows["BAAI/bge-large-en-v1.5"] == ["-", "-", "-", "76.0", "46.1", "54.3", "83.1"]
+
+
+def test_the_readme_quotes_the_catalogue() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert f"lists {len(SERVED)} that work" in " ".join(text.split())
+    table = re.findall(r"^\|(.*)\|$", text.split("## Models\n")[1].split("## Settings\n")[0], re.MULTILINE)
+    (_, *models), _, *lines = ([cell.strip() for cell in row.split("|")] for row in table)
+    rows = {name: cells for name, *cells in lines}
+    for column, heading in enumerate(models):
+        entry = known(heading.split()[0])
+        assert entry is not None
+        english = (entry.v2("MTEB(eng, v2)", "mean"), entry.v2("MTEB(eng, v2)", "retrieval"))
+        v1 = (entry.mteb.retrieval, entry.mteb.sts) if entry.mteb else ()
+        quoted = {name: cells[column] for name, cells in rows.items()}
+        assert quoted["weights, licence"] == f"{entry.size_mb:.0f} MB, {entry.licence}"
+        assert quoted["dimensions, token limit"] == f"{entry.dimensions}, {entry.max_tokens}"
+        assert quoted["MTEB(eng, v2): mean, retrieval"] == ", ".join(f"{score:.2f}" for score in english)
+        multilingual = entry.v2("MTEB(Multilingual, v2)", "mean")
+        assert quoted["MTEB(Multilingual, v2): mean"] == ("" if multilingual is None else f"{multilingual:.2f}")
+        assert quoted["MTEB English v1: retrieval, STS"] == ", ".join(f"{score:.2f}" for score in v1)
