@@ -16,7 +16,13 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Encoder
 from mcp_server_embeddings.engine.scheduler import Scheduler
 from mcp_server_embeddings.engine.tokens import TextTokenizer
-from mcp_server_embeddings.errors import CallCancelledError, EmbeddingsError, ModelLoadError, OperatorError
+from mcp_server_embeddings.errors import (
+    CallCancelledError,
+    EmbeddingsError,
+    ModelChangedError,
+    ModelLoadError,
+    OperatorError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +126,11 @@ class Lifecycle:
             loaded = self._loaded
             if loaded is None:
                 raise CallCancelledError("the engine was closed; make a new one")
-            yield loaded
+            try:
+                yield loaded
+            except ModelChangedError as error:
+                self._unload(loaded, error)
+                raise
         finally:
             with self._changed:
                 self._users -= 1
@@ -190,6 +200,14 @@ class Lifecycle:
         if self._idle_seconds:
             self._free_when_idle(loaded)
 
+    def _unload(self, loaded: LoadedModel, error: ModelChangedError) -> None:
+        """Drop a model that must not be used any more: calls in progress raise ``error``, the next loads it again."""
+        with self._changed:
+            if self._loaded is loaded:
+                self._loaded, self._state = None, "idle"
+                self._changed.notify_all()
+        loaded.scheduler.close(error)
+
     def _note(self, state: State, detail: str) -> None:
         with self._changed:
             self._state, self._detail = state, detail
@@ -202,7 +220,7 @@ class Lifecycle:
                 self._state, self._error, self._detail = "failed", error, str(error)
             self._changed.notify_all()
         if loaded is not None:
-            loaded.scheduler.close()
+            loaded.scheduler.close(error)
             loaded.scheduler.join()
 
     def _free_when_idle(self, loaded: LoadedModel) -> None:

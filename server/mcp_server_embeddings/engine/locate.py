@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcp_server_embeddings.config import DEFAULT_MODEL, DISTRIBUTION
-from mcp_server_embeddings.engine.catalogue import full_id, known
+from mcp_server_embeddings.engine.catalogue import full_id, known, refusal
 from mcp_server_embeddings.engine.identity import weight_files, weights_sha256
 from mcp_server_embeddings.errors import ModelLoadError, ModelMissingError
 
@@ -56,6 +56,8 @@ def locate(model: str) -> LocatedModel:
     if looks_like_path(model):
         return _in_folder(Path(model).expanduser())
     name = full_id(model)
+    if reason := refusal(name):
+        raise ModelLoadError(reason)
     folder = cached_folder(name)
     if folder is None:
         raise ModelMissingError(

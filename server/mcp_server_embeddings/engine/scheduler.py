@@ -14,7 +14,7 @@ import numpy as np
 
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Piece
-from mcp_server_embeddings.errors import CallCancelledError, EncodingError
+from mcp_server_embeddings.errors import CallCancelledError, EmbeddingsError, EncodingError
 from mcp_server_embeddings.vectors.similarity import Vectors
 
 _DENSITY = 0.6
@@ -76,7 +76,7 @@ class Scheduler:
         self._batch_tokens = batch_tokens
         self._jobs: list[Job] = []
         self._ready = threading.Condition()
-        self._closed = False
+        self._closed: EmbeddingsError | None = None
         self._batches = 0
         self._pieces = 0
         self._threads = [
@@ -116,14 +116,16 @@ class Scheduler:
             waiting = sum(len(job.pending) for job in self._jobs)
             return QueueFigures(len(self._jobs), waiting, self._batches, self._pieces)
 
-    def close(self) -> None:
-        """End the streams after their current batch; waiting calls are cancelled."""
+    def close(self, reason: EmbeddingsError | None = None) -> None:
+        """End the streams after their current batch.
+
+        Args:
+            reason: What waiting and later calls raise; by default ``CallCancelledError``.
+        """
         with self._ready:
-            self._closed = True
-            jobs = list(self._jobs)
+            self._closed = reason or CallCancelledError("the engine is shutting down")
+            self._fail(list(self._jobs), self._closed)
             self._ready.notify_all()
-        for job in jobs:
-            self._drop(job)
 
     def join(self) -> None:
         """Wait, after ``close``, until no stream holds the encoder any more."""
@@ -134,8 +136,8 @@ class Scheduler:
         pending = sorted(range(len(pieces)), key=lambda row: pieces[row].tokens)
         job = Job(pieces, call, pending, missing=len(pieces))
         with self._ready:
-            if self._closed:
-                raise CallCancelledError("the engine is shutting down")
+            if self._closed is not None:
+                raise self._closed
             job.served = min((other.served for other in self._jobs), default=0)
             self._jobs.append(job)
             self._ready.notify_all()  # the job may have batches for every stream
@@ -159,7 +161,7 @@ class Scheduler:
     def _next_batch(self) -> list[tuple[Job, int]] | None:
         with self._ready:
             while True:
-                if self._closed:
+                if self._closed is not None:
                     return None
                 batch = self._take()
                 if batch:

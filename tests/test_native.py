@@ -1,0 +1,171 @@
+"""Models built from their files: damaged files, files that change, and what the first start does not do."""
+
+import json
+import shutil
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from audit import Audit
+from fakes import FakeEncoder
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.agreement import measure_agreement
+from mcp_server_embeddings.engine.artifact import refusal
+from mcp_server_embeddings.engine.encoder import Agreement, Piece
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.engine.native.tensors import Tensors
+from mcp_server_embeddings.errors import ModelChangedError, ModelLoadError
+from mcp_server_embeddings.vectors.similarity import Vectors
+from wire import ServerProcess, error_text
+
+
+@pytest.fixture
+def own_folder(bge_folder: Path, tmp_path: Path) -> Path:
+    """A model of one's own to damage."""
+    return shutil.copytree(bge_folder, tmp_path / "model")
+
+
+def loaded(folder: Path, tmp_path: Path) -> Engine:
+    return Engine(Settings(model=str(folder), data_dir=tmp_path / "data", engine="compiled", no_cache=True))
+
+
+def edit(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **values}), encoding="utf-8")
+
+
+def without_a_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["encoder.layer.1.output.dense.bias"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+def with_a_tensor_of_another_shape(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["embeddings.LayerNorm.weight"] = np.zeros(63, np.float32)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def short(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def with_a_header_longer_than_the_file(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", 1 << 60) + path.read_bytes()[8:])
+
+
+def with_a_header_that_is_no_json(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:8] + b"[" + path.read_bytes()[9:])
+
+
+def empty(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+DAMAGE: dict[Callable[[Path], object], str] = {
+    without_a_tensor: r"lack the tensor 'encoder.layer.1.output.dense.bias' that config.json calls for",
+    with_a_tensor_of_another_shape: r"'embeddings.LayerNorm.weight' has the shape \(63,\), config.json says \(64,\)",
+    short: "lies outside the file",
+    with_a_header_longer_than_the_file: "the header is longer than the file",
+    with_a_header_that_is_no_json: "is no usable safetensors file",
+    empty: "is no usable safetensors file",
+    lambda folder: edit(folder / "config.json", num_hidden_layers=1_000_000): (
+        "config.json has an unusable value for 'num_hidden_layers': Input should be less than or equal to 1000"
+    ),
+    lambda folder: edit(folder / "config.json", num_hidden_layers=3): "lack the tensor 'encoder.layer.2.",
+    lambda folder: edit(folder / "config.json", hidden_size=128): r"has the shape .*, config.json says",
+    lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"): "is not valid JSON",
+    lambda folder: (folder / "modules.json").write_text("{}", encoding="utf-8"): "does not list modules",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_a_damaged_model_is_an_error_that_names_the_fault(
+    damage: Callable[[Path], object], own_folder: Path, tmp_path: Path
+) -> None:
+    damage(own_folder)
+    with loaded(own_folder, tmp_path) as engine, pytest.raises(ModelLoadError, match=DAMAGE[damage]):
+        engine.embedder().identity()
+
+
+def test_a_configuration_with_a_million_layers_is_refused_by_every_engine(own_folder: Path, tmp_path: Path) -> None:
+    edit(own_folder / "config.json", num_hidden_layers=1_000_000, model_type="deberta-v2")
+    for engine_name in ("auto", "compiled", "reference"):
+        settings = Settings(model=str(own_folder), data_dir=tmp_path / "data", engine=engine_name)
+        with Engine(settings) as engine, pytest.raises(ModelLoadError, match="'num_hidden_layers'"):
+            engine.embedder().identity()
+
+
+def test_weights_that_change_on_disk_while_in_use_are_an_error_and_then_loaded_again(
+    own_folder: Path, tmp_path: Path
+) -> None:
+    path = own_folder / "model.safetensors"
+    before = path.read_bytes()
+    with loaded(own_folder, tmp_path) as engine:
+        embedder = engine.embedder()
+        embedder.calibration()  # by then this test is the only one to encode
+        first = embedder.embed(["Apple", "Orange"]).vectors
+        with path.open("r+b") as file:  # in place: the same file, whose mapped pages change
+            file.seek(len(before) // 4)
+            file.write(bytes(len(before) // 2))
+        with pytest.raises(ModelChangedError, match=r"'model.safetensors' was changed on disk .* send this call again"):
+            embedder.embed(["Apple", "Orange"])
+        path.write_bytes(before)
+        np.testing.assert_array_equal(embedder.embed(["Apple", "Orange"]).vectors, first)
+
+
+def test_weights_that_are_replaced_are_another_model(own_folder: Path, tmp_path: Path) -> None:
+    with loaded(own_folder, tmp_path) as engine:
+        engine.embedder().calibration()
+        before = engine.embedder().identity()
+        other = {name: tensor * 0.5 for name, tensor in load_file(own_folder / "model.safetensors").items()}
+        save_file(other, own_folder / "new")
+        (own_folder / "new").replace(own_folder / "model.safetensors")
+        with pytest.raises(ModelChangedError):
+            engine.embedder().embed(["a"])
+        assert engine.embedder().identity().sha256 != before.sha256
+
+
+def test_mapped_tensors_outlive_the_object_that_mapped_them(bge_folder: Path) -> None:
+    tensor = Tensors(bge_folder / "model.safetensors")["embeddings.word_embeddings.weight"]
+    expected = load_file(bge_folder / "model.safetensors")["embeddings.word_embeddings.weight"]
+    np.testing.assert_array_equal(tensor, expected)
+    assert tensor.base is not None, "a copy of the file's memory was made"
+
+
+@pytest.mark.parametrize("precision", ["exact", "bf16", "int8"])
+def test_an_agreement_that_is_not_finite_refuses_the_graph(precision: str) -> None:
+    nan = float("nan")
+    assert "not finite" in refusal(precision, Agreement(nan, nan, nan))  # type: ignore[arg-type]
+    assert refusal("exact", Agreement(1.0, 1.0, 1.0)) == ""
+
+
+class BrokenEncoder(FakeEncoder):
+    """Gives NaN for one text of a batch."""
+
+    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+        vectors = super().encode(pieces)
+        vectors[len(vectors) // 2] = np.nan
+        return vectors
+
+
+def test_vectors_that_are_not_finite_give_an_agreement_that_is_not() -> None:
+    assert np.isnan(measure_agreement(BrokenEncoder(), FakeEncoder()).minimum_cosine)
+
+
+def test_the_first_start_on_a_machine_starts_no_child_and_measures_nothing(tmp_path: Path, audit: Audit) -> None:
+    environment = {**audit.environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with ServerProcess(tmp_path / "data", environment=environment) as server:
+        server.handshake()
+        answer = server.call("similarity", {"left": ["Apple"], "right": ["Orange"]})
+        assert answer["structuredContent"]["pairs"], error_text(answer)
+        assert server.call("status", {})["structuredContent"]["engine"] == "compiled"
+    assert audit.events("program"), "the hook was not in the server"
+    assert audit.events("child") == []
+    assert not (tmp_path / "cache" / "mcp-server-embeddings").exists()
