@@ -6,7 +6,6 @@ BIN := .venv/bin
 .PHONY: demo test lint types imports tests setup snapshot handshake bench lock clean
 
 demo: .venv/.installed
-	$(BIN)/mcp-server-embeddings compile
 	$(BIN)/python examples/demo.py
 
 test: lint types imports tests

@@ -9,8 +9,8 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.calibrate import PACKAGED, calibrations_for
 from mcp_server_embeddings.engine.engine import Engine
 
-DECIMALS = 4
-"""Of a packaged cosine, as answers give it: equal ones compress."""
+DECIMALS = 5
+"""Of a packaged cosine: rounding makes the files five times smaller, and moves a percentile by 0.002 at most."""
 
 
 def measure_calibrations(folder: Path) -> list[Path]:

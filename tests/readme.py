@@ -28,11 +28,11 @@ def tools_table() -> str:
 
 
 def settings_table() -> str:
-    """One row a setting; the data folder's default depends on the system."""
+    """One row a setting; the defaults of folders depend on the system."""
     rows = ["| option | variable | what it does |", "| --- | --- | --- |"]
     for field in fields(Settings):
         value = default(field)
-        shown = "" if not value or field.name == "data_dir" else f" (default `{value}`)"
+        shown = "" if not value or isinstance(value, Path) else f" (default `{value}`)"
         rows.append(f"| `{flag(field)}` | `{variable(field)}` | {field.metadata['help']}{shown} |")
     return "\n".join(rows)
 

@@ -27,6 +27,7 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "exclude_tools": ("embed", ("embed",), "status,similarity", ("status", "similarity")),
     "allow_dir": ("/", (Path("/"),), "/tmp", (Path("/tmp"),)),
     "data_dir": ("/first", Path("/first"), "/second", Path("/second")),
+    "cache_dir": ("/first", Path("/first"), "/second", Path("/second")),
     "log_level": ("debug", "debug", "error", "error"),
 }
 """For each setting: text and value from the option, text and value from the variable."""

@@ -1,0 +1,176 @@
+"""This checkout against another one, such as the commit before, in one interleaved run.
+
+    git worktree add /tmp/before HEAD~1
+    python benchmarks/before.py /tmp/before [REPETITIONS]
+
+Handshake and start are whole processes: CPU seconds as the kernel counts them. A cold start has empty cache and data
+folders, a warm one those of earlier starts. Throughput is that of two processes of which one waits, on one thread, with
+texts never used before. Ratios under 1 say that this checkout is quicker.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from machine import machine, versions
+from workloads import Texts
+
+HERE = Path(__file__).resolve().parent.parent
+WORKER = """
+import json, sys, time
+from pathlib import Path
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.engine import Engine
+with Engine(Settings(data_dir=Path(sys.argv[1]), threads=int(sys.argv[2]), no_cache=True)) as engine:
+    embedder = engine.embedder()
+    embedder.calibration()
+    for line in sys.stdin:
+        texts = json.loads(line)
+        wall, cpu = time.perf_counter(), time.process_time()
+        embedder.embed(texts)
+        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
+"""
+INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+CALL = {"name": "similarity", "arguments": {"left": ["Apple"], "right": ["Orange"]}}
+
+Sample = tuple[float, float]
+"""Wall and CPU seconds."""
+
+
+@dataclass
+class Checkout:
+    """One of the two trees that are compared.
+
+    Attributes:
+        folder: Its root.
+        kept: Cache and data folders of its warm starts.
+        samples: By what was measured.
+    """
+
+    folder: Path
+    kept: Path
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+
+    def environment(self, kept: Path) -> dict[str, str]:
+        """The environment in which this tree is imported, with folders for what it keeps."""
+        folders = {"XDG_CACHE_HOME": str(kept / "cache"), "XDG_DATA_HOME": str(kept / "data")}
+        return {**os.environ, **folders, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.folder / "server")}
+
+    def start(self, kept: Path, *, calls: bool) -> Sample:
+        """Spawn a server, shake hands and perhaps wait for the first similarity; then kill it."""
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "mcp_server_embeddings"]
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self.environment(kept),
+            cwd=kept,
+        ) as process:
+            ask(process, "initialize", INITIALIZE)
+            if calls:
+                ask(process, "tools/call", CALL)
+            wall = time.perf_counter() - began
+            process.kill()
+            _, _, usage = os.wait4(process.pid, 0)
+            process.returncode = -9
+        return wall, usage.ru_utime + usage.ru_stime
+
+    def cold(self) -> Sample:
+        """A first start on a machine."""
+        with tempfile.TemporaryDirectory() as kept:
+            return self.start(Path(kept), calls=True)
+
+    def worker(self, threads: int) -> "subprocess.Popen[str]":
+        """A process that encodes what it is sent."""
+        return subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(self.kept), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self.environment(self.kept),
+            cwd=self.kept,
+            text=True,
+        )
+
+
+def ask(process: "subprocess.Popen[bytes]", method: str, params: dict[str, Any]) -> None:
+    """Send one request and wait for its answer."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
+    process.stdin.flush()
+    while b'"result"' not in (line := process.stdout.readline()):
+        if not line:
+            raise RuntimeError("the server ended")
+
+
+def measure_starts(checkouts: list[Checkout], repetitions: int) -> None:
+    """Handshakes, warm and cold starts of both, in turn."""
+    measured: dict[str, Callable[[Checkout], Sample]] = {
+        "handshake": lambda tree: tree.start(tree.kept, calls=False),
+        "warm start": lambda tree: tree.start(tree.kept, calls=True),
+        "cold start": Checkout.cold,
+    }
+    for tree in checkouts:
+        tree.start(tree.kept, calls=True)
+    for _ in range(repetitions):
+        for name, sample in measured.items():
+            for tree in checkouts:
+                tree.samples.setdefault(name, []).append(sample(tree))
+
+
+def measure_throughput(checkouts: list[Checkout], repetitions: int) -> None:
+    """Both workloads on one thread, in turn."""
+    texts = Texts()
+    workloads: dict[str, Callable[[], list[str]]] = {"C": lambda: texts.short(512), "D": lambda: texts.spread(128)}
+    workers = [tree.worker(1) for tree in checkouts]
+    for repetition in range(repetitions + 1):
+        for workload, fresh in workloads.items():
+            sent = json.dumps(fresh())  # the same for both: neither remembers texts
+            for tree, worker in zip(checkouts, workers, strict=True):
+                assert worker.stdin is not None
+                assert worker.stdout is not None
+                worker.stdin.write(sent + "\n")
+                worker.stdin.flush()
+                wall, cpu = json.loads(worker.stdout.readline())
+                if repetition:  # the first meets shapes that the runtime has not seen
+                    tree.samples.setdefault(f"{workload} throughput", []).append((wall, cpu))
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+
+
+def main() -> None:
+    """Print medians of both and their ratios."""
+    other = Path(sys.argv[1]).resolve()
+    repetitions = int(sys.argv[2]) if len(sys.argv) > 2 else 11
+    print(machine(), versions(), sep="\n")
+    with tempfile.TemporaryDirectory() as ours, tempfile.TemporaryDirectory() as theirs:
+        checkouts = [Checkout(HERE, Path(ours)), Checkout(other, Path(theirs))]
+        measure_starts(checkouts, repetitions)
+        measure_throughput(checkouts, repetitions)
+    for name in checkouts[0].samples:
+        rows = [[statistics.median(column) for column in zip(*tree.samples[name], strict=True)] for tree in checkouts]
+        (wall, cpu), (other_wall, other_cpu) = rows
+        print(
+            f"{name:14} wall {wall:.3f} against {other_wall:.3f} s: {wall / other_wall:.2f}   "
+            f"CPU {cpu:.3f} against {other_cpu:.3f} s: {cpu / other_cpu:.2f}"
+        )
+    cold, warm = (
+        [statistics.median(column) for column in zip(*checkouts[0].samples[name], strict=True)]
+        for name in ("cold start", "warm start")
+    )
+    print(f"cold over warm start, this checkout: wall {cold[0] / warm[0]:.2f}, CPU {cold[1] / warm[1]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
