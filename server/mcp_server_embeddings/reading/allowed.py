@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcp_server_embeddings.private import is_database
 from mcp_server_embeddings.reading.documents import UnreadableError
 from mcp_server_embeddings.reading.limits import Cancelled
 
@@ -126,6 +127,7 @@ class AllowedFolder:
 
     def _opened(self, parts: Parts) -> int:
         path = self._verified(parts)
+        _refuse_database(Path(path).lstat())
         descriptor = os.open(path, _FILE)
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), Path(self._verified(parts)).lstat()):
@@ -161,6 +163,7 @@ class _DescriptorFolder(AllowedFolder):
 
     def _opened(self, parts: Parts) -> int:
         with self._folder(parts[:-1]) as descriptor:
+            _refuse_database(os.stat(parts[-1], dir_fd=descriptor, follow_symlinks=False))
             return os.open(parts[-1], _FILE, dir_fd=descriptor)
 
     @contextmanager
@@ -215,6 +218,12 @@ def is_utf8(name: str) -> bool:
 
 def _entry(name: str, status: os.stat_result) -> Entry:
     return Entry(name, status.st_mode, status.st_size, status.st_mtime_ns)
+
+
+def _refuse_database(status: os.stat_result) -> None:
+    """Before a file is opened: closing a database of this program would drop SQLite's locks on it."""
+    if is_database(status):
+        raise UnreadableError("a database of this program, which is never read as text")
 
 
 def _content(descriptor: int, limit: int, cancelled: Cancelled) -> bytes:
