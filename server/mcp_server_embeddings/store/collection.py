@@ -258,7 +258,7 @@ class Collection:
 
     def _current(self, database: sqlite3.Connection) -> CollectionRecord:
         record = read_record(database, self.name)
-        if record is None or record.row != self.record.row:
+        if record is None or (record.row, record.identity) != (self.record.row, self.record.identity):
             raise CollectionError(f"collection {self.name!r} was removed or replaced meanwhile; send the call again")
         return record
 

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server_embeddings.store.connection import Connection
 from mcp_server_embeddings.store.records import CollectionRecord, Snapshot
 from mcp_server_embeddings.vectors.similarity import Vectors, unit_rows
 
@@ -28,11 +29,17 @@ class Matrix:
 
     def __init__(self, dimensions: int) -> None:
         self._lock = threading.Lock()
+        self._dimensions = dimensions
+        self._clear(0)
+
+    def _clear(self, generation: int) -> None:
+        """Begin again with another file: its rows and revisions mean something else."""
+        self._generation = generation
         self._revision = -1
         self._removals = 0
         self._count = 0
         self._rows: NDArray[np.int64] = np.empty(0, np.int64)
-        self._vectors: Vectors = np.empty((0, dimensions), np.float32)
+        self._vectors: Vectors = np.empty((0, self._dimensions), np.float32)
         self._alive: NDArray[np.bool_] = np.empty(0, np.bool_)
 
     @property
@@ -40,9 +47,11 @@ class Matrix:
         """Memory it takes."""
         return self._vectors.nbytes + self._rows.nbytes + self._alive.nbytes
 
-    def snapshot(self, database: sqlite3.Connection, record: CollectionRecord) -> Snapshot:
+    def snapshot(self, database: Connection, record: CollectionRecord) -> Snapshot:
         """The vectors at the revision of ``record``, which was read in the same transaction."""
         with self._lock:
+            if database.generation != self._generation:
+                self._clear(database.generation)
             if record.revision > self._revision:
                 if record.removals != self._removals:
                     self._drop(database, record)

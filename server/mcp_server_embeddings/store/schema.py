@@ -121,6 +121,18 @@ def checked_version(database: sqlite3.Connection, path: str) -> int:
         database.execute("COMMIT")
 
 
+def check_version(database: sqlite3.Connection, path: str) -> None:
+    """Refuse a file whose version was changed since it was opened; inside a transaction, so that it stays as seen.
+
+    Raises:
+        StorageError: It was.
+    """
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version != VERSION:
+        _version(database, path)  # says what it is now
+        raise StorageError(f"{path!r} was changed by another program; nothing was stored: send the call again")
+
+
 def _version(database: sqlite3.Connection, path: str) -> int:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (application,) = database.execute("PRAGMA application_id").fetchone()

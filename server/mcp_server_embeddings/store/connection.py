@@ -1,0 +1,245 @@
+"""One connection to the file: opened, prepared, and bound to the files that lay at its path then."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from mcp_server_embeddings.errors import StorageError
+from mcp_server_embeddings.private import create_database
+from mcp_server_embeddings.store.schema import PAGE_BYTES, checked_version, migrate
+
+_BUSY_SECONDS = 30.0
+"""How long a write waits for another process's. Writes are short: nothing is encoded inside one."""
+
+_RETRY_SECONDS = 0.005
+
+_WAL_BYTES = 64_000_000
+"""The write-ahead log is cut back to this after a checkpoint."""
+
+_ATTEMPTS = 5
+"""At opening a file that is being replaced."""
+
+Inode = tuple[int, int] | None
+"""Device and number of a file; None where there is none."""
+
+Place = Literal["here", "moved", "torn"]
+"""Whether a connection's files are those at the path; or the database is another one; or only its log or index are."""
+
+
+class Connection(sqlite3.Connection):
+    """A connection that knows which files it has open.
+
+    Attributes:
+        path: Where the database is.
+        main: The database file.
+        log: Its write-ahead log.
+        index: The log's index, which processes share.
+        reusable: False for one that takes the file as it is now, since who may write can do so at any time.
+        generation: The same for connections between which the file cannot have been another; see ``Database``.
+    """
+
+    path = Path()
+    main: Inode = None
+    log: Inode = None
+    index: Inode = None
+    reusable = True
+    generation = 0
+
+    def place(self) -> Place:
+        """Where the open files are; ``stat`` opens nothing and so drops no locks."""
+        if self.main != inode(self.path):
+            return "moved"
+        log, index = beside(self.path)
+        whole = self.log in (None, log) and self.index in (None, index)
+        return "here" if whole else "torn"
+
+
+def inode(path: Path) -> Inode:
+    """Which file lies at a path."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def beside(path: Path) -> tuple[Inode, Inode]:
+    """Log and index of the database at a path."""
+    log, index = _names_beside(path)
+    return inode(log), inode(index)
+
+
+def remove_beside(path: Path, owner: Connection) -> None:
+    """Remove log and index at a path if they are those of a connection whose database is no longer there."""
+    for name, own in zip(_names_beside(path), (owner.log, owner.index), strict=True):
+        if own is not None and own == inode(name):
+            name.unlink(missing_ok=True)
+
+
+def _names_beside(path: Path) -> tuple[Path, Path]:
+    """With a link, SQLite keeps them beside its target."""
+    real = os.path.realpath(path)
+    return Path(f"{real}-wal"), Path(f"{real}-shm")
+
+
+def connect(path: Path, *, create: bool) -> Connection:
+    """Open the file, read-only where it may only be read, and bring it to this program's version.
+
+    Args:
+        path: The file.
+        create: Make it if there is none, with its folder.
+
+    Raises:
+        StorageError: It cannot be opened or made, or it is another program's or a newer version's.
+        sqlite3.DatabaseError: SQLite cannot use it; see ``explained``.
+    """
+    if create:
+        _create(path)
+    for _ in range(_ATTEMPTS):
+        before = inode(path)
+        _refuse_single_byte(path)
+        database = _opened(path)
+        database.path, database.main = path, inode(path)
+        database.log, database.index = beside(path)
+        if database.main == before:
+            return database
+        database.close()
+    raise StorageError(f"{str(path)!r} is being moved or replaced; nothing was changed: send the call again")
+
+
+def _create(path: Path) -> None:
+    try:
+        create_database(path)
+    except OSError as error:
+        raise StorageError(
+            f"collections cannot be kept in {str(path.parent)!r} ({error.strerror}); nothing was stored: "
+            "make the folder writable, or give another with --data-dir"
+        ) from error
+
+
+def _refuse_single_byte(path: Path) -> None:
+    """SQLite takes a file of one byte for an empty one and would write over it; it refuses other short files itself."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return  # SQLite says why
+    if size == 1:
+        raise StorageError(f"{str(path)!r}: {_REASONS[sqlite3.SQLITE_NOTADB]}")
+
+
+def _opened(path: Path) -> Connection:
+    database = sqlite3.connect(
+        _uri(path, "mode=rw"),  # never "c": a file is made by create_database only
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Connection,
+    )
+    try:
+        checked_version(database, str(path))  # before anything is written: it may be another program's
+        _prepare(database)
+        migrate(database, str(path))
+    except sqlite3.OperationalError as error:
+        database.close()
+        if _code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        return _opened_read_only(path)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _opened_read_only(path: Path) -> Connection:
+    """For a folder that may only be read.
+
+    Where nobody who may write has it open, no log lies beside the file and none can be made: SQLite then has to be
+    told that nothing changes. With a log it must not be told so, since it would read past what that holds.
+    """
+    log = path.with_name(path.name + "-wal")
+    frozen = not (log.exists() and log.stat().st_size)
+    uri = _uri(path, "mode=ro&immutable=1" if frozen else "mode=ro")
+    database = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=Connection)
+    database.reusable = not frozen
+    try:
+        migrate(database, str(path))
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _uri(path: Path, options: str) -> str:
+    """The path for SQLite. ``Path.as_uri`` would make the server of a Windows share a host, which SQLite refuses."""
+    whole = path.absolute().as_posix()
+    return f"file://{'' if whole.startswith('/') else '/'}{quote(os.fsencode(whole))}?{options}"
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")  # of a file that is being made
+    _begin_log(database)
+    database.execute("PRAGMA synchronous = FULL")  # acknowledged means safe from a power cut, too
+    database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES:d}")
+    database.execute("PRAGMA cache_size = -32000")
+
+
+def _begin_log(database: sqlite3.Connection) -> None:
+    """Write-ahead logging, which stays with the file. SQLite does not wait when several processes begin it at once."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 where the error is Python's own."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    return int(code) & 0xFF
+
+
+_REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full; make room and send the call again",
+    sqlite3.SQLITE_IOERR: "the disk is full or faulty; check it and send the call again",
+    sqlite3.SQLITE_READONLY: "it may only be read; make the folder writable, or give another with --data-dir",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; make the folder writable, or give another with --data-dir",
+    sqlite3.SQLITE_PERM: "permission is denied; make the folder writable, or give another with --data-dir",
+    sqlite3.SQLITE_BUSY: "another process has been writing for half a minute; send the call again",
+    sqlite3.SQLITE_LOCKED: "another process has been writing for half a minute; send the call again",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; restore it from a backup, or move it away and index again",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite file; move it away or give another --data-dir",
+}
+
+_OTHERWISE = (
+    "it is damaged, or another program changed its tables or texts; restore it from a backup, or move it away and "
+    "index again"
+)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """SQLite's errors as ``StorageError``, with what to do.
+
+    Their own words are left out of the chain: the one about damaged UTF-8 repeats the stored text.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        reason = _REASONS.get(_code(error))
+        if reason is None and type(error) is not sqlite3.OperationalError:
+            raise  # a mistake in this program; says no text
+        raise StorageError(
+            f"the collections in {str(path)!r} are not available: {reason or _OTHERWISE}. What was acknowledged before "
+            "is kept"
+        ) from None
