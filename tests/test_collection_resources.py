@@ -1,6 +1,11 @@
 """Collections as resources: lists, texts, completion of names, and news of changes in both protocol eras."""
 
+import itertools
 import json
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,7 +16,8 @@ from mcp_types import ResourceTemplateReference, TextResourceContents
 
 from calls import call, client
 from mcp_server_embeddings.engine.engine import Engine
-from wire import ServerProcess
+from mcp_server_embeddings.store.store import Store
+from wire import PATIENCE, ServerProcess
 
 URI = "embeddings://collections"
 
@@ -112,3 +118,67 @@ def test_clients_of_the_second_era_are_told_what_they_listen_for(engine: Engine)
     kinds = {type(event).__name__ for event in anyio.run(main)}
     assert kinds == {"ResourcesListChanged", "ResourceUpdated"}
     call(engine, "collection_remove", {"collection": "later"})
+
+
+def wait_until(server: ServerProcess, holds: Callable[[], bool]) -> None:
+    """Go on once something holds, while the server answers."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert server.process.poll() is None, server.log
+        assert time.monotonic() < end, server.log
+        server.request("ping")
+
+
+UNSEEN = "changes of collections are not seen"
+DAMAGE = {
+    "a missing table": ("ALTER TABLE collections RENAME TO gone", "ALTER TABLE gone RENAME TO collections"),
+    "a name of bytes": (
+        "INSERT INTO collections (name, model, identity, dimensions) VALUES (x'00', '', '', 1)",
+        "DELETE FROM collections WHERE name = x'00'",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_the_server_goes_on_when_the_collections_cannot_be_watched(damage: str, tmp_path: Path) -> None:
+    store, (breaking, mending) = Store(tmp_path), DAMAGE[damage]
+    store.made("notes", "identity", "model@1", 4)
+    with ServerProcess(tmp_path, "--model", str(tmp_path / "none"), "--log-level", "info") as server:
+        server.handshake()
+        server.request("resources/list")
+        for round_ in range(2):
+            with closing(sqlite3.connect(tmp_path / "collections.sqlite")) as database, database:
+                database.execute(breaking)
+
+            def said(times: int = round_ + 1) -> bool:
+                return server.log.count(UNSEEN) == times
+
+            wait_until(server, said)
+            with closing(sqlite3.connect(tmp_path / "collections.sqlite")) as database, database:
+                database.execute(mending)
+            store.made(f"more{round_}", "identity", "model@1", 4)
+            assert server.next_message()["method"] == "notifications/resources/list_changed"
+        assert server.log.count(UNSEEN) == 2
+
+
+def test_the_server_goes_on_without_descriptors(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("limits of another process can be set on Linux only")
+    store = Store(tmp_path)
+    store.made("notes", "identity", "model@1", 4)
+    with ServerProcess(tmp_path, "--model", str(tmp_path / "none"), "--log-level", "info") as server:
+        server.handshake()
+        store.close()
+        before = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        server.answer(server.send("resources/list"))
+        wait_until(server, lambda: UNSEEN in server.log)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)
+        names = itertools.count()
+
+        def told() -> bool:
+            store.made(f"more{next(names)}", "identity", "model@1", 4)  # what was there at the first look is not told
+            return any(b"resources/list_changed" in line for line in server.lines)
+
+        wait_until(server, told)

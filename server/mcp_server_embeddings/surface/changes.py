@@ -1,7 +1,9 @@
 """Telling clients that collections changed, whichever process changed them."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
@@ -10,15 +12,24 @@ from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourcesListChanged, ResourceUpdated
 from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResult
 
-from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.surface.collections import ROOT, uri_of
+
+_log = logging.getLogger(__name__)
 
 _SECONDS = 1.0
 """Between two looks at the file; a look is one short query."""
 
 Revisions = dict[str, tuple[int, int]]
 """Row and revision of each collection, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the last look found; no version before the first."""
+
+    version: int | None = None
+    revisions: Revisions = field(default_factory=dict)
 
 
 class Changes:
@@ -48,7 +59,7 @@ class Changes:
         self.client_lists(session)
 
     def unsubscribe(self, uri: str) -> None:
-        """It does no longer."""
+        """Unsubscribe from one resource."""
         self._uris.discard(uri)
 
     async def listen(
@@ -68,26 +79,26 @@ class Changes:
 
     async def _watch(self) -> None:
         await self._wanted.wait()
-        version, known = await self._look(0, {})
+        seen = _Seen()
+        failing = False
         while True:
+            try:
+                before, seen = seen, await anyio.to_thread.run_sync(self._look, seen)
+                if before.version is not None:
+                    await self._tell(before.revisions, seen.revisions)
+                failing = False
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the server
+                if not failing:  # without its message, which may hold a stored text
+                    _log.warning("changes of collections are not seen for now (%s)", type(error).__name__)
+                failing = True
             await anyio.sleep(_SECONDS)
-            before = known
-            version, known = await self._look(version, before)
-            await self._tell(before, known)
 
-    async def _look(self, version: int, known: Revisions) -> tuple[int, Revisions]:
-        """The version and the revisions now; those known where nothing changed, or the file cannot be read."""
-
-        def look() -> tuple[int, Revisions]:
-            now = self._store.version()
-            if now == version:
-                return version, known
-            return now, {record.name: (record.row, record.revision) for record in self._store.list()}
-
-        try:
-            return await anyio.to_thread.run_sync(look)
-        except StorageError:  # the next call will say so; a client that only listens is not to be troubled
-            return version, known
+    def _look(self, seen: _Seen) -> _Seen:
+        """Version and revisions now."""
+        version = self._store.version()
+        if version == seen.version:
+            return seen
+        return _Seen(version, {record.name: (record.row, record.revision) for record in self._store.list()})
 
     async def _tell(self, before: Revisions, now: Revisions) -> None:
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
