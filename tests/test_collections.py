@@ -1,16 +1,27 @@
 """Collections through the tools: what is stored, found, skipped, refused and removed."""
 
+import itertools
 import json
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from calls import call, error, structured, text
 from corpus import QUESTIONS, TEXTS, THEMES
 from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.errors import CallCancelledError
+from mcp_server_embeddings.store.records import NewChunk, NewDocument
+from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.collection_remove import collection_remove
+from mcp_server_embeddings.tools.collection_results import CollectionRemoved
 from test_answers import INPUTS, MOST_TOKENS, compact, tokens
 from wire import ServerProcess, error_text
 
@@ -316,3 +327,75 @@ def test_a_search_answers_in_few_tokens_whatever_is_stored(engine: Engine, name:
         assert tokens(text(result)) <= MOST_TOKENS
         assert tokens(compact(structured(result))) <= MOST_TOKENS
     call(engine, "collection_remove", {"collection": "hostile"})
+
+
+@pytest.fixture(scope="module")
+def no_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine whose model is not on this machine, with a collection in its data folder."""
+    folder = tmp_path_factory.mktemp("no-model")
+    one = Store(folder).made("kept", "identity", "other@1", 2)
+    long = "Nothing of interest here. " * 20 + "The bicycles stand behind the house. " + "Nor is there here. " * 20
+    one.put([document(key, text) for key, text in (("a", "A red fox."), ("b", "Foxes sleep."), ("long", long))])
+    with Engine(Settings(model=str(folder / "none"), data_dir=folder)) as engine:
+        yield engine
+
+
+def document(key: str, text: str) -> NewDocument:
+    return NewDocument(key, text, None, (NewChunk(0, len(text), "", np.ones(2, np.float32)),))
+
+
+def test_listing_needs_no_model(no_model: Engine) -> None:
+    listed = structured(call(no_model, "collection_list", {}))
+    (entry,) = listed["collections"]
+    assert (entry["name"], entry["size"], entry["model"], entry["usable"]) == ("kept", 3, "other@1", None)
+
+
+def test_searching_by_words_needs_no_model(no_model: Engine) -> None:
+    given = {"collection": "kept", "query": "fox", "mode": "keyword"}
+    found = structured(call(no_model, "collection_search", given))
+    assert sorted(ids(found)) == ["a", "b"]
+    assert {(hit["score"], hit["band"], hit["found_by"]) for hit in found["hits"]} == {(None, None, "words")}
+    assert (found["model"], found["no_match"]) == ("other@1", False)
+    (hit,) = structured(call(no_model, "collection_search", {**given, "query": "Bicycles house"}))["hits"]
+    assert hit["snippet"] == "The bicycles stand behind the house."
+
+
+def test_removing_needs_no_model_and_says_what_it_did(no_model: Engine) -> None:
+    store = Store(no_model.settings.data_dir)
+    store.made("going", "identity", "other@1", 2).put([document("a", "one"), document("b", "two")])
+    gone = structured(call(no_model, "collection_remove", {"collection": "going", "ids": ["a", "x"]}))
+    assert (gone["removed"], gone["missing"], gone["size"], gone["model"]) == (1, ["x"], 1, "other@1")
+    whole = structured(call(no_model, "collection_remove", {"collection": "going"}))
+    assert (whole["removed"], whole["size"]) == (1, 0)
+
+
+@pytest.mark.parametrize("keys", [["a"], None])
+def test_a_cancelled_removal_removes_nothing(no_model: Engine, keys: list[str] | None) -> None:
+    given, removed = Call(), list[CollectionRemoved]()
+    store = Store(no_model.settings.data_dir)
+
+    def remove() -> None:
+        with suppress(CallCancelledError):
+            removed.append(collection_remove(no_model.embedder(given), store, "kept", keys))
+
+    with closing(sqlite3.connect(no_model.settings.data_dir / "collections.sqlite")) as other:
+        other.execute("BEGIN IMMEDIATE")  # the removal waits for this to end
+        thread = threading.Thread(target=remove)
+        thread.start()
+        given.cancel()
+        other.rollback()
+    thread.join()
+    assert removed == []
+    assert store.record("kept").documents == 3
+
+
+def test_neighbours_are_the_parts_beside_each_hit_and_no_others(tmp_path: Path) -> None:
+    parts = [f"part {number} " for number in range(3_000)]
+    starts = [0, *itertools.accumulate(map(len, parts))]
+    chunks = tuple(NewChunk(start, stop, "", np.ones(2, np.float32)) for start, stop in itertools.pairwise(starts))
+    one = Store(tmp_path).made("long", "identity", "model@1", 2)
+    one.put([NewDocument("doc", "".join(parts), None, chunks), document("short", "alone")])
+    rows = [chunk.row for chunk in one.first(4_000)]
+    beside = one.neighbours([rows[0], rows[1_000], rows[2_999], rows[3_000]])
+    assert sorted(chunk.part for chunk in beside) == [1, 999, 1_001, 2_998]
+    assert {chunk.text for chunk in beside} == {parts[part] for part in (1, 999, 1_001, 2_998)}

@@ -10,7 +10,16 @@ import pytest
 
 from mcp_server_embeddings.errors import CollectionError, InputError
 from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, Snapshot, Vector, Written, digest
+from mcp_server_embeddings.store.records import (
+    Metadata,
+    NewChunk,
+    NewDocument,
+    Removed,
+    Snapshot,
+    Vector,
+    Written,
+    digest,
+)
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.store.words import query_words
@@ -125,8 +134,8 @@ def test_vectors_are_known_by_the_digests_of_texts(tmp_path: Path) -> None:
 def test_removing_names_what_was_there(tmp_path: Path) -> None:
     one = collection(tmp_path)
     one.put([document(key, f"text {key} ", "more") for key in "abc"])
-    assert sorted(one.remove(["c", "x", "a"])) == ["a", "c"]
-    assert one.remove(["c"]) == []
+    assert sorted(one.remove(["c", "x", "a"]).ids) == ["a", "c"]
+    assert one.remove(["c"]) == Removed([], 1)
     assert sorted(by_words(one, "text more")) == ["b#1", "b#2"]
     assert (one.now().documents, one.now().chunks) == (1, 2)
     assert one.chunks_of("a") == []

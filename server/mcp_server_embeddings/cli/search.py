@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.cli.output import console, safe, say, say_json
-from mcp_server_embeddings.cli.work import Watched, with_model
+from mcp_server_embeddings.cli.work import Watched, with_model, without_model
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
@@ -34,7 +34,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         return collection_search(embedder, store, name, query, top=options.top, mode=options.mode, where=where)
 
     Store(settings.data_dir).record(name)  # a wrong name is told before the model is loaded
-    result = with_model(settings, work)
+    result = (without_model if options.mode == "keyword" else with_model)(settings, work)
     if options.json:
         say_json(result)
         return 0
@@ -69,8 +69,8 @@ def _table(hits: list[FoundPassage]) -> "Table":
         heading = str(hit.metadata.get("heading", ""))
         snippet = " ".join(hit.snippet.split())
         table.add_row(
-            f"{hit.score:.3f}",
-            Text(hit.band, style=_COLOURS.get(hit.band, "dim")),
+            "" if hit.score is None else f"{hit.score:.3f}",
+            Text(hit.band or "", style=_COLOURS.get(hit.band or "", "dim")),
             Text(safe(hit.id)),
             Text(safe(f"{heading}: {snippet}" if heading else snippet)),
         )

@@ -62,6 +62,17 @@ def with_model(settings: Settings, work: Callable[[Embedder, Store, Watched], T]
         store.close()
 
 
+def without_model(settings: Settings, work: Callable[[Embedder, Store, Watched], T]) -> T:
+    """Run some work that needs the collections alone; the engine is not started. Raises as ``with_model``."""
+    prepare(settings)
+    store, watched = Store(settings.data_dir), Watched()
+    try:
+        embedder = Engine(settings).embedder(watched.call)
+        return watched_work(lambda: work(embedder, store, watched), watched)
+    finally:
+        store.close()
+
+
 def watched_work(work: Callable[[], T], watched: Watched) -> T:
     """Run some work on a thread, so that this one can show progress and hear Ctrl-C."""
     with ThreadPoolExecutor(1) as pool:

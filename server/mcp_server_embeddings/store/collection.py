@@ -17,6 +17,7 @@ from mcp_server_embeddings.store.records import (
     Chunk,
     CollectionRecord,
     NewDocument,
+    Removed,
     Snapshot,
     StoredDocument,
     Vector,
@@ -24,7 +25,7 @@ from mcp_server_embeddings.store.records import (
 )
 from mcp_server_embeddings.store.where import Where, chunk_rows, filtered
 from mcp_server_embeddings.store.words import best_matches
-from mcp_server_embeddings.store.writing import put_documents, remember_file, remove_documents
+from mcp_server_embeddings.store.writing import confirmed, put_documents, remember_file, remove_documents
 from mcp_server_embeddings.vectors.similarity import Vectors
 
 _AT_ONCE = 500
@@ -84,8 +85,13 @@ class Collection:
         with self._database.writing() as database:
             return put_documents(database, self._current(database), documents)
 
-    def remove(self, ids: Sequence[str]) -> list[str]:
-        """Remove documents by id in one transaction; the ids that were there."""
+    def remove(self, ids: Sequence[str], confirm: Callable[[], None] = confirmed) -> Removed:
+        """Remove documents by id in one transaction.
+
+        Args:
+            ids: Of documents; those that are not there are passed over.
+            confirm: Called last; where it raises, nothing is removed.
+        """
         with self._database.writing() as database:
             record = self._current(database)
             found = {
@@ -98,7 +104,8 @@ class Collection:
             }
             if found:
                 remove_documents(database, record, list(found))
-        return list(found.values())
+            confirm()
+        return Removed(list(found.values()), record.documents - len(found))
 
     def keep_files(self, digests: Mapping[str, bytes]) -> None:
         """Note digests of files, by path, in one transaction: files are not read again unless they change."""
@@ -209,6 +216,17 @@ class Collection:
                 for chunk in _read_chunks(database, f"c.row IN ({_marks(part)})", part)
             }
         return [found[row] for row in rows if row in found]
+
+    def neighbours(self, rows: Sequence[int]) -> list[Chunk]:
+        """The parts right before and after chunks in their documents, in no order."""
+        beside = (
+            "c.row IN (SELECT n.row FROM chunks AS h JOIN chunks AS n ON n.document = h.document "
+            "AND n.part IN (h.part - 1, h.part + 1) WHERE h.row IN ({}))"
+        )
+        with self._database.reading() as database:
+            return [
+                chunk for part in _parts(rows) for chunk in _read_chunks(database, beside.format(_marks(part)), part)
+            ]
 
     def chunks_of(self, document: str) -> list[Chunk]:
         """All parts of a document, or the one part that an id such as ``notes.md#2`` names; empty without such."""

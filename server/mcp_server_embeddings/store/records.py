@@ -139,6 +139,14 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal did: ids of the documents that were there, and how many documents are left."""
+
+    ids: list[str]
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The vectors of a collection at one revision.
 

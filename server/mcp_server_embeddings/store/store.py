@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 from mcp_server_embeddings.config import nearest
@@ -14,7 +15,7 @@ from mcp_server_embeddings.store.database import Database
 from mcp_server_embeddings.store.matrix import Matrix
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.schema import create_words
-from mcp_server_embeddings.store.writing import remove_collection
+from mcp_server_embeddings.store.writing import confirmed, remove_collection
 
 _FILE = "collections.sqlite"
 
@@ -124,8 +125,12 @@ class Store:
             raise CollectionError(f"collection {name!r} is being replaced by another process; send the call again")
         return self._opened(made)
 
-    def remove(self, name: str) -> CollectionRecord:
+    def remove(self, name: str, confirm: Callable[[], None] = confirmed) -> CollectionRecord:
         """Remove a collection; its last record.
+
+        Args:
+            name: Its name.
+            confirm: Called last; where it raises, nothing is removed.
 
         Raises:
             CollectionError: There is none.
@@ -139,6 +144,7 @@ class Store:
             successor = read_record(database, name + _SUCCESSOR)
             if successor is not None:
                 remove_collection(database, successor.row)
+            confirm()
         with self._lock:
             self._matrices.pop(record.row, None)
         return record

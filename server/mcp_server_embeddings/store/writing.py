@@ -26,6 +26,10 @@ MAX_CHUNKS = 1_000_000
 _FLOAT_BYTES = 4
 
 
+def confirmed() -> None:
+    """For removals that nobody can cancel."""
+
+
 def put_documents(
     database: sqlite3.Connection, collection: CollectionRecord, documents: Sequence[NewDocument]
 ) -> Written:

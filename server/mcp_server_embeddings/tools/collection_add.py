@@ -154,7 +154,7 @@ class _Files:
         ]
         kept = {draft.id for draft in drafts}
         left = [old for old in self._target.ids_of_file(path) if old not in kept] if path in self._known else []
-        self._tally.removed += len(self._target.remove(left)) if left else 0
+        self._tally.removed += len(self._target.remove(left).ids) if left else 0
         if len(drafts) > _AT_ONCE or not drafts:
             # Its digest is kept last: after a crash in the middle the file is read again.
             for part in _parts([draft.of_unfinished_file() for draft in drafts]):

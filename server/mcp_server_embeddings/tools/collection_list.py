@@ -6,41 +6,42 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionsListed
-from mcp_server_embeddings.tools.listing import Entry, Room
+from mcp_server_embeddings.tools.listing import Entry, EstimatedTokens, Room
 from mcp_server_embeddings.tools.results import Usage
 
 
 def collection_list(embedder: Embedder, store: Store, *, top: int | None = None) -> CollectionsListed:
-    """All collections of the data folder, by name.
+    """All collections of the data folder, by name. Needs no model and waits for none.
 
     Args:
-        embedder: The engine.
+        embedder: The engine; tells which collections fit its model if that is loaded.
         store: The collections.
         top: How many to list, 1 to 2,000; None for as many as fit a small answer.
 
     Raises:
-        OperatorError: The model or the store cannot be used.
+        OperatorError: The store cannot be read.
     """
-    room = Room(embedder, top)
-    identity = embedder.identity()
-    found = [collection_info(record, identity.digest) for record in store.list()]
+    room = Room(EstimatedTokens(), top)
+    *_, loaded = embedder.lifecycle.snapshot()
+    identity = loaded.encoder.identity if loaded is not None else None
+    found = [collection_info(record, identity.digest if identity else None) for record in store.list()]
     listed = room.take([Entry(info.model_dump_json(), "") for info in found])
     return CollectionsListed(
-        model=identity.short,
+        model=identity.short if identity else "",
         usage=Usage.counted(),
         more=len(found) - listed,
         collections=found[:listed],
     )
 
 
-def collection_info(record: CollectionRecord, identity: str) -> CollectionInfo:
-    """A record as answers give it; ``usable`` by a model of this identity."""
+def collection_info(record: CollectionRecord, identity: str | None) -> CollectionInfo:
+    """A record as answers give it; ``usable`` by a model of this identity, None where that is not known."""
     return CollectionInfo(
         name=record.name,
         size=record.documents,
         chunks=record.chunks,
         model=record.model,
-        usable=record.identity == identity,
+        usable=record.identity == identity if identity is not None else None,
         bytes=record.bytes,
         updated=datetime.fromtimestamp(record.updated, UTC).isoformat(timespec="seconds"),
     )

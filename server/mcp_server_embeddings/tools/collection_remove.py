@@ -16,10 +16,10 @@ _LISTED = 20
 def collection_remove(
     embedder: Embedder, store: Store, collection: str, ids: Sequence[str] | None = None
 ) -> CollectionRemoved:
-    """Remove documents by id, or the whole collection. For good; the model of the collection does not matter.
+    """Remove documents by id, or the whole collection. For good; no model is needed.
 
     Args:
-        embedder: The engine.
+        embedder: Tells whether the caller cancelled, which is looked at last: then nothing is removed.
         store: The collections.
         collection: Its name.
         ids: 1 to 2,000 ids of documents; None removes the collection itself.
@@ -31,23 +31,25 @@ def collection_remove(
         InputError: ``ids`` is empty or too long.
         CollectionError: There is no such collection.
         OperatorError: The store cannot be written.
+        CallCancelledError: The caller cancelled; nothing was removed.
     """
     ids = [ids] if isinstance(ids, str) else ids
     if ids is not None and not 1 <= len(ids) <= MAX_TEXTS:
         raise InputError(
             f"ids has {len(ids):,} entries; give 1 to {MAX_TEXTS:,}, or leave ids out to remove the whole collection"
         )
+    confirm = embedder.call.raise_if_cancelled
     missing: list[str] = []
     if ids is None:
-        record = store.remove(collection)
+        record = store.remove(collection, confirm)
         removed, size = record.documents, 0
     else:
         source = store.opened(collection)
-        gone = set(source.remove(ids))
-        missing = [key for key in dict.fromkeys(ids) if key not in gone]
-        removed, size = len(gone), source.now().documents
+        record, gone = source.record, source.remove(ids, confirm)
+        missing = [key for key in dict.fromkeys(ids) if key not in set(gone.ids)]
+        removed, size = len(gone.ids), gone.left
     return CollectionRemoved(
-        model=embedder.identity().short,
+        model=record.model,
         usage=Usage.counted(),
         collection=collection,
         removed=removed,

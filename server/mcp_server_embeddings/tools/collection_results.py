@@ -2,8 +2,11 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from mcp_server_embeddings.store.records import Scalar
-from mcp_server_embeddings.tools.results import Judged, Listing, Places, Result, ResultModel
+from mcp_server_embeddings.tools.results import Listing, Places, Result, ResultModel
+from mcp_server_embeddings.vectors.calibration import Band
 
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 FoundBy = Literal["meaning", "words", "both"]
@@ -31,9 +34,12 @@ class CollectionAdded(Result):
     chunks: int
 
 
-class FoundPassage(Judged):
-    """A place in a collection that was found."""
+class FoundPassage(ResultModel):
+    """A place in a collection that was found; by words alone it has no score, which only the model can give."""
 
+    score: float | None
+    percentile: float | None = Field(description="share of unrelated pairs that score lower, 0-100")
+    band: Band | None
     id: str
     snippet: str
     span: Places
@@ -59,7 +65,7 @@ class CollectionInfo(ResultModel):
     size: int
     chunks: int
     model: str
-    usable: bool
+    usable: bool | None
     bytes: int
     updated: str
 

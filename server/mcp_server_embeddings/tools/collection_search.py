@@ -1,5 +1,6 @@
 """Finding passages in a collection."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,12 +14,12 @@ from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.tools.collection_results import CollectionSearched, FoundBy, FoundPassage, SearchMode
 from mcp_server_embeddings.tools.corpus import nearest_positions, query_cosines
-from mcp_server_embeddings.tools.listing import MAX_TOP, Entry, Room
+from mcp_server_embeddings.tools.listing import MAX_TOP, Entry, EstimatedTokens, Room
 from mcp_server_embeddings.tools.results import Places, Usage
-from mcp_server_embeddings.tools.sentences import MAX_PASSAGE
+from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
 from mcp_server_embeddings.tools.spans import best_passages
 from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, snippet
-from mcp_server_embeddings.vectors.calibration import Calibration
+from mcp_server_embeddings.vectors.calibration import Band, Calibration
 from mcp_server_embeddings.vectors.fusion import reciprocal_rank_fusion
 from mcp_server_embeddings.vectors.similarity import Vectors, scores
 
@@ -30,6 +31,8 @@ _WEIGHTS = (1.0, 0.3)
 on a set where words are much the weaker, with these 0.004 (docs/collections.md)."""
 
 _DEFAULT_TOP = 5
+
+_WORD = re.compile(r"\w+")
 
 
 def collection_search(
@@ -45,6 +48,8 @@ def collection_search(
 ) -> CollectionSearched:
     """Find the chunks of a collection nearest a query, exactly: every vector is compared.
 
+    By words alone (``keyword``) no model is needed, whichever the collection's is.
+
     Args:
         embedder: The engine.
         store: The collections.
@@ -56,19 +61,22 @@ def collection_search(
         neighbours: Give what stands before and after each hit in its document.
 
     Returns:
-        Hits in order. Score, percentile and band are those of the cosine in every mode. ``span`` is the sentence
-        nearest the query, in characters of the document. ``no_match``: nothing is above the band ``weak``, and no
-        text has all words of the query (``keyword``: none has any; ``semantic``: words do not count).
+        Hits in order. Score, percentile and band are those of the cosine; with ``keyword`` there are none. ``span`` is
+        the sentence nearest the query, with ``keyword`` the one with most of its words, in characters of the document.
+        ``no_match``: nothing is above the band ``weak``, and no text has all words of the query (``keyword``: none has
+        any; ``semantic``: words do not count).
 
     Raises:
         InputError: The query is blank, or a number or ``where`` is refused.
-        CollectionError: There is no such collection, or it is another model's.
+        CollectionError: There is no such collection, or it is another model's and its vectors are needed.
         OperatorError: The model or the store cannot be used.
     """
     if top is not None:
         check_range("top", top, 1, MAX_TOP)
     query = checked_query("query", query)
     check_size([], query)
+    if mode == "keyword":
+        return _by_words(store.opened(collection), query, top, where, neighbours=neighbours)
     identity = embedder.identity()
     source = store.collection(collection, identity.digest, identity.short)
     sought = embedder.embed([query], role="query")
@@ -77,7 +85,7 @@ def collection_search(
     chunks = source.chunks(list(found.cosines))
     hits, tokens = _hits(embedder, chunks, found, sought.vectors, calibration)
     if neighbours:
-        hits = [_with_neighbours(hit, chunk, source) for hit, chunk in zip(hits, chunks, strict=True)]
+        hits = _with_neighbours(hits, chunks, source)
     listed = Room(embedder, top).take([Entry(hit.model_dump_json(), "") for hit in hits])
     usage = Usage.of(sought)
     return CollectionSearched(
@@ -91,6 +99,41 @@ def collection_search(
     )
 
 
+def _by_words(
+    source: Collection, query: str, top: int | None, where: Where | None, *, neighbours: bool
+) -> CollectionSearched:
+    """The chunks with words of the query, best first by BM25."""
+    wanted = top or _DEFAULT_TOP
+    rows, _ = source.matching_words(query, max(_DEPTH, wanted), where)
+    chunks = source.chunks(rows[:wanted])
+    words = frozenset(_WORD.findall(query.casefold()))
+    hits = [_passage(chunk, *_place_of_words(chunk.text, words), "words") for chunk in chunks]
+    if neighbours:
+        hits = _with_neighbours(hits, chunks, source)
+    listed = Room(EstimatedTokens(), top).take([Entry(hit.model_dump_json(), "") for hit in hits])
+    return CollectionSearched(
+        model=source.record.model,
+        usage=Usage.counted(),
+        more=max(0, len(rows) - listed),
+        collection=source.name,
+        mode="keyword",
+        hits=hits[:listed],
+        no_match=not rows,
+    )
+
+
+def _place_of_words(text: str, words: frozenset[str]) -> tuple[int, int]:
+    """The first sentence with most of the words; a short text is its own."""
+    if len(text) <= MAX_PASSAGE:
+        return 0, len(text)
+
+    def count(place: tuple[int, int]) -> int:
+        sentence = text[slice(*place)].casefold()
+        return sum(word in sentence for word in words)
+
+    return max(passages(text), key=count)
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What a search found.
@@ -100,7 +143,7 @@ class _Found:
         found_by: Which kind of search found it.
         matching: How many chunks could be listed.
         nearest: The highest cosine where meaning counts, else -1.
-        words_match: Whether words alone make a match: all of them in one chunk; with ``keyword`` any.
+        words_match: Whether words alone make a match: all of them are in one chunk.
     """
 
     cosines: dict[int, float]
@@ -113,11 +156,11 @@ class _Found:
 def _found(
     source: Collection, query: str, sought: Vectors, mode: SearchMode, where: Where | None, wanted: int
 ) -> _Found:
-    """Both kinds of search, or one, put together."""
+    """Search by meaning, alone or put together with that by words."""
     snapshot, selected = source.snapshot(), source.selected(where)
     cosines = query_cosines(snapshot, selected, sought)
     depth = max(_DEPTH, wanted)
-    near = [] if mode == "keyword" else nearest_positions(cosines, depth)
+    near = nearest_positions(cosines, depth)
     rows, complete = ([], False) if mode == "semantic" else source.matching_words(query, depth, where)
     words = [position for position in _positions(snapshot, rows) if np.isfinite(cosines[position])]
     order = reciprocal_rank_fusion([near, words], _WEIGHTS)[:wanted]
@@ -127,9 +170,9 @@ def _found(
     return _Found(
         cosines={int(snapshot.rows[at]): float(cosine) for at, cosine in zip(order, exact, strict=True)},
         found_by={int(snapshot.rows[at]): _found_by(at in by_meaning, at in by_words) for at in order},
-        matching=len(words) if mode == "keyword" else _count(snapshot, selected),
+        matching=_count(snapshot, selected),
         nearest=float(cosines[near[0]]) if near else -1.0,
-        words_match=bool(words) if mode == "keyword" else complete,
+        words_match=complete,
     )
 
 
@@ -167,31 +210,43 @@ def _hits(
     best = {chunk.row: span for chunk, span in zip(long, spans, strict=True)}
     hits = []
     for chunk in chunks:
-        score, percentile, band = calibration.judged(found.cosines[chunk.row])
         span = best.get(chunk.row)
         first, last = (span.start, span.end) if span else (0, len(chunk.text))
-        hits.append(
-            FoundPassage(
-                score=score,
-                percentile=percentile,
-                band=band,
-                id=chunk.id,
-                snippet=CONTROL.sub(" ", chunk.text[first:last]),
-                span=Places(start=chunk.start + first, end=chunk.start + last),
-                found_by=found.found_by[chunk.row],
-                metadata={**chunk.metadata, **({"heading": chunk.heading} if chunk.heading else {})},
-                before="",
-                after="",
-            )
-        )
+        judged = calibration.judged(found.cosines[chunk.row])
+        hits.append(_passage(chunk, first, last, found.found_by[chunk.row], judged))
     return hits, tokens
 
 
-def _with_neighbours(hit: FoundPassage, chunk: Chunk, source: Collection) -> FoundPassage:
-    """With what stands around the passage: the rest of its chunk, else of the parts beside it."""
-    parts = {part.part: part.text for part in source.chunks_of(chunk.document)}
-    before = parts.get(chunk.part - 1, "") + "\n" + chunk.text[: hit.span.start - chunk.start]
-    after = chunk.text[hit.span.end - chunk.start :] + "\n" + parts.get(chunk.part + 1, "")
-    return hit.model_copy(
-        update={"before": snippet(before[-MAX_PASSAGE:], MAX_PASSAGE), "after": snippet(after, MAX_PASSAGE)}
+def _passage(
+    chunk: Chunk,
+    first: int,
+    last: int,
+    found_by: FoundBy,
+    judged: tuple[float, float, Band] | tuple[None, None, None] = (None, None, None),
+) -> FoundPassage:
+    """Characters ``first`` to ``last`` of a chunk as a hit."""
+    score, percentile, band = judged
+    return FoundPassage(
+        score=score,
+        percentile=percentile,
+        band=band,
+        id=chunk.id,
+        snippet=CONTROL.sub(" ", chunk.text[first:last]),
+        span=Places(start=chunk.start + first, end=chunk.start + last),
+        found_by=found_by,
+        metadata={**chunk.metadata, **({"heading": chunk.heading} if chunk.heading else {})},
+        before="",
+        after="",
     )
+
+
+def _with_neighbours(hits: Sequence[FoundPassage], chunks: Sequence[Chunk], source: Collection) -> list[FoundPassage]:
+    """With what stands around each passage: the rest of its chunk, else of the parts beside it."""
+    beside = {(part.document, part.part): part.text for part in source.neighbours([chunk.row for chunk in chunks])}
+    found = []
+    for hit, chunk in zip(hits, chunks, strict=True):
+        before = beside.get((chunk.document, chunk.part - 1), "") + "\n" + chunk.text[: hit.span.start - chunk.start]
+        after = chunk.text[hit.span.end - chunk.start :] + "\n" + beside.get((chunk.document, chunk.part + 1), "")
+        around = {"before": snippet(before[-MAX_PASSAGE:], MAX_PASSAGE), "after": snippet(after, MAX_PASSAGE)}
+        found.append(hit.model_copy(update=around))
+    return found

@@ -1,9 +1,10 @@
 """How much of a long answer is listed: what a small context bears, or what the caller asks for."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, check_range, snippet
 
 MAX_TOP = 1_000
@@ -18,6 +19,8 @@ _TERSENESS = 0.75
 
 _MOST_ENTRIES = 1_000
 """No more entries than this are counted; they would not fit."""
+
+_ABOUT_A_TOKEN = re.compile(r"[A-Za-z0-9]{1,3}|[^\sA-Za-z0-9]")
 
 _MEMBERS = (300, 100, 30, 10, 3)
 """Members listed of each entry, tried in turn until all entries fit."""
@@ -49,21 +52,37 @@ def positions(rows: Sequence[int], texts: Sequence[str], sign: str = "") -> list
     return [Entry(f"{row},", f"{sign}[{row}] {snippet(texts[row])}") for row in rows]
 
 
+class TokenCounter(Protocol):
+    """Counts the tokens of texts; an ``Embedder`` does it with its model's tokenizer."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has."""
+        ...
+
+
+class EstimatedTokens:
+    """Counts without a model, rather too many: three letters or digits of ASCII a token, every other sign one."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """About how many tokens each text has."""
+        return [len(_ABOUT_A_TOKEN.findall(text)) for text in texts]
+
+
 class Room:
     """What an answer has room for, filled list by list.
 
     Args:
-        embedder: Counts tokens.
+        counter: Counts tokens.
         top: As many entries of each list as the caller asked for; None for as many as fit.
 
     Raises:
         InputError: ``top`` is outside 1 to 2,000.
     """
 
-    def __init__(self, embedder: Embedder, top: int | None) -> None:
+    def __init__(self, counter: TokenCounter, top: int | None) -> None:
         if top is not None:
             check_range("top", top, 1, MAX_TEXTS)
-        self._embedder = embedder
+        self._counter = counter
         self._top = top
         self._left = float(ANSWER_TOKENS)
 
@@ -101,7 +120,7 @@ class Room:
 
     def _costs(self, entries: Sequence[Entry]) -> list[float]:
         parts = [part for entry in entries for part in (entry.data, entry.recalled, entry.repeated)]
-        tokens = iter(self._embedder.count_tokens(parts))
+        tokens = iter(self._counter.count_tokens(parts))
         return [
             max(data + repeated, _TERSENESS * data + recalled)
             for data, recalled, repeated in zip(tokens, tokens, tokens, strict=True)

@@ -19,12 +19,13 @@ def _run(caller: Caller, given: CollectionListArguments) -> CollectionsListed:
 
 def _text(result: CollectionsListed, _: CollectionListArguments) -> str:
     total = len(result.collections) + result.more
-    lines = [f"{counted(total, 'collection')} ({result.model}){':' if total else '.'}"]
+    lines = [f"{counted(total, 'collection')} ({result.model or 'the model is not loaded'}){':' if total else '.'}"]
     return "\n".join([*lines, *map(_line, result.collections), *more(result.more)])
 
 
 def _line(info: CollectionInfo) -> str:
-    other = "" if info.usable else f"; of another model, {info.model}: mcp-server-embeddings reindex {info.name}"
+    reindex = f"; of another model, {info.model}: mcp-server-embeddings reindex {info.name}"
+    other = reindex if info.usable is False else ""
     return (
         f"{info.name}: {counted(info.size, 'document')}, {counted(info.chunks, 'chunk')}, {info.bytes / 1e6:.1f} MB, "
         f"updated {info.updated}{other}"
@@ -36,7 +37,8 @@ TOOL = ServedTool(
     title="List collections",
     description=(
         "Lists the stored collections. Use it to see what can be searched. Not to find texts: use collection_search. "
-        "Returns name, documents (size), chunks, model, bytes, time of change, and usable: false for another model's."
+        "Returns name, documents (size), chunks, model, bytes, time of change, and usable: false for another model's, "
+        "null while no model is loaded."
     ),
     arguments=CollectionListArguments,
     result=CollectionsListed,

@@ -10,6 +10,7 @@ from mcp_server_embeddings.surface.words import counted, judged, more, used
 from mcp_server_embeddings.tools.collection_results import CollectionSearched, FoundPassage, SearchMode
 from mcp_server_embeddings.tools.collection_search import collection_search
 from mcp_server_embeddings.tools.listing import MAX_TOP
+from mcp_server_embeddings.tools.results import Judged
 
 
 class CollectionSearchArguments(Arguments):
@@ -49,15 +50,21 @@ def _text(result: CollectionSearched, _: CollectionSearchArguments) -> str:
         lines = [f"No match in {result.collection}. Nearest {len(result.hits)} of {counted(total, 'passage')}:"]
     for hit in result.hits:
         lines += _lines(hit)
-    return "\n".join([*lines, *more(result.more), used(result.usage)])
+    return "\n".join([*lines, *more(result.more), *([used(result.usage)] if result.usage.texts else [])])
 
 
 def _lines(hit: FoundPassage) -> list[str]:
     metadata = f"; {json.dumps(hit.metadata, ensure_ascii=False)}" if hit.metadata else ""
     place = f"characters {hit.span.start} to {hit.span.end}, found by {hit.found_by}{metadata}"
-    lines = [f'[{hit.id}] "{hit.snippet}": {judged(hit)}; {place}']
+    lines = [f'[{hit.id}] "{hit.snippet}": {_judged(hit)}{place}']
     lines += [f"  before: {hit.before}"] if hit.before else []
     return lines + ([f"  after: {hit.after}"] if hit.after else [])
+
+
+def _judged(hit: FoundPassage) -> str:
+    if hit.score is None or hit.percentile is None or hit.band is None:
+        return ""
+    return judged(Judged(score=hit.score, percentile=hit.percentile, band=hit.band)) + "; "
 
 
 TOOL = ServedTool(
@@ -66,8 +73,8 @@ TOOL = ServedTool(
     description=(
         "Finds passages about a query in a stored collection, by meaning and by words. Use it to answer from stored "
         "texts and files, and quote. Not for a list you send along: use rank. Returns the best hits with id, score, "
-        "percentile, band, snippet, its characters (span) and metadata; no_match says that nothing fits. Read around "
-        "a hit with neighbours, or the resource embeddings://collections/{name}/{id}."
+        "percentile, band (null in keyword mode), snippet, its characters (span) and metadata; no_match says that "
+        "nothing fits. Read around a hit with neighbours, or the resource embeddings://collections/{name}/{id}."
     ),
     arguments=CollectionSearchArguments,
     result=CollectionSearched,
