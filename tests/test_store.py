@@ -100,6 +100,19 @@ def test_documents_are_added_updated_or_unchanged(tmp_path: Path) -> None:
     assert (now.documents, now.chunks, now.bytes) == (3, 3, len("onethreefour") + 3 * 4 * DIMENSIONS)
 
 
+def test_a_write_that_changes_nothing_leaves_the_revision(tmp_path: Path) -> None:
+    one = collection(tmp_path)
+    one.put([document("a", "one", file="x.md")])
+    before = one.now()
+    one.put([document("a", "one", file="x.md")])
+    one.put([])
+    one.remove(["b"])
+    one.forget_files(["y.md"])
+    assert one.now() == before
+    one.put([document("a", "one", file="y.md")])
+    assert one.now().revision > before.revision
+
+
 def test_metadata_left_out_stays_and_changed_metadata_updates(tmp_path: Path) -> None:
     one = collection(tmp_path)
     one.put([document("a", "one", metadata={"year": 2024})])

@@ -102,8 +102,7 @@ class Collection:
                     (record.row, *part),
                 )
             }
-            if found:
-                remove_documents(database, record, list(found))
+            remove_documents(database, record, list(found))
             confirm()
         return Removed(list(found.values()), record.documents - len(found))
 

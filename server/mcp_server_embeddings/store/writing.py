@@ -41,7 +41,7 @@ def put_documents(
     Raises:
         CollectionError: There would be more chunks than a collection holds, or one without chunks is not the same.
     """
-    added = updated = unchanged = 0
+    added = updated = unchanged = moved = 0
     change = _Change()
     for document in documents:
         stored = database.execute(
@@ -50,7 +50,7 @@ def put_documents(
         metadata = stored[2] if stored and document.metadata is None else as_json(document.metadata or {})
         if stored and stored[1] == digest(document.text) and stored[2] == metadata:
             unchanged += 1
-            _set_file(database, collection.row, stored[0], document)
+            moved += _set_file(database, collection.row, stored[0], document)
             continue
         if stored:
             _delete(database, collection, [stored[0]], change)
@@ -60,15 +60,17 @@ def put_documents(
             )
         _insert(database, collection, document, metadata, change)
         added, updated = added + (not stored), updated + bool(stored)
-    _record(database, collection, change)
+    if added or updated or moved:
+        _record(database, collection, change)
     return Written(added, updated, unchanged)
 
 
 def remove_documents(database: sqlite3.Connection, collection: CollectionRecord, rows: Sequence[int]) -> None:
     """Remove documents by row, and the records of files that have none left."""
-    change = _Change()
-    _delete(database, collection, rows, change)
-    _record(database, collection, change)
+    if rows:
+        change = _Change()
+        _delete(database, collection, rows, change)
+        _record(database, collection, change)
 
 
 def remove_collection(database: sqlite3.Connection, collection: int) -> None:
@@ -178,16 +180,17 @@ def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequen
         change.count(-1, text, len(chunks), record.dimensions)
 
 
-def _set_file(database: sqlite3.Connection, collection: int, row: int, document: NewDocument) -> None:
-    """Where an unchanged document comes from now."""
+def _set_file(database: sqlite3.Connection, collection: int, row: int, document: NewDocument) -> bool:
+    """Note where an unchanged document comes from now; whether that is another file."""
     file = remember_file(database, collection, document.file, document.file_digest) if document.file else None
     (before, metadata) = database.execute("SELECT file, metadata FROM documents WHERE row = ?", (row,)).fetchone()
     if file == before:
-        return
+        return False
     database.execute("UPDATE documents SET file = ? WHERE row = ?", (file, row))
     database.execute("DELETE FROM attributes WHERE document = ?", (row,))  # its path is one
     _insert_attributes(database, collection, row, metadata, document.file)
     _forget_unused(database, before)
+    return True
 
 
 def _forget_unused(database: sqlite3.Connection, file: int | None) -> None:
