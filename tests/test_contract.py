@@ -69,4 +69,4 @@ def test_annotations_tell_what_a_tool_can_do(tool: AnyTool) -> None:
     assert hints.open_world_hint is False
     writes = tool.name in ("embed", "collection_add", "collection_remove")
     assert hints.read_only_hint is not writes
-    assert hints.destructive_hint is (tool.name == "collection_remove" if writes else None)
+    assert hints.destructive_hint is (tool.name != "embed" if writes else None)

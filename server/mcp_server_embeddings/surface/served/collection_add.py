@@ -69,5 +69,5 @@ TOOL = ServedTool(
     run=_run,
     text=_text,
     too_large="add fewer files at a time",
-    effect="writes",
+    effect="destroys",
 )
