@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from mcp_server_embeddings.engine.calibrate import reference_groups
 from mcp_server_embeddings.engine.encoder import Agreement, Encoder, Piece
 from mcp_server_embeddings.engine.tokens import TextTokenizer
+from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.vectors.similarity import Vectors, scores, unit_rows
 
 _log = logging.getLogger(__name__)
@@ -51,8 +52,8 @@ def kept_agreement(path: Path, measure: Callable[[], Agreement]) -> Agreement:
         _log.warning("the agreement in %s cannot be read (%s); measuring again", path, type(error).__name__)
     measured = measure()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_AGREEMENT.dump_json(measured))
+        with replaced(path) as file:
+            file.write(_AGREEMENT.dump_json(measured))
     except OSError as error:
         _log.warning("the agreement cannot be kept in %s (%s)", path, error.strerror)
     return measured

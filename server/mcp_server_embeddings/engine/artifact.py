@@ -31,6 +31,7 @@ from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.locate import LocatedModel
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.errors import ModelLoadError
+from mcp_server_embeddings.private import make_folder
 
 _log = logging.getLogger(__name__)
 
@@ -146,9 +147,9 @@ def converted(model: LocatedModel, precision: Precision, root: Path, note: Calla
 
 def _converted_by_one(model: LocatedModel, precision: Precision, folder: Path, note: Callable[[str], None]) -> Manifest:
     """Convert unless another process does; then wait for it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     note("waiting for another process that converts the model")
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
+    with FileLock(folder.with_name(f"{folder.name}.lock"), mode=0o600):
         manifest = _read(folder)
         if manifest is not None:
             return manifest

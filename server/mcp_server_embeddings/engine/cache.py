@@ -18,6 +18,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server_embeddings.private import create_database, reserve_database
+
 _log = logging.getLogger(__name__)
 
 MEMORY_BYTES = 64_000_000
@@ -148,6 +150,7 @@ class _Disk:
     )
 
     def __init__(self, path: Path, limit: int) -> None:
+        reserve_database(path)
         self._path = path
         self._limit = limit
         self._lock = threading.Lock()
@@ -209,8 +212,7 @@ class _Disk:
         """
         database: sqlite3.Connection | None = None
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._path.touch(mode=0o600)  # vectors tell something of their texts
+            create_database(self._path)  # private: vectors tell something of their texts
             database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, check_same_thread=False)
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import json
 import logging
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
+from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.similarity import Vectors
 
@@ -141,9 +141,7 @@ def _is_sample(values: NDArray[np.float32]) -> bool:
 
 def _write(path: Path, calibration: Calibration) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        with replaced(path) as file:
             np.savez(file, **{sample: getattr(calibration, sample) for sample in _SAMPLES})
-        Path(file.name).replace(path)
     except OSError as error:
         _log.warning("calibration %s cannot be kept (%s)", path, error.strerror)

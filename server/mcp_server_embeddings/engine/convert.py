@@ -33,6 +33,7 @@ from mcp_server_embeddings.engine.native.files import UnsupportedModelError, rea
 from mcp_server_embeddings.engine.native.sentence import native_model
 from mcp_server_embeddings.engine.reference import ReferenceEncoder
 from mcp_server_embeddings.engine.runtime import cpu_can_bf16, openvino
+from mcp_server_embeddings.private import make_folder
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,7 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
     if precision == "bf16" and not cpu_can_bf16():
         raise ConversionError("this processor has no bf16; use --precision exact or int8")
     work = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    work.mkdir(parents=True)
+    make_folder(work)
     try:
         yield "building its graph"
         mapped = MappedFiles(weight_files(model.folder))

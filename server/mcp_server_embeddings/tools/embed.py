@@ -3,7 +3,6 @@
 import base64
 import errno
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import ConfigurationError, InputError
+from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.store.store import Store, check_name
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.results import Embedded, Saved, Usage, VectorFile
@@ -130,10 +130,8 @@ def _written(vectors: Vectors, folder: Path) -> VectorFile:
     array = np.ascontiguousarray(vectors, dtype="<f4")
     path = folder / f"{hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()[:24]}.npy"
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
+        with replaced(path) as file:
             np.save(file, array, allow_pickle=False)
-        Path(file.name).replace(path)
     except OSError as error:
         advice = "make room" if error.errno == errno.ENOSPC else "give a writable folder with --data-dir"
         raise ConfigurationError(
