@@ -1,22 +1,25 @@
 """What other programs do to the database while a server uses it: open, close, copy, move, replace, change it."""
 
+import itertools
 import shutil
 import sqlite3
 import subprocess
 import threading
 import traceback
 from collections import UserDict
-from collections.abc import Callable, ItemsView, Iterator
+from collections.abc import Callable, ItemsView, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import CollectionError, StorageError
 from mcp_server_embeddings.store.store import Store
 from scripts import run
 from test_store_safety import COMMON, DIMENSIONS, FILE, assert_sound, collection, document, started
-from wire import PATIENCE, PROGRAM, client_environment
+from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
 SERVER = (
     COMMON
@@ -343,3 +346,65 @@ print(opened)
 
 def test_python_opens_the_database_only_to_make_it(tmp_path: Path) -> None:
     assert run(OPENED, str(tmp_path)) == f"[(False, '{tmp_path / FILE}')]\n"
+
+
+SHELL = shutil.which("sqlite3")
+
+
+@pytest.fixture
+def warm_folder(tmp_path: Path, data_dir: Path, embedder: Embedder) -> Path:
+    """A data folder of its own, without what it would only cost time to make again."""
+    embedder.calibration("retrieval")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("compiled", "calibration"):
+        if (data_dir / name).exists():
+            (folder / name).symlink_to(data_dir / name)
+    return folder
+
+
+def use(folder: Path) -> None:
+    """Every command that opens the database, and other programs, again and again."""
+    for _ in range(3):
+        command(folder, "collections")
+        command(folder, "search", "notes", "number", "--mode", "keyword")
+        command(folder, "export", "notes", str(folder.parent / "out.jsonl"), "--force")
+        run(BUSY, str(folder / FILE))
+        for order in ("select * from documents;", f".backup {folder.parent / 'copy.sqlite'}") if SHELL else ():
+            subprocess.run([str(SHELL), str(folder / FILE), order], check=True, capture_output=True)
+    command(folder, "search", "notes", "number")
+
+
+def add_at_once(server: ServerProcess, keys: Sequence[str]) -> set[str]:
+    """Send an addition for each key, then wait for all; those that were acknowledged."""
+    waiting: dict[object, str] = {}
+    for key in keys:
+        given = {"collection": "notes", "texts": [f"number {key}"], "ids": [key]}
+        waiting[server.send("tools/call", server.call_params("collection_add", given))] = key
+    acknowledged = set[str]()
+    while waiting:
+        answer = server.next_message()
+        if answer.get("id") in waiting:
+            assert not answer["result"].get("isError"), answer
+            acknowledged.add(waiting.pop(answer["id"]))
+    return acknowledged
+
+
+def test_a_server_loses_nothing_while_commands_and_other_programs_use_its_database(warm_folder: Path) -> None:
+    with ServerProcess(warm_folder, "--allow-dir", str(warm_folder)) as server, ThreadPoolExecutor(1) as pool:
+        server.handshake()
+        acknowledged = add_at_once(server, ["first"])
+        server.request("resources/list")
+        others = pool.submit(use, warm_folder)
+        for number in itertools.count():
+            acknowledged |= add_at_once(server, [f"{number}-{i}" for i in range(4)])
+            if number % 10 == 0:
+                read = server.call("collection_add", {"collection": "files", "paths": [str(warm_folder / FILE)]})
+                assert read["structuredContent"]["skipped"][0]["why"].startswith("a database of this program")
+            if others.done():
+                break
+        others.result()
+        acknowledged |= add_at_once(server, ["last"])
+        server.process.kill()
+    assert stored(warm_folder) == acknowledged
+    assert len(acknowledged) > 100
