@@ -20,19 +20,23 @@ _BLOCKS = frozenset(
 )
 _CELLS = frozenset({"td", "th"})
 _DECLARED = re.compile(
-    rb"""<(?:meta|\?xml)[^>]{0,400}?(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]{1,40})""", re.IGNORECASE
+    rb"""<(?:meta|\?xml)[^>]{0,400}?(?:charset|encoding)\s{0,9}=\s{0,9}["']?\s{0,9}([\w.:-]{1,40})""", re.IGNORECASE
 )
-_FED = 100_000
-"""Characters given to the parser at once; the caller may give up between."""
+_FED = 4_000
+"""Characters given to the parser at once; the caller may give up between. Each end tag without its begin is looked
+for among all open elements: 1,000 tags times ``_MAX_OPEN`` elements are a tenth of a second."""
+
+_MAX_OPEN = 150_000
+"""Elements open at once. Browsers close what they nest deeper than 512; old pages never close ``font``."""
 
 
 def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
     """The page as one document; a section begins at each of ``h1`` to ``h6``.
 
-    Parsed by libxml2 as a stream: no tree in memory, no depth that matters, nothing loaded that the page names.
+    Parsed by libxml2 as a stream: no tree in memory, nothing loaded that the page names.
 
     Raises:
-        UnreadableError: It is binary, without text or too long.
+        UnreadableError: It is binary, without text, too long, nested too deep, or takes too long.
     """
     from lxml import etree  # type: ignore[import-untyped]
 
@@ -40,7 +44,9 @@ def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
     source = decoded(content, declared[1].decode("ascii", "replace") if declared else "")
     page = _Page(parsing)
     try:
-        parser = etree.HTMLParser(target=page)
+        # huge_tree: by itself libxml2 gives up a comment after 10 MB and begins again at the next "<!--" in it, so
+        # that an unclosed one takes hours. The size of the file is the limit here.
+        parser = etree.HTMLParser(target=page, huge_tree=True)
         for start in range(0, len(source), _FED):
             parsing.cancelled()
             parser.feed(source[start : start + _FED])
@@ -60,12 +66,16 @@ class _Page:
         self._line: list[str] = []
         self._dropped = 0
         self._preformatted = 0
+        self._open = 0
         self._in_title = False
         self._heading: tuple[str, int] = ("", 0)
 
     def start(self, tag: str, attributes: object) -> None:
         """An element begins."""
         del attributes
+        self._open += 1
+        if self._open > _MAX_OPEN:
+            raise UnreadableError(f"more than {_MAX_OPEN:,} elements inside one another; save it as text")
         if tag in _DROPPED:
             self._dropped += 1
         if tag in _BLOCKS:
@@ -78,6 +88,7 @@ class _Page:
 
     def end(self, tag: str) -> None:
         """An element ends."""
+        self._open -= 1
         if tag in _DROPPED:
             self._dropped -= 1
         if tag in _CELLS:
