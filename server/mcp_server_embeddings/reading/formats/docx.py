@@ -80,12 +80,12 @@ def _levels(styles: "BaseOxmlElement") -> dict[str, int]:
             own[identity] = int(name[8:])
         based[identity] = _value(style, "basedOn") or ""
     for identity in list(based):
-        seen, ancestor = {identity}, identity
-        while ancestor in based and ancestor not in own and based[ancestor] not in seen:
-            ancestor = based[ancestor]
-            seen.add(ancestor)
-        if ancestor in own:
-            own[identity] = own[ancestor]
+        # Each style on the way learns the answer, so that a chain of styles is walked once.
+        chain = [identity]
+        while (ancestor := based.pop(chain[-1], "")) and chain[-1] not in own:
+            chain.append(ancestor)
+        if chain[-1] in own:
+            own.update(dict.fromkeys(chain, own[chain[-1]]))
     return own
 
 
