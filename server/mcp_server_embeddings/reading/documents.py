@@ -1,6 +1,7 @@
 """What a file becomes, and the error that says why it becomes nothing."""
 
 import struct
+import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ class Parsing:
     Attributes:
         field: Column or key that holds the text of CSV and JSONL files.
         limits: What is too much.
-        cancelled: Raises if the caller gave up.
+        cancelled: Raises if the caller gave up, or if the file has taken its time.
     """
 
     field: str | None = None
@@ -104,6 +105,16 @@ class Parsing:
                 f"{count:,} characters or more of text; at most {self.limits.characters:,} a document: split the file"
             )
 
+    def check_sections(self, count: int) -> None:
+        """Refuse a text of too many headings: each one is stored with those above it.
+
+        Raises:
+            UnreadableError: It is.
+        """
+        self.cancelled()
+        if count > self.limits.sections:
+            raise UnreadableError(f"more than {self.limits.sections:,} headings; split the file")
+
     def check_rows(self, count: int) -> None:
         """Refuse a file of too many documents.
 
@@ -113,6 +124,18 @@ class Parsing:
         self.cancelled()
         if count > self.limits.rows:
             raise UnreadableError(f"more than {self.limits.rows:,} rows of text; split the file")
+
+
+def until(seconds: float, cancelled: Cancelled) -> Cancelled:
+    """``cancelled`` with a deadline: from ``seconds`` after now it raises ``UnreadableError``."""
+    deadline = time.monotonic() + seconds
+
+    def check() -> None:
+        cancelled()
+        if time.monotonic() > deadline:
+            raise UnreadableError(f"its text takes longer than {seconds:g} s; split the file or save it as text")
+
+    return check
 
 
 def whole(text: str, sections: tuple[Section, ...], title: str = "") -> list[Document]:

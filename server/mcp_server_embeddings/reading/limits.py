@@ -23,7 +23,10 @@ class ReadingLimits:
         rows: Documents of one CSV or JSONL file.
         files: Files of one selection.
         depth: Folders below a folder that was asked for.
-        pdf_seconds: Time for the text of one PDF.
+        sections: Headings of one document.
+        seconds: Time for the texts of one file.
+        pdf_seconds: The same for a PDF, whose pages are drawn to find their text.
+        pdf_stream_bytes: What one stream of a PDF may become when unpacked; decoding it cannot be interrupted.
     """
 
     file_bytes: int = 20_000_000
@@ -33,7 +36,10 @@ class ReadingLimits:
     rows: int = 100_000
     files: int = 50_000
     depth: int = 64
+    sections: int = 100_000
+    seconds: float = 10.0
     pdf_seconds: float = 60.0
+    pdf_stream_bytes: int = 10_000_000
 
 
 DEFAULT_LIMITS = ReadingLimits()

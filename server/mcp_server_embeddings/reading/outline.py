@@ -9,7 +9,8 @@ _MAX_HEADING = 200
 class Outline:
     """Headings in the order of the text."""
 
-    def __init__(self) -> None:
+    def __init__(self, parsing: Parsing) -> None:
+        self._parsing = parsing
         self._open: list[tuple[int, str]] = []
         self._marks: list[tuple[int, str]] = [(0, "")]
 
@@ -20,7 +21,11 @@ class Outline:
             offset: Where the heading begins; not before the last.
             level: 1 for the highest; a section lies in the last one of a higher level.
             text: What it says.
+
+        Raises:
+            UnreadableError: There are too many, or the time is over.
         """
+        self._parsing.check_sections(len(self._marks))
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
         self._open.append((level, " ".join(text.split())[:_MAX_HEADING]))
@@ -43,7 +48,7 @@ class OutlinedText:
         self._parsing = parsing
         self._lines: list[str] = []
         self._length = 0
-        self._outline = Outline()
+        self._outline = Outline(parsing)
 
     @property
     def length(self) -> int:

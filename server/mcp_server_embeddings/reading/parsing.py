@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import PurePath
 
-from mcp_server_embeddings.reading.documents import Document, Parsing
+from mcp_server_embeddings.reading.documents import Document, Parsing, until
 from mcp_server_embeddings.reading.limits import Cancelled, ReadingLimits, never_cancelled
 
 _Format = Callable[[bytes, Parsing], list[Document]]
@@ -30,11 +30,14 @@ def read_documents(
         One document, or one a row for CSV, TSV and JSONL; never none.
 
     Raises:
-        UnreadableError: It is binary, malformed, encrypted, too large or without text.
+        UnreadableError: It is binary, malformed, encrypted, too large, without text, or takes too long.
     """
-    parsing = Parsing(field, limits or ReadingLimits(), cancelled)
-    cancelled()
-    return _format(PurePath(path).suffix.lower())(content, parsing)
+    limits = limits or ReadingLimits()
+    suffix = PurePath(path).suffix.lower()
+    seconds = limits.pdf_seconds if suffix == ".pdf" else limits.seconds
+    parsing = Parsing(field, limits, until(seconds, cancelled))
+    parsing.cancelled()
+    return _format(suffix)(content, parsing)
 
 
 def _format(suffix: str) -> _Format:

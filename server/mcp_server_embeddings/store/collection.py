@@ -33,7 +33,7 @@ _AT_ONCE = 500
 
 _COLUMNS = ", ".join(field.name for field in fields(CollectionRecord))
 
-_PART = re.compile(r"(.+)#([1-9][0-9]{0,8})", re.DOTALL)
+_PART = re.compile(r"\A(.+)#([1-9][0-9]{0,8})", re.DOTALL)
 
 
 def read_record(database: sqlite3.Connection, name: str) -> CollectionRecord | None:

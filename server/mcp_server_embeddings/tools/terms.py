@@ -11,7 +11,7 @@ _TERMS = 5
 _TERM_LENGTH = 30
 """Characters of a term at most; longer ones are addresses and keys."""
 
-_CONTRACTION = re.compile(r"\w+n['’]t\b|['’](?:s|ll|ve|re|d|m)\b")
+_CONTRACTION = re.compile(r"\b\w+n['’]t\b|['’](?:s|ll|ve|re|d|m)\b")
 """``doesn't`` as a whole, and what follows the word in ``parcel's`` and ``they've``."""
 
 _MORE = frozenset({"did", "does", "doing", "just", "really"})

@@ -1,8 +1,8 @@
 """Markdown: the source as it is, cut at its headings."""
 
 import functools
-import itertools
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import decoded
@@ -11,45 +11,69 @@ from mcp_server_embeddings.reading.outline import Outline
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.token import Token
 
 _LINE_END = re.compile(r"\r\n?|\n")  # what CommonMark, and markdown-it's line numbers, count as lines
-_FRONT_MATTER = re.compile(r"---[ \t]*(?:\r\n?|\n)(?:[^\r\n]*(?:\r\n?|\n))*?---[ \t]*(?=\r|\n|\Z)")
+_FRONT_MATTER_FENCE = re.compile(r"^---[ \t]*$", re.MULTILINE)
+
+_HEADING_SOURCE = 1_000
+"""Characters of a heading in which emphasis, links and code are resolved; the name of a section has fewer."""
+
+_INTERRUPTIBLE = ["paragraph", "reference", "blockquote", "list"]
+"""The block rules that read on line by line."""
 
 
 def markdown_documents(content: bytes, parsing: Parsing) -> list[Document]:
     """The file as one document; a section begins at each heading that is in no list, quote or code.
 
     Raises:
-        UnreadableError: It is binary, blank or too long.
+        UnreadableError: It is binary, blank, too long, or takes too long.
     """
     text = decoded(content)
     parsing.check_characters(len(text))
-    outline = Outline()
+    outline = Outline(parsing)
     starts = [0, *(end.end() for end in _LINE_END.finditer(text))]
-    for line, level, heading in _headings(_without_front_matter(text)):
+    for line, level, heading in _headings(_without_front_matter(_LINE_END.sub("\n", text)), parsing):
         outline.heading(starts[line], level, heading)
     return whole(text, outline.sections(text))
 
 
-def _headings(text: str) -> list[tuple[int, int, str]]:
-    """Line, level and words of each heading."""
-    found: list[tuple[int, int, str]] = []
+def _headings(source: str, parsing: Parsing) -> Iterator[tuple[int, int, str]]:
+    """Line, level and words of each heading; lines end with a line feed alone."""
     blocks, inline = _parsers()
-    tokens = blocks.parse(text)
-    for token, content in itertools.pairwise(tokens):
-        if token.type == "heading_open" and token.level == 0 and token.map:
-            spans = inline.parseInline(content.content)[0].children or []
-            words = "".join(span.content or " " for span in spans if span.type != "html_inline")
-            found.append((token.map[0], int(token.tag[1:]), words))
-    return found
+    tokens = _HeadingTokens(parsing)
+    blocks.block.parse(source, blocks, {"cancelled": parsing.cancelled}, tokens)
+    for opening, content in zip(tokens[::2], tokens[1::2], strict=True):
+        spans = inline.parseInline(content.content[:_HEADING_SOURCE])[0].children or []
+        words = "".join(span.content or " " for span in spans if span.type != "html_inline")
+        yield opening.map[0] if opening.map else 0, int(opening.tag[1:]), words
 
 
-def _without_front_matter(text: str) -> str:
+def _without_front_matter(source: str) -> str:
     """Its lines blank: the last key would be read as a heading, underlined by the closing ``---``."""
-    front = _FRONT_MATTER.match(text)
-    if front is None:
-        return text
-    return re.sub(r"[^\r\n]", " ", front[0]) + text[front.end() :]
+    fences = _FRONT_MATTER_FENCE.finditer(source)
+    opening, closing = next(fences, None), next(fences, None)
+    if opening is None or opening.start() > 0 or closing is None:
+        return source
+    return "\n" * source.count("\n", 0, closing.end()) + source[closing.end() :]
+
+
+class _HeadingTokens(list["Token"]):
+    """Keeps of the parser's tokens each top heading and its content: 2 MB of list items make a gigabyte of tokens."""
+
+    def __init__(self, parsing: Parsing) -> None:
+        super().__init__()
+        self._parsing = parsing
+        self._in_heading = False
+
+    def append(self, token: "Token") -> None:
+        """Keep or drop a token. Nothing but headings is read again by the parser's rules for CommonMark."""
+        opens = token.type == "heading_open" and token.level == 0
+        if opens or self._in_heading:
+            self._parsing.check_sections(len(self) // 2)
+            super().append(token)
+        self._in_heading = opens
 
 
 @functools.cache
@@ -57,4 +81,13 @@ def _parsers() -> "tuple[MarkdownIt, MarkdownIt]":
     """One for blocks alone, which is most of the time saved; one for the words of a heading."""
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark").disable(["inline", "reference"]), MarkdownIt("commonmark")
+    blocks = MarkdownIt("commonmark").disable(["inline", "reference"])
+    blocks.block.ruler.before("code", "cancelled", _check_cancelled, {"alt": _INTERRUPTIBLE})
+    return blocks, MarkdownIt("commonmark")
+
+
+def _check_cancelled(state: "StateBlock", line: int, end: int, silent: bool) -> bool:
+    """A block rule that matches nothing: the parser tries it at each block and each line of a paragraph."""
+    del line, end, silent
+    state.env["cancelled"]()
+    return False

@@ -2,10 +2,14 @@
 
 import io
 import logging
-import time
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import clean
 from mcp_server_embeddings.reading.documents import PARSER_ERRORS, Document, Parsing, Section, UnreadableError, whole
+
+if TYPE_CHECKING:
+    from pypdf import Configuration
 
 _HEADER_WITHIN = 1_024
 """Bytes before the header that readers forgive."""
@@ -25,14 +29,15 @@ def pdf_documents(content: bytes, parsing: Parsing) -> list[Document]:
     if b"%PDF-" not in content[:_HEADER_WITHIN]:
         raise UnreadableError("not a PDF, though it is named so")
     page = 0
+    text = _Pages(parsing)
     try:
-        reader = PdfReader(io.BytesIO(content))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise UnreadableError("encrypted; save a copy without password")
-        text = _Pages(parsing)
-        for page, found in enumerate(reader.pages, start=1):
-            text.add(clean(found.extract_text(visitor_operand_before=text.check)), page)
-        title = reader.metadata.title if reader.metadata else None
+        with _limited(parsing.limits.pdf_stream_bytes):
+            reader = PdfReader(io.BytesIO(content))
+            if reader.is_encrypted and not reader.decrypt(""):
+                raise UnreadableError("encrypted; save a copy without password")
+            for page, found in enumerate(reader.pages, start=1):
+                text.add(clean(found.extract_text(visitor_operand_before=text.check)), page)
+            title = reader.metadata.title if reader.metadata else None
     except DependencyError:
         raise UnreadableError("encrypted in a way that is not supported; save a copy without password") from None
     except (PyPdfError, *PARSER_ERRORS) as error:
@@ -43,13 +48,26 @@ def pdf_documents(content: bytes, parsing: Parsing) -> list[Document]:
     return whole(text.text(), tuple(text.sections), clean(title) if isinstance(title, str) else "")
 
 
+def _limited(stream_bytes: int) -> "AbstractContextManager[Configuration]":
+    """Let no stream of a PDF become larger: pypdf decodes and splits it in Python, up to a microsecond a byte."""
+    from pypdf import apply_configuration
+
+    return apply_configuration(
+        array_based_stream_maximum_output_length=stream_bytes,
+        lzw_maximum_output_length=stream_bytes,
+        run_length_maximum_output_length=stream_bytes,
+        zlib_maximum_output_length=stream_bytes,
+        brotli_maximum_output_length=stream_bytes,
+        stream_decoding_work_maximum_length=4 * stream_bytes,
+    )
+
+
 class _Pages:
     """The text so far, within its limits."""
 
     def __init__(self, parsing: Parsing) -> None:
         self.sections: list[Section] = []
         self._parsing = parsing
-        self._deadline = time.monotonic() + parsing.limits.pdf_seconds
         self._parts: list[str] = []
         self._length = 0
 
@@ -63,13 +81,9 @@ class _Pages:
         self._parsing.check_characters(self._length)
 
     def check(self, *operation: object) -> None:
-        """Stop if the caller gave up or time is over; also called before each operation of a page."""
+        """Stop if the caller gave up or the time is over; also called before each operation of a page."""
         del operation
         self._parsing.cancelled()
-        if time.monotonic() > self._deadline:
-            raise UnreadableError(
-                f"its text takes longer than {self._parsing.limits.pdf_seconds:g} s; split the file or save it as text"
-            )
 
     def text(self) -> str:
         """All pages, a blank line between."""

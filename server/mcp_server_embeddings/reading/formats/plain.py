@@ -13,4 +13,4 @@ def plain_documents(content: bytes, parsing: Parsing) -> list[Document]:
     """
     text = decoded(content)
     parsing.check_characters(len(text))
-    return whole(text, Outline().sections(text))
+    return whole(text, Outline(parsing).sections(text))

@@ -1,0 +1,126 @@
+"""Hostile texts, and every expression and scanner of the package run over them: ``python hostile.py expressions``.
+
+In a process of its own, because a superlinear expression holds the interpreter's lock for as long as it runs.
+"""
+
+import faulthandler
+import functools
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+
+import mcp_server_embeddings
+from mcp_server_embeddings.reading import ReadingLimits, UnreadableError, read_documents
+from mcp_server_embeddings.reading.globs import Glob
+from mcp_server_embeddings.store.words import indexed, query_words
+from mcp_server_embeddings.tools.sentences import passages
+from mcp_server_embeddings.tools.terms import distinguishing_terms
+from mcp_server_embeddings.tools.texts import snippet
+
+SECONDS = 120
+"""For all inputs of one expression or function: a linear scan of one takes milliseconds, a quadratic one an hour."""
+
+_UNITS = (
+    *("a", "n", "n't", "'", "\"'", " ", "\t", "\n", "\r\n", "\r", "- ", "---\n", "---\r\n", "#", "# ", "=", "| ", "*"),
+    *("_", "`", "[", "[[](", "(", "{", "<", "<!--", "<!-- ", "<a ", "<meta ", "<meta charset", "charset=", "&#1", "1"),
+    *(
+        "1.",
+        "a1",
+        "a#1",
+        "é",
+        "日",
+        "日 ",
+        "🙂",
+        "\u0301",
+        "\\*",
+        "a\n",
+        "a\r\n",
+        ". ",
+        "? ",
+        "“",
+        "a b",
+        "a: b\n",
+        "> ",
+    ),
+)
+_BEGINS = ("---\r\n", "---", "<!--", "<meta charset=", "a#")
+_RUNS = (" ", "-", "\r\n", "a", "1")
+
+
+def texts(size: int) -> Iterator[str]:
+    """Texts of ``size`` characters: each unit repeated, some after what could open something; none is closed."""
+    for unit in _UNITS:
+        yield unit * (size // len(unit)) + "\x01"
+    for begin in _BEGINS:
+        for unit in _RUNS:
+            yield begin + unit * (size // len(unit)) + "\x01"
+
+
+def expressions() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
+    """The compiled expressions of all modules, with their places."""
+    package = mcp_server_embeddings
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if module.name != f"{package.__name__}.__main__":
+            for name, value in vars(import_module(module.name)).items():
+                if isinstance(value, re.Pattern):
+                    yield f"{module.name}.{name}", value
+
+
+def _exhaust(expression: re.Pattern[str] | re.Pattern[bytes], text: str) -> None:
+    if isinstance(expression.pattern, bytes):
+        found = re.compile(expression.pattern, expression.flags)
+        content = text.encode()
+        found.fullmatch(content)
+        for _ in found.finditer(content):
+            pass
+    else:
+        expression.fullmatch(text)
+        for _ in expression.finditer(text):
+            pass
+
+
+def _reading(suffix: str) -> Callable[[str], object]:
+    def read(text: str) -> None:
+        with suppress(UnreadableError):
+            read_documents(f"a{suffix}", text.encode(), limits=ReadingLimits(seconds=float("inf")))
+
+    return read
+
+
+FUNCTIONS: dict[str, Callable[[str], object]] = {
+    "passages": passages,
+    "snippet": snippet,
+    "indexed": indexed,
+    "query_words": query_words,
+    "distinguishing_terms": lambda text: distinguishing_terms([[text]]),
+    "Glob": lambda text: Glob(("*a*-*1*b",)).matches((text,)),
+    **{suffix: _reading(suffix) for suffix in (".txt", ".md", ".html", ".csv", ".tsv", ".jsonl", ".pdf", ".docx")},
+}
+
+
+def main(chosen: str) -> None:
+    """Run all expressions over a million characters each, or all functions, which also run libraries, over fewer."""
+    runs: dict[str, Callable[[str], object]]
+    if chosen == "expressions":
+        runs, size = {name: functools.partial(_exhaust, found) for name, found in expressions()}, 1_000_000
+    else:
+        runs, size = FUNCTIONS, 100_000
+    for name, run in runs.items():
+        # Ends the process even while an expression holds the interpreter's lock.
+        faulthandler.dump_traceback_later(SECONDS, exit=True)
+        _say(name)
+        for text in texts(size):
+            run(text)
+    _say(f"all {len(runs)}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
