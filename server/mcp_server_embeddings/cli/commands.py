@@ -65,10 +65,10 @@ class Command:
         self._check(options.operands)
         return options
 
-    def run(self, settings: Settings, options: argparse.Namespace) -> int:
-        """Run it. Its module is imported now, so that no command pays for what the others need."""
+    def imported(self) -> Run:
+        """Its function. The module is imported now, so that no command pays for what the others need."""
         function: Run = getattr(import_module(f"{__package__}.{self.module}"), self.function)
-        return function(settings, options)
+        return function
 
     def _check(self, operands: Sequence[str]) -> None:
         if len(operands) < self.least:

@@ -1,6 +1,7 @@
 """Which command is run, and the one place where a wrong start ends."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,12 @@ def _run(arguments: list[str]) -> int:
     if command is None:
         return 0
     options = command.parse(arguments)
-    return command.run(settings_from(options, os.environ), options)
+    settings = settings_from(options, os.environ)
+    run = command.imported()
+    # The program starts with the collector off (__main__); what was imported stays and need not be looked through.
+    gc.freeze()
+    gc.enable()
+    return run(settings, options)
 
 
 def _chosen(arguments: list[str]) -> Command | None:

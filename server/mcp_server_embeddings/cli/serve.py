@@ -16,7 +16,9 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     # Numpy's own threads: starting them costs a tenth of the handshake, and on a busy machine two take three
     # times as long as one (docs/architecture.md).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Imported here: the descriptors are claimed before anything that could print is loaded.
+    # Imported here: the descriptors are claimed before anything that could print is loaded. Without the collector,
+    # as in __main__: it would find nothing and cost a quarter of the handshake.
+    gc.disable()
     from mcp_server_embeddings.engine.engine import Engine
     from mcp_server_embeddings.surface.server import build_server
     from mcp_server_embeddings.surface.stdio import leave, serve
