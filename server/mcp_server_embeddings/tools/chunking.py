@@ -1,16 +1,22 @@
 """Cutting documents into chunks that fit the model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.reading.documents import Section
-from mcp_server_embeddings.tools.sentences import passages
+from mcp_server_embeddings.tools.sentences import passage_blocks
 
 CHUNK_TOKENS = 256
 """Tokens of a chunk at most, also where the model reads more: one vector stands for about one thought."""
 
 _RESERVE = 4
 """Tokens kept free for what the model puts around a text."""
+
+_COUNTED = 64_000
+"""Characters whose tokens are counted at once; a tokenizer needs some 300 bytes for each token meanwhile."""
+
+_TOKEN_LENGTH = 16
+"""Characters of a token, generously: a longer section is cut into sentences without being counted first."""
 
 Count = Callable[[Sequence[str]], list[int]]
 
@@ -45,12 +51,12 @@ def _section_chunks(text: str, section: Section, count: Count, most: int) -> lis
     if not visible:
         return []
     start = section.start + len(whole) - len(whole.lstrip())
-    if count([visible])[0] <= most:
+    if len(visible) <= most * _TOKEN_LENGTH and count([visible])[0] <= most:
         return [Section(start, start + len(visible), section.heading)]
-    pieces = [(section.start + first, section.start + last) for first, last in passages(whole)]
     chunks: list[Section] = []
     room = 0
-    for (first, last), tokens in _fitting(text, pieces, count, most):
+    for place, tokens in _counted(whole, count, most):
+        first, last = (section.start + offset for offset in place)
         if chunks and tokens <= room:
             chunks[-1] = Section(chunks[-1].start, last, section.heading)
             room -= tokens
@@ -58,6 +64,17 @@ def _section_chunks(text: str, section: Section, count: Count, most: int) -> lis
             chunks.append(Section(first, last, section.heading))
             room = most - tokens
     return chunks
+
+
+def _counted(text: str, count: Count, most: int) -> Iterator[tuple[tuple[int, int], int]]:
+    """The sentences of a text with their tokens, longer ones cut; a part of the text at a time."""
+    pieces: list[tuple[int, int]] = []
+    for block in passage_blocks(text):
+        pieces += block
+        if pieces and pieces[-1][1] - pieces[0][0] >= _COUNTED:
+            yield from _fitting(text, pieces, count, most)
+            pieces = []
+    yield from _fitting(text, pieces, count, most)
 
 
 def _fitting(

@@ -83,7 +83,12 @@ class Drafting:
         return replace(written, unchanged=written.unchanged + len(drafts) - len(documents))
 
     def _places(self, draft: Draft) -> list[Section]:
-        return chunk_places(draft.text, draft.sections, self._embedder.count_tokens, self._limit)
+        return chunk_places(draft.text, draft.sections, self._counted, self._limit)
+
+    def _counted(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text; a long document is counted in many calls, and its caller may give up between."""
+        self._embedder.call.raise_if_cancelled()
+        return self._embedder.count_tokens(texts)
 
     def _unchanged(self, drafts: Sequence[Draft]) -> set[str]:
         """Ids of drafts that are stored as they are."""

@@ -14,22 +14,28 @@ no other thread of the process runs meanwhile."""
 def passages(text: str) -> list[tuple[int, int]]:
     """The sentences of a text as character offsets, white space around them left out.
 
-    Sentence ends are found by sentencex (Wikimedia), which knows the punctuation of about 300 languages; its
-    English rules serve all here, since a text does not say its language.
-
     Returns:
         Pairs ``(start, end)``, ascending, not overlapping; together they hold every visible character.
+    """
+    return [place for block in passage_blocks(text) for place in block]
+
+
+def passage_blocks(text: str) -> Iterator[list[tuple[int, int]]]:
+    """The same block by block, for texts whose sentences together take much memory.
+
+    Sentence ends are found by sentencex (Wikimedia), which knows the punctuation of about 300 languages; its
+    English rules serve all here, since a text does not say its language.
     """
     # Imported here: only the calls that cut texts need it.
     from sentencex import get_sentence_boundaries
 
-    found: list[tuple[int, int]] = []
     for first, last in _cut(text, 0, len(text), _BLOCK):
+        found: list[tuple[int, int]] = []
         for sentence in get_sentence_boundaries("en", text[first:last]):
             start, end = first + int(sentence["start_index"]), first + int(sentence["end_index"])
             for piece in _cut(text, start, end, MAX_PASSAGE):
                 found += _trimmed(text, *piece)
-    return found
+        yield found
 
 
 def joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
