@@ -200,6 +200,13 @@ def test_nan_where_a_number_is_wanted_is_a_tool_error(data_dir: Path) -> None:
         (b"5", -32600, None),
         (b'{"jsonrpc":"1.0","id":9,"method":"ping"}', -32600, 9),
         (b'{"jsonrpc":"2.0","id":"x","method":5}', -32600, "x"),
+        (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":NaN,"method":"ping"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":[1],"method":"ping"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":4,"method":"ping","params":' + b"[" * 300 + b"]" * 300 + b"}", -32700, None),
     ],
 )
 def test_a_line_that_is_no_message_gets_an_error(
@@ -213,6 +220,13 @@ def test_a_line_that_is_no_message_gets_an_error(
         assert "send" in answer["error"]["message"]
         assert answer["id"] == identifier
         assert server.request("ping") == {}
+
+
+def test_an_id_of_a_whole_number_with_a_decimal_point_is_that_integer(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        server.write(b'{"jsonrpc":"2.0","id":7.0,"method":"ping"}\n')
+        assert server.next_message() == {"jsonrpc": "2.0", "id": 7, "result": {}}
 
 
 def test_blank_lines_and_windows_line_ends_are_harmless(data_dir: Path) -> None:

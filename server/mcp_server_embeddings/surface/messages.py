@@ -1,6 +1,8 @@
 """JSON-RPC messages to and from lines of UTF-8."""
 
 import json
+import re
+from typing import TypeGuard
 
 import pydantic_core
 from mcp_types import (
@@ -13,39 +15,69 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-MAX_LINE_BYTES = 64_000_000
-"""A line longer than this is answered with an error and not kept. The largest call a tool accepts is about
-12 MB when every character is escaped."""
+MAX_LINE_BYTES = 32_000_000
+"""A line longer than this is answered with an error and not kept. Two million characters, what a call may send,
+take 24 MB when each is written as two escapes of six bytes."""
+
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+"""The escape of a high surrogate without a low one after it, or of a low one without a high one before it."""
 
 
 def decoded(line: bytes) -> JSONRPCMessage:
-    r"""The message in a line, or the error to answer it with.
-
-    A lone surrogate (``"\ud83d"``: half of a character, from a string cut inside an emoji) is no valid
-    Unicode, but real clients send it; it becomes U+FFFD.
-    """
+    """The message in a line, or the error to answer it with."""
     try:
-        return jsonrpc_message_adapter.validate_json(line, by_name=False)
+        message = parsed_json(line)
+    except ValueError as error:
+        return refusal(PARSE_ERROR, f"the line is not JSON ({error}); send one JSON-RPC message a line", None)
+    identifier = message.get("id") if isinstance(message, dict) else None
+    if isinstance(message, dict) and {"id", "method"} <= message.keys():
+        # JSON has one kind of number: 1.0 is the integer 1.
+        if isinstance(identifier, float) and identifier.is_integer():
+            message["id"] = identifier = int(identifier)
+        if not _usable(identifier):
+            return refusal(INVALID_REQUEST, f"id is {identifier!r:.60}; send a string or an integer as id", None)
+    try:
+        return jsonrpc_message_adapter.validate_python(message, by_name=False)
     except ValidationError:
-        pass
-    try:
-        # The standard parser accepts lone surrogates. Bytes that are no UTF-8 become U+FFFD as well.
-        message = json.loads(line.decode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
-        position = f" at byte {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        return refusal(PARSE_ERROR, f"the line is not JSON{position}; send one JSON-RPC message a line", None)
-    try:
-        return jsonrpc_message_adapter.validate_json(repaired(message), by_name=False)
-    except ValidationError:
-        identifier = message.get("id") if isinstance(message, dict) else None
-        if isinstance(identifier, bool) or not isinstance(identifier, str | int):
-            identifier = None
         return refusal(
             INVALID_REQUEST,
             "the line is JSON but no JSON-RPC 2.0 message; send an object with jsonrpc, method and, for a "
             "request, id (batches are not part of MCP)",
-            identifier,
+            identifier if _usable(identifier) else None,
         )
+
+
+def _usable(identifier: object) -> TypeGuard[str | int]:
+    """Whether an answer can repeat it: MCP allows strings and integers, JSON-RPC also null."""
+    return isinstance(identifier, str | int) and not isinstance(identifier, bool)
+
+
+def parsed_json(written: bytes) -> object:
+    r"""The value that JSON holds, built without a second copy of it.
+
+    A lone surrogate (``"\ud83d"``: half of a character, from a string cut inside an emoji) is no valid Unicode, but
+    real clients send it; it becomes U+FFFD, as do bytes that are not UTF-8.
+
+    Raises:
+        ValueError: It is not JSON, or nested more than 200 levels deep. The message does not repeat its content.
+    """
+    try:
+        value: object = pydantic_core.from_json(written)
+    except ValueError:
+        value = pydantic_core.from_json(_well_formed(written))
+    return value
+
+
+def _well_formed(written: bytes) -> bytes:
+    """JSON without lone surrogates, written out or as escapes, and without bytes that are not UTF-8."""
+    text = written.decode("utf-8", "replace").encode()
+    if b"\0" in text:  # nowhere in JSON, so it can stand for an escaped backslash below
+        return text
+    escapes = text.replace(rb"\\", b"\0\0")
+    return _LONE_SURROGATE.sub(rb"\\ufffd", escapes).replace(b"\0\0", rb"\\")
 
 
 def encoded(message: JSONRPCMessage) -> bytes:
