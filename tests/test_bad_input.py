@@ -1,19 +1,26 @@
 """Bad input: every tool says what came, what is allowed and what to do."""
 
+import json
+import tracemalloc
+
 import pytest
 
-from calls import Arguments, call, error
+from calls import Arguments as Raw
+from calls import call, error
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.surface.arguments import parsed
+from mcp_server_embeddings.surface.arguments import Arguments, parsed
+from mcp_server_embeddings.surface.served.classify import ClassifyArguments
+from mcp_server_embeddings.surface.served.collection_add import CollectionAddArguments
+from mcp_server_embeddings.surface.served.embed import EmbedArguments
 from mcp_server_embeddings.surface.served.similarity import SimilarityArguments
 
-BAD: list[tuple[str, Arguments, tuple[str, ...]]] = [
+BAD: list[tuple[str, Raw, tuple[str, ...]]] = [
     ("embed", {}, ("texts is missing",)),
     ("embed", {"texts": []}, ("texts is an empty list", "1 to 2,000")),
     ("embed", {"texts": ["a", ""]}, ("texts[1] is empty", "leave blank ones out")),
     ("embed", {"texts": [" \n\t\u3000", "a", " "]}, ("texts[0]", "1 more are")),
-    ("embed", {"texts": ["a"] * 2001}, ("2,001 texts", "at most 2,000", "split")),
+    ("embed", {"texts": ["a"] * 2001}, ("texts has 2,001 elements", "at most 2,000", "split")),
     ("embed", {"texts": ["a" * 1_000_000, "b" * 1_000_001]}, ("2,000,001 characters", "position 1", "at most")),
     ("embed", {"texts": 5}, ("texts is 5 (int)", "a list of strings")),
     ("embed", {"texts": ["a", 3, None]}, ("texts[1] is 3 (int)", "texts[2] is None", "a string")),
@@ -48,7 +55,7 @@ BAD: list[tuple[str, Arguments, tuple[str, ...]]] = [
     ("rank", {"query": "a", "texts": ["a"], "diversity": "NaN"}, ("diversity=nan", "0 to 1")),
     ("rank", {"query": "a", "texts": ["a"], "diversity": "much"}, ("diversity is 'much'", "a number")),
     ("rank", {"query": "a", "texts": ["a"], "spans": "perhaps"}, ("spans is 'perhaps'", "true or false")),
-    ("rank", {"query": "a", "texts": ["a"] * 2001}, ("2,001 texts", "at most 2,000")),
+    ("rank", {"query": "a", "texts": ["a"] * 2001}, ("2,001 elements", "at most 2,000")),
     ("classify", {"texts": ["a"], "labels": ["one"]}, ("labels has 1 label, 'one'", "2 or more", "use rank")),
     ("classify", {"texts": ["a"], "labels": []}, ("labels is an empty list",)),
     (
@@ -125,7 +132,7 @@ BAD: list[tuple[str, Arguments, tuple[str, ...]]] = [
 
 @pytest.mark.parametrize(("tool", "arguments", "parts"), BAD)
 def test_bad_input_is_an_error_that_says_what_to_do(
-    engine: Engine, tool: str, arguments: Arguments, parts: tuple[str, ...]
+    engine: Engine, tool: str, arguments: Raw, parts: tuple[str, ...]
 ) -> None:
     message = error(call(engine, tool, arguments))
     for part in parts:
@@ -138,3 +145,43 @@ def test_a_number_without_end_is_refused() -> None:
     """JSON has no word for it, and clients send null instead; but 1e999 is read as infinity."""
     with pytest.raises(InputError, match=r"top is inf .*; allowed: a whole number"):
         parsed(SimilarityArguments, {"left": ["a", "b"], "top": float("inf")})
+
+
+MANY = 200_000
+
+FLOODS: list[tuple[type[Arguments], Raw, tuple[str, ...]]] = [
+    (EmbedArguments, {"texts": [0] * MANY}, ("texts has 200,000 elements", "at most 2,000", "split")),
+    (EmbedArguments, {"texts": json.dumps(["a"] * MANY)}, ("texts has 200,000 elements", "at most 2,000", "split")),
+    (EmbedArguments, {"texts": [[0] * MANY]}, ("texts[0] is [0, 0", "(list)", "a string")),
+    (EmbedArguments, {"texts": {str(n): n for n in range(MANY)}}, ("texts is {", "(dict)", "a list of strings")),
+    (
+        EmbedArguments,
+        {"texts": ["a"], **{f"wrong{n}": n for n in range(MANY)}},
+        ("unknown argument 'wrong0'", "and 199,996 more faults"),
+    ),
+    (ClassifyArguments, {"labels": ["a"], "examples": [0] * MANY}, ("examples has 200,000 elements",)),
+    (
+        ClassifyArguments,
+        {"labels": ["a"], "examples": [{"text": "a", "label": "b", **{f"wrong{n}": n for n in range(MANY)}}]},
+        ("examples[0] has 200,002 keys", "at most 200"),
+    ),
+    (CollectionAddArguments, {"collection": "c", "metadata": [0] * MANY}, ("metadata has 200,000 elements",)),
+]
+
+
+@pytest.mark.parametrize(("model", "raw", "parts"), FLOODS)
+def test_many_wrong_values_cost_no_more_than_the_first_few(
+    model: type[Arguments], raw: Raw, parts: tuple[str, ...]
+) -> None:
+    """Each of them as a fault of its own, with a sentence, cost 600 bytes for every byte sent."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError) as refused:
+            parsed(model, raw)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    for part in parts:
+        assert part in str(refused.value)
+    assert len(str(refused.value)) < 600
+    assert peak < 100 * MANY

@@ -1,24 +1,27 @@
 """What a client may send to each tool: the published schemas, and errors a model can act on."""
 
 import difflib
-import json
+import reprlib
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.surface.messages import repaired
-from mcp_server_embeddings.tools.texts import MAX_TEXTS
+from mcp_server_embeddings.surface.messages import parsed_json
+from mcp_server_embeddings.tools.texts import MAX_TEXTS, well_formed
 
 _FAULTS = 4
 """Faults that one error names; a list of 2,000 numbers has 2,000."""
 
-_SHOWN = 60
+SHOWN = 60
 """Characters of a wrong value that an error repeats."""
+
+_MAX_KEYS = 200
+"""Keys of one object in a list. Metadata of the longest JSON that is stored has fewer."""
 
 
 def _as_list(value: object) -> object:
@@ -37,11 +40,33 @@ def as_json(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        decoded: object = json.loads(value)
-    except (ValueError, RecursionError):
+        return parsed_json(well_formed(value).encode())
+    except ValueError:
         return value
-    # A lone surrogate was repaired on the wire, but inside this string it was an escape and no surrogate yet.
-    return json.loads(repaired(decoded)) if "\\ud" in value.lower() else decoded
+
+
+def within_bounds(value: object, info: ValidationInfo) -> object:
+    """Refuse a list with more elements, or an object in it with more keys, than any call may have.
+
+    Pydantic would build a fault for each of them.
+
+    Raises:
+        InputError: There are more.
+    """
+    if not isinstance(value, list):
+        return value
+    if len(value) > MAX_TEXTS:
+        raise InputError(
+            f"{info.field_name} has {len(value):,} elements; at most {MAX_TEXTS:,} texts in one call: "
+            "split them over several calls"
+        )
+    for position, item in enumerate(value):
+        if isinstance(item, dict) and len(item) > _MAX_KEYS:
+            raise InputError(
+                f"{info.field_name}[{position}] has {len(item):,} keys; at most {_MAX_KEYS}: leave out what is not "
+                "asked for"
+            )
+    return value
 
 
 _LISTS = {"examples": "a list of objects with text and label", "metadata": "a list of objects"}
@@ -53,7 +78,7 @@ _EXAMPLE = ["text", "label"]
 BOUNDS: JsonDict = {"minItems": 1, "maxItems": MAX_TEXTS}
 """Of a list of texts, for the schema. The tools check them, with better words."""
 
-Texts = Annotated[list[str], BeforeValidator(_as_list)]
+Texts = Annotated[list[str], BeforeValidator(within_bounds), BeforeValidator(_as_list)]
 
 StoredTexts = Annotated[str | None, Field(description="a stored collection, instead of texts")]
 
@@ -71,7 +96,7 @@ def as_objects(value: object) -> object:
     return [decoded] if isinstance(decoded, dict) else decoded
 
 
-Objects = Annotated[list[dict[str, object]], BeforeValidator(as_objects)]
+Objects = Annotated[list[dict[str, object]], BeforeValidator(within_bounds), BeforeValidator(as_objects)]
 
 LongTexts = Annotated[
     LongText,
@@ -102,16 +127,18 @@ def parsed(model: type[A], raw: Mapping[str, object]) -> A:
     Raises:
         InputError: Something is missing, unknown or of the wrong type; the first faults are named.
     """
+    fields = model.model_fields
+    # Clients fill in null for what their model left out.
+    sent = {k: raw[k] for k in fields if k in raw and (raw[k] is not None or fields[k].is_required())}
+    unknown = [name for name in raw if name not in fields]
     try:
-        # Clients fill in null for what their model left out.
-        fields = model.model_fields
-        sent = {k: v for k, v in raw.items() if v is not None or k not in fields or fields[k].is_required()}
-        return model.model_validate(sent)
+        return model.model_validate(sent | dict.fromkeys(unknown[:_FAULTS]))
     except ValidationError as error:
-        known = list(model.model_fields)
-        faults = [_sentence(fault, known) for fault in error.errors(include_url=False)]
-        more = [f"and {len(faults) - _FAULTS:,} more faults"] if len(faults) > _FAULTS else []
-        raise InputError("; ".join(faults[:_FAULTS] + more)) from None
+        faults = error.errors(include_url=False)
+        sentences = [_sentence(fault, list(fields)) for fault in faults[:_FAULTS]]
+        unnamed = len(faults) - len(sentences) + len(unknown[_FAULTS:])
+        more = [f"and {unnamed:,} more faults"] if unnamed else []
+        raise InputError("; ".join(sentences + more)) from None
 
 
 def _sentence(fault: ErrorDetails, known: list[str]) -> str:
@@ -145,9 +172,9 @@ def _sentence(fault: ErrorDetails, known: list[str]) -> str:
 
 def _path(location: tuple[int | str, ...]) -> str:
     head, *rest = location
-    return str(head) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+    return str(head)[:SHOWN] + "".join(f"[{part}]" if isinstance(part, int) else f".{part[:SHOWN]}" for part in rest)
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= _SHOWN else text[:_SHOWN] + '…'} ({type(value).__name__})"
+    text = repr(value[:SHOWN]) if isinstance(value, str) else reprlib.repr(value)
+    return f"{text if len(text) <= SHOWN else text[:SHOWN] + '…'} ({type(value).__name__})"

@@ -5,7 +5,15 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, StoredTexts, Texts, Top, as_objects
+from mcp_server_embeddings.surface.arguments import (
+    BOUNDS,
+    Arguments,
+    StoredTexts,
+    Texts,
+    Top,
+    as_objects,
+    within_bounds,
+)
 from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
 from mcp_server_embeddings.surface.words import counted, judged, more, naming, used
 from mcp_server_embeddings.tools.classify import Example, Method, classify
@@ -26,7 +34,7 @@ class ClassifyArguments(Arguments):
     labels: Texts = Field(
         description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2}
     )
-    examples: Annotated[list[Example] | None, BeforeValidator(as_objects)] = Field(
+    examples: Annotated[list[Example] | None, BeforeValidator(within_bounds), BeforeValidator(as_objects)] = Field(
         default=None, description="labelled texts, for every label; 4 or more each work best"
     )
     collection: StoredTexts = None
