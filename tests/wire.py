@@ -171,3 +171,9 @@ def error_text(result: Mapping[str, Any]) -> str:
     assert result.get("isError") is True, result
     text: str = result["content"][0]["text"]
     return text
+
+
+def peak_memory(pid: int) -> int:
+    """The most memory that a process had at one time, in bytes."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) * 1024

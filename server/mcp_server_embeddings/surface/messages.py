@@ -11,13 +11,22 @@ from mcp_types import (
     ErrorData,
     JSONRPCError,
     JSONRPCMessage,
-    jsonrpc_message_adapter,
+    JSONRPCNotification,
+    JSONRPCRequest,
 )
 from pydantic import ValidationError
 
 MAX_LINE_BYTES = 32_000_000
 """A line longer than this is answered with an error and not kept. Two million characters, what a call may send,
 take 24 MB when each is written as two escapes of six bytes."""
+
+_MAX_ID = 1_000
+"""Characters of a request's id, which every answer repeats."""
+
+_NO_MESSAGE = (
+    "the line is JSON but no JSON-RPC 2.0 message; send an object with jsonrpc, method and, for a request, id "
+    "(batches are not part of MCP)"
+)
 
 _LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -26,33 +35,38 @@ _LONE_SURROGATE = re.compile(
 """The escape of a high surrogate without a low one after it, or of a low one without a high one before it."""
 
 
-def decoded(line: bytes) -> JSONRPCMessage:
-    """The message in a line, or the error to answer it with."""
+def decoded(line: bytes) -> JSONRPCMessage | None:
+    """The request or notification in a line, or the error that answers it.
+
+    None for what a client would answer a request with, since this server sends none.
+    """
     try:
         message = parsed_json(line)
     except ValueError as error:
         return refusal(PARSE_ERROR, f"the line is not JSON ({error}); send one JSON-RPC message a line", None)
-    identifier = message.get("id") if isinstance(message, dict) else None
-    if isinstance(message, dict) and {"id", "method"} <= message.keys():
-        # JSON has one kind of number: 1.0 is the integer 1.
-        if isinstance(identifier, float) and identifier.is_integer():
-            message["id"] = identifier = int(identifier)
-        if not _usable(identifier):
-            return refusal(INVALID_REQUEST, f"id is {identifier!r:.60}; send a string or an integer as id", None)
-    try:
-        return jsonrpc_message_adapter.validate_python(message, by_name=False)
-    except ValidationError:
+    if not isinstance(message, dict):
+        return refusal(INVALID_REQUEST, _NO_MESSAGE, None)
+    if "method" not in message and not message.keys().isdisjoint({"result", "error"}):
+        return None
+    identifier = message.get("id")
+    if isinstance(identifier, float) and identifier.is_integer():  # JSON has one kind of number: 1.0 is the integer 1
+        message["id"] = identifier = int(identifier)
+    kind = JSONRPCRequest if "id" in message else JSONRPCNotification
+    if kind is JSONRPCRequest and not _usable(identifier):
         return refusal(
-            INVALID_REQUEST,
-            "the line is JSON but no JSON-RPC 2.0 message; send an object with jsonrpc, method and, for a "
-            "request, id (batches are not part of MCP)",
-            identifier if _usable(identifier) else None,
+            INVALID_REQUEST, f"id is {identifier!r:.60}; send a short string or an integer, or none to notify", None
         )
+    try:
+        return kind.model_validate(message, by_name=False)
+    except ValidationError:
+        return refusal(INVALID_REQUEST, _NO_MESSAGE, identifier if _usable(identifier) else None)
 
 
 def _usable(identifier: object) -> TypeGuard[str | int]:
     """Whether an answer can repeat it: MCP allows strings and integers, JSON-RPC also null."""
-    return isinstance(identifier, str | int) and not isinstance(identifier, bool)
+    if isinstance(identifier, str):
+        return len(identifier) <= _MAX_ID
+    return isinstance(identifier, int) and not isinstance(identifier, bool)
 
 
 def parsed_json(written: bytes) -> object:

@@ -17,12 +17,12 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream
 from mcp.server import NotificationOptions, Server
-from mcp.shared.message import SessionMessage
-from mcp_types import INVALID_REQUEST, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
+from mcp_types import INVALID_REQUEST, JSONRPCMessage
 
-from mcp_server_embeddings.surface.messages import MAX_LINE_BYTES, decoded, encoded, refusal
+from mcp_server_embeddings.surface.flow import Flow, Incoming
+from mcp_server_embeddings.surface.messages import MAX_LINE_BYTES, decoded, refusal
 from mcp_server_embeddings.surface.parent import wait_for_parent_exit
 from mcp_server_embeddings.surface.wire import Wire
 
@@ -34,8 +34,8 @@ _DEADLINE_SECONDS = 0.4
 _LAST_ANSWERS_SECONDS = 0.2
 """What answers in progress may take after the client closed its end: it may have piped its requests in."""
 
-Incoming = SessionMessage | Exception
-"""What the SDK reads; this transport answers malformed lines itself and never passes an exception on."""
+_SKIPPED = 1_000_000
+"""Bytes read at once of a line that is too long."""
 
 
 def serve(server: Server[object], wire: Wire, *, after_first_answer: Callable[[], None]) -> int:
@@ -75,29 +75,6 @@ async def _serve(server: Server[object], wire: Wire, after_first_answer: Callabl
     return ending.status
 
 
-class _Unanswered:
-    """The requests that were read and not yet answered."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._ids: set[RequestId] = set()
-
-    def read(self, message: JSONRPCMessage) -> None:
-        if isinstance(message, JSONRPCRequest):
-            with self._changed:
-                self._ids.add(message.id)
-
-    def written(self, message: JSONRPCMessage) -> None:
-        if isinstance(message, JSONRPCResponse | JSONRPCError):
-            with self._changed:
-                self._ids.discard(message.id or 0)
-                self._changed.notify_all()
-
-    def wait(self, seconds: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._ids, seconds)
-
-
 class _Ending:
     """The one way out: the first reason decides the status, and a deadline holds whatever is stuck."""
 
@@ -133,40 +110,33 @@ class _Ending:
 @asynccontextmanager
 async def _streams(
     wire: Wire, after_first_answer: Callable[[], None], ending: _Ending
-) -> AsyncIterator[tuple[MemoryObjectReceiveStream[Incoming], MemoryObjectSendStream[SessionMessage]]]:
+) -> AsyncIterator[tuple[MemoryObjectReceiveStream[Incoming], Flow]]:
     """The pair of streams that the SDK's server speaks on."""
     to_server, from_client = anyio.create_memory_object_stream[Incoming](0)
-    to_client, from_server = anyio.create_memory_object_stream[SessionMessage](0)
-    unanswered = _Unanswered()
-    reading = (wire, to_server, to_client.clone(), anyio.lowlevel.current_token(), unanswered, ending)
+    flow = Flow(to_server)
+    reading = (wire, flow, anyio.lowlevel.current_token(), ending)
     threading.Thread(target=_read, args=reading, name="stdin", daemon=True).start()
-    async with anyio.create_task_group() as tasks, to_server, from_client, to_client:
-        tasks.start_soon(_write, wire, from_server, after_first_answer, unanswered, ending)
-        yield from_client, to_client
+    async with anyio.create_task_group() as tasks, to_server, from_client:
+        tasks.start_soon(_write, wire, flow, after_first_answer, ending)
+        tasks.start_soon(flow.forward)
+        yield from_client, flow
         tasks.cancel_scope.cancel()
 
 
-async def _write(
-    wire: Wire,
-    messages: MemoryObjectReceiveStream[SessionMessage],
-    after_first_answer: Callable[[], None],
-    unanswered: _Unanswered,
-    ending: _Ending,
-) -> None:
+async def _write(wire: Wire, flow: Flow, after_first_answer: Callable[[], None], ending: _Ending) -> None:
     turn = anyio.CapacityLimiter(1)
     first = True
-    async with messages:
-        async for message in messages:
-            line = encoded(message.message)
-            try:
-                await anyio.to_thread.run_sync(_write_all, wire, line, limiter=turn, abandon_on_cancel=True)
-            except OSError:  # the client closed its end
-                ending.begin(0)
-                return
-            unanswered.written(message.message)
-            if first:
-                first = False
-                after_first_answer()
+    while True:
+        line = await flow.next_line()
+        try:
+            await anyio.to_thread.run_sync(_write_all, wire, line, limiter=turn, abandon_on_cancel=True)
+        except OSError:  # the client closed its end
+            ending.begin(0)
+            return
+        flow.written()
+        if first:
+            first = False
+            after_first_answer()
 
 
 def _write_all(wire: Wire, line: bytes) -> None:
@@ -175,33 +145,33 @@ def _write_all(wire: Wire, line: bytes) -> None:
         rest = rest[wire.writer.write(rest) :]
 
 
-def _read(
-    wire: Wire,
-    to_server: MemoryObjectSendStream[Incoming],
-    to_client: MemoryObjectSendStream[SessionMessage],
-    token: anyio.lowlevel.EventLoopToken,
-    unanswered: _Unanswered,
-    ending: _Ending,
-) -> None:
-    """On a thread: hand each message to the event loop, and wait until it is taken."""
+def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, ending: _Ending) -> None:
+    """On a thread: hand each message to the event loop, until the client closes its end."""
     try:
-        for message in _messages(wire):
-            unanswered.read(message)
-            target = to_client if isinstance(message, JSONRPCError) else to_server
-            anyio.from_thread.run(target.send, SessionMessage(message), token=token)
+        for message, size in _messages(wire):
+            while not (taken := anyio.from_thread.run(flow.put, message, size, token=token)):
+                if wire.hung_up():
+                    break
+            if not taken:
+                break
+            del message  # not kept until the next one comes
         anyio.from_thread.run_sync(ending.announce, token=token)
-        unanswered.wait(_LAST_ANSWERS_SECONDS)
-        anyio.from_thread.run(to_server.aclose, token=token)
+        anyio.from_thread.run(flow.finish, _LAST_ANSWERS_SECONDS, token=token)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, RuntimeError):
         _log.debug("the server stopped reading")
 
 
-def _messages(wire: Wire) -> Iterator[JSONRPCMessage]:
-    """The messages on the wire until its end; for a line that is none, the error to answer it with."""
+def _messages(wire: Wire) -> Iterator[tuple[JSONRPCMessage, int]]:
+    """The messages on the wire until its end, or the error that answers a line, with the bytes of the line."""
     while line := wire.reader.readline(MAX_LINE_BYTES + 1):
-        if len(line) > MAX_LINE_BYTES:
+        size = len(line)
+        if size > MAX_LINE_BYTES:
             while line and not line.endswith(b"\n"):
-                line = wire.reader.readline(MAX_LINE_BYTES)
-            yield refusal(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None)
+                line = wire.reader.readline(_SKIPPED)
+            yield refusal(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None), 0
         elif line.strip():
-            yield decoded(line)
+            message = decoded(line)
+            del line  # neither is kept until the next one comes
+            if message is not None:
+                yield message, size
+            del message

@@ -7,6 +7,7 @@ while another thread reads it.
 """
 
 import os
+import select
 import sys
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -18,6 +19,14 @@ class Wire:
 
     reader: BinaryIO
     writer: BinaryIO
+
+    def hung_up(self) -> bool:
+        """Whether the client closed its end, also while there is still something to read; False on Windows."""
+        if sys.platform == "win32":
+            return False
+        poll = select.poll()
+        poll.register(self.reader, 0)
+        return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def claim_wire() -> Wire:

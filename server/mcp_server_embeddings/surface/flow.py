@@ -1,0 +1,170 @@
+"""How much may be under way between the client and the server.
+
+A client may send requests without reading answers. What it sends is served until the budget is spent, then held, and
+when as much is held, its pipe is no longer read. All of this runs on the event loop.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
+
+from mcp_server_embeddings.surface.messages import encoded
+
+BUDGET = 32_000_000
+"""Bytes of requests being served and of answers waiting to be read; and again of messages that are held."""
+
+_SERVED = 64_000
+"""Bytes that a request costs besides its line while it is served: its task, and an answer like ``tools/list``."""
+
+_OBJECTS = 2_000
+"""Bytes that a message costs besides its line, whether it is held or its line waits to be read."""
+
+_PATIENCE_SECONDS = 0.05
+"""How long ``Flow.put`` waits for room before the reading thread looks whether the client has gone."""
+
+Incoming = SessionMessage | Exception
+"""What the SDK reads; this transport answers malformed lines itself and never passes an exception on."""
+
+
+class Flow:
+    """The messages between the wire and the SDK; to the SDK, the stream that it writes to."""
+
+    def __init__(self, to_server: MemoryObjectSendStream[Incoming]) -> None:
+        self._to_server = to_server
+        self._held: deque[tuple[JSONRPCMessage, int]] = deque()
+        self._held_cost = 0
+        self._served: dict[RequestId, list[int]] = {}  # by id the costs: a client may use an id twice
+        self._served_cost = 0
+        self._lines: deque[bytes] = deque()
+        self._unread = 0
+        self._changed = anyio.Event()
+
+    async def put(self, message: JSONRPCMessage, size: int) -> bool:
+        """Take what came in a line of ``size`` bytes: a message, or the error that answers the line.
+
+        A cancellation does not wait behind what is held. A request that is still held is dropped by it.
+
+        Returns:
+            False when too much is held; the message was not taken then.
+        """
+        if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
+            if not self._drop(cancelled_request_id_from_params(message.params)):
+                await self._to_server.send(SessionMessage(message))
+            return True
+        with anyio.move_on_after(_PATIENCE_SECONDS) as waiting:
+            await self._until(lambda: self._held_cost < BUDGET)
+        if waiting.cancelled_caught:
+            return False
+        self._held.append((message, size + _OBJECTS))
+        self._held_cost += size + _OBJECTS
+        self._notify()
+        return True
+
+    async def forward(self) -> None:
+        """Hand what is held to the SDK, in order, as the budget allows, until the SDK stops reading."""
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                await self._until(lambda: len(self._held) > 0 and self._served_cost + self._unread < BUDGET)
+                message, cost = self._held.popleft()
+                self._held_cost -= cost
+                self._notify()
+                if isinstance(message, JSONRPCError):  # answers a malformed line
+                    self._append(message)
+                else:
+                    await self._to_server.send(self._for_server(message, cost))
+
+    async def finish(self, seconds: float) -> None:
+        """Give what came before the end this long to be answered, then let the SDK stop."""
+        with anyio.move_on_after(seconds):
+            await self._until(lambda: not (self._held or self._served or self._lines))
+        await self._to_server.aclose()
+
+    async def next_line(self) -> bytes:
+        """The next line for the client; the same until ``written``."""
+        await self._until(lambda: len(self._lines) > 0)
+        return self._lines[0]
+
+    def written(self) -> None:
+        """The next line is on the wire."""
+        self._unread -= len(self._lines.popleft()) + _OBJECTS
+        self._notify()
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Queue a message of the SDK. Answers never wait, so that cancelling cannot interrupt half an answer."""
+        message = item.message
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            if message.id is not None:
+                await self._settled(message.id)
+        else:
+            await self._until(lambda: self._unread < BUDGET)
+        self._append(message)
+
+    async def aclose(self) -> None:
+        """Wait until everything is on the wire."""
+        await self._until(lambda: not self._lines)
+
+    async def __aenter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        """As ``aclose``."""
+        await self.aclose()
+
+    def _for_server(self, message: JSONRPCMessage, cost: int) -> SessionMessage:
+        if not isinstance(message, JSONRPCRequest):
+            return SessionMessage(message)
+        self._served.setdefault(message.id, []).append(cost + _SERVED)
+        self._served_cost += cost + _SERVED
+        unanswered = partial(self._settled, message.id)
+        return SessionMessage(message, ServerMessageMetadata(on_request_unanswered=unanswered))
+
+    def _append(self, message: JSONRPCMessage) -> None:
+        line = encoded(message)
+        self._lines.append(line)
+        self._unread += len(line) + _OBJECTS
+        self._notify()
+
+    async def _settled(self, identifier: RequestId) -> None:
+        """Forget a request: it is answered, or was cancelled and never will be."""
+        costs = self._served.get(identifier)
+        if costs is None:
+            return
+        self._served_cost -= costs.pop()
+        if not costs:
+            del self._served[identifier]
+        self._notify()
+
+    def _drop(self, identifier: RequestId | None) -> bool:
+        """Forget a request that is held; whether there was one."""
+        if identifier is None:
+            return False
+        wanted = coerce_request_id(identifier)
+        for entry in self._held:
+            message, cost = entry
+            if isinstance(message, JSONRPCRequest) and coerce_request_id(message.id) == wanted:
+                self._held.remove(entry)
+                self._held_cost -= cost
+                self._notify()
+                return True
+        return False
+
+    async def _until(self, met: Callable[[], bool]) -> None:
+        while not met():
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()

@@ -1,0 +1,133 @@
+"""A client that does not read its answers: what waits is bounded, and nothing is lost that need not be."""
+
+import json
+import os
+import select
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, peak_memory
+
+PROMPT_END = 0.6
+"""Seconds from the end of the client to the end of the process."""
+
+
+@contextmanager
+def unread_server(data_dir: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]]:
+    """A server after its handshake, whose output nobody reads unless the test does."""
+    environment = client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir))
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(PROGRAM, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        process.stdin.write(request("first", "initialize", hello))
+        process.stdin.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == "first"
+        yield process, process.stdin, process.stdout
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        process.stdout.close()
+        process.stdin.close()
+
+
+def request(identifier: int | str, method: str, params: Mapping[str, object] | None = None) -> bytes:
+    message = {"jsonrpc": "2.0", "id": identifier, "method": method, "params": dict(params or {})}
+    return json.dumps(message).encode() + b"\n"
+
+
+def fill(stdin: IO[bytes], line: bytes) -> int:
+    """Write a line again and again until the server has stopped reading; how often."""
+    os.set_blocking(stdin.fileno(), False)
+    written = 0
+    while select.select([], [stdin], [], 3)[1]:
+        try:
+            written += os.write(stdin.fileno(), line)
+        except BlockingIOError:
+            continue
+    return written // len(line)
+
+
+def test_ten_thousand_requests_are_answered_once_to_a_client_that_reads_only_then(data_dir: Path) -> None:
+    number = 10_000
+    with unread_server(data_dir) as (process, stdin, stdout):
+        stdin.write(b"".join(request(identifier, "tools/list") for identifier in range(number)))
+        stdin.flush()
+        answered = [json.loads(stdout.readline())["id"] for _ in range(number)]
+        assert sorted(answered) == list(range(number))
+        assert peak_memory(process.pid) < 350_000_000
+
+
+def test_a_client_that_never_reads_is_read_no_further_and_its_end_is_noticed(data_dir: Path) -> None:
+    with unread_server(data_dir) as (process, stdin, _):
+        assert 10_000 < fill(stdin, request(1, "tools/list")) < 100_000
+        assert peak_memory(process.pid) < 350_000_000
+        stdin.close()
+        process.wait(PROMPT_END)
+
+
+def test_malformed_lines_of_a_client_that_never_reads_are_bounded_and_its_end_is_noticed(data_dir: Path) -> None:
+    with unread_server(data_dir) as (process, stdin, _):
+        fill(stdin, b"this is not JSON\n" * 100)
+        assert peak_memory(process.pid) < 350_000_000
+        stdin.close()
+        process.wait(PROMPT_END)
+
+
+def test_the_end_is_noticed_while_an_error_waits_to_be_read(data_dir: Path) -> None:
+    with unread_server(data_dir) as (process, stdin, _):
+        stdin.write(b"this is not JSON\n" * 2_000)  # their answers fill the pipe several times
+        stdin.close()
+        process.wait(PROMPT_END)
+
+
+def test_large_lines_of_a_client_that_never_reads_are_bounded(data_dir: Path) -> None:
+    text = request(1, "tools/call", {"name": "embed", "arguments": {"texts": ["a" * 2_100_000]}})
+    with unread_server(data_dir) as (process, stdin, _):
+        fill(stdin, text)
+        assert peak_memory(process.pid) < 500_000_000
+
+
+def test_a_cancelled_request_gives_its_place_to_the_next(data_dir: Path) -> None:
+    """Also one that was still held back."""
+    with ServerProcess(data_dir, "--engine", "reference") as server:
+        server.handshake()
+        cancelled = []
+        for number in range(3_000):
+            cancelled.append(server.send("tools/call", server.call_params("embed", {"texts": [f"text {number}"]})))
+            server.notify("notifications/cancelled", {"requestId": cancelled[-1]})
+        assert server.request("ping") == {}
+        answered = [json.loads(line).get("id") for line in server.lines]
+        assert len(set(answered) & set(cancelled)) < 1_000
+
+
+def test_a_held_request_can_be_cancelled(data_dir: Path) -> None:
+    with unread_server(data_dir) as (process, stdin, stdout):
+        sent = range(2_000)
+        stdin.write(b"".join(request(identifier, "tools/list") for identifier in sent))
+        stdin.write(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1999}}\n')
+        stdin.write(request("last", "ping"))
+        stdin.flush()
+        # The answers that wait fill the pipe: what was sent above is read before this thread reads any of them.
+        reading: list[object] = []
+        thread = threading.Thread(target=lambda: reading.extend(_until(stdout, "last")), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        assert reading[-1] == "last"
+        assert set(sent) - set(reading) <= {1999}
+        assert process.poll() is None
+
+
+def _until(stdout: IO[bytes], last: str) -> Iterator[object]:
+    for line in stdout:
+        identifier = json.loads(line).get("id")
+        yield identifier
+        if identifier == last:
+            return
