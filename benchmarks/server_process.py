@@ -23,13 +23,22 @@ class MeasuredServer:
         self._next = 0
         self.answer_bytes = 0
         self.answer(self.send("initialize", _CLIENT))
-        self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        self.notify("notifications/initialized", {})
 
     def send(self, method: str, params: dict[str, Any]) -> int:
         """A request; its id."""
         self._next += 1
         self._write({"jsonrpc": "2.0", "id": self._next, "method": method, "params": params})
         return self._next
+
+    def notify(self, method: str, params: dict[str, Any]) -> None:
+        """A notification."""
+        self._write({"jsonrpc": "2.0", "method": method, "params": params})
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
 
     def answer(self, request: int) -> dict[str, Any]:
         """The answer to a request, whatever comes before it."""
