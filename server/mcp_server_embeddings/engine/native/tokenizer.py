@@ -6,11 +6,12 @@ vocabulary and builds the rest anew from ``tokenizer_config.json``, so the two c
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from mcp_server_embeddings.engine.native.files import (
+    CONFIG_FILE,
     TOKENIZER_FILE,
     Config,
     UnsupportedModelError,
@@ -19,10 +20,16 @@ from mcp_server_embeddings.engine.native.files import (
 )
 from mcp_server_embeddings.errors import ModelLoadError
 
-_WORD_PIECE = ("BertTokenizer", "BertTokenizerFast", "MPNetTokenizer", "MPNetTokenizerFast")
-_BYTE_LEVEL = ("RobertaTokenizer", "RobertaTokenizerFast")
-_UNIGRAM = ("XLMRobertaTokenizer", "XLMRobertaTokenizerFast")
-_AS_IT_IS = ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend", None)
+_AS_IT_IS = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
+"""Classes that load ``tokenizer.json`` unchanged; so does every class in a model of the type ``modernbert``."""
+
+_DEFAULT_CLASSES = {
+    "bert": "BertTokenizer",
+    "mpnet": "MPNetTokenizer",
+    "roberta": "RobertaTokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
+}
+"""By type of model, where its files name no class."""
 
 
 class _Component(Config):
@@ -34,9 +41,22 @@ class _ByteLevel(Config):
     add_prefix_space: bool = False
 
 
+class _AddedToken(Config):
+    content: str
+
+
 class _Parts(Config):
     model: _Component
-    pre_tokenizer: _Component | None = None
+    added_tokens: tuple[_AddedToken, ...] = ()
+
+
+class _ModelConfig(Config):
+    model_type: str
+    tokenizer_class: str | None = None
+
+
+_Token = Annotated[_AddedToken, BeforeValidator(lambda value: {"content": value} if isinstance(value, str) else value)]
+"""A special token, written as a string or as an object."""
 
 
 class _TokenizerConfig(Config):
@@ -44,11 +64,24 @@ class _TokenizerConfig(Config):
     do_lower_case: bool = True
     strip_accents: bool | None = None
     tokenize_chinese_chars: bool = True
+    bos_token: _Token | None = None
+    eos_token: _Token | None = None
+    cls_token: _Token | None = None
+    sep_token: _Token | None = None
+    unk_token: _Token | None = None
+    pad_token: _Token | None = None
+    mask_token: _Token | None = None
     add_prefix_space: bool | None = None
     padding_side: Literal["right"] = "right"
     truncation_side: Literal["right"] = "right"
     add_bos_token: None = None
     add_eos_token: None = None
+
+    def special_tokens(self) -> set[str]:
+        """Those that are named."""
+        names = ("bos", "eos", "cls", "sep", "unk", "pad", "mask")
+        tokens = (getattr(self, f"{name}_token") for name in names)
+        return {token.content for token in tokens if token is not None}
 
 
 def transformer_tokenizer(folder: Path, *, lowercase: bool) -> str:
@@ -64,22 +97,20 @@ def transformer_tokenizer(folder: Path, *, lowercase: bool) -> str:
     """
     content = _read(folder)
     config = read_config(folder / "tokenizer_config.json", _TokenizerConfig, optional=True)
+    kind = _class_name(folder, config)
     parts = _parts(content)
-    if config.tokenizer_class in _WORD_PIECE and parts.model.type == "WordPiece":
-        content["normalizer"] = {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": config.tokenize_chinese_chars,
-            "strip_accents": config.strip_accents,
-            "lowercase": config.do_lower_case,
-        }
-        content["pre_tokenizer"] = {"type": "BertPreTokenizer"}
-    elif config.tokenizer_class in _BYTE_LEVEL and parts.model.type == "BPE":
+    algorithm = parts.model.type
+    missing = config.special_tokens() - {token.content for token in parts.added_tokens}
+    if missing:
+        raise UnsupportedModelError(f"{TOKENIZER_FILE} lacks the special tokens {', '.join(sorted(missing))}")
+    if kind in ("BertTokenizer", "MPNetTokenizer") and algorithm == "WordPiece":
+        _rebuild_word_piece(content, config)
+    elif kind == "XLMRobertaTokenizer" and algorithm == "Unigram":
+        _rebuild_unigram(content, config)
+    elif kind == "RobertaTokenizer" and algorithm == "BPE":
         _check_prefix_space(content, config)
-    elif config.tokenizer_class not in _AS_IT_IS and not (
-        config.tokenizer_class in _UNIGRAM and parts.model.type == "Unigram"
-    ):
-        raise UnsupportedModelError(f"the tokenizer class {config.tokenizer_class!r} is not known")
+    elif kind not in _AS_IT_IS:
+        raise UnsupportedModelError(f"the tokenizer class {kind!r} is not known")
     if lowercase:
         _lowercase(content)
     return json.dumps(content, ensure_ascii=False)
@@ -111,6 +142,43 @@ def _parts(content: dict[str, object]) -> _Parts:
         return _Parts.model_validate(content)
     except ValidationError:
         raise ModelLoadError(f"{TOKENIZER_FILE} has no model; fetch the model again") from None
+
+
+def _class_name(folder: Path, config: _TokenizerConfig) -> str:
+    """The class that ``AutoTokenizer`` chooses."""
+    model = read_config(folder / CONFIG_FILE, _ModelConfig)
+    if model.model_type == "modernbert":
+        return "TokenizersBackend"
+    named = config.tokenizer_class or model.tokenizer_class or _DEFAULT_CLASSES.get(model.model_type, "")
+    return named if named in _AS_IT_IS else named.removesuffix("Fast")
+
+
+def _rebuild_word_piece(content: dict[str, object], config: _TokenizerConfig) -> None:
+    content["normalizer"] = {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": config.tokenize_chinese_chars,
+        "strip_accents": config.strip_accents,
+        "lowercase": config.do_lower_case,
+    }
+    content["pre_tokenizer"] = {"type": "BertPreTokenizer"}
+    unknown = config.unk_token.content if config.unk_token else "[UNK]"
+    model = content["model"]
+    if isinstance(model, dict):
+        model.update(unk_token=unknown, continuing_subword_prefix="##", max_input_chars_per_word=100)
+
+
+def _rebuild_unigram(content: dict[str, object], config: _TokenizerConfig) -> None:
+    normalizer = content.get("normalizer")
+    steps = normalizer.get("normalizers") or [normalizer] if isinstance(normalizer, dict) else []
+    maps = [step for step in steps if isinstance(step, dict) and step.get("type") == "Precompiled"]
+    content["normalizer"] = maps[0] if maps else None
+    scheme = "never" if config.add_prefix_space is False else "always"
+    metaspace = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": True}
+    content["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}
+    model = content["model"]
+    if isinstance(model, dict):
+        model.update(unk_id=3, byte_fallback=False)
 
 
 def _check_prefix_space(content: dict[str, object], config: _TokenizerConfig) -> None:
