@@ -8,7 +8,8 @@ verified.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +78,35 @@ class AllowedFolder:
 
     def parts(self, path: str) -> Parts | None:
         """The names below this folder that lead to a resolved path; None if it lies outside."""
-        try:
-            return Path(path).relative_to(self.path).parts
-        except ValueError:
-            return None
+        names, own = Path(path).parts, Path(self.path).parts
+        above = str(Path(*names[: len(own)]))
+        return names[len(own) :] if above == self.path or self._is_spelled(above) else None
+
+    def _is_spelled(self, path: str) -> bool:
+        """Whether a path is this folder's in other letter case, on a file system to which that is the same."""
+        if path.casefold() != self.path.casefold():
+            return False
+        with suppress(OSError):
+            return Path(path).samefile(self.path)
+        return False
+
+    def as_listed(self, parts: Parts) -> Parts:
+        """The names as their folders list them, so that one file has one path where letter case is ignored.
+
+        Windows resolves paths to that spelling, macOS does not. A name whose folder may not be listed stays.
+        """
+        listed: Parts = ()
+        for name in parts:
+            listed = (*listed, self._listed(listed, name))
+        return listed
+
+    def _listed(self, above: Parts, name: str) -> str:
+        other = name.swapcase()
+        if other != name:
+            with suppress(OSError):
+                self.entry((*above, other))  # fails where letter case counts, unless both are there
+                return same_name(name, [entry.name for entry in self.listing(above)])
+        return name
 
     def full(self, parts: Parts) -> str:
         """The absolute path."""
@@ -185,10 +211,18 @@ def allowed_folder(path: str) -> AllowedFolder:
     Args:
         path: Its path; links in it are resolved, now and for good.
     """
+    by_descriptors = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and os.scandir in os.supports_fd
+    kind_of_folder = _DescriptorFolder if by_descriptors else AllowedFolder
     resolved = os.path.realpath(Path(path).expanduser())
-    if os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and os.scandir in os.supports_fd:
-        return _DescriptorFolder(resolved)
-    return AllowedFolder(resolved)
+    top = kind_of_folder(Path(resolved).anchor)
+    return kind_of_folder(top.full(top.as_listed(Path(resolved).parts[1:])))
+
+
+def same_name(name: str, names: Sequence[str]) -> str:
+    """Of some names the one that is ``name`` but for letter case and composed accents; ``name`` if none is."""
+    if name in names:
+        return name
+    return next((other for other in names if _folded(other) == _folded(name)), name)
 
 
 def reason(error: OSError) -> str:
@@ -214,6 +248,10 @@ def is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _entry(name: str, status: os.stat_result) -> Entry:

@@ -134,6 +134,7 @@ class _Search:
             self._inside = True
             try:
                 mode = folder.entry(parts).mode
+                parts = folder.as_listed(parts)
             except OSError as error:
                 if error.errno in GONE or error.errno == errno.EINVAL:
                     continue
