@@ -56,6 +56,8 @@ def styles_chained(count: int) -> bytes:
     [
         ("comments.html", lambda: b"<p>x" + b"<!-- " * 3_800_000, "1", 400),
         ("ends.html", lambda: b"<b>" * 140_000 + b"</i>" * 4_000_000 + b"x", "takes longer than 10 s", 400),
+        ("cells.csv", lambda: b"a,b\n" + b"," * 10_000_000 + b"x", "a row of 10,000,001 columns; at most 10,000", 400),
+        ("names.csv", lambda: b"a," * 9_000_000 + b"\nx", "a row of 9,000,001 columns; at most 10,000", 400),
         ("deep.html", lambda: b"<i>" * 6_000_000 + b"x", "inside one another", 400),
         ("items.md", lambda: b"* a\n" * 150_000, "1", 200),
         ("headings.md", lambda: b"# a\n" * 1_200_000, "more than 100,000 headings", 600),

@@ -125,6 +125,15 @@ class Parsing:
         if count > self.limits.rows:
             raise UnreadableError(f"more than {self.limits.rows:,} rows of text; split the file")
 
+    def check_columns(self, count: int) -> None:
+        """Refuse a row of too many values: each one is named.
+
+        Raises:
+            UnreadableError: It is.
+        """
+        if count > self.limits.columns:
+            raise UnreadableError(f"a row of {count:,} columns; at most {self.limits.columns:,}: is it a CSV file?")
+
 
 def until(seconds: float, cancelled: Cancelled) -> Cancelled:
     """``cancelled`` with a deadline: from ``seconds`` after now it raises ``UnreadableError``."""

@@ -21,6 +21,7 @@ class ReadingLimits:
         unpacked_bytes: What a DOCX file may become when unpacked.
         characters: Text of one document.
         rows: Documents of one CSV or JSONL file.
+        columns: Columns of a CSV file.
         files: Files of one selection.
         depth: Folders below a folder that was asked for.
         sections: Headings of one document.
@@ -34,6 +35,7 @@ class ReadingLimits:
     unpacked_bytes: int = 100_000_000
     characters: int = 5_000_000
     rows: int = 100_000
+    columns: int = 10_000
     files: int = 50_000
     depth: int = 64
     sections: int = 100_000

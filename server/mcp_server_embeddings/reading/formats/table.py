@@ -30,12 +30,15 @@ def table_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> li
     csv.field_size_limit(parsing.limits.characters)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        names = [name.strip() for name in next((cells for cells in rows if any(cells)), [])]
+        header = next((cells for cells in rows if any(cells)), [])
+        parsing.check_columns(len(header))
+        names = [name.strip() for name in header]
         if parsing.field is not None and parsing.field not in names:
             raise UnreadableError(f"has no column {parsing.field!r}; its columns: {listed(names)}")
         documents: list[Document] = []
         for number, cells in enumerate(rows, start=1):
             parsing.check_rows(len(documents))
+            parsing.check_columns(len(cells))
             documents += _documents(number, _named(names, cells), parsing)
     except csv.Error:
         raise UnreadableError(f"malformed CSV at line {rows.line_num}: a value never ends or is too long") from None
