@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.errors import CollectionError, StorageError
+from mcp_server_embeddings.errors import CollectionError, InputError, StorageError
 from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.collection_import import collection_import
 from scripts import run
 from test_store_safety import COMMON, DIMENSIONS, FILE, assert_sound, collection, document, started
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
@@ -408,3 +409,29 @@ def test_a_server_loses_nothing_while_commands_and_other_programs_use_its_databa
         server.process.kill()
     assert stored(warm_folder) == acknowledged
     assert len(acknowledged) > 100
+
+
+@pytest.mark.parametrize("change", MOVES)
+def test_two_servers_go_on_with_the_same_file_after_it_was_changed(change: str, tmp_path: Path) -> None:
+    with server(tmp_path) as one, server(tmp_path) as other:
+        MOVES[change](tmp_path)
+        acknowledged = set()
+        for number in range(10):
+            for name, peer in (("one", one), ("other", other)):
+                if peer(f"put {name}{number}") == "put":
+                    acknowledged.add(f"{name}{number}")
+        one.kill()
+        other.kill()
+    assert len(acknowledged) >= 18
+    assert stored(tmp_path) - {"first"} == acknowledged
+    assert_sound(tmp_path)
+
+
+def test_a_link_to_the_database_is_not_imported(warm_folder: Path, embedder: Embedder) -> None:
+    store = Store(warm_folder)
+    store.made("notes", "identity", "model@1", DIMENSIONS)
+    link = warm_folder.parent / "link.jsonl"
+    link.hardlink_to(warm_folder / FILE)
+    with pytest.raises(InputError, match="is a database of this program"):
+        collection_import(embedder, store, "other", link)
+    assert [record.name for record in store.list()] == ["notes"]

@@ -36,6 +36,7 @@ class Connection(sqlite3.Connection):
 
     Attributes:
         path: Where the database is.
+        names_beside: Where its log and index are.
         main: The database file.
         log: Its write-ahead log.
         index: The log's index, which processes share.
@@ -44,6 +45,7 @@ class Connection(sqlite3.Connection):
     """
 
     path = Path()
+    names_beside = (Path(), Path())
     main: Inode = None
     log: Inode = None
     index: Inode = None
@@ -54,7 +56,7 @@ class Connection(sqlite3.Connection):
         """Where the open files are; ``stat`` opens nothing and so drops no locks."""
         if self.main != inode(self.path):
             return "moved"
-        log, index = beside(self.path)
+        log, index = map(inode, self.names_beside)
         whole = self.log in (None, log) and self.index in (None, index)
         return "here" if whole else "torn"
 
@@ -104,7 +106,7 @@ def connect(path: Path, *, create: bool) -> Connection:
         before = inode(path)
         _refuse_single_byte(path)
         database = _opened(path)
-        database.path, database.main = path, inode(path)
+        database.path, database.names_beside, database.main = path, _names_beside(path), inode(path)
         database.log, database.index = beside(path)
         if database.main == before:
             return database

@@ -113,8 +113,8 @@ class Database:
             return 0
         with self._watch, explained(self.path):
             if self._watching is not None and self._watching.place() == "moved":
-                self._retire(self._watching)
-                self._watching = None
+                moved, self._watching = self._watching, None
+                self._retire(moved)
             # SQLite tells a connection of others' writes only; this one never writes.
             known = self._watching is not None
             self._watching = self._watching or self._opened(create=False)

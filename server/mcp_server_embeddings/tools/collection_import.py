@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, 
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.private import is_database
 from mcp_server_embeddings.reading.documents import Section
 from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, Scalar, Written, digest
@@ -113,6 +114,8 @@ def collection_import(
         CallCancelledError: The caller cancelled.
     """
     try:
+        if is_database(file.stat()):  # a link to one: closing it would drop SQLite's locks
+            raise InputError(f"{str(file)!r} is a database of this program; give a file that export wrote")
         header, entries = (_table if check_suffix(file) == ".parquet" else _lines)(file)
         identity = embedder.identity()
         target = store.made(collection, identity.digest, identity.short, identity.dimensions)
