@@ -22,6 +22,7 @@ from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.locate import locate
 from mcp_server_embeddings.engine.runtime import cpu_can_bf16
 from mcp_server_embeddings.errors import ConfigurationError, ModelLoadError
+from scripts import run
 from test_parity import AGREEMENT, TEXTS, cosines
 from wire import PATIENCE, ServerProcess, client_environment
 
@@ -194,37 +195,48 @@ def test_a_call_in_progress_keeps_the_model(tmp_path: Path) -> None:
     assert loader.loads == 1
 
 
+UNLOADED = """
+import pathlib, sys, threading, weakref
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.engine.loading import load_encoder
+
+encoders = []
+
+def load(settings, note):
+    encoder = load_encoder(settings, note)
+    encoder.encode([Piece("a text", "symmetric", [101, 1037, 102] * 80)] * 2)
+    encoders.append(weakref.ref(encoder))
+    print(*memory())
+    return encoder
+
+def memory():
+    status = pathlib.Path("/proc/self/status").read_text().splitlines()
+    resident = next(1024 * int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    maps = pathlib.Path("/proc/self/maps").read_text().splitlines()
+    return encoders[0]() is not None, any(line.endswith((".bin", ".safetensors")) for line in maps), resident
+
+engine = Engine(Settings(data_dir=pathlib.Path(sys.argv[1]), idle_unload=0.01, no_cache=True), load)
+engine.start()
+others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+assert [thread.name for thread in others] == ["model-loader"]
+others[0].join()
+print(*memory(), engine.status().state)
+print(engine.embedder().embed(["a"]).vectors.shape, len(encoders))
+"""
+
+
 def test_freeing_the_real_model_gives_its_memory_back(engine: Engine, data_dir: Path) -> None:
+    """Nothing refers to the encoder, its weights are not mapped, and the system has the memory."""
     engine.embedder().calibration()  # by then conversion and calibration are there
-    script = (
-        "import pathlib, sys, threading\n"
-        "from mcp_server_embeddings.config import Settings\n"
-        "from mcp_server_embeddings.engine.engine import Engine\n"
-        "def resident():\n"
-        "    lines = pathlib.Path('/proc/self/status').read_text().splitlines()\n"
-        "    return next(1024 * int(line.split()[1]) for line in lines if line.startswith('VmRSS'))\n"
-        "engine = Engine(Settings(data_dir=pathlib.Path(sys.argv[1]), idle_unload=0.01, no_cache=True))\n"
-        "engine.start()\n"
-        "engine.embedder().embed(['a text ' * 100] * 20)\n"
-        "loaded = resident()\n"
-        "others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]\n"
-        "assert [thread.name for thread in others].count('model-loader') == 1\n"
-        "for thread in others: thread.join()\n"
-        "idle = engine.status().state, resident()\n"
-        "print(loaded, *idle, engine.embedder().embed(['a']).vectors.shape)\n"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-c", script, str(data_dir)],
-        env=client_environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    loaded, state, idle, *shape = finished.stdout.split()
-    assert state == "idle"
-    assert shape == ["(1,", "384)"]
-    assert int(loaded) - int(idle) > FREED, finished.stdout
+    loaded, idle, _, again = run(UNLOADED, str(data_dir)).splitlines()
+    *held, before = loaded.split()
+    assert held == ["True", "True"]
+    *held, after, state = idle.split()
+    assert (held, state) == (["False", "False"], "idle")
+    assert int(before) - int(after) > FREED
+    assert again == "(1, 384) 2"
 
 
 def test_the_largest_call_stays_within_the_promised_memory(engine: Engine, data_dir: Path) -> None:
