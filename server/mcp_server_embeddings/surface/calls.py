@@ -1,13 +1,15 @@
 """Running tool calls and reading resources apart from the event loop; where errors become tool errors."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import anyio
-import anyio.to_thread
-from mcp_types import CallToolResult, TextContent
+import pydantic_core
+from mcp_types import CallToolResult, Result, TextContent
 
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
@@ -25,7 +27,8 @@ _HEARTBEAT = 1e-3
 """Progress must grow with every report; while no text finishes it grows by this a second."""
 
 CONCURRENT_CALLS = 256
-"""Calls beyond this wait for their turn. Each holds a thread that mostly sleeps on the inference queue."""
+"""Calls beyond this wait for a thread. Most threads sleep on the inference queue; one whose call was cancelled is
+free when its work has stopped, so cancelling cannot start more of them."""
 
 T = TypeVar("T")
 
@@ -39,7 +42,7 @@ class CallRunner:
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine = engine
         self._store = store
-        self._turns = anyio.CapacityLimiter(CONCURRENT_CALLS)
+        self._threads = ThreadPoolExecutor(CONCURRENT_CALLS, "call")
 
     async def run(self, tool: AnyTool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
         """One call from its raw arguments to its answer.
@@ -61,7 +64,7 @@ class CallRunner:
         """Work on a thread, apart from the event loop, until it is done or the caller gives up."""
         caller = Caller(self._engine, self._engine.embedder(call), self._store, protocol)
         try:
-            return await anyio.to_thread.run_sync(work, caller, limiter=self._turns, abandon_on_cancel=True)
+            return await asyncio.wrap_future(self._threads.submit(work, caller))
         finally:
             call.cancel()
 
@@ -83,12 +86,19 @@ def _completed(tool: AnyTool, raw: Mapping[str, object], caller: Caller) -> Call
     answer = CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=result.model_dump(mode="json")
     )
-    size = len(answer.model_dump_json())
-    if size > ANSWER_BYTES:
-        raise AnswerTooLargeError(
-            f"the answer would be {size:,} bytes, at most {ANSWER_BYTES:,} are sent; {tool.too_large}"
-        )
+    check_size(answer, tool.too_large)
     return answer
+
+
+def check_size(answer: Result, advice: str) -> None:
+    """Refuse an answer that has too many bytes as it would be sent.
+
+    Raises:
+        AnswerTooLargeError: It has; ``advice`` says what to do instead.
+    """
+    size = len(pydantic_core.to_json(answer, by_alias=True, exclude_none=True))
+    if size > ANSWER_BYTES:
+        raise AnswerTooLargeError(f"the answer would be {size:,} bytes, at most {ANSWER_BYTES:,} are sent; {advice}")
 
 
 def _failed(reason: str) -> CallToolResult:
