@@ -16,12 +16,24 @@ from anyio.streams.memory import MemoryObjectSendStream
 from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
-from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
+from mcp_types import (
+    INVALID_REQUEST,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
 
-from mcp_server_embeddings.surface.messages import encoded
+from mcp_server_embeddings.surface.messages import encoded, refusal
 
 BUDGET = 32_000_000
 """Bytes of requests being served and of answers waiting to be read; and again of messages that are held."""
+
+MAX_ANSWER_BYTES = 5_000_000
+"""Of any answer's line. Tools and resources have a limit of their own below it, with advice of their own; this one is
+for what repeats the request, such as a prompt. Some clients give up a connection on a line over 10 MiB."""
 
 _SERVED = 64_000
 """Bytes that a request costs besides its line while it is served: its task, and an answer like ``tools/list``."""
@@ -133,6 +145,11 @@ class Flow:
 
     def _append(self, message: JSONRPCMessage) -> None:
         line = encoded(message)
+        if len(line) > MAX_ANSWER_BYTES and isinstance(message, JSONRPCResponse | JSONRPCError):
+            reason = (
+                f"the answer would be {len(line):,} bytes, at most {MAX_ANSWER_BYTES:,} are sent; ask for less at once"
+            )
+            line = encoded(refusal(INVALID_REQUEST, reason, message.id))
         self._lines.append(line)
         self._unread += len(line) + _OBJECTS
         self._notify()

@@ -39,7 +39,8 @@ from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import EmbeddingsError, InputError
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.surface import collections
-from mcp_server_embeddings.surface.calls import CallRunner
+from mcp_server_embeddings.surface.arguments import SHOWN
+from mcp_server_embeddings.surface.calls import CallRunner, check_size
 from mcp_server_embeddings.surface.changes import Changes
 from mcp_server_embeddings.surface.prompts import ServedPrompt, served_prompts
 from mcp_server_embeddings.surface.registry import served_tools
@@ -80,7 +81,7 @@ def build_server(engine: Engine) -> Server[object]:
     async def call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
         tool = tools.get(params.name)
         if tool is None:
-            raise MCPError(INVALID_PARAMS, f"there is no tool {params.name!r}; {nearest(params.name, tools)}")
+            raise MCPError(INVALID_PARAMS, f"there is no tool {params.name[:SHOWN]!r}; {nearest(params.name, tools)}")
         return await runner.run(tool, params.arguments or {}, context.protocol_version, context.session.report_progress)
 
     resources = _Resources(runner, Changes(store))
@@ -136,12 +137,11 @@ class _Resources:
     async def read(self, context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         uri = str(params.uri)
         if uri == collections.ROOT or uri.startswith(f"{collections.ROOT}/"):
-            text, kind = await self._stored(context, lambda caller: collections.read(caller.store, uri), uri)
-            return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
+            return await self._stored(context, lambda caller: _stored_resource(caller.store, uri), uri)
         resource = RESOURCES.get(uri)
         if resource is None:
             known = [*RESOURCES, collections.ROOT]
-            raise MCPError(INVALID_PARAMS, f"there is no resource {uri!r}; {nearest(uri, known)}", {"uri": uri})
+            raise MCPError(INVALID_PARAMS, f"there is no resource {uri[:SHOWN]!r}; {nearest(uri, known)}", {"uri": uri})
         text = await self._runner.read(resource.text, context.protocol_version)
         contents = TextResourceContents(uri=uri, mime_type=resource.listed.mime_type, text=text)
         fresh = resource.fresh
@@ -171,6 +171,14 @@ class _Resources:
             raise MCPError(INVALID_PARAMS, str(error), {"uri": uri}) from None
 
 
+def _stored_resource(store: Store, uri: str) -> ReadResourceResult:
+    """What a collection's resource says, unless it is too much at once."""
+    text, kind = collections.read(store, uri)
+    answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
+    check_size(answer, "read a part of it: find passages with collection_search, whose ids can be read too")
+    return answer
+
+
 class _Prompts:
     """The handlers of everything about prompts."""
 
@@ -194,5 +202,5 @@ class _Prompts:
 
     def _named(self, name: str) -> ServedPrompt:
         if name not in self._prompts:
-            raise MCPError(INVALID_PARAMS, f"there is no prompt {name!r}; {nearest(name, self._prompts)}")
+            raise MCPError(INVALID_PARAMS, f"there is no prompt {name[:SHOWN]!r}; {nearest(name, self._prompts)}")
         return self._prompts[name]
