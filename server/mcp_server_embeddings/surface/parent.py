@@ -8,32 +8,23 @@ import time
 _POLL_SECONDS = 0.2
 
 
-def wait_for_parent_exit() -> None:
+def wait_for_parent_exit() -> bool:
     """Block until the parent process has ended.
 
     A client that is killed usually closes our standard input as well; a copy of that pipe in a sibling
     process keeps it open, and then this is the only sign.
+
+    Returns:
+        True when it has ended, False when this process may not watch it.
     """
     parent = os.getppid()
+    if sys.platform == "win32":
+        return _wait_windows(parent)
     if sys.platform == "linux":
         _wait_linux(parent)
-    elif sys.platform == "win32":
-        _wait_windows(parent)
     else:
         _wait_polling(parent)
-
-
-def _wait_linux(parent: int) -> None:
-    try:
-        descriptor = os.pidfd_open(parent)
-    except OSError:  # already gone, or a kernel before 5.3
-        _wait_polling(parent)
-        return
-    if os.getppid() == parent:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.poll()
-    os.close(descriptor)
+    return True
 
 
 def _wait_polling(parent: int) -> None:
@@ -41,11 +32,37 @@ def _wait_polling(parent: int) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _wait_windows(parent: int) -> None:
-    if sys.platform == "win32":  # for the type checker, which checks each platform's own branches
-        import ctypes
+if sys.platform == "linux":
 
-        synchronize, forever = 0x0010_0000, 0xFFFF_FFFF
-        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, parent)
-        if handle:
-            ctypes.windll.kernel32.WaitForSingleObject(handle, forever)
+    def _wait_linux(parent: int) -> None:
+        try:
+            descriptor = os.pidfd_open(parent)
+        except OSError:  # already gone, or a kernel before 5.3
+            _wait_polling(parent)
+            return
+        if os.getppid() == parent:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll()
+        os.close(descriptor)
+
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+
+    _SYNCHRONIZE = 0x0010_0000
+    _FOREVER = 0xFFFF_FFFF
+    _SIGNALLED = 0
+    _NO_SUCH_PROCESS = 87  # ERROR_INVALID_PARAMETER, which OpenProcess gives for an id that no process has
+
+    def _wait_windows(parent: int) -> bool:
+        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel32.OpenProcess.argtypes = (wintypes.DWORD, wintypes.BOOL, wintypes.DWORD)
+        kernel32.OpenProcess.restype = wintypes.HANDLE
+        kernel32.WaitForSingleObject.argtypes = (wintypes.HANDLE, wintypes.DWORD)
+        kernel32.WaitForSingleObject.restype = wintypes.DWORD
+        handle = kernel32.OpenProcess(_SYNCHRONIZE, False, parent)
+        if not handle:
+            return ctypes.get_last_error() == _NO_SUCH_PROCESS
+        return bool(kernel32.WaitForSingleObject(handle, _FOREVER) == _SIGNALLED)

@@ -103,8 +103,8 @@ class _Ending:
                 self.begin(128 + number)
 
     def on_parent_exit(self, token: anyio.lowlevel.EventLoopToken) -> None:
-        wait_for_parent_exit()
-        anyio.from_thread.run_sync(self.begin, 0, token=token)
+        if wait_for_parent_exit():
+            anyio.from_thread.run_sync(self.begin, 0, token=token)
 
 
 @asynccontextmanager

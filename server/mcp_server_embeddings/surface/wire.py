@@ -40,4 +40,22 @@ def claim_wire() -> Wire:
     os.close(null)
     sys.stdout.flush()
     os.dup2(2, 1)
+    if sys.platform == "win32":
+        _set_standard_handles()
     return Wire(os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0))
+
+
+if sys.platform == "win32":
+    import ctypes
+    import msvcrt
+    from ctypes import wintypes
+
+    _STANDARD_HANDLES = {0: -10, 1: -11}  # STD_INPUT_HANDLE, STD_OUTPUT_HANDLE by descriptor
+
+    def _set_standard_handles() -> None:
+        """Have child processes and C libraries that ask Windows itself find what the descriptors are now."""
+        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel32.SetStdHandle.argtypes = (wintypes.DWORD, wintypes.HANDLE)
+        for descriptor, number in _STANDARD_HANDLES.items():
+            if not kernel32.SetStdHandle(number & 0xFFFF_FFFF, msvcrt.get_osfhandle(descriptor)):
+                raise ctypes.WinError(ctypes.get_last_error())
