@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,10 +154,21 @@ def test_positions_of_cut_texts_are_listed_up_to_fifty_and_then_counted(engine: 
 def test_every_number_of_the_structured_content_is_in_the_text(engine: Engine, tool: str) -> None:
     """Clients that show only one of the two lose nothing."""
     result = call(engine, tool, DEFAULT_CALLS[tool](TEXTS))
-    written = text(result).replace(",", "")
+    written = numerals(text(result))
     for number in numbers(structured(result)):
-        shapes = (f"{number:g}", f"{number:.4f}", f"{number:.4g}", f"{number:.1%}")
-        assert any(shape in written for shape in shapes), number
+        shapes = {f"{number:g}", f"{number:.4f}", f"{number:.4g}", f"{number:.1%}"}
+        assert shapes & written, number
+
+
+def test_a_numeral_is_read_as_a_whole() -> None:
+    assert numerals("3 of 1,398 (0.37, -0.5, 12.5%); left12, [4] and 7.") == {
+        *("3", "1398", "0.37", "-0.5", "12.5%", "12", "4", "7")
+    }
+
+
+def numerals(written: str) -> set[str]:
+    """The numbers in words, each as it is written but for the commas between thousands."""
+    return {found.replace(",", "") for found in re.findall(r"(?<![\d.])-?\d+(?:,\d{3})*(?:\.\d+)?%?", written)}
 
 
 def numbers(value: object) -> list[float]:

@@ -1,5 +1,6 @@
 """Collections through the tools: what is stored, found, skipped, refused and removed."""
 
+import functools
 import itertools
 import json
 import sqlite3
@@ -23,6 +24,7 @@ from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.collection_remove import collection_remove
 from mcp_server_embeddings.tools.collection_results import CollectionRemoved
 from test_answers import INPUTS, MOST_TOKENS, compact, tokens
+from waiting import wait_until
 from wire import ServerProcess, error_text
 
 
@@ -303,10 +305,8 @@ def test_a_cancelled_addition_keeps_what_was_committed(tmp_path: Path) -> None:
         server.handshake()
         server.call("embed", {"texts": ["warm"]})
         request = server.send("tools/call", server.call_params("collection_add", {"collection": "c", "texts": texts}))
-        while not server.call("collection_list", {})["structuredContent"]["collections"]:
-            continue
-        while not server.call("collection_list", {})["structuredContent"]["collections"][0]["size"]:
-            continue
+        listed = functools.partial(server.call, "collection_list", {})
+        wait_until(lambda: any(c["size"] for c in listed()["structuredContent"]["collections"]), "a first commit")
         server.notify("notifications/cancelled", {"requestId": request})
         size = server.call("collection_list", {})["structuredContent"]["collections"][0]["size"]
         assert 0 < size < 2000

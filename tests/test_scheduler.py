@@ -16,6 +16,7 @@ from mcp_server_embeddings.engine.encoder import Piece
 from mcp_server_embeddings.engine.scheduler import Scheduler
 from mcp_server_embeddings.errors import CallCancelledError, EncodingError, OperatorError
 from mcp_server_embeddings.vectors.similarity import Vectors
+from waiting import wait_until
 
 BATCH_TOKENS = 64
 
@@ -45,9 +46,12 @@ def pieces(*texts: str) -> list[Piece]:
 
 def wait_for_pieces(scheduler: Scheduler, waiting: int) -> None:
     """Until the queue holds exactly this many pieces."""
-    reached = threading.Event()
-    while scheduler.figures().pieces_waiting != waiting:
-        reached.wait(0.001)
+    wait_until(lambda: scheduler.figures().pieces_waiting == waiting, f"{waiting} pieces in the queue")
+
+
+def wait_for_batch(scheduler: Scheduler) -> None:
+    """Until the encoder has its first batch."""
+    wait_until(lambda: scheduler.figures().batches > 0, "a first batch")
 
 
 def held(
@@ -56,8 +60,7 @@ def held(
     """A plug in the only stream, so that what follows queues up until the gate opens."""
     encoder.gate.clear()
     callers.submit(scheduler.run, pieces("plug"), Call())
-    while scheduler.figures().batches == 0:
-        threading.Event().wait(0.001)
+    wait_for_batch(scheduler)
     return lambda work: callers.submit(scheduler.run, work, Call())
 
 
@@ -129,8 +132,7 @@ def test_cancelling_stops_at_the_next_batch(
     encoder.gate.clear()
     call = Call()
     running = callers.submit(scheduler.run, pieces(*("word " * 30 for _ in range(100))), call)
-    while scheduler.figures().batches == 0:
-        threading.Event().wait(0.001)
+    wait_for_batch(scheduler)
     call.cancel()
     with pytest.raises(CallCancelledError):
         running.result()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcp_server_embeddings.surface.registry import TOOLS
+from waiting import wait_until
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text, peak_memory
 
 PROMPT_END = 0.5
@@ -264,8 +265,8 @@ def test_a_small_call_is_not_stuck_behind_a_large_one_and_cancelling_stops_the_w
         server.handshake()
         server.call("embed", {"texts": ["warm"]})
         large = server.send("tools/call", server.call_params("embed", {"texts": texts, "output": "file"}))
-        while pieces_waiting(server) == 0:  # until the texts are tokenized and queued
-            assert all(json.loads(line).get("id") != large for line in server.lines)
+        wait_until(lambda: pieces_waiting(server) > 0, "the texts in the queue")
+        assert all(json.loads(line).get("id") != large for line in server.lines)
         small = server.send("tools/call", server.call_params("similarity", {"left": ["a"], "right": ["b"]}))
         assert server.next_message()["id"] == small
         assert pieces_waiting(server) > 0

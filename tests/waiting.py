@@ -1,0 +1,16 @@
+"""Waiting for what another thread or process does."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from wire import PATIENCE
+
+
+def wait_until(met: Callable[[], bool], expected: str) -> None:
+    """Ask again and again whether something has happened; fail the test when it does not."""
+    deadline = time.monotonic() + PATIENCE
+    pause = threading.Event()
+    while not met():
+        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} seconds: {expected}"
+        pause.wait(0.001)
