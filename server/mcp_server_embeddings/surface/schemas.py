@@ -74,8 +74,6 @@ def _object(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchem
 def _outline(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
     schema = _resolved(schema, definitions)
     choices = [_outline(choice, definitions) for choice in _parts(schema.get("anyOf", []))]
-    if choices and all(choice.keys() == {"type"} for choice in choices):
-        return {"type": [choice["type"] for choice in choices]}
     if choices:
         return {"anyOf": choices}
     items = schema.get("items")
