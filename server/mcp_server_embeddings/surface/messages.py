@@ -20,6 +20,9 @@ MAX_LINE_BYTES = 32_000_000
 """A line longer than this is answered with an error and not kept. Two million characters, what a call may send,
 take 24 MB when each is written as two escapes of six bytes."""
 
+MAX_VALUES = 500_000
+"""Values in the lists and objects of a message. Two thousand texts with the most metadata have 340,000."""
+
 _MAX_ID = 1_000
 """Characters of a request's id, which every answer repeats."""
 
@@ -51,15 +54,32 @@ def decoded(line: bytes) -> JSONRPCMessage | None:
     identifier = message.get("id")
     if isinstance(identifier, float) and identifier.is_integer():  # JSON has one kind of number: 1.0 is the integer 1
         message["id"] = identifier = int(identifier)
-    kind = JSONRPCRequest if "id" in message else JSONRPCNotification
-    if kind is JSONRPCRequest and not _usable(identifier):
+    usable = identifier if _usable(identifier) else None
+    if "method" in message and "id" in message and usable is None:
         return refusal(
             INVALID_REQUEST, f"id is {identifier!r:.60}; send a short string or an integer, or none to notify", None
         )
+    if _has_too_many_values(message):
+        return refusal(INVALID_REQUEST, f"a message has over {MAX_VALUES:,} values; send less at once", usable)
+    kind = JSONRPCRequest if "id" in message else JSONRPCNotification
     try:
         return kind.model_validate(message, by_name=False)
     except ValidationError:
-        return refusal(INVALID_REQUEST, _NO_MESSAGE, identifier if _usable(identifier) else None)
+        return refusal(INVALID_REQUEST, _NO_MESSAGE, usable)
+
+
+def _has_too_many_values(message: dict[str, object]) -> bool:
+    """Whether validating it could build an unreasonable number of faults, one for each wrong value."""
+    values = 0
+    containers: list[dict[str, object] | list[object]] = [message]
+    while containers:
+        container = containers.pop()
+        values += len(container)
+        if values > MAX_VALUES:
+            return True
+        inside = container.values() if isinstance(container, dict) else container
+        containers.extend(value for value in inside if isinstance(value, dict | list))
+    return False
 
 
 def _usable(identifier: object) -> TypeGuard[str | int]:
