@@ -9,7 +9,7 @@ from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.encoder import Agreement, Piece
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
-from mcp_server_embeddings.engine.runtime import openvino
+from mcp_server_embeddings.engine.runtime import SHAPES, openvino
 from mcp_server_embeddings.vectors.similarity import Vectors
 
 _FIRST_PIECE = Piece("", "symmetric", [0])
@@ -65,6 +65,7 @@ class CompiledEncoder:
                 "INFERENCE_NUM_THREADS": streams,
                 "ENABLE_CPU_PINNING": False,
                 "ENABLE_MMAP": True,
+                "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
             },
         )
         self._inputs = [port.get_any_name() for port in compiled.inputs]

@@ -6,16 +6,24 @@ before. Import OpenVINO only through this module.
 """
 
 import hashlib
+import os
 import sys
 from importlib import metadata
 
+SHAPES = 128
+"""Input shapes for which compiled primitives are kept. Every number of texts and tokens is a shape of its own, and by
+default OpenVINO keeps 5,000 and oneDNN 1,024: memory grew by 10 to 18 MB a minute of mixed calls. Both must be limited;
+128 costs about 2 % of throughput where every shape is new (`benchmarks/soak.py`)."""
+
+# Read when the library is loaded.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES))
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # what Python looks up to refuse an import
 
 import openvino  # noqa: E402 - after the line above, and only then
 from openvino import Node  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402
 
-__all__ = ["Node", "cpu_can_bf16", "cpu_features", "openvino", "ops", "runtime_key"]
+__all__ = ["SHAPES", "Node", "cpu_can_bf16", "cpu_features", "openvino", "ops", "runtime_key"]
 
 
 def cpu_features() -> tuple[str, ...]:
