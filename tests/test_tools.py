@@ -221,6 +221,18 @@ def test_a_crash_in_the_runtime_stays_in_the_log(tmp_path: Path, caplog: pytest.
     assert "the runtime failed" in caplog.text
 
 
+class Panic(BaseException):
+    """What a library in Rust raises where it gives up: no ``Exception``."""
+
+
+def test_a_library_that_panics_while_the_model_loads_fails_the_call(tmp_path: Path) -> None:
+    def panic(*_: object) -> FakeEncoder:
+        raise Panic("index out of bounds")
+
+    with Engine(Settings(data_dir=tmp_path), panic) as engine, pytest.raises(ModelLoadError, match="cannot be loaded"):
+        engine.embedder().identity()
+
+
 def test_the_same_text_twice_is_encoded_once(tmp_path: Path) -> None:
     encoder = FakeEncoder()
     with Engine(Settings(data_dir=tmp_path), lambda *_: encoder) as engine:

@@ -173,7 +173,8 @@ class Lifecycle:
             self._fail(error)
         except EmbeddingsError:
             _log.debug("the engine was closed while it loaded")
-        except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers get a sentence
+        # The edge of a thread: the waiting callers get a sentence. A panic of a library in Rust is no Exception.
+        except BaseException as error:  # noqa: BLE001
             _log.exception("loading the model failed")
             reason = f"the model cannot be loaded ({type(error).__name__}: {error})"
             self._fail(ModelLoadError(f"{reason}; try another --model, or see the server's log"))

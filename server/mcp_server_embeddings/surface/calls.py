@@ -73,7 +73,8 @@ class CallRunner:
             return _completed(tool, raw, caller)
         except EmbeddingsError as error:
             return _failed(str(error))
-        except Exception:  # noqa: BLE001 - the outermost edge: the text of a crash stays in the log
+        # The outermost edge: the text of a crash stays in the log. A panic of a library in Rust is no Exception.
+        except BaseException:  # noqa: BLE001
             _log.exception("the tool %s crashed", tool.name)
             return _failed(
                 f"{tool.name} failed inside the server; its log on standard error says why. "
