@@ -30,6 +30,9 @@ from transformers import (
 
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.engine.locate import locate
+from mcp_server_embeddings.engine.native.files import UnsupportedModelError, read_model
+from mcp_server_embeddings.engine.native.sentence import native_model
 from mcp_server_embeddings.vectors.similarity import Vectors
 from models import NAMES, SMALL, byte_level_tokenizer, randomise, save_transformer, unigram_tokenizer
 from test_parity import AGREEMENT, SENTENCE, TEXTS, cosines
@@ -99,6 +102,45 @@ def bert_plain(folder: Path) -> Path:
     return folder
 
 
+def bert_with_a_head(folder: Path) -> Path:
+    """Weights as a model with a head saves them: below a prefix, beside tensors that are not part of the model."""
+    bert(folder, modules.Pooling(SIZE, pooling_mode="mean"))
+    tensors = load_file(folder / "model.safetensors")
+    inside = {f"bert.{name}": tensor for name, tensor in tensors.items()}
+    save_file({**inside, "cls.predictions.bias": torch.zeros(30522)}, folder / "model.safetensors")
+    return folder
+
+
+def bert_plain_with_leftovers(folder: Path) -> Path:
+    """Files that sentence-transformers reads only where modules.json names their modules."""
+    bert(folder, modules.Pooling(SIZE, pooling_mode="cls"), max_seq_length=16)
+    (folder / "modules.json").unlink()
+    edit_settings(prompts={"q": "find: "}, default_prompt_name="q")(folder)
+    return folder
+
+
+def bert_in_a_folder_of_its_own(folder: Path) -> Path:
+    """As the first releases saved it."""
+    bert(folder, modules.Pooling(SIZE, pooling_mode="mean"))
+    own = folder / "0_Transformer"
+    own.mkdir()
+    shared = ("modules.json", "config_sentence_transformers.json")
+    for path in [path for path in folder.iterdir() if path.is_file() and path.name not in shared]:
+        path.rename(own / path.name)
+    listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    listed[0]["path"] = "0_Transformer"
+    (folder / "modules.json").write_text(json.dumps(listed), encoding="utf-8")
+    return folder
+
+
+def edit_settings(file: str = "config_sentence_transformers.json", **values: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / file
+        path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **values}), encoding="utf-8")
+
+    return change
+
+
 def roberta(folder: Path) -> Path:
     tokenizer = reloaded(byte_level_tokenizer(CORPUS), RobertaTokenizer, folder.with_name("tokenizer"))
     config = RobertaConfig(
@@ -121,6 +163,13 @@ def mpnet(folder: Path) -> Path:
     config = MPNetConfig(**SMALL, vocab_size=30522, max_position_embeddings=514)
     after = [modules.Pooling(SIZE, pooling_mode="mean"), modules.Normalize()]
     return save_transformer(folder, config, word_piece(), after, max_seq_length=384)
+
+
+def mpnet_with_another_padding(folder: Path) -> Path:
+    """Its class counts positions from 1, whatever the configuration says."""
+    mpnet(folder)
+    edit_settings("config.json", pad_token_id=0)(folder)
+    return folder
 
 
 def modernbert(folder: Path, pooling: str, **options: Any) -> Path:
@@ -159,14 +208,20 @@ def modernbert_of_transformers_4(folder: Path) -> Path:
     return folder
 
 
-def static(folder: Path) -> Path:
+def static(folder: Path, limit: int | None = None) -> Path:
     """The modules of static-retrieval-mrl-en-v1."""
     tokenizer = Tokenizer.from_file(str(Path(get_model_path()) / "tokenizer.json"))
     tokenizer.no_truncation()
+    if limit is not None:
+        tokenizer.enable_truncation(limit)
     module = modules.StaticEmbedding(tokenizer, embedding_dim=SIZE)
     randomise(module)
     SentenceTransformer(modules=[module], device="cpu").save(str(folder))
     return folder
+
+
+def static_truncating(folder: Path) -> Path:
+    return static(folder, limit=16)
 
 
 def model2vec(folder: Path) -> Path:
@@ -198,13 +253,18 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
         bert_in_bfloat16,
         bert_in_float16,
         bert_plain,
+        bert_plain_with_leftovers,
+        bert_with_a_head,
+        bert_in_a_folder_of_its_own,
         roberta,
         xlm_roberta,
         mpnet,
+        mpnet_with_another_padding,
         modernbert_mean,
         modernbert_cls_with_biases,
         modernbert_of_transformers_4,
         static,
+        static_truncating,
         model2vec,
     )
 }
@@ -250,3 +310,45 @@ def test_both_engines_call_a_model_the_same(folder: Path, data_dir: Path) -> Non
     settings = Settings(model=str(folder), data_dir=data_dir, cache_dir=data_dir / "cache", no_cache=True)
     with Engine(settings) as engine, Engine(replace(settings, engine="reference")) as reference:
         assert engine.embedder().identity() == reference.embedder().identity()
+
+
+def without_padding_id(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["pad_token_id"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def with_other_names(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    save_file({f"teacher.{name}": tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (without_padding_id, "pad_token_id"),
+        (edit_settings(truncate_dim=16), "truncate_dim"),
+        (edit_settings(model_type="SparseEncoder"), "SparseEncoder"),
+        (lambda folder: (folder / "adapter_config.json").write_text("{}", encoding="utf-8"), "adapter"),
+        (with_other_names, "have no tensor 'embeddings.word_embeddings.weight'"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "model-1.safetensors"), "no model.safetensors"),
+    ],
+)
+def test_what_could_change_a_vector_and_is_not_built_is_left_to_sentence_transformers(
+    change: Callable[[Path], object], reason: str, tmp_path: Path
+) -> None:
+    folder = bert_cls(tmp_path / "model")
+    change(folder)
+    with pytest.raises(UnsupportedModelError, match=reason):
+        native_model(read_model(locate(str(folder))))
+
+
+def test_shortened_vectors_are_those_of_sentence_transformers(tmp_path: Path) -> None:
+    folder = bert_cls(tmp_path / "model")
+    edit_settings(truncate_dim=16)(folder)
+    expected = SentenceTransformer(str(folder), device="cpu", local_files_only=True).encode(TEXTS[:5])
+    with Engine(Settings(model=str(folder), data_dir=tmp_path, cache_dir=tmp_path, no_cache=True)) as engine:
+        found = engine.embedder().embed(TEXTS[:5]).vectors
+        assert (engine.status().engine, engine.embedder().identity().normalised) == ("reference", False)
+    assert found.shape == expected.shape == (5, 16)
+    assert cosines(found, expected).min() >= AGREEMENT

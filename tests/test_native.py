@@ -3,6 +3,9 @@
 import json
 import shutil
 import struct
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,14 +16,14 @@ from safetensors.numpy import load_file, save_file
 from audit import Audit
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.agreement import measure_agreement
+from mcp_server_embeddings.engine.agreement import kept_agreement, measure_agreement
 from mcp_server_embeddings.engine.artifact import refusal
 from mcp_server_embeddings.engine.encoder import Agreement, Piece
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.errors import ModelChangedError, ModelLoadError
 from mcp_server_embeddings.vectors.similarity import Vectors
-from wire import ServerProcess, error_text
+from wire import PATIENCE, ServerProcess, client_environment, error_text
 
 
 @pytest.fixture
@@ -35,6 +38,11 @@ def loaded(folder: Path, tmp_path: Path) -> Engine:
 
 def edit(path: Path, **values: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **values}), encoding="utf-8")
+
+
+def edit_first_module(folder: Path, **values: object) -> None:
+    first, *rest = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    (folder / "modules.json").write_text(json.dumps([{**first, **values}, *rest]), encoding="utf-8")
 
 
 def without_a_tensor(folder: Path) -> None:
@@ -73,14 +81,16 @@ DAMAGE: dict[Callable[[Path], object], str] = {
     with_a_tensor_of_another_shape: r"'embeddings.LayerNorm.weight' has the shape \(63,\), config.json says \(64,\)",
     short: "lies outside the file",
     with_a_header_longer_than_the_file: "the header is longer than the file",
-    with_a_header_that_is_no_json: "is no usable safetensors file",
-    empty: "is no usable safetensors file",
+    with_a_header_that_is_no_json: "is not a valid safetensors file",
+    empty: "is not a valid safetensors file",
     lambda folder: edit(folder / "config.json", num_hidden_layers=1_000_000): (
-        "config.json has an unusable value for 'num_hidden_layers': Input should be less than or equal to 1000"
+        "config.json' says num_hidden_layers = 1,000,000, at most 1,000 is possible"
     ),
     lambda folder: edit(folder / "config.json", num_hidden_layers=3): "lack the tensor 'encoder.layer.2.",
     lambda folder: edit(folder / "config.json", hidden_size=128): r"has the shape .*, config.json says",
     lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"): "is not valid JSON",
+    lambda folder: edit_first_module(folder, path="../outside"): "names the path '../outside' outside the model",
+    lambda folder: edit_first_module(folder, path="/outside"): "names the path '/outside' outside the model",
     lambda folder: (folder / "modules.json").write_text("{}", encoding="utf-8"): "does not list modules",
 }
 
@@ -98,7 +108,7 @@ def test_a_configuration_with_a_million_layers_is_refused_by_every_engine(own_fo
     edit(own_folder / "config.json", num_hidden_layers=1_000_000, model_type="deberta-v2")
     for engine_name in ("auto", "compiled", "reference"):
         settings = Settings(model=str(own_folder), data_dir=tmp_path / "data", engine=engine_name)
-        with Engine(settings) as engine, pytest.raises(ModelLoadError, match="'num_hidden_layers'"):
+        with Engine(settings) as engine, pytest.raises(ModelLoadError, match="num_hidden_layers = 1,000,000"):
             engine.embedder().identity()
 
 
@@ -130,6 +140,82 @@ def test_weights_that_are_replaced_are_another_model(own_folder: Path, tmp_path:
         with pytest.raises(ModelChangedError):
             engine.embedder().embed(["a"])
         assert engine.embedder().identity().sha256 != before.sha256
+
+
+SHORTENED = """
+import sys
+from pathlib import Path
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.errors import ModelChangedError
+model, data = map(Path, sys.argv[1:])
+with Engine(Settings(model=str(model), data_dir=data, no_cache=True)) as engine:
+    embedder = engine.embedder()
+    embedder.calibration()
+    (model / "model.safetensors").write_bytes(b"")
+    try:
+        embedder.embed(["Apple"])
+    except ModelChangedError:
+        print("refused")
+"""
+
+
+def test_weights_that_are_shortened_while_in_use_do_not_end_the_process(own_folder: Path, tmp_path: Path) -> None:
+    """Touching a page beyond the end of a mapped file raises SIGBUS."""
+    finished = subprocess.run(
+        [sys.executable, "-c", SHORTENED, str(own_folder), str(tmp_path / "data")],
+        env=client_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout) == (0, "refused\n"), finished.stderr
+
+
+class ChangedOnce(FakeEncoder):
+    """Its files change while the reference set is encoded; that call notices it last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams = 2
+        self.measuring = threading.Event()
+        self.noticed = threading.Event()
+
+    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+        if "a call" not in {piece.text for piece in pieces}:
+            self.measuring.set()
+            assert self.noticed.wait(PATIENCE)
+        raise ModelChangedError("changed")
+
+
+def test_what_a_replaced_model_left_behind_does_not_end_its_successor(tmp_path: Path) -> None:
+    changed, good = ChangedOnce(), FakeEncoder()
+    encoders: list[FakeEncoder] = [good, changed]
+    with Engine(Settings(data_dir=tmp_path, cache_dir=tmp_path, no_cache=True), lambda *_: encoders.pop()) as engine:
+        first = next(thread for thread in threading.enumerate() if thread.name == "model-loader")
+        assert changed.measuring.wait(PATIENCE)
+        with pytest.raises(ModelChangedError):
+            engine.embedder().embed(["a call"])
+        assert engine.embedder().embed(["a call"]).vectors.shape == (1, 64)
+        changed.noticed.set()
+        first.join(PATIENCE)
+        assert not first.is_alive()
+        assert engine.status().state == "ready"
+        assert engine.embedder().embed(["a call"]).vectors.shape == (1, 64)
+    assert encoders == []
+
+
+def test_an_agreement_that_is_not_finite_is_kept_and_not_measured_again(tmp_path: Path) -> None:
+    measured: list[Agreement] = []
+
+    def measure() -> Agreement:
+        measured.append(Agreement(float("nan"), float("nan"), float("nan")))
+        return measured[-1]
+
+    for _ in range(2):
+        assert np.isnan(kept_agreement(tmp_path / "agreement.json", measure).minimum_cosine)
+    assert len(measured) == 1
 
 
 def test_mapped_tensors_outlive_the_object_that_mapped_them(bge_folder: Path) -> None:

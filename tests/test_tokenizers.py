@@ -54,12 +54,19 @@ def byte_level() -> Tokenizer:
     return byte_level_tokenizer(CORPUS)
 
 
+def without_post_processor() -> Tokenizer:
+    content = json.loads(word_piece().to_str())
+    return Tokenizer.from_str(json.dumps({**content, "post_processor": None}))
+
+
 CASES: list[tuple[str, Callable[[], Tokenizer], dict[str, Any]]] = [
     ("bert", word_piece, {"tokenizer_class": "BertTokenizer", "do_lower_case": True}),
     ("bert", word_piece, {"tokenizer_class": "BertTokenizer", "do_lower_case": False}),
     ("bert", word_piece, {"tokenizer_class": "BertTokenizerFast", "do_lower_case": True, "strip_accents": False}),
     ("bert", word_piece, {"tokenizer_class": "BertTokenizer", "tokenize_chinese_chars": False}),
     ("bert", word_piece, {"do_lower_case": False}),
+    ("bert", without_post_processor, {"tokenizer_class": "BertTokenizer"}),
+    ("bert", word_piece, {"tokenizer_class": "BertTokenizer", "cls_token": "[SEP]"}),
     ("bert", short_words, {"tokenizer_class": "BertTokenizer"}),
     ("bert", word_piece, {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": False}),
     ("bert", normalised_unigram, {"tokenizer_class": "XLMRobertaTokenizer", **NAMES}),
@@ -103,6 +110,9 @@ def test_the_tokenizer_is_the_one_that_transformers_builds(
         ("bert", word_piece, {"tokenizer_class": "BertTokenizer", "mask_token": "<mask>"}),
         ("bert", byte_level, {"tokenizer_class": "BertTokenizer"}),
         ("bert", word_piece, {"tokenizer_class": "DistilBertTokenizer"}),
+        ("mpnet", word_piece, {"tokenizer_class": "MPNetTokenizer"}),
+        ("bert", word_piece, {"tokenizer_class": "BertTokenizer", "additional_special_tokens": ["[E1]"]}),
+        ("bert", word_piece, {"tokenizer_class": "BertTokenizer", "added_tokens_decoder": {"9": {"content": "[E1]"}}}),
         ("bert", word_piece, {"tokenizer_class": "PreTrainedTokenizerFast", "add_eos_token": True}),
     ],
 )
@@ -111,4 +121,15 @@ def test_a_tokenizer_that_may_be_built_otherwise_is_left_to_transformers(
 ) -> None:
     save(tmp_path, kind, build(), settings)
     with pytest.raises(UnsupportedModelError):
+        transformer_tokenizer(tmp_path, lowercase=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("special_tokens_map.json", {"cls_token": "[SEP]"}), ("added_tokens.json", {"[E1]": 30522})]
+)
+def test_files_that_say_otherwise_are_left_to_transformers(name: str, content: object, tmp_path: Path) -> None:
+    save(tmp_path, "bert", word_piece(), {"tokenizer_class": "BertTokenizer"})
+    transformer_tokenizer(tmp_path, lowercase=False)
+    (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UnsupportedModelError, match=name):
         transformer_tokenizer(tmp_path, lowercase=False)

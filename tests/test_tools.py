@@ -331,7 +331,7 @@ def test_an_encoder_that_fails_while_it_is_measured_fails_every_call_with_a_reas
 
 def test_weights_that_are_not_the_models_are_refused_before_they_are_read(bge_folder: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"expected 0{64}; .*reinstall"):
-        ReferenceEncoder(LocatedModel("other", bge_folder, "0" * 64, hashed=False), "cpu", 1)
+        ReferenceEncoder(LocatedModel("other", bge_folder, "0" * 64), "cpu", 1)
 
 
 def test_the_bundled_weights_are_those_of_the_published_model() -> None:

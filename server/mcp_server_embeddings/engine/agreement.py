@@ -1,7 +1,9 @@
 """How near one encoder's vectors are to another's."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -53,14 +55,14 @@ def kept_agreement(path: Path, measure: Callable[[], Agreement]) -> Agreement:
     measured = measure()
     try:
         with replaced(path) as file:
-            file.write(_AGREEMENT.dump_json(measured))
+            file.write(json.dumps(asdict(measured)).encode())
     except OSError as error:
         _log.warning("the agreement cannot be kept in %s (%s)", path, error.strerror)
     return measured
 
 
 def _probes(encoder: Encoder) -> list[Piece]:
-    """Short and middling texts of the reference set, and one text of the longest length the model reads."""
+    """Short and medium texts of the reference set, and one text of the longest length the model reads."""
     groups = reference_groups()[:: max(1, len(reference_groups()) // _PROBE_GROUPS)]
     texts = [group[column] for group in groups for column in ("statement", "paraphrase")]
     texts.append(" ".join(texts))

@@ -69,7 +69,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``, last of all files."""
-        whole = replace(self, others_sha256=_others_sha256(folder))
+        whole = self if self.refused else replace(self, others_sha256=_others_sha256(folder))
         (folder / MANIFEST_FILE).write_text(json.dumps(asdict(whole), indent=2), encoding="utf-8")
 
 
@@ -110,7 +110,7 @@ def artifact_folder(model: LocatedModel, precision: Precision, root: Path) -> Pa
         "format": _FORMAT,
         "name": model.name,
         "weights": model.sha256,
-        "files": _settings_digest(model.folder),
+        "files": settings_digest(model.folder),
         "catalogue": entry.model_dump(mode="json", include={"prompts", "matryoshka_dimensions"}) if entry else None,
         "precision": precision,
         "runtime": runtime_key(),
@@ -243,7 +243,7 @@ def _others_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _settings_digest(folder: Path) -> str:
+def settings_digest(folder: Path) -> str:
     """SHA-256 over the small files of a model: modules, pooling, prompts, tokenizer."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".txt") and path.is_file()):

@@ -85,6 +85,7 @@ class CompiledEncoder:
             ids[row, : piece.tokens] = piece.ids
             mask[row, : piece.tokens] = 1
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        self._mapped.raise_if_changed()
         request = self._requests.get()
         try:
             request.infer({name: given[name] for name in self._inputs}, share_inputs=True)

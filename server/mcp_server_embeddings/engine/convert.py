@@ -25,7 +25,7 @@ from mcp_server_embeddings.engine.artifact import (
     refusal,
 )
 from mcp_server_embeddings.engine.compiled import CompiledEncoder
-from mcp_server_embeddings.engine.encoder import Encoder
+from mcp_server_embeddings.engine.encoder import Agreement, Encoder
 from mcp_server_embeddings.engine.identity import weight_files
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
 from mcp_server_embeddings.engine.mapped import MappedFiles
@@ -33,6 +33,7 @@ from mcp_server_embeddings.engine.native.files import UnsupportedModelError, rea
 from mcp_server_embeddings.engine.native.sentence import native_model
 from mcp_server_embeddings.engine.reference import ReferenceEncoder
 from mcp_server_embeddings.engine.runtime import cpu_can_bf16, openvino
+from mcp_server_embeddings.errors import EmbeddingsError
 from mcp_server_embeddings.private import make_folder
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
     except UnsupportedModelError:
         yield "loading it with sentence-transformers"
         reference = ReferenceEncoder(model, "cpu", threads=1)
-        if not reference.pools_prompts:
-            raise ConversionError(f"{model.name!r} leaves its prompt out of pooling, which is not converted") from None
+        if reason := _unconvertible(reference):
+            Manifest(reference.identity, precision, Agreement(0, 0, 0), "", f"{model.name!r} {reason}").write(work)
+            work.rename(folder)
+            return
         yield "tracing it"
         graph, tokenizer_json, exact = _traced(reference), reference.tokenizer_json, reference
     verify_weights(model)
@@ -78,6 +81,13 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
     Manifest(exact.identity, precision, agreement, sha256, refusal(precision, agreement)).write(work)
     with contextlib.suppress(FileExistsError):  # another process was first, with the same content
         work.rename(folder)
+
+
+def _unconvertible(reference: ReferenceEncoder) -> str:
+    """What a graph from tokens to vectors cannot do; empty where nothing stands against it."""
+    if not reference.pools_prompts:
+        return "leaves its prompt out of pooling, which is not converted"
+    return "shortens its vectors, which is not converted" if reference.model.truncate_dim is not None else ""
 
 
 def _traced(reference: ReferenceEncoder) -> "openvino.Model":
@@ -150,7 +160,7 @@ def main() -> None:
         for stage in convert(model, precision, Path(folder)):
             sys.stdout.write(stage + "\n")
             sys.stdout.flush()
-    except ConversionError as error:
+    except EmbeddingsError as error:
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
         os._exit(1)

@@ -71,7 +71,7 @@ class Lifecycle:
         self._last_use = 0.0
         self._closed = False
         self._loaders: list[threading.Thread] = []
-        self._ending: Scheduler | None = None
+        self._ending: list[Scheduler] = []
 
     def start(self) -> None:
         """Begin loading in the background, unless that has begun. Returns at once."""
@@ -91,7 +91,7 @@ class Lifecycle:
             self._changed.notify_all()
         if loaded is not None:
             loaded.scheduler.close()
-            self._ending = loaded.scheduler
+            self._ending.append(loaded.scheduler)
 
     def join(self) -> None:
         """Wait, after ``close``, until no thread of this engine is left; not from one of them.
@@ -102,9 +102,8 @@ class Lifecycle:
             loaders = list(self._loaders)
         for loader in loaders:
             loader.join()
-        ending, self._ending = self._ending, None
-        if ending is not None:
-            ending.join()
+        while self._ending:
+            self._ending.pop().join()
 
     def snapshot(self) -> tuple[State, str, LoadedModel | None]:
         """State, what is happening, and the model if it is loaded. Never waits."""
@@ -162,30 +161,26 @@ class Lifecycle:
             call.stage = ""
 
     def _live(self) -> None:
-        """The life of one loading, on a thread of its own: nothing of the model is left in its frames after."""
+        """Load, serve until idle, unload. A separate frame, so no local keeps the model alive."""
         self._load()
         _return_memory()
 
     def _load(self) -> None:
+        loaded = None
         try:
-            self._serve(self._load_encoder(self._note))
+            loaded = _ready(self._load_encoder(self._note))
+            self._serve(loaded)
         except OperatorError as error:
-            self._fail(error)
+            self._fail(error, loaded)
         except EmbeddingsError:
             _log.debug("the engine was closed while it loaded")
         # The edge of a thread: the waiting callers get a sentence. A panic of a library in Rust is no Exception.
         except BaseException as error:  # noqa: BLE001
             _log.exception("loading the model failed")
             reason = f"the model cannot be loaded ({type(error).__name__}: {error})"
-            self._fail(ModelLoadError(f"{reason}; try another --model, or see the server's log"))
+            self._fail(ModelLoadError(f"{reason}; try another --model, or see the server's log"), loaded)
 
-    def _serve(self, encoder: Encoder) -> None:
-        identity = encoder.identity
-        loaded = LoadedModel(
-            encoder,
-            TextTokenizer(encoder.tokenizer_json, identity.prompts, identity.max_tokens),
-            Scheduler(encoder.encode, encoder.streams, _BATCH_TOKENS, identity.dimensions),
-        )
+    def _serve(self, loaded: LoadedModel) -> None:
         with self._changed:
             if self._closed:
                 loaded.scheduler.close()
@@ -207,6 +202,7 @@ class Lifecycle:
             if self._loaded is loaded:
                 self._loaded, self._state = None, "idle"
                 self._changed.notify_all()
+            self._ending.append(loaded.scheduler)
         loaded.scheduler.close(error)
 
     def _note(self, state: State, detail: str) -> None:
@@ -214,11 +210,11 @@ class Lifecycle:
             self._state, self._detail = state, detail
             self._changed.notify_all()
 
-    def _fail(self, error: OperatorError) -> None:
+    def _fail(self, error: OperatorError, loaded: LoadedModel | None) -> None:
+        """End what this thread began; if another thread has loaded the model again meanwhile, that one stays."""
         with self._changed:
-            loaded, self._loaded = self._loaded, None
-            if not self._closed:
-                self._state, self._error, self._detail = "failed", error, str(error)
+            if (loaded is None or self._loaded is loaded) and not self._closed:
+                self._loaded, self._state, self._error, self._detail = None, "failed", error, str(error)
             self._changed.notify_all()
         if loaded is not None:
             loaded.scheduler.close(error)
@@ -235,6 +231,15 @@ class Lifecycle:
                 self._changed.wait(max(self._idle_seconds - idle, 0.01 * self._idle_seconds))
         loaded.scheduler.close()
         loaded.scheduler.join()
+
+
+def _ready(encoder: Encoder) -> LoadedModel:
+    identity = encoder.identity
+    return LoadedModel(
+        encoder,
+        TextTokenizer(encoder.tokenizer_json, identity.prompts, identity.max_tokens),
+        Scheduler(encoder.encode, encoder.streams, _BATCH_TOKENS, identity.dimensions),
+    )
 
 
 def _return_memory() -> None:

@@ -1,5 +1,6 @@
 """From settings to an encoder: which engine serves."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable
@@ -7,7 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mcp_server_embeddings.config import Precision, Settings
 from mcp_server_embeddings.engine.agreement import kept_agreement, measure_agreement
-from mcp_server_embeddings.engine.artifact import MODEL_FILE, TOKENIZER_FILE, ConversionError, converted, refusal
+from mcp_server_embeddings.engine.artifact import (
+    MODEL_FILE,
+    TOKENIZER_FILE,
+    ConversionError,
+    converted,
+    refusal,
+    settings_digest,
+)
 from mcp_server_embeddings.engine.encoder import Agreement, Encoder
 from mcp_server_embeddings.engine.identity import weight_files
 from mcp_server_embeddings.engine.locate import LocatedModel, locate, verify_weights
@@ -34,14 +42,15 @@ def load_encoder(settings: Settings, note: Callable[[str], None]) -> Encoder:
         note: Told what is happening.
 
     Raises:
-        OperatorError: The model is missing, damaged, or not to be had as the settings ask.
+        OperatorError: The model is missing, damaged, or not available with these settings.
     """
     files = read_model(locate(settings.model))
     if settings.engine == "reference" or not settings.device.startswith("cpu"):
         return _reference(files.located, settings)
     note("loading the model")
     try:
-        return _native(files, settings)
+        if settings.precision != "int8":  # its weights are compressed once and kept
+            return _native(files, settings)
     except UnsupportedModelError as error:
         _log.info("the graph of %r is not built from its files: %s", files.located.name, error)
     try:
@@ -74,8 +83,6 @@ def _native(files: ModelFiles, settings: Settings) -> Encoder:
             raise ConfigurationError(f"{files.located.name!r} only averages token vectors; use --precision exact")
         verify_weights(files.located)
         return StaticEncoder(files, mapped)
-    if settings.precision == "int8":
-        raise UnsupportedModelError("int8 weights are made once and kept")
     # The runtime and hashing both leave the interpreter's lock, so the hash costs no time on a second core.
     with ThreadPoolExecutor(1) as pool:
         verified = pool.submit(verify_weights, files.located)
@@ -103,9 +110,8 @@ def _compiled(files: ModelFiles, mapped: MappedFiles, settings: Settings) -> Enc
 
     if settings.precision == "exact":
         return encoder("exact", settings.threads or _streams())
-    path = (
-        settings.cache_dir / "agreement" / f"{model.identity.digest[:16]}-{settings.precision}-{runtime_key()[:8]}.json"
-    )
+    key = hashlib.sha256(f"{model.identity.digest} {settings_digest(files.located.folder)} {runtime_key()}".encode())
+    path = settings.cache_dir / "agreement" / f"{key.hexdigest()[:16]}-{settings.precision}.json"
     agreement = kept_agreement(path, lambda: measure_agreement(encoder(settings.precision, 1), encoder("exact", 1)))
     reason = refusal(settings.precision, agreement)
     if reason:

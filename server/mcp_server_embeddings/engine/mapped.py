@@ -12,6 +12,9 @@ _Stamp = tuple[int, int, int, int]
 class MappedFiles:
     """Files whose content must stay what it was: pages of a mapped file follow every change on disk.
 
+    Check before the pages are read, because those beyond the end of a shortened file end the process (SIGBUS), and
+    after, because a vector may have been computed from a mixture.
+
     Args:
         paths: The files, as they are now.
     """

@@ -102,7 +102,7 @@ def _available(device: str) -> str:
 
 
 def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdentity:
-    limit = model.max_seq_length
+    limit = _token_limit(model)
     kinds = [type(module).__name__ for module in model]
     dimensions = model.get_embedding_dimension()
     if dimensions is None:
@@ -113,10 +113,19 @@ def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdent
         pooling=next((str(module.pooling_mode) for module in model if type(module).__name__ == "Pooling"), "none"),
         prompts=prompts_for(located.name, model.prompts, model.default_prompt_name),
         dimensions=dimensions,
-        max_tokens=None if limit is None or limit > _UNLIMITED else int(limit),
-        normalised=kinds[-1] == "Normalize",
+        max_tokens=limit,
+        normalised=kinds[-1] == "Normalize" and model.truncate_dim is None,
         matryoshka=located.shorter_dimensions,
     )
+
+
+def _token_limit(model: "SentenceTransformer") -> int | None:
+    """Tokens of one input; a static model has no limit but that of its tokenizer."""
+    limit = model.max_seq_length
+    truncation = getattr(model.tokenizer, "truncation", None)
+    if isinstance(truncation, dict):
+        limit = truncation.get("max_length")
+    return None if limit is None or limit > _UNLIMITED else int(limit)
 
 
 def _tokenizer_json(model: "SentenceTransformer") -> str:

@@ -21,20 +21,21 @@ from mcp_server_embeddings.engine.runtime import Node, ops
 Project = Callable[[Node, str, int], Node]
 """Applies one of a layer's linear maps: input, name, number of outputs."""
 
+MPNET_PADDING = 1
+"""The padding token's id, from which positions count; fixed in transformers' MPNet, not in its configuration."""
+
 _MPNET_MAX_DISTANCE = 128
-"""Distances beyond share one bucket; fixed in transformers' MPNet, not in its configuration."""
+"""Distances beyond share one bucket; fixed likewise."""
 
 
 class BertConfig(TransformerConfig):
     """``config.json`` of BERT, RoBERTa and XLM-RoBERTa."""
 
     model_type: Literal["bert", "roberta", "xlm-roberta"]
-    intermediate_size: int = Field(default=3072, ge=1, le=1_000_000)
     hidden_act: str = "gelu"
     layer_norm_eps: float = Field(default=1e-12, gt=0)
-    max_position_embeddings: int = Field(default=512, ge=1, le=1_000_000)
     type_vocab_size: int = Field(default=2, ge=1)
-    pad_token_id: int = 0
+    pad_token_id: int
     position_embedding_type: Literal["absolute"] = "absolute"
     is_decoder: Literal[False] = False
 
@@ -43,12 +44,9 @@ class MPNetConfig(TransformerConfig):
     """``config.json`` of MPNet."""
 
     model_type: Literal["mpnet"]
-    intermediate_size: int = Field(default=3072, ge=1, le=1_000_000)
     hidden_act: str = "gelu"
     layer_norm_eps: float = Field(default=1e-12, gt=0)
-    max_position_embeddings: int = Field(default=512, ge=1, le=1_000_000)
     relative_attention_num_buckets: int = Field(default=32, ge=4)
-    pad_token_id: int = 1
 
 
 def bert(config: BertConfig, weights: Weights, ids: Node, mask: Node) -> Node:
@@ -74,7 +72,7 @@ def mpnet(config: MPNetConfig, weights: Weights, ids: Node, mask: Node) -> Node:
     table = weights.below("embeddings")
     size = config.hidden_size
     x = embedding(table.constant("word_embeddings.weight", (config.vocab_size, size)), ids)
-    places = _offset_positions(ids, config.pad_token_id)
+    places = _offset_positions(ids, MPNET_PADDING)
     x = ops.add(
         x, embedding(table.constant("position_embeddings.weight", (config.max_position_embeddings, size)), places)
     )

@@ -3,18 +3,20 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from mcp_server_embeddings.engine.locate import MODULES_FILE, LocatedModel
 from mcp_server_embeddings.errors import EmbeddingsError, ModelLoadError
 
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
+WEIGHTS_FILE = "model.safetensors"
 
 _TRANSFORMER_FILES = tuple(
-    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta")
+    f"sentence_{name}_config.json"
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 """Names under which sentence-transformers has kept the settings of a Transformer module, in the order it looks."""
 
@@ -31,18 +33,29 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class TransformerConfig(Config):
-    """What every ``config.json`` of a transformer has.
+_LARGEST = {"num_hidden_layers": 1_000, "hidden_size": 65_536, "intermediate_size": 1_000_000}
+"""Far beyond any published model: a damaged file must not be built for ever, whichever engine serves it."""
 
-    The upper bounds are far beyond any published model: they stop a damaged file before it is built.
+
+class TransformerConfig(Config):
+    """What ``config.json`` of every transformer that is built here has.
+
+    A size that is missing has another default in each class of ``transformers``, so all are required.
     """
 
     model_type: str
-    hidden_size: int = Field(default=768, ge=1, le=65_536)
-    num_hidden_layers: int = Field(default=12, ge=1, le=1_000)
-    num_attention_heads: int = Field(default=12, ge=1, le=1_024)
-    vocab_size: int = Field(default=30_522, ge=1, le=10_000_000)
-    max_position_embeddings: int | None = Field(default=None, ge=1, le=100_000_000)
+    hidden_size: int = Field(ge=1)
+    intermediate_size: int = Field(ge=1)
+    num_hidden_layers: int = Field(ge=1)
+    num_attention_heads: int = Field(ge=1)
+    vocab_size: int = Field(ge=1)
+    max_position_embeddings: int = Field(ge=1, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError("hidden_size is not a multiple of num_attention_heads")
+        return self
 
     @property
     def head_size(self) -> int:
@@ -71,7 +84,7 @@ class PoolingConfig(Config):
     """The configuration of a Pooling module, in the form of any release."""
 
     pooling_mode: Literal["mean", "cls", "lasttoken"]
-    include_prompt: Literal[True] = True
+    include_prompt: Literal[True] = True  # else the prompt's tokens are left out of pooling
 
     @model_validator(mode="before")
     @classmethod
@@ -116,12 +129,14 @@ class _ModuleEntry(Config):
 
 
 class _SentenceTransformerConfig(Config):
+    model_type: str = "SentenceTransformer"
+    truncate_dim: int | None = None
     prompts: dict[str, str | None] = {}
     default_prompt_name: str | None = None
 
 
-class _TokenizerConfig(Config):
-    model_max_length: float | None = None
+class _TokenLimit(Config):
+    model_max_length: float | None = Field(default=None, validation_alias=AliasChoices("model_max_length", "max_len"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +162,9 @@ class ModelFiles:
         modules: In the order in which they run.
         prompts: By the names that the model gives them.
         default_prompt_name: The prompt of texts without a role, if the model has one.
-        plain: Whether it is a transformer without ``modules.json``, to which sentence-transformers adds mean pooling.
+        plain: Whether it is a transformer without ``modules.json``, to which sentence-transformers adds mean pooling,
+            and of whose other files it reads only the transformer's own.
+        unsupported: Why none of this is built here; empty where nothing is known against it.
     """
 
     located: LocatedModel
@@ -155,6 +172,7 @@ class ModelFiles:
     prompts: dict[str, str]
     default_prompt_name: str | None
     plain: bool
+    unsupported: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +180,11 @@ class TransformerSettings:
     """How sentence-transformers runs a Transformer module.
 
     Attributes:
-        max_tokens: Its token limit; None where there is none.
+        max_tokens: Its token limit.
         lowercase: Whether texts are lowercased first, whatever the tokenizer does.
     """
 
-    max_tokens: int | None
+    max_tokens: int
     lowercase: bool
 
 
@@ -177,34 +195,35 @@ def read_model(located: LocatedModel) -> ModelFiles:
         ModelLoadError: A file is damaged, or describes a model that cannot be.
     """
     folder = located.folder
-    path = folder / "config_sentence_transformers.json"
-    settings = read_config(path, _SentenceTransformerConfig, optional=True, damaged=True)
     plain = not (folder / MODULES_FILE).is_file()
     if plain:
-        modules: tuple[Module, ...] = (Module("Transformer", folder), Module("Pooling", folder / "1_Pooling"))
+        settings = _SentenceTransformerConfig()
+        modules: tuple[Module, ...] = (Module("Transformer", folder), Module("Pooling", folder))
     else:
+        path = folder / "config_sentence_transformers.json"
+        settings = read_config(path, _SentenceTransformerConfig, optional=True, damaged=True)
         modules = tuple(_module(folder, entry) for entry in _entries(folder / MODULES_FILE))
-    if modules and modules[0].kind == "Transformer":
-        read_config(modules[0].folder / CONFIG_FILE, TransformerConfig, damaged=True)
+    if modules and (modules[0].folder / CONFIG_FILE).is_file():
+        _check_sizes(modules[0].folder / CONFIG_FILE)
     prompts = {name: prompt for name, prompt in settings.prompts.items() if prompt}
-    return ModelFiles(located, modules, prompts, settings.default_prompt_name, plain)
+    return ModelFiles(located, modules, prompts, settings.default_prompt_name, plain, _unsupported(settings))
 
 
-def read_transformer_settings(folder: Path, max_positions: int | None) -> TransformerSettings:
+def read_transformer_settings(folder: Path, max_positions: int, *, plain: bool) -> TransformerSettings:
     """Read the settings of a Transformer module as ``sentence_transformers`` 6 combines them.
 
     Args:
         folder: The module's.
         max_positions: Positions that the transformer has; the limit where the module and the tokenizer name none.
+        plain: Whether it is a transformer without ``modules.json``, which has no settings of its own.
     """
-    path = next((folder / name for name in _TRANSFORMER_FILES if (folder / name).is_file()), folder / "none")
-    module = read_config(path, _TransformerModule, optional=True)
+    found = [] if plain else [folder / name for name in _TRANSFORMER_FILES if (folder / name).is_file()]
+    module = read_config(found[0], _TransformerModule) if found else _TransformerModule()
     limit: float | None = module.max_seq_length
     if limit is None:
-        limit = read_config(folder / "tokenizer_config.json", _TokenizerConfig, optional=True).model_max_length
-        known = [value for value in (limit, max_positions) if value is not None]
-        limit = min(known) if known else None
-    return TransformerSettings(None if limit is None else int(limit), module.do_lower_case)
+        limit = read_config(folder / "tokenizer_config.json", _TokenLimit, optional=True).model_max_length
+        limit = max_positions if limit is None else min(limit, max_positions)
+    return TransformerSettings(int(limit), module.do_lower_case)
 
 
 C = TypeVar("C", bound=BaseModel)
@@ -259,6 +278,32 @@ def _entries(path: Path) -> list[_ModuleEntry]:
         ) from None
 
 
+def _check_sizes(path: Path) -> None:
+    """Refuse a ``config.json`` whose model could not be built in a lifetime.
+
+    Raises:
+        ModelLoadError: It is such, or no JSON object.
+    """
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise ModelLoadError(f"{str(path)!r} is not a model's configuration; fetch the model again")
+    for name, largest in _LARGEST.items():
+        value = config.get(name)
+        if isinstance(value, int) and value > largest:
+            raise ModelLoadError(
+                f"{str(path)!r} says {name} = {value:,}, at most {largest:,} is possible; repair it or fetch the model "
+                "again"
+            )
+
+
+def _unsupported(settings: _SentenceTransformerConfig) -> str:
+    if settings.model_type != "SentenceTransformer":
+        return f"it is a {settings.model_type}"
+    return "its vectors are shortened (truncate_dim)" if settings.truncate_dim is not None else ""
+
+
 def _module(folder: Path, entry: _ModuleEntry) -> Module:
+    if Path(entry.path).is_absolute() or ".." in Path(entry.path).parts:
+        raise ModelLoadError(f"{MODULES_FILE} names the path {entry.path!r} outside the model; fetch the model again")
     kind = entry.type.rsplit(".", 1)[-1] if entry.type.startswith(_OWN_PACKAGE) else entry.type
     return Module(kind, folder / entry.path)

@@ -30,9 +30,7 @@ class ModernBertConfig(TransformerConfig):
     """``config.json`` of ModernBERT, as transformers 4 and 5 write it."""
 
     model_type: Literal["modernbert"]
-    intermediate_size: int = Field(default=1152, ge=1, le=1_000_000)
     hidden_activation: str = "gelu"
-    max_position_embeddings: int = Field(default=8192, ge=1, le=10_000_000)
     norm_eps: float = Field(default=1e-5, gt=0)
     norm_bias: bool = False
     attention_bias: bool = False
@@ -40,7 +38,7 @@ class ModernBertConfig(TransformerConfig):
     local_attention: int = Field(default=128, ge=2)
     global_attn_every_n_layers: int = Field(default=3, ge=1)
     global_rope_theta: float = Field(default=160_000.0, gt=0)
-    local_rope_theta: float | None = Field(default=10_000.0, gt=0)
+    local_rope_theta: float = Field(default=10_000.0, gt=0)
     layer_types: tuple[LayerType, ...] | None = None
     rope_parameters: dict[LayerType, _Rope] | None = None
     rope_scaling: None = None
@@ -62,8 +60,7 @@ class ModernBertConfig(TransformerConfig):
         named = (self.rope_parameters or {}).get(kind)
         if named is not None and named.rope_theta is not None:
             return named.rope_theta
-        local = self.global_rope_theta if self.local_rope_theta is None else self.local_rope_theta
-        return self.global_rope_theta if kind == "full_attention" else local
+        return self.global_rope_theta if kind == "full_attention" else self.local_rope_theta
 
 
 def modernbert(config: ModernBertConfig, weights: Weights, ids: Node, mask: Node) -> Node:

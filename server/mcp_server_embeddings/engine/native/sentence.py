@@ -6,15 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcp_server_embeddings.engine.identity import ModelIdentity
-from mcp_server_embeddings.engine.native.bert import BertConfig, MPNetConfig, bert, mpnet
+from mcp_server_embeddings.engine.native.bert import MPNET_PADDING, BertConfig, MPNetConfig, bert, mpnet
 from mcp_server_embeddings.engine.native.files import (
     CONFIG_FILE,
+    WEIGHTS_FILE,
+    Config,
     DenseConfig,
     ModelFiles,
     Module,
     NormalizeConfig,
     PoolingConfig,
-    TransformerConfig,
     UnsupportedModelError,
     read_config,
     read_transformer_settings,
@@ -25,8 +26,7 @@ from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.engine.native.tokenizer import transformer_tokenizer
 from mcp_server_embeddings.engine.prompts import prompts_for
 from mcp_server_embeddings.engine.runtime import Node, openvino, ops
-
-WEIGHTS_FILE = "model.safetensors"
+from mcp_server_embeddings.errors import ModelLoadError
 
 _TINY = 1e-12
 """The least length that Normalize divides by, as in torch's ``normalize``."""
@@ -82,14 +82,17 @@ def native_model(files: ModelFiles) -> NativeModel:
         UnsupportedModelError: It has a part that is not built here.
         ModelLoadError: A file is damaged or disagrees with another.
     """
+    if files.unsupported:
+        raise UnsupportedModelError(files.unsupported)
     first, *rest = files.modules or (None,)
     if first is None or first.kind != "Transformer" or not rest or rest[0].kind != "Pooling":
         raise UnsupportedModelError(f"its modules are {', '.join(module.kind for module in files.modules) or 'none'}")
     transformer = build_transformer(first)
-    settings = read_transformer_settings(first.folder, transformer.positions)
-    if settings.max_tokens is None or settings.max_tokens > transformer.positions:
+    settings = read_transformer_settings(first.folder, transformer.positions, plain=files.plain)
+    if settings.max_tokens > transformer.positions:
         raise UnsupportedModelError(f"its token limit is over the {transformer.positions} positions it has")
-    pooling = read_config(rest[0].folder / CONFIG_FILE, PoolingConfig, optional=files.plain)
+    mean = PoolingConfig(pooling_mode="mean")
+    pooling = mean if files.plain else read_config(rest[0].folder / CONFIG_FILE, PoolingConfig)
     vectors, dimensions = _after_pooling(_pooled(transformer, pooling), transformer.size, rest[1:])
     identity = ModelIdentity(
         name=files.located.name,
@@ -115,34 +118,54 @@ def build_transformer(module: Module) -> Transformer:
     ids, mask = (ops.parameter([-1, -1], np.int64, name) for name in ("input_ids", "attention_mask"))
     for parameter, name in ((ids, "input_ids"), (mask, "attention_mask")):
         parameter.output(0).set_names({name})
+    if (module.folder / "adapter_config.json").is_file():
+        raise UnsupportedModelError("its weights are changed by an adapter")
     path = module.folder / CONFIG_FILE
-    kind = read_config(path, TransformerConfig).model_type
-    if kind in ("bert", "roberta", "xlm-roberta"):
+    found = read_config(path, _Architecture)
+    if any(name.endswith("ForCausalLM") for name in found.architectures or ()):
+        raise UnsupportedModelError(f"it is a {found.architectures}")
+    if found.model_type in ("bert", "roberta", "xlm-roberta"):
         config = read_config(path, BertConfig)
-        weights = _weights(module, "embeddings.word_embeddings.weight")
-        offset = 0 if kind == "bert" else config.pad_token_id + 1
-        tokens, size = bert(config, weights, ids, mask), config.hidden_size
-        return Transformer(ids, mask, tokens, size, config.max_position_embeddings - offset)
-    if kind == "mpnet":
+        weights = _weights(module, "embeddings.word_embeddings.weight", _PREFIXES[found.model_type])
+        offset = 0 if found.model_type == "bert" else config.pad_token_id + 1
+        tokens, size, table = bert(config, weights, ids, mask), config.hidden_size, config.max_position_embeddings
+    elif found.model_type == "mpnet":
         mpnet_config = read_config(path, MPNetConfig)
-        weights = _weights(module, "embeddings.word_embeddings.weight")
+        weights = _weights(module, "embeddings.word_embeddings.weight", "mpnet.")
+        offset = MPNET_PADDING + 1
         tokens, size = mpnet(mpnet_config, weights, ids, mask), mpnet_config.hidden_size
-        return Transformer(
-            ids, mask, tokens, size, mpnet_config.max_position_embeddings - mpnet_config.pad_token_id - 1
-        )
-    if kind == "modernbert":
+        table = mpnet_config.max_position_embeddings
+    elif found.model_type == "modernbert":
         modern = read_config(path, ModernBertConfig)
-        weights = _weights(module, "embeddings.tok_embeddings.weight")
-        tokens, size = modernbert(modern, weights, ids, mask), modern.hidden_size
-        return Transformer(ids, mask, tokens, size, modern.max_position_embeddings)
-    raise UnsupportedModelError(f"the architecture {kind!r} is not built here")
+        weights = _weights(module, "embeddings.tok_embeddings.weight", "model.")
+        offset = 0
+        tokens, size, table = modernbert(modern, weights, ids, mask), modern.hidden_size, modern.max_position_embeddings
+    else:
+        raise UnsupportedModelError(f"the architecture {found.model_type!r} is not built here")
+    return Transformer(ids, mask, tokens, size, table - offset)
 
 
-def _weights(module: Module, table: str) -> Weights:
-    """The weights of a transformer, below whatever prefix its class put before them."""
+class _Architecture(Config):
+    model_type: str
+    architectures: tuple[str, ...] | None = None
+
+
+_PREFIXES = {"bert": "bert.", "roberta": "roberta.", "xlm-roberta": "roberta."}
+
+
+def _weights(module: Module, table: str, prefix: str) -> Weights:
+    """The weights of a transformer, saved as they are or inside a model with a head.
+
+    Args:
+        module: Its folder.
+        table: The name of its token table.
+        prefix: What a model with a head puts before each name.
+    """
     tensors = Tensors(module.folder / WEIGHTS_FILE)
-    prefix = next((name.removesuffix(table) for name in tensors if name.endswith(table)), "")
-    return Weights(tensors, prefix)
+    found = next((before for before in ("", prefix) if before + table in tensors), None)
+    if found is None:
+        raise UnsupportedModelError(f"its weights have no tensor {table!r}")
+    return Weights(tensors, found)
 
 
 def _pooled(transformer: Transformer, pooling: PoolingConfig) -> Node:
@@ -171,6 +194,8 @@ def _after_pooling(vectors: Node, size: int, modules: Sequence[Module]) -> tuple
             act = _ACTIVATIONS.get(dense.activation_function)
             if act is None:
                 raise UnsupportedModelError(f"the activation {dense.activation_function!r} is not known")
+            if dense.in_features != size:
+                raise ModelLoadError(f"a Dense module takes {dense.in_features} numbers and is given {size}")
             weights = Weights(Tensors(module.folder / WEIGHTS_FILE))
             vectors = act(weights.linear(vectors, "linear", (dense.out_features, size), bias=dense.bias))
             size = dense.out_features

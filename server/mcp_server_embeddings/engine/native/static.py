@@ -8,14 +8,12 @@ from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.encoder import Agreement, Piece
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
-from mcp_server_embeddings.engine.native.files import ModelFiles, Module, UnsupportedModelError
+from mcp_server_embeddings.engine.native.files import WEIGHTS_FILE, ModelFiles, Module, UnsupportedModelError
 from mcp_server_embeddings.engine.native.tensors import Tensor, Tensors
 from mcp_server_embeddings.engine.native.tokenizer import static_tokenizer
 from mcp_server_embeddings.engine.prompts import prompts_for
 from mcp_server_embeddings.errors import ModelLoadError
 from mcp_server_embeddings.vectors.similarity import Vectors
-
-WEIGHTS_FILE = "model.safetensors"
 
 _LONG = 4096
 """Tokens from which equal ones are counted first, so that a huge text takes no more memory than the vocabulary."""
@@ -43,24 +41,27 @@ class StaticEncoder:
 
     def __init__(self, files: ModelFiles, mapped: MappedFiles) -> None:
         first, *rest = files.modules
+        if files.unsupported:
+            raise UnsupportedModelError(files.unsupported)
         if any(module.kind != "Normalize" for module in rest):
             raise UnsupportedModelError(f"modules follow its StaticEmbedding: {', '.join(m.kind for m in rest)}")
         self._mapped = mapped
         self._table = _token_vectors(first)
-        self.tokenizer_json = static_tokenizer(first.folder)
+        self.tokenizer_json, max_tokens = static_tokenizer(first.folder)
         self.identity = ModelIdentity(
             name=files.located.name,
             sha256=files.located.sha256,
             pooling="none",
             prompts=prompts_for(files.located.name, files.prompts, files.default_prompt_name),
             dimensions=self._table.shape[1],
-            max_tokens=None,
+            max_tokens=max_tokens,
             normalised=bool(rest),
             matryoshka=files.located.shorter_dimensions,
         )
 
     def encode(self, pieces: Sequence[Piece]) -> Vectors:
         """Encode one batch; see ``Encoder.encode``. A text without any known token has the vector 0."""
+        self._mapped.raise_if_changed()
         vectors = np.stack([self._mean(np.asarray(piece.ids, np.int64)) for piece in pieces])
         self._mapped.raise_if_changed()
         if self.identity.normalised:

@@ -56,7 +56,7 @@ class Tensors(Mapping[str, Tensor]):
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # OpenVINO wants it writable
             self._entries, self._start = _read_header(self._data)
         except (OSError, ValueError) as error:
-            raise ModelLoadError(f"{str(path)!r} is no usable safetensors file ({error}); fetch it again") from None
+            raise ModelLoadError(f"{str(path)!r} is not a valid safetensors file ({error}); fetch it again") from None
 
     def __getitem__(self, name: str) -> Tensor:
         entry = self._entries[name]
@@ -101,7 +101,7 @@ def _read_header(data: mmap.mmap) -> tuple[dict[str, _Entry], int]:
         if not 0 <= begin <= end <= len(data) - start or min(entry.shape, default=0) < 0:
             raise ValueError(f"tensor {name!r} lies outside the file")
         if end - begin != _size(entry):
-            raise ValueError(f"tensor {name!r} has not the size of its shape")
+            raise ValueError(f"tensor {name!r} has a size that does not match its shape")
     return entries, start
 
 

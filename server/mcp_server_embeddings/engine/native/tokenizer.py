@@ -5,10 +5,11 @@ vocabulary and builds the rest anew from ``tokenizer_config.json``, so the two c
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from mcp_server_embeddings.engine.native.files import (
     CONFIG_FILE,
@@ -20,7 +21,7 @@ from mcp_server_embeddings.engine.native.files import (
 )
 from mcp_server_embeddings.errors import ModelLoadError
 
-_AS_IT_IS = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
+_UNCHANGED_CLASSES = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
 """Classes that load ``tokenizer.json`` unchanged; so does every class in a model of the type ``modernbert``."""
 
 _DEFAULT_CLASSES = {
@@ -31,6 +32,16 @@ _DEFAULT_CLASSES = {
 }
 """By type of model, where its files name no class."""
 
+_BRACKETS = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+_ANGLES = {name: f"<{name}>" for name in ("unk", "pad", "mask")} | dict.fromkeys(("bos", "cls"), "<s>")
+_DEFAULT_TOKENS = {
+    "BertTokenizer": _BRACKETS,
+    "MPNetTokenizer": {**_ANGLES, **dict.fromkeys(("eos", "sep"), "</s>"), "unk": "[UNK]"},
+    "RobertaTokenizer": {**_ANGLES, **dict.fromkeys(("eos", "sep"), "</s>")},
+    "XLMRobertaTokenizer": {**_ANGLES, **dict.fromkeys(("eos", "sep"), "</s>")},
+}
+"""The special tokens of each class, unless its configuration names others."""
+
 
 class _Component(Config):
     type: str | None = None
@@ -39,15 +50,25 @@ class _Component(Config):
 class _ByteLevel(Config):
     type: Literal["ByteLevel"]
     add_prefix_space: bool = False
+    use_regex: Literal[True] = True
 
 
 class _AddedToken(Config):
     content: str
 
 
+class _Numbered(_AddedToken):
+    id: int
+
+
 class _Parts(Config):
     model: _Component
-    added_tokens: tuple[_AddedToken, ...] = ()
+    added_tokens: tuple[_Numbered, ...] = ()
+
+
+class _Truncation(Config):
+    direction: Literal["Right"] = "Right"
+    max_length: int | None = None
 
 
 class _ModelConfig(Config):
@@ -76,12 +97,28 @@ class _TokenizerConfig(Config):
     truncation_side: Literal["right"] = "right"
     add_bos_token: None = None
     add_eos_token: None = None
+    additional_special_tokens: tuple[_Token, ...] | None = None
+    extra_special_tokens: tuple[_Token, ...] | dict[str, _Token] | None = None
+    added_tokens_decoder: dict[str, _AddedToken] = Field(default_factory=dict)
 
-    def special_tokens(self) -> set[str]:
-        """Those that are named."""
-        names = ("bos", "eos", "cls", "sep", "unk", "pad", "mask")
-        tokens = (getattr(self, f"{name}_token") for name in names)
-        return {token.content for token in tokens if token is not None}
+    def named(self) -> dict[str, str]:
+        """The special tokens that are named, by what they are for."""
+        tokens = {
+            "bos": self.bos_token,
+            "eos": self.eos_token,
+            "cls": self.cls_token,
+            "sep": self.sep_token,
+            "unk": self.unk_token,
+            "pad": self.pad_token,
+            "mask": self.mask_token,
+        }
+        return {name: token.content for name, token in tokens.items() if token is not None}
+
+    def others(self) -> set[str]:
+        """Further tokens that must be found whole in a text."""
+        extra = self.extra_special_tokens or ()
+        listed = [*(self.additional_special_tokens or ()), *(extra.values() if isinstance(extra, dict) else extra)]
+        return {token.content for token in [*listed, *self.added_tokens_decoder.values()]}
 
 
 def transformer_tokenizer(folder: Path, *, lowercase: bool) -> str:
@@ -97,34 +134,43 @@ def transformer_tokenizer(folder: Path, *, lowercase: bool) -> str:
     """
     content = _read(folder)
     config = read_config(folder / "tokenizer_config.json", _TokenizerConfig, optional=True)
-    kind = _class_name(folder, config)
     parts = _parts(content)
-    algorithm = parts.model.type
-    missing = config.special_tokens() - {token.content for token in parts.added_tokens}
+    kind, algorithm = _class_name(folder, config), parts.model.type
+    tokens = _special_tokens(folder, config, kind)
+    numbers = {token.content: token.id for token in parts.added_tokens}
+    missing = {*tokens.values(), *config.others()} - numbers.keys()
     if missing:
         raise UnsupportedModelError(f"{TOKENIZER_FILE} lacks the special tokens {', '.join(sorted(missing))}")
     if kind in ("BertTokenizer", "MPNetTokenizer") and algorithm == "WordPiece":
-        _rebuild_word_piece(content, config)
+        _rebuild_word_piece(content, config, tokens["unk"])
     elif kind == "XLMRobertaTokenizer" and algorithm == "Unigram":
         _rebuild_unigram(content, config)
     elif kind == "RobertaTokenizer" and algorithm == "BPE":
-        _check_prefix_space(content, config)
-    elif kind not in _AS_IT_IS:
-        raise UnsupportedModelError(f"the tokenizer class {kind!r} is not known")
+        _check_byte_level(content, config)
+    elif kind not in _UNCHANGED_CLASSES:
+        raise UnsupportedModelError(f"a {kind} with a {algorithm} model is not built here")
+    if kind in _DEFAULT_TOKENS:
+        first, last = ("bos", "eos") if kind == "XLMRobertaTokenizer" else ("cls", "sep")
+        content["post_processor"] = _template(tokens[first], tokens[last], numbers)
     if lowercase:
         _lowercase(content)
     return json.dumps(content, ensure_ascii=False)
 
 
-def static_tokenizer(folder: Path) -> str:
-    """The tokenizer of a StaticEmbedding module, which adds no special tokens.
+def static_tokenizer(folder: Path) -> tuple[str, int | None]:
+    """The tokenizer of a StaticEmbedding module, which adds no special tokens, and its token limit.
 
     Raises:
-        ModelLoadError: The file is missing or damaged.
+        UnsupportedModelError: There is none, or it truncates at the left.
+        ModelLoadError: The file is damaged.
     """
     content = _read(folder)
     content["post_processor"] = None
-    return json.dumps(content, ensure_ascii=False)
+    try:
+        truncation = _Truncation.model_validate(content.get("truncation") or {})
+    except ValidationError:
+        raise UnsupportedModelError("its tokenizer truncates in a way that is not built here") from None
+    return json.dumps(content, ensure_ascii=False), truncation.max_length
 
 
 def _read(folder: Path) -> dict[str, object]:
@@ -150,10 +196,39 @@ def _class_name(folder: Path, config: _TokenizerConfig) -> str:
     if model.model_type == "modernbert":
         return "TokenizersBackend"
     named = config.tokenizer_class or model.tokenizer_class or _DEFAULT_CLASSES.get(model.model_type, "")
-    return named if named in _AS_IT_IS else named.removesuffix("Fast")
+    return named if named in _UNCHANGED_CLASSES else named.removesuffix("Fast")
 
 
-def _rebuild_word_piece(content: dict[str, object], config: _TokenizerConfig) -> None:
+def _special_tokens(folder: Path, config: _TokenizerConfig, kind: str) -> dict[str, str]:
+    """The special tokens by what they are for.
+
+    Raises:
+        UnsupportedModelError: Another file of the model says otherwise.
+    """
+    tokens = _DEFAULT_TOKENS.get(kind, {}) | config.named()
+    listed = read_config(folder / "special_tokens_map.json", _TokenizerConfig, optional=True)
+    if not listed.named().items() <= tokens.items() or not listed.others() <= config.others() | set(tokens.values()):
+        raise UnsupportedModelError("special_tokens_map.json and tokenizer_config.json disagree")
+    if (folder / "added_tokens.json").is_file():
+        raise UnsupportedModelError("it has tokens in added_tokens.json")
+    return tokens
+
+
+def _template(first: str, last: str, numbers: Mapping[str, int]) -> dict[str, object]:
+    """A post-processor that puts one token before a text and one after it."""
+    return {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": first, "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": last, "type_id": 0}},
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {name: {"id": name, "ids": [numbers[name]], "tokens": [name]} for name in {first, last}},
+    }
+
+
+def _rebuild_word_piece(content: dict[str, object], config: _TokenizerConfig, unknown: str) -> None:
     content["normalizer"] = {
         "type": "BertNormalizer",
         "clean_text": True,
@@ -162,7 +237,6 @@ def _rebuild_word_piece(content: dict[str, object], config: _TokenizerConfig) ->
         "lowercase": config.do_lower_case,
     }
     content["pre_tokenizer"] = {"type": "BertPreTokenizer"}
-    unknown = config.unk_token.content if config.unk_token else "[UNK]"
     model = content["model"]
     if isinstance(model, dict):
         model.update(unk_token=unknown, continuing_subword_prefix="##", max_input_chars_per_word=100)
@@ -181,7 +255,10 @@ def _rebuild_unigram(content: dict[str, object], config: _TokenizerConfig) -> No
         model.update(unk_id=3, byte_fallback=False)
 
 
-def _check_prefix_space(content: dict[str, object], config: _TokenizerConfig) -> None:
+def _check_byte_level(content: dict[str, object], config: _TokenizerConfig) -> None:
+    model = content["model"]
+    if isinstance(model, dict) and model.get("ignore_merges"):
+        raise UnsupportedModelError("its tokenizer prefers whole words of the vocabulary")
     try:
         found = _ByteLevel.model_validate(content.get("pre_tokenizer"))
     except ValidationError:
