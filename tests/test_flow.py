@@ -7,16 +7,23 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import anyio
 import anyio.to_thread
+import pytest
+from mcp_types import Tool
 
+from calls import text
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.surface.calls import CONCURRENT_CALLS, CallRunner
+from mcp_server_embeddings.surface.served.status import StatusArguments
 from mcp_server_embeddings.surface.served_tool import Caller
+from mcp_server_embeddings.tools.results import Result
+from mcp_server_embeddings.tools.status import status
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, peak_memory
 
 NOTICED = 10
@@ -160,3 +167,44 @@ def test_cancelling_starts_no_more_threads_than_calls_may_have(engine: Engine, t
 
     assert anyio.run(main)
     assert not started.acquire(blocking=False)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A tool whose calls wait a second for two others of them to run at the same time."""
+
+    barrier: threading.Barrier
+    name = "meeting"
+    description = ""
+    too_large = ""
+    arguments = StatusArguments
+
+    def answer(self, caller: Caller, _: Mapping[str, object]) -> tuple[Result, str]:
+        with suppress(threading.BrokenBarrierError):
+            self.barrier.wait(1)
+        return status(caller.engine), "" if self.barrier.broken else "three at once"
+
+    def listed(self) -> Tool:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("texts", "met"), [(501, ""), (500, "three at once")])
+def test_calls_of_many_texts_run_two_at_a_time(engine: Engine, tmp_path: Path, texts: int, met: str) -> None:
+    tool = Meeting(threading.Barrier(3))
+    said: list[str] = []
+
+    async def report(_: float, __: float | None, ___: str | None) -> None:
+        return None
+
+    async def main() -> None:
+        runner = CallRunner(engine, Store(tmp_path))
+
+        async def one() -> None:
+            said.append(text(await runner.run(tool, {"texts": ["a"] * texts}, "2025-11-25", report)))
+
+        async with anyio.create_task_group() as calls:
+            for _ in range(3):
+                calls.start_soon(one)
+
+    anyio.run(main)
+    assert said == [met] * 3

@@ -30,6 +30,13 @@ CONCURRENT_CALLS = 256
 """Calls beyond this wait for a thread. Most threads sleep on the inference queue; one whose call was cancelled is
 free when its work has stopped, so cancelling cannot start more of them."""
 
+_LARGE_CALLS = 2
+"""Large calls at a time: one computes while the other is encoded. Each has matrices of texts by texts: 2,000 texts
+take up to 130 MB."""
+
+_LARGE = 500
+"""Texts over which a call is large; a string counts as a text for each hundred characters, since it may be a list."""
+
 T = TypeVar("T")
 
 Report = Callable[[float, float | None, str | None], Awaitable[None]]
@@ -43,6 +50,7 @@ class CallRunner:
         self._engine = engine
         self._store = store
         self._threads = ThreadPoolExecutor(CONCURRENT_CALLS, "call")
+        self._large = ThreadPoolExecutor(_LARGE_CALLS, "large call")
 
     async def run(self, tool: AnyTool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
         """One call from its raw arguments to its answer.
@@ -52,19 +60,20 @@ class CallRunner:
         call = Call()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report_progress, call, report)
-            answer = await self._apart(call, protocol, lambda caller: self._answer(tool, raw, caller))
+            threads = self._large if _is_large(raw) else self._threads
+            answer = await self._apart(threads, call, protocol, lambda caller: self._answer(tool, raw, caller))
             tasks.cancel_scope.cancel()
         return answer
 
     async def read(self, work: Callable[[Caller], T], protocol: str) -> T:
         """What a client reads besides tools' answers: it may wait for the model or the disk."""
-        return await self._apart(Call(), protocol, work)
+        return await self._apart(self._threads, Call(), protocol, work)
 
-    async def _apart(self, call: Call, protocol: str, work: Callable[[Caller], T]) -> T:
+    async def _apart(self, threads: ThreadPoolExecutor, call: Call, protocol: str, work: Callable[[Caller], T]) -> T:
         """Work on a thread, apart from the event loop, until it is done or the caller gives up."""
         caller = Caller(self._engine, self._engine.embedder(call), self._store, protocol)
         try:
-            return await asyncio.wrap_future(self._threads.submit(work, caller))
+            return await asyncio.wrap_future(threads.submit(work, caller))
         finally:
             call.cancel()
 
@@ -80,6 +89,12 @@ class CallRunner:
                 f"{tool.name} failed inside the server; its log on standard error says why. "
                 "Nothing was lost: the same call can be tried again"
             )
+
+
+def _is_large(raw: Mapping[str, object]) -> bool:
+    texts = sum(len(value) for value in raw.values() if isinstance(value, list))
+    characters = sum(len(value) for value in raw.values() if isinstance(value, str))
+    return texts + characters // 100 > _LARGE
 
 
 def _completed(tool: AnyTool, raw: Mapping[str, object], caller: Caller) -> CallToolResult:
