@@ -196,7 +196,7 @@ def test_damaged_weights_are_an_error_and_not_a_crash(bge_folder: Path, tmp_path
     (damaged / "model.safetensors").write_bytes(b"not weights")
     with (
         Engine(Settings(model=str(damaged), data_dir=tmp_path)) as broken,
-        pytest.raises(ModelLoadError, match="no usable safetensors file"),
+        pytest.raises(ModelLoadError, match="not a valid safetensors file"),
     ):
         broken.embedder().identity()
 
