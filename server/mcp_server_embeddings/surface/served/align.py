@@ -61,9 +61,9 @@ TOOL = ServedTool(
     title="Compare two lists",
     description=(
         "Matches two lists one to one by meaning: a diff that sees through rewording. Use it for two versions of "
-        "requirements, minutes or questions: what stayed, changed, went and came. Not for the best hits of a query: "
-        "use rank. Returns matches by position with score, percentile and band, most changed first, and the texts "
-        "only left or only right has. Read low matches: a changed number or a 'not' hardly moves the score."
+        "requirements, minutes or questions: unchanged, changed, removed, added. Not for the best hits of a query: "
+        "use rank. Returns matches by position with score, percentile and band, most changed first, and texts "
+        "on one side only. Read low matches: a changed number or a 'not' hardly moves the score."
     ),
     arguments=AlignArguments,
     result=Aligned,

@@ -83,9 +83,8 @@ TOOL = ServedTool(
     title="Label texts",
     description=(
         "Gives each text the label that fits its meaning. Use it to sort texts into kinds you name, from the labels "
-        "alone or from examples, which are much surer. Not to find kinds you do not know: use cluster. Returns for "
-        "each text label (null where it abstains), score, margin and runner_up, and how often each label was given. "
-        "Check small margins yourself."
+        "alone or from examples, which are more reliable. Not to find unknown kinds: use cluster. Returns for each "
+        "text label (null where it abstains), score, margin, runner_up, and counts. Check small margins yourself."
     ),
     arguments=ClassifyArguments,
     result=Classified,

@@ -59,10 +59,9 @@ TOOL = ServedTool(
     name="collection_add",
     title="Store texts or files in a collection",
     description=(
-        "Stores texts, or files read on this machine, in a named collection that stays. Use it once for what is asked "
-        "about more than once; again after changes: only those are encoded. Not for a list you need once: use rank. "
-        "Returns counts of documents added, updated, unchanged, removed, and files skipped with the reason. Then "
-        "collection_search finds in it."
+        "Stores texts, or files read on this machine, in a named collection that stays. Use it for what is asked about "
+        "more than once; again after changes. Not for a list you need once: use rank. Returns counts of documents "
+        "added, updated, unchanged, removed, and files skipped with the reason. Then use collection_search."
     ),
     arguments=CollectionAddArguments,
     result=CollectionAdded,

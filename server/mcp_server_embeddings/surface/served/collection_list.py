@@ -37,8 +37,7 @@ TOOL = ServedTool(
     title="List collections",
     description=(
         "Lists the stored collections. Use it to see what can be searched. Not to find texts: use collection_search. "
-        "Returns name, documents (size), chunks, model, bytes, time of change, and usable: false for another model's, "
-        "null while no model is loaded."
+        "Returns name, size in documents, chunks, model, bytes, updated, and usable (null: no model loaded)."
     ),
     arguments=CollectionListArguments,
     result=CollectionsListed,

@@ -38,7 +38,7 @@ TOOL = ServedTool(
     title="Remove from a collection",
     description=(
         "Removes documents by id, or a whole collection, for good. Use it when the user wants them gone. Not to "
-        "replace a text: use collection_add with its id. Returns how many were removed, and ids not there."
+        "replace a text: use collection_add. Returns how many were removed, and ids not there."
     ),
     arguments=CollectionRemoveArguments,
     result=CollectionRemoved,

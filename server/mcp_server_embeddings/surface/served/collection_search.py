@@ -24,7 +24,7 @@ class CollectionSearchArguments(Arguments):
     mode: SearchMode = Field(default="hybrid", description="by meaning, by exact words, or both")
     where: Json | None = Field(
         default=None,
-        description='filter by metadata, such as {"lang": "en", "year": {"gte": 2020}, "kind": ["a", "b"]}',
+        description='filter by metadata, such as {"year": {"gte": 2020}, "kind": ["a", "b"]}',
     )
     neighbours: bool = Field(default=False, description="add what stands before and after each hit")
 
@@ -72,9 +72,9 @@ TOOL = ServedTool(
     title="Search a collection",
     description=(
         "Finds passages about a query in a stored collection, by meaning and by words. Use it to answer from stored "
-        "texts and files, and quote. Not for a list you send along: use rank. Returns the best hits with id, score, "
-        "percentile, band (null in keyword mode), snippet, its characters (span) and metadata; no_match says that "
-        "nothing fits. Read around a hit with neighbours, or the resource embeddings://collections/{name}/{id}."
+        "texts, and quote. Not for a list you send along: use rank. Returns the best hits with id, score, percentile, "
+        "band (null in keyword mode), snippet, span, metadata; no_match: nothing fits. Read around a hit with "
+        "neighbours or its resource."
     ),
     arguments=CollectionSearchArguments,
     result=CollectionSearched,

@@ -62,10 +62,10 @@ TOOL = ServedTool(
     name="rank",
     title="Find the texts about a query",
     description=(
-        "Finds which texts are about a query, by meaning. Use it to search a list, to pick what to read first, or to "
-        "quote the sentence that answers (spans). Not for sorting into kinds: use classify; not for exact words. "
-        "Returns the best hits by position with score, percentile, band and a snippet; no_match says that nothing "
-        "fits. Pass the hits on to similarity or condense."
+        "Finds which texts are about a query, by meaning. Use it to search a list, pick what to read first, or quote "
+        "the sentence that answers (spans). Not for sorting into kinds: use classify; not for exact words. Returns the "
+        "best hits by position with score, percentile, band and snippet; no_match: nothing fits. Pass hits on to "
+        "similarity or condense."
     ),
     arguments=RankArguments,
     result=Ranked,
