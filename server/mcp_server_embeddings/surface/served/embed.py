@@ -74,7 +74,7 @@ TOOL = ServedTool(
     name="embed",
     title="Embed texts",
     description=(
-        "Turns texts into embedding vectors. Use it when a program needs the numbers: an index or a plot, "
+        "Turns texts into embedding vectors. Use it when a program needs the numbers: an index, a plot, "
         "training data. Not to judge meaning: the other tools compare texts and keep vectors out of your context. "
         "Returns up to 4,096 numbers inline, else the path of a .npy file, one row per text."
     ),
