@@ -28,11 +28,12 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.config import Precision, Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.locate import locate
 from mcp_server_embeddings.engine.native.files import UnsupportedModelError, read_model
 from mcp_server_embeddings.engine.native.sentence import native_model
+from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.vectors.similarity import Vectors
 from models import NAMES, SMALL, byte_level_tokenizer, randomise, save_transformer, unigram_tokenizer
 from test_parity import AGREEMENT, SENTENCE, TEXTS, cosines
@@ -341,6 +342,13 @@ def test_what_could_change_a_vector_and_is_not_built_is_left_to_sentence_transfo
     change(folder)
     with pytest.raises(UnsupportedModelError, match=reason):
         native_model(read_model(locate(str(folder))))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_a_static_model_has_no_other_precision(precision: Precision, tmp_path: Path) -> None:
+    settings = Settings(model=str(static(tmp_path / "model")), data_dir=tmp_path, precision=precision)
+    with Engine(settings) as engine, pytest.raises(ConfigurationError, match="use --precision exact"):
+        engine.embedder().identity()
 
 
 def test_shortened_vectors_are_those_of_sentence_transformers(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ def load_encoder(settings: Settings, note: Callable[[str], None]) -> Encoder:
     files = read_model(locate(settings.model))
     if settings.engine == "reference" or not settings.device.startswith("cpu"):
         return _reference(files.located, settings)
+    if files.static and settings.precision != "exact":
+        raise ConfigurationError(f"{files.located.name!r} only averages token vectors; use --precision exact")
     note("loading the model")
     try:
         if settings.precision != "int8":  # its weights are compressed once and kept
@@ -78,9 +80,7 @@ def _native(files: ModelFiles, settings: Settings) -> Encoder:
         UnsupportedModelError: It has a part that is not built here.
     """
     mapped = MappedFiles(weight_files(files.located.folder))
-    if files.modules and files.modules[0].kind == "StaticEmbedding":
-        if settings.precision != "exact":
-            raise ConfigurationError(f"{files.located.name!r} only averages token vectors; use --precision exact")
+    if files.static:
         verify_weights(files.located)
         return StaticEncoder(files, mapped)
     # The runtime and hashing both leave the interpreter's lock, so the hash costs no time on a second core.

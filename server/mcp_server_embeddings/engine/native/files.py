@@ -174,6 +174,11 @@ class ModelFiles:
     plain: bool
     unsupported: str
 
+    @property
+    def static(self) -> bool:
+        """Whether it has no transformer, only a vector for each token."""
+        return bool(self.modules) and self.modules[0].kind == "StaticEmbedding"
+
 
 @dataclass(frozen=True, slots=True)
 class TransformerSettings:
