@@ -183,6 +183,10 @@ class _Disk:
             except sqlite3.DatabaseError as error:
                 self._begin_anew(error)
 
+    def __del__(self) -> None:
+        """Close a file that was forgotten: from Python 3.13 on, SQLite's module warns of it."""
+        self.close()
+
     def close(self) -> None:
         with self._lock:
             if self._database is not None:

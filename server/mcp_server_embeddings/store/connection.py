@@ -52,6 +52,10 @@ class Connection(sqlite3.Connection):
     reusable = True
     generation = 0
 
+    def __del__(self) -> None:
+        """Close one that was forgotten: from Python 3.13 on, SQLite's module warns of it."""
+        self.close()
+
     def place(self) -> Place:
         """Where the open files are; ``stat`` opens nothing and so drops no locks."""
         if self.main != inode(self.path):

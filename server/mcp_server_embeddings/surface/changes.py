@@ -42,21 +42,22 @@ class Changes:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._wanted = anyio.Event()
+        self._looked = anyio.Event()
         self._bus = InMemorySubscriptionBus()
         self._streams = ListenHandler(self._bus)
         # One client a process: over stdio there is no other.
         self._session: ServerSession | None = None
         self._uris: set[str] = set()
 
-    def client_lists(self, session: ServerSession) -> None:
+    async def client_lists(self, session: ServerSession) -> None:
         """A client has asked for the list and will want to know when it changes."""
         self._session = session
-        self._wanted.set()
+        await self._begin()
 
-    def subscribe(self, session: ServerSession, uri: str) -> None:
+    async def subscribe(self, session: ServerSession, uri: str) -> None:
         """A client of the first era wants to know of one resource."""
         self._uris.add(uri)
-        self.client_lists(session)
+        await self.client_lists(session)
 
     def unsubscribe(self, uri: str) -> None:
         """Unsubscribe from one resource."""
@@ -66,7 +67,7 @@ class Changes:
         self, context: ServerRequestContext[object, object], params: SubscriptionsListenRequestParams
     ) -> SubscriptionsListenResult:
         """Serve one stream of the second era, until the client ends it."""
-        self._wanted.set()
+        await self._begin()
         return await self._streams(context, params)
 
     @asynccontextmanager
@@ -76,6 +77,11 @@ class Changes:
             tasks.start_soon(self._watch)
             yield
             tasks.cancel_scope.cancel()
+
+    async def _begin(self) -> None:
+        """Begin to watch. Returns after the first look, so that what changes from now on is told."""
+        self._wanted.set()
+        await self._looked.wait()
 
     async def _watch(self) -> None:
         await self._wanted.wait()
@@ -91,6 +97,7 @@ class Changes:
                 if not failing:  # without its message, which may hold a stored text
                     _log.warning("changes of collections are not seen for now (%s)", type(error).__name__)
                 failing = True
+            self._looked.set()
             await anyio.sleep(_SECONDS)
 
     def _look(self, seen: _Seen) -> _Seen:

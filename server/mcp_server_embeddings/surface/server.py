@@ -148,7 +148,7 @@ class _Resources:
         return ReadResourceResult(contents=[contents], ttl_ms=fresh.ttl_ms, cache_scope=fresh.scope)
 
     async def subscribe(self, context: Context, params: SubscribeRequestParams) -> EmptyResult:
-        self.changes.subscribe(context.session, str(params.uri))
+        await self.changes.subscribe(context.session, str(params.uri))
         return EmptyResult()
 
     async def unsubscribe(self, _: Context, params: UnsubscribeRequestParams) -> EmptyResult:
@@ -164,7 +164,7 @@ class _Resources:
 
     async def _stored(self, context: Context, work: Callable[[Caller], T], uri: str) -> T:
         """What the store says; a client that asks is told when it changes."""
-        self.changes.client_lists(context.session)
+        await self.changes.client_lists(context.session)
         try:
             return await self._runner.read(work, context.protocol_version)
         except EmbeddingsError as error:
