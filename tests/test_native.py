@@ -192,8 +192,9 @@ class ChangedOnce(FakeEncoder):
 def test_what_a_replaced_model_left_behind_does_not_end_its_successor(tmp_path: Path) -> None:
     changed, good = ChangedOnce(), FakeEncoder()
     encoders: list[FakeEncoder] = [good, changed]
+    others = set(threading.enumerate())
     with Engine(Settings(data_dir=tmp_path, cache_dir=tmp_path, no_cache=True), lambda *_: encoders.pop()) as engine:
-        first = next(thread for thread in threading.enumerate() if thread.name == "model-loader")
+        (first,) = {thread for thread in threading.enumerate() if thread.name == "model-loader"} - others
         assert changed.measuring.wait(PATIENCE)
         with pytest.raises(ModelChangedError):
             engine.embedder().embed(["a call"])
