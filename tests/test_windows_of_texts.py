@@ -59,7 +59,12 @@ def wordless() -> Tokenizer:
     return tokenizer
 
 
-TOKENIZERS = {build.__name__: build() for build in (wordpiece, byte_level, metaspace, wordless)}
+TOKENIZERS = {
+    # As read from a file: a trained unigram model has scores of more digits than it writes, so that two segmentations
+    # of a word that tie in the file may not tie before it is written.
+    build.__name__: Tokenizer.from_str(build().to_str())
+    for build in (wordpiece, byte_level, metaspace, wordless)
+}
 
 
 def mixed(seed: int) -> str:
