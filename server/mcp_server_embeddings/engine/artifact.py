@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from mcp_server_embeddings.config import Precision
@@ -35,8 +35,8 @@ from mcp_server_embeddings.private import make_folder
 
 _log = logging.getLogger(__name__)
 
-MODEL_FILE = "model.xml"
-WEIGHTS_FILE = "model.bin"
+GRAPH_FILE = "model.xml"
+GRAPH_WEIGHTS_FILE = "model.bin"
 TOKENIZER_FILE = "tokenizer.json"
 MANIFEST_FILE = "manifest.json"
 
@@ -132,12 +132,12 @@ def converted(model: LocatedModel, precision: Precision, root: Path, note: Calla
         ConversionError: It cannot be converted, disagrees with sentence-transformers, or cannot be kept.
     """
     folder = artifact_folder(model, precision, root)
-    mapped = MappedFiles([folder / WEIGHTS_FILE])
+    mapped = MappedFiles([folder / GRAPH_WEIGHTS_FILE])
     manifest = _read(folder)
     if manifest is None:
         try:
             manifest = _converted_by_one(model, precision, folder, note)
-            mapped = MappedFiles([folder / WEIGHTS_FILE])
+            mapped = MappedFiles([folder / GRAPH_WEIGHTS_FILE])
         except OSError as error:
             raise ConversionError(f"the converted model cannot be kept in {str(root)!r}: {error.strerror}") from error
     if manifest.refused:
@@ -148,8 +148,13 @@ def converted(model: LocatedModel, precision: Precision, root: Path, note: Calla
 def _converted_by_one(model: LocatedModel, precision: Precision, folder: Path, note: Callable[[str], None]) -> Manifest:
     """Convert unless another process does; then wait for it."""
     make_folder(folder.parent)
-    note("waiting for another process that converts the model")
-    with FileLock(folder.with_name(f"{folder.name}.lock"), mode=0o600):
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"), mode=0o600)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        note("waiting for another process that converts the model")
+        lock.acquire()
+    try:
         manifest = _read(folder)
         if manifest is not None:
             return manifest
@@ -160,6 +165,8 @@ def _converted_by_one(model: LocatedModel, precision: Precision, folder: Path, n
         finally:
             _remove_left_overs(folder)
         manifest = _read(folder)
+    finally:
+        lock.release()
     if manifest is None:
         raise ConversionError(f"the conversion of {model.name!r} left nothing usable in {str(folder)!r}")
     return manifest
@@ -223,7 +230,7 @@ def _read(folder: Path) -> Manifest | None:
         manifest = _MANIFEST.validate_json((folder / MANIFEST_FILE).read_bytes())
         if manifest.refused:
             return manifest
-        with (folder / WEIGHTS_FILE).open("rb") as weights:
+        with (folder / GRAPH_WEIGHTS_FILE).open("rb") as weights:
             found = hashlib.file_digest(weights, "sha256").hexdigest()
         if found == manifest.weights_sha256 and _others_sha256(folder) == manifest.others_sha256:
             return manifest
@@ -238,7 +245,7 @@ def _read(folder: Path) -> Manifest | None:
 
 def _others_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
-    for name in (MODEL_FILE, TOKENIZER_FILE):
+    for name in (GRAPH_FILE, TOKENIZER_FILE):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
 

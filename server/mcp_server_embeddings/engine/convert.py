@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from mcp_server_embeddings.config import PRECISIONS, Precision
 from mcp_server_embeddings.engine.agreement import measure_agreement
 from mcp_server_embeddings.engine.artifact import (
-    MODEL_FILE,
+    GRAPH_FILE,
+    GRAPH_WEIGHTS_FILE,
     TOKENIZER_FILE,
-    WEIGHTS_FILE,
     ConversionError,
     Manifest,
     refusal,
@@ -69,14 +69,14 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
     if precision == "int8":
         yield "compressing its weights to int8"
         graph = _compressed(graph)
-    openvino.save_model(graph, work / MODEL_FILE, compress_to_fp16=False)
+    openvino.save_model(graph, work / GRAPH_FILE, compress_to_fp16=False)
     (work / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
     del graph
     yield "checking its vectors"
-    weights = MappedFiles([work / WEIGHTS_FILE])
-    encoder = CompiledEncoder(str(work / MODEL_FILE), exact.identity, tokenizer_json, weights, precision=precision)
+    weights = MappedFiles([work / GRAPH_WEIGHTS_FILE])
+    encoder = CompiledEncoder(str(work / GRAPH_FILE), exact.identity, tokenizer_json, weights, precision=precision)
     agreement = measure_agreement(encoder, exact)
-    with (work / WEIGHTS_FILE).open("rb") as file:
+    with (work / GRAPH_WEIGHTS_FILE).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     Manifest(exact.identity, precision, agreement, sha256, refusal(precision, agreement)).write(work)
     with contextlib.suppress(FileExistsError):  # another process was first, with the same content

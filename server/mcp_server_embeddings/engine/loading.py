@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mcp_server_embeddings.config import Precision, Settings
 from mcp_server_embeddings.engine.agreement import kept_agreement, measure_agreement
 from mcp_server_embeddings.engine.artifact import (
-    MODEL_FILE,
+    GRAPH_FILE,
     TOKENIZER_FILE,
     ConversionError,
     converted,
@@ -124,7 +124,7 @@ def _converted(model: LocatedModel, settings: Settings, note: Callable[[str], No
     from mcp_server_embeddings.engine.compiled import CompiledEncoder
 
     return CompiledEncoder(
-        str(artifact.folder / MODEL_FILE),
+        str(artifact.folder / GRAPH_FILE),
         artifact.manifest.identity,
         (artifact.folder / TOKENIZER_FILE).read_text(encoding="utf-8"),
         artifact.mapped,

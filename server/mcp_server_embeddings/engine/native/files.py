@@ -116,6 +116,10 @@ class DenseConfig(Config):
     use_residual: Literal[False] = False
 
 
+NORM_EPSILON = 1e-12
+"""The least length that Normalize divides by, as in torch's ``normalize``."""
+
+
 class NormalizeConfig(Config):
     """The configuration of a Normalize module; older releases write none."""
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcp_server_embeddings.engine.identity import ModelIdentity
-from mcp_server_embeddings.engine.native.bert import MPNET_PADDING, BertConfig, MPNetConfig, bert, mpnet
 from mcp_server_embeddings.engine.native.files import (
     CONFIG_FILE,
+    NORM_EPSILON,
     WEIGHTS_FILE,
-    Config,
     DenseConfig,
     ModelFiles,
     Module,
@@ -21,15 +20,12 @@ from mcp_server_embeddings.engine.native.files import (
     read_transformer_settings,
 )
 from mcp_server_embeddings.engine.native.layers import Weights, positions
-from mcp_server_embeddings.engine.native.modernbert import ModernBertConfig, modernbert
 from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.engine.native.tokenizer import transformer_tokenizer
+from mcp_server_embeddings.engine.native.transformer import Transformer, build_transformer
 from mcp_server_embeddings.engine.prompts import prompts_for
 from mcp_server_embeddings.engine.runtime import Node, openvino, ops
 from mcp_server_embeddings.errors import ModelLoadError
-
-_TINY = 1e-12
-"""The least length that Normalize divides by, as in torch's ``normalize``."""
 
 _ACTIVATIONS = {
     "torch.nn.modules.linear.Identity": lambda x: x,
@@ -56,25 +52,6 @@ class NativeModel:
     graph: "openvino.Model"
 
 
-@dataclass(frozen=True, slots=True)
-class Transformer:
-    """A transformer's graph before anything is made of its token vectors.
-
-    Attributes:
-        ids: Input, shape ``(batch, tokens)`` int64.
-        mask: Input of the same shape: 1 for tokens, 0 for padding.
-        tokens: Output, shape ``(batch, tokens, size)``.
-        size: Length of a token vector.
-        positions: How many tokens it can read.
-    """
-
-    ids: Node
-    mask: Node
-    tokens: Node
-    size: int
-    positions: int
-
-
 def native_model(files: ModelFiles) -> NativeModel:
     """Build a model with a transformer.
 
@@ -87,7 +64,7 @@ def native_model(files: ModelFiles) -> NativeModel:
     first, *rest = files.modules or (None,)
     if first is None or first.kind != "Transformer" or not rest or rest[0].kind != "Pooling":
         raise UnsupportedModelError(f"its modules are {', '.join(module.kind for module in files.modules) or 'none'}")
-    transformer = build_transformer(first)
+    transformer = build_transformer(first.folder)
     settings = read_transformer_settings(first.folder, transformer.positions, plain=files.plain)
     if settings.max_tokens > transformer.positions:
         raise UnsupportedModelError(f"its token limit is over the {transformer.positions} positions it has")
@@ -106,66 +83,6 @@ def native_model(files: ModelFiles) -> NativeModel:
     )
     graph = openvino.Model([vectors], [transformer.ids, transformer.mask], files.located.name)
     return NativeModel(identity, transformer_tokenizer(first.folder, lowercase=settings.lowercase), graph)
-
-
-def build_transformer(module: Module) -> Transformer:
-    """Build the transformer of a module.
-
-    Raises:
-        UnsupportedModelError: Its architecture is not built here.
-        ModelLoadError: A file is damaged or disagrees with another.
-    """
-    ids, mask = (ops.parameter([-1, -1], np.int64, name) for name in ("input_ids", "attention_mask"))
-    for parameter, name in ((ids, "input_ids"), (mask, "attention_mask")):
-        parameter.output(0).set_names({name})
-    if (module.folder / "adapter_config.json").is_file():
-        raise UnsupportedModelError("its weights are changed by an adapter")
-    path = module.folder / CONFIG_FILE
-    found = read_config(path, _Architecture)
-    if any(name.endswith("ForCausalLM") for name in found.architectures or ()):
-        raise UnsupportedModelError(f"it is a {found.architectures}")
-    if found.model_type in ("bert", "roberta", "xlm-roberta"):
-        config = read_config(path, BertConfig)
-        weights = _weights(module, "embeddings.word_embeddings.weight", _PREFIXES[found.model_type])
-        offset = 0 if found.model_type == "bert" else config.pad_token_id + 1
-        tokens, size, table = bert(config, weights, ids, mask), config.hidden_size, config.max_position_embeddings
-    elif found.model_type == "mpnet":
-        mpnet_config = read_config(path, MPNetConfig)
-        weights = _weights(module, "embeddings.word_embeddings.weight", "mpnet.")
-        offset = MPNET_PADDING + 1
-        tokens, size = mpnet(mpnet_config, weights, ids, mask), mpnet_config.hidden_size
-        table = mpnet_config.max_position_embeddings
-    elif found.model_type == "modernbert":
-        modern = read_config(path, ModernBertConfig)
-        weights = _weights(module, "embeddings.tok_embeddings.weight", "model.")
-        offset = 0
-        tokens, size, table = modernbert(modern, weights, ids, mask), modern.hidden_size, modern.max_position_embeddings
-    else:
-        raise UnsupportedModelError(f"the architecture {found.model_type!r} is not built here")
-    return Transformer(ids, mask, tokens, size, table - offset)
-
-
-class _Architecture(Config):
-    model_type: str
-    architectures: tuple[str, ...] | None = None
-
-
-_PREFIXES = {"bert": "bert.", "roberta": "roberta.", "xlm-roberta": "roberta."}
-
-
-def _weights(module: Module, table: str, prefix: str) -> Weights:
-    """The weights of a transformer, saved as they are or inside a model with a head.
-
-    Args:
-        module: Its folder.
-        table: The name of its token table.
-        prefix: What a model with a head puts before each name.
-    """
-    tensors = Tensors(module.folder / WEIGHTS_FILE)
-    found = next((before for before in ("", prefix) if before + table in tensors), None)
-    if found is None:
-        raise UnsupportedModelError(f"its weights have no tensor {table!r}")
-    return Weights(tensors, found)
 
 
 def _pooled(transformer: Transformer, pooling: PoolingConfig) -> Node:
@@ -206,4 +123,4 @@ def _after_pooling(vectors: Node, size: int, modules: Sequence[Module]) -> tuple
 
 def _normalised(vectors: Node) -> Node:
     squares = ops.reduce_sum(ops.multiply(vectors, vectors), np.array([1], np.int64), True)
-    return ops.divide(vectors, ops.maximum(ops.sqrt(squares), np.float32(_TINY)))
+    return ops.divide(vectors, ops.maximum(ops.sqrt(squares), np.float32(NORM_EPSILON)))

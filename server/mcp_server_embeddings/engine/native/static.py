@@ -8,7 +8,13 @@ from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.encoder import Agreement, Piece
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
-from mcp_server_embeddings.engine.native.files import WEIGHTS_FILE, ModelFiles, Module, UnsupportedModelError
+from mcp_server_embeddings.engine.native.files import (
+    NORM_EPSILON,
+    WEIGHTS_FILE,
+    ModelFiles,
+    Module,
+    UnsupportedModelError,
+)
 from mcp_server_embeddings.engine.native.tensors import Tensor, Tensors
 from mcp_server_embeddings.engine.native.tokenizer import static_tokenizer
 from mcp_server_embeddings.engine.prompts import prompts_for
@@ -17,8 +23,6 @@ from mcp_server_embeddings.vectors.similarity import Vectors
 
 _LONG = 4096
 """Tokens from which equal ones are counted first, so that a huge text takes no more memory than the vocabulary."""
-
-_TINY = np.float32(1e-12)
 
 
 class StaticEncoder:
@@ -65,7 +69,7 @@ class StaticEncoder:
         vectors = np.stack([self._mean(np.asarray(piece.ids, np.int64)) for piece in pieces])
         self._mapped.raise_if_changed()
         if self.identity.normalised:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(NORM_EPSILON))
         return vectors
 
     def _mean(self, ids: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Tensor:
