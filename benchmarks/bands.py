@@ -14,7 +14,7 @@ from pathlib import Path
 from mcp_server_embeddings import Engine, Settings
 from mcp_server_embeddings.config import DEFAULT_MODEL
 from mcp_server_embeddings.vectors.calibration import BANDS
-from mcp_server_embeddings.vectors.similarity import unit_rows
+from mcp_server_embeddings.vectors.scores import unit_rows
 
 STEPS = ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5.01))
 

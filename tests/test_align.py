@@ -10,7 +10,7 @@ from corpus import REWORDED, THEMES
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.align import align
 from mcp_server_embeddings.vectors.matching import one_to_one
-from mcp_server_embeddings.vectors.similarity import Scores
+from mcp_server_embeddings.vectors.scores import Scores
 
 OLD = [*(old for old, _ in REWORDED), *THEMES["garden"][:2]]
 NEW = [*(new for _, new in reversed(REWORDED)), *THEMES["orchestra"][:3]]

@@ -15,7 +15,7 @@ from calls import Arguments, call, structured, text
 from corpus import TEXTS, sentences
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.surface.registry import served_tools
+from mcp_server_embeddings.mcp_layer.registry import served_tools
 from mcp_server_embeddings.tools.texts import snippet
 from readme import README
 from wire import ServerProcess

@@ -9,11 +9,11 @@ from calls import Arguments as Raw
 from calls import call, error
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.surface.arguments import Arguments, parsed
-from mcp_server_embeddings.surface.served.classify import ClassifyArguments
-from mcp_server_embeddings.surface.served.collection_add import CollectionAddArguments
-from mcp_server_embeddings.surface.served.embed import EmbedArguments
-from mcp_server_embeddings.surface.served.similarity import SimilarityArguments
+from mcp_server_embeddings.mcp_layer.arguments import Arguments, parsed
+from mcp_server_embeddings.mcp_layer.specs.classify import ClassifyArguments
+from mcp_server_embeddings.mcp_layer.specs.collection_add import CollectionAddArguments
+from mcp_server_embeddings.mcp_layer.specs.embed import EmbedArguments
+from mcp_server_embeddings.mcp_layer.specs.similarity import SimilarityArguments
 
 BAD: list[tuple[str, Raw, tuple[str, ...]]] = [
     ("embed", {}, ("texts is missing",)),

@@ -7,7 +7,7 @@ import pytest
 
 from mcp_server_embeddings.engine.calibrate import Calibrations, calibrations_for
 from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts, Role
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 IDENTITY = ModelIdentity("random", "0" * 64, "mean", Prompts(), 16, 256, True)
 SAMPLES = ("unrelated", "related", "paraphrase")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from corpus import TEXTS, THEMES
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.classify import Example, classify
-from mcp_server_embeddings.tools.results import Classified
+from mcp_server_embeddings.tools.results import ClassifyResult
 
 LABELS = ["late delivery", "battery and charging", "garden plants", "classical music"]
 TRUTH = [label for label, theme in zip(LABELS, THEMES.values(), strict=True) for _ in theme]
@@ -19,7 +19,7 @@ def examples(each: int) -> list[Example]:
     return [Example(text=text, label=label) for label, theme in themes for text in theme[:each]]
 
 
-def given_labels(found: Classified) -> list[str | None]:
+def given_labels(found: ClassifyResult) -> list[str | None]:
     return [item.label for item in found.items]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_server_embeddings.cli.options import Parser, add_options, flag, settings_from, variable
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
-from mcp_server_embeddings.surface.registry import TOOLS
+from mcp_server_embeddings.mcp_layer.registry import TOOLS
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
 OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {

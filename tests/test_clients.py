@@ -16,7 +16,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import CallToolResult, Implementation, PromptReference, TextContent, TextResourceContents
 from pydantic import BaseModel
 
-from mcp_server_embeddings.surface import registry
+from mcp_server_embeddings.mcp_layer import registry
 from mcp_server_embeddings.vectors.calibration import BANDS
 from wire import PATIENCE, PROGRAM, client_environment
 

@@ -9,15 +9,15 @@ from hypothesis.extra.numpy import arrays
 from corpus import COMPONENTS, TEXTS, sentences
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.cluster import cluster
-from mcp_server_embeddings.tools.results import Clustered
+from mcp_server_embeddings.tools.results import ClusterResult
 from mcp_server_embeddings.tools.terms import distinguishing_terms
 from mcp_server_embeddings.vectors.clustering import distinct_points, grouped, ward_tree
-from mcp_server_embeddings.vectors.similarity import Vectors, scores
+from mcp_server_embeddings.vectors.scores import Vectors, scores
 
 matrices = st.integers(2, 12).flatmap(lambda n: arrays(np.float32, (n, 4), elements=st.sampled_from(COMPONENTS)))
 
 
-def parts(found: Clustered) -> set[frozenset[int]]:
+def parts(found: ClusterResult) -> set[frozenset[int]]:
     return {frozenset(entry.members) for entry in found.clusters}
 
 

@@ -22,7 +22,7 @@ from mcp_server_embeddings.errors import CallCancelledError
 from mcp_server_embeddings.store.records import NewChunk, NewDocument
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.collection_remove import collection_remove
-from mcp_server_embeddings.tools.collection_results import CollectionRemoved
+from mcp_server_embeddings.tools.collection_results import CollectionRemoveResult
 from test_answers import INPUTS, MOST_TOKENS, compact, tokens
 from waiting import wait_until
 from wire import ServerProcess, error_text
@@ -371,7 +371,7 @@ def test_removing_needs_no_model_and_says_what_it_did(no_model: Engine) -> None:
 
 @pytest.mark.parametrize("keys", [["a"], None])
 def test_a_cancelled_removal_removes_nothing(no_model: Engine, keys: list[str] | None) -> None:
-    given, removed = Call(), list[CollectionRemoved]()
+    given, removed = Call(), list[CollectionRemoveResult]()
     store = Store(no_model.settings.data_dir)
 
     def remove() -> None:

@@ -71,7 +71,7 @@ def test_a_start_runs_without_torch(engine: Engine, data_dir: Path) -> None:
     engine.embedder().calibration()  # by then the conversion is there
     script = (
         "import sys, threading\n"
-        "from mcp_server_embeddings.surface import stdio\n"
+        "from mcp_server_embeddings.mcp_layer import stdio\n"
         "leave = stdio.leave\n"
         "def watched(status):\n"
         "    heavy = {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)\n"

@@ -14,7 +14,7 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.condense import condense
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
 from mcp_server_embeddings.vectors.coverage import best_cover
-from mcp_server_embeddings.vectors.similarity import Scores
+from mcp_server_embeddings.vectors.scores import Scores
 
 DOCUMENT = " ".join(TEXTS)
 

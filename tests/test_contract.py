@@ -9,9 +9,9 @@ import pytest
 from pydantic import TypeAdapter
 
 import mcp_server_embeddings
-from mcp_server_embeddings.surface.registry import TOOLS
-from mcp_server_embeddings.surface.served_tool import AnyTool
-from mcp_server_embeddings.surface.server import INSTRUCTIONS
+from mcp_server_embeddings.mcp_layer.registry import TOOLS
+from mcp_server_embeddings.mcp_layer.server import INSTRUCTIONS
+from mcp_server_embeddings.mcp_layer.tool_spec import AnyToolSpec
 from mcp_server_embeddings.tools.results import Result
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
@@ -34,7 +34,7 @@ def test_tools_list_is_the_committed_snapshot() -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: AnyTool) -> None:
+def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: AnyToolSpec) -> None:
     """The Python API and the MCP tool are one function."""
     parameters = inspect.signature(FUNCTIONS[tool.name]).parameters
     of_function = {name: p.default for name, p in parameters.items() if name not in GIVEN_BY_THE_SERVER}
@@ -47,7 +47,7 @@ def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: AnyTool) 
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_descriptions_say_purpose_use_misuse_and_result(tool: AnyTool) -> None:
+def test_descriptions_say_purpose_use_misuse_and_result(tool: AnyToolSpec) -> None:
     for part in ("Use it ", "Not ", "Returns "):
         assert part in tool.description
     properties = TypeAdapter(dict[str, dict[str, object]]).validate_python(tool.listed().input_schema["properties"])
@@ -55,7 +55,7 @@ def test_descriptions_say_purpose_use_misuse_and_result(tool: AnyTool) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_published_schemas_hold_no_unions_and_no_noise(tool: AnyTool) -> None:
+def test_published_schemas_hold_no_unions_and_no_noise(tool: AnyToolSpec) -> None:
     text = json.dumps(tool.listed().input_schema)
     assert "anyOf" not in text
     assert '"title"' not in text
@@ -63,7 +63,7 @@ def test_published_schemas_hold_no_unions_and_no_noise(tool: AnyTool) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_annotations_tell_what_a_tool_can_do(tool: AnyTool) -> None:
+def test_annotations_tell_what_a_tool_can_do(tool: AnyToolSpec) -> None:
     hints = tool.listed().annotations
     assert hints is not None
     assert hints.open_world_hint is False

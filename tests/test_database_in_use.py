@@ -26,7 +26,7 @@ SERVER = (
     COMMON
     + """
 import threading
-from mcp_server_embeddings.reading.documents import UnreadableError
+from mcp_server_embeddings.reading.document import UnreadableError
 from mcp_server_embeddings.reading.found import Skipped
 from mcp_server_embeddings.reading.selecting import Reader
 

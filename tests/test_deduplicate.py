@@ -14,16 +14,16 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.tools.deduplicate import deduplicate
-from mcp_server_embeddings.tools.results import Deduplicated
+from mcp_server_embeddings.tools.results import DeduplicateResult
 from mcp_server_embeddings.vectors.duplicates import complete_groups, suggested_threshold
-from mcp_server_embeddings.vectors.similarity import Vectors, scores
+from mcp_server_embeddings.vectors.scores import Vectors, scores
 
 LIST = [*TEXTS, *(text for pair in REWORDED for text in pair), TEXTS[3], TEXTS[3]]
 thresholds = st.floats(0, 1)
 matrices = st.integers(1, 10).flatmap(lambda n: arrays(np.float32, (n, 4), elements=st.sampled_from(COMPONENTS)))
 
 
-def parts(found: Deduplicated) -> set[frozenset[int]]:
+def parts(found: DeduplicateResult) -> set[frozenset[int]]:
     return {frozenset([group.keep, *(d.index for d in group.duplicates)]) for group in found.groups}
 
 

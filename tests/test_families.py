@@ -34,7 +34,7 @@ from mcp_server_embeddings.engine.locate import locate
 from mcp_server_embeddings.engine.native.files import UnsupportedModelError, read_model
 from mcp_server_embeddings.engine.native.sentence import native_model
 from mcp_server_embeddings.errors import ConfigurationError
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 from models import NAMES, SMALL, byte_level_tokenizer, randomise, save_transformer, unigram_tokenizer
 from test_parity import AGREEMENT, SENTENCE, TEXTS, cosines
 

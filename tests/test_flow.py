@@ -18,10 +18,10 @@ from mcp_types import Tool
 
 from calls import text
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.mcp_layer.calls import CONCURRENT_CALLS, CallRunner
+from mcp_server_embeddings.mcp_layer.specs.status import StatusArguments
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.surface.calls import CONCURRENT_CALLS, CallRunner
-from mcp_server_embeddings.surface.served.status import StatusArguments
-from mcp_server_embeddings.surface.served_tool import Caller
 from mcp_server_embeddings.tools.results import Result
 from mcp_server_embeddings.tools.status import status
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, peak_memory
@@ -146,7 +146,7 @@ def test_cancelling_starts_no_more_threads_than_calls_may_have(engine: Engine, t
     started = threading.Semaphore(0)
     release = threading.Event()
 
-    def deaf(_: Caller) -> None:
+    def deaf(_: ToolContext) -> None:
         started.release()
         release.wait(PATIENCE)
 
@@ -179,7 +179,7 @@ class Meeting:
     too_large = ""
     arguments = StatusArguments
 
-    def answer(self, caller: Caller, _: Mapping[str, object]) -> tuple[Result, str]:
+    def answer(self, caller: ToolContext, _: Mapping[str, object]) -> tuple[Result, str]:
         with suppress(threading.BrokenBarrierError):
             self.barrier.wait(1)
         return status(caller.engine), "" if self.barrier.broken else "three at once"

@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from sentence_transformers import util
 
 from mcp_server_embeddings.vectors.calibration import BANDS, Calibration
+from mcp_server_embeddings.vectors.scores import Metric, Scores, Vectors, best_cells, scores, unit_rows
 from mcp_server_embeddings.vectors.shape import joined_windows, shortened
-from mcp_server_embeddings.vectors.similarity import Metric, Scores, Vectors, best_cells, scores, unit_rows
 
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean", "manhattan")
 numbers = st.floats(-10, 10, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)

@@ -22,7 +22,7 @@ from mcp_server_embeddings.engine.encoder import Agreement, Piece
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.errors import ModelChangedError, ModelLoadError
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 from wire import PATIENCE, ServerProcess, client_environment, error_text
 
 

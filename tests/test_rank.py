@@ -10,7 +10,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.rank import rank
 from mcp_server_embeddings.tools.similarity import similarity
-from mcp_server_embeddings.vectors.similarity import scores
+from mcp_server_embeddings.vectors.scores import scores
 
 QUERY = "my order has not come"
 

@@ -15,7 +15,7 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Piece
 from mcp_server_embeddings.engine.scheduler import Scheduler
 from mcp_server_embeddings.errors import CallCancelledError, EncodingError, OperatorError
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 from waiting import wait_until
 
 BATCH_TOKENS = 64

@@ -10,19 +10,19 @@ import pytest
 
 from mcp_server_embeddings.errors import CollectionError, InputError
 from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.store.fulltext import query_words
 from mcp_server_embeddings.store.records import (
     Metadata,
     NewChunk,
     NewDocument,
-    Removed,
+    PutResult,
+    RemoveResult,
     Snapshot,
     Vector,
-    Written,
     digest,
 )
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.store.words import query_words
 from mcp_server_embeddings.store.writing import MAX_CHUNKS
 
 DIMENSIONS = 8
@@ -92,8 +92,8 @@ def test_what_was_put_comes_back_from_another_store(tmp_path: Path) -> None:
 
 def test_documents_are_added_updated_or_unchanged(tmp_path: Path) -> None:
     one = collection(tmp_path)
-    assert one.put([document("a", "one"), document("b", "two")]) == Written(added=2)
-    assert one.put([document("a", "one"), document("b", "three"), document("c", "four")]) == Written(1, 1, 1)
+    assert one.put([document("a", "one"), document("b", "two")]) == PutResult(added=2)
+    assert one.put([document("a", "one"), document("b", "three"), document("c", "four")]) == PutResult(1, 1, 1)
     assert [(chunk.id, chunk.text) for chunk in one.first(10)] == [("a", "one"), ("b", "three"), ("c", "four")]
     assert by_words(one, "two") == []
     now = one.now()
@@ -116,13 +116,13 @@ def test_a_write_that_changes_nothing_leaves_the_revision(tmp_path: Path) -> Non
 def test_metadata_left_out_stays_and_changed_metadata_updates(tmp_path: Path) -> None:
     one = collection(tmp_path)
     one.put([document("a", "one", metadata={"year": 2024})])
-    assert one.put([document("a", "one")]) == Written(unchanged=1)
-    assert one.put([document("a", "one", metadata={"year": 2024})]) == Written(unchanged=1)
-    assert one.put([document("a", "other")]) == Written(updated=1)
+    assert one.put([document("a", "one")]) == PutResult(unchanged=1)
+    assert one.put([document("a", "one", metadata={"year": 2024})]) == PutResult(unchanged=1)
+    assert one.put([document("a", "other")]) == PutResult(updated=1)
     assert by_where(one, {"year": 2024}) == "a"
-    assert one.put([document("a", "other", metadata={"year": 2025})]) == Written(updated=1)
+    assert one.put([document("a", "other", metadata={"year": 2025})]) == PutResult(updated=1)
     assert (by_where(one, {"year": 2024}), by_where(one, {"year": 2025})) == ("", "a")
-    assert one.put([document("a", "other", metadata={})]) == Written(updated=1)
+    assert one.put([document("a", "other", metadata={})]) == PutResult(updated=1)
     assert one.stored(["a", "x"])["a"].metadata == "{}"
 
 
@@ -148,7 +148,7 @@ def test_removing_names_what_was_there(tmp_path: Path) -> None:
     one = collection(tmp_path)
     one.put([document(key, f"text {key} ", "more") for key in "abc"])
     assert sorted(one.remove(["c", "x", "a"]).ids) == ["a", "c"]
-    assert one.remove(["c"]) == Removed([], 1)
+    assert one.remove(["c"]) == RemoveResult([], 1)
     assert sorted(by_words(one, "text more")) == ["b#1", "b#2"]
     assert (one.now().documents, one.now().chunks) == (1, 2)
     assert one.chunks_of("a") == []
@@ -182,7 +182,7 @@ def test_files_have_digests_and_take_their_documents_along(tmp_path: Path) -> No
 def test_an_unchanged_document_may_come_from_another_file(tmp_path: Path) -> None:
     one = collection(tmp_path)
     one.put([document("a", "one", metadata={"year": 1}, file="x.md")])
-    assert one.put([document("a", "one", file="y.md")]) == Written(unchanged=1)
+    assert one.put([document("a", "one", file="y.md")]) == PutResult(unchanged=1)
     assert (one.ids_of_file("y.md"), list(one.files())) == (["a"], ["y.md"])
     assert (by_where(one, {"path": "x.md"}), by_where(one, {"path": "y.md", "year": 1})) == ("", "a")
 
@@ -190,7 +190,7 @@ def test_an_unchanged_document_may_come_from_another_file(tmp_path: Path) -> Non
 def test_a_document_without_chunks_is_stored_only_if_it_is_there(tmp_path: Path) -> None:
     one, bare = collection(tmp_path), NewDocument("a", "one", None, ())
     one.put([document("a", "one")])
-    assert one.put([bare]) == Written(unchanged=1)
+    assert one.put([bare]) == PutResult(unchanged=1)
     one.remove(["a"])
     with pytest.raises(CollectionError, match="send the call again"):
         one.put([document("b", "two"), bare])
@@ -475,5 +475,5 @@ def test_a_collection_at_its_limit_takes_nothing_more(tmp_path: Path) -> None:
     assert [chunk.id for chunk in one.first(10)] == ["a"]
     assert by_words(one, "two") == []
     one.put([document("b", "two")])
-    assert one.put([document("b", "changed")]) == Written(updated=1)
+    assert one.put([document("b", "changed")]) == PutResult(updated=1)
     one.remove(["b"])

@@ -24,7 +24,7 @@ from mcp_server_embeddings.errors import CallCancelledError, InputError, ModelLo
 from mcp_server_embeddings.tools.embed import embed
 from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.vectors.calibration import BANDS
-from mcp_server_embeddings.vectors.similarity import Metric
+from mcp_server_embeddings.vectors.scores import Metric
 
 
 def test_similarity_of_two_lists_is_complete_in_both_forms(engine: Engine) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server_embeddings.surface.registry import TOOLS
+from mcp_server_embeddings.mcp_layer.registry import TOOLS
 from waiting import wait_until
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
 
@@ -165,8 +165,8 @@ def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_server_lives(data_dir
     script = (
         "from mcp.server import Server\n"
         "from mcp_types import ListToolsResult, Tool\n"
-        "from mcp_server_embeddings.surface.stdio import leave, serve\n"
-        "from mcp_server_embeddings.surface.wire import claim_wire\n"
+        "from mcp_server_embeddings.mcp_layer.stdio import leave, serve\n"
+        "from mcp_server_embeddings.mcp_layer.wire import claim_wire\n"
         "async def tools(context, params):\n"
         "    schema = {'type': 'object'}\n"
         "    return ListToolsResult(tools=[Tool(name='t', description='cut \\ud83d', input_schema=schema)])\n"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from mcp_server_embeddings.tools.results import Classified, Clustered
+from mcp_server_embeddings.tools.results import ClassifyResult, ClusterResult
 from quality.data import QualityError
 from quality.metrics import accuracy_and_macro_f1, coverage_and_accuracy, v_measure
 from quality.rows import Row, distinct, read_rows
@@ -96,7 +96,7 @@ class Labelled:
         method = ""
         for part in parts(texts, [*self.labels, *(row.text for row in shown)], session.limits):
             arguments = {"texts": texts[part], "labels": self.labels, "examples": examples, "abstain": abstain}
-            answer = await session.call("classify", Classified, {**arguments, "top": session.limits.texts})
+            answer = await session.call("classify", ClassifyResult, {**arguments, "top": session.limits.texts})
             given += [item.label for item in answer.items]
             method = answer.method
         return given, method
@@ -109,7 +109,7 @@ class Labelled:
         figures = []
         for name, clusters in (("number of labels given", len(set(wanted))), ("number chosen", None)):
             arguments = {"texts": texts, "clusters": clusters, "top": session.limits.texts}
-            answer = await session.call("cluster", Clustered, arguments)
+            answer = await session.call("cluster", ClusterResult, arguments)
             note = (
                 f"{len(texts):,} texts, {len(answer.clusters):,} clusters; outliers, as clusters of one: "
                 f"{answer.outlier_count:,}"

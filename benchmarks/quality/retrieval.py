@@ -12,7 +12,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from mcp_server_embeddings.tools.results import Ranked
+from mcp_server_embeddings.tools.results import RankResult
 from quality.beir import Collection, read_collection
 from quality.metrics import average_precision, ndcg
 from quality.section import Figure, Section
@@ -84,7 +84,7 @@ class Retrieval:
         found: list[tuple[float, str]] = []
         for part in calls:
             arguments = {"query": self.collection.queries[query], "texts": texts[part], "top": _MAP_CUT + 1}
-            answer = await session.call("rank", Ranked, arguments)
+            answer = await session.call("rank", RankResult, arguments)
             found += [(hit.score, keys[part.start + hit.index]) for hit in answer.hits]
         found.sort(key=lambda hit: -hit[0])
         return [key for _, key in found if key != query]

@@ -11,7 +11,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import TextContent
 
-from mcp_server_embeddings.tools.results import Compared, Limits, Result, Status
+from mcp_server_embeddings.tools.results import Limits, Result, SimilarityResult, Status
 from quality.data import QualityError
 
 R = TypeVar("R", bound=Result)
@@ -54,7 +54,7 @@ async def open_session(model: str | None) -> AsyncIterator[Session]:
         command=sys.executable, args=["-m", "mcp_server_embeddings", *chosen], env=dict(os.environ)
     )
     async with Client(stdio_client(server)) as client:
-        await _call(client, "similarity", Compared, {"left": ["ready"], "right": ["steady"]})
+        await _call(client, "similarity", SimilarityResult, {"left": ["ready"], "right": ["steady"]})
         yield Session(client, await _call(client, "status", Status, {}))
 
 

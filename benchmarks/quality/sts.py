@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Self
 
-from mcp_server_embeddings.tools.results import Compared
-from mcp_server_embeddings.tools.results import Pair as Judged
+from mcp_server_embeddings.tools.results import Pair as ScoredResult
+from mcp_server_embeddings.tools.results import SimilarityResult
 from mcp_server_embeddings.vectors.calibration import BANDS
 from quality.data import QualityError, read_csv
 from quality.metrics import correlations
@@ -56,11 +56,11 @@ class Sts:
 
     async def measure(self, session: Session) -> Section:
         """Correlations of cosine and human score, and what people say of the pairs of each band."""
-        judged: list[Judged] = []
+        judged: list[ScoredResult] = []
         for start in range(0, len(self.pairs), _SIDE):
             batch = self.pairs[start : start + _SIDE]
             sides = {"left": [pair.left for pair in batch], "right": [pair.right for pair in batch]}
-            answer = await session.call("similarity", Compared, {**sides, "top": len(batch) ** 2})
+            answer = await session.call("similarity", SimilarityResult, {**sides, "top": len(batch) ** 2})
             diagonal = (pair for pair in answer.pairs if pair.left == pair.right)
             judged += sorted(diagonal, key=lambda pair: pair.left)
         human = [pair.human for pair in self.pairs]

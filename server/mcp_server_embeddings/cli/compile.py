@@ -3,9 +3,9 @@
 import argparse
 from dataclasses import replace
 
+from mcp_server_embeddings.cli.inputs import Watched, watched_work
 from mcp_server_embeddings.cli.output import say
 from mcp_server_embeddings.cli.process import prepare
-from mcp_server_embeddings.cli.work import Watched, watched_work
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine, EngineStatus
 

@@ -5,8 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mcp_server_embeddings.cli.inputs import Watched, with_model
 from mcp_server_embeddings.cli.output import say, say_json
-from mcp_server_embeddings.cli.work import Watched, with_model
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
@@ -14,7 +14,7 @@ from mcp_server_embeddings.reading.globs import is_pattern
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.store import Store, check_name
 from mcp_server_embeddings.tools.collection_add import collection_add
-from mcp_server_embeddings.tools.collection_results import CollectionAdded
+from mcp_server_embeddings.tools.collection_results import CollectionAddResult
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -29,7 +29,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     paths = [str(Path.cwd() / path) for path in given]
     folders = _folders(given, paths)
 
-    def work(embedder: Embedder, store: Store, watched: Watched) -> CollectionAdded:
+    def work(embedder: Embedder, store: Store, watched: Watched) -> CollectionAddResult:
         reader = Reader(folders, field=options.field, cancelled=watched.call.raise_if_cancelled)
         return collection_add(embedder, store, name, paths=paths, reader=reader)
 
@@ -54,7 +54,7 @@ def _folders(given: Sequence[str], paths: Sequence[str]) -> list[Path]:
     return folders
 
 
-def _summary(result: CollectionAdded) -> list[str]:
+def _summary(result: CollectionAddResult) -> list[str]:
     counts = {
         "added": result.added,
         "updated": result.updated,

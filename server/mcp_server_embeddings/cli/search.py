@@ -4,14 +4,14 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from mcp_server_embeddings.cli.inputs import Watched, with_model, without_model
 from mcp_server_embeddings.cli.output import console, safe, say, say_json
-from mcp_server_embeddings.cli.work import Watched, with_model, without_model
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.where import EXAMPLE, Where
-from mcp_server_embeddings.tools.collection_results import CollectionSearched, FoundPassage
+from mcp_server_embeddings.tools.collection_results import CollectionSearchResult, FoundPassage
 from mcp_server_embeddings.tools.collection_search import collection_search
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     name, query = options.operands
     where = _where(options.where) if options.where is not None else None
 
-    def work(embedder: Embedder, store: Store, _: Watched) -> CollectionSearched:
+    def work(embedder: Embedder, store: Store, _: Watched) -> CollectionSearchResult:
         return collection_search(embedder, store, name, query, top=options.top, mode=options.mode, where=where)
 
     Store(settings.data_dir).record(name)  # a wrong name is told before the model is loaded

@@ -6,7 +6,7 @@ import os
 
 from mcp_server_embeddings.cli.process import prepare
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.surface.wire import claim_wire
+from mcp_server_embeddings.mcp_layer.wire import claim_wire
 
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
@@ -20,8 +20,8 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     # as in __main__: it would find nothing and cost a quarter of the handshake.
     gc.disable()
     from mcp_server_embeddings.engine.engine import Engine
-    from mcp_server_embeddings.surface.server import build_server
-    from mcp_server_embeddings.surface.stdio import leave, serve
+    from mcp_server_embeddings.mcp_layer.server import build_server
+    from mcp_server_embeddings.mcp_layer.stdio import leave, serve
 
     engine = Engine(settings)
     server = build_server(engine)

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from mcp_server_embeddings.cli.inputs import Watched, watched_work, with_model
 from mcp_server_embeddings.cli.output import say, say_json, size
 from mcp_server_embeddings.cli.process import prepare
-from mcp_server_embeddings.cli.work import Watched, watched_work, with_model
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.store.store import Store, check_name

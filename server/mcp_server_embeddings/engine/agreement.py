@@ -13,7 +13,7 @@ from mcp_server_embeddings.engine.calibrate import reference_groups
 from mcp_server_embeddings.engine.encoder import Agreement, Encoder, Piece
 from mcp_server_embeddings.engine.tokens import TextTokenizer
 from mcp_server_embeddings.private import replaced
-from mcp_server_embeddings.vectors.similarity import Vectors, scores, unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors, scores, unit_rows
 
 _log = logging.getLogger(__name__)
 

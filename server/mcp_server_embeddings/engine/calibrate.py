@@ -19,7 +19,7 @@ from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.vectors.calibration import Calibration
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Calibrations:
 def reference_groups() -> list[dict[str, str]]:
     """The reference set: groups of a statement, a paraphrase of it and a related statement, with a subject.
 
-    Written for this project; see ``data/reference.jsonl``.
+    PutResult for this project; see ``data/reference.jsonl``.
     """
     return [json.loads(line) for line in _reference_text().splitlines()]
 

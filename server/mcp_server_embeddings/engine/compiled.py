@@ -10,7 +10,7 @@ from mcp_server_embeddings.engine.encoder import Agreement, Piece
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.runtime import SHAPES, openvino
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 _FIRST_PIECE = Piece("", "symmetric", [0])
 """The shortest input; every vocabulary has a token 0."""

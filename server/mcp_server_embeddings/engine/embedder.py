@@ -14,8 +14,8 @@ from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel
 from mcp_server_embeddings.engine.tokens import LongText, TokenizedText
 from mcp_server_embeddings.vectors.calibration import Calibration
+from mcp_server_embeddings.vectors.scores import Vectors
 from mcp_server_embeddings.vectors.shape import joined_windows
-from mcp_server_embeddings.vectors.similarity import Vectors
 
 
 @dataclass(frozen=True, slots=True)

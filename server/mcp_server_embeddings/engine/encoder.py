@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
 from mcp_server_embeddings.engine.prompts import prompts_for
 from mcp_server_embeddings.errors import ModelLoadError
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -15,7 +15,7 @@ import numpy as np
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Piece
 from mcp_server_embeddings.errors import CallCancelledError, EmbeddingsError, EncodingError
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 _DENSITY = 0.6
 """A batch takes another job's piece only while at least this share of its padded tokens is text."""

@@ -11,7 +11,7 @@ from tokenizers import Encoding, Tokenizer
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import Piece
 from mcp_server_embeddings.engine.identity import Prompts, Role
-from mcp_server_embeddings.engine.windows import BLOCK, TokenPlaces, fitting_windows, token_places
+from mcp_server_embeddings.engine.windows import BLOCK, TokenOffsets, fitting_windows, token_offsets
 from mcp_server_embeddings.errors import TextTooLongError
 
 LongText = Literal["window", "truncate", "error"]
@@ -92,7 +92,7 @@ class TextTokenizer:
         for group in _groups(texts):
             call.raise_if_cancelled()
             if _is_long(group[0]):
-                counts.append(len(token_places(self._tokenizer, group[0], call)))
+                counts.append(len(token_offsets(self._tokenizer, group[0], call)))
             else:
                 counts += [len(e) for e in self._tokenizer.encode_batch_fast(group, add_special_tokens=False)]
         return counts
@@ -112,7 +112,7 @@ class TextTokenizer:
         limit, prompt = self._max_tokens, self._prompts.of(role)
         if limit is not None and _is_long(group[0]):
             (text,) = group
-            places = token_places(self._tokenizer, text, call)
+            places = token_offsets(self._tokenizer, text, call)
             if len(places) > 2 * limit:  # over the limit with any prompt, so it need not be tokenized with this one
                 return [self._over_limit(text, places, role, long_text, call, limit)]
         plans: list[TokenizedText] = []
@@ -122,12 +122,12 @@ class TextTokenizer:
             if limit is None or length <= limit or long_text == "error":
                 plans.append(TokenizedText((_piece(text, role, encoding),), (length,), length))
             else:
-                places = token_places(self._tokenizer, text, call)
+                places = token_offsets(self._tokenizer, text, call)
                 plans.append(self._over_limit(text, places, role, long_text, call, limit))
         return plans
 
     def _over_limit(
-        self, text: str, places: TokenPlaces, role: Role, long_text: LongText, call: Call, limit: int
+        self, text: str, places: TokenOffsets, role: Role, long_text: LongText, call: Call, limit: int
     ) -> TokenizedText:
         prompt = self._prompts.of(role)
         if long_text == "error":  # refused by its length, so without pieces

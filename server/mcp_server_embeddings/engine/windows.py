@@ -33,7 +33,7 @@ _ID, _START, _END, _INNER = range(4)
 
 
 @dataclass(frozen=True, slots=True)
-class TokenPlaces:
+class TokenOffsets:
     """The tokens of a text, without prompt and special tokens.
 
     Attributes:
@@ -98,7 +98,7 @@ class Window:
         return self.end - self.start
 
 
-def token_places(tokenizer: Tokenizer, text: str, call: Call) -> TokenPlaces:
+def token_offsets(tokenizer: Tokenizer, text: str, call: Call) -> TokenOffsets:
     """Tokenize a text of any length in time and memory proportional to it.
 
     A long text is tokenized in blocks that overlap, joined where both have the same tokens, so the result is that of
@@ -115,11 +115,11 @@ def token_places(tokenizer: Tokenizer, text: str, call: Call) -> TokenPlaces:
     if len(text) > BLOCK + _OVERLAP:
         joined = _joined(_blocks(tokenizer, text, call))
         if joined is not None:
-            return TokenPlaces(joined)
-    return TokenPlaces(_table(tokenizer.encode(text, add_special_tokens=False), 0))
+            return TokenOffsets(joined)
+    return TokenOffsets(_table(tokenizer.encode(text, add_special_tokens=False), 0))
 
 
-def fitting_windows(tokenizer: Tokenizer, text: str, places: TokenPlaces, prompt: str, limit: int) -> Iterator[Window]:
+def fitting_windows(tokenizer: Tokenizer, text: str, places: TokenOffsets, prompt: str, limit: int) -> Iterator[Window]:
     """Cut a text into overlapping windows of at most ``limit`` tokens, prompt and special tokens included.
 
     Each window is tokenized again, because a part of a text can have other tokens than the whole has there. That is
@@ -164,7 +164,7 @@ def _blocks(tokenizer: Tokenizer, text: str, call: Call) -> list[NDArray[np.int3
 
 
 def _table(encoding: Encoding, begin: int) -> NDArray[np.int32]:
-    """The rows of ``TokenPlaces.table`` for a block whose first character is ``begin``."""
+    """The rows of ``TokenOffsets.table`` for a block whose first character is ``begin``."""
     table = np.zeros((len(encoding), 4), dtype=np.int32)
     words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int32)
     table[:, _ID] = encoding.ids

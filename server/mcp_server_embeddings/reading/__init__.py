@@ -1,6 +1,6 @@
 """Files on the user's disk as texts with sections. Nothing outside the allowed folders is ever opened."""
 
-from mcp_server_embeddings.reading.documents import Document, Metadata, Section, UnreadableError
+from mcp_server_embeddings.reading.document import Document, Metadata, Section, UnreadableError
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.limits import ReadingLimits
 from mcp_server_embeddings.reading.parsing import read_documents

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcp_server_embeddings.private import is_database
-from mcp_server_embeddings.reading.documents import UnreadableError
+from mcp_server_embeddings.reading.document import UnreadableError
 from mcp_server_embeddings.reading.limits import Cancelled
 
 Parts = tuple[str, ...]

@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from mcp_server_embeddings.reading.documents import UnreadableError
+from mcp_server_embeddings.reading.document import UnreadableError
 
 _LOOKED_AT = 8_192
 """Bytes in which a NUL tells a binary file."""

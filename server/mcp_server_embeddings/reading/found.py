@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from mcp_server_embeddings.reading.allowed import AllowedFolder, Parts
-from mcp_server_embeddings.reading.documents import Document, Parsing
+from mcp_server_embeddings.reading.document import Document, Parsing
 from mcp_server_embeddings.reading.limits import ReadingLimits
 from mcp_server_embeddings.reading.parsing import read_documents
 

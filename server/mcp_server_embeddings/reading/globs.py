@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mcp_server_embeddings.reading.allowed import Parts
 
-Places = frozenset[int]
+CharacterRange = frozenset[int]
 """Where in a pattern a path may have come to; empty if it cannot match any more."""
 
 
@@ -23,11 +23,11 @@ class Glob:
 
     segments: Parts
 
-    def start(self) -> Places:
+    def start(self) -> CharacterRange:
         """Before the first name."""
         return self._closed({0})
 
-    def advanced(self, places: Places, name: str) -> Places:
+    def advanced(self, places: CharacterRange, name: str) -> CharacterRange:
         """After one more name of the path."""
         reached: set[int] = set()
         for place in places:
@@ -39,11 +39,11 @@ class Glob:
                 reached.add(place + 1)
         return self._closed(reached)
 
-    def is_end(self, places: Places) -> bool:
+    def is_end(self, places: CharacterRange) -> bool:
         """Whether a path that came to ``places`` matches."""
         return len(self.segments) in places
 
-    def names_hidden(self, places: Places, name: str) -> bool:
+    def names_hidden(self, places: CharacterRange, name: str) -> bool:
         """Whether the next part of the pattern says ``.`` itself, so that a hidden ``name`` is asked for."""
         inside = [self.segments[place] for place in places if place < len(self.segments)]
         return any(segment.startswith(".") and fnmatch.fnmatch(name, segment) for segment in inside)
@@ -55,7 +55,7 @@ class Glob:
             places = self.advanced(places, name)
         return self.is_end(places)
 
-    def _closed(self, places: set[int]) -> Places:
+    def _closed(self, places: set[int]) -> CharacterRange:
         """With the places after each ``**``, which may stand for no folder."""
         for place in range(len(self.segments)):
             if place in places and self.segments[place] == "**":

@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass
 
 from mcp_server_embeddings.reading.allowed import AllowedFolder, Parts
-from mcp_server_embeddings.reading.documents import UnreadableError
+from mcp_server_embeddings.reading.document import UnreadableError
 from mcp_server_embeddings.reading.globs import Glob
 from mcp_server_embeddings.reading.limits import Cancelled
 

@@ -1,6 +1,6 @@
 """Headings of a text as sections."""
 
-from mcp_server_embeddings.reading.documents import Parsing, Section
+from mcp_server_embeddings.reading.document import Parsing, Section
 
 _MAX_HEADING = 200
 """Characters of one heading; a paragraph that was styled as a heading is cut here, it stays whole in the text."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import PurePath
 
-from mcp_server_embeddings.reading.documents import Document, Parsing, until
+from mcp_server_embeddings.reading.document import Document, Parsing, until
 from mcp_server_embeddings.reading.limits import Cancelled, ReadingLimits, never_cancelled
 
 _Format = Callable[[bytes, Parsing], list[Document]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.allowed import GONE, allowed_folder
-from mcp_server_embeddings.reading.documents import Parsing
+from mcp_server_embeddings.reading.document import Parsing
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS, Cancelled, ReadingLimits, never_cancelled
 from mcp_server_embeddings.reading.resolving import Root, resolved

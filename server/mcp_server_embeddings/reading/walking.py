@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mcp_server_embeddings.reading.allowed import Entry, Parts, is_utf8, kind, reason, too_large
-from mcp_server_embeddings.reading.documents import Parsing
+from mcp_server_embeddings.reading.document import Parsing
 from mcp_server_embeddings.reading.found import FoundFile, Skipped, shown, size_limit
-from mcp_server_embeddings.reading.globs import Places
+from mcp_server_embeddings.reading.globs import CharacterRange
 from mcp_server_embeddings.reading.ignoring import IGNORE_FILE, REPOSITORY, Rules, is_ignored, rules_above, rules_of
 from mcp_server_embeddings.reading.resolving import Root
 
@@ -33,7 +33,7 @@ class _Level:
 
     parts: Parts
     rules: Rules | None
-    places: Places
+    places: CharacterRange
     entries: Iterator[Entry]
 
 
@@ -76,7 +76,7 @@ class Walk:
         except OSError as error:
             return self._skipped(self._root.parts, reason(error))
 
-    def _entered(self, parts: Parts, rules: Rules | None, places: Places) -> Iterator[Skipped]:
+    def _entered(self, parts: Parts, rules: Rules | None, places: CharacterRange) -> Iterator[Skipped]:
         """Go down into a folder."""
         if len(parts) - len(self._root.parts) > self._parsing.limits.depth:
             yield self._unlisted(parts, f"more than {self._parsing.limits.depth} folders deep; give it in paths")

@@ -10,23 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.store.batches import Batch, read_batches, read_differing, read_surplus
 from mcp_server_embeddings.store.database import Database
-from mcp_server_embeddings.store.documents import Batch, read_batches, read_differing, read_surplus
+from mcp_server_embeddings.store.fulltext import best_matches
 from mcp_server_embeddings.store.matrix import Matrix
 from mcp_server_embeddings.store.records import (
     Chunk,
     CollectionRecord,
     NewDocument,
-    Removed,
+    PutResult,
+    RemoveResult,
     Snapshot,
     StoredDocument,
     Vector,
-    Written,
 )
 from mcp_server_embeddings.store.where import Where, chunk_rows, filtered
-from mcp_server_embeddings.store.words import best_matches
 from mcp_server_embeddings.store.writing import confirmed, put_documents, remember_file, remove_documents
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 _AT_ONCE = 500
 """Values of one query; SQLite allows 32,766 parameters, old builds 999."""
@@ -75,7 +75,7 @@ class Collection:
         with self._database.reading() as database:
             return self._current(database)
 
-    def put(self, documents: Sequence[NewDocument]) -> Written:
+    def put(self, documents: Sequence[NewDocument]) -> PutResult:
         """Add or replace documents in one transaction; on disk when this returns.
 
         Raises:
@@ -85,7 +85,7 @@ class Collection:
         with self._database.writing() as database:
             return put_documents(database, self._current(database), documents)
 
-    def remove(self, ids: Sequence[str], confirm: Callable[[], None] = confirmed) -> Removed:
+    def remove(self, ids: Sequence[str], confirm: Callable[[], None] = confirmed) -> RemoveResult:
         """Remove documents by id in one transaction.
 
         Args:
@@ -104,7 +104,7 @@ class Collection:
             }
             remove_documents(database, record, list(found))
             confirm()
-        return Removed(list(found.values()), record.documents - len(found))
+        return RemoveResult(list(found.values()), record.documents - len(found))
 
     def keep_files(self, digests: Mapping[str, bytes]) -> None:
         """Note digests of files, by path, in one transaction: files are not read again unless they change."""

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from mcp_server_embeddings.store.connection import Connection
 from mcp_server_embeddings.store.records import CollectionRecord, Snapshot
-from mcp_server_embeddings.vectors.similarity import Vectors, unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 
 _AT_ONCE = 10_000
 """Rows read together: 15 MB of 384 numbers."""
 
 _SPARE = 1.25
-"""Room for more rows when the matrix has to grow."""
+"""AnswerBudget for more rows when the matrix has to grow."""
 
 _DEAD = 0.25
 """From this share of removed rows on the matrix is written anew."""

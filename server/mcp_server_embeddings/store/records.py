@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 Vector = NDArray[np.float32]
 """Shape ``(d,)``."""
@@ -127,19 +127,19 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class PutResult:
     """What one write did, in documents."""
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
 
-    def __add__(self, other: "Written") -> "Written":
-        return Written(self.added + other.added, self.updated + other.updated, self.unchanged + other.unchanged)
+    def __add__(self, other: "PutResult") -> "PutResult":
+        return PutResult(self.added + other.added, self.updated + other.updated, self.unchanged + other.unchanged)
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemoveResult:
     """What a removal did: ids of the documents that were there, and how many documents are left."""
 
     ids: list[str]

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.store.fulltext import indexed
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
     Metadata,
     NewChunk,
     NewDocument,
+    PutResult,
     Scalar,
-    Written,
     digest,
 )
 from mcp_server_embeddings.store.schema import words_table
 from mcp_server_embeddings.store.where import storable
-from mcp_server_embeddings.store.words import indexed
 
 MAX_CHUNKS = 1_000_000
 """Of a collection: what an exact search holds in memory and goes through in a tenth of a second or two."""
@@ -32,7 +32,7 @@ def confirmed() -> None:
 
 def put_documents(
     database: sqlite3.Connection, collection: CollectionRecord, documents: Sequence[NewDocument]
-) -> Written:
+) -> PutResult:
     """Add documents, or replace those with the same id.
 
     A document with the same id and text, and the same metadata or none given, stays as it is; one that was seen to be
@@ -62,7 +62,7 @@ def put_documents(
         added, updated = added + (not stored), updated + bool(stored)
     if added or updated or moved:
         _record(database, collection, change)
-    return Written(added, updated, unchanged)
+    return PutResult(added, updated, unchanged)
 
 
 def remove_documents(database: sqlite3.Connection, collection: CollectionRecord, rows: Sequence[int]) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
-from mcp_server_embeddings.tools.listing import Entry, Room
-from mcp_server_embeddings.tools.results import Aligned, AlignedCounts, Pair, Usage
+from mcp_server_embeddings.tools.results import AlignedCounts, AlignResult, Pair, Usage
 from mcp_server_embeddings.tools.texts import check_size, check_threshold
 from mcp_server_embeddings.vectors.matching import one_to_one
-from mcp_server_embeddings.vectors.similarity import scores
+from mcp_server_embeddings.vectors.scores import scores
 
 _ONE_SIDE_SHARE = 0.25
 """Of the answer, at most, for what only one of the lists has; the matches have the rest."""
@@ -26,7 +26,7 @@ def align(
     collection: Collection | None = None,
     threshold: float | None = None,
     top: int | None = None,
-) -> Aligned:
+) -> AlignResult:
     """Match two lists one to one by meaning: a diff that sees through rewording.
 
     Of all matchings the one is found whose pairs exceed the threshold by most in sum (``one_to_one``), so a text
@@ -50,7 +50,7 @@ def align(
             threshold is out of range.
         OperatorError: The model cannot be used.
     """
-    room = Room(embedder, top)
+    room = AnswerBudget(embedder, top)
     check_threshold(threshold)
     lefts, rights = _sides(left, right, collection)
     embedded = lefts.embed(embedder), rights.embed(embedder)
@@ -67,7 +67,7 @@ def align(
     on_left = left_only[: room.take(lefts.entries(left_only, "left"), _ONE_SIDE_SHARE)]
     on_right = right_only[: room.take(rights.entries(right_only, "right"), _ONE_SIDE_SHARE)]
     matched = matches[: room.take([_entry(pair, lefts, rights) for pair in matches])]
-    return Aligned(
+    return AlignResult(
         model=embedder.identity().short,
         usage=Usage.of(*embedded),
         matches=matched,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.reading.documents import Section
+from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.tools.sentences import passage_blocks
 
 CHUNK_TOKENS = 256

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.corpus import corpus_of
-from mcp_server_embeddings.tools.listing import Entry, Room
-from mcp_server_embeddings.tools.results import Classified, Item, LabelCount, Usage
+from mcp_server_embeddings.tools.results import ClassifyResult, Item, LabelCount, Usage
 from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_texts, snippet, well_formed
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.labelling import Classes, class_means, probabilities
-from mcp_server_embeddings.vectors.similarity import Scores, scores
+from mcp_server_embeddings.vectors.scores import Scores, scores
 
 MAX_LABEL = 200
 """Characters of a label: a phrase or a sentence. Answers repeat labels."""
@@ -59,7 +59,7 @@ def classify(
     collection: Collection | None = None,
     abstain: bool = True,
     top: int | None = None,
-) -> Classified:
+) -> ClassifyResult:
     """Give every text the label that fits best.
 
     Without examples a text gets the label whose own text is nearest, underscores read as spaces (``labels``).
@@ -92,7 +92,7 @@ def classify(
             label has no example, a text is blank, or see ``corpus_of``.
         OperatorError: The model cannot be used.
     """
-    room = Room(embedder, top)
+    room = AnswerBudget(embedder, top)
     corpus = corpus_of(texts, collection)
     labels = _checked_labels(labels)
     examples = _checked_examples(examples, labels)
@@ -111,7 +111,7 @@ def classify(
     tallies = [Entry(count.model_dump_json(), "") for count in counts]
     tallied = room.take(tallies, _COUNTS_SHARE) if top is None else len(counts)
     listed = room.take([corpus.entry(item.model_dump_json(), [item.index]) for item in items])
-    return Classified(
+    return ClassifyResult(
         model=embedder.identity().short,
         usage=Usage.of(*parts),
         more=len(items) - listed,

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
-from mcp_server_embeddings.tools.listing import Entry, Room
-from mcp_server_embeddings.tools.results import Cluster, Clustered, Usage
+from mcp_server_embeddings.tools.results import Cluster, ClusterResult, Usage
 from mcp_server_embeddings.tools.terms import distinguishing_terms
 from mcp_server_embeddings.tools.texts import check_size
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.clustering import Group, distinct_points, grouped, ward_tree
-from mcp_server_embeddings.vectors.similarity import scores
+from mcp_server_embeddings.vectors.scores import scores
 
 _OUTLIERS_SHARE = 0.2
 """Of the answer, at most, for outliers."""
@@ -25,7 +25,7 @@ def cluster(
     collection: Collection | None = None,
     clusters: int | None = None,
     top: int | None = None,
-) -> Clustered:
+) -> ClusterResult:
     """Group texts by theme. Deterministic; how the number is chosen and what an outlier is: ``grouped``.
 
     Args:
@@ -45,7 +45,7 @@ def cluster(
         InputError: There is one text, ``clusters`` is out of range, a text is blank, or see ``corpus_of``.
         OperatorError: The model cannot be used.
     """
-    room = Room(embedder, top)
+    room = AnswerBudget(embedder, top)
     corpus = corpus_of(texts, collection)
     _check(corpus, clusters)
     embedded = corpus.embed(embedder)
@@ -67,7 +67,7 @@ def cluster(
         max((len(group.members) for group in grouping.groups), default=0),
     )
     entries = shown(members)[:listed]
-    return Clustered(
+    return ClusterResult(
         model=embedder.identity().short,
         usage=Usage.of(embedded),
         more=len(grouping.groups) - listed,

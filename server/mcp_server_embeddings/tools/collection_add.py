@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.reading.documents import Document, Section, UnreadableError
+from mcp_server_embeddings.reading.document import Document, Section, UnreadableError
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import Metadata, Written, digest
+from mcp_server_embeddings.store.records import Metadata, PutResult, digest
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.writing import as_json
-from mcp_server_embeddings.tools.collection_results import CollectionAdded, SkippedFile
-from mcp_server_embeddings.tools.drafts import Draft, Drafting
+from mcp_server_embeddings.tools.collection_results import CollectionAddResult, SkippedFile
+from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument
 from mcp_server_embeddings.tools.results import Usage
 from mcp_server_embeddings.tools.texts import check_size, checked_texts
 
@@ -37,7 +37,7 @@ MAX_METADATA = 1_000
 class _Tally:
     """What became of documents and files."""
 
-    written: Written = field(default_factory=Written)
+    written: PutResult = field(default_factory=PutResult)
     removed: int = 0
     skipped: list[SkippedFile] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ def collection_add(
     reader: Reader | None = None,
     ids: Sequence[str] | None = None,
     metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
-) -> CollectionAdded:
+) -> CollectionAddResult:
     """Put texts or files into a collection, which is made if there is none. What is unchanged is not encoded again.
 
     Work is committed every 512 documents: a cancelled or failed call keeps what it had committed, and the same call
@@ -85,7 +85,7 @@ def collection_add(
     shared = _one_metadata(metadata) if paths is not None else None
     identity = embedder.identity()
     target = store.made(collection, identity.digest, identity.short, identity.dimensions)
-    drafting, tally = Drafting(embedder, target), _Tally()
+    drafting, tally = Ingester(embedder, target), _Tally()
     if selection is None:
         for part in _parts(drafts):
             tally.written += drafting.put(part)
@@ -94,7 +94,7 @@ def collection_add(
         gone = [path for path in target.files() if selection.gone(path)]
         tally.removed += target.forget_files(gone) if gone else 0
     now, written = target.now(), tally.written
-    return CollectionAdded(
+    return CollectionAddResult(
         model=identity.short,
         usage=Usage.counted(written.added + written.updated + written.unchanged, drafting.tokens),
         collection=collection,
@@ -113,13 +113,13 @@ def collection_add(
 class _Files:
     """Puts files into a collection, several small ones in one transaction."""
 
-    def __init__(self, drafting: Drafting, target: Collection, tally: _Tally, metadata: Metadata | None) -> None:
+    def __init__(self, drafting: Ingester, target: Collection, tally: _Tally, metadata: Metadata | None) -> None:
         self._drafting = drafting
         self._target = target
         self._tally = tally
         self._metadata = metadata or {}
         self._known = target.files()
-        self._waiting: list[Draft] = []
+        self._waiting: list[SourceDocument] = []
 
     def put(self, entries: Iterator[FoundFile | Skipped]) -> None:
         for entry in entries:
@@ -130,7 +130,7 @@ class _Files:
                 content = entry.read()
                 key = _content_digest(content)
                 if self._known.get(entry.path) == key:
-                    self._tally.written += Written(unchanged=len(self._target.ids_of_file(entry.path)))
+                    self._tally.written += PutResult(unchanged=len(self._target.ids_of_file(entry.path)))
                     continue
                 documents = entry.documents(content)
             except UnreadableError as error:
@@ -141,7 +141,7 @@ class _Files:
 
     def _put_file(self, path: str, key: bytes, documents: Sequence[Document]) -> None:
         drafts = [
-            Draft(
+            SourceDocument(
                 id=path + document.suffix,
                 text=document.text,
                 sections=document.sections,
@@ -179,7 +179,7 @@ def _content_digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _parts(drafts: Sequence[Draft]) -> Iterator[list[Draft]]:
+def _parts(drafts: Sequence[SourceDocument]) -> Iterator[list[SourceDocument]]:
     return (list(drafts[i : i + _AT_ONCE]) for i in range(0, len(drafts), _AT_ONCE))
 
 
@@ -187,13 +187,13 @@ def _checked_drafts(
     texts: Sequence[str],
     ids: Sequence[str] | None,
     metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None,
-) -> list[Draft]:
+) -> list[SourceDocument]:
     texts = [text.replace("\0", " ") for text in checked_texts("texts", texts)]
     check_size(texts)
     given = _checked_ids(ids, len(texts)) if ids is not None else [digest(text).hex()[:16] for text in texts]
     several = _checked_metadata(metadata, len(texts))
     return [
-        Draft(id=key, text=text, sections=(Section(0, len(text), ""),), metadata=one)
+        SourceDocument(id=key, text=text, sections=(Section(0, len(text), ""),), metadata=one)
         for key, text, one in zip(given, texts, several, strict=True)
     ]
 

@@ -15,15 +15,15 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.private import is_database
-from mcp_server_embeddings.reading.documents import Section
+from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import NewChunk, NewDocument, Scalar, Written, digest
+from mcp_server_embeddings.store.records import NewChunk, NewDocument, PutResult, Scalar, digest
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.writing import as_json
 from mcp_server_embeddings.tools.collection_add import MAX_ID, MAX_METADATA
 from mcp_server_embeddings.tools.collection_export import FORMAT, HEADER_KEY, VERSION, Header, check_suffix, pyarrow
 from mcp_server_embeddings.tools.collection_reindex import Told, draft_of, untold
-from mcp_server_embeddings.tools.drafts import Draft, Drafting
+from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument
 from mcp_server_embeddings.tools.results import Result, Usage
 
 _AT_ONCE = 256
@@ -119,7 +119,7 @@ def collection_import(
         header, entries = (_table if check_suffix(file) == ".parquet" else _lines)(file)
         identity = embedder.identity()
         target = store.made(collection, identity.digest, identity.short, identity.dimensions)
-        importing = _Importing(Drafting(embedder, target), target, header, told)
+        importing = _Importing(Ingester(embedder, target), target, header, told)
         importing.takes_over = header is not None and header.identity == identity.digest
         importing.run(entries, embedder.call)
     except OSError as error:
@@ -148,16 +148,16 @@ class _Importing:
         written: The same by what became of them.
     """
 
-    def __init__(self, drafting: Drafting, target: Collection, header: Header | None, told: Told) -> None:
+    def __init__(self, drafting: Ingester, target: Collection, header: Header | None, told: Told) -> None:
         self.drafting = drafting
         self.takes_over = False
         self.done = 0
-        self.written = Written()
+        self.written = PutResult()
         self._target = target
         self._header = header
         self._told = told
         self._ready: list[NewDocument] = []
-        self._drafts: list[Draft] = []
+        self._drafts: list[SourceDocument] = []
         self._characters = 0
         self._files: dict[str, bytes] = {}
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionsListed
-from mcp_server_embeddings.tools.listing import Entry, EstimatedTokens, Room
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry, EstimatedTokens
+from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionListResult
 from mcp_server_embeddings.tools.results import Usage
 
 
-def collection_list(embedder: Embedder, store: Store, *, top: int | None = None) -> CollectionsListed:
+def collection_list(embedder: Embedder, store: Store, *, top: int | None = None) -> CollectionListResult:
     """All collections of the data folder, by name. Needs no model and waits for none.
 
     Args:
@@ -21,12 +21,12 @@ def collection_list(embedder: Embedder, store: Store, *, top: int | None = None)
     Raises:
         OperatorError: The store cannot be read.
     """
-    room = Room(EstimatedTokens(), top)
+    room = AnswerBudget(EstimatedTokens(), top)
     *_, loaded = embedder.lifecycle.snapshot()
     identity = loaded.encoder.identity if loaded is not None else None
     found = [collection_info(record, identity.digest if identity else None) for record in store.list()]
     listed = room.take([Entry(info.model_dump_json(), "") for info in found])
-    return CollectionsListed(
+    return CollectionListResult(
         model=identity.short if identity else "",
         usage=Usage.counted(),
         more=len(found) - listed,

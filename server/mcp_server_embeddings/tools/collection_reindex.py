@@ -5,11 +5,11 @@ from itertools import groupby
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import CollectionError
-from mcp_server_embeddings.reading.documents import Section
+from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import NewDocument
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.tools.drafts import Draft, Drafting
+from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument
 from mcp_server_embeddings.tools.results import Result, Usage
 
 Told = Callable[[int, int], None]
@@ -109,7 +109,7 @@ class _Copying:
         self._source = source
         self._target = target
         self._told = told
-        self._drafting = Drafting(embedder, target)
+        self._drafting = Ingester(embedder, target)
 
     @property
     def tokens(self) -> int:
@@ -127,7 +127,7 @@ class _Copying:
             if not batch.documents:
                 break
             last = batch.last
-            # Removed first: of a document with the same text a put would keep what else it had before.
+            # RemoveResult first: of a document with the same text a put would keep what else it had before.
             self._target.remove([document.id for document in batch.documents])
             self._drafting.put([draft_of(document) for document in batch.documents])
             self.documents += len(batch.documents)
@@ -137,10 +137,10 @@ class _Copying:
         self._target.keep_files(files)
 
 
-def draft_of(document: NewDocument) -> Draft:
+def draft_of(document: NewDocument) -> SourceDocument:
     """A stored document to be cut and encoded anew. Its sections are the runs of chunks under one heading."""
     runs = [list(run) for _, run in groupby(document.chunks, key=lambda chunk: chunk.heading)]
-    return Draft(
+    return SourceDocument(
         id=document.id,
         text=document.text,
         sections=tuple(Section(run[0].start, run[-1].stop, run[0].heading) for run in runs),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.tools.collection_results import CollectionRemoved
+from mcp_server_embeddings.tools.collection_results import CollectionRemoveResult
 from mcp_server_embeddings.tools.results import Usage
 from mcp_server_embeddings.tools.texts import MAX_TEXTS
 
@@ -15,7 +15,7 @@ _LISTED = 20
 
 def collection_remove(
     embedder: Embedder, store: Store, collection: str, ids: Sequence[str] | None = None
-) -> CollectionRemoved:
+) -> CollectionRemoveResult:
     """Remove documents by id, or the whole collection. For good; no model is needed.
 
     Args:
@@ -48,7 +48,7 @@ def collection_remove(
         record, gone = source.record, source.remove(ids, confirm)
         missing = [key for key in dict.fromkeys(ids) if key not in set(gone.ids)]
         removed, size = len(gone.ids), gone.left
-    return CollectionRemoved(
+    return CollectionRemoveResult(
         model=record.model,
         usage=Usage.counted(),
         collection=collection,

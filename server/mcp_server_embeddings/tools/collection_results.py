@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mcp_server_embeddings.store.records import Scalar
-from mcp_server_embeddings.tools.results import Listing, Places, Result, ResultModel
+from mcp_server_embeddings.tools.results import CharacterRange, Listing, Result, ResultModel
 from mcp_server_embeddings.vectors.calibration import Band
 
 SearchMode = Literal["hybrid", "semantic", "keyword"]
@@ -19,7 +19,7 @@ class SkippedFile(ResultModel):
     why: str
 
 
-class CollectionAdded(Result):
+class CollectionAddResult(Result):
     """Result of ``collection_add``. Counts are of documents: texts, files, or rows of a table."""
 
     collection: str
@@ -42,14 +42,14 @@ class FoundPassage(ResultModel):
     band: Band | None
     id: str
     snippet: str
-    span: Places
+    span: CharacterRange
     found_by: FoundBy
     metadata: dict[str, Scalar | list[Scalar]]
     before: str
     after: str
 
 
-class CollectionSearched(Listing):
+class CollectionSearchResult(Listing):
     """Result of ``collection_search``."""
 
     collection: str
@@ -70,13 +70,13 @@ class CollectionInfo(ResultModel):
     updated: str
 
 
-class CollectionsListed(Listing):
+class CollectionListResult(Listing):
     """Result of ``collection_list``."""
 
     collections: list[CollectionInfo]
 
 
-class CollectionRemoved(Result):
+class CollectionRemoveResult(Result):
     """Result of ``collection_remove``."""
 
     collection: str

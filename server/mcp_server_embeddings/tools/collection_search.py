@@ -12,16 +12,16 @@ from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import Chunk, Snapshot
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.tools.collection_results import CollectionSearched, FoundBy, FoundPassage, SearchMode
+from mcp_server_embeddings.tools.answer_budget import MAX_TOP, AnswerBudget, Entry, EstimatedTokens
+from mcp_server_embeddings.tools.collection_results import CollectionSearchResult, FoundBy, FoundPassage, SearchMode
 from mcp_server_embeddings.tools.corpus import nearest_positions, query_cosines
-from mcp_server_embeddings.tools.listing import MAX_TOP, Entry, EstimatedTokens, Room
-from mcp_server_embeddings.tools.results import Places, Usage
+from mcp_server_embeddings.tools.results import CharacterRange, Usage
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
 from mcp_server_embeddings.tools.spans import best_passages
 from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, snippet
 from mcp_server_embeddings.vectors.calibration import Band, Calibration
 from mcp_server_embeddings.vectors.fusion import reciprocal_rank_fusion
-from mcp_server_embeddings.vectors.similarity import Vectors, scores
+from mcp_server_embeddings.vectors.scores import Vectors, scores
 
 _DEPTH = 100
 """Hits of each kind that are put together, at least."""
@@ -45,7 +45,7 @@ def collection_search(
     mode: SearchMode = "hybrid",
     where: Where | None = None,
     neighbours: bool = False,
-) -> CollectionSearched:
+) -> CollectionSearchResult:
     """Find the chunks of a collection nearest a query, exactly: every vector is compared.
 
     By words alone (``keyword``) no model is needed, whichever the collection's is.
@@ -86,9 +86,9 @@ def collection_search(
     hits, tokens = _hits(embedder, chunks, found, sought.vectors, calibration)
     if neighbours:
         hits = _with_neighbours(hits, chunks, source)
-    listed = Room(embedder, top).take([Entry(hit.model_dump_json(), "") for hit in hits])
+    listed = AnswerBudget(embedder, top).take([Entry(hit.model_dump_json(), "") for hit in hits])
     usage = Usage.of(sought)
-    return CollectionSearched(
+    return CollectionSearchResult(
         model=identity.short,
         usage=usage.model_copy(update={"tokens": usage.tokens + tokens}),
         more=max(0, found.matching - listed),
@@ -101,7 +101,7 @@ def collection_search(
 
 def _by_words(
     source: Collection, query: str, top: int | None, where: Where | None, *, neighbours: bool
-) -> CollectionSearched:
+) -> CollectionSearchResult:
     """The chunks with words of the query, best first by BM25."""
     wanted = top or _DEFAULT_TOP
     rows, _ = source.matching_words(query, max(_DEPTH, wanted), where)
@@ -110,8 +110,8 @@ def _by_words(
     hits = [_passage(chunk, *_place_of_words(chunk.text, words), "words") for chunk in chunks]
     if neighbours:
         hits = _with_neighbours(hits, chunks, source)
-    listed = Room(EstimatedTokens(), top).take([Entry(hit.model_dump_json(), "") for hit in hits])
-    return CollectionSearched(
+    listed = AnswerBudget(EstimatedTokens(), top).take([Entry(hit.model_dump_json(), "") for hit in hits])
+    return CollectionSearchResult(
         model=source.record.model,
         usage=Usage.counted(),
         more=max(0, len(rows) - listed),
@@ -232,7 +232,7 @@ def _passage(
         band=band,
         id=chunk.id,
         snippet=CONTROL.sub(" ", chunk.text[first:last]),
-        span=Places(start=chunk.start + first, end=chunk.start + last),
+        span=CharacterRange(start=chunk.start + first, end=chunk.start + last),
         found_by=found_by,
         metadata={**chunk.metadata, **({"heading": chunk.heading} if chunk.heading else {})},
         before="",

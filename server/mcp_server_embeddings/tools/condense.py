@@ -7,8 +7,8 @@ import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.listing import Entry, Room, positions
-from mcp_server_embeddings.tools.results import Condensed, Passage, Usage
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry, positions
+from mcp_server_embeddings.tools.results import CondenseResult, Passage, Usage
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
 from mcp_server_embeddings.tools.texts import (
     MAX_CHARACTERS,
@@ -20,7 +20,7 @@ from mcp_server_embeddings.tools.texts import (
     snippet,
 )
 from mcp_server_embeddings.vectors.coverage import best_cover
-from mcp_server_embeddings.vectors.similarity import Scores, scores
+from mcp_server_embeddings.vectors.scores import Scores, scores
 
 _SNIPPET = 120
 """Characters of a chosen passage: enough to find it by."""
@@ -36,7 +36,7 @@ def condense(
     count: int | None = None,
     query: str | None = None,
     top: int | None = None,
-) -> Condensed:
+) -> CondenseResult:
     """Choose the subset that says most, within a budget of tokens, of texts, or of both.
 
     A chosen text stands for another as far as their cosine rises above the edge of ``weak``: 0 there, 1 for an
@@ -65,7 +65,7 @@ def condense(
             a text or the query is blank.
         OperatorError: The model cannot be used.
     """
-    room = Room(embedder, top)
+    room = AnswerBudget(embedder, top)
     _check_budget(max_tokens, count)
     query = None if query is None else checked_query("query", query)
     texts = checked_texts("texts", texts)
@@ -85,7 +85,7 @@ def condense(
     selected = sorted(choice.rows)
     chosen = None if places is None else [_passage(texts[0], places[row]) for row in selected]
     listed = room.take(_entries(selected, units, chosen))
-    return Condensed(
+    return CondenseResult(
         model=embedder.identity().short,
         usage=Usage.of(embedded if places is None else _as_one(embedded), *asked),
         more=len(selected) - listed,

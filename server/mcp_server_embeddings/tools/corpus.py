@@ -12,11 +12,11 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import Chunk, Snapshot
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.tools.listing import Entry, positions
-from mcp_server_embeddings.tools.results import Recalled
+from mcp_server_embeddings.tools.answer_budget import Entry, positions
+from mcp_server_embeddings.tools.results import Excerpt
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, checked_texts, snippet
 from mcp_server_embeddings.vectors.ranking import best_rows
-from mcp_server_embeddings.vectors.similarity import Vectors, unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 
 _DECIMALS = 6
 """Of a cosine, so that equal texts tie."""
@@ -58,7 +58,7 @@ class Corpus:
             return embedder.embed(self.texts, role=role)
         return Embeddings(self.source.vectors([chunk.row for chunk in self.chunks]), 0, (), ())
 
-    def recalled(self, listed: Iterable[int]) -> list[Recalled]:
+    def recalled(self, listed: Iterable[int]) -> list[Excerpt]:
         """Which texts stand at the positions that an answer lists; nothing where the caller sent them and knows.
 
         Args:
@@ -67,7 +67,7 @@ class Corpus:
         if self.source is None:
             return []
         return [
-            Recalled(index=position, id=self.chunks[position].id, snippet=snippet(self.texts[position]))
+            Excerpt(index=position, id=self.chunks[position].id, snippet=snippet(self.texts[position]))
             for position in dict.fromkeys(listed)
         ]
 

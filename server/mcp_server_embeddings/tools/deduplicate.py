@@ -6,13 +6,13 @@ from typing import Literal
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
-from mcp_server_embeddings.tools.listing import Entry, Room
-from mcp_server_embeddings.tools.results import Deduplicated, Duplicate, DuplicateGroup, Usage
+from mcp_server_embeddings.tools.results import DeduplicateResult, Duplicate, DuplicateGroup, Usage
 from mcp_server_embeddings.tools.texts import check_size, check_threshold
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.duplicates import complete_groups, suggested_threshold
-from mcp_server_embeddings.vectors.similarity import Scores, scores
+from mcp_server_embeddings.vectors.scores import Scores, scores
 
 Keep = Literal["longest", "first"]
 
@@ -27,7 +27,7 @@ def deduplicate(
     threshold: float | None = None,
     keep: Keep = "longest",
     top: int | None = None,
-) -> Deduplicated:
+) -> DeduplicateResult:
     """Find the texts that say the same.
 
     Identical texts are duplicates without being encoded twice. Others are grouped so that every two of a group
@@ -49,7 +49,7 @@ def deduplicate(
         InputError: There is one text, the threshold is out of range, a text is blank, or see ``corpus_of``.
         OperatorError: The model cannot be used.
     """
-    room = Room(embedder, top)
+    room = AnswerBudget(embedder, top)
     check_threshold(threshold)
     corpus = corpus_of(texts, collection)
     check_size(corpus.sent)
@@ -75,7 +75,7 @@ def deduplicate(
     longest = max((group.size for group in found), default=0)
     listed, members = room.take_members(lambda members: [_entry(group, members, corpus) for group in found], longest)
     groups = [_shortened(group, members) for group in found[:listed]]
-    return Deduplicated(
+    return DeduplicateResult(
         model=embedder.identity().short,
         usage=Usage.of(embedded),
         more=len(found) - listed,

@@ -16,10 +16,10 @@ from mcp_server_embeddings.errors import ConfigurationError, InputError
 from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.store.store import Store, check_name
 from mcp_server_embeddings.tools.collection_add import collection_add
-from mcp_server_embeddings.tools.results import Embedded, Saved, Usage, VectorFile
+from mcp_server_embeddings.tools.results import EmbedResult, Saved, Usage, VectorFile
 from mcp_server_embeddings.tools.texts import check_size, checked_texts
+from mcp_server_embeddings.vectors.scores import Vectors
 from mcp_server_embeddings.vectors.shape import shortened
-from mcp_server_embeddings.vectors.similarity import Vectors
 
 INLINE_NUMBERS = 4_096
 """``auto`` sends up to this many numbers inline: about 40 KB of JSON."""
@@ -38,7 +38,7 @@ def embed(
     long_text: LongText = "window",
     save_as: str | None = None,
     store: Store | None = None,
-) -> Embedded:
+) -> EmbedResult:
     """Turn texts into vectors.
 
     Args:
@@ -75,7 +75,7 @@ def embed(
     if dimensions is not None and dimensions < identity.dimensions:
         vectors = shortened(vectors, dimensions)
     inline = output == "inline" or (output == "auto" and vectors.size <= INLINE_NUMBERS)
-    return Embedded(
+    return EmbedResult(
         model=identity.short,
         usage=Usage.of(embedded),
         dimensions=vectors.shape[1],

@@ -7,13 +7,13 @@ import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
 from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.tools.answer_budget import MAX_TOP
 from mcp_server_embeddings.tools.corpus import corpus_of, empty, nearest_positions, query_cosines
-from mcp_server_embeddings.tools.listing import MAX_TOP
-from mcp_server_embeddings.tools.results import Hit, Ranked, Span, Usage
+from mcp_server_embeddings.tools.results import Hit, RankResult, Span, Usage
 from mcp_server_embeddings.tools.spans import best_passages
 from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, snippet
 from mcp_server_embeddings.vectors.ranking import diverse_rows
-from mcp_server_embeddings.vectors.similarity import scores
+from mcp_server_embeddings.vectors.scores import scores
 
 _SNIPPET = 120
 """Characters of a hit's beginning: enough to judge it by."""
@@ -51,7 +51,7 @@ def rank(
     top: int = 5,
     diversity: float = 0.0,
     spans: bool = False,
-) -> Ranked:
+) -> RankResult:
     """Find the texts nearest a query, with the prompts for queries and documents where the model has them.
 
     Args:
@@ -102,7 +102,7 @@ def rank(
         hits.append(
             Hit(index=hit.position, id=hit.id, score=score, percentile=percentile, band=band, snippet=shown, span=span)
         )
-    return Ranked(
+    return RankResult(
         model=embedder.identity().short,
         usage=usage,
         more=found.compared - len(hits),

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.embedder import Embeddings
 from mcp_server_embeddings.vectors.calibration import Band
-from mcp_server_embeddings.vectors.similarity import Metric
+from mcp_server_embeddings.vectors.scores import Metric
 
 _POSITIONS = 50
 """Positions of cut texts that an answer lists; 2,000 of them would fill a small context."""
@@ -65,7 +65,7 @@ class Listing(Result):
     more: int = Field(description="entries left out; ask with top=")
 
 
-class Judged(ResultModel):
+class ScoredResult(ResultModel):
     """A cosine and what it means under this model."""
 
     score: float
@@ -79,7 +79,7 @@ class Indexed(ResultModel):
     index: int
 
 
-class Recalled(Indexed):
+class Excerpt(Indexed):
     """A chunk of a collection that an answer lists by its position."""
 
     id: str
@@ -110,7 +110,7 @@ class Saved(ResultModel):
     unchanged: int
 
 
-class Embedded(Result):
+class EmbedResult(Result):
     """Result of ``embed``."""
 
     dimensions: int
@@ -121,11 +121,11 @@ class Embedded(Result):
     saved: Saved | None = Field(description="null without save_as")
 
 
-class Pair(Judged, Sides):
+class Pair(ScoredResult, Sides):
     """Two texts and how close they are."""
 
 
-class Compared(Listing):
+class SimilarityResult(Listing):
     """Result of ``similarity``."""
 
     metric: Metric
@@ -133,18 +133,18 @@ class Compared(Listing):
     scores: list[list[float]] | None = Field(description="left x right; null over 400 cells")
 
 
-class Places(ResultModel):
+class CharacterRange(ResultModel):
     """Characters ``start`` to ``end`` of a text."""
 
     start: int
     end: int
 
 
-class Span(Judged, Places):
+class Span(ScoredResult, CharacterRange):
     """The passage of a text that fits best, and how well by itself."""
 
 
-class Hit(Judged, Indexed):
+class Hit(ScoredResult, Indexed):
     """A text that was found."""
 
     id: str | None = Field(description="in a collection; null when sent")
@@ -152,14 +152,14 @@ class Hit(Judged, Indexed):
     span: Span | None
 
 
-class Ranked(Listing):
+class RankResult(Listing):
     """Result of ``rank``."""
 
     hits: list[Hit] = Field(description="best first")
     no_match: bool = Field(description="nothing rises above weak")
 
 
-class Item(Judged, Indexed):
+class Item(ScoredResult, Indexed):
     """A text and its label. The score is that of the best label, given or not."""
 
     label: str | None = Field(description="null: abstained")
@@ -174,13 +174,13 @@ class LabelCount(ResultModel):
     texts: int
 
 
-class Classified(Listing):
+class ClassifyResult(Listing):
     """Result of ``classify``."""
 
     method: Literal["labels", "means", "probe"]
     counts: list[LabelCount]
     items: list[Item]
-    recalled: list[Recalled] = Field(description="stored texts at these positions; empty when sent")
+    recalled: list[Excerpt] = Field(description="stored texts at these positions; empty when sent")
 
 
 class Cluster(ResultModel):
@@ -196,16 +196,16 @@ class Cluster(ResultModel):
     band: Band
 
 
-class Clustered(Listing):
+class ClusterResult(Listing):
     """Result of ``cluster``."""
 
     clusters: list[Cluster] = Field(description="largest first")
     outliers: list[int] = Field(description="texts near no cluster")
     outlier_count: int
-    recalled: list[Recalled] = Field(description="stored texts at these positions; empty when sent")
+    recalled: list[Excerpt] = Field(description="stored texts at these positions; empty when sent")
 
 
-class Duplicate(Judged, Indexed):
+class Duplicate(ScoredResult, Indexed):
     """A text that says what the kept one says."""
 
 
@@ -217,14 +217,14 @@ class DuplicateGroup(ResultModel):
     duplicates: list[Duplicate]
 
 
-class Deduplicated(Listing):
+class DeduplicateResult(Listing):
     """Result of ``deduplicate``."""
 
     groups: list[DuplicateGroup] = Field(description="largest first")
     unique: int = Field(description="texts left without the duplicates")
     threshold: float
     suggested_threshold: float
-    recalled: list[Recalled] = Field(description="stored texts at these positions; empty when sent")
+    recalled: list[Excerpt] = Field(description="stored texts at these positions; empty when sent")
 
 
 class AlignedCounts(ResultModel):
@@ -235,7 +235,7 @@ class AlignedCounts(ResultModel):
     right_only: int
 
 
-class Aligned(Result):
+class AlignResult(Result):
     """Result of ``align``."""
 
     matches: list[Pair] = Field(description="most changed first")
@@ -243,16 +243,16 @@ class Aligned(Result):
     right_only: list[int]
     counts: AlignedCounts = Field(description="entries found; ask for those left out with top=")
     threshold: float
-    recalled: list[Recalled] = Field(description="stored texts at positions of the collection's side")
+    recalled: list[Excerpt] = Field(description="stored texts at positions of the collection's side")
 
 
-class Passage(Places):
+class Passage(CharacterRange):
     """A sentence of the one text that was sent."""
 
     snippet: str
 
 
-class Condensed(Listing):
+class CondenseResult(Listing):
     """Result of ``condense``."""
 
     selected: list[int]

@@ -7,10 +7,10 @@ import numpy as np
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.listing import MAX_TOP
-from mcp_server_embeddings.tools.results import Compared, Pair, Usage
+from mcp_server_embeddings.tools.answer_budget import MAX_TOP
+from mcp_server_embeddings.tools.results import Pair, SimilarityResult, Usage
 from mcp_server_embeddings.tools.texts import check_range, check_size, checked_texts
-from mcp_server_embeddings.vectors.similarity import Metric, Scores, best_cells, scores
+from mcp_server_embeddings.vectors.scores import Metric, Scores, best_cells, scores
 
 MATRIX_CELLS = 400
 """The matrix of scores is part of the answer up to this many cells: 20 texts with 20."""
@@ -30,7 +30,7 @@ def similarity(
     metric: Metric = "cosine",
     top: int = 10,
     long_text: LongText = "window",
-) -> Compared:
+) -> SimilarityResult:
     """Compare every text of ``left`` with every text of ``right``, or with each other.
 
     Args:
@@ -69,7 +69,7 @@ def similarity(
     calibration = embedder.calibration()
     picked = best_cells(values, top, upper=others is None)
     possible = len(left) * (len(left) - 1) // 2 if others is None else values.size
-    return Compared(
+    return SimilarityResult(
         more=possible - len(picked),
         model=embedder.identity().short,
         usage=Usage.of(embedded),

@@ -8,7 +8,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.results import Span
 from mcp_server_embeddings.tools.sentences import joined, passages
 from mcp_server_embeddings.vectors.calibration import Calibration
-from mcp_server_embeddings.vectors.similarity import Vectors, scores
+from mcp_server_embeddings.vectors.scores import Vectors, scores
 
 _MOST_SENTENCES = 2_000
 """Of all hits together; where there are more, neighbours are joined up to the length of a passage, so that spans cost

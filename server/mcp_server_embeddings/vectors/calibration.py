@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.similarity import Vectors, scores
+from mcp_server_embeddings.vectors.scores import Vectors, scores
 
 Band = Literal["unrelated", "weak", "related", "close", "same"]
 BANDS: tuple[Band, ...] = get_args(Band)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.similarity import Scores, Vectors, unit_rows
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
 
 Labels = NDArray[np.int64]
 """Shape ``(n,)``: the cluster of each row."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.similarity import Scores
+from mcp_server_embeddings.vectors.scores import Scores
 
 Costs = NDArray[np.int64]
 """Shape ``(n,)``: what choosing each text uses of the budget."""

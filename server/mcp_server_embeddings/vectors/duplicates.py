@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mcp_server_embeddings.vectors.similarity import Scores
+from mcp_server_embeddings.vectors.scores import Scores
 
 _TOLERANCE = 5e-7
 """Half the last decimal of a score: a cosine that equals the threshold reaches it."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.similarity import Scores, Vectors, scores, unit_rows
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
 
 Classes = NDArray[np.int64]
 """Shape ``(n,)``: the class of each row, counted from 0."""

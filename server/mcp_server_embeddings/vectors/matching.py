@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mcp_server_embeddings.vectors.similarity import Scores
+from mcp_server_embeddings.vectors.scores import Scores
 
 _TOLERANCE = 1e-6
 """Cosines of equal vectors come out this much below 1."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mcp_server_embeddings.vectors.similarity import Scores, Vectors, unit_rows
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
 
 _DECIMALS = 6
 """Of a likeness, so that equal texts tie."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mcp_server_embeddings.vectors.similarity import Vectors, unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 
 
 def joined_windows(windows: Vectors, weights: list[int], *, normalised: bool) -> Vectors:

@@ -19,7 +19,7 @@ from mcp_server_embeddings.engine.native.tensors import Tensor, Tensors
 from mcp_server_embeddings.engine.native.tokenizer import static_tokenizer
 from mcp_server_embeddings.engine.prompts import prompts_for
 from mcp_server_embeddings.errors import ModelLoadError
-from mcp_server_embeddings.vectors.similarity import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 
 _LONG = 4096
 """Tokens from which equal ones are counted first, so that a huge text takes no more memory than the vocabulary."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import clean
-from mcp_server_embeddings.reading.documents import PARSER_ERRORS, Document, Parsing, UnreadableError, whole
+from mcp_server_embeddings.reading.document import PARSER_ERRORS, Document, Parsing, UnreadableError, whole
 from mcp_server_embeddings.reading.outline import OutlinedText
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import re
 
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.documents import PARSER_ERRORS, Document, Parsing, Section, UnreadableError, whole
+from mcp_server_embeddings.reading.document import PARSER_ERRORS, Document, Parsing, Section, UnreadableError, whole
 from mcp_server_embeddings.reading.outline import OutlinedText
 
 _DROPPED = frozenset({"script", "style", "noscript", "template"})

@@ -4,7 +4,7 @@ import json
 import math
 
 from mcp_server_embeddings.reading.decoding import clean, decoded
-from mcp_server_embeddings.reading.documents import Document, Parsing, Scalar, UnreadableError, listed, row
+from mcp_server_embeddings.reading.document import Document, Parsing, Scalar, UnreadableError, listed, row
 
 _USUAL = ("text", "content", "body")
 """Keys taken for the text when none is named."""

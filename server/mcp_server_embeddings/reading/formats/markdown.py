@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.documents import Document, Parsing, whole
+from mcp_server_embeddings.reading.document import Document, Parsing, whole
 from mcp_server_embeddings.reading.outline import Outline
 
 if TYPE_CHECKING:

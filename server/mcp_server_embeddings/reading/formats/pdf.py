@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import clean
-from mcp_server_embeddings.reading.documents import PARSER_ERRORS, Document, Parsing, Section, UnreadableError, whole
+from mcp_server_embeddings.reading.document import PARSER_ERRORS, Document, Parsing, Section, UnreadableError, whole
 
 if TYPE_CHECKING:
     from pypdf import Configuration

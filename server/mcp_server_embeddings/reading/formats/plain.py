@@ -1,7 +1,7 @@
 """Plain text, source code, configuration: whatever decodes."""
 
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.documents import Document, Parsing, whole
+from mcp_server_embeddings.reading.document import Document, Parsing, whole
 from mcp_server_embeddings.reading.outline import Outline
 
 

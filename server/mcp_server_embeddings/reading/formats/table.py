@@ -4,7 +4,7 @@ import csv
 import io
 
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.documents import Document, Parsing, UnreadableError, listed, row
+from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, listed, row
 
 _DELIMITERS = ",;\t|"
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.surface.messages import parsed_json
+from mcp_server_embeddings.mcp_layer.messages import parsed_json
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, well_formed
 
 _FAULTS = 4

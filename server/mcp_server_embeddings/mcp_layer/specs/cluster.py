@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, StoredTexts, Texts, Top
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, more, naming, used
+from mcp_server_embeddings.mcp_layer.arguments import BOUNDS, Arguments, StoredTexts, Texts, Top
+from mcp_server_embeddings.mcp_layer.rendering import counted, more, naming, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.tools.cluster import cluster
 from mcp_server_embeddings.tools.corpus import opened
-from mcp_server_embeddings.tools.results import Cluster, Clustered
+from mcp_server_embeddings.tools.results import Cluster, ClusterResult
 
 
 class ClusterArguments(Arguments):
@@ -21,12 +21,12 @@ class ClusterArguments(Arguments):
     top: Top = None
 
 
-def _run(caller: Caller, given: ClusterArguments) -> Clustered:
-    collection = opened(caller.embedder, caller.store, given.collection)
-    return cluster(caller.embedder, given.texts, collection=collection, clusters=given.clusters, top=given.top)
+def _run(context: ToolContext, given: ClusterArguments) -> ClusterResult:
+    collection = opened(context.embedder, context.store, given.collection)
+    return cluster(context.embedder, given.texts, collection=collection, clusters=given.clusters, top=given.top)
 
 
-def _text(result: Clustered, given: ClusterArguments) -> str:
+def _text(result: ClusterResult, given: ClusterArguments) -> str:
     """One line a cluster, then the outliers."""
     name = naming(result.recalled, given.texts)
     found = len(result.clusters) + result.more
@@ -50,7 +50,7 @@ def _line(entry: Cluster, name: Callable[[int], str], short: Callable[[int], str
     )
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="cluster",
     title="Group texts by theme",
     description=(
@@ -60,7 +60,7 @@ TOOL = ServedTool(
         "from its exemplar and terms."
     ),
     arguments=ClusterArguments,
-    result=Clustered,
+    result=ClusterResult,
     run=_run,
     text=_text,
     too_large="pass a smaller top",

@@ -1,8 +1,8 @@
 """The tool ``status``."""
 
-from mcp_server_embeddings.surface.arguments import Arguments
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted
+from mcp_server_embeddings.mcp_layer.arguments import Arguments
+from mcp_server_embeddings.mcp_layer.rendering import counted
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.tools.results import Status
 from mcp_server_embeddings.tools.status import status
 
@@ -11,8 +11,8 @@ class StatusArguments(Arguments):
     """``status`` takes no arguments."""
 
 
-def _run(caller: Caller, _: StatusArguments) -> Status:
-    return status(caller.engine, protocol=caller.protocol)
+def _run(context: ToolContext, _: StatusArguments) -> Status:
+    return status(context.engine, protocol=context.protocol)
 
 
 def _text(result: Status, _: StatusArguments) -> str:
@@ -46,7 +46,7 @@ def _text(result: Status, _: StatusArguments) -> str:
     return "\n".join(lines)
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="status",
     title="Server status",
     description=(

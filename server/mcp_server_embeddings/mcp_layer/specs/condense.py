@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, more, named, used
+from mcp_server_embeddings.mcp_layer.arguments import BOUNDS, Arguments, Texts, Top
+from mcp_server_embeddings.mcp_layer.rendering import counted, more, named, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.tools.condense import condense
-from mcp_server_embeddings.tools.results import Condensed
+from mcp_server_embeddings.tools.results import CondenseResult
 
 
 class CondenseArguments(Arguments):
@@ -21,9 +21,9 @@ class CondenseArguments(Arguments):
     top: Top = None
 
 
-def _run(caller: Caller, given: CondenseArguments) -> Condensed:
+def _run(context: ToolContext, given: CondenseArguments) -> CondenseResult:
     return condense(
-        caller.embedder,
+        context.embedder,
         given.texts,
         max_tokens=given.max_tokens,
         count=given.count,
@@ -32,7 +32,7 @@ def _run(caller: Caller, given: CondenseArguments) -> Condensed:
     )
 
 
-def _text(result: Condensed, given: CondenseArguments) -> str:
+def _text(result: CondenseResult, given: CondenseArguments) -> str:
     """The chosen texts or sentences in their order."""
     kept, noun = len(result.selected) + result.more, "text" if result.passages is None else "sentence"
     lines = [
@@ -53,7 +53,7 @@ def _text(result: Condensed, given: CondenseArguments) -> str:
     return "\n".join([*lines, *more(result.more), used(result.usage)])
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="condense",
     title="Keep what says most",
     description=(
@@ -63,7 +63,7 @@ TOOL = ServedTool(
         "max_tokens) and coverage (0 to 1), for one text also where its sentences are."
     ),
     arguments=CondenseArguments,
-    result=Condensed,
+    result=CondenseResult,
     run=_run,
     text=_text,
     too_large="pass a smaller top",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from mcp_server_embeddings.tools.results import Judged, Recalled, Usage
+from mcp_server_embeddings.tools.results import Excerpt, ScoredResult, Usage
 from mcp_server_embeddings.tools.texts import SNIPPET, snippet
 
 
@@ -11,7 +11,7 @@ def named(position: int, texts: Sequence[str], length: int = SNIPPET) -> str:
     return f'[{position}] "{snippet(texts[position], length)}"'
 
 
-def naming(recalled: Sequence[Recalled], texts: Sequence[str] | None) -> Callable[[int], str]:
+def naming(recalled: Sequence[Excerpt], texts: Sequence[str] | None) -> Callable[[int], str]:
     """Names a text by its position and its beginning where it was sent, a stored one by its id."""
     if texts is not None:
         return lambda position: named(position, texts)
@@ -24,7 +24,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def judged(found: Judged) -> str:
+def judged(found: ScoredResult) -> str:
     """A score and what it means."""
     return f"{found.score:.4f}, percentile {found.percentile:g}, {found.band}"
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.reading.documents import Section
+from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, Vector, Written, digest
+from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, PutResult, Vector, digest
 from mcp_server_embeddings.store.writing import as_json
 from mcp_server_embeddings.tools.chunking import chunk_limit, chunk_places
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class SourceDocument:
     """A document before it has vectors; see ``NewDocument``.
 
     Attributes:
@@ -31,12 +31,12 @@ class Draft:
     file: str = ""
     file_digest: bytes = b""
 
-    def of_unfinished_file(self) -> "Draft":
+    def of_unfinished_file(self) -> "SourceDocument":
         """The same with the digest of no file: more of its file is to come."""
         return replace(self, file_digest=b"")
 
 
-class Drafting:
+class Ingester:
     """Puts drafts into one collection.
 
     Attributes:
@@ -49,7 +49,7 @@ class Drafting:
         self._target = target
         self._limit = chunk_limit(embedder)
 
-    def put(self, drafts: Sequence[Draft]) -> Written:
+    def put(self, drafts: Sequence[SourceDocument]) -> PutResult:
         """Cut, encode and commit; on disk when this returns.
 
         Raises:
@@ -78,11 +78,11 @@ class Drafting:
             for key, draft in distinct.items()
             if key not in same or draft.file
         ]
-        written = self._target.put(documents) if documents else Written()
+        written = self._target.put(documents) if documents else PutResult()
         # Neither repeats nor what is stored as it is were sent, except to say where files are.
         return replace(written, unchanged=written.unchanged + len(drafts) - len(documents))
 
-    def _places(self, draft: Draft) -> list[Section]:
+    def _places(self, draft: SourceDocument) -> list[Section]:
         return chunk_places(draft.text, draft.sections, self._counted, self._limit)
 
     def _counted(self, texts: Sequence[str]) -> list[int]:
@@ -90,7 +90,7 @@ class Drafting:
         self._embedder.call.raise_if_cancelled()
         return self._embedder.count_tokens(texts)
 
-    def _unchanged(self, drafts: Sequence[Draft]) -> set[str]:
+    def _unchanged(self, drafts: Sequence[SourceDocument]) -> set[str]:
         """Ids of drafts that are stored as they are."""
         stored = self._target.stored([draft.id for draft in drafts])
         return {

@@ -4,13 +4,13 @@ import json
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import Arguments, CollectionName, Json
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, judged, more, used
-from mcp_server_embeddings.tools.collection_results import CollectionSearched, FoundPassage, SearchMode
+from mcp_server_embeddings.mcp_layer.arguments import Arguments, CollectionName, Json
+from mcp_server_embeddings.mcp_layer.rendering import counted, judged, more, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
+from mcp_server_embeddings.tools.answer_budget import MAX_TOP
+from mcp_server_embeddings.tools.collection_results import CollectionSearchResult, FoundPassage, SearchMode
 from mcp_server_embeddings.tools.collection_search import collection_search
-from mcp_server_embeddings.tools.listing import MAX_TOP
-from mcp_server_embeddings.tools.results import Judged
+from mcp_server_embeddings.tools.results import ScoredResult
 
 
 class CollectionSearchArguments(Arguments):
@@ -29,10 +29,10 @@ class CollectionSearchArguments(Arguments):
     neighbours: bool = Field(default=False, description="add what stands before and after each hit")
 
 
-def _run(caller: Caller, given: CollectionSearchArguments) -> CollectionSearched:
+def _run(context: ToolContext, given: CollectionSearchArguments) -> CollectionSearchResult:
     return collection_search(
-        caller.embedder,
-        caller.store,
+        context.embedder,
+        context.store,
         given.collection,
         given.query,
         top=given.top,
@@ -42,7 +42,7 @@ def _run(caller: Caller, given: CollectionSearchArguments) -> CollectionSearched
     )
 
 
-def _text(result: CollectionSearched, _: CollectionSearchArguments) -> str:
+def _text(result: CollectionSearchResult, _: CollectionSearchArguments) -> str:
     """A few lines a hit, the quote as it stands in the text."""
     total = len(result.hits) + result.more
     lines = [f"Best {len(result.hits)} of {counted(total, 'passage')} in {result.collection} ({result.model}):"]
@@ -64,10 +64,10 @@ def _lines(hit: FoundPassage) -> list[str]:
 def _judged(hit: FoundPassage) -> str:
     if hit.score is None or hit.percentile is None or hit.band is None:
         return ""
-    return judged(Judged(score=hit.score, percentile=hit.percentile, band=hit.band)) + "; "
+    return judged(ScoredResult(score=hit.score, percentile=hit.percentile, band=hit.band)) + "; "
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="collection_search",
     title="Search a collection",
     description=(
@@ -77,7 +77,7 @@ TOOL = ServedTool(
         "neighbours or its resource."
     ),
     arguments=CollectionSearchArguments,
-    result=CollectionSearched,
+    result=CollectionSearchResult,
     run=_run,
     text=_text,
     too_large="pass a smaller top",

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, StoredTexts, Texts, Top
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, judged, more, naming, used
+from mcp_server_embeddings.mcp_layer.arguments import BOUNDS, Arguments, StoredTexts, Texts, Top
+from mcp_server_embeddings.mcp_layer.rendering import counted, judged, more, naming, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.tools.corpus import opened
 from mcp_server_embeddings.tools.deduplicate import Keep, deduplicate
-from mcp_server_embeddings.tools.results import Deduplicated, DuplicateGroup
+from mcp_server_embeddings.tools.results import DeduplicateResult, DuplicateGroup
 
 
 class DeduplicateArguments(Arguments):
@@ -26,18 +26,18 @@ class DeduplicateArguments(Arguments):
     top: Top = None
 
 
-def _run(caller: Caller, given: DeduplicateArguments) -> Deduplicated:
+def _run(context: ToolContext, given: DeduplicateArguments) -> DeduplicateResult:
     return deduplicate(
-        caller.embedder,
+        context.embedder,
         given.texts,
-        collection=opened(caller.embedder, caller.store, given.collection),
+        collection=opened(context.embedder, context.store, given.collection),
         threshold=given.threshold,
         keep=given.keep,
         top=given.top,
     )
 
 
-def _text(result: Deduplicated, given: DeduplicateArguments) -> str:
+def _text(result: DeduplicateResult, given: DeduplicateArguments) -> str:
     """One line a kept text and one a duplicate."""
     total = counted(result.usage.texts, "text")
     threshold = f"threshold {result.threshold:.4g} (suggested {result.suggested_threshold:.4g}; {result.model})"
@@ -54,7 +54,7 @@ def _lines(group: DuplicateGroup, name: Callable[[int], str]) -> list[str]:
     return lines + ["  " + line for line in more(group.size - 1 - len(group.duplicates), "of this group")]
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="deduplicate",
     title="Find repeats",
     description=(
@@ -64,7 +64,7 @@ TOOL = ServedTool(
         "and call again with another threshold if they are not the same."
     ),
     arguments=DeduplicateArguments,
-    result=Deduplicated,
+    result=DeduplicateResult,
     run=_run,
     text=_text,
     too_large="pass a smaller top",

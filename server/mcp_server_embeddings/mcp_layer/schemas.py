@@ -19,7 +19,7 @@ def input_schema(model: type[BaseModel]) -> JsonSchema:
 def output_schema(model: type[BaseModel]) -> JsonSchema:
     """The outline of a tool's result: its fields and their types, and the fields of objects in lists.
 
-    What they mean is in the tool's description, and in the models themselves (``tools/results.py``). Written out
+    What they mean is in the tool's description, and in the models themselves (``tools/results.py``). PutResult out
     in full, the schemas of all results would cost every client twice the tokens of everything else in the list.
     All fields are always present; ``required`` would say so, and cost its tokens again.
     """

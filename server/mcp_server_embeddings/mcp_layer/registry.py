@@ -2,7 +2,7 @@
 
 from mcp_server_embeddings.config import Settings, nearest
 from mcp_server_embeddings.errors import ConfigurationError
-from mcp_server_embeddings.surface.served import (
+from mcp_server_embeddings.mcp_layer.specs import (
     align,
     classify,
     cluster,
@@ -17,9 +17,9 @@ from mcp_server_embeddings.surface.served import (
     similarity,
     status,
 )
-from mcp_server_embeddings.surface.served_tool import AnyTool
+from mcp_server_embeddings.mcp_layer.tool_spec import AnyToolSpec
 
-TOOLS: tuple[AnyTool, ...] = (
+TOOLS: tuple[AnyToolSpec, ...] = (
     embed.TOOL,
     similarity.TOOL,
     rank.TOOL,
@@ -44,7 +44,7 @@ TOOL_SETS = {
 """Names that stand for several tools in ``--tools`` and ``--exclude-tools``."""
 
 
-def served_tools(settings: Settings) -> dict[str, AnyTool]:
+def served_tools(settings: Settings) -> dict[str, AnyToolSpec]:
     """The tools the user wants served, by name, in order.
 
     Raises:

@@ -8,9 +8,9 @@ from mcp.server import CacheHint
 from mcp_types import Resource
 
 from mcp_server_embeddings.engine.catalogue import catalogue
-from mcp_server_embeddings.surface.guide import guide
-from mcp_server_embeddings.surface.registry import served_tools
-from mcp_server_embeddings.surface.served_tool import Caller
+from mcp_server_embeddings.mcp_layer.guide import guide
+from mcp_server_embeddings.mcp_layer.registry import served_tools
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext
 from mcp_server_embeddings.tools.status import status
 
 HOUR = CacheHint(ttl_ms=3_600_000, scope="public")
@@ -30,19 +30,19 @@ class ServedResource:
     """
 
     listed: Resource
-    text: Callable[[Caller], str]
+    text: Callable[[ToolContext], str]
     fresh: CacheHint
 
 
-def _models(_: Caller) -> str:
+def _models(_: ToolContext) -> str:
     return json.dumps([entry.model_dump(mode="json", exclude_none=True) for entry in catalogue()], ensure_ascii=False)
 
 
-def _status(caller: Caller) -> str:
+def _status(caller: ToolContext) -> str:
     return status(caller.engine, protocol=caller.protocol).model_dump_json()
 
 
-def _guide(caller: Caller) -> str:
+def _guide(caller: ToolContext) -> str:
     return guide(caller.embedder, served_tools(caller.engine.settings))
 
 

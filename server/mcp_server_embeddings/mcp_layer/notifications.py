@@ -12,8 +12,8 @@ from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourcesListChanged, ResourceUpdated
 from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResult
 
+from mcp_server_embeddings.mcp_layer.collection_resources import ROOT, uri_of
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.surface.collections import ROOT, uri_of
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class _Seen:
     revisions: Revisions = field(default_factory=dict)
 
 
-class Changes:
+class ChangeNotifier:
     """Watches the store from the first client that wants to know on; before, nothing runs.
 
     Clients of the protocol's first era subscribe to single resources and are told that the list changed; those of the

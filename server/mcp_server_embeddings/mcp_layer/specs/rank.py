@@ -2,13 +2,13 @@
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, StoredTexts, Texts
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, judged, more, used
+from mcp_server_embeddings.mcp_layer.arguments import BOUNDS, Arguments, StoredTexts, Texts
+from mcp_server_embeddings.mcp_layer.rendering import counted, judged, more, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
+from mcp_server_embeddings.tools.answer_budget import MAX_TOP
 from mcp_server_embeddings.tools.corpus import opened
-from mcp_server_embeddings.tools.listing import MAX_TOP
 from mcp_server_embeddings.tools.rank import rank
-from mcp_server_embeddings.tools.results import Hit, Ranked
+from mcp_server_embeddings.tools.results import Hit, RankResult
 
 
 class RankArguments(Arguments):
@@ -26,19 +26,19 @@ class RankArguments(Arguments):
     spans: bool = Field(default=False, description="find each hit's best sentence, to quote, with its offsets")
 
 
-def _run(caller: Caller, given: RankArguments) -> Ranked:
+def _run(context: ToolContext, given: RankArguments) -> RankResult:
     return rank(
-        caller.embedder,
+        context.embedder,
         given.query,
         given.texts,
-        collection=opened(caller.embedder, caller.store, given.collection),
+        collection=opened(context.embedder, context.store, given.collection),
         top=given.top,
         diversity=given.diversity,
         spans=given.spans,
     )
 
 
-def _text(result: Ranked, _: RankArguments) -> str:
+def _text(result: RankResult, _: RankArguments) -> str:
     """One line a hit, the quote as it stands in the text."""
     total = len(result.hits) + result.more
     lines = [f"Best {len(result.hits)} of {counted(total, 'text')} ({result.model}):"]
@@ -58,7 +58,7 @@ def _place(hit: Hit) -> str:
     return f"; characters {hit.span.start} to {hit.span.end}, alone {judged(hit.span)}"
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="rank",
     title="Find the texts about a query",
     description=(
@@ -68,7 +68,7 @@ TOOL = ServedTool(
         "similarity or condense."
     ),
     arguments=RankArguments,
-    result=Ranked,
+    result=RankResult,
     run=_run,
     text=_text,
     too_large="pass a smaller top",

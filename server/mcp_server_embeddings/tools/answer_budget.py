@@ -68,7 +68,7 @@ class EstimatedTokens:
         return [len(_ABOUT_A_TOKEN.findall(text)) for text in texts]
 
 
-class Room:
+class AnswerBudget:
     """What an answer has room for, filled list by list.
 
     Args:

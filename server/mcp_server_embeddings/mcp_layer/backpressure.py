@@ -26,7 +26,7 @@ from mcp_types import (
     RequestId,
 )
 
-from mcp_server_embeddings.surface.messages import encoded, refusal
+from mcp_server_embeddings.mcp_layer.messages import encoded, refusal
 
 BUDGET = 32_000_000
 """Bytes of requests being served and of answers waiting to be read; and again of messages that are held."""

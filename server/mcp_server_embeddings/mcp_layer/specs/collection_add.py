@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
+from mcp_server_embeddings.mcp_layer.arguments import BOUNDS, Arguments, CollectionName, Objects, Texts
+from mcp_server_embeddings.mcp_layer.rendering import counted, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.reading.selecting import Reader
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, CollectionName, Objects, Texts
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, used
 from mcp_server_embeddings.tools.collection_add import collection_add
-from mcp_server_embeddings.tools.collection_results import CollectionAdded
+from mcp_server_embeddings.tools.collection_results import CollectionAddResult
 
 
 class CollectionAddArguments(Arguments):
@@ -21,13 +21,13 @@ class CollectionAddArguments(Arguments):
     field: str | None = Field(default=None, description="CSV column or JSONL key that holds the text")
 
 
-def _run(caller: Caller, given: CollectionAddArguments) -> CollectionAdded:
+def _run(context: ToolContext, given: CollectionAddArguments) -> CollectionAddResult:
     reader = Reader(
-        caller.engine.settings.allow_dir, field=given.field, cancelled=caller.embedder.call.raise_if_cancelled
+        context.engine.settings.allow_dir, field=given.field, cancelled=context.embedder.call.raise_if_cancelled
     )
     return collection_add(
-        caller.embedder,
-        caller.store,
+        context.embedder,
+        context.store,
         given.collection,
         given.texts,
         paths=given.paths,
@@ -37,7 +37,7 @@ def _run(caller: Caller, given: CollectionAddArguments) -> CollectionAdded:
     )
 
 
-def _text(result: CollectionAdded, _: CollectionAddArguments) -> str:
+def _text(result: CollectionAddResult, _: CollectionAddArguments) -> str:
     lines = [
         (
             f"Collection {result.collection}: {result.added:,} added, {result.updated:,} updated, {result.unchanged:,} "
@@ -55,7 +55,7 @@ def _text(result: CollectionAdded, _: CollectionAddArguments) -> str:
     return "\n".join([*lines, used(result.usage)])
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="collection_add",
     title="Store texts or files in a collection",
     description=(
@@ -64,7 +64,7 @@ TOOL = ServedTool(
         "added, updated, unchanged, removed, and files skipped with the reason. Then use collection_search."
     ),
     arguments=CollectionAddArguments,
-    result=CollectionAdded,
+    result=CollectionAddResult,
     run=_run,
     text=_text,
     too_large="add fewer files at a time",

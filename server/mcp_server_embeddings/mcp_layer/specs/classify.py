@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from mcp_server_embeddings.surface.arguments import (
+from mcp_server_embeddings.mcp_layer.arguments import (
     BOUNDS,
     Arguments,
     StoredTexts,
@@ -14,11 +14,11 @@ from mcp_server_embeddings.surface.arguments import (
     as_objects,
     within_bounds,
 )
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, judged, more, naming, used
+from mcp_server_embeddings.mcp_layer.rendering import counted, judged, more, naming, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.tools.classify import Example, Method, classify
 from mcp_server_embeddings.tools.corpus import opened
-from mcp_server_embeddings.tools.results import Classified, Item
+from mcp_server_embeddings.tools.results import ClassifyResult, Item
 
 _METHODS: dict[Method, str] = {
     "labels": "by nearness to the labels",
@@ -42,19 +42,19 @@ class ClassifyArguments(Arguments):
     top: Top = None
 
 
-def _run(caller: Caller, given: ClassifyArguments) -> Classified:
+def _run(context: ToolContext, given: ClassifyArguments) -> ClassifyResult:
     return classify(
-        caller.embedder,
+        context.embedder,
         given.texts,
         labels=given.labels,
         examples=given.examples,
-        collection=opened(caller.embedder, caller.store, given.collection),
+        collection=opened(context.embedder, context.store, given.collection),
         abstain=given.abstain,
         top=given.top,
     )
 
 
-def _text(result: Classified, given: ClassifyArguments) -> str:
+def _text(result: ClassifyResult, given: ClassifyArguments) -> str:
     """How often each label was given, then one line a text."""
     total = len(result.items) + result.more
     lines = [f"{counted(total, 'text')} labelled {_METHODS[result.method]} ({result.model}):"]
@@ -78,7 +78,7 @@ def _line(item: Item, name: Callable[[int], str]) -> str:
     )
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="classify",
     title="Label texts",
     description=(
@@ -87,7 +87,7 @@ TOOL = ServedTool(
         "text label (null where it abstains), score, margin, runner_up, and counts. Check small margins yourself."
     ),
     arguments=ClassifyArguments,
-    result=Classified,
+    result=ClassifyResult,
     run=_run,
     text=_text,
     too_large="pass a smaller top",

@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, CollectionName, Texts
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted
+from mcp_server_embeddings.mcp_layer.arguments import BOUNDS, Arguments, CollectionName, Texts
+from mcp_server_embeddings.mcp_layer.rendering import counted
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.tools.collection_remove import collection_remove
-from mcp_server_embeddings.tools.collection_results import CollectionRemoved
+from mcp_server_embeddings.tools.collection_results import CollectionRemoveResult
 from mcp_server_embeddings.tools.texts import snippet
 
 
@@ -19,11 +19,11 @@ class CollectionRemoveArguments(Arguments):
     )
 
 
-def _run(caller: Caller, given: CollectionRemoveArguments) -> CollectionRemoved:
-    return collection_remove(caller.embedder, caller.store, given.collection, given.ids)
+def _run(context: ToolContext, given: CollectionRemoveArguments) -> CollectionRemoveResult:
+    return collection_remove(context.embedder, context.store, given.collection, given.ids)
 
 
-def _text(result: CollectionRemoved, given: CollectionRemoveArguments) -> str:
+def _text(result: CollectionRemoveResult, given: CollectionRemoveArguments) -> str:
     removed = counted(result.removed, "document")
     if given.ids is None:
         return f"Collection {result.collection} removed with {removed}."
@@ -33,7 +33,7 @@ def _text(result: CollectionRemoved, given: CollectionRemoveArguments) -> str:
     return "\n".join(lines)
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="collection_remove",
     title="Remove from a collection",
     description=(
@@ -41,7 +41,7 @@ TOOL = ServedTool(
         "replace a text: use collection_add. Returns how many were removed, and ids not there."
     ),
     arguments=CollectionRemoveArguments,
-    result=CollectionRemoved,
+    result=CollectionRemoveResult,
     run=_run,
     text=_text,
     too_large="pass fewer ids",

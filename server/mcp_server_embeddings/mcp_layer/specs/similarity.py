@@ -4,14 +4,14 @@ import json
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, LongTexts, Texts
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, judged, more, named, used
-from mcp_server_embeddings.tools.listing import MAX_TOP
-from mcp_server_embeddings.tools.results import Compared
+from mcp_server_embeddings.mcp_layer.arguments import BOUNDS, Arguments, LongTexts, Texts
+from mcp_server_embeddings.mcp_layer.rendering import counted, judged, more, named, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
+from mcp_server_embeddings.tools.answer_budget import MAX_TOP
+from mcp_server_embeddings.tools.results import SimilarityResult
 from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.tools.texts import SNIPPET
-from mcp_server_embeddings.vectors.similarity import Metric
+from mcp_server_embeddings.vectors.scores import Metric
 
 _SMALL_MATRIX = 100
 """Cells beside which the text has room to recall the texts of each pair at length."""
@@ -38,9 +38,9 @@ class SimilarityArguments(Arguments):
     long_text: LongTexts = "window"
 
 
-def _run(caller: Caller, given: SimilarityArguments) -> Compared:
+def _run(context: ToolContext, given: SimilarityArguments) -> SimilarityResult:
     return similarity(
-        caller.embedder,
+        context.embedder,
         given.left,
         given.right,
         metric=given.metric,
@@ -49,7 +49,7 @@ def _run(caller: Caller, given: SimilarityArguments) -> Compared:
     )
 
 
-def _text(result: Compared, given: SimilarityArguments) -> str:
+def _text(result: SimilarityResult, given: SimilarityArguments) -> str:
     """One line a pair; the matrix too, when it says more than the pairs."""
     others, side = (given.left, "left") if given.right is None else (given.right, "right")
     possible = len(result.pairs) + result.more
@@ -65,7 +65,7 @@ def _text(result: Compared, given: SimilarityArguments) -> str:
     return "\n".join([*lines, used(result.usage)])
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="similarity",
     title="Compare meanings",
     description=(
@@ -75,7 +75,7 @@ TOOL = ServedTool(
         "band: unrelated, weak, related, close, same. Judge by band; raw scores differ between models."
     ),
     arguments=SimilarityArguments,
-    result=Compared,
+    result=SimilarityResult,
     run=_run,
     text=_text,
     too_large="pass a smaller top",

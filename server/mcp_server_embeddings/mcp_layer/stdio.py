@@ -21,10 +21,10 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from mcp.server import NotificationOptions, Server
 from mcp_types import INVALID_REQUEST, JSONRPCMessage
 
-from mcp_server_embeddings.surface.flow import Flow, Incoming
-from mcp_server_embeddings.surface.messages import MAX_LINE_BYTES, decoded, refusal
-from mcp_server_embeddings.surface.parent import wait_for_parent_exit
-from mcp_server_embeddings.surface.wire import Wire
+from mcp_server_embeddings.mcp_layer.backpressure import Flow, Incoming
+from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decoded, refusal
+from mcp_server_embeddings.mcp_layer.parent_process import wait_for_parent_exit
+from mcp_server_embeddings.mcp_layer.wire import Wire
 
 _log = logging.getLogger(__name__)
 

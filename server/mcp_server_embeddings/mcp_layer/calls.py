@@ -14,8 +14,8 @@ from mcp_types import CallToolResult, Result, TextContent
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
+from mcp_server_embeddings.mcp_layer.tool_spec import AnyToolSpec, ToolContext
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.surface.served_tool import AnyTool, Caller
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class CallRunner:
         self._threads = ThreadPoolExecutor(CONCURRENT_CALLS, "call")
         self._large = ThreadPoolExecutor(_LARGE_CALLS, "large call")
 
-    async def run(self, tool: AnyTool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
+    async def run(self, tool: AnyToolSpec, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
         """One call from its raw arguments to its answer.
 
         On cancellation the work stops at the next batch, and nothing is answered.
@@ -65,19 +65,21 @@ class CallRunner:
             tasks.cancel_scope.cancel()
         return answer
 
-    async def read(self, work: Callable[[Caller], T], protocol: str) -> T:
+    async def read(self, work: Callable[[ToolContext], T], protocol: str) -> T:
         """What a client reads besides tools' answers: it may wait for the model or the disk."""
         return await self._apart(self._threads, Call(), protocol, work)
 
-    async def _apart(self, threads: ThreadPoolExecutor, call: Call, protocol: str, work: Callable[[Caller], T]) -> T:
+    async def _apart(
+        self, threads: ThreadPoolExecutor, call: Call, protocol: str, work: Callable[[ToolContext], T]
+    ) -> T:
         """Work on a thread, apart from the event loop, until it is done or the caller gives up."""
-        caller = Caller(self._engine, self._engine.embedder(call), self._store, protocol)
+        caller = ToolContext(self._engine, self._engine.embedder(call), self._store, protocol)
         try:
             return await asyncio.wrap_future(threads.submit(work, caller))
         finally:
             call.cancel()
 
-    def _answer(self, tool: AnyTool, raw: Mapping[str, object], caller: Caller) -> CallToolResult:
+    def _answer(self, tool: AnyToolSpec, raw: Mapping[str, object], caller: ToolContext) -> CallToolResult:
         try:
             return _completed(tool, raw, caller)
         except EmbeddingsError as error:
@@ -97,7 +99,7 @@ def _is_large(raw: Mapping[str, object]) -> bool:
     return texts + characters // 100 > _LARGE
 
 
-def _completed(tool: AnyTool, raw: Mapping[str, object], caller: Caller) -> CallToolResult:
+def _completed(tool: AnyToolSpec, raw: Mapping[str, object], caller: ToolContext) -> CallToolResult:
     result, text = tool.answer(caller, raw)
     answer = CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=result.model_dump(mode="json")

@@ -6,11 +6,11 @@ from typing import Literal
 from pydantic import Field
 
 from mcp_server_embeddings.engine.identity import Role
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, LongTexts, Texts
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, used
+from mcp_server_embeddings.mcp_layer.arguments import BOUNDS, Arguments, LongTexts, Texts
+from mcp_server_embeddings.mcp_layer.rendering import counted, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.tools.embed import embed
-from mcp_server_embeddings.tools.results import Embedded
+from mcp_server_embeddings.tools.results import EmbedResult
 
 
 class EmbedArguments(Arguments):
@@ -31,9 +31,9 @@ class EmbedArguments(Arguments):
     save_as: str | None = Field(default=None, description="a collection to store the texts in too")
 
 
-def _run(caller: Caller, given: EmbedArguments) -> Embedded:
+def _run(context: ToolContext, given: EmbedArguments) -> EmbedResult:
     return embed(
-        caller.embedder,
+        context.embedder,
         given.texts,
         role=given.role,
         dimensions=given.dimensions,
@@ -41,11 +41,11 @@ def _run(caller: Caller, given: EmbedArguments) -> Embedded:
         output=given.output,
         long_text=given.long_text,
         save_as=given.save_as,
-        store=caller.store,
+        store=context.store,
     )
 
 
-def _text(result: Embedded, _: EmbedArguments) -> str:
+def _text(result: EmbedResult, _: EmbedArguments) -> str:
     """Say where the vectors are, and give them when they were asked for inline."""
     head = (
         f"{counted(result.usage.texts, 'vector')} of {result.dimensions} dimensions ({result.encoding}, {result.model})"
@@ -58,7 +58,7 @@ def _text(result: Embedded, _: EmbedArguments) -> str:
     return "\n".join([f"{head}:", *(_vector(vector) for vector in result.vectors or []), *last])
 
 
-def _saved(result: Embedded) -> list[str]:
+def _saved(result: EmbedResult) -> list[str]:
     if result.saved is None:
         return []
     saved = result.saved
@@ -70,7 +70,7 @@ def _vector(vector: list[float] | str) -> str:
     return vector if isinstance(vector, str) else json.dumps(vector, separators=(",", ":"))
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="embed",
     title="Embed texts",
     description=(
@@ -79,7 +79,7 @@ TOOL = ServedTool(
         "Returns up to 4,096 numbers inline, else the path of a .npy file, one row per text."
     ),
     arguments=EmbedArguments,
-    result=Embedded,
+    result=EmbedResult,
     run=_run,
     text=_text,
     too_large="pass output='file', which returns a path, or fewer texts",

@@ -37,15 +37,16 @@ from mcp_types import (
 from mcp_server_embeddings.config import DISTRIBUTION, nearest
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import EmbeddingsError, InputError
+from mcp_server_embeddings.mcp_layer import collection_resources
+from mcp_server_embeddings.mcp_layer.arguments import SHOWN
+from mcp_server_embeddings.mcp_layer.calls import CallRunner, check_size
+from mcp_server_embeddings.mcp_layer.collection_resources import ROOT
+from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier
+from mcp_server_embeddings.mcp_layer.prompts import ServedPrompt, served_prompts
+from mcp_server_embeddings.mcp_layer.registry import served_tools
+from mcp_server_embeddings.mcp_layer.resources import HOUR, RESOURCES
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.surface import collections
-from mcp_server_embeddings.surface.arguments import SHOWN
-from mcp_server_embeddings.surface.calls import CallRunner, check_size
-from mcp_server_embeddings.surface.changes import Changes
-from mcp_server_embeddings.surface.prompts import ServedPrompt, served_prompts
-from mcp_server_embeddings.surface.registry import served_tools
-from mcp_server_embeddings.surface.resources import HOUR, RESOURCES
-from mcp_server_embeddings.surface.served_tool import Caller
 
 INSTRUCTIONS = (
     "Tells what texts mean to each other, with an embedding model on this machine; no text leaves it. Send whole lists "
@@ -84,7 +85,7 @@ def build_server(engine: Engine) -> Server[object]:
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name[:SHOWN]!r}; {nearest(params.name, tools)}")
         return await runner.run(tool, params.arguments or {}, context.protocol_version, context.session.report_progress)
 
-    resources = _Resources(runner, Changes(store))
+    resources = _Resources(runner, ChangeNotifier(store))
 
     async def completed(context: Context, params: CompleteRequestParams) -> CompleteResult:
         if isinstance(params.ref, PromptReference):
@@ -118,7 +119,7 @@ def build_server(engine: Engine) -> Server[object]:
 class _Resources:
     """The handlers of everything that can be read."""
 
-    def __init__(self, runner: CallRunner, changes: Changes) -> None:
+    def __init__(self, runner: CallRunner, changes: ChangeNotifier) -> None:
         self._runner = runner
         self.changes = changes
 
@@ -128,19 +129,19 @@ class _Resources:
             yield None
 
     async def listed(self, context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
-        stored = await self._stored(context, lambda caller: collections.listed(caller.store), collections.ROOT)
+        stored = await self._stored(context, lambda caller: collection_resources.listed(caller.store), ROOT)
         return ListResourcesResult(resources=[*(resource.listed for resource in RESOURCES.values()), *stored])
 
     async def templates(self, _: Context, __: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
-        return ListResourceTemplatesResult(resource_templates=collections.TEMPLATES)
+        return ListResourceTemplatesResult(resource_templates=collection_resources.TEMPLATES)
 
     async def read(self, context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         uri = str(params.uri)
-        if uri == collections.ROOT or uri.startswith(f"{collections.ROOT}/"):
+        if uri == ROOT or uri.startswith(f"{ROOT}/"):
             return await self._stored(context, lambda caller: _stored_resource(caller.store, uri), uri)
         resource = RESOURCES.get(uri)
         if resource is None:
-            known = [*RESOURCES, collections.ROOT]
+            known = [*RESOURCES, ROOT]
             raise MCPError(INVALID_PARAMS, f"there is no resource {uri[:SHOWN]!r}; {nearest(uri, known)}", {"uri": uri})
         text = await self._runner.read(resource.text, context.protocol_version)
         contents = TextResourceContents(uri=uri, mime_type=resource.listed.mime_type, text=text)
@@ -159,10 +160,10 @@ class _Resources:
         if argument.name != "name":
             return []
         return await self._runner.read(
-            lambda caller: collections.names(caller.store, argument.value), context.protocol_version
+            lambda caller: collection_resources.names(caller.store, argument.value), context.protocol_version
         )
 
-    async def _stored(self, context: Context, work: Callable[[Caller], T], uri: str) -> T:
+    async def _stored(self, context: Context, work: Callable[[ToolContext], T], uri: str) -> T:
         """What the store says; a client that asks is told when it changes."""
         await self.changes.client_lists(context.session)
         try:
@@ -173,7 +174,7 @@ class _Resources:
 
 def _stored_resource(store: Store, uri: str) -> ReadResourceResult:
     """What a collection's resource says, unless it is too much at once."""
-    text, kind = collections.read(store, uri)
+    text, kind = collection_resources.read(store, uri)
     answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
     check_size(answer, "read a part of it: find passages with collection_search, whose ids can be read too")
     return answer

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
-from mcp_server_embeddings.surface.arguments import BOUNDS, Arguments, Texts, Top
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, judged, more, naming, used
+from mcp_server_embeddings.mcp_layer.arguments import BOUNDS, Arguments, Texts, Top
+from mcp_server_embeddings.mcp_layer.rendering import counted, judged, more, naming, used
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.tools.align import align
 from mcp_server_embeddings.tools.corpus import opened
-from mcp_server_embeddings.tools.results import Aligned
+from mcp_server_embeddings.tools.results import AlignResult
 
 
 class AlignArguments(Arguments):
@@ -26,14 +26,14 @@ class AlignArguments(Arguments):
     top: Top = None
 
 
-def _run(caller: Caller, given: AlignArguments) -> Aligned:
-    collection = opened(caller.embedder, caller.store, given.collection)
+def _run(context: ToolContext, given: AlignArguments) -> AlignResult:
+    collection = opened(context.embedder, context.store, given.collection)
     return align(
-        caller.embedder, given.left, given.right, collection=collection, threshold=given.threshold, top=given.top
+        context.embedder, given.left, given.right, collection=collection, threshold=given.threshold, top=given.top
     )
 
 
-def _text(result: Aligned, given: AlignArguments) -> str:
+def _text(result: AlignResult, given: AlignArguments) -> str:
     """One line a match, then what only one list has."""
     counts = result.counts
     lefts, rights = naming(result.recalled, given.left), naming(result.recalled, given.right)
@@ -56,7 +56,7 @@ def _one_side(side: str, listed: Sequence[int], total: int, name: Callable[[int]
     return lines + more(total - len(listed), f"only {side}")
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="align",
     title="Compare two lists",
     description=(
@@ -66,7 +66,7 @@ TOOL = ServedTool(
         "on one side only. Read low matches: a changed number or a 'not' hardly moves the score."
     ),
     arguments=AlignArguments,
-    result=Aligned,
+    result=AlignResult,
     run=_run,
     text=_text,
     too_large="pass a smaller top",

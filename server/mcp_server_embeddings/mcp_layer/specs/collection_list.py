@@ -1,10 +1,10 @@
 """The tool ``collection_list``."""
 
-from mcp_server_embeddings.surface.arguments import Arguments, Top
-from mcp_server_embeddings.surface.served_tool import Caller, ServedTool
-from mcp_server_embeddings.surface.words import counted, more
+from mcp_server_embeddings.mcp_layer.arguments import Arguments, Top
+from mcp_server_embeddings.mcp_layer.rendering import counted, more
+from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
 from mcp_server_embeddings.tools.collection_list import collection_list
-from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionsListed
+from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionListResult
 
 
 class CollectionListArguments(Arguments):
@@ -13,11 +13,11 @@ class CollectionListArguments(Arguments):
     top: Top = None
 
 
-def _run(caller: Caller, given: CollectionListArguments) -> CollectionsListed:
-    return collection_list(caller.embedder, caller.store, top=given.top)
+def _run(context: ToolContext, given: CollectionListArguments) -> CollectionListResult:
+    return collection_list(context.embedder, context.store, top=given.top)
 
 
-def _text(result: CollectionsListed, _: CollectionListArguments) -> str:
+def _text(result: CollectionListResult, _: CollectionListArguments) -> str:
     total = len(result.collections) + result.more
     lines = [f"{counted(total, 'collection')} ({result.model or 'the model is not loaded'}){':' if total else '.'}"]
     return "\n".join([*lines, *map(_line, result.collections), *more(result.more)])
@@ -32,7 +32,7 @@ def _line(info: CollectionInfo) -> str:
     )
 
 
-TOOL = ServedTool(
+TOOL = ToolSpec(
     name="collection_list",
     title="List collections",
     description=(
@@ -40,7 +40,7 @@ TOOL = ServedTool(
         "Returns name, size in documents, chunks, model, bytes, updated, and usable (null: no model loaded)."
     ),
     arguments=CollectionListArguments,
-    result=CollectionsListed,
+    result=CollectionListResult,
     run=_run,
     text=_text,
     too_large="pass a smaller top",

@@ -8,9 +8,9 @@ from mcp_types import Tool, ToolAnnotations
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.mcp_layer.arguments import Arguments, parsed
+from mcp_server_embeddings.mcp_layer.schemas import input_schema, output_schema
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.surface.arguments import Arguments, parsed
-from mcp_server_embeddings.surface.schemas import input_schema, output_schema
 from mcp_server_embeddings.tools.results import Result
 
 A = TypeVar("A", bound=Arguments)
@@ -26,7 +26,7 @@ _ANNOTATIONS: dict[Effect, ToolAnnotations] = {"reads": _READS, "writes": _WRITE
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ToolContext:
     """Who asks: the engine, the engine as this call sees it, the collections, and the protocol revision spoken."""
 
     engine: Engine
@@ -35,8 +35,8 @@ class Caller:
     protocol: str
 
 
-class AnyTool(Protocol):
-    """A ``ServedTool`` whatever its arguments and result are."""
+class AnyToolSpec(Protocol):
+    """A ``ToolSpec`` whatever its arguments and result are."""
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class AnyTool(Protocol):
         """What to do when the answer is too large."""
         ...
 
-    def answer(self, caller: Caller, raw: Mapping[str, object]) -> tuple[Result, str]:
+    def answer(self, caller: ToolContext, raw: Mapping[str, object]) -> tuple[Result, str]:
         """The result and its text."""
         ...
 
@@ -68,7 +68,7 @@ class AnyTool(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ServedTool(Generic[A, R]):
+class ToolSpec(Generic[A, R]):
     """One tool.
 
     Attributes:
@@ -89,12 +89,12 @@ class ServedTool(Generic[A, R]):
     description: str
     arguments: type[A]
     result: type[R]
-    run: Callable[[Caller, A], R]
+    run: Callable[[ToolContext, A], R]
     text: Callable[[R, A], str]
     too_large: str
     effect: Effect = "reads"
 
-    def answer(self, caller: Caller, raw: Mapping[str, object]) -> tuple[R, str]:
+    def answer(self, caller: ToolContext, raw: Mapping[str, object]) -> tuple[R, str]:
         """The result and its text.
 
         Raises:
