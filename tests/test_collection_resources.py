@@ -12,10 +12,12 @@ from urllib.parse import quote
 import anyio
 import pytest
 from mcp import Client, MCPError
-from mcp_types import ResourceTemplateReference, TextResourceContents
+from mcp.client.session import MessageHandlerFnT
+from mcp_types import ResourceTemplateReference, ResourceUpdatedNotification, ServerNotification, TextResourceContents
 
 from calls import call, client
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.mcp_layer.server import build_server
 from mcp_server_embeddings.store.store import Store
 from wire import PATIENCE, ServerProcess
 
@@ -120,6 +122,40 @@ def test_clients_of_the_second_era_are_told_what_they_listen_for(engine: Engine)
     call(engine, "collection_remove", {"collection": "later"})
 
 
+@pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
+def test_clients_of_one_server_are_notified_of_what_each_of_them_subscribed_to(engine: Engine) -> None:
+    server = build_server(engine)
+    notified: dict[str, list[str]] = {"weather": [], "sports": []}
+
+    async def main() -> None:
+        done = anyio.Event()
+
+        def handler(name: str) -> MessageHandlerFnT:
+            async def handle(message: ServerNotification | Exception) -> None:
+                if isinstance(message, ResourceUpdatedNotification):
+                    notified[name].append(str(message.params.uri))
+                    if all(notified.values()):
+                        done.set()
+
+            return handle
+
+        async with (
+            Client(server, mode="legacy", message_handler=handler("weather")) as first,
+            Client(server, mode="legacy", message_handler=handler("sports")) as second,
+        ):
+            await first.subscribe_resource(f"{URI}/weather")
+            await second.subscribe_resource(f"{URI}/sports")
+            for name in notified:
+                await first.call_tool("collection_add", {"collection": name, "texts": ["one"]})
+            with anyio.fail_after(PATIENCE):
+                await done.wait()
+
+    anyio.run(main)
+    assert notified == {name: [f"{URI}/{name}"] for name in notified}
+    for name in notified:
+        call(engine, "collection_remove", {"collection": name})
+
+
 def wait_until(server: ServerProcess, holds: Callable[[], bool]) -> None:
     """Go on once something holds, while the server answers."""
     end = time.monotonic() + PATIENCE
@@ -129,7 +165,7 @@ def wait_until(server: ServerProcess, holds: Callable[[], bool]) -> None:
         server.request("ping")
 
 
-UNSEEN = "changes of collections are not seen"
+UNSEEN = "changes of collections are not noticed"
 DAMAGE = {
     "a missing table": ("ALTER TABLE collections RENAME TO gone", "ALTER TABLE gone RENAME TO collections"),
     "a name of bytes": (

@@ -1,6 +1,7 @@
-"""Telling clients that collections changed, whichever process changed them."""
+"""Notifications about changed collections, whichever process changed them."""
 
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from mcp.server import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourcesListChanged, ResourceUpdated
 from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResult
+from starlette.requests import Request
 
 from mcp_server_embeddings.mcp_layer.collection_resources import ROOT, uri_of
 from mcp_server_embeddings.store.store import Store
@@ -18,102 +20,137 @@ from mcp_server_embeddings.store.store import Store
 _log = logging.getLogger(__name__)
 
 _SECONDS = 1.0
-"""Between two looks at the file; a look is one short query."""
+"""Between two polls; a poll is one short query."""
+
+_SESSION_HEADER = "mcp-session-id"
 
 Revisions = dict[str, tuple[int, int]]
 """Row and revision of each collection, by name."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the last look found; no version before the first."""
+class _Poll:
+    """What the last poll found; no version before the first."""
 
     version: int | None = None
     revisions: Revisions = field(default_factory=dict)
 
 
-class ChangeNotifier:
-    """Watches the store from the first client that wants to know on; before, nothing runs.
+@dataclass(slots=True)
+class _Subscriber:
+    """A session of the initialize handshake that wants notifications.
 
-    Clients of the protocol's first era subscribe to single resources and are told that the list changed; those of the
-    second open a stream of what they ask for (``subscriptions/listen``).
+    Attributes:
+        session: Of its latest request; notifications go to the connection that it belongs to.
+        uris: The resources it subscribed to.
+    """
+
+    session: ServerSession | None = None
+    uris: set[str] = field(default_factory=set)
+
+
+class ChangeNotifier:
+    """Notifies the clients of one connection, or of one HTTP application, of changes in a store.
+
+    Nothing is polled before the first client asks. Clients of the initialize handshake get
+    ``notifications/resources/list_changed`` and subscribe to single resources; those of the 2026-07-28 protocol open a
+    stream (``subscriptions/listen``).
+
+    Args:
+        store: Polled for changes.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._wanted = anyio.Event()
-        self._looked = anyio.Event()
+        self._polled = anyio.Event()
         self._bus = InMemorySubscriptionBus()
         self._streams = ListenHandler(self._bus)
-        # One client a process: over stdio there is no other.
-        self._session: ServerSession | None = None
-        self._uris: set[str] = set()
+        self._subscribers: defaultdict[str | None, _Subscriber] = defaultdict(_Subscriber)
 
-    async def client_lists(self, session: ServerSession) -> None:
-        """A client has asked for the list and will want to know when it changes."""
-        self._session = session
-        await self._begin()
+    async def notify_of_list(self, context: "Context") -> None:
+        """Notify a client that listed the collections when the list changes."""
+        self._subscribers[_session_id(context)].session = context.session
+        await self._start()
 
-    async def subscribe(self, session: ServerSession, uri: str) -> None:
-        """A client of the first era wants to know of one resource."""
-        self._uris.add(uri)
-        await self.client_lists(session)
+    async def subscribe(self, context: "Context", uri: str) -> None:
+        """Subscribe a client to one resource."""
+        self._subscribers[_session_id(context)].uris.add(uri)
+        await self.notify_of_list(context)
 
-    def unsubscribe(self, uri: str) -> None:
-        """Unsubscribe from one resource."""
-        self._uris.discard(uri)
+    def unsubscribe(self, context: "Context", uri: str) -> None:
+        """Unsubscribe a client from one resource."""
+        self._subscribers[_session_id(context)].uris.discard(uri)
 
-    async def listen(
-        self, context: ServerRequestContext[object, object], params: SubscriptionsListenRequestParams
-    ) -> SubscriptionsListenResult:
-        """Serve one stream of the second era, until the client ends it."""
-        await self._begin()
+    async def listen(self, context: "Context", params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        """Serve one stream of events until the client ends it."""
+        await self._start()
         return await self._streams(context, params)
 
     @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
-        """Watch while the block runs."""
+    async def polling(self) -> AsyncIterator[None]:
+        """Poll the store while the block runs."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch)
+            tasks.start_soon(self._poll_forever)
             yield
             tasks.cancel_scope.cancel()
 
-    async def _begin(self) -> None:
-        """Begin to watch. Returns after the first look, so that what changes from now on is told."""
+    async def _start(self) -> None:
+        """Start polling. Returns after the first poll, so that every later change is notified."""
         self._wanted.set()
-        await self._looked.wait()
+        await self._polled.wait()
 
-    async def _watch(self) -> None:
+    async def _poll_forever(self) -> None:
         await self._wanted.wait()
-        seen = _Seen()
+        last = _Poll()
         failing = False
         while True:
             try:
-                before, seen = seen, await anyio.to_thread.run_sync(self._look, seen)
+                before, last = last, await anyio.to_thread.run_sync(self._poll, last)
                 if before.version is not None:
-                    await self._tell(before.revisions, seen.revisions)
+                    await self._notify(before.revisions, last.revisions)
                 failing = False
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the server
                 if not failing:  # without its message, which may hold a stored text
-                    _log.warning("changes of collections are not seen for now (%s)", type(error).__name__)
+                    _log.warning("changes of collections are not noticed for now (%s)", type(error).__name__)
                 failing = True
-            self._looked.set()
+            self._polled.set()
             await anyio.sleep(_SECONDS)
 
-    def _look(self, seen: _Seen) -> _Seen:
-        """Version and revisions now."""
+    def _poll(self, last: _Poll) -> _Poll:
         version = self._store.version()
-        if version == seen.version:
-            return seen
-        return _Seen(version, {record.name: (record.row, record.revision) for record in self._store.list()})
+        if version == last.version:
+            return last
+        return _Poll(version, {record.name: (record.row, record.revision) for record in self._store.list()})
 
-    async def _tell(self, before: Revisions, now: Revisions) -> None:
+    async def _notify(self, before: Revisions, now: Revisions) -> None:
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if before.keys() != now.keys():
+        updated = [*map(uri_of, changed), *([ROOT] if changed else [])]
+        list_changed = before.keys() != now.keys()
+        if list_changed:
             await self._bus.publish(ResourcesListChanged())
-            if self._session is not None:
-                await self._session.send_resource_list_changed()
-        for uri in [*map(uri_of, changed), *([ROOT] if changed else [])]:
+        for uri in updated:
             await self._bus.publish(ResourceUpdated(uri))
-            if uri in self._uris and self._session is not None:
-                await self._session.send_resource_updated(uri)
+        for key, subscriber in list(self._subscribers.items()):
+            try:
+                await _send(subscriber, updated, list_changed=list_changed)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                self._subscribers.pop(key, None)
+
+
+Context = ServerRequestContext[ChangeNotifier, Request]
+
+
+async def _send(subscriber: _Subscriber, updated: list[str], *, list_changed: bool) -> None:
+    if subscriber.session is None:
+        return
+    if list_changed:
+        await subscriber.session.send_resource_list_changed()
+    for uri in updated:
+        if uri in subscriber.uris:
+            await subscriber.session.send_resource_updated(uri)
+
+
+def _session_id(context: Context) -> str | None:
+    """The client's HTTP session; None on stdio, where the connection is the session."""
+    return context.request.headers.get(_SESSION_HEADER) if context.request is not None else None

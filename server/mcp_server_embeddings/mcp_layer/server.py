@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from importlib import metadata
 from typing import TypeVar
 
-from mcp.server import Server, ServerRequestContext
+from mcp.server import Server
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
@@ -29,6 +29,8 @@ from mcp_types import (
     ReadResourceRequestParams,
     ReadResourceResult,
     SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
     TextContent,
     TextResourceContents,
     UnsubscribeRequestParams,
@@ -41,7 +43,7 @@ from mcp_server_embeddings.mcp_layer import collection_resources
 from mcp_server_embeddings.mcp_layer.arguments import SHOWN
 from mcp_server_embeddings.mcp_layer.calls import CallRunner, check_size
 from mcp_server_embeddings.mcp_layer.collection_resources import ROOT
-from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier
+from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier, Context
 from mcp_server_embeddings.mcp_layer.prompts import ServedPrompt, served_prompts
 from mcp_server_embeddings.mcp_layer.registry import served_tools
 from mcp_server_embeddings.mcp_layer.resources import HOUR, RESOURCES
@@ -57,11 +59,10 @@ INSTRUCTIONS = (
     "The first call may take some seconds while the model loads."
 )
 
-Context = ServerRequestContext[object, object]
 T = TypeVar("T")
 
 
-def build_server(engine: Engine) -> Server[object]:
+def build_server(engine: Engine) -> Server[ChangeNotifier]:
     """The server for one engine, with the tools its settings ask for.
 
     Raises:
@@ -85,7 +86,7 @@ def build_server(engine: Engine) -> Server[object]:
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name[:SHOWN]!r}; {nearest(params.name, tools)}")
         return await runner.run(tool, params.arguments or {}, context.protocol_version, context.session.report_progress)
 
-    resources = _Resources(runner, ChangeNotifier(store))
+    resources = _Resources(runner, store)
 
     async def completed(context: Context, params: CompleteRequestParams) -> CompleteResult:
         if isinstance(params.ref, PromptReference):
@@ -109,7 +110,7 @@ def build_server(engine: Engine) -> Server[object]:
         on_read_resource=resources.read,
         on_subscribe_resource=resources.subscribe,
         on_unsubscribe_resource=resources.unsubscribe,
-        on_subscriptions_listen=resources.changes.listen,
+        on_subscriptions_listen=_listen,
         on_list_prompts=prompts.listed,
         on_get_prompt=prompts.filled,
         on_completion=completed,
@@ -119,14 +120,16 @@ def build_server(engine: Engine) -> Server[object]:
 class _Resources:
     """The handlers of everything that can be read."""
 
-    def __init__(self, runner: CallRunner, changes: ChangeNotifier) -> None:
+    def __init__(self, runner: CallRunner, store: Store) -> None:
         self._runner = runner
-        self.changes = changes
+        self._store = store
 
     @asynccontextmanager
-    async def lifespan(self, _: Server[object]) -> AsyncIterator[object]:
-        async with self.changes.watching():
-            yield None
+    async def lifespan(self, _: Server[ChangeNotifier]) -> AsyncIterator[ChangeNotifier]:
+        """One notifier for each connection (stdio) or application (HTTP)."""
+        notifier = ChangeNotifier(self._store)
+        async with notifier.polling():
+            yield notifier
 
     async def listed(self, context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
         stored = await self._stored(context, lambda caller: collection_resources.listed(caller.store), ROOT)
@@ -149,11 +152,11 @@ class _Resources:
         return ReadResourceResult(contents=[contents], ttl_ms=fresh.ttl_ms, cache_scope=fresh.scope)
 
     async def subscribe(self, context: Context, params: SubscribeRequestParams) -> EmptyResult:
-        await self.changes.subscribe(context.session, str(params.uri))
+        await context.lifespan_context.subscribe(context, str(params.uri))
         return EmptyResult()
 
-    async def unsubscribe(self, _: Context, params: UnsubscribeRequestParams) -> EmptyResult:
-        self.changes.unsubscribe(str(params.uri))
+    async def unsubscribe(self, context: Context, params: UnsubscribeRequestParams) -> EmptyResult:
+        context.lifespan_context.unsubscribe(context, str(params.uri))
         return EmptyResult()
 
     async def completions(self, context: Context, argument: CompletionArgument) -> list[str]:
@@ -164,8 +167,8 @@ class _Resources:
         )
 
     async def _stored(self, context: Context, work: Callable[[ToolContext], T], uri: str) -> T:
-        """What the store says; a client that asks is told when it changes."""
-        await self.changes.client_lists(context.session)
+        """Read from the store; the client is notified of later changes."""
+        await context.lifespan_context.notify_of_list(context)
         try:
             return await self._runner.read(work, context.protocol_version)
         except EmbeddingsError as error:
@@ -178,6 +181,10 @@ def _stored_resource(store: Store, uri: str) -> ReadResourceResult:
     answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
     check_size(answer, "read a part of it: find passages with collection_search, whose ids can be read too")
     return answer
+
+
+async def _listen(context: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+    return await context.lifespan_context.listen(context, params)
 
 
 class _Prompts:

@@ -1,4 +1,4 @@
-"""The stdio transport: the SDK's faults listed in docs/architecture.md, mended.
+"""The stdio transport. Why not the SDK's: see the table in docs/architecture.md.
 
 Reading and writing have a thread each, apart from anyio's shared worker threads, so neither a busy server
 nor a slow client stops the event loop.
@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -28,6 +28,9 @@ from mcp_server_embeddings.mcp_layer.wire import Wire
 
 _log = logging.getLogger(__name__)
 
+L = TypeVar("L")
+"""Of what the server's lifespan yields."""
+
 _DEADLINE_SECONDS = 0.4
 """The process is gone this long after the end was announced, whatever is stuck."""
 
@@ -38,7 +41,7 @@ _SKIPPED = 1_000_000
 """Bytes read at once of a line that is too long."""
 
 
-def serve(server: Server[object], wire: Wire, *, after_first_answer: Callable[[], None]) -> int:
+def serve(server: Server[L], wire: Wire, *, after_first_answer: Callable[[], None]) -> int:
     """Serve one client until it goes away or a signal arrives.
 
     Args:
@@ -60,7 +63,7 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-async def _serve(server: Server[object], wire: Wire, after_first_answer: Callable[[], None]) -> int:
+async def _serve(server: Server[L], wire: Wire, after_first_answer: Callable[[], None]) -> int:
     ending = _Ending(anyio.CancelScope())
     with ending.scope:
         async with anyio.create_task_group() as tasks, _streams(wire, after_first_answer, ending) as streams:
