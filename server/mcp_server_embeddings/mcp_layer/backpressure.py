@@ -1,7 +1,7 @@
-"""How much may be under way between the client and the server.
+"""Flow control between client and server.
 
-A client may send requests without reading answers. What it sends is served until the budget is spent, then held, and
-when as much is held, its pipe is no longer read. All of this runs on the event loop.
+A client may send requests without reading answers. Requests are served until the budget is spent, then held; when as
+much is held, standard input is not read until the client reads. Everything here runs on the event loop.
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ from mcp_types import (
     RequestId,
 )
 
-from mcp_server_embeddings.mcp_layer.messages import encoded, refusal
+from mcp_server_embeddings.mcp_layer.messages import encode, error_response
 
 BUDGET = 32_000_000
 """Bytes of requests being served and of answers waiting to be read; and again of messages that are held."""
@@ -42,14 +42,14 @@ _OBJECTS = 2_000
 """Bytes that a message costs besides its line, whether it is held or its line waits to be read."""
 
 _PATIENCE_SECONDS = 0.05
-"""How long ``Flow.put`` waits for room before the reading thread looks whether the client has gone."""
+"""How long ``Flow.put`` waits for room before the reading thread checks whether the client hung up."""
 
 Incoming = SessionMessage | Exception
 """What the SDK reads; this transport answers malformed lines itself and never passes an exception on."""
 
 
 class Flow:
-    """The messages between the wire and the SDK; to the SDK, the stream that it writes to."""
+    """Queues of messages between the transport and the SDK, which writes to it as to a stream."""
 
     def __init__(self, to_server: MemoryObjectSendStream[Incoming]) -> None:
         self._to_server = to_server
@@ -62,12 +62,12 @@ class Flow:
         self._changed = anyio.Event()
 
     async def put(self, message: JSONRPCMessage, size: int) -> bool:
-        """Take what came in a line of ``size`` bytes: a message, or the error that answers the line.
+        """Queue the message of a line of ``size`` bytes, or the error that answers the line.
 
-        A cancellation does not wait behind what is held. A request that is still held is dropped by it.
+        A cancellation overtakes held messages, and drops the request if that is still held.
 
         Returns:
-            False when too much is held; the message was not taken then.
+            False when too much is held; the message was not queued.
         """
         if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
             if not self._drop(cancelled_request_id_from_params(message.params)):
@@ -83,7 +83,7 @@ class Flow:
         return True
 
     async def forward(self) -> None:
-        """Hand what is held to the SDK, in order, as the budget allows, until the SDK stops reading."""
+        """Pass held messages to the SDK in order as the budget allows, until the SDK stops reading."""
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
                 await self._until(lambda: len(self._held) > 0 and self._served_cost + self._unread < BUDGET)
@@ -96,23 +96,23 @@ class Flow:
                     await self._to_server.send(self._for_server(message, cost))
 
     async def finish(self, seconds: float) -> None:
-        """Give what came before the end this long to be answered, then let the SDK stop."""
+        """Wait for answers in progress at most ``seconds``, then close the stream to the SDK."""
         with anyio.move_on_after(seconds):
             await self._until(lambda: not (self._held or self._served or self._lines))
         await self._to_server.aclose()
 
     async def next_line(self) -> bytes:
-        """The next line for the client; the same until ``written``."""
+        """Return the next line for the client; the same one until ``written`` is called."""
         await self._until(lambda: len(self._lines) > 0)
         return self._lines[0]
 
     def written(self) -> None:
-        """The next line is on the wire."""
+        """Remove the line that was written."""
         self._unread -= len(self._lines.popleft()) + _OBJECTS
         self._notify()
 
     async def send(self, item: SessionMessage, /) -> None:
-        """Queue a message of the SDK. Answers never wait, so that cancelling cannot interrupt half an answer."""
+        """Queue a message from the SDK. Answers never wait, so cancelling cannot lose one."""
         message = item.message
         if isinstance(message, JSONRPCResponse | JSONRPCError):
             if message.id is not None:
@@ -122,17 +122,17 @@ class Flow:
         self._append(message)
 
     async def aclose(self) -> None:
-        """Wait until everything is on the wire."""
+        """Wait until every line was written."""
         await self._until(lambda: not self._lines)
 
     async def __aenter__(self) -> Self:
-        """Itself."""
+        """Return self."""
         return self
 
     async def __aexit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        """As ``aclose``."""
+        """Wait until every line was written."""
         await self.aclose()
 
     def _for_server(self, message: JSONRPCMessage, cost: int) -> SessionMessage:
@@ -144,18 +144,18 @@ class Flow:
         return SessionMessage(message, ServerMessageMetadata(on_request_unanswered=unanswered))
 
     def _append(self, message: JSONRPCMessage) -> None:
-        line = encoded(message)
+        line = encode(message)
         if len(line) > MAX_ANSWER_BYTES and isinstance(message, JSONRPCResponse | JSONRPCError):
             reason = (
                 f"the answer would be {len(line):,} bytes, at most {MAX_ANSWER_BYTES:,} are sent; ask for less at once"
             )
-            line = encoded(refusal(INVALID_REQUEST, reason, message.id))
+            line = encode(error_response(INVALID_REQUEST, reason, message.id))
         self._lines.append(line)
         self._unread += len(line) + _OBJECTS
         self._notify()
 
     async def _settled(self, identifier: RequestId) -> None:
-        """Forget a request: it is answered, or was cancelled and never will be."""
+        """Release the cost of a request that was answered or cancelled."""
         costs = self._served.get(identifier)
         if costs is None:
             return
@@ -165,7 +165,7 @@ class Flow:
         self._notify()
 
     def _drop(self, identifier: RequestId | None) -> bool:
-        """Forget a request that is held; whether there was one."""
+        """Remove a held request; return whether there was one."""
         if identifier is None:
             return False
         wanted = coerce_request_id(identifier)

@@ -27,7 +27,7 @@ _MAX_ID = 1_000
 """Characters of a request's id, which every answer repeats."""
 
 _NO_MESSAGE = (
-    "the line is JSON but no JSON-RPC 2.0 message; send an object with jsonrpc, method and, for a request, id "
+    "the line is JSON but not a JSON-RPC 2.0 message; send an object with jsonrpc, method and, for a request, id "
     "(batches are not part of MCP)"
 )
 
@@ -38,38 +38,38 @@ _LONE_SURROGATE = re.compile(
 """The escape of a high surrogate without a low one after it, or of a low one without a high one before it."""
 
 
-def decoded(line: bytes) -> JSONRPCMessage | None:
-    """The request or notification in a line, or the error that answers it.
+def decode(line: bytes) -> JSONRPCMessage | None:
+    """Decode a line into a request or notification, or into the error response that answers it.
 
-    None for what a client would answer a request with, since this server sends none.
+    Returns None for a response: this server sends no requests.
     """
     try:
         message = parsed_json(line)
     except ValueError as error:
-        return refusal(PARSE_ERROR, f"the line is not JSON ({error}); send one JSON-RPC message a line", None)
+        return error_response(PARSE_ERROR, f"the line is not JSON ({error}); send one JSON-RPC message a line", None)
     if not isinstance(message, dict):
-        return refusal(INVALID_REQUEST, _NO_MESSAGE, None)
+        return error_response(INVALID_REQUEST, _NO_MESSAGE, None)
     if "method" not in message and not message.keys().isdisjoint({"result", "error"}):
         return None
     identifier = message.get("id")
     if isinstance(identifier, float) and identifier.is_integer():  # JSON has one kind of number: 1.0 is the integer 1
         message["id"] = identifier = int(identifier)
-    usable = identifier if _usable(identifier) else None
-    if "method" in message and "id" in message and usable is None:
-        return refusal(
+    valid_id = identifier if _is_valid_id(identifier) else None
+    if "method" in message and "id" in message and valid_id is None:
+        return error_response(
             INVALID_REQUEST, f"id is {identifier!r:.60}; send a short string or an integer, or none to notify", None
         )
     if _has_too_many_values(message):
-        return refusal(INVALID_REQUEST, f"a message has over {MAX_VALUES:,} values; send less at once", usable)
+        return error_response(INVALID_REQUEST, f"a message has over {MAX_VALUES:,} values; send less at once", valid_id)
     kind = JSONRPCRequest if "id" in message else JSONRPCNotification
     try:
         return kind.model_validate(message, by_name=False)
     except ValidationError:
-        return refusal(INVALID_REQUEST, _NO_MESSAGE, usable)
+        return error_response(INVALID_REQUEST, _NO_MESSAGE, valid_id)
 
 
 def _has_too_many_values(message: dict[str, object]) -> bool:
-    """Whether validating it could build an unreasonable number of faults, one for each wrong value."""
+    """Return whether validation could collect an unreasonable number of errors, one for each wrong value."""
     values = 0
     containers: list[dict[str, object] | list[object]] = [message]
     while containers:
@@ -82,18 +82,18 @@ def _has_too_many_values(message: dict[str, object]) -> bool:
     return False
 
 
-def _usable(identifier: object) -> TypeGuard[str | int]:
-    """Whether an answer can repeat it: MCP allows strings and integers, JSON-RPC also null."""
+def _is_valid_id(identifier: object) -> TypeGuard[str | int]:
+    """Return whether a response can repeat the id: MCP allows strings and integers, JSON-RPC also null."""
     if isinstance(identifier, str):
         return len(identifier) <= _MAX_ID
     return isinstance(identifier, int) and not isinstance(identifier, bool)
 
 
 def parsed_json(written: bytes) -> object:
-    r"""The value that JSON holds, built without a second copy of it.
+    r"""Parse JSON without a second copy of its bytes.
 
-    A lone surrogate (``"\ud83d"``: half of a character, from a string cut inside an emoji) is no valid Unicode, but
-    real clients send it; it becomes U+FFFD, as do bytes that are not UTF-8.
+    Clients send unpaired surrogates (``"\ud83d"``, from a string cut inside an emoji), which are not valid Unicode;
+    they become U+FFFD, as do bytes that are not UTF-8.
 
     Raises:
         ValueError: It is not JSON, or nested more than 200 levels deep. The message does not repeat its content.
@@ -106,7 +106,7 @@ def parsed_json(written: bytes) -> object:
 
 
 def _well_formed(written: bytes) -> bytes:
-    """JSON without lone surrogates, written out or as escapes, and without bytes that are not UTF-8."""
+    """Replace unpaired surrogates, literal or escaped, and bytes that are not UTF-8."""
     text = written.decode("utf-8", "replace").encode()
     if b"\0" in text:  # nowhere in JSON, so it can stand for an escaped backslash below
         return text
@@ -114,20 +114,20 @@ def _well_formed(written: bytes) -> bytes:
     return _LONE_SURROGATE.sub(rb"\\ufffd", escapes).replace(b"\0\0", rb"\\")
 
 
-def encoded(message: JSONRPCMessage) -> bytes:
-    """The line for a message, newline included."""
+def encode(message: JSONRPCMessage) -> bytes:
+    """Encode a message as a line, newline included."""
     try:
         return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
     except (pydantic_core.PydanticSerializationError, UnicodeEncodeError):
-        return repaired(message.model_dump(by_alias=True, exclude_unset=True)) + b"\n"
+        return encode_lossily(message.model_dump(by_alias=True, exclude_unset=True)) + b"\n"
 
 
-def refusal(code: int, reason: str, identifier: str | int | None) -> JSONRPCError:
-    """An error answer; ``identifier`` is None when the request's could not be read."""
+def error_response(code: int, reason: str, identifier: str | int | None) -> JSONRPCError:
+    """Build an error response; ``identifier`` is None when the request's could not be read."""
     return JSONRPCError(jsonrpc="2.0", id=identifier, error=ErrorData(code=code, message=reason))
 
 
-def repaired(value: object) -> bytes:
-    """A value as JSON with every lone surrogate replaced by U+FFFD."""
+def encode_lossily(value: object) -> bytes:
+    """Encode a value as JSON with every unpaired surrogate replaced by U+FFFD."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

@@ -1,4 +1,4 @@
-"""Noticing that the process that started this one is gone, without polling where the system allows."""
+"""Wait for the end of the parent process, without polling where the system allows."""
 
 import os
 import select
@@ -11,11 +11,10 @@ _POLL_SECONDS = 0.2
 def wait_for_parent_exit() -> bool:
     """Block until the parent process has ended.
 
-    A client that is killed usually closes our standard input as well; a copy of that pipe in a sibling
-    process keeps it open, and then this is the only sign.
+    A killed client usually closes our standard input too, but a copy of that pipe in a sibling process keeps it open.
 
     Returns:
-        True when it has ended, False when this process may not watch it.
+        True when it has ended, False when this process is not allowed to watch it.
     """
     parent = os.getppid()
     if sys.platform == "win32":

@@ -22,7 +22,7 @@ from mcp.server import NotificationOptions, Server
 from mcp_types import INVALID_REQUEST, JSONRPCMessage
 
 from mcp_server_embeddings.mcp_layer.backpressure import Flow, Incoming
-from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decoded, refusal
+from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decode, error_response
 from mcp_server_embeddings.mcp_layer.parent_process import wait_for_parent_exit
 from mcp_server_embeddings.mcp_layer.wire import Wire
 
@@ -32,32 +32,31 @@ L = TypeVar("L")
 """Of what the server's lifespan yields."""
 
 _DEADLINE_SECONDS = 0.4
-"""The process is gone this long after the end was announced, whatever is stuck."""
+"""The process ends at most this long after shutdown began, whatever is stuck."""
 
 _LAST_ANSWERS_SECONDS = 0.2
-"""What answers in progress may take after the client closed its end: it may have piped its requests in."""
+"""How long answers in progress may take after EOF: a client may pipe its requests in."""
 
 _SKIPPED = 1_000_000
-"""Bytes read at once of a line that is too long."""
+"""Bytes of an over-long line that are discarded at a time."""
 
 
 def serve(server: Server[L], wire: Wire, *, after_first_answer: Callable[[], None]) -> int:
-    """Serve one client until it goes away or a signal arrives.
+    """Serve one client until EOF, the end of the parent process, or a signal.
 
     Args:
         server: The protocol server.
-        wire: Where the client is.
-        after_first_answer: Called once, when the first message is on the wire: the handshake is over.
+        wire: The descriptors of the client's pipes.
+        after_first_answer: Called once, when the first message was written: the handshake is over.
 
     Returns:
-        The process's exit status: 0 when the client or the parent process went away, 128 plus its number
-        after a signal.
+        The exit status: 0 after EOF or the end of the parent process, 128 plus the number of a signal.
     """
     return anyio.run(_serve, server, wire, after_first_answer)
 
 
 def leave(status: int) -> NoReturn:
-    """End the process now, without the seconds that tearing down a loaded model runtime takes."""
+    """End the process without tearing down the model runtime, which takes seconds."""
     logging.shutdown()
     sys.stderr.flush()
     os._exit(status)
@@ -79,7 +78,7 @@ async def _serve(server: Server[L], wire: Wire, after_first_answer: Callable[[],
 
 
 class _Ending:
-    """The one way out: the first reason decides the status, and a deadline holds whatever is stuck."""
+    """Shutdown: the first reason decides the exit status, and a deadline ends what is stuck."""
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
@@ -87,7 +86,7 @@ class _Ending:
         self._announced = False
 
     def announce(self, status: int = 0) -> None:
-        """Start the deadline: the process is gone when it passes, whatever is stuck."""
+        """Start the deadline after which the process ends, whatever is stuck."""
         if self._announced:
             return
         self._announced, self.status = True, status
@@ -114,7 +113,7 @@ class _Ending:
 async def _streams(
     wire: Wire, after_first_answer: Callable[[], None], ending: _Ending
 ) -> AsyncIterator[tuple[MemoryObjectReceiveStream[Incoming], Flow]]:
-    """The pair of streams that the SDK's server speaks on."""
+    """Yield the pair of streams that the SDK's server reads and writes."""
     to_server, from_client = anyio.create_memory_object_stream[Incoming](0)
     flow = Flow(to_server)
     reading = (wire, flow, anyio.lowlevel.current_token(), ending)
@@ -149,7 +148,7 @@ def _write_all(wire: Wire, line: bytes) -> None:
 
 
 def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, ending: _Ending) -> None:
-    """On a thread: hand each message to the event loop, until the client closes its end."""
+    """Pass each message to the event loop until EOF; runs on a thread."""
     try:
         for message, size in _messages(wire):
             while not (taken := anyio.from_thread.run(flow.put, message, size, token=token)):
@@ -165,15 +164,18 @@ def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, ending: 
 
 
 def _messages(wire: Wire) -> Iterator[tuple[JSONRPCMessage, int]]:
-    """The messages on the wire until its end, or the error that answers a line, with the bytes of the line."""
+    """Yield each message, or the error that answers its line, with the line's size in bytes, until EOF."""
     while line := wire.reader.readline(MAX_LINE_BYTES + 1):
         size = len(line)
         if size > MAX_LINE_BYTES:
             while line and not line.endswith(b"\n"):
                 line = wire.reader.readline(_SKIPPED)
-            yield refusal(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None), 0
+            yield (
+                error_response(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None),
+                0,
+            )
         elif line.strip():
-            message = decoded(line)
+            message = decode(line)
             del line  # neither is kept until the next one comes
             if message is not None:
                 yield message, size
