@@ -21,7 +21,7 @@ imports: .venv/.installed
 	$(BIN)/lint-imports --no-logo
 
 tests: .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # Everything `make test` needs, without running it.
 setup: .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
