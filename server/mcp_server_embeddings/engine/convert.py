@@ -92,13 +92,14 @@ def _unconvertible(reference: ReferenceEncoder) -> str:
 
 def _traced(reference: ReferenceEncoder) -> "openvino.Model":
     import torch
+    from openvino.tools.ovc import convert_model
 
     module = _sentence_module(reference)
     ids = torch.ones((2, 7), dtype=torch.long)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
     with torch.inference_mode():
-        return openvino.convert_model(module, example_input=(ids, mask, torch.zeros_like(ids)))
+        return convert_model(module, example_input=(ids, mask, torch.zeros_like(ids)))
 
 
 def _sentence_module(reference: ReferenceEncoder) -> "torch.nn.Module":

@@ -19,9 +19,15 @@ default OpenVINO keeps 5,000 and oneDNN 1,024: memory grew by 10 to 18 MB a minu
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES))
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # what Python looks up to refuse an import
 
-import openvino  # noqa: E402 - after the line above, and only then
+# The converter that openvino imports for convenience is a third of its import; convert.py imports it by itself.
+_CONVERTER = "openvino.tools.ovc"
+sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+
+import openvino  # noqa: E402 - after the lines above, and only then
 from openvino import Node  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402
+
+del sys.modules[_CONVERTER]
 
 __all__ = ["SHAPES", "Node", "cpu_can_bf16", "cpu_features", "openvino", "ops", "runtime_key"]
 
