@@ -9,7 +9,8 @@ from mcp_server_embeddings.cli.process import prepare
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.store.store import Store, check_name
-from mcp_server_embeddings.tools.collection_export import check_suffix, collection_export
+from mcp_server_embeddings.tools.collection_export import collection_export
+from mcp_server_embeddings.tools.collection_file import check_suffix
 from mcp_server_embeddings.tools.collection_import import CollectionImported, collection_import
 from mcp_server_embeddings.tools.collection_reindex import CollectionReindexed, collection_reindex
 
@@ -26,7 +27,7 @@ def run_export(settings: Settings, options: argparse.Namespace) -> int:
     store, watched = Store(settings.data_dir), Watched()
     result = watched_work(
         lambda: collection_export(
-            store, name, Path(file), overwrite=options.force, call=watched.call, told=watched.told
+            store, name, Path(file), overwrite=options.force, call=watched.call, report=watched.told
         ),
         watched,
     )

@@ -1,4 +1,4 @@
-"""A collection's texts under another model."""
+"""Embed a collection with another model."""
 
 from collections.abc import Callable
 from itertools import groupby
@@ -12,15 +12,14 @@ from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument
 from mcp_server_embeddings.tools.results import Result, Usage
 
-Told = Callable[[int, int], None]
-"""Told how many documents are done, of how many."""
+ReportProgress = Callable[[int, int], None]
+"""Called with the number of documents done and their total."""
 
-_AT_ONCE = 256
-"""Documents encoded and committed together."""
+_DOCUMENTS_PER_BATCH = 256
+"""Encoded and committed together."""
 
-_PASSES = 100
-"""Each takes over what changed during the one before; a collection that still changes then is written to all the
-time, faster than it can be followed."""
+_MAX_PASSES = 100
+"""Each pass copies what changed during the one before; after so many, changes are faster than copying."""
 
 
 class CollectionReindexed(Result):
@@ -28,9 +27,9 @@ class CollectionReindexed(Result):
 
     Attributes:
         collection: Its name.
-        reindexed: False where its vectors were this model's already.
-        before: The model whose vectors it had.
-        documents: How many were encoded by this call.
+        reindexed: False if its vectors were of this model already.
+        before: The model of its former vectors.
+        documents: Documents encoded by this call.
         size: Documents in it.
         chunks: Vectors in it.
     """
@@ -43,28 +42,34 @@ class CollectionReindexed(Result):
     chunks: int
 
 
-def untold(done: int, total: int) -> None:
-    """Nobody watches."""
+def no_progress(done: int, total: int) -> None:
+    """Ignore progress."""
     del done, total
 
 
-def collection_reindex(embedder: Embedder, store: Store, collection: str, told: Told = untold) -> CollectionReindexed:
-    """Embed all texts of a collection with this model, and put the result in its place when it is complete.
+def collection_reindex(
+    embedder: Embedder, store: Store, collection: str, report: ReportProgress = no_progress
+) -> CollectionReindexed:
+    """Embed all texts of a collection with this model, and replace the collection when that is complete.
 
-    Until then every process finds the collection as it was; what they add, change or remove meanwhile is taken over.
-    Work is committed every 256 documents: a cancelled or killed call leaves the collection as it was, and the same call
-    again goes on from there.
+    Until then all processes use the collection as it was; what they add, change or remove meanwhile is copied too.
+    Each 256 documents are a transaction: a cancelled or killed call leaves the collection as it was, and the same call
+    again continues from there.
 
     Args:
         embedder: The engine with the new model.
         store: The collections.
         collection: Its name.
-        told: Hears how far it is.
+        report: Called with the number of documents done and their total.
 
     Raises:
-        CollectionError: There is none, it was removed meanwhile, or it changes faster than it is encoded.
+        CollectionError: There is no such collection, it was removed meanwhile, or it changes faster than it is encoded.
         OperatorError: The model cannot be used, or the store cannot be written.
         CallCancelledError: The caller cancelled.
+
+    Example:
+        >>> collection_reindex(embedder, store, "notes").before
+        'all-MiniLM-L6-v2@6b4a9394'
     """
     source = store.opened(collection)
     identity = embedder.identity()
@@ -72,15 +77,15 @@ def collection_reindex(embedder: Embedder, store: Store, collection: str, told: 
     copied = tokens = 0
     if before.identity != identity.digest:
         target = store.successor(collection, identity.digest, identity.short, identity.dimensions)
-        copying = _Copying(embedder, source, target, told)
-        for _ in range(_PASSES):
+        copying = _Copy(embedder, source, target, report)
+        for _ in range(_MAX_PASSES):
             revision = source.now().revision
             copying.catch_up()
             if store.replace(collection, target.name, revision):
                 break
         else:
             raise CollectionError(
-                f"collection {collection!r} changes faster than it can be embedded anew; end what writes to it and "
+                f"collection {collection!r} changes faster than it can be embedded; end what writes to it and "
                 "send the call again: what is embedded already is kept"
             )
         copied, tokens = copying.documents, copying.tokens
@@ -97,48 +102,48 @@ def collection_reindex(embedder: Embedder, store: Store, collection: str, told: 
     )
 
 
-class _Copying:
-    """Makes a hidden collection what another one is, under this model.
+class _Copy:
+    """Makes a hidden collection equal to another one, with vectors of this model.
 
     Attributes:
         documents: Encoded so far.
     """
 
-    def __init__(self, embedder: Embedder, source: Collection, target: Collection, told: Told) -> None:
+    def __init__(self, embedder: Embedder, source: Collection, target: Collection, report: ReportProgress) -> None:
         self.documents = 0
         self._source = source
         self._target = target
-        self._told = told
-        self._drafting = Ingester(embedder, target)
+        self._report = report
+        self._ingester = Ingester(embedder, target)
 
     @property
     def tokens(self) -> int:
         """Tokens encoded so far."""
-        return self._drafting.tokens
+        return self._ingester.tokens
 
     def catch_up(self) -> None:
-        """Take over what differs now; of what comes meanwhile only some, so that a pass ends."""
+        """Copy what differs now; of what changes meanwhile only some, so that a pass ends."""
         surplus = self._source.surplus(self._target)
         if surplus:
             self._target.remove(surplus)
         last = 0
-        for _ in range(self._source.now().documents // _AT_ONCE + 1):
-            batch = self._source.differing(self._target, last, _AT_ONCE)
+        for _ in range(self._source.now().documents // _DOCUMENTS_PER_BATCH + 1):
+            batch = self._source.differing(self._target, last, _DOCUMENTS_PER_BATCH)
             if not batch.documents:
                 break
             last = batch.last
-            # RemoveResult first: of a document with the same text a put would keep what else it had before.
+            # Removed first: a put would keep file and metadata of a document with the same text.
             self._target.remove([document.id for document in batch.documents])
-            self._drafting.put([draft_of(document) for document in batch.documents])
+            self._ingester.put([source_document(document) for document in batch.documents])
             self.documents += len(batch.documents)
-            self._told(self._target.now().documents, self._source.now().documents)
+            self._report(self._target.now().documents, self._source.now().documents)
         files = self._source.files()
         self._target.forget_files([path for path in self._target.files() if path not in files])
         self._target.keep_files(files)
 
 
-def draft_of(document: NewDocument) -> SourceDocument:
-    """A stored document to be cut and encoded anew. Its sections are the runs of chunks under one heading."""
+def source_document(document: NewDocument) -> SourceDocument:
+    """Turn a stored document into one to chunk and encode; its sections are the runs of chunks under one heading."""
     runs = [list(run) for _, run in groupby(document.chunks, key=lambda chunk: chunk.heading)]
     return SourceDocument(
         id=document.id,
