@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server_embeddings.cli.options import Parser, add_options, flag, settings_from, variable
+from mcp_server_embeddings.cli.options import Parser, add_settings, flag, settings_from, variable
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.mcp_layer.registry import TOOLS
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
@@ -59,7 +59,7 @@ def refusal(*arguments: str, **variables: str) -> str:
 def settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """What a command line and an environment amount to."""
     parser = Parser()
-    add_options(parser)
+    add_settings(parser)
     return settings_from(parser.parse_args(arguments), environment)
 
 
@@ -74,8 +74,8 @@ def test_help_names_every_command_and_setting_and_the_form_of_the_variables() ->
     assert finished.stderr == ""
     for field in fields(Settings):
         assert f"  {flag(field)}" in finished.stdout
-    for command in ("serve", "pull MODEL", "models"):
-        assert f"  {command} " in finished.stdout
+    for command in ("serve", "pull", "models"):
+        assert f"    {command} " in finished.stdout
     assert "MCP_EMBEDDINGS_LOG_LEVEL for --log-level" in finished.stdout
 
 
@@ -94,18 +94,18 @@ def test_version_is_that_of_the_distribution() -> None:
         (("pul", "a/b"), "unknown command 'pul'; did you mean 'pull'?"),
         (("model",), "unknown command 'model'; did you mean 'models'?"),
         (("xyz",), "unknown command 'xyz'; known: collections, compile, export, import, index, models, pull, reindex"),
-        (("pull",), "pull takes one model, as in `pull BAAI/bge-base-en-v1.5`"),
-        (("pull", "a/b", "c/d"), "one argument too many: 'c/d'; see --help"),
-        (("serve", "a/b"), "serve takes no argument 'a/b'; see --help"),
-        (("models", "bge"), "models takes no argument 'bge'; see --help"),
+        (("pull",), "the following arguments are required: MODEL. Example: mcp-server-embeddings pull BAAI/"),
+        (("pull", "a/b", "c/d"), "unexpected argument 'c/d'; see --help"),
+        (("serve", "a/b"), "unexpected argument 'a/b'; see --help"),
+        (("models", "bge"), "unexpected argument 'bge'; see --help"),
         (("--device", "cpus"), "device 'cpus' is unknown; did you mean 'cpu'?"),
         (("--device", "tpu"), "device 'tpu' is unknown; "),
         (("--device", "cuda:one"), "device 'cuda:one' is unknown; did you mean 'cuda'?"),
-        (("--log-level", "warn"), "log level 'warn' is unknown; did you mean 'warning'?"),
+        (("--log-level", "warn"), "log-level 'warn' is unknown; did you mean 'warning'?"),
         (("--tools", "similrity"), "tools: there is no tool or set 'similrity'; did you mean 'similarity'?"),
         (("--exclude-tools", "embd"), "exclude-tools: there is no tool or set 'embd'; did you mean 'embed'?"),
         (("--exclude-tools", "all"), "exclude-tools leaves no tool to serve; exclude fewer"),
-        (("--tools", "embed", "--exclude-tools", "status"), "tools and exclude-tools are both given; "),
+        (("--tools", "embed", "--exclude-tools", "status"), "pass either tools or exclude-tools, not both"),
         (("--threads=-1",), "threads=-1 is outside 0 to 256"),
         (("--threads", "257"), "threads=257 is outside 0 to 256"),
         (("--threads", "two"), "--threads is 'two'; give a whole number"),
@@ -138,7 +138,7 @@ def test_an_unknown_variable_ends_every_command_with_the_nearest_name(command: s
         ("MCP_EMBEDDINGS_THREADS", "-1", "threads=-1 is outside 0 to 256"),
         ("MCP_EMBEDDINGS_DOWNLOAD", "perhaps", "MCP_EMBEDDINGS_DOWNLOAD is 'perhaps'; give 1 or 0"),
         ("MCP_EMBEDDINGS_TOOLS", "embeds", "tools: there is no tool or set 'embeds'; did you mean 'embed'?"),
-        ("MCP_EMBEDDINGS_LOG_LEVEL", "DEBUG", "log level 'DEBUG' is unknown; known: debug, error, info, warning"),
+        ("MCP_EMBEDDINGS_LOG_LEVEL", "DEBUG", "log-level 'DEBUG' is unknown; known: debug, error, info, warning"),
     ],
 )
 def test_a_wrong_value_of_a_variable_ends_with_one_sentence(name: str, value: str, sentence: str) -> None:

@@ -340,24 +340,33 @@ def test_a_removed_collection_takes_its_unfinished_successor_along(embedder: Emb
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("index", "notes"), "index takes a collection and files, folders or patterns, as in `index handbook docs"),
+        (
+            ("index", "notes"),
+            "the following arguments are required: PATH. Example: mcp-server-embeddings index handbook docs",
+        ),
         (("index", "no name", "x"), "collection 'no name' is no name; allowed: "),
         (("index", "notes", "/nowhere/at/all"), "'/nowhere/at/all' does not exist; give files, folders, or patterns"),
-        (("search", "notes"), "search takes a collection and what is looked for, as in `search handbook "),
-        (("search", "notes", "a", "b"), "one argument too many: 'b'; see --help"),
+        (
+            ("search", "notes"),
+            "the following arguments are required: QUERY. Example: mcp-server-embeddings search handbook ",
+        ),
+        (("search", "notes", "a", "b"), "unexpected argument 'b'; see --help"),
         (("search", "notes", "a", "--tpo", "3"), "unknown option '--tpo'; did you mean '--top'?"),
         (("search", "notes", "a", "--dat-dir=x"), "unknown option '--dat-dir'; did you mean '--data-dir'?"),
         (("search", "notes", "a", "--top", "many"), "argument --top: 'many' came; give a whole number"),
         (("search", "notes", "a", "--mode", "fuzzy"), "argument --mode: invalid choice: 'fuzzy'"),
-        (("search", "notes", "a", "--where", "[1]"), "--where is '[1]', no JSON object; give one such as {"),
+        (("search", "notes", "a", "--where", "[1]"), "--where is '[1]', not a JSON object; give one such as {"),
         (("search", "cli-nowhere-at-all", "a"), "there is no collection 'cli-nowhere-at-all'; "),
-        (("collections", "notes"), "collections takes no argument 'notes'; see --help"),
+        (("collections", "notes"), "unexpected argument 'notes'; see --help"),
         (("collections", "--top", "3"), "unknown option '--top'; did you mean '--tools'?"),
         (("export", "notes", "out.csv"), "'out.csv' ends in '.csv'; allowed: .jsonl or .parquet"),
         (("export", "cli-nowhere-at-all", "out.jsonl"), "there is no collection 'cli-nowhere-at-all'; "),
         (("import", "notes", "in.csv"), "'in.csv' ends in '.csv'; allowed: .jsonl or .parquet"),
         (("import", "notes", "/nowhere/in.jsonl"), "'/nowhere/in.jsonl' cannot be read (No such file or directory); "),
-        (("reindex",), "reindex takes a collection, as in `reindex handbook --model "),
+        (
+            ("reindex",),
+            "the following arguments are required: NAME. Example: mcp-server-embeddings reindex handbook --model ",
+        ),
     ],
 )
 def test_a_wrong_call_ends_with_one_sentence(refused: Command, arguments: tuple[str, ...], sentence: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server_embeddings.cli.commands import COMMANDS
+from mcp_server_embeddings.cli.commands import main_parser
 from scripts import run
 
 _SCRIPT = """
@@ -16,11 +16,26 @@ print(f"\\nended {status}, collector {gc.isenabled()}, frozen {gc.get_freeze_cou
 """
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"serve"}))
+OPERANDS = {
+    "index": ("missing", "{folder}"),
+    "search": ("missing", "a query"),
+    "collections": (),
+    "export": ("missing", "{folder}"),
+    "import": ("missing", "{folder}"),
+    "reindex": ("missing",),
+    "pull": ("{folder}",),
+    "compile": ("{folder}",),
+    "models": (),
+}
+"""Of each command; most end at once, since there is no such collection, model or file."""
+
+
+def test_the_table_of_this_file_has_every_command() -> None:
+    assert {"serve", *OPERANDS} == set(main_parser().commands)
+
+
+@pytest.mark.parametrize("name", OPERANDS)
 def test_every_command_runs_with_the_collector_on(name: str, tmp_path: Path) -> None:
-    # Most of these end at once, since there is no such collection, model or file.
-    operands = [str(tmp_path / "missing")] * (COMMANDS[name].least or COMMANDS[name].most or 0)
-    if name in ("index", "search", "export", "import", "reindex"):
-        operands[0] = "missing"
+    operands = [operand.format(folder=tmp_path / "missing") for operand in OPERANDS[name]]
     last = run(_SCRIPT, name, *operands, "--data-dir", str(tmp_path)).splitlines()[-1]
     assert last in ("ended 0, collector True, frozen True", "ended 2, collector True, frozen True")

@@ -107,7 +107,7 @@ def test_a_pulled_model_serves_without_a_network(hub: Hub, tmp_path: Path, data_
     output = pull(MODEL, environment(tmp_path, hub.endpoint))
     hub.close()
     snapshot = tmp_path / "hub" / "models--someone--bge-like" / "snapshots" / COMMIT
-    assert f"{MODEL} lies in {snapshot}\n" in output
+    assert f"{MODEL} is stored in {snapshot}\n" in output
     assert f"SHA-256 of its weights: {weights_sha256}\n" in output
     offline = environment(tmp_path, hub.endpoint, HF_HUB_OFFLINE="1")
     with ServerProcess(data_dir, "--model", MODEL, environment=offline) as server:
@@ -265,7 +265,7 @@ def test_pull_takes_no_folder(folder: Path, hub: Hub, tmp_path: Path) -> None:
 
 def test_the_bundled_model_is_not_pulled(hub: Hub, tmp_path: Path) -> None:
     output = pull("all-MiniLM-L6-v2", environment(tmp_path, hub.endpoint))
-    assert output.startswith("sentence-transformers/all-MiniLM-L6-v2 lies in ")
+    assert output.startswith("sentence-transformers/all-MiniLM-L6-v2 is stored in ")
     assert hub.requests == []
 
 

@@ -1,116 +1,190 @@
-"""The commands: what each takes, and where it is. Nothing of what they need is imported here."""
+"""The commands and their options. Nothing that a command needs is imported before it runs."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module, metadata
+from itertools import takewhile
+from pathlib import Path
+from typing import NoReturn
 
-from mcp_server_embeddings.cli.options import Parser, add_options
-from mcp_server_embeddings.config import DISTRIBUTION, Settings
+from mcp_server_embeddings.cli.options import Parser, add_settings
+from mcp_server_embeddings.config import DISTRIBUTION, Settings, nearest
 from mcp_server_embeddings.errors import ConfigurationError
 
 Run = Callable[[Settings, argparse.Namespace], int]
-"""Runs a command and returns the exit status. ``options.operands`` is a list of texts."""
+"""Runs a command and returns the exit status."""
 
+_DESCRIPTION = (
+    "A Model Context Protocol server that gives agents a sense of meaning: embeddings and similarity with a model on "
+    "this machine. Without a command it serves over stdio, as MCP clients start it."
+)
 _MODES = ("hybrid", "semantic", "keyword")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """One command.
+class MainParser(Parser):
+    """Suggests the nearest command.
 
     Attributes:
-        name: Its first word.
-        summary: What it does, for the list of commands.
-        module: Where its function is, in this package.
-        function: What that is called.
-        operands: As usage shows them.
-        takes: The same in words.
-        example: A whole call.
-        least: How many operands at least.
-        most: How many at most; None for any number.
-        add_options: Declares its own options.
+        commands: Names of all commands.
     """
 
-    name: str
-    summary: str
-    module: str
-    function: str = "run"
-    operands: str = ""
-    takes: str = ""
-    example: str = ""
-    least: int = 0
-    most: int | None = 0
-    add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    commands: Iterable[str] = ()
 
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Options and operands from what follows the program's name.
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse as argparse does, but report of ``--modle a/b`` the option and not ``a/b`` as a command."""
+        before = takewhile(lambda argument: argument not in self.commands, args)
+        options = [argument for argument in before if argument.startswith("--")]
+        self.refuse([option for option in options if option.split("=", 1)[0] not in self._option_string_actions])
+        return super().parse_known_args(args, namespace)
 
-        Raises:
-            ConfigurationError: An option is unknown, or there are too few or too many operands.
-        """
-        parser = CommandParser(
-            prog=DISTRIBUTION,
-            usage=" ".join(part for part in ("%(prog)s", self.name, self.operands, "[OPTIONS]") if part),
-            description=f"{self.summary[0].upper()}{self.summary[1:]}."
-            + (f" Example: {DISTRIBUTION} {self.example}" if self.example else ""),
-            allow_abbrev=False,
-        )
-        parser.add_argument("operands", nargs="*", help=argparse.SUPPRESS)
-        self.add_options(parser)
-        add_options(parser)
-        options = parser.parse_args(arguments)
-        if options.operands[:1] == [self.name]:
-            del options.operands[0]
-        self._check(options.operands)
-        return options
-
-    def imported(self) -> Run:
-        """Its function. The module is imported now, so that no command pays for what the others need."""
-        function: Run = getattr(import_module(f"{__package__}.{self.module}"), self.function)
-        return function
-
-    def _check(self, operands: Sequence[str]) -> None:
-        if len(operands) < self.least:
-            raise ConfigurationError(f"{self.name} takes {self.takes}, as in `{self.example}`")
-        if self.most is not None and len(operands) > self.most:
-            first = operands[self.most]
-            if self.most == 0:
-                raise ConfigurationError(f"{self.name} takes no argument {first!r}; see --help")
-            raise ConfigurationError(f"one argument too many: {first!r}; see --help")
+    def _check_value(self, action: argparse.Action, value: str) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise ConfigurationError(f"unknown command {value!r}; {nearest(value, self.commands)}")
 
 
 class CommandParser(Parser):
-    """Takes operands before, between and after options."""
+    """Takes operands before, between and after options, and ends its errors with its example."""
 
-    def parse_args(  # type: ignore[override]
+    _inside = False
+
+    def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> argparse.Namespace:
-        """As in argparse, with a hint where an option is unknown."""
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse all that follows the command's name."""
+        if self._inside:  # called by argparse below, for the options and for the operands
+            return super().parse_known_args(args, namespace)
+        self._inside = True
         parsed, unknown = self.parse_known_intermixed_args(args, namespace)
         self.refuse(unknown)
-        return parsed
+        return parsed, []
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting."""
+        super().error(f"{message}. {self.epilog}" if self.epilog else message)
 
 
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+def main_parser() -> MainParser:
+    """Build the parser of the whole command line; its ``run`` is for ``imported``."""
+    parser = MainParser(
+        prog=DISTRIBUTION, usage="%(prog)s [COMMAND] [OPTIONS]", description=_DESCRIPTION, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}")
+    parser.set_defaults(run="serve:run")
+    commands = parser.add_subparsers(
+        title="commands", description="COMMAND --help lists the options of a command", parser_class=CommandParser
+    )
+    add_settings(parser)
+    settings = CommandParser(add_help=False)
+    add_settings(settings)
+
+    def add(
+        name: str, run: str, summary: str, operands: str = "", example: str = "", *parents: CommandParser
+    ) -> CommandParser:
+        command = commands.add_parser(
+            name,
+            usage=" ".join(filter(None, (DISTRIBUTION, name, operands, "[OPTIONS]"))),
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"Example: {DISTRIBUTION} {name} {example}" if example else None,
+            parents=[*parents, settings],
+            allow_abbrev=False,
+        )
+        command.set_defaults(run=run)
+        return command
+
+    add("serve", "serve:run", "serve over stdio (the default)")
+    _add_collection_commands(add)
+    _add_model_commands(add)
+    parser.commands = commands.choices
+    return parser
 
 
-def _index(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--field", metavar="NAME", help="column or key with the text of CSV and JSONL files")
-    _json(parser)
+def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
+    as_json, collection, file = (CommandParser(add_help=False) for _ in range(3))
+    as_json.add_argument("--json", action="store_true", help="print the result as JSON")
+    collection.add_argument("name", metavar="NAME", help="a collection")
+    file.add_argument("file", metavar="FILE", type=Path, help="a .jsonl or .parquet file")
+
+    command = add(
+        "index",
+        "index:run",
+        "put files into a collection; run again, it takes over what changed",
+        "NAME PATH...",
+        "handbook docs notes.md",
+        *(collection, as_json),
+    )
+    command.add_argument(
+        "paths", metavar="PATH", nargs="+", help="a file, a folder or a pattern such as 'docs/**/*.md'"
+    )
+    command.add_argument("--field", metavar="NAME", help="column or key with the text of CSV and JSONL files")
+
+    command = add(
+        "search",
+        "search:run",
+        "search a collection",
+        "NAME QUERY",
+        "handbook 'how do I get a refund'",
+        *(collection, as_json),
+    )
+    command.add_argument("query", metavar="QUERY", help="a question or description")
+    command.add_argument("--top", metavar="N", type=_whole, help="how many hits, 1 to 1,000 (default: up to 5)")
+    command.add_argument("--mode", choices=_MODES, default="hybrid", help="meaning, words, or both (default: hybrid)")
+    command.add_argument(
+        "--where", metavar="JSON", help='only texts whose metadata fits, as in {"year": {"gte": 2020}}'
+    )
+
+    add("collections", "list_collections:run", "list the collections", "", "", as_json)
+    command = add(
+        "export",
+        "transfer:run_export",
+        "write a collection with its vectors to a .jsonl or .parquet file",
+        "NAME FILE",
+        "handbook handbook.jsonl",
+        *(collection, file, as_json),
+    )
+    command.add_argument("--force", action="store_true", help="overwrite an existing file")
+    add(
+        "import",
+        "transfer:run_import",
+        'put what export wrote, or lines such as {"text": "..."}, into a collection',
+        "NAME FILE",
+        "handbook handbook.jsonl",
+        *(collection, file, as_json),
+    )
+    add(
+        "reindex",
+        "transfer:run_reindex",
+        "embed a collection anew with another model; in use until that is done",
+        "NAME",
+        "handbook --model BAAI/bge-base-en-v1.5",
+        *(collection, as_json),
+    )
 
 
-def _search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--top", metavar="N", type=_whole, help="how many hits, 1 to 1,000 (default: up to 5)")
-    parser.add_argument("--mode", choices=_MODES, default="hybrid", help="meaning, words, or both (default: hybrid)")
-    parser.add_argument("--where", metavar="JSON", help='only texts whose metadata fits, as in {"year": {"gte": 2020}}')
-    _json(parser)
+def _add_model_commands(add: Callable[..., CommandParser]) -> None:
+    example = "BAAI/bge-base-en-v1.5"
+    command = add(
+        "pull", "pull:run", "fetch a model for offline use; run again, it keeps finished files", "MODEL", example
+    )
+    command.add_argument("model", metavar="MODEL", help="its Hugging Face id")
+    command = add(
+        "compile",
+        "compile:run",
+        "measure a model ahead of time, and convert it if it needs that, so that its first start is quick",
+        "[MODEL]",
+        example,
+    )
+    command.add_argument("model", metavar="MODEL", nargs="?", default=argparse.SUPPRESS, help="instead of --model")
+    add("models", "models:run", "list well-known models with sizes, licences and scores")
 
 
-def _export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="overwrite a file that is there")
-    _json(parser)
+def imported(run: str) -> Run:
+    """Import the function of a command, ``module:function`` in this package."""
+    module, _, function = run.partition(":")
+    command: Run = getattr(import_module(f"{__package__}.{module}"), function)
+    return command
 
 
 def _whole(text: str) -> int:
@@ -118,99 +192,3 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} came; give a whole number") from None
-
-
-COMMANDS = {
-    command.name: command
-    for command in (
-        Command(name="serve", summary="serve over stdio (the default)", module="serve"),
-        Command(
-            name="index",
-            summary="put files into a collection; run again, it takes over what changed",
-            module="index",
-            operands="NAME PATH...",
-            takes="a collection and files, folders or patterns",
-            example="index handbook docs notes.md",
-            least=2,
-            most=None,
-            add_options=_index,
-        ),
-        Command(
-            name="search",
-            summary="search a collection",
-            module="search",
-            operands="NAME QUERY",
-            takes="a collection and what is looked for",
-            example="search handbook 'how do I get a refund'",
-            least=2,
-            most=2,
-            add_options=_search,
-        ),
-        Command(
-            name="collections",
-            summary="list the collections",
-            module="collections",
-            add_options=_json,
-        ),
-        Command(
-            name="export",
-            summary="write a collection with its vectors to a .jsonl or .parquet file",
-            module="transfer",
-            function="run_export",
-            operands="NAME FILE",
-            takes="a collection and a file",
-            example="export handbook handbook.jsonl",
-            least=2,
-            most=2,
-            add_options=_export,
-        ),
-        Command(
-            name="import",
-            summary='put what export wrote, or lines such as {"text": "..."}, into a collection',
-            module="transfer",
-            function="run_import",
-            operands="NAME FILE",
-            takes="a collection and a file",
-            example="import handbook handbook.jsonl",
-            least=2,
-            most=2,
-            add_options=_json,
-        ),
-        Command(
-            name="reindex",
-            summary="embed a collection anew with another model; in use until that is done",
-            module="transfer",
-            function="run_reindex",
-            operands="NAME",
-            takes="a collection",
-            example="reindex handbook --model BAAI/bge-base-en-v1.5",
-            least=1,
-            most=1,
-            add_options=_json,
-        ),
-        Command(
-            name="pull",
-            summary="fetch a model for offline use; run again, it keeps finished files",
-            module="pull",
-            operands="MODEL",
-            takes="one model",
-            example="pull BAAI/bge-base-en-v1.5",
-            least=1,
-            most=1,
-        ),
-        Command(
-            name="compile",
-            summary="measure a model ahead of time, and convert it if it needs that, so that its first start is quick",
-            module="compile",
-            operands="[MODEL]",
-            takes="at most one model",
-            example="compile BAAI/bge-base-en-v1.5",
-            most=1,
-        ),
-        Command(
-            name="models",
-            summary="list well-known models with sizes, licences and scores",
-            module="models",
-        ),
-    )
-}

@@ -1,27 +1,24 @@
-"""``mcp-server-embeddings compile [MODEL]``: make ready ahead of time what the first start would make."""
+"""``mcp-server-embeddings compile [MODEL]``: prepare ahead of time what the first start would prepare."""
 
 import argparse
-from dataclasses import replace
 
-from mcp_server_embeddings.cli.inputs import Watched, watched_work
 from mcp_server_embeddings.cli.output import say
 from mcp_server_embeddings.cli.process import prepare
+from mcp_server_embeddings.cli.session import Task, run_watched
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine, EngineStatus
 
 
-def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Load the model, convert it where its graph is not built from its files, measure it, and say what serves it.
+def run(settings: Settings, _: argparse.Namespace) -> int:
+    """Load the model, convert it where its graph is not built from its files, measure it, and print what serves it.
 
     Raises:
         OperatorError: The model is missing or cannot be used as the settings ask.
     """
-    if options.operands:
-        settings = replace(settings, model=str(options.operands[0]))
     prepare(settings)
-    watched = Watched()
+    task = Task()
     with Engine(settings) as engine:
-        watched_work(engine.embedder(watched.call).calibration, watched)
+        run_watched(engine.embedder(task.call).calibration, task)
         say(*_summary(engine.status()))
     return 0
 

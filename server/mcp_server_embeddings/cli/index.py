@@ -5,8 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mcp_server_embeddings.cli.inputs import Watched, with_model
 from mcp_server_embeddings.cli.output import say, say_json
+from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
@@ -18,22 +18,21 @@ from mcp_server_embeddings.tools.collection_results import CollectionAddResult
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Index, then say what became of the files.
+    """Index files, then print what became of them.
 
     Raises:
         CallerError: The name or a path is refused, or the collection is another model's.
         OperatorError: The model cannot be used, or the collections cannot be written.
     """
-    name, *given = options.operands
-    check_name(name)
-    paths = [str(Path.cwd() / path) for path in given]
-    folders = _folders(given, paths)
+    check_name(options.name)
+    paths = [str(Path.cwd() / path) for path in options.paths]
+    folders = _folders(options.paths, paths)
 
-    def work(embedder: Embedder, store: Store, watched: Watched) -> CollectionAddResult:
-        reader = Reader(folders, field=options.field, cancelled=watched.call.raise_if_cancelled)
-        return collection_add(embedder, store, name, paths=paths, reader=reader)
+    def work(embedder: Embedder, store: Store, task: Task) -> CollectionAddResult:
+        reader = Reader(folders, field=options.field, cancelled=task.call.raise_if_cancelled)
+        return collection_add(embedder, store, options.name, paths=paths, reader=reader)
 
-    result = with_model(settings, work)
+    result = run_with_store(settings, work)
     if options.json:
         say_json(result)
     else:
@@ -41,10 +40,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _folders(given: Sequence[str], paths: Sequence[str]) -> list[Path]:
-    """The folders in which the paths lie: whoever names a path on the command line allows it by that."""
+def _folders(names: Sequence[str], paths: Sequence[str]) -> list[Path]:
+    """Return the folders of the paths: naming a path on the command line allows reading it."""
     folders = []
-    for name, path in zip(given, paths, strict=True):
+    for name, path in zip(names, paths, strict=True):
         real = Path(os.path.realpath(path))
         if not real.exists() and is_pattern(path):
             real = next(folder for folder in Path(path).parents if not is_pattern(str(folder)))
@@ -67,7 +66,7 @@ def _summary(result: CollectionAddResult) -> list[str]:
         f"{result.size:,} documents in {result.chunks:,} chunks now, under {result.model}",
     ]
     if result.ignored:
-        lines.append(f"{result.ignored:,} files or folders passed over: hidden, or in .gitignore")
+        lines.append(f"{result.ignored:,} files or folders ignored: hidden, or in .gitignore")
     lines += [f"skipped {file.path}: {file.why}" for file in result.skipped]
     if result.skipped_count > len(result.skipped):
         lines.append(f"and {result.skipped_count - len(result.skipped):,} more skipped")

@@ -1,11 +1,11 @@
-"""``mcp-server-embeddings pull MODEL``: fetch a model for offline use."""
+"""``mcp-server-embeddings pull MODEL``: download a model for offline use."""
 
 import argparse
 import sys
-from dataclasses import replace
 
 from tqdm import tqdm
 
+from mcp_server_embeddings.cli.output import say
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.catalogue import full_id
 from mcp_server_embeddings.engine.download import download
@@ -13,23 +13,23 @@ from mcp_server_embeddings.engine.locate import locate, looks_like_path
 from mcp_server_embeddings.errors import ConfigurationError, DownloadError
 
 
-def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Fetch, verify, and say where it lies.
+def run(settings: Settings, _: argparse.Namespace) -> int:
+    """Download and verify the model, and print where it is.
 
     Raises:
-        OperatorError: It cannot be fetched.
+        OperatorError: It cannot be downloaded.
     """
-    model = replace(settings, model=str(options.operands[0])).model
+    model = settings.model
     if looks_like_path(model):
         raise ConfigurationError(f"{model!r} is a folder; pull takes a Hugging Face id, serve takes the folder")
     if full_id(model) != DEFAULT_MODEL:  # that one came with the installation
-        _fetch(model)
+        _download(model)
     located = locate(model)
-    sys.stdout.write(f"{located.name} lies in {located.folder}\nSHA-256 of its weights: {located.sha256}\n")
+    say(f"{located.name} is stored in {located.folder}", f"SHA-256 of its weights: {located.sha256}")
     return 0
 
 
-def _fetch(model: str) -> None:
+def _download(model: str) -> None:
     from huggingface_hub.utils import logging as hub_logging
 
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -43,5 +43,5 @@ def _fetch(model: str) -> None:
             download(model, progress)
         except KeyboardInterrupt:
             raise DownloadError(
-                f"fetching {model!r} was interrupted; run again to finish, finished files are kept"
+                f"download of {model!r} was interrupted; run again to finish, finished files are kept"
             ) from None

@@ -4,8 +4,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from mcp_server_embeddings.cli.inputs import Watched, with_model, without_model
 from mcp_server_embeddings.cli.output import console, safe, say, say_json
+from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
@@ -27,14 +27,14 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         CallerError: The collection, the query or the filter is refused.
         OperatorError: The model or the collections cannot be used.
     """
-    name, query = options.operands
-    where = _where(options.where) if options.where is not None else None
+    where = None if options.where is None else _where(options.where)
 
-    def work(embedder: Embedder, store: Store, _: Watched) -> CollectionSearchResult:
-        return collection_search(embedder, store, name, query, top=options.top, mode=options.mode, where=where)
+    def work(embedder: Embedder, store: Store, _: Task) -> CollectionSearchResult:
+        return collection_search(
+            embedder, store, options.name, options.query, top=options.top, mode=options.mode, where=where
+        )
 
-    Store(settings.data_dir).record(name)  # a wrong name is told before the model is loaded
-    result = (without_model if options.mode == "keyword" else with_model)(settings, work)
+    result = run_with_store(settings, work, collection=options.name, load_model=options.mode != "keyword")
     if options.json:
         say_json(result)
         return 0
@@ -51,7 +51,7 @@ def _where(text: str) -> Where:
     except ValueError:
         where = None
     if not isinstance(where, dict):
-        raise InputError(f"--where is {text[:80]!r}, no JSON object; give one such as {EXAMPLE}")
+        raise InputError(f"--where is {text[:80]!r}, not a JSON object; give one such as {EXAMPLE}")
     return where
 
 

@@ -1,6 +1,7 @@
-"""``mcp-server-embeddings collections``: what is stored. No model is loaded."""
+"""``mcp-server-embeddings collections``: list the collections. No model is loaded."""
 
 import argparse
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,13 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Print them by name.
+    """Print the collections by name.
 
     Raises:
         OperatorError: They cannot be read.
     """
-    store = Store(settings.data_dir)
-    records = store.list()
-    store.close()
+    with closing(Store(settings.data_dir)) as store:
+        records = store.list()
     if options.json:
         say_json({"collections": [_fields(record) for record in records]})
     elif not records:
@@ -33,7 +33,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _fields(record: CollectionRecord) -> dict[str, object]:
-    """As ``collection_list`` gives it, but for what only the model can tell."""
+    """Return what ``collection_list`` returns, except what needs the model."""
     return collection_info(record, record.identity).model_dump(mode="json", exclude={"usable"})
 
 
