@@ -1,31 +1,34 @@
-"""The errors this package raises, named by who can fix them.
+"""The errors that this package raises on purpose, grouped by who can fix them.
 
     EmbeddingsError
     ├── CallerError             the request must change
     │   ├── InputError              a value is missing, malformed or out of range
     │   ├── TextTooLongError        a text exceeds the model's limit and ``long_text="error"``
-    │   ├── AnswerTooLargeError     the answer would not fit on the wire
+    │   ├── AnswerTooLargeError     the answer exceeds what clients accept
     │   └── CollectionError         a collection does not exist, is another model's, or would grow too large
     ├── OperatorError           whoever runs the server must act
     │   ├── ConfigurationError      an option or environment variable is wrong
     │   ├── ModelMissingError       the model is not on this machine
     │   ├── ModelLoadError          the model is here and cannot be used
-    │   │   └── ModelChangedError       its files were changed while it was in use
-    │   ├── EncodingError           the model is in use and gave vectors that cannot be used
-    │   ├── DownloadError           a model could not be fetched
+    │   │   ├── ModelChangedError       its files were changed while it was in use
+    │   │   └── ConversionError         it cannot be converted for the compiled engine
+    │   ├── EncodingError           the model returned unusable vectors
+    │   ├── DownloadError           a model could not be downloaded
     │   └── StorageError            the collections cannot be read or written
-    └── CallCancelledError      the caller no longer wants the answer
+    ├── CallCancelledError      the caller cancelled
+    ├── UnreadableError         a file yields no text; the others are read
+    └── UnsupportedModelError   the model has no native graph; another engine serves it
 
-Every message says what came, what is allowed and what to do.
+Every message says what was given, what is allowed and what to do.
 """
 
 
 class EmbeddingsError(Exception):
-    """Root of every error this package raises on purpose."""
+    """Root of all errors of this package."""
 
 
 class CallerError(EmbeddingsError):
-    """The caller can fix it by asking differently."""
+    """The caller can fix it by changing the request."""
 
 
 class InputError(CallerError):
@@ -37,7 +40,7 @@ class TextTooLongError(CallerError):
 
 
 class AnswerTooLargeError(CallerError):
-    """The answer would exceed what a client accepts on the wire."""
+    """The answer exceeds what clients accept."""
 
 
 class CollectionError(CallerError):
@@ -65,11 +68,11 @@ class ModelChangedError(ModelLoadError):
 
 
 class EncodingError(OperatorError):
-    """The model is in use, and what it gave for some texts are not vectors that can be used."""
+    """The model returned vectors that cannot be used, such as non-finite ones."""
 
 
 class DownloadError(OperatorError):
-    """A model could not be fetched."""
+    """A model could not be downloaded."""
 
 
 class StorageError(OperatorError):

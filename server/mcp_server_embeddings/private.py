@@ -1,8 +1,8 @@
-"""The program's own files: for their owner only, and databases that nothing but SQLite may open.
+"""The program's own files: private to their owner, and databases that only SQLite may open.
 
-POSIX drops all locks that a process has on a file as soon as it closes any descriptor of that file. If this process
-opens and closes a database that SQLite has open, other processes believe that nobody uses it, remove its write-ahead
-log, and what is written afterwards is lost. So whatever opens files asks ``is_database`` first.
+POSIX releases all locks of a process on a file as soon as it closes any descriptor of that file. If this process
+opened and closed a database that SQLite has open, other processes would conclude that it is unused and remove its
+write-ahead log, and later writes would be lost. So code that opens the user's files calls ``is_database`` first.
 """
 
 import os
@@ -14,26 +14,26 @@ from pathlib import Path
 from typing import IO
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
-"""Of the files that make up a database."""
+"""Of the files of a database."""
 
 _databases: set[Path] = set()
-"""Of the whole process, since locks are the process's."""
+"""Global, since locks belong to the process."""
 
 _creating = threading.Lock()
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and the missing ones above it, all for their owner only (0700), whatever the umask.
+    """Create a folder and its missing parents, private to their owner (0700) whatever the umask.
 
-    A folder that exists keeps its mode: who made or widened it may want to share what is in it.
+    An existing folder keeps its mode: its owner may want to share it.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     try:
         path.mkdir(mode=0o700)
     except FileNotFoundError:
-        if path.parent == path:  # a drive that is not there
+        if path.parent == path:  # a missing drive
             raise
         make_folder(path.parent)
         make_folder(path)
@@ -41,12 +41,12 @@ def make_folder(path: Path) -> None:
         if not path.is_dir():
             raise
     else:
-        path.chmod(0o700)  # a umask can take rights from the owner
+        path.chmod(0o700)  # a umask can remove rights of the owner
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A new private file (0600) that takes the place of ``path`` after the block, and is gone if the block fails.
+    """Write a private file (0600) that atomically replaces ``path`` after the block, or is removed if the block fails.
 
     Raises:
         OSError: It cannot be written.
@@ -55,7 +55,7 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
         try:
             yield file
-            file.close()  # Windows replaces no open file
+            file.close()  # Windows cannot replace an open file
             Path(file.name).replace(path)
         except BaseException:
             file.close()
@@ -64,18 +64,18 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
 
 
 def reserve_database(path: Path) -> None:
-    """Let only SQLite open the files of a database; before the first connection to it."""
+    """Register a database whose files only SQLite may open; call it before the first connection."""
     _databases.add(path.absolute())
 
 
 def create_database(path: Path) -> None:
-    """Make an empty private file (0600) for SQLite, which gives its log and index the same mode.
+    """Create an empty private file (0600) for SQLite, which gives its log and index the same mode.
 
-    An existing file is not opened (``O_EXCL``). A new one is closed before any thread can get past here to open it
-    with SQLite, so that the close drops no locks.
+    An existing file is not opened (``O_EXCL``). A new one is closed before any thread can open it with SQLite, so that
+    closing it releases no locks.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     with _creating:
         if path.exists():
@@ -87,11 +87,11 @@ def create_database(path: Path) -> None:
 
 
 def is_database(status: os.stat_result) -> bool:
-    """Whether a file belongs to a reserved database, under whatever name: hard links are the same file."""
-    if not status.st_ino:  # some file systems on Windows number no files; there no close drops locks
+    """Tell whether a file belongs to a registered database, under any name: hard links are the same file."""
+    if not status.st_ino:  # some file systems on Windows have no inode numbers; closing releases no locks there
         return False
     for path in tuple(_databases):
-        real = os.path.realpath(path)  # SQLite puts the other files beside a link's target
+        real = os.path.realpath(path)  # SQLite puts the other files beside the target of a link
         for suffix in _SUFFIXES:
             with suppress(OSError):
                 if os.path.samestat(status, Path(real + suffix).stat()):
