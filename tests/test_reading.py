@@ -304,7 +304,7 @@ def test_a_zip_bomb_that_lies_about_its_size_is_refused() -> None:
 
 
 def test_a_docx_packed_by_a_method_that_its_format_does_not_allow_is_refused() -> None:
-    assert "save it anew" in reason("a.docx", word_with("word/x.xml", b"x", zipfile.ZIP_LZMA))
+    assert "save it again" in reason("a.docx", word_with("word/x.xml", b"x", zipfile.ZIP_LZMA))
 
 
 def test_broken_docx_files_are_refused() -> None:
@@ -317,7 +317,7 @@ def test_broken_docx_files_are_refused() -> None:
         try:
             many("a.docx", bytes(broken))
         except UnreadableError as error:
-            assert "save it anew" in error.reason or "unpacks to" in error.reason  # noqa: PT017 - as above
+            assert "save it again" in error.reason or "unpacks to" in error.reason  # noqa: PT017 - as above
 
 
 def test_a_docx_of_deeply_nested_tables_is_refused_or_read() -> None:
@@ -392,10 +392,10 @@ def test_a_dotted_field_reaches_into_objects() -> None:
     ("lines", "said"),
     [
         ('{"text": "a"}\n{"text": \n', "line 2 is not JSON"),
-        ('{"text": "a"}\n[1]\n', "line 2 is no object"),
+        ('{"text": "a"}\n[1]\n', "line 2 is not an object"),
         ("[" * 100_000, "line 1 is not JSON"),
         ('{"text": "a"}\n{"other": "b"}', "line 2 has no 'text'; its keys: 'other'"),
-        ('{"text": 3}', "line 1: 'text' is no string"),
+        ('{"text": 3}', "line 1: 'text' is not a string"),
         ('{"text": null}', "no line has text"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Files on the user's disk as texts with sections. Nothing outside the allowed folders is ever opened."""
+"""Read files of the user as texts with sections. Nothing outside the allowed folders is ever opened."""
 
 from mcp_server_embeddings.reading.document import Document, Metadata, Section, UnreadableError
 from mcp_server_embeddings.reading.found import FoundFile, Skipped

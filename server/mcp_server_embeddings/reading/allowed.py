@@ -1,8 +1,7 @@
-"""Opening what lies in a folder, and nothing else, while others rename and link.
+"""Open files inside one folder and nowhere else, even while other processes rename and link.
 
-On POSIX every folder below the allowed one is opened by its name in the one before, refusing links, so that no name is
-ever followed out of it: ``openat`` with ``O_NOFOLLOW``. Windows has no such call; there a path is opened and then
-verified.
+On POSIX each path component is opened relative to its parent's descriptor without following symbolic links (``openat``
+with ``O_NOFOLLOW``). Windows has no such call: there a path is opened and then verified.
 """
 
 import errno
@@ -19,10 +18,10 @@ from mcp_server_embeddings.reading.document import UnreadableError
 from mcp_server_embeddings.reading.limits import Cancelled
 
 Parts = tuple[str, ...]
-"""Names of folders and at last of a file, below the allowed folder; ``()`` is that folder."""
+"""Path components below the allowed folder; ``()`` is that folder."""
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-# O_NONBLOCK: a FIFO put in a file's place must not hold the server.
+# O_NONBLOCK: opening a FIFO that replaced a file must not block the server.
 _FILE = (
     os.O_RDONLY
     | getattr(os, "O_NOFOLLOW", 0)
@@ -33,29 +32,29 @@ _FILE = (
 )
 _CHUNK = 1_048_576
 
-_CHANGED = "changed while it was read: a link stands in its place or above it"
+_CHANGED = "changed while it was read: a link replaced it or a folder above it"
 _REASONS = {
     errno.ELOOP: _CHANGED,
-    errno.EMLINK: _CHANGED,  # what FreeBSD says for ELOOP
+    errno.EMLINK: _CHANGED,  # FreeBSD's ELOOP
     errno.ENOTDIR: _CHANGED,
-    errno.ENOENT: "changed while it was read: it is no longer there",
+    errno.ENOENT: "changed while it was read: it was removed",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.ENXIO: "not a regular file",
 }
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENAMETOOLONG})
-"""What is said of a path at which nothing is that could be read."""
+"""Error numbers that mean that nothing readable exists at a path."""
 
 _KINDS = ((stat.S_ISFIFO, "FIFO"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"))
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a folder says of something in it; links are not followed.
+    """A directory entry; symbolic links are not followed.
 
     Attributes:
-        name: Its name; bytes that are no UTF-8 are surrogates.
-        mode: As ``stat`` has it.
+        name: Bytes that are not UTF-8 are surrogates.
+        mode: ``st_mode``.
         size: Bytes.
         modified_ns: Nanoseconds since 1970.
     """
@@ -67,7 +66,7 @@ class Entry:
 
 
 class AllowedFolder:
-    """A folder that may be read, by checking paths: for systems without ``openat``.
+    """A folder that may be read, safeguarded by checking paths, for systems without ``openat``.
 
     Args:
         path: Absolute, without links.
@@ -77,13 +76,13 @@ class AllowedFolder:
         self.path = path
 
     def parts(self, path: str) -> Parts | None:
-        """The names below this folder that lead to a resolved path; None if it lies outside."""
+        """Split a resolved path into its components below this folder; None if it is outside."""
         names, own = Path(path).parts, Path(self.path).parts
         above = str(Path(*names[: len(own)]))
         return names[len(own) :] if above == self.path or self._is_spelled(above) else None
 
     def _is_spelled(self, path: str) -> bool:
-        """Whether a path is this folder's in other letter case, on a file system to which that is the same."""
+        """Tell whether a path is this folder in other letter case, on a file system that ignores case."""
         if path.casefold() != self.path.casefold():
             return False
         with suppress(OSError):
@@ -91,9 +90,9 @@ class AllowedFolder:
         return False
 
     def as_listed(self, parts: Parts) -> Parts:
-        """The names as their folders list them, so that one file has one path where letter case is ignored.
+        """Spell components as their folders list them, so that a file has one path where letter case is ignored.
 
-        Windows resolves paths to that spelling, macOS does not. A name whose folder may not be listed stays.
+        Windows resolves paths to that spelling, macOS does not. A name in a folder that may not be listed stays.
         """
         listed: Parts = ()
         for name in parts:
@@ -104,27 +103,27 @@ class AllowedFolder:
         other = name.swapcase()
         if other != name:
             with suppress(OSError):
-                self.entry((*above, other))  # fails where letter case counts, unless both are there
+                self.entry((*above, other))  # fails where letter case counts, unless both exist
                 return same_name(name, [entry.name for entry in self.listing(above)])
         return name
 
     def full(self, parts: Parts) -> str:
-        """The absolute path."""
+        """Return the absolute path."""
         return str(Path(self.path, *parts))
 
     def entry(self, parts: Parts) -> Entry:
-        """What there is.
+        """Look at one entry.
 
         Raises:
-            OSError: Nothing, or it may not be seen.
+            OSError: It does not exist, or may not be seen.
         """
         return _entry(parts[-1] if parts else "", Path(self._verified(parts)).lstat())
 
     def listing(self, parts: Parts) -> list[Entry]:
-        """What a folder holds, by name.
+        """List a folder, sorted by name.
 
         Raises:
-            OSError: It is none, is gone, or may not be read.
+            OSError: It is not a folder, does not exist, or may not be read.
         """
         with os.scandir(self._verified(parts)) as entries:
             found = [_entry(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
@@ -132,15 +131,15 @@ class AllowedFolder:
         return sorted(found, key=lambda entry: entry.name)
 
     def read(self, parts: Parts, limit: int, cancelled: Cancelled) -> bytes:
-        """A file's content.
+        """Read a file.
 
         Args:
-            parts: Where it is.
-            limit: Its bytes at most, also if it grows meanwhile.
-            cancelled: Called between parts of it.
+            parts: Its path below this folder.
+            limit: The most bytes it may have, even if it grows meanwhile.
+            cancelled: Called between blocks.
 
         Raises:
-            UnreadableError: It is too large, no regular file, or cannot be read.
+            UnreadableError: It is too large, not a regular file, or cannot be read.
         """
         try:
             descriptor = self._opened(parts)
@@ -169,7 +168,7 @@ class AllowedFolder:
 
 
 class _DescriptorFolder(AllowedFolder):
-    """A folder that may be read, by descriptors."""
+    """A folder that may be read, safeguarded by descriptors."""
 
     def entry(self, parts: Parts) -> Entry:
         with self._folder(parts[:-1]) as descriptor:
@@ -206,43 +205,43 @@ class _DescriptorFolder(AllowedFolder):
 
 
 def allowed_folder(path: str) -> AllowedFolder:
-    """A folder that may be read, in the safest way that the system has.
+    """Choose the safest way of reading a folder that the system has.
 
     Args:
-        path: Its path; links in it are resolved, now and for good.
+        path: Its path; links in it are resolved once, now.
     """
     by_descriptors = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and os.scandir in os.supports_fd
-    kind_of_folder = _DescriptorFolder if by_descriptors else AllowedFolder
-    resolved = os.path.realpath(Path(path).expanduser())
-    top = kind_of_folder(Path(resolved).anchor)
-    return kind_of_folder(top.full(top.as_listed(Path(resolved).parts[1:])))
+    folder_type = _DescriptorFolder if by_descriptors else AllowedFolder
+    resolved = Path(os.path.realpath(Path(path).expanduser()))
+    root = folder_type(resolved.anchor)
+    return folder_type(root.full(root.as_listed(resolved.parts[1:])))
 
 
 def same_name(name: str, names: Sequence[str]) -> str:
-    """Of some names the one that is ``name`` but for letter case and composed accents; ``name`` if none is."""
+    """Find ``name`` in a listing, ignoring letter case and Unicode composition; ``name`` itself if it is not there."""
     if name in names:
         return name
     return next((other for other in names if _folded(other) == _folded(name)), name)
 
 
 def reason(error: OSError) -> str:
-    """Why something could not be opened, for a person."""
+    """Explain why something could not be opened."""
     number = error.errno or 0
     return _REASONS.get(number) or f"cannot be read: {os.strerror(number)}"
 
 
 def kind(mode: int) -> str:
-    """What something that is neither file, folder nor link is."""
+    """Name the type of something that is neither file, folder nor link."""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "special file")
 
 
 def too_large(size: int, limit: int) -> str:
-    """The reason for a file over its limit."""
+    """Explain why a file is refused for its size."""
     return f"{size:,} bytes; at most {limit:,}: split the file"
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a name has no bytes that are no UTF-8."""
+    """Tell whether a file name is valid UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -259,7 +258,7 @@ def _entry(name: str, status: os.stat_result) -> Entry:
 
 
 def _refuse_database(status: os.stat_result) -> None:
-    """Before a file is opened: closing a database of this program would drop SQLite's locks on it."""
+    """Refuse before opening: closing a database of this program would drop SQLite's locks on it."""
     if is_database(status):
         raise UnreadableError("a database of this program, which is never read as text")
 
@@ -271,10 +270,10 @@ def _content(descriptor: int, limit: int, cancelled: Cancelled) -> bytes:
     if status.st_size > limit:
         raise UnreadableError(too_large(status.st_size, limit))
     content = bytearray()
-    # A file may grow, and those of /proc have no size: never more than one byte over the limit.
+    # A file may grow, and those in /proc have no size: never read more than one byte over the limit.
     while part := os.read(descriptor, min(_CHUNK, limit + 1 - len(content))):
         cancelled()
         content += part
         if len(content) > limit:
-            raise UnreadableError(f"over {limit:,} bytes, it grew while it was read: split the file")
+            raise UnreadableError(f"grew to over {limit:,} bytes while it was read: split the file")
     return bytes(content)

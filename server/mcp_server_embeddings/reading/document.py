@@ -1,4 +1,4 @@
-"""What a file becomes, and the error that says why it becomes nothing."""
+"""What a file becomes, and the error that says why it cannot be read."""
 
 import struct
 import time
@@ -13,10 +13,10 @@ Scalar = str | int | float | bool
 Metadata = Mapping[str, Scalar]
 
 MAX_FIELDS = 20
-"""Metadata of one document: a filter needs few."""
+"""Metadata values of one document: a filter needs few."""
 
 MAX_VALUE = 200
-"""Characters of one value; longer ones are text and are left out, since a cut one would never match."""
+"""Characters of one value; longer ones are text and are left out, since a truncated one would never match."""
 
 PARSER_ERRORS = (
     ArithmeticError,
@@ -33,14 +33,14 @@ PARSER_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""What libraries raise on a broken file beside their own errors; lxml's are SyntaxError."""
+"""What libraries raise on a broken file besides their own errors; lxml's are SyntaxError."""
 
 
 class UnreadableError(EmbeddingsError):
-    """A file yields no text. Others are read on.
+    """A file yields no text. The other files are still read.
 
     Attributes:
-        reason: Why, and what to do; holds nothing of the file's text.
+        reason: Why, and what to do; contains nothing of the file's text.
     """
 
     def __init__(self, reason: str) -> None:
@@ -53,8 +53,8 @@ class Section:
     """A part of a text.
 
     Attributes:
-        start: First character, an offset into the text.
-        end: Offset after the last.
+        start: Offset of its first character in the text.
+        end: Offset after its last.
         heading: ``"Install > Linux"``, ``"page 3"``, or ``""``.
     """
 
@@ -69,8 +69,8 @@ class Document:
 
     Attributes:
         suffix: ``""`` for a whole file; ``":12"`` for data row 12 of a CSV or line 12 of a JSONL file.
-        text: Without NUL and lone surrogates; of plain text and Markdown exactly the decoded file.
-        sections: Ascending, not overlapping; together they hold every visible character.
+        text: Without NUL and unpaired surrogates; of plain text and Markdown exactly the decoded file.
+        sections: Ascending, not overlapping; together they contain every visible character.
         metadata: At most ``MAX_FIELDS`` values of at most ``MAX_VALUE`` characters.
     """
 
@@ -82,12 +82,12 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Parsing:
-    """How to parse.
+    """How to parse a file. Its checks raise ``UnreadableError``.
 
     Attributes:
-        field: Column or key that holds the text of CSV and JSONL files.
+        field: Column or key that contains the text of CSV and JSONL files.
         limits: What is too much.
-        cancelled: Raises if the caller gave up, or if the file has taken its time.
+        cancelled: Raises if the caller cancelled, or if the file takes too long.
     """
 
     field: str | None = None
@@ -95,48 +95,32 @@ class Parsing:
     cancelled: Cancelled = never_cancelled
 
     def check_characters(self, count: int) -> None:
-        """Refuse a text that is too long.
-
-        Raises:
-            UnreadableError: It is.
-        """
+        """Refuse a text that is too long."""
         if count > self.limits.characters:
             raise UnreadableError(
                 f"{count:,} characters or more of text; at most {self.limits.characters:,} a document: split the file"
             )
 
     def check_sections(self, count: int) -> None:
-        """Refuse a text of too many headings: each one is stored with those above it.
-
-        Raises:
-            UnreadableError: It is.
-        """
+        """Refuse a text with too many headings: each one is stored together with its parents."""
         self.cancelled()
         if count > self.limits.sections:
             raise UnreadableError(f"more than {self.limits.sections:,} headings; split the file")
 
     def check_rows(self, count: int) -> None:
-        """Refuse a file of too many documents.
-
-        Raises:
-            UnreadableError: It is.
-        """
+        """Refuse a file with too many documents."""
         self.cancelled()
         if count > self.limits.rows:
             raise UnreadableError(f"more than {self.limits.rows:,} rows of text; split the file")
 
     def check_columns(self, count: int) -> None:
-        """Refuse a row of too many values: each one is named.
-
-        Raises:
-            UnreadableError: It is.
-        """
+        """Refuse a row with too many values: each one is named."""
         if count > self.limits.columns:
             raise UnreadableError(f"a row of {count:,} columns; at most {self.limits.columns:,}: is it a CSV file?")
 
 
 def until(seconds: float, cancelled: Cancelled) -> Cancelled:
-    """``cancelled`` with a deadline: from ``seconds`` after now it raises ``UnreadableError``."""
+    """Add a deadline to ``cancelled``: it raises ``UnreadableError`` once ``seconds`` have passed."""
     deadline = time.monotonic() + seconds
 
     def check() -> None:
@@ -148,10 +132,10 @@ def until(seconds: float, cancelled: Cancelled) -> Cancelled:
 
 
 def whole(text: str, sections: tuple[Section, ...], title: str = "") -> list[Document]:
-    """A file that is one document.
+    """Make the only document of a file.
 
     Raises:
-        UnreadableError: Nothing in it is visible.
+        UnreadableError: It has no visible text.
     """
     if not sections:
         raise UnreadableError("no text in it")
@@ -160,13 +144,13 @@ def whole(text: str, sections: tuple[Section, ...], title: str = "") -> list[Doc
 
 
 def row(suffix: str, text: str, metadata: Mapping[str, Scalar]) -> Document:
-    """A row of a file, its metadata cut to what a filter can use."""
+    """Make the document of a row, keeping the metadata that a filter can use."""
     short = [(name, value) for name, value in metadata.items() if name and len(name) <= MAX_VALUE]
     kept = [(name, value) for name, value in short if not isinstance(value, str) or 0 < len(value) <= MAX_VALUE]
     return Document(suffix, text, (Section(0, len(text), ""),), dict(kept[:MAX_FIELDS]))
 
 
 def listed(names: list[str]) -> str:
-    """Names of columns for a reason: at most 20, each at most 40 characters."""
+    """List names of columns in an error: at most 20, each at most 40 characters."""
     shown = ", ".join(repr(name if len(name) <= 40 else name[:39] + "…") for name in names[:20])
     return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown

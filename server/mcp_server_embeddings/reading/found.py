@@ -1,4 +1,4 @@
-"""What a walk finds: files to read, and what was passed over with its reason."""
+"""What a walk yields: files to read, and what is skipped with its reason."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,10 +13,10 @@ _PACKED = (".pdf", ".docx")
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something that was asked for and is not read.
+    """Something that was requested and is not read.
 
     Attributes:
-        path: Where it is; bytes that are no UTF-8 are shown as U+FFFD.
+        path: Absolute; bytes that are not UTF-8 are shown as U+FFFD.
         reason: Why, and what to do.
     """
 
@@ -29,11 +29,11 @@ class FoundFile:
     """A file to read.
 
     Attributes:
-        path: Absolute, without links: the id of its document.
+        path: Absolute, without links; the id of its document.
         size: Bytes when it was listed.
-        modified_ns: When it was changed, nanoseconds since 1970.
-        folder: The allowed folder that it lies in.
-        parts: The names that lead there.
+        modified_ns: Time of its last change, nanoseconds since 1970.
+        folder: The allowed folder that contains it.
+        parts: Its path components below that folder.
         parsing: How to parse it.
     """
 
@@ -45,31 +45,28 @@ class FoundFile:
     parsing: Parsing
 
     def read(self) -> bytes:
-        """Its content, opened anew without following any link.
+        """Open the file without following any link, and read it.
 
         Raises:
-            UnreadableError: It changed, is too large, or may not be read.
+            UnreadableError: It was replaced, is too large, or may not be read.
         """
         return self.folder.read(self.parts, size_limit(self.path, self.parsing.limits), self.parsing.cancelled)
 
     def documents(self, content: bytes) -> list[Document]:
-        """Its texts; see ``read_documents``.
-
-        Args:
-            content: What ``read`` returned.
+        """Parse what ``read`` returned; see ``read_documents``.
 
         Raises:
-            UnreadableError: It holds no text.
+            UnreadableError: It yields no text.
         """
         parsing = self.parsing
         return read_documents(self.path, content, parsing.field, limits=parsing.limits, cancelled=parsing.cancelled)
 
 
 def size_limit(path: str, limits: ReadingLimits) -> int:
-    """Bytes that a file of this name may have."""
+    """Return the most bytes that a file of this name may have."""
     return limits.packed_bytes if PurePath(path).suffix.lower() in _PACKED else limits.file_bytes
 
 
 def shown(path: str) -> str:
-    """A path that can be written anywhere."""
+    """Make a path valid UTF-8."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

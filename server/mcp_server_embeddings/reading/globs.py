@@ -1,63 +1,67 @@
-"""Patterns of file names: ``*``, ``?`` and ``[…]`` within a name, ``**`` for any number of folders."""
+"""Patterns of paths: ``*``, ``?`` and ``[…]`` within a name, ``**`` for any number of folders."""
 
 import fnmatch
 from dataclasses import dataclass
 
 from mcp_server_embeddings.reading.allowed import Parts
 
-CharacterRange = frozenset[int]
-"""Where in a pattern a path may have come to; empty if it cannot match any more."""
+States = frozenset[int]
+"""Positions in a pattern that a path has reached; empty if it cannot match any more."""
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name has a wildcard."""
+    """Tell whether a name has a wildcard."""
     return any(sign in name for sign in "*?[")
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A pattern of paths below a folder, matched name by name.
+    """A pattern of paths below a folder, matched component by component as a nondeterministic automaton.
 
-    Time grows with names times parts of the pattern: fnmatch's expressions do not go back over what a ``*`` took.
+    Time grows with components times segments: fnmatch's expressions do not backtrack over what a ``*`` took.
+
+    Example:
+        >>> Glob(("docs", "**", "*.md")).matches(("docs", "guide", "a.md"))
+        True
     """
 
     segments: Parts
 
-    def start(self) -> CharacterRange:
-        """Before the first name."""
-        return self._closed({0})
+    def start(self) -> States:
+        """Return the states before the first component."""
+        return self._closure({0})
 
-    def advanced(self, places: CharacterRange, name: str) -> CharacterRange:
-        """After one more name of the path."""
+    def advanced(self, states: States, name: str) -> States:
+        """Return the states after one more component of the path."""
         reached: set[int] = set()
-        for place in places:
-            if place == len(self.segments):
+        for state in states:
+            if state == len(self.segments):
                 continue
-            if self.segments[place] == "**":
-                reached.add(place)
-            elif fnmatch.fnmatch(name, self.segments[place]):
-                reached.add(place + 1)
-        return self._closed(reached)
+            if self.segments[state] == "**":
+                reached.add(state)
+            elif fnmatch.fnmatch(name, self.segments[state]):
+                reached.add(state + 1)
+        return self._closure(reached)
 
-    def is_end(self, places: CharacterRange) -> bool:
-        """Whether a path that came to ``places`` matches."""
-        return len(self.segments) in places
+    def is_end(self, states: States) -> bool:
+        """Tell whether a path that reached ``states`` matches."""
+        return len(self.segments) in states
 
-    def names_hidden(self, places: CharacterRange, name: str) -> bool:
-        """Whether the next part of the pattern says ``.`` itself, so that a hidden ``name`` is asked for."""
-        inside = [self.segments[place] for place in places if place < len(self.segments)]
-        return any(segment.startswith(".") and fnmatch.fnmatch(name, segment) for segment in inside)
+    def names_hidden(self, states: States, name: str) -> bool:
+        """Tell whether the next segment itself begins with ``.``, so that a hidden ``name`` is requested."""
+        following = [self.segments[state] for state in states if state < len(self.segments)]
+        return any(segment.startswith(".") and fnmatch.fnmatch(name, segment) for segment in following)
 
     def matches(self, parts: Parts) -> bool:
-        """Whether a path below the folder matches."""
-        places = self.start()
+        """Tell whether a path below the folder matches."""
+        states = self.start()
         for name in parts:
-            places = self.advanced(places, name)
-        return self.is_end(places)
+            states = self.advanced(states, name)
+        return self.is_end(states)
 
-    def _closed(self, places: set[int]) -> CharacterRange:
-        """With the places after each ``**``, which may stand for no folder."""
-        for place in range(len(self.segments)):
-            if place in places and self.segments[place] == "**":
-                places.add(place + 1)
-        return frozenset(places)
+    def _closure(self, states: set[int]) -> States:
+        """Add the states after each ``**``, which may match no folder."""
+        for state in range(len(self.segments)):
+            if state in states and self.segments[state] == "**":
+                states.add(state + 1)
+        return frozenset(states)

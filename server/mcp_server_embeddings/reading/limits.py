@@ -1,14 +1,14 @@
-"""How much is read, and who may stop it."""
+"""How much is read, and how a caller cancels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 Cancelled = Callable[[], None]
-"""Called often while files are listed, read and parsed; raises if the caller gave up."""
+"""Called often while files are listed, read and parsed; raises if the caller cancelled."""
 
 
 def never_cancelled() -> None:
-    """For callers who wait to the end."""
+    """Do nothing, for callers that do not cancel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,18 +16,18 @@ class ReadingLimits:
     """What one call may read.
 
     Attributes:
-        file_bytes: Size of a file that holds its text as it is.
-        packed_bytes: Size of a PDF or DOCX file, which holds pictures too.
-        unpacked_bytes: What a DOCX file may become when unpacked.
+        file_bytes: Size of a file, PDF and DOCX excepted.
+        packed_bytes: Size of a PDF or DOCX file, which contains images too.
+        unpacked_bytes: Size of a DOCX file when unpacked.
         characters: Text of one document.
         rows: Documents of one CSV or JSONL file.
         columns: Columns of a CSV file.
         files: Files of one selection.
-        depth: Folders below a folder that was asked for.
+        depth: Folders below a requested folder.
         sections: Headings of one document.
-        seconds: Time for the texts of one file.
-        pdf_seconds: The same for a PDF, whose pages are drawn to find their text.
-        pdf_stream_bytes: What one stream of a PDF may become when unpacked; decoding it cannot be interrupted.
+        seconds: Time to parse one file.
+        pdf_seconds: The same for a PDF, whose pages are interpreted to find their text.
+        pdf_stream_bytes: Size of one stream of a PDF when unpacked; decoding it cannot be interrupted.
     """
 
     file_bytes: int = 20_000_000

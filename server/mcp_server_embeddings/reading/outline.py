@@ -1,48 +1,48 @@
-"""Headings of a text as sections."""
+"""Turn the headings of a text into sections."""
 
 from mcp_server_embeddings.reading.document import Parsing, Section
 
 _MAX_HEADING = 200
-"""Characters of one heading; a paragraph that was styled as a heading is cut here, it stays whole in the text."""
+"""Characters of one heading; a longer paragraph styled as a heading is truncated here, not in the text."""
 
 
 class Outline:
-    """Headings in the order of the text."""
+    """Collects headings in the order of the text."""
 
     def __init__(self, parsing: Parsing) -> None:
         self._parsing = parsing
         self._open: list[tuple[int, str]] = []
-        self._marks: list[tuple[int, str]] = [(0, "")]
+        self._starts: list[tuple[int, str]] = [(0, "")]
 
     def heading(self, offset: int, level: int, text: str) -> None:
-        """Begin a section.
+        """Start a section.
 
         Args:
-            offset: Where the heading begins; not before the last.
-            level: 1 for the highest; a section lies in the last one of a higher level.
-            text: What it says.
+            offset: Where the heading starts; not before the previous one.
+            level: 1 for the highest; a section is part of the last one of a higher level.
+            text: Its words.
 
         Raises:
-            UnreadableError: There are too many, or the time is over.
+            UnreadableError: There are too many, or the file takes too long.
         """
-        self._parsing.check_sections(len(self._marks))
+        self._parsing.check_sections(len(self._starts))
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
         self._open.append((level, " ".join(text.split())[:_MAX_HEADING]))
-        self._marks.append((offset, " > ".join(name for _, name in self._open if name)))
+        self._starts.append((offset, " > ".join(name for _, name in self._open if name)))
 
     def sections(self, text: str) -> tuple[Section, ...]:
-        """The sections of ``text`` that hold a visible character."""
-        ends = [offset for offset, _ in self._marks[1:]] + [len(text)]
+        """Return the sections of ``text`` that contain a visible character."""
+        ends = [offset for offset, _ in self._starts[1:]] + [len(text)]
         return tuple(
             Section(start, end, heading)
-            for (start, heading), end in zip(self._marks, ends, strict=True)
+            for (start, heading), end in zip(self._starts, ends, strict=True)
             if text[start:end].strip()
         )
 
 
 class OutlinedText:
-    """A text that is put together line by line, with its outline."""
+    """A text that is built line by line, with its outline."""
 
     def __init__(self, parsing: Parsing) -> None:
         self._parsing = parsing
@@ -52,32 +52,32 @@ class OutlinedText:
 
     @property
     def length(self) -> int:
-        """Characters so far: the offset of the next line."""
+        """Characters so far, which is the offset of the next line."""
         return self._length
 
     def add(self, line: str) -> None:
         """Append a line.
 
         Raises:
-            UnreadableError: The text became too long.
+            UnreadableError: The text is too long.
         """
         self._lines.append(line)
         self._length += len(line) + 1
         self._parsing.check_characters(self._length)
 
     def heading(self, offset: int, level: int) -> None:
-        """Make what was added since ``offset`` the heading of what follows."""
-        # From the back: a heading is the last line or two, and a text may have a heading a line.
-        told: list[str] = []
-        begin = self._length
+        """Make the lines since ``offset`` the heading of what follows."""
+        # From the end: a heading is the last line or two, and every line may be a heading.
+        heading: list[str] = []
+        start = self._length
         for line in reversed(self._lines):
-            begin -= len(line) + 1
-            if begin < offset:
+            start -= len(line) + 1
+            if start < offset:
                 break
-            told.append(line)
-        self._outline.heading(offset, level, " ".join(reversed(told)))
+            heading.append(line)
+        self._outline.heading(offset, level, " ".join(reversed(heading)))
 
     def finished(self) -> tuple[str, tuple[Section, ...]]:
-        """The text and its sections."""
+        """Return the text and its sections."""
         text = "\n".join(self._lines)
         return text, self._outline.sections(text)

@@ -1,4 +1,4 @@
-"""Which format a file has, and its texts."""
+"""Parse a file in the format that its name tells."""
 
 from collections.abc import Callable
 from pathlib import PurePath
@@ -17,20 +17,24 @@ def read_documents(
     limits: ReadingLimits | None = None,
     cancelled: Cancelled = never_cancelled,
 ) -> list[Document]:
-    """The texts of a file.
+    """Parse the content of a file.
 
     Args:
-        path: Its name tells its format; nothing is opened.
-        content: What is in it.
-        field: Column of a CSV or TSV file, or key of a JSONL file, that holds the text; other formats have none.
+        path: Its suffix tells its format; nothing is opened.
+        content: All its bytes.
+        field: Column of a CSV or TSV file, or key of a JSONL file, that contains the text; ignored for other formats.
         limits: What is too much.
-        cancelled: Called often; raises if the caller gave up.
+        cancelled: Called often; raises if the caller cancelled.
 
     Returns:
-        One document, or one a row for CSV, TSV and JSONL; never none.
+        One document, or one a row for CSV, TSV and JSONL; at least one.
 
     Raises:
         UnreadableError: It is binary, malformed, encrypted, too large, without text, or takes too long.
+
+    Example:
+        >>> read_documents("notes.md", b"# Title")[0].sections[0].heading
+        'Title'
     """
     limits = limits or ReadingLimits()
     suffix = PurePath(path).suffix.lower()

@@ -1,4 +1,4 @@
-"""The files that a caller asked for."""
+"""Select the files that a caller requests."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,17 +9,21 @@ from mcp_server_embeddings.reading.document import Parsing
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS, Cancelled, ReadingLimits, never_cancelled
 from mcp_server_embeddings.reading.resolving import Root, resolved
-from mcp_server_embeddings.reading.walking import Tally, Walk
+from mcp_server_embeddings.reading.walk import Tally, Walk
 
 
 class Reader:
-    """Reads files in some folders and nowhere else. Thread-safe; a selection of it is for one thread.
+    """Reads files in some folders and nowhere else. Thread-safe; each selection is for one thread.
 
     Args:
-        allowed_dirs: The folders; links in their paths are resolved here, once.
-        field: Column or key that holds the text of CSV and JSONL files.
+        allowed_dirs: The folders; links in their paths are resolved once, here.
+        field: Column or key that contains the text of CSV and JSONL files.
         limits: What is too much.
-        cancelled: Called often; raises if the caller gave up.
+        cancelled: Called often; raises if the caller cancelled.
+
+    Example:
+        >>> [entry.path for entry in Reader([Path("/home/me")]).select(["docs/*.md"]).entries]
+        ['/home/me/docs/a.md', '/home/me/docs/b.md']
     """
 
     def __init__(
@@ -34,46 +38,40 @@ class Reader:
         self._parsing = Parsing(field, limits, cancelled)
 
     def select(self, paths: Sequence[str]) -> "Selection":
-        """The files at ``paths``; nothing is read yet.
+        """Select the files at ``paths`` without reading them.
 
         Args:
-            paths: Files, folders with all below them, and patterns (``*``, ``?``, ``[…]``, ``**``); absolute, from
-                ``~``, or relative to an allowed folder. What is named itself is taken even if hidden or ignored.
+            paths: Files, folders with everything below them, and patterns (``*``, ``?``, ``[…]``, ``**``); absolute,
+                from ``~``, or relative to an allowed folder. What is named itself is taken even if hidden or ignored.
 
         Raises:
-            InputError: No folder may be read, or a path is outside of those, malformed, or matches nothing.
+            InputError: No folder may be read, or a path is outside of them, malformed, or matches nothing.
         """
         if not self._folders:
-            raise InputError(
-                "paths were given and no folder may be read, so nothing was: ask the user to start the server with "
-                "--allow-dir FOLDER"
-            )
+            raise InputError("no folder may be read: ask the user to start the server with --allow-dir FOLDER")
         paths = [paths] if isinstance(paths, str) else list(paths)
         if not paths:
             raise InputError("paths is an empty list; give files, folders or patterns such as 'docs/**/*.md'")
         roots = {root.path + repr(root.glob): root for root in map(self._root, paths)}
         return Selection([roots[key] for key in sorted(roots)], self._parsing)
 
-    def _root(self, given: str) -> Root:
-        """Where a path lies; of a relative pattern the first allowed folder that has a match."""
-        passed_over = 0
-        roots = resolved(given, self._folders)
-        for root in roots:
-            tally = Tally()
+    def _root(self, path: str) -> Root:
+        """Resolve a path; a relative pattern in the first allowed folder that has a match."""
+        tally = Tally()
+        for root in resolved(path, self._folders):
             if root.glob is None or next(Walk(root, self._parsing, tally).found(), None) is not None:
                 return root
-            passed_over += tally.ignored
-        told = f" ({passed_over} hidden or ignored were passed over)" if passed_over else ""
-        raise InputError(f"{given!r} matches no file{told}; check the pattern: '**' stands for any number of folders")
+        note = f" ({tally.ignored} hidden or ignored were passed over)" if tally.ignored else ""
+        raise InputError(f"{path!r} matches no file{note}; check the pattern: '**' stands for any number of folders")
 
 
 class Selection:
     """Files to read, in the order of their paths.
 
     Attributes:
-        roots: Absolute paths that were asked for; of a pattern the folder before its first wildcard.
+        roots: Absolute paths that were requested; of a pattern the folder before its first wildcard.
         entries: Files, and what is skipped with its reason; found while it is iterated, once.
-        complete: Whether the limit of files did not end it early; final after iteration.
+        complete: The limit of files did not end it early; final after iteration.
     """
 
     def __init__(self, roots: Sequence[Root], parsing: Parsing) -> None:
@@ -86,20 +84,20 @@ class Selection:
 
     @property
     def ignored(self) -> int:
-        """Files and folders passed over because of .gitignore or because hidden; final after iteration."""
+        """Number of files and folders that are hidden or in .gitignore; final after iteration."""
         return self._tally.ignored
 
     def covers(self, path: str) -> bool:
-        """Whether a path was asked for and looked at, so that its absence from ``entries`` says something.
+        """Tell whether a path was requested and visited, so that its absence from ``entries`` is meaningful.
 
-        False below a folder that could not be listed, and for all if not ``complete``. Ask after iteration.
+        False below a folder that could not be listed, and always if not ``complete``. Call it after iteration.
         """
         return self._root_of(path) is not None
 
     def gone(self, path: str) -> bool:
-        """Whether a path was asked for and nothing is there any more that could be read.
+        """Tell whether a path was requested and nothing readable exists there any more.
 
-        False for one that is there and was skipped, hidden or ignored. Ask after iteration.
+        False for one that exists and was skipped, hidden or ignored. Call it after iteration.
         """
         root = self._root_of(path)
         parts = root.folder.parts(path) if root else None

@@ -1,1 +1,1 @@
-"""One module a format, each ``(content, parsing) -> documents``."""
+"""One module for each format, with a function ``(content, parsing) -> documents``."""

@@ -24,11 +24,11 @@ _MAX_RATIO = 100
 _RATIO_FROM = 10_000_000
 _MAX_PARTS = 10_000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""What the format allows; others may ask for gigabytes to unpack."""
+"""What the format allows; others may need gigabytes to unpack."""
 
 
 def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """The file as one document; a table's row is a line, its cells apart by tabs.
+    """Parse a file into one document; a row of a table is a line, its cells separated by tabs.
 
     Raises:
         UnreadableError: It is a zip bomb, broken, without text or too long.
@@ -46,7 +46,7 @@ def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
             _add(text, element, levels)
         title = document.core_properties.title
     except (PythonDocxError, zipfile.BadZipFile, *PARSER_ERRORS) as error:
-        raise UnreadableError(f"not a DOCX file that can be read ({type(error).__name__}); save it anew") from None
+        raise UnreadableError(f"not a DOCX file, or a corrupt one ({type(error).__name__}); save it again") from None
     return whole(*text.finished(), clean(title or ""))
 
 
@@ -64,11 +64,11 @@ def _check_packed(content: bytes, parsing: Parsing) -> None:
     if unpacked > _RATIO_FROM and unpacked > _MAX_RATIO * len(content):
         raise UnreadableError(f"unpacks to {unpacked:,} bytes, over {_MAX_RATIO} times its size, as a zip bomb does")
     if len(parts) > _MAX_PARTS or any(part.compress_type not in _METHODS for part in parts):
-        raise UnreadableError("packed as no word processor does; save it anew")
+        raise UnreadableError("packed unlike any word processor does; save it again")
 
 
 def _levels(styles: "BaseOxmlElement") -> dict[str, int]:
-    """Heading level of each paragraph style that is a heading or based on one; a title is level 0."""
+    """Map each paragraph style that is a heading, or based on one, to its level; a title is level 0."""
     own: dict[str, int] = {}
     based: dict[str, str] = {}
     for style in styles.iterchildren(f"{_W}style"):
@@ -80,7 +80,7 @@ def _levels(styles: "BaseOxmlElement") -> dict[str, int]:
             own[identity] = int(name[8:])
         based[identity] = _value(style, "basedOn") or ""
     for identity in list(based):
-        # Each style on the way learns the answer, so that a chain of styles is walked once.
+        # Each style of a chain gets the level, so that the chain is followed once.
         chain = [identity]
         while (ancestor := based.pop(chain[-1], "")) and chain[-1] not in own:
             chain.append(ancestor)
@@ -95,7 +95,7 @@ def _value(element: "BaseOxmlElement", tag: str) -> str | None:
 
 
 def _blocks(element: "BaseOxmlElement") -> Iterator["BaseOxmlElement"]:
-    """Paragraphs and rows of tables, also those in content controls and marked insertions."""
+    """Yield paragraphs and table rows, also those in content controls and tracked insertions."""
     for child in element.iterchildren():
         if child.tag in {_PARAGRAPH, _ROW}:
             yield child
@@ -105,10 +105,10 @@ def _blocks(element: "BaseOxmlElement") -> Iterator["BaseOxmlElement"]:
 
 def _add(text: OutlinedText, element: "BaseOxmlElement", levels: dict[str, int]) -> None:
     if element.tag == _ROW:
-        cells = (" ".join("".join(_pieces(cell)).split()) for cell in _cells(element))
+        cells = (" ".join("".join(_texts(cell)).split()) for cell in _cells(element))
         line, level = "\t".join(cells), None
     else:
-        line, level = "".join(_pieces(element)), _level(element, levels)
+        line, level = "".join(_texts(element)), _level(element, levels)
     if not line.strip():
         return
     offset = text.length
@@ -130,14 +130,14 @@ def _cells(element: "BaseOxmlElement") -> Iterator["BaseOxmlElement"]:
             yield from _cells(child)
 
 
-def _pieces(element: "BaseOxmlElement") -> Iterator[str]:
-    """Text of a paragraph or a cell; a paragraph inside ends with a line end."""
+def _texts(element: "BaseOxmlElement") -> Iterator[str]:
+    """Yield the text of a paragraph or cell; a paragraph in it ends with a line feed."""
     for child in element.iterchildren():
         if child.tag == _TEXT:
             yield child.text or ""
         elif child.tag in _SIGNS:
             yield _SIGNS[child.tag]
         elif child.tag != _PROPERTIES and child.tag not in _DROPPED:
-            yield from _pieces(child)
+            yield from _texts(child)
             if child.tag == _PARAGRAPH:
                 yield "\n"

@@ -1,4 +1,4 @@
-"""HTML: its visible text, blocks as lines."""
+"""HTML: its visible text, one line for each block."""
 
 import re
 
@@ -22,18 +22,18 @@ _CELLS = frozenset({"td", "th"})
 _DECLARED = re.compile(
     rb"""<(?:meta|\?xml)[^>]{0,400}?(?:charset|encoding)\s{0,9}=\s{0,9}["']?\s{0,9}([\w.:-]{1,40})""", re.IGNORECASE
 )
-_FED = 4_000
-"""Characters given to the parser at once; the caller may give up between. Each end tag without its begin is looked
-for among all open elements: 1,000 tags times ``_MAX_OPEN`` elements are a tenth of a second."""
+_FEED_CHARACTERS = 4_000
+"""Given to the parser at a time; the caller may cancel in between. Each end tag without a start tag is searched among
+all open elements: 1,000 tags times ``_MAX_OPEN`` elements take a tenth of a second."""
 
 _MAX_OPEN = 150_000
-"""Elements open at once. Browsers close what they nest deeper than 512; old pages never close ``font``."""
+"""Elements open at the same time. Browsers close what is nested deeper than 512; old pages never close ``font``."""
 
 
 def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """The page as one document; a section begins at each of ``h1`` to ``h6``.
+    """Parse a page into one document; a section starts at each of ``h1`` to ``h6``.
 
-    Parsed by libxml2 as a stream: no tree in memory, nothing loaded that the page names.
+    libxml2 parses it as a stream: no tree in memory, and nothing that the page refers to is loaded.
 
     Raises:
         UnreadableError: It is binary, without text, too long, nested too deep, or takes too long.
@@ -44,21 +44,21 @@ def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
     source = decoded(content, declared[1].decode("ascii", "replace") if declared else "")
     page = _Page(parsing)
     try:
-        # huge_tree: by itself libxml2 gives up a comment after 10 MB and begins again at the next "<!--" in it, so
-        # that an unclosed one takes hours. The size of the file is the limit here.
+        # huge_tree: by default libxml2 abandons a comment after 10 MB and restarts at the next "<!--" in it, so that
+        # an unclosed one takes hours. The size of the file is the limit here.
         parser = etree.HTMLParser(target=page, huge_tree=True)
-        for start in range(0, len(source), _FED):
+        for start in range(0, len(source), _FEED_CHARACTERS):
             parsing.cancelled()
-            parser.feed(source[start : start + _FED])
+            parser.feed(source[start : start + _FEED_CHARACTERS])
         parser.close()
     except PARSER_ERRORS as error:
-        raise UnreadableError(f"not HTML that can be read ({type(error).__name__})") from None
+        raise UnreadableError(f"not HTML, or corrupt ({type(error).__name__})") from None
     text, sections = page.finished()
     return whole(text, sections, page.title)
 
 
 class _Page:
-    """Takes the parser's events. Names of methods are lxml's."""
+    """Receives the parser's events; lxml defines the names of its methods."""
 
     def __init__(self, parsing: Parsing) -> None:
         self.title = ""
@@ -71,7 +71,7 @@ class _Page:
         self._heading: tuple[str, int] = ("", 0)
 
     def start(self, tag: str, attributes: object) -> None:
-        """An element begins."""
+        """Handle a start tag."""
         del attributes
         self._open += 1
         if self._open > _MAX_OPEN:
@@ -79,7 +79,7 @@ class _Page:
         if tag in _DROPPED:
             self._dropped += 1
         if tag in _BLOCKS:
-            self._break()
+            self._end_line()
         if tag == "pre":
             self._preformatted += 1
         self._in_title = tag == "title"
@@ -87,14 +87,14 @@ class _Page:
             self._heading = (tag, self._text.length)
 
     def end(self, tag: str) -> None:
-        """An element ends."""
+        """Handle an end tag."""
         self._open -= 1
         if tag in _DROPPED:
             self._dropped -= 1
         if tag in _CELLS:
             self._line.append(" ")
         if tag in _BLOCKS:
-            self._break()
+            self._end_line()
         if tag == "pre":
             self._preformatted -= 1
         self._in_title = False
@@ -104,21 +104,21 @@ class _Page:
             self._heading = ("", 0)
 
     def data(self, data: str) -> None:
-        """Characters, any number of times in a row."""
+        """Handle characters; called any number of times in a row."""
         if self._in_title:
             self.title = (self.title + data)[:1_000]
         elif not self._dropped:
             self._line.append(data)
 
     def close(self) -> None:
-        """The page ends."""
-        self._break()
+        """Handle the end of the page."""
+        self._end_line()
 
     def finished(self) -> tuple[str, tuple[Section, ...]]:
-        """Text and sections."""
+        """Return text and sections."""
         return self._text.finished()
 
-    def _break(self) -> None:
+    def _end_line(self) -> None:
         raw, self._line = "".join(self._line), []
         line = raw.strip("\r\n") if self._preformatted else " ".join(raw.split())
         if line.strip():

@@ -1,4 +1,4 @@
-"""JSONL: one document a line."""
+"""JSONL: one document for each line."""
 
 import json
 import math
@@ -6,22 +6,22 @@ import math
 from mcp_server_embeddings.reading.decoding import clean, decoded
 from mcp_server_embeddings.reading.document import Document, Parsing, Scalar, UnreadableError, listed, row
 
-_USUAL = ("text", "content", "body")
-"""Keys taken for the text when none is named."""
+_USUAL_KEYS = ("text", "content", "body")
+"""Tried in this order when no key is named."""
 
 _Row = tuple[int, dict[str, object]]
-"""Number of the line, and its object."""
+"""Number of a line, and its object."""
 
 
 def jsonl_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """A document for each line that has text under ``parsing.field``; other strings and numbers are metadata.
+    """Parse each line that has text under ``parsing.field`` into a document; other strings and numbers are metadata.
 
     Raises:
-        UnreadableError: A line is malformed or has no such key, no key was named and none is usual, or no line has
-            text.
+        UnreadableError: A line is malformed or has no such key, no key was named and none of the usual ones fits, or
+            no line has text.
     """
     rows = _rows(decoded(content), parsing)
-    field = parsing.field or _usual(rows)
+    field = parsing.field or _usual_key(rows)
     documents: list[Document] = []
     for number, values in rows:
         parsing.cancelled()
@@ -36,7 +36,7 @@ def jsonl_documents(content: bytes, parsing: Parsing) -> list[Document]:
 
 def _rows(text: str, parsing: Parsing) -> list[_Row]:
     rows: list[_Row] = []
-    # Not splitlines: a string may hold U+2028.
+    # Not splitlines: a string may contain U+2028.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -46,17 +46,17 @@ def _rows(text: str, parsing: Parsing) -> list[_Row]:
         except (ValueError, RecursionError):
             raise UnreadableError(f"line {number} is not JSON; each line has to be one object") from None
         if not isinstance(values, dict):
-            raise UnreadableError(f'line {number} is no object; each line has to be one, as {{"text": "…"}}')
+            raise UnreadableError(f'line {number} is not an object; each line has to be one, such as {{"text": "…"}}')
         rows.append((number, values))
     return rows
 
 
-def _usual(rows: list[_Row]) -> str:
-    for key in _USUAL:
+def _usual_key(rows: list[_Row]) -> str:
+    for key in _USUAL_KEYS:
         if all(isinstance(values.get(key), str) for _, values in rows):
             return key
     keys = list(dict.fromkeys(key for _, values in rows for key in values))
-    raise UnreadableError(f"which key holds the text is not clear; pass field= with one of {listed(keys)}")
+    raise UnreadableError(f"no key of the text found; pass field= with one of {listed(keys)}")
 
 
 def _text(number: int, values: dict[str, object], field: str) -> str:
@@ -68,7 +68,7 @@ def _text(number: int, values: dict[str, object], field: str) -> str:
     if found is None:
         return ""
     if not isinstance(found, str):
-        raise UnreadableError(f"line {number}: {field!r} is no string; pass field= with the key of a text")
+        raise UnreadableError(f"line {number}: {field!r} is not a string; pass field= with the key of a text")
     return clean(found)
 
 

@@ -1,4 +1,4 @@
-"""Markdown: the source as it is, cut at its headings."""
+"""Markdown: the unchanged source, divided at its headings."""
 
 import functools
 import re
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 _LINE_END = re.compile(r"\r\n?|\n")  # what CommonMark, and markdown-it's line numbers, count as lines
 _FRONT_MATTER_FENCE = re.compile(r"^---[ \t]*$", re.MULTILINE)
 
-_HEADING_SOURCE = 1_000
-"""Characters of a heading in which emphasis, links and code are resolved; the name of a section has fewer."""
+_MAX_HEADING_SOURCE = 1_000
+"""Characters of a heading in which emphasis, links and code are parsed; the name of a section has fewer."""
 
-_INTERRUPTIBLE = ["paragraph", "reference", "blockquote", "list"]
-"""The block rules that read on line by line."""
+_LINEWISE_RULES = ["paragraph", "reference", "blockquote", "list"]
+"""The block rules that continue line by line."""
 
 
 def markdown_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """The file as one document; a section begins at each heading that is in no list, quote or code.
+    """Parse a file into one document; a section starts at each heading outside lists, quotes and code.
 
     Raises:
         UnreadableError: It is binary, blank, too long, or takes too long.
@@ -40,18 +40,18 @@ def markdown_documents(content: bytes, parsing: Parsing) -> list[Document]:
 
 
 def _headings(source: str, parsing: Parsing) -> Iterator[tuple[int, int, str]]:
-    """Line, level and words of each heading; lines end with a line feed alone."""
+    """Yield line, level and words of each heading; lines of ``source`` end with a line feed."""
     blocks, inline = _parsers()
     tokens = _HeadingTokens(parsing)
     blocks.block.parse(source, blocks, {"cancelled": parsing.cancelled}, tokens)
     for opening, content in zip(tokens[::2], tokens[1::2], strict=True):
-        spans = inline.parseInline(content.content[:_HEADING_SOURCE])[0].children or []
+        spans = inline.parseInline(content.content[:_MAX_HEADING_SOURCE])[0].children or []
         words = "".join(span.content or " " for span in spans if span.type != "html_inline")
         yield opening.map[0] if opening.map else 0, int(opening.tag[1:]), words
 
 
 def _without_front_matter(source: str) -> str:
-    """Its lines blank: the last key would be read as a heading, underlined by the closing ``---``."""
+    """Blank out front matter: its last key would be parsed as a heading, underlined by the closing ``---``."""
     fences = _FRONT_MATTER_FENCE.finditer(source)
     opening, closing = next(fences, None), next(fences, None)
     if opening is None or opening.start() > 0 or closing is None:
@@ -60,7 +60,7 @@ def _without_front_matter(source: str) -> str:
 
 
 class _HeadingTokens(list["Token"]):
-    """Keeps of the parser's tokens each top heading and its content: 2 MB of list items make a gigabyte of tokens."""
+    """Keeps only top-level headings and their content: the tokens of 2 MB of list items take a gigabyte."""
 
     def __init__(self, parsing: Parsing) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class _HeadingTokens(list["Token"]):
         self._in_heading = False
 
     def append(self, token: "Token") -> None:
-        """Keep or drop a token. Nothing but headings is read again by the parser's rules for CommonMark."""
+        """Keep or drop a token; the parser's rules for CommonMark read no others again."""
         opens = token.type == "heading_open" and token.level == 0
         if opens or self._in_heading:
             self._parsing.check_sections(len(self) // 2)
@@ -78,16 +78,16 @@ class _HeadingTokens(list["Token"]):
 
 @functools.cache
 def _parsers() -> "tuple[MarkdownIt, MarkdownIt]":
-    """One for blocks alone, which is most of the time saved; one for the words of a heading."""
+    """Return a parser of blocks alone, which saves most of the time, and one for the words of a heading."""
     from markdown_it import MarkdownIt
 
     blocks = MarkdownIt("commonmark").disable(["inline", "reference"])
-    blocks.block.ruler.before("code", "cancelled", _check_cancelled, {"alt": _INTERRUPTIBLE})
+    blocks.block.ruler.before("code", "cancelled", _check_cancelled, {"alt": _LINEWISE_RULES})
     return blocks, MarkdownIt("commonmark")
 
 
 def _check_cancelled(state: "StateBlock", line: int, end: int, silent: bool) -> bool:
-    """A block rule that matches nothing: the parser tries it at each block and each line of a paragraph."""
+    """Match nothing, as a block rule that the parser tries at each block and each line of a paragraph."""
     del line, end, silent
     state.env["cancelled"]()
     return False

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from pypdf import Configuration
 
 _HEADER_WITHIN = 1_024
-"""Bytes before the header that readers forgive."""
+"""Bytes before the header that PDF readers tolerate."""
 
 
 def pdf_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """The file as one document.
+    """Parse a file into one document.
 
     Raises:
         UnreadableError: It is encrypted, broken, without text, too long, or took too long.
@@ -24,10 +24,10 @@ def pdf_documents(content: bytes, parsing: Parsing) -> list[Document]:
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, PyPdfError
 
-    # Its warnings quote the file, and no text may reach a log.
+    # Its warnings quote the file, and texts must not reach a log.
     logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
     if b"%PDF-" not in content[:_HEADER_WITHIN]:
-        raise UnreadableError("not a PDF, though it is named so")
+        raise UnreadableError("not a PDF despite its name")
     page = 0
     text = _Pages(parsing)
     try:
@@ -42,14 +42,14 @@ def pdf_documents(content: bytes, parsing: Parsing) -> list[Document]:
         raise UnreadableError("encrypted in a way that is not supported; save a copy without password") from None
     except (PyPdfError, *PARSER_ERRORS) as error:
         where = f" at page {page}" if page else ""
-        raise UnreadableError(f"a broken PDF{where} ({type(error).__name__}); save it anew") from None
+        raise UnreadableError(f"a broken PDF{where} ({type(error).__name__}); save it again") from None
     if not text.sections:
         raise UnreadableError(f"no text in its {page:,} pages; scanned pages need text recognition (OCR) first")
     return whole(text.text(), tuple(text.sections), clean(title) if isinstance(title, str) else "")
 
 
 def _limited(stream_bytes: int) -> "AbstractContextManager[Configuration]":
-    """Let no stream of a PDF become larger: pypdf decodes and splits it in Python, up to a microsecond a byte."""
+    """Limit each stream of a PDF: pypdf decodes and splits it in Python, up to a microsecond a byte."""
     from pypdf import apply_configuration
 
     return apply_configuration(
@@ -63,7 +63,7 @@ def _limited(stream_bytes: int) -> "AbstractContextManager[Configuration]":
 
 
 class _Pages:
-    """The text so far, within its limits."""
+    """Collects the text of pages within the limits."""
 
     def __init__(self, parsing: Parsing) -> None:
         self.sections: list[Section] = []
@@ -72,7 +72,7 @@ class _Pages:
         self._length = 0
 
     def add(self, page: str, number: int) -> None:
-        """Append a page; a blank one is no section."""
+        """Append a page; a blank one has no section."""
         self.check()
         if page.strip():
             self.sections.append(Section(self._length, self._length + len(page), f"page {number}"))
@@ -81,10 +81,10 @@ class _Pages:
         self._parsing.check_characters(self._length)
 
     def check(self, *operation: object) -> None:
-        """Stop if the caller gave up or the time is over; also called before each operation of a page."""
+        """Raise if the caller cancelled or the file takes too long; called before each operation of a page too."""
         del operation
         self._parsing.cancelled()
 
     def text(self) -> str:
-        """All pages, a blank line between."""
+        """Join the pages with blank lines."""
         return "\n\n".join(self._parts)

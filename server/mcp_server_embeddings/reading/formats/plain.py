@@ -6,7 +6,7 @@ from mcp_server_embeddings.reading.outline import Outline
 
 
 def plain_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """The file as one document of one section.
+    """Parse a file into one document of one section.
 
     Raises:
         UnreadableError: It is binary, blank or too long.

@@ -1,4 +1,4 @@
-"""CSV and TSV: one document a row."""
+"""CSV and TSV: one document for each row."""
 
 import csv
 import io
@@ -10,15 +10,15 @@ _DELIMITERS = ",;\t|"
 
 
 def table_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> list[Document]:
-    """A document for each row that has text; the first row names the columns.
+    """Parse each row that has text into a document; the first row names the columns.
 
-    With ``parsing.field`` the text is that column and the others are metadata; without, it is all columns as
+    With ``parsing.field`` the text is that column and the others are metadata; without it, the text is all columns as
     ``name: value`` lines.
 
     Args:
         content: The file.
-        parsing: How to parse.
-        delimiter: Between columns; ``""`` takes the most frequent of the usual ones in the first row.
+        parsing: How to parse it.
+        delimiter: Separates columns; ``""`` takes the most frequent of the usual ones in the first row.
 
     Raises:
         UnreadableError: There is no such column, the file is malformed, or no row has text.
@@ -26,7 +26,7 @@ def table_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> li
     text = decoded(content)
     first = text.lstrip("\r\n").partition("\n")[0]
     delimiter = delimiter or max(_DELIMITERS, key=first.count)
-    # One setting of the whole process, and 131,072 by itself; nothing else here reads CSV.
+    # A setting of the whole process, 131,072 by default; nothing else in it reads CSV.
     csv.field_size_limit(parsing.limits.characters)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
@@ -48,11 +48,11 @@ def table_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> li
 
 
 def _named(names: list[str], cells: list[str]) -> dict[str, str]:
-    """Values by column; those without a name are counted, of two with one name the first stays."""
+    """Map column names to values; unnamed columns are numbered, of two with one name the first stays."""
     values: dict[str, str] = {}
-    for place, cell in enumerate(cells):
-        name = names[place] if place < len(names) else ""
-        values.setdefault(name or f"column {place + 1}", cell)
+    for index, cell in enumerate(cells):
+        name = names[index] if index < len(names) else ""
+        values.setdefault(name or f"column {index + 1}", cell)
     return values
 
 

@@ -1,4 +1,4 @@
-"""What lies in a folder, in the order of names, each folder opened when its turn comes."""
+"""Walk a folder in the order of names, opening each folder when its turn comes."""
 
 import stat
 from collections.abc import Iterator
@@ -7,8 +7,15 @@ from dataclasses import dataclass, field
 from mcp_server_embeddings.reading.allowed import Entry, Parts, is_utf8, kind, reason, too_large
 from mcp_server_embeddings.reading.document import Parsing
 from mcp_server_embeddings.reading.found import FoundFile, Skipped, shown, size_limit
-from mcp_server_embeddings.reading.globs import CharacterRange
-from mcp_server_embeddings.reading.ignoring import IGNORE_FILE, REPOSITORY, Rules, is_ignored, rules_above, rules_of
+from mcp_server_embeddings.reading.gitignore import (
+    IGNORE_FILE,
+    REPOSITORY,
+    Rules,
+    inherited_rules,
+    is_ignored,
+    read_rules,
+)
+from mcp_server_embeddings.reading.globs import States
 from mcp_server_embeddings.reading.resolving import Root
 
 _LINK = "a symbolic link; give its target in paths"
@@ -16,11 +23,11 @@ _LINK = "a symbolic link; give its target in paths"
 
 @dataclass(slots=True)
 class Tally:
-    """What a walk leaves behind.
+    """What walks did not yield.
 
     Attributes:
-        ignored: Files and folders passed over because of .gitignore or because hidden.
-        unlisted: Paths of folders that nobody looked into.
+        ignored: Number of files and folders that are hidden or in .gitignore.
+        unlisted: Paths of folders that were not visited.
     """
 
     ignored: int = 0
@@ -29,11 +36,11 @@ class Tally:
 
 @dataclass(slots=True)
 class _Level:
-    """A folder on the way down, with what of it is still to come."""
+    """A folder on the path from the root, with its remaining entries."""
 
     parts: Parts
     rules: Rules | None
-    places: CharacterRange
+    states: States
     entries: Iterator[Entry]
 
 
@@ -42,8 +49,8 @@ class Walk:
 
     Args:
         root: Where to start.
-        parsing: Limits, and who may stop it.
-        tally: Is counted up.
+        parsing: Limits and cancellation.
+        tally: Updated by the walk.
     """
 
     def __init__(self, root: Root, parsing: Parsing, tally: Tally) -> None:
@@ -53,13 +60,13 @@ class Walk:
         self._levels: list[_Level] = []
 
     def found(self) -> Iterator[FoundFile | Skipped]:
-        """Files and what is skipped; no descriptor stays open in between."""
+        """Yield files and what is skipped; no descriptor stays open in between."""
         root = self._root
         if not root.is_folder:
-            yield self._named()
+            yield self._requested_file()
             return
-        rules = rules_above(root.folder, root.parts, self._parsing.cancelled)
-        yield from self._entered(root.parts, rules, root.glob.start() if root.glob else frozenset())
+        rules = inherited_rules(root.folder, root.parts, self._parsing.cancelled)
+        yield from self._enter(root.parts, rules, root.glob.start() if root.glob else frozenset())
         while self._levels:
             level = self._levels[-1]
             entry = next(level.entries, None)
@@ -67,16 +74,16 @@ class Walk:
                 self._levels.pop()
                 continue
             self._parsing.cancelled()
-            yield from self._judged(level, entry)
+            yield from self._visit(level, entry)
 
-    def _named(self) -> FoundFile | Skipped:
-        """A file that was asked for by name: hidden or ignored or not."""
+    def _requested_file(self) -> FoundFile | Skipped:
+        """Return a file that was requested by name, even if hidden or ignored."""
         try:
             return self._file(self._root.parts, self._root.folder.entry(self._root.parts))
         except OSError as error:
             return self._skipped(self._root.parts, reason(error))
 
-    def _entered(self, parts: Parts, rules: Rules | None, places: CharacterRange) -> Iterator[Skipped]:
+    def _enter(self, parts: Parts, rules: Rules | None, states: States) -> Iterator[Skipped]:
         """Go down into a folder."""
         if len(parts) - len(self._root.parts) > self._parsing.limits.depth:
             yield self._unlisted(parts, f"more than {self._parsing.limits.depth} folders deep; give it in paths")
@@ -88,26 +95,26 @@ class Walk:
             return
         names = {entry.name for entry in entries}
         if REPOSITORY in names:
-            rules = None  # a repository of its own: rules above it are not its rules
+            rules = None  # rules above a repository do not apply in it
         if IGNORE_FILE in names:
-            above, rules = rules, rules_of(self._root.folder, parts, rules, self._parsing.cancelled)
-            if rules is not above and rules is not None and rules.problem:
+            parent, rules = rules, read_rules(self._root.folder, parts, rules, self._parsing.cancelled)
+            if rules is not parent and rules is not None and rules.problem:
                 yield self._skipped((*parts, IGNORE_FILE), rules.problem)
-        self._levels.append(_Level(parts, rules, places, iter(entries)))
+        self._levels.append(_Level(parts, rules, states, iter(entries)))
 
-    def _judged(self, level: _Level, entry: Entry) -> Iterator[FoundFile | Skipped]:
-        """What becomes of one entry: entered, yielded, or passed over."""
+    def _visit(self, level: _Level, entry: Entry) -> Iterator[FoundFile | Skipped]:
+        """Enter, yield, or ignore one entry."""
         parts, glob, is_folder = (*level.parts, entry.name), self._root.glob, stat.S_ISDIR(entry.mode)
-        places = glob.advanced(level.places, entry.name) if glob else level.places
-        if glob and not (places if is_folder else glob.is_end(places)):
+        states = glob.advanced(level.states, entry.name) if glob else level.states
+        if glob and not (states if is_folder else glob.is_end(states)):
             return
-        hidden = entry.name.startswith(".") and not (glob and glob.names_hidden(level.places, entry.name))
+        hidden = entry.name.startswith(".") and not (glob and glob.names_hidden(level.states, entry.name))
         if hidden or is_ignored(level.rules, parts, is_folder=is_folder):
             self._tally.ignored += 1
         elif not is_utf8(entry.name):
             yield self._unlisted(parts, "its name is not valid UTF-8; rename it")
         elif is_folder:
-            yield from self._entered(parts, level.rules, places)
+            yield from self._enter(parts, level.rules, states)
         else:
             yield self._file(parts, entry)
 
