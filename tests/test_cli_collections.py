@@ -353,7 +353,7 @@ def test_a_removed_collection_takes_its_unfinished_successor_along(embedder: Emb
         (("search", "notes", "a", "b"), "unexpected argument 'b'; see --help"),
         (("search", "notes", "a", "--tpo", "3"), "unknown option '--tpo'; did you mean '--top'?"),
         (("search", "notes", "a", "--dat-dir=x"), "unknown option '--dat-dir'; did you mean '--data-dir'?"),
-        (("search", "notes", "a", "--top", "many"), "argument --top: 'many' came; give a whole number"),
+        (("search", "notes", "a", "--top", "many"), "argument --top: invalid int value: 'many'"),
         (("search", "notes", "a", "--mode", "fuzzy"), "argument --mode: invalid choice: 'fuzzy'"),
         (("search", "notes", "a", "--where", "[1]"), "--where is '[1]', not a JSON object; give one such as {"),
         (("search", "cli-nowhere-at-all", "a"), "there is no collection 'cli-nowhere-at-all'; "),

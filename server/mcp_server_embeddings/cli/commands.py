@@ -129,7 +129,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         *(collection, as_json),
     )
     command.add_argument("query", metavar="QUERY", help="a question or description")
-    command.add_argument("--top", metavar="N", type=_whole, help="how many hits, 1 to 1,000 (default: up to 5)")
+    command.add_argument("--top", metavar="N", type=int, help="how many hits, 1 to 1,000 (default: up to 5)")
     command.add_argument("--mode", choices=_MODES, default="hybrid", help="meaning, words, or both (default: hybrid)")
     command.add_argument(
         "--where", metavar="JSON", help='only texts whose metadata fits, as in {"year": {"gte": 2020}}'
@@ -185,10 +185,3 @@ def imported(run: str) -> Run:
     module, _, function = run.partition(":")
     command: Run = getattr(import_module(f"{__package__}.{module}"), function)
     return command
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} came; give a whole number") from None

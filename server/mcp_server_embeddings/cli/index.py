@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mcp_server_embeddings.cli.output import say, say_json
+from mcp_server_embeddings.cli.output import say_result
 from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -33,10 +33,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         return collection_add(embedder, store, options.name, paths=paths, reader=reader)
 
     result = run_with_store(settings, work)
-    if options.json:
-        say_json(result)
-    else:
-        say(*_summary(result))
+    say_result(result, options.json, *_summary(result))
     return 0
 
 

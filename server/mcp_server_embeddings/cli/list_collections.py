@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mcp_server_embeddings.cli.output import console, safe, say, say_json, size
+from mcp_server_embeddings.cli.output import console, safe, say, say_json, size, table
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.store import Store
@@ -38,19 +38,16 @@ def _fields(record: CollectionRecord) -> dict[str, object]:
 
 
 def _table(records: list[CollectionRecord]) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("name", overflow="fold")
+    rows = table()
+    rows.add_column("name", overflow="fold")
     for name in ("size", "chunks"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("model", overflow="fold")
-    table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("updated", no_wrap=True)
+        rows.add_column(name, justify="right", no_wrap=True)
+    rows.add_column("model", overflow="fold")
+    rows.add_column("bytes", justify="right", no_wrap=True)
+    rows.add_column("updated", no_wrap=True)
     for record in records:
         updated = datetime.fromtimestamp(record.updated, UTC).astimezone()
-        table.add_row(
+        rows.add_row(
             safe(record.name),
             f"{record.documents:,}",
             f"{record.chunks:,}",
@@ -58,4 +55,4 @@ def _table(records: list[CollectionRecord]) -> "Table":
             size(record.bytes),
             updated.isoformat(" ", "minutes")[:16],
         )
-    return table
+    return rows

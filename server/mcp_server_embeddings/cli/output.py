@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, never anything that gives orders to a terminal."""
+"""Print results on standard output, without control characters that a terminal would obey."""
 
 import io
 import json
@@ -10,15 +10,16 @@ from mcp_server_embeddings.tools.texts import CONTROL
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
+    from rich.table import Table
 
 _WIDE = 10_000
-"""Columns where no terminal is: what reads a pipe wants whole lines."""
+"""Columns where there is no terminal: programs that read a pipe expect whole lines."""
 
 _UNITS = ("B", "kB", "MB", "GB")
 
 
 def console() -> "Console":
-    """Standard output as rich writes it: colours and line breaks in a terminal, plain lines elsewhere."""
+    """Return rich's standard output: colours and line breaks in a terminal, plain lines elsewhere."""
     from rich.console import Console
 
     _write_anything()
@@ -32,20 +33,35 @@ def say(*sentences: str) -> None:
     sys.stdout.writelines(safe(sentence) + "\n" for sentence in sentences)
 
 
-def say_json(result: "BaseModel | dict[str, object]") -> None:
+def say_json(fields: dict[str, object]) -> None:
     """Print a result for another program."""
     _write_anything()
-    fields = result if isinstance(result, dict) else result.model_dump(mode="json")
     sys.stdout.write(json.dumps(fields, ensure_ascii=False, indent=2) + "\n")
 
 
+def say_result(result: "BaseModel", as_json: bool, *sentences: str) -> None:
+    """Print a result as JSON for another program, or as sentences for a person."""
+    if as_json:
+        say_json(result.model_dump(mode="json"))
+    else:
+        say(*sentences)
+
+
+def table() -> "Table":
+    """Return an empty table in the style of all commands."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+
+
 def safe(text: str) -> str:
-    """A text from a file without control characters: some are orders to a terminal."""
+    """Replace control characters in a text from a file."""
     return CONTROL.sub(" ", text)
 
 
 def size(number: int) -> str:
-    """Bytes for a person: ``12.3 MB``."""
+    """Format bytes: ``12.3 MB``."""
     value, unit = float(number), 0
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
@@ -53,6 +69,6 @@ def size(number: int) -> str:
 
 
 def _write_anything() -> None:
-    """Some terminals cannot show every character; a result is not lost for one."""
+    """Escape characters that the terminal's encoding lacks instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from mcp_server_embeddings.cli.output import console, safe, say, say_json
+from mcp_server_embeddings.cli.output import console, safe, say_result, table
 from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -35,12 +35,9 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         )
 
     result = run_with_store(settings, work, collection=options.name, load_model=options.mode != "keyword")
-    if options.json:
-        say_json(result)
-        return 0
-    if result.no_match:
-        say("nothing fits well; the nearest are:" if result.hits else "nothing found")
-    if result.hits:
+    note = "nothing fits well; the nearest are:" if result.hits else "nothing found"
+    say_result(result, options.json, *([note] if result.no_match else []))
+    if result.hits and not options.json:
         console().print(_table(result.hits))
     return 0
 
@@ -56,22 +53,20 @@ def _where(text: str) -> Where:
 
 
 def _table(hits: list[FoundPassage]) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("band", no_wrap=True)
-    table.add_column("id", overflow="fold", ratio=1)
-    table.add_column("snippet", overflow="fold", ratio=3)
+    rows = table()
+    rows.add_column("score", justify="right", no_wrap=True)
+    rows.add_column("band", no_wrap=True)
+    rows.add_column("id", overflow="fold", ratio=1)
+    rows.add_column("snippet", overflow="fold", ratio=3)
     for hit in hits:
         heading = str(hit.metadata.get("heading", ""))
         snippet = " ".join(hit.snippet.split())
-        table.add_row(
+        rows.add_row(
             "" if hit.score is None else f"{hit.score:.3f}",
             Text(hit.band or "", style=_COLOURS.get(hit.band or "", "dim")),
             Text(safe(hit.id)),
             Text(safe(f"{heading}: {snippet}" if heading else snippet)),
         )
-    return table
+    return rows

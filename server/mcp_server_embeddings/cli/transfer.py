@@ -3,7 +3,7 @@
 import argparse
 from contextlib import closing
 
-from mcp_server_embeddings.cli.output import say, say_json, size
+from mcp_server_embeddings.cli.output import say_result, size
 from mcp_server_embeddings.cli.process import prepare
 from mcp_server_embeddings.cli.session import Task, run_watched, run_with_store
 from mcp_server_embeddings.config import Settings
@@ -31,11 +31,8 @@ def run_export(settings: Settings, options: argparse.Namespace) -> int:
             ),
             task,
         )
-    if options.json:
-        say_json(result)
-    else:
-        counts = f"{result.size:,} documents, {result.chunks:,} vectors, {size(result.bytes)}"
-        say(f"{result.collection}: {counts} in {result.file}")
+    counts = f"{result.size:,} documents, {result.chunks:,} vectors, {size(result.bytes)}"
+    say_result(result, options.json, f"{result.collection}: {counts} in {result.file}")
     return 0
 
 
@@ -53,14 +50,13 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
         return collection_import(embedder, store, options.name, options.file, task.report)
 
     result = run_with_store(settings, work)
-    if options.json:
-        say_json(result)
-        return 0
     vectors = "the vectors of the file were taken over"
     if result.vectors == "embedded":
         why = f"the file's vectors are of {result.file_model}" if result.file_model else "the file has no vectors"
         vectors = f"the texts were embedded with {result.model}: {why}"
-    say(
+    say_result(
+        result,
+        options.json,
         f"{result.collection}: {result.added:,} added, {result.updated:,} updated, {result.unchanged:,} unchanged; "
         f"{vectors}",
         f"{result.size:,} documents in {result.chunks:,} chunks now",
@@ -81,10 +77,8 @@ def run_reindex(settings: Settings, options: argparse.Namespace) -> int:
 
     result = run_with_store(settings, work, collection=options.name)
     name, after = result.collection, result.model
-    if options.json:
-        say_json(result)
-    elif result.reindexed:
-        say(f"{name}: {result.size:,} documents in {result.chunks:,} chunks, from {result.before} to {after}")
-    else:
-        say(f"{name} has vectors of {after} already; nothing was done")
+    summary = f"{name} has vectors of {after} already; nothing was done"
+    if result.reindexed:
+        summary = f"{name}: {result.size:,} documents in {result.chunks:,} chunks, from {result.before} to {after}"
+    say_result(result, options.json, summary)
     return 0

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import clean
-from mcp_server_embeddings.reading.document import PARSER_ERRORS, Document, Parsing, Section, UnreadableError, whole
+from mcp_server_embeddings.reading.document import PARSER_ERRORS, Document, Parsing, UnreadableError, whole
+from mcp_server_embeddings.reading.outline import Outline
 
 if TYPE_CHECKING:
     from pypdf import Configuration
@@ -28,24 +29,30 @@ def pdf_documents(content: bytes, parsing: Parsing) -> list[Document]:
     logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
     if b"%PDF-" not in content[:_HEADER_WITHIN]:
         raise UnreadableError("not a PDF despite its name")
-    page = 0
-    text = _Pages(parsing)
+    number = length = 0
+    pages: list[str] = []
+    outline = Outline(parsing)
     try:
         with _limited(parsing.limits.pdf_stream_bytes):
             reader = PdfReader(io.BytesIO(content))
             if reader.is_encrypted and not reader.decrypt(""):
                 raise UnreadableError("encrypted; save a copy without password")
-            for page, found in enumerate(reader.pages, start=1):
-                text.add(clean(found.extract_text(visitor_operand_before=text.check)), page)
+            for number, page in enumerate(reader.pages, start=1):
+                outline.heading(length, 1, f"page {number}")
+                # The visitor is called before each operation of a page.
+                pages.append(clean(page.extract_text(visitor_operand_before=lambda *_: parsing.cancelled())))
+                length += len(pages[-1]) + 2
+                parsing.check_characters(length)
             title = reader.metadata.title if reader.metadata else None
     except DependencyError:
         raise UnreadableError("encrypted in a way that is not supported; save a copy without password") from None
     except (PyPdfError, *PARSER_ERRORS) as error:
-        where = f" at page {page}" if page else ""
+        where = f" at page {number}" if number else ""
         raise UnreadableError(f"a broken PDF{where} ({type(error).__name__}); save it again") from None
-    if not text.sections:
-        raise UnreadableError(f"no text in its {page:,} pages; scanned pages need text recognition (OCR) first")
-    return whole(text.text(), tuple(text.sections), clean(title) if isinstance(title, str) else "")
+    text = "\n\n".join(pages)
+    if not text.strip():
+        raise UnreadableError(f"no text in its {number:,} pages; scanned pages need text recognition (OCR) first")
+    return whole(text, outline.sections(text), clean(title) if isinstance(title, str) else "")
 
 
 def _limited(stream_bytes: int) -> "AbstractContextManager[Configuration]":
@@ -60,31 +67,3 @@ def _limited(stream_bytes: int) -> "AbstractContextManager[Configuration]":
         brotli_maximum_output_length=stream_bytes,
         stream_decoding_work_maximum_length=4 * stream_bytes,
     )
-
-
-class _Pages:
-    """Collects the text of pages within the limits."""
-
-    def __init__(self, parsing: Parsing) -> None:
-        self.sections: list[Section] = []
-        self._parsing = parsing
-        self._parts: list[str] = []
-        self._length = 0
-
-    def add(self, page: str, number: int) -> None:
-        """Append a page; a blank one has no section."""
-        self.check()
-        if page.strip():
-            self.sections.append(Section(self._length, self._length + len(page), f"page {number}"))
-        self._parts.append(page)
-        self._length += len(page) + 2
-        self._parsing.check_characters(self._length)
-
-    def check(self, *operation: object) -> None:
-        """Raise if the caller cancelled or the file takes too long; called before each operation of a page too."""
-        del operation
-        self._parsing.cancelled()
-
-    def text(self) -> str:
-        """Join the pages with blank lines."""
-        return "\n\n".join(self._parts)
