@@ -115,6 +115,8 @@ def test_version_is_that_of_the_distribution() -> None:
         (("--idle-unload", "nan"), "idle-unload=nan is outside 0 to 10080"),
         (("--idle-unload", "soon"), "--idle-unload is 'soon'; give a number"),
         (("compile", "/nowhere"), "the model folder '/nowhere' does not exist"),
+        (("compile", "--threads", "2", "/nowhere"), "the model folder '/nowhere' does not exist"),
+        (("--model", "/nowhere", "--threads=2", "compile"), "the model folder '/nowhere' does not exist"),
         (("--model", " "), "model is empty; give a Hugging Face id or a folder"),
         (("--model",), "argument --model: expected one argument"),
     ],
