@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, normalizers
 from transformers import AutoTokenizer
 
 from mcp_server_embeddings.engine.native.files import UnsupportedModelError
-from mcp_server_embeddings.engine.native.tokenizer import transformer_tokenizer
+from mcp_server_embeddings.engine.native.tokenizer import transformer_tokenizer, uses_token_types
 from models import NAMES, byte_level_tokenizer, unigram_tokenizer
 from test_families import CORPUS
 from test_parity import TEXTS
@@ -65,10 +65,12 @@ CASES: list[tuple[str, Callable[[], Tokenizer], dict[str, Any]]] = [
     ("bert", word_piece, {"tokenizer_class": "BertTokenizerFast", "do_lower_case": True, "strip_accents": False}),
     ("bert", word_piece, {"tokenizer_class": "BertTokenizer", "tokenize_chinese_chars": False}),
     ("bert", word_piece, {"do_lower_case": False}),
+    ("bert", word_piece, {"model_input_names": ["input_ids", "attention_mask"]}),
     ("bert", without_post_processor, {"tokenizer_class": "BertTokenizer"}),
     ("bert", word_piece, {"tokenizer_class": "BertTokenizer", "cls_token": "[SEP]"}),
     ("bert", short_words, {"tokenizer_class": "BertTokenizer"}),
     ("bert", word_piece, {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": False}),
+    ("bert", word_piece, {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["token_type_ids"]}),
     ("bert", normalised_unigram, {"tokenizer_class": "XLMRobertaTokenizer", **NAMES}),
     ("mpnet", word_piece, {"tokenizer_class": "MPNetTokenizer", **BRACKETS}),
     ("xlm-roberta", normalised_unigram, {"tokenizer_class": "XLMRobertaTokenizer", **NAMES}),
@@ -100,6 +102,11 @@ def test_the_tokenizer_is_the_one_that_transformers_builds(
     theirs = AutoTokenizer.from_pretrained(str(tmp_path))
     for text in HARD:
         assert ours.encode(text).ids == theirs(text)["input_ids"], text
+    for left, right in zip(HARD, reversed(HARD), strict=True):
+        pair, expected = ours.encode(left, right), theirs(left, right)
+        assert pair.ids == expected["input_ids"], (left, right)
+        assert uses_token_types(tmp_path) == ("token_type_ids" in expected)
+        assert pair.type_ids == expected.get("token_type_ids", pair.type_ids)
 
 
 @pytest.mark.parametrize(

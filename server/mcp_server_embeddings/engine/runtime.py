@@ -10,6 +10,8 @@ import os
 import sys
 from importlib import metadata
 
+from mcp_server_embeddings.config import Precision
+
 SHAPES = 128
 """Input shapes for which compiled primitives are kept. Every number of texts and tokens is a shape of its own, and by
 default OpenVINO keeps 5,000 and oneDNN 1,024: memory grew by 10 to 18 MB a minute of mixed calls. Both must be limited;
@@ -29,7 +31,7 @@ from openvino import opset13 as ops  # noqa: E402
 
 del sys.modules[_CONVERTER]
 
-__all__ = ["SHAPES", "Node", "cpu_can_bf16", "cpu_features", "openvino", "ops", "runtime_key"]
+__all__ = ["SHAPES", "Node", "compile_graph", "cpu_can_bf16", "cpu_features", "openvino", "ops", "runtime_key"]
 
 
 def cpu_features() -> tuple[str, ...]:
@@ -46,3 +48,29 @@ def runtime_key() -> str:
 def cpu_can_bf16() -> bool:
     """Whether this processor multiplies bf16 in hardware."""
     return "BF16" in cpu_features()
+
+
+_COMPUTE_TYPE: dict[Precision, str] = {"exact": "f32", "bf16": "bf16", "int8": "f32"}
+"""Set explicitly, because the runtime uses bf16 by default where the processor has it."""
+
+
+def compile_graph(
+    graph: "openvino.Model | str", precision: Precision = "exact", *, streams: int = 1, threads: int = 1
+) -> "openvino.CompiledModel":
+    """Compile a graph for the CPU.
+
+    Args:
+        graph: A graph, or the path of a saved one.
+        precision: What the graph was built for.
+        streams: How many batches may run at once.
+        threads: How many threads the streams share.
+    """
+    properties = {
+        "INFERENCE_PRECISION_HINT": _COMPUTE_TYPE[precision],
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+        "ENABLE_MMAP": True,
+        "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
+    }
+    return openvino.Core().compile_model(graph, "CPU", properties)

@@ -1,6 +1,5 @@
 """BERT (Devlin et al. 2019), RoBERTa and XLM-RoBERTa (Liu et al. 2019), and MPNet (Song et al. 2020)."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -8,18 +7,18 @@ from pydantic import Field
 
 from mcp_server_embeddings.engine.native.files import TransformerConfig
 from mcp_server_embeddings.engine.native.layers import (
+    Inputs,
     Weights,
     activation,
     attention,
     embedding,
     padding_bias,
     positions,
+    shared_constant,
     split_heads,
 )
+from mcp_server_embeddings.engine.native.tensors import Tensor
 from mcp_server_embeddings.engine.runtime import Node, ops
-
-Project = Callable[[Node, str, int], Node]
-"""Applies one of a layer's linear maps: input, name, number of outputs."""
 
 MPNET_PADDING = 1
 """The padding token's id, from which positions count; fixed in transformers' MPNet, not in its configuration."""
@@ -49,38 +48,22 @@ class MPNetConfig(TransformerConfig):
     relative_attention_num_buckets: int = Field(default=32, ge=4)
 
 
-def bert(config: BertConfig, weights: Weights, ids: Node, mask: Node) -> Node:
+def bert(config: BertConfig, weights: Weights, inputs: Inputs) -> Node:
     """Token vectors, shape ``(batch, tokens, hidden_size)``."""
-    table = weights.below("embeddings")
-    size = config.hidden_size
+    ids = inputs.ids
     places = positions(ids) if config.model_type == "bert" else _offset_positions(ids, config.pad_token_id)
-    types = table.array("token_type_embeddings.weight", (config.type_vocab_size, size))
-    x = embedding(table.constant("word_embeddings.weight", (config.vocab_size, size)), ids)
-    x = ops.add(x, types[0])  # one text an input: every token is of the first type
-    x = ops.add(
-        x, embedding(table.constant("position_embeddings.weight", (config.max_position_embeddings, size)), places)
-    )
-    x = table.layer_norm(x, "LayerNorm", size, config.layer_norm_eps)
-    bias = padding_bias(mask)
-    for number in range(config.num_hidden_layers):
-        x = _layer(config, weights.below(f"encoder.layer.{number}"), x, bias, _BERT_NAMES)
-    return x
+    types = weights.array("embeddings.token_type_embeddings.weight", (config.type_vocab_size, config.hidden_size))
+    of_token = types[0] if inputs.types is None else embedding(shared_constant(types), inputs.types)
+    x = _embeddings(config, weights.below("embeddings"), ids, places, of_token)
+    return _encoder(config, weights, x, padding_bias(inputs.mask), _BERT_NAMES)
 
 
-def mpnet(config: MPNetConfig, weights: Weights, ids: Node, mask: Node) -> Node:
+def mpnet(config: MPNetConfig, weights: Weights, inputs: Inputs) -> Node:
     """Token vectors, shape ``(batch, tokens, hidden_size)``."""
-    table = weights.below("embeddings")
-    size = config.hidden_size
-    x = embedding(table.constant("word_embeddings.weight", (config.vocab_size, size)), ids)
-    places = _offset_positions(ids, MPNET_PADDING)
-    x = ops.add(
-        x, embedding(table.constant("position_embeddings.weight", (config.max_position_embeddings, size)), places)
-    )
-    x = table.layer_norm(x, "LayerNorm", size, config.layer_norm_eps)
-    bias = ops.add(_relative_bias(config, weights, ids), padding_bias(mask))
-    for number in range(config.num_hidden_layers):
-        x = _layer(config, weights.below(f"encoder.layer.{number}"), x, bias, _MPNET_NAMES)
-    return x
+    places = _offset_positions(inputs.ids, MPNET_PADDING)
+    x = _embeddings(config, weights.below("embeddings"), inputs.ids, places)
+    bias = ops.add(_relative_bias(config, weights, inputs.ids), padding_bias(inputs.mask))
+    return _encoder(config, weights, x, bias, _MPNET_NAMES)
 
 
 _BERT_NAMES = {
@@ -99,8 +82,26 @@ _MPNET_NAMES = {
 }
 
 
+def _embeddings(
+    config: BertConfig | MPNetConfig, weights: Weights, ids: Node, places: Node, types: "Node | Tensor | None" = None
+) -> Node:
+    """The normalised sum of the embeddings of each token, its type and its position."""
+    size = config.hidden_size
+    x = embedding(weights.constant("word_embeddings.weight", (config.vocab_size, size)), ids)
+    if types is not None:
+        x = ops.add(x, types)
+    table = weights.constant("position_embeddings.weight", (config.max_position_embeddings, size))
+    return weights.layer_norm(ops.add(x, embedding(table, places)), "LayerNorm", size, config.layer_norm_eps)
+
+
+def _encoder(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: Node, names: dict[str, str]) -> Node:
+    for number in range(config.num_hidden_layers):
+        x = _layer(config, weights.below(f"encoder.layer.{number}"), x, bias, names)
+    return x
+
+
 def _layer(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: Node, names: dict[str, str]) -> Node:
-    """One layer with its normalisations after the sums."""
+    """One layer, with layer normalisation after each residual sum."""
     size, inner, eps = config.hidden_size, config.intermediate_size, config.layer_norm_eps
     heads = [
         split_heads(weights.linear(x, names[part], (size, size)), config.num_attention_heads, config.head_size)

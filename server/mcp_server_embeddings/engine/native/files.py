@@ -1,4 +1,4 @@
-"""Read what a model folder in sentence-transformers format says, without importing torch."""
+"""Read the configuration of a model folder in sentence-transformers format, without importing torch."""
 
 import json
 from dataclasses import dataclass
@@ -13,34 +13,35 @@ from mcp_server_embeddings.errors import EmbeddingsError, ModelLoadError
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
 WEIGHTS_FILE = "model.safetensors"
+SETTINGS_FILE = "config_sentence_transformers.json"
 
 _TRANSFORMER_FILES = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-"""Names under which sentence-transformers has kept the settings of a Transformer module, in the order it looks."""
+"""File names of a Transformer module's settings, in the order in which sentence-transformers looks for them."""
 
 _OWN_PACKAGE = "sentence_transformers."
 
 
 class UnsupportedModelError(EmbeddingsError):
-    """The model has a part that is not built here; another engine can serve it."""
+    """The native engine does not support a part of the model; another engine may."""
 
 
 class Config(BaseModel):
-    """A configuration file; keys that decide nothing here are ignored."""
+    """A configuration file. Keys that cannot change a vector are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 _LARGEST = {"num_hidden_layers": 1_000, "hidden_size": 65_536, "intermediate_size": 1_000_000}
-"""Far beyond any published model: a damaged file must not be built for ever, whichever engine serves it."""
+"""Upper bounds far above any published model, so that a corrupt file cannot make a build run forever."""
 
 
 class TransformerConfig(Config):
-    """What ``config.json`` of every transformer that is built here has.
+    """Keys that ``config.json`` of every supported transformer has.
 
-    A size that is missing has another default in each class of ``transformers``, so all are required.
+    All sizes are required, because each class of ``transformers`` has other defaults.
     """
 
     model_type: str
@@ -59,72 +60,47 @@ class TransformerConfig(Config):
 
     @property
     def head_size(self) -> int:
-        """Numbers of one attention head."""
+        """Dimensions of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
 
-class _TransformerModule(BaseModel):
-    """``sentence_bert_config.json``; a key that is not known here may change the vectors, so it is refused."""
+class TransformerModule(BaseModel):
+    """``sentence_bert_config.json``. Unknown keys are rejected, because they may change the output."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_seq_length: int | None = Field(default=None, ge=1)
     do_lower_case: bool = False
-    transformer_task: Literal["feature-extraction"] = "feature-extraction"
-    modality_config: dict[Literal["text"], "_Modality"] | None = None
-    module_output_name: Literal["token_embeddings"] = "token_embeddings"
 
 
-class _Modality(Config):
+class _HiddenState(Config):
     method: Literal["forward"]
     method_output_name: Literal["last_hidden_state"]
 
 
-class PoolingConfig(Config):
-    """The configuration of a Pooling module, in the form of any release."""
+class EmbeddingModule(TransformerModule):
+    """Settings of a Transformer module that gives token vectors."""
 
-    pooling_mode: Literal["mean", "cls", "lasttoken"]
-    include_prompt: Literal[True] = True  # else the prompt's tokens are left out of pooling
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_flags(cls, data: object) -> object:
-        """Read one flag for each mode, as releases before 5.0 wrote them."""
-        if not isinstance(data, dict) or "pooling_mode" in data:
-            return data
-        flags = {
-            "mean": "pooling_mode_mean_tokens",
-            "cls": "pooling_mode_cls_token",
-            "max": "pooling_mode_max_tokens",
-            "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
-            "weightedmean": "pooling_mode_weightedmean_tokens",
-            "lasttoken": "pooling_mode_lasttoken",
-        }
-        modes = [mode for mode, flag in flags.items() if data.get(flag)]
-        return {**data, "pooling_mode": modes[0] if len(modes) == 1 else modes or "mean"}
+    transformer_task: Literal["feature-extraction"] = "feature-extraction"
+    modality_config: dict[Literal["text"], _HiddenState] | None = None
+    module_output_name: Literal["token_embeddings"] = "token_embeddings"
 
 
-class DenseConfig(Config):
-    """The configuration of a Dense module."""
+class _Logits(Config):
+    method: Literal["forward"]
+    method_output_name: Literal["logits"]
 
-    in_features: int = Field(ge=1)
-    out_features: int = Field(ge=1)
-    bias: bool = True
-    activation_function: str = "torch.nn.modules.activation.Tanh"
-    module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
-    module_output_name: Literal["sentence_embedding"] | None = None
-    use_residual: Literal[False] = False
+
+class ClassifierModule(TransformerModule):
+    """Settings of a Transformer module that gives the scores of a classification head."""
+
+    transformer_task: Literal["sequence-classification"] = "sequence-classification"
+    modality_config: dict[Literal["text"], _Logits] | None = None
+    module_output_name: Literal["scores"] = "scores"
 
 
 NORM_EPSILON = 1e-12
-"""The least length that Normalize divides by, as in torch's ``normalize``."""
-
-
-class NormalizeConfig(Config):
-    """The configuration of a Normalize module; older releases write none."""
-
-    module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
-    module_output_name: Literal["sentence_embedding"] = "sentence_embedding"
+"""The smallest norm that Normalize divides by, as in torch's ``normalize``."""
 
 
 class _ModuleEntry(Config):
@@ -132,11 +108,16 @@ class _ModuleEntry(Config):
     type: str
 
 
-class _SentenceTransformerConfig(Config):
-    model_type: str = "SentenceTransformer"
-    truncate_dim: int | None = None
+class PromptSettings(Config):
+    """The keys of ``config_sentence_transformers.json`` that every kind of model has."""
+
     prompts: dict[str, str | None] = {}
     default_prompt_name: str | None = None
+
+
+class _SentenceTransformerConfig(PromptSettings):
+    model_type: str = "SentenceTransformer"
+    truncate_dim: int | None = None
 
 
 class _TokenLimit(Config):
@@ -148,9 +129,9 @@ class Module:
     """One module of a model.
 
     Attributes:
-        kind: Its class name, such as ``Transformer`` or ``Pooling``; with its package where that is not
+        kind: Class name, such as ``Transformer`` or ``Pooling``; qualified where the class is not from
             sentence-transformers.
-        folder: Where its files are.
+        folder: Folder with its files.
     """
 
     kind: str
@@ -159,16 +140,16 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model as its files describe it.
+    """A model as described by its files.
 
     Attributes:
-        located: Where it lies.
+        located: Location on disk.
         modules: In the order in which they run.
-        prompts: By the names that the model gives them.
-        default_prompt_name: The prompt of texts without a role, if the model has one.
-        plain: Whether it is a transformer without ``modules.json``, to which sentence-transformers adds mean pooling,
-            and of whose other files it reads only the transformer's own.
-        unsupported: Why none of this is built here; empty where nothing is known against it.
+        prompts: By the model's own names.
+        default_prompt_name: Name of the prompt for texts without a role, if any.
+        plain: Whether the model is a transformer without ``modules.json``: sentence-transformers then adds mean
+            pooling and ignores all files except the transformer's own.
+        unsupported: Reason why the native engine cannot serve the model; empty if none is known.
     """
 
     located: LocatedModel
@@ -180,7 +161,7 @@ class ModelFiles:
 
     @property
     def static(self) -> bool:
-        """Whether it has no transformer, only a vector for each token."""
+        """Whether the model has no transformer, only a vector for each token."""
         return bool(self.modules) and self.modules[0].kind == "StaticEmbedding"
 
 
@@ -189,8 +170,8 @@ class TransformerSettings:
     """How sentence-transformers runs a Transformer module.
 
     Attributes:
-        max_tokens: Its token limit.
-        lowercase: Whether texts are lowercased first, whatever the tokenizer does.
+        max_tokens: Token limit.
+        lowercase: Whether texts are lowercased before tokenization.
     """
 
     max_tokens: int
@@ -198,58 +179,78 @@ class TransformerSettings:
 
 
 def read_model(located: LocatedModel) -> ModelFiles:
-    """Read which modules a model has and its prompts.
+    """Read the modules and prompts of a model.
 
     Raises:
-        ModelLoadError: A file is damaged, or describes a model that cannot be.
+        ModelLoadError: A file is corrupt or describes an impossible model.
     """
     folder = located.folder
     plain = not (folder / MODULES_FILE).is_file()
     if plain:
         settings = _SentenceTransformerConfig()
-        modules: tuple[Module, ...] = (Module("Transformer", folder), Module("Pooling", folder))
+        modules = (*read_modules(folder), Module("Pooling", folder))
     else:
-        path = folder / "config_sentence_transformers.json"
-        settings = read_config(path, _SentenceTransformerConfig, optional=True, damaged=True)
-        modules = tuple(_module(folder, entry) for entry in _entries(folder / MODULES_FILE))
-    if modules and (modules[0].folder / CONFIG_FILE).is_file():
-        _check_sizes(modules[0].folder / CONFIG_FILE)
+        settings = read_config(folder / SETTINGS_FILE, _SentenceTransformerConfig, optional=True, corrupt=True)
+        modules = read_modules(folder)
     prompts = {name: prompt for name, prompt in settings.prompts.items() if prompt}
     return ModelFiles(located, modules, prompts, settings.default_prompt_name, plain, _unsupported(settings))
 
 
-def read_transformer_settings(folder: Path, max_positions: int, *, plain: bool) -> TransformerSettings:
+def read_modules(folder: Path) -> tuple[Module, ...]:
+    """Read ``modules.json``; without that file a model is one Transformer module.
+
+    Raises:
+        ModelLoadError: A file is corrupt or describes an impossible model.
+    """
+    plain = not (folder / MODULES_FILE).is_file()
+    entries = [] if plain else _entries(folder / MODULES_FILE)
+    modules = (Module("Transformer", folder),) if plain else tuple(_module(folder, entry) for entry in entries)
+    if modules and (modules[0].folder / CONFIG_FILE).is_file():
+        _check_sizes(modules[0].folder / CONFIG_FILE)
+    return modules
+
+
+def read_transformer_settings(
+    folder: Path, max_positions: int, *, plain: bool, kind: type[TransformerModule] = EmbeddingModule
+) -> TransformerSettings:
     """Read the settings of a Transformer module as ``sentence_transformers`` 6 combines them.
 
     Args:
-        folder: The module's.
-        max_positions: Positions that the transformer has; the limit where the module and the tokenizer name none.
-        plain: Whether it is a transformer without ``modules.json``, which has no settings of its own.
+        folder: The module's folder.
+        max_positions: Positions of the transformer; the token limit if neither the module nor the tokenizer has one.
+        plain: Whether the model has no ``modules.json``, so the module has no settings file.
+        kind: What the module's output is used for.
+
+    Raises:
+        UnsupportedModelError: A setting is not supported, or the token limit exceeds the positions.
+        ModelLoadError: A file cannot be read.
     """
     found = [] if plain else [folder / name for name in _TRANSFORMER_FILES if (folder / name).is_file()]
-    module = read_config(found[0], _TransformerModule) if found else _TransformerModule()
+    module = read_config(found[0], kind) if found else kind()
     limit: float | None = module.max_seq_length
     if limit is None:
         limit = read_config(folder / "tokenizer_config.json", _TokenLimit, optional=True).model_max_length
         limit = max_positions if limit is None else min(limit, max_positions)
+    if limit > max_positions:
+        raise UnsupportedModelError(f"its token limit {limit} is over the {max_positions} positions it has")
     return TransformerSettings(int(limit), module.do_lower_case)
 
 
 C = TypeVar("C", bound=BaseModel)
 
 
-def read_config(path: Path, kind: type[C], *, optional: bool = False, damaged: bool = False) -> C:
+def read_config(path: Path, kind: type[C], *, optional: bool = False, corrupt: bool = False) -> C:
     """Read one JSON file.
 
     Args:
         path: The file.
-        kind: What it must hold.
-        optional: A file that is not there is one without keys.
-        damaged: Values that do not fit mean a damaged model instead of one that is not supported here.
+        kind: Schema of its content.
+        optional: Treat a missing file as an empty one.
+        corrupt: Report invalid values as a corrupt model instead of an unsupported one.
 
     Raises:
-        UnsupportedModelError: It holds something else.
-        ModelLoadError: It cannot be read.
+        UnsupportedModelError: The content does not fit the schema.
+        ModelLoadError: The file cannot be read.
     """
     if optional and not path.is_file():
         return kind()
@@ -259,7 +260,7 @@ def read_config(path: Path, kind: type[C], *, optional: bool = False, damaged: b
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
         reason = f"{path.name} has an unusable value for {where!r}: {fault['msg']}"
-        if damaged:
+        if corrupt:
             raise ModelLoadError(f"{reason}; repair {str(path)!r} or fetch the model again") from None
         raise UnsupportedModelError(reason) from None
 
@@ -268,7 +269,7 @@ def read_json(path: Path) -> object:
     """Read one JSON file of a model.
 
     Raises:
-        ModelLoadError: It is not there, or is not JSON.
+        ModelLoadError: The file is missing or not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -288,10 +289,10 @@ def _entries(path: Path) -> list[_ModuleEntry]:
 
 
 def _check_sizes(path: Path) -> None:
-    """Refuse a ``config.json`` whose model could not be built in a lifetime.
+    """Reject a ``config.json`` with sizes above ``_LARGEST``.
 
     Raises:
-        ModelLoadError: It is such, or no JSON object.
+        ModelLoadError: A size is too large, or the file is not a JSON object.
     """
     config = read_json(path)
     if not isinstance(config, dict):

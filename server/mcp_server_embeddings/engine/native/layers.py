@@ -1,6 +1,7 @@
 """The layers that transformers share, as OpenVINO operators."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +16,26 @@ minus infinity: a row in which every token is excluded, as padding rows of local
 
 _LEGACY_NAMES = {"weight": "gamma", "bias": "beta"}
 """How the first BERT checkpoints call the parameters of a LayerNorm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The inputs of a transformer's graph, each of shape ``(batch, tokens)`` int64.
+
+    Attributes:
+        ids: Token ids.
+        mask: 1 for tokens, 0 for padding.
+        types: The segment of each token; None where every token is of type 0.
+    """
+
+    ids: Node
+    mask: Node
+    types: Node | None = None
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Those that the graph has."""
+        return [node for node in (self.ids, self.mask, self.types) if node is not None]
 
 
 class Weights:
@@ -104,6 +125,19 @@ def attention(query: Node, key: Node, value: Node, bias: Node) -> Node:
     """
     mixed = ops.scaled_dot_product_attention(query, key, value, bias)
     return ops.reshape(ops.transpose(mixed, np.array([0, 2, 1, 3], np.int64)), np.array([0, 0, -1], np.int64), True)
+
+
+def first_token(tokens: Node) -> Node:
+    """The vector of each row's first token, shape ``(batch, size)``."""
+    return ops.gather(tokens, np.int64(0), np.int64(1))
+
+
+def mean_token(tokens: Node, mask: Node) -> Node:
+    """The mean of each row's token vectors without padding, shape ``(batch, size)``."""
+    weights = ops.unsqueeze(ops.convert(mask, "f32"), np.int64(2))
+    summed = ops.reduce_sum(ops.multiply(tokens, weights), np.array([1], np.int64))
+    counted = ops.reduce_sum(weights, np.array([1], np.int64))
+    return ops.divide(summed, ops.maximum(counted, np.float32(1e-9)))
 
 
 def padding_bias(mask: Node) -> Node:

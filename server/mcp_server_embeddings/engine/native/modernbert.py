@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mcp_server_embeddings.engine.native.files import Config, TransformerConfig
 from mcp_server_embeddings.engine.native.layers import (
     EXCLUDED,
+    Inputs,
     Weights,
     activation,
     attention,
@@ -63,19 +64,19 @@ class ModernBertConfig(TransformerConfig):
         return self.global_rope_theta if kind == "full_attention" else self.local_rope_theta
 
 
-def modernbert(config: ModernBertConfig, weights: Weights, ids: Node, mask: Node) -> Node:
+def modernbert(config: ModernBertConfig, weights: Weights, inputs: Inputs) -> Node:
     """Token vectors, shape ``(batch, tokens, hidden_size)``."""
     size = config.hidden_size
-    places = positions(ids)
+    places = positions(inputs.ids)
     kinds = {config.layer_type(number) for number in range(config.num_hidden_layers)}
     rotations = {kind: _rotation(places, config, config.theta(kind)) for kind in kinds}
-    biases = {kind: _bias(mask, places, config.local_attention // 2, kind) for kind in kinds}
+    biases = {kind: _bias(inputs.mask, places, config.local_attention // 2, kind) for kind in kinds}
 
     def normal(x: Node, weights: Weights, name: str) -> Node:
         return weights.layer_norm(x, name, size, config.norm_eps, bias=config.norm_bias)
 
     table = weights.constant("embeddings.tok_embeddings.weight", (config.vocab_size, size))
-    x = normal(embedding(table, ids), weights, "embeddings.norm")
+    x = normal(embedding(table, inputs.ids), weights, "embeddings.norm")
     for number in range(config.num_hidden_layers):
         layer, kind = weights.below(f"layers.{number}"), config.layer_type(number)
         seen = normal(x, layer, "attn_norm") if number else x  # the first comes right after the embedding's own

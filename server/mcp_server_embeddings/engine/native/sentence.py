@@ -1,25 +1,25 @@
-"""From a model's files to one graph: transformer, pooling and what follows it."""
+"""Build the graph of an embedding model: transformer, pooling and the modules after it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.native.files import (
     CONFIG_FILE,
     NORM_EPSILON,
     WEIGHTS_FILE,
-    DenseConfig,
+    Config,
     ModelFiles,
     Module,
-    NormalizeConfig,
-    PoolingConfig,
     UnsupportedModelError,
     read_config,
     read_transformer_settings,
 )
-from mcp_server_embeddings.engine.native.layers import Weights, positions
+from mcp_server_embeddings.engine.native.layers import Weights, first_token, mean_token, positions
 from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.engine.native.tokenizer import transformer_tokenizer
 from mcp_server_embeddings.engine.native.transformer import Transformer, build_transformer
@@ -37,14 +37,57 @@ _ACTIVATIONS = {
 }
 
 
+class PoolingConfig(Config):
+    """The configuration of a Pooling module, as written by any release."""
+
+    pooling_mode: Literal["mean", "cls", "lasttoken"]
+    include_prompt: Literal[True] = True  # False would exclude the prompt's tokens from pooling
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_flags(cls, data: object) -> object:
+        """Accept one flag per mode, as written by releases before 5.0."""
+        if not isinstance(data, dict) or "pooling_mode" in data:
+            return data
+        flags = {
+            "mean": "pooling_mode_mean_tokens",
+            "cls": "pooling_mode_cls_token",
+            "max": "pooling_mode_max_tokens",
+            "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+            "weightedmean": "pooling_mode_weightedmean_tokens",
+            "lasttoken": "pooling_mode_lasttoken",
+        }
+        modes = [mode for mode, flag in flags.items() if data.get(flag)]
+        return {**data, "pooling_mode": modes[0] if len(modes) == 1 else modes or "mean"}
+
+
+class DenseConfig(Config):
+    """The configuration of a Dense module."""
+
+    in_features: int = Field(ge=1)
+    out_features: int = Field(ge=1)
+    bias: bool = True
+    activation_function: str = "torch.nn.modules.activation.Tanh"
+    module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
+    module_output_name: Literal["sentence_embedding"] | None = None
+    use_residual: Literal[False] = False
+
+
+class NormalizeConfig(Config):
+    """The configuration of a Normalize module; older releases write no file."""
+
+    module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
+    module_output_name: Literal["sentence_embedding"] = "sentence_embedding"
+
+
 @dataclass(frozen=True, slots=True)
 class NativeModel:
-    """A model as a graph.
+    """An embedding model as a graph.
 
     Attributes:
-        identity: The same that ``ReferenceEncoder`` gives this model.
+        identity: Equal to the identity that ``ReferenceEncoder`` gives this model.
         tokenizer_json: In the format of the ``tokenizers`` library.
-        graph: From ``input_ids`` and ``attention_mask`` to one vector a row.
+        graph: From ``input_ids`` and ``attention_mask`` to one vector per text.
     """
 
     identity: ModelIdentity
@@ -53,11 +96,14 @@ class NativeModel:
 
 
 def native_model(files: ModelFiles) -> NativeModel:
-    """Build a model with a transformer.
+    """Build the graph of a model with a transformer.
 
     Raises:
-        UnsupportedModelError: It has a part that is not built here.
-        ModelLoadError: A file is damaged or disagrees with another.
+        UnsupportedModelError: The native engine does not support a part of the model.
+        ModelLoadError: A file is corrupt or inconsistent with another.
+
+    Example:
+        ``native_model(read_model(locate("BAAI/bge-base-en-v1.5"))).graph``
     """
     if files.unsupported:
         raise UnsupportedModelError(files.unsupported)
@@ -66,8 +112,6 @@ def native_model(files: ModelFiles) -> NativeModel:
         raise UnsupportedModelError(f"its modules are {', '.join(module.kind for module in files.modules) or 'none'}")
     transformer = build_transformer(first.folder)
     settings = read_transformer_settings(first.folder, transformer.positions, plain=files.plain)
-    if settings.max_tokens > transformer.positions:
-        raise UnsupportedModelError(f"its token limit is over the {transformer.positions} positions it has")
     mean = PoolingConfig(pooling_mode="mean")
     pooling = mean if files.plain else read_config(rest[0].folder / CONFIG_FILE, PoolingConfig)
     vectors, dimensions = _after_pooling(_pooled(transformer, pooling), transformer.size, rest[1:])
@@ -81,26 +125,23 @@ def native_model(files: ModelFiles) -> NativeModel:
         normalised=files.modules[-1].kind == "Normalize",
         matryoshka=files.located.shorter_dimensions,
     )
-    graph = openvino.Model([vectors], [transformer.ids, transformer.mask], files.located.name)
+    graph = openvino.Model([vectors], transformer.inputs.nodes, files.located.name)
     return NativeModel(identity, transformer_tokenizer(first.folder, lowercase=settings.lowercase), graph)
 
 
 def _pooled(transformer: Transformer, pooling: PoolingConfig) -> Node:
-    """One vector a row, shape ``(batch, size)``."""
-    tokens, mask = transformer.tokens, transformer.mask
+    """One vector per text, shape ``(batch, size)``."""
+    tokens, mask = transformer.tokens, transformer.inputs.mask
     if pooling.pooling_mode == "cls":
-        return ops.gather(tokens, np.int64(0), np.int64(1))
+        return first_token(tokens)
     if pooling.pooling_mode == "mean":
-        weights = ops.unsqueeze(ops.convert(mask, "f32"), np.int64(2))
-        summed = ops.reduce_sum(ops.multiply(tokens, weights), np.array([1], np.int64))
-        counted = ops.reduce_sum(weights, np.array([1], np.int64))
-        return ops.divide(summed, ops.maximum(counted, np.float32(1e-9)))
+        return mean_token(tokens, mask)
     last = ops.reduce_max(ops.multiply(mask, positions(mask)), np.array([1], np.int64))
     return ops.gather(tokens, last, np.int64(1), 1)
 
 
 def _after_pooling(vectors: Node, size: int, modules: Sequence[Module]) -> tuple[Node, int]:
-    """What the modules after pooling make of a vector, and how long it is then."""
+    """Apply the modules after pooling; return the vectors and their length."""
     for module in modules:
         path = module.folder / CONFIG_FILE
         if module.kind == "Normalize":
@@ -110,14 +151,16 @@ def _after_pooling(vectors: Node, size: int, modules: Sequence[Module]) -> tuple
             dense = read_config(path, DenseConfig)
             act = _ACTIVATIONS.get(dense.activation_function)
             if act is None:
-                raise UnsupportedModelError(f"the activation {dense.activation_function!r} is not known")
+                raise UnsupportedModelError(f"the activation {dense.activation_function!r} is not supported")
             if dense.in_features != size:
-                raise ModelLoadError(f"a Dense module takes {dense.in_features} numbers and is given {size}")
+                raise ModelLoadError(
+                    f"a Dense module expects {dense.in_features} dimensions but gets {size}; fetch the model again"
+                )
             weights = Weights(Tensors(module.folder / WEIGHTS_FILE))
             vectors = act(weights.linear(vectors, "linear", (dense.out_features, size), bias=dense.bias))
             size = dense.out_features
         else:
-            raise UnsupportedModelError(f"the module {module.kind} is not built here")
+            raise UnsupportedModelError(f"the module {module.kind} is not supported")
     return vectors, size
 
 

@@ -1,7 +1,8 @@
-"""The tokenizer that sentence-transformers would use, from the model's files.
+"""Build the tokenizer that sentence-transformers would use, from the model's files.
 
-``transformers`` 5 loads ``tokenizer.json`` as it is for most tokenizer classes. For those below it takes only the
-vocabulary and builds the rest anew from ``tokenizer_config.json``, so the two can disagree; then this does the same.
+``transformers`` 5 loads ``tokenizer.json`` unchanged for most tokenizer classes. For the classes below it reads only
+the vocabulary and rebuilds the rest from ``tokenizer_config.json``, so the result can differ from ``tokenizer.json``.
+This module rebuilds them in the same way.
 """
 
 import json
@@ -22,7 +23,7 @@ from mcp_server_embeddings.engine.native.files import (
 from mcp_server_embeddings.errors import ModelLoadError
 
 _UNCHANGED_CLASSES = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
-"""Classes that load ``tokenizer.json`` unchanged; so does every class in a model of the type ``modernbert``."""
+"""Classes that load ``tokenizer.json`` unchanged, as every class does in a model of type ``modernbert``."""
 
 _DEFAULT_CLASSES = {
     "bert": "BertTokenizer",
@@ -30,7 +31,7 @@ _DEFAULT_CLASSES = {
     "roberta": "RobertaTokenizer",
     "xlm-roberta": "XLMRobertaTokenizer",
 }
-"""By type of model, where its files name no class."""
+"""Tokenizer class by model type, where the model's files name none."""
 
 _BRACKETS = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
 _ANGLES = {name: f"<{name}>" for name in ("unk", "pad", "mask")} | dict.fromkeys(("bos", "cls"), "<s>")
@@ -40,7 +41,7 @@ _DEFAULT_TOKENS = {
     "RobertaTokenizer": {**_ANGLES, **dict.fromkeys(("eos", "sep"), "</s>")},
     "XLMRobertaTokenizer": {**_ANGLES, **dict.fromkeys(("eos", "sep"), "</s>")},
 }
-"""The special tokens of each class, unless its configuration names others."""
+"""Special tokens of each class, unless the configuration overrides them."""
 
 
 class _Component(Config):
@@ -77,7 +78,7 @@ class _ModelConfig(Config):
 
 
 _Token = Annotated[_AddedToken, BeforeValidator(lambda value: {"content": value} if isinstance(value, str) else value)]
-"""A special token, written as a string or as an object."""
+"""A special token, stored as a string or as an object."""
 
 
 class _TokenizerConfig(Config):
@@ -93,6 +94,7 @@ class _TokenizerConfig(Config):
     pad_token: _Token | None = None
     mask_token: _Token | None = None
     add_prefix_space: bool | None = None
+    model_input_names: tuple[str, ...] | None = None
     padding_side: Literal["right"] = "right"
     truncation_side: Literal["right"] = "right"
     add_bos_token: None = None
@@ -102,7 +104,7 @@ class _TokenizerConfig(Config):
     added_tokens_decoder: dict[str, _AddedToken] = Field(default_factory=dict)
 
     def named(self) -> dict[str, str]:
-        """The special tokens that are named, by what they are for."""
+        """Special tokens by purpose."""
         tokens = {
             "bos": self.bos_token,
             "eos": self.eos_token,
@@ -115,22 +117,22 @@ class _TokenizerConfig(Config):
         return {name: token.content for name, token in tokens.items() if token is not None}
 
     def others(self) -> set[str]:
-        """Further tokens that must be found whole in a text."""
+        """Further tokens that a text is never split within."""
         extra = self.extra_special_tokens or ()
         listed = [*(self.additional_special_tokens or ()), *(extra.values() if isinstance(extra, dict) else extra)]
         return {token.content for token in [*listed, *self.added_tokens_decoder.values()]}
 
 
 def transformer_tokenizer(folder: Path, *, lowercase: bool) -> str:
-    """The tokenizer of a Transformer module, in the format of the ``tokenizers`` library.
+    """Build the tokenizer of a Transformer module, in the format of the ``tokenizers`` library.
 
     Args:
-        folder: The module's.
-        lowercase: Whether texts are lowercased first, whatever the tokenizer does.
+        folder: The module's folder.
+        lowercase: Whether texts are lowercased before tokenization.
 
     Raises:
-        UnsupportedModelError: Its class builds something that is not known here.
-        ModelLoadError: A file is damaged.
+        UnsupportedModelError: The tokenizer class is not supported.
+        ModelLoadError: A file is corrupt.
     """
     content = _read(folder)
     config = read_config(folder / "tokenizer_config.json", _TokenizerConfig, optional=True)
@@ -148,28 +150,36 @@ def transformer_tokenizer(folder: Path, *, lowercase: bool) -> str:
     elif kind == "RobertaTokenizer" and algorithm == "BPE":
         _check_byte_level(content, config)
     elif kind not in _UNCHANGED_CLASSES:
-        raise UnsupportedModelError(f"a {kind} with a {algorithm} model is not built here")
+        raise UnsupportedModelError(f"a {kind} with a {algorithm} model is not supported")
     if kind in _DEFAULT_TOKENS:
         first, last = ("bos", "eos") if kind == "XLMRobertaTokenizer" else ("cls", "sep")
-        content["post_processor"] = _template(tokens[first], tokens[last], numbers)
+        content["post_processor"] = _template(tokens[first], tokens[last], numbers, types=kind == "BertTokenizer")
     if lowercase:
         _lowercase(content)
     return json.dumps(content, ensure_ascii=False)
 
 
+def uses_token_types(folder: Path) -> bool:
+    """Whether the tokenizer gives the model token types, which tell the two texts of a pair apart."""
+    config = read_config(folder / "tokenizer_config.json", _TokenizerConfig, optional=True)
+    if config.model_input_names is not None:
+        return "token_type_ids" in config.model_input_names
+    return _class_name(folder, config) == "BertTokenizer"
+
+
 def static_tokenizer(folder: Path) -> tuple[str, int | None]:
-    """The tokenizer of a StaticEmbedding module, which adds no special tokens, and its token limit.
+    """Build the tokenizer of a StaticEmbedding module, which adds no special tokens, and read its token limit.
 
     Raises:
-        UnsupportedModelError: There is none, or it truncates at the left.
-        ModelLoadError: The file is damaged.
+        UnsupportedModelError: There is no tokenizer, or it truncates at the left.
+        ModelLoadError: The file is corrupt.
     """
     content = _read(folder)
     content["post_processor"] = None
     try:
         truncation = _Truncation.model_validate(content.get("truncation") or {})
     except ValidationError:
-        raise UnsupportedModelError("its tokenizer truncates in a way that is not built here") from None
+        raise UnsupportedModelError("its tokenizer's truncation is not supported") from None
     return json.dumps(content, ensure_ascii=False), truncation.max_length
 
 
@@ -200,10 +210,10 @@ def _class_name(folder: Path, config: _TokenizerConfig) -> str:
 
 
 def _special_tokens(folder: Path, config: _TokenizerConfig, kind: str) -> dict[str, str]:
-    """The special tokens by what they are for.
+    """Special tokens by purpose.
 
     Raises:
-        UnsupportedModelError: Another file of the model says otherwise.
+        UnsupportedModelError: The model's files disagree.
     """
     tokens = _DEFAULT_TOKENS.get(kind, {}) | config.named()
     listed = read_config(folder / "special_tokens_map.json", _TokenizerConfig, optional=True)
@@ -214,16 +224,21 @@ def _special_tokens(folder: Path, config: _TokenizerConfig, kind: str) -> dict[s
     return tokens
 
 
-def _template(first: str, last: str, numbers: Mapping[str, int]) -> dict[str, object]:
-    """A post-processor that puts one token before a text and one after it."""
+def _template(first: str, last: str, numbers: Mapping[str, int], *, types: bool) -> dict[str, object]:
+    """A post-processor that adds the special tokens: one type for each text of a pair, or two separators between."""
+
+    def special(token: str, kind: int = 0) -> dict[str, object]:
+        return {"SpecialToken": {"id": token, "type_id": kind}}
+
+    def text(name: str, kind: int = 0) -> dict[str, object]:
+        return {"Sequence": {"id": name, "type_id": kind}}
+
+    single = [special(first), text("A"), special(last)]
+    second = [text("B", 1), special(last, 1)] if types else [special(last), text("B"), special(last)]
     return {
         "type": "TemplateProcessing",
-        "single": [
-            {"SpecialToken": {"id": first, "type_id": 0}},
-            {"Sequence": {"id": "A", "type_id": 0}},
-            {"SpecialToken": {"id": last, "type_id": 0}},
-        ],
-        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "single": single,
+        "pair": [*single, *second],
         "special_tokens": {name: {"id": name, "ids": [numbers[name]], "tokens": [name]} for name in {first, last}},
     }
 
@@ -258,11 +273,11 @@ def _rebuild_unigram(content: dict[str, object], config: _TokenizerConfig) -> No
 def _check_byte_level(content: dict[str, object], config: _TokenizerConfig) -> None:
     model = content["model"]
     if isinstance(model, dict) and model.get("ignore_merges"):
-        raise UnsupportedModelError("its tokenizer prefers whole words of the vocabulary")
+        raise UnsupportedModelError("its tokenizer ignores merges (ignore_merges)")
     try:
         found = _ByteLevel.model_validate(content.get("pre_tokenizer"))
     except ValidationError:
-        raise UnsupportedModelError("its byte-level tokenizer cuts words in a way of its own") from None
+        raise UnsupportedModelError("its byte-level pre-tokenizer is not supported") from None
     if found.add_prefix_space != bool(config.add_prefix_space) or content.get("normalizer") is not None:
         raise UnsupportedModelError(f"{TOKENIZER_FILE} and tokenizer_config.json disagree")
 

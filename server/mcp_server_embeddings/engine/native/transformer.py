@@ -1,4 +1,4 @@
-"""Transformers that are built here, by the ``model_type`` of their configuration."""
+"""Build the graph of a transformer, chosen by the ``model_type`` of its configuration."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from mcp_server_embeddings.engine.native.files import (
     UnsupportedModelError,
     read_config,
 )
-from mcp_server_embeddings.engine.native.layers import Weights
+from mcp_server_embeddings.engine.native.layers import Inputs, Weights
 from mcp_server_embeddings.engine.native.modernbert import ModernBertConfig, modernbert
 from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.engine.runtime import Node, ops
@@ -26,18 +26,18 @@ C = TypeVar("C", bound=TransformerConfig)
 
 @dataclass(frozen=True, slots=True)
 class _Architecture(Generic[C]):
-    """How one kind of transformer is read and built.
+    """How one architecture is read and built.
 
     Attributes:
-        config: What its ``config.json`` holds.
-        build: From configuration, weights, ids and mask to token vectors.
-        token_table: The name of its token embeddings.
-        prefix: What a model with a head puts before every name.
-        first_position: The row of the position table that the first token takes.
+        config: Schema of its ``config.json``.
+        build: Builds token vectors from configuration, weights and inputs.
+        token_table: Name of the token embeddings' tensor.
+        prefix: Prefix of every tensor name in a model saved with a head.
+        first_position: Row of the position table that the first token uses.
     """
 
     config: type[C]
-    build: Callable[[C, Weights, Node, Node], Node]
+    build: Callable[[C, Weights, Inputs], Node]
     token_table: str
     prefix: str
     first_position: Callable[[C], int] = lambda config: 0
@@ -55,21 +55,21 @@ _ARCHITECTURES: dict[str, _Architecture[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Transformer:
-    """A transformer's graph before anything is made of its token vectors.
+    """A transformer's graph up to its token vectors.
 
     Attributes:
-        ids: Input, shape ``(batch, tokens)`` int64.
-        mask: Input of the same shape: 1 for tokens, 0 for padding.
+        inputs: The graph's inputs.
         tokens: Output, shape ``(batch, tokens, size)``.
         size: Length of a token vector.
-        positions: How many tokens it can read.
+        positions: Maximum number of tokens.
+        weights: All tensors of the model, those of a head included.
     """
 
-    ids: Node
-    mask: Node
+    inputs: Inputs
     tokens: Node
     size: int
     positions: int
+    weights: Weights
 
 
 class _Kind(Config):
@@ -77,12 +77,16 @@ class _Kind(Config):
     architectures: tuple[str, ...] | None = None
 
 
-def build_transformer(folder: Path) -> Transformer:
-    """Build the transformer whose ``config.json`` and weights lie in a folder.
+def build_transformer(folder: Path, *, token_types: bool = False) -> Transformer:
+    """Build the transformer from its ``config.json`` and weights in a folder.
+
+    Args:
+        folder: The folder of a Transformer module.
+        token_types: Add an input for token types, where the model has more than one.
 
     Raises:
-        UnsupportedModelError: Its architecture is not built here.
-        ModelLoadError: A file is damaged or disagrees with another.
+        UnsupportedModelError: The architecture is not supported.
+        ModelLoadError: A file is corrupt or inconsistent with another.
     """
     if (folder / "adapter_config.json").is_file():
         raise UnsupportedModelError("its weights are changed by an adapter")
@@ -91,13 +95,14 @@ def build_transformer(folder: Path) -> Transformer:
         raise UnsupportedModelError(f"it is a {kind.architectures}")
     architecture = _ARCHITECTURES.get(kind.model_type)
     if architecture is None:
-        raise UnsupportedModelError(f"the architecture {kind.model_type!r} is not built here")
+        raise UnsupportedModelError(f"the architecture {kind.model_type!r} is not supported")
     config = read_config(folder / CONFIG_FILE, architecture.config)
-    weights = _weights(folder, architecture)
-    ids, mask = _input("input_ids"), _input("attention_mask")
-    tokens = architecture.build(config, weights, ids, mask)
+    tensors = Tensors(folder / WEIGHTS_FILE)
+    typed = token_types and isinstance(config, BertConfig) and config.type_vocab_size > 1
+    inputs = Inputs(_input("input_ids"), _input("attention_mask"), _input("token_type_ids") if typed else None)
+    tokens = architecture.build(config, _body(tensors, architecture), inputs)
     positions = config.max_position_embeddings - architecture.first_position(config)
-    return Transformer(ids, mask, tokens, config.hidden_size, positions)
+    return Transformer(inputs, tokens, config.hidden_size, positions, Weights(tensors))
 
 
 def _input(name: str) -> Node:
@@ -106,9 +111,9 @@ def _input(name: str) -> Node:
     return parameter
 
 
-def _weights(folder: Path, architecture: _Architecture[Any]) -> Weights:
-    """The weights of a transformer, saved as they are or inside a model with a head."""
-    tensors, table = Tensors(folder / WEIGHTS_FILE), architecture.token_table
+def _body(tensors: Tensors, architecture: _Architecture[Any]) -> Weights:
+    """The weights of the transformer itself, saved alone or in a model with a head."""
+    table = architecture.token_table
     prefix = next((before for before in ("", architecture.prefix) if before + table in tensors), None)
     if prefix is None:
         raise UnsupportedModelError(f"its weights have no tensor {table!r}")
