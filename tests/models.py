@@ -13,6 +13,7 @@ from tokenizers.models import BPE, Unigram
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from transformers import (
     AutoModel,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
     BertModel,
@@ -165,4 +166,13 @@ def save_transformer(
         if isinstance(module, modules.Dense):
             randomise(module)
     SentenceTransformer(modules=[transformer, *modules_after], device="cpu").save(str(folder))
+    return folder
+
+
+def save_classifier(folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """A cross-encoder of any architecture with random weights, as transformers saves it: without modules.json."""
+    model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    randomise(model)
+    model.save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
     return folder

@@ -108,15 +108,15 @@ class _ModuleEntry(Config):
     type: str
 
 
-class PromptSettings(Config):
-    """The keys of ``config_sentence_transformers.json`` that every kind of model has."""
+class SavedSettings(Config):
+    """The keys of ``config_sentence_transformers.json`` that every type of model has."""
 
+    model_type: str = "SentenceTransformer"
     prompts: dict[str, str | None] = {}
     default_prompt_name: str | None = None
 
 
-class _SentenceTransformerConfig(PromptSettings):
-    model_type: str = "SentenceTransformer"
+class _SentenceTransformerConfig(SavedSettings):
     truncate_dim: int | None = None
 
 

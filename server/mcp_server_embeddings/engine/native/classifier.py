@@ -1,0 +1,183 @@
+"""Build the graph of a cross-encoder: a transformer with a sequence-classification head of one label."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mcp_server_embeddings.engine.locate import MODULES_FILE, LocatedModel
+from mcp_server_embeddings.engine.native.files import (
+    CONFIG_FILE,
+    SETTINGS_FILE,
+    ClassifierModule,
+    Config,
+    Module,
+    SavedSettings,
+    UnsupportedModelError,
+    read_config,
+    read_modules,
+    read_transformer_settings,
+)
+from mcp_server_embeddings.engine.native.layers import activation, first_token, mean_token
+from mcp_server_embeddings.engine.native.modernbert import ModernBertConfig
+from mcp_server_embeddings.engine.native.tokenizer import transformer_tokenizer, uses_token_types
+from mcp_server_embeddings.engine.native.transformer import Transformer, build_transformer
+from mcp_server_embeddings.engine.reranker import RerankerIdentity, Scale
+from mcp_server_embeddings.engine.runtime import Node, openvino, ops
+
+
+class _Settings(SavedSettings):
+    """``config_sentence_transformers.json`` of a cross-encoder."""
+
+    activation_fn: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The text before every query."""
+        name = self.default_prompt_name
+        if name is not None and name not in self.prompts:
+            raise UnsupportedModelError(f"its default prompt {name!r} is not one of {sorted(self.prompts)}")
+        return self.prompts.get(name or "") or ""
+
+
+class _SavedActivation(Config):
+    activation_fn: str | None = None
+
+
+class _HeadConfig(Config):
+    """The keys of ``config.json`` that describe the head."""
+
+    model_type: str
+    architectures: tuple[str, ...] | None = None
+    num_labels: int | None = None
+    id2label: dict[str, object] | None = None
+    sentence_transformers: _SavedActivation = _SavedActivation()
+    sbert_ce_default_activation_function: str | None = None
+
+    @property
+    def labels(self) -> int:
+        """Number of labels; transformers does not save it where it is 2."""
+        return len(self.id2label) if self.id2label is not None else self.num_labels or 2
+
+
+class _ModernBertHeadConfig(ModernBertConfig):
+    classifier_pooling: Literal["cls", "mean"] = "cls"
+    classifier_bias: bool = False
+    classifier_activation: str = "gelu"
+
+
+@dataclass(frozen=True, slots=True)
+class NativeCrossEncoder:
+    """A cross-encoder as a graph.
+
+    Attributes:
+        identity: What decides its scores.
+        tokenizer_json: In the format of the ``tokenizers`` library.
+        graph: From ``input_ids``, ``attention_mask`` and, where the model reads them, ``token_type_ids`` to one score
+            per pair, shape ``(batch, 1)``.
+    """
+
+    identity: RerankerIdentity
+    tokenizer_json: str
+    graph: "openvino.Model"
+
+
+def native_cross_encoder(located: LocatedModel) -> NativeCrossEncoder:
+    """Build a cross-encoder from its files, as ``sentence_transformers.CrossEncoder`` would load it.
+
+    Raises:
+        UnsupportedModelError: The model is not a cross-encoder that the native engine supports.
+        ModelLoadError: A file is corrupt or inconsistent with another.
+
+    Example:
+        ``native_cross_encoder(locate("cross-encoder/ms-marco-MiniLM-L6-v2")).identity.scale``
+    """
+    try:
+        return _cross_encoder(located)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(
+            f"{located.name!r} cannot be used as a reranker: {error}; use a BERT, RoBERTa, XLM-RoBERTa or ModernBERT "
+            "cross-encoder with one label"
+        ) from error
+
+
+def _cross_encoder(located: LocatedModel) -> NativeCrossEncoder:
+    plain = not (located.folder / MODULES_FILE).is_file()
+    settings = _Settings() if plain else read_config(located.folder / SETTINGS_FILE, _Settings, optional=True)
+    if not plain and settings.model_type != "CrossEncoder":
+        raise UnsupportedModelError(f"it is a {settings.model_type}")
+    module = _only_module(read_modules(located.folder))
+    config = read_config(module.folder / CONFIG_FILE, _HeadConfig)
+    build_head = _head(config)
+    scale = _scale(settings, config)
+    transformer = build_transformer(module.folder, token_types=uses_token_types(module.folder))
+    limits = read_transformer_settings(module.folder, transformer.positions, plain=plain, kind=ClassifierModule)
+    scores = build_head(transformer, module)
+    if scale == "probability":
+        scores = ops.sigmoid(scores)
+    identity = RerankerIdentity(located.name, located.sha256, limits.max_tokens, scale, settings.prompt)
+    graph = openvino.Model([scores], transformer.inputs.nodes, located.name)
+    return NativeCrossEncoder(identity, transformer_tokenizer(module.folder, lowercase=limits.lowercase), graph)
+
+
+def _only_module(modules: tuple[Module, ...]) -> Module:
+    if [module.kind for module in modules] != ["Transformer"]:
+        raise UnsupportedModelError(f"its modules are {', '.join(module.kind for module in modules) or 'none'}")
+    return modules[0]
+
+
+def _scale(settings: _Settings, config: _HeadConfig) -> Scale:
+    """The activation that ``CrossEncoder`` applies: the first saved one that is torch's own, else the sigmoid."""
+    saved = (
+        settings.activation_fn,
+        config.sentence_transformers.activation_fn,
+        config.sbert_ce_default_activation_function,
+    )
+    path = next((path for path in saved if path and path.startswith("torch.")), "torch.nn.Sigmoid")
+    scale = _SCALES.get(path.rpartition(".")[2])
+    if scale is None:
+        raise UnsupportedModelError(f"the activation {path!r} is not supported")
+    return scale
+
+
+_SCALES: dict[str, Scale] = {"Identity": "logit", "Sigmoid": "probability"}
+
+
+def _head(config: _HeadConfig) -> Callable[[Transformer, Module], Node]:
+    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        raise UnsupportedModelError(f"it is a {', '.join(config.architectures or ()) or 'model without a head'}")
+    if config.labels != 1:
+        raise UnsupportedModelError(f"it has {config.labels} labels")
+    if config.model_type not in _HEADS:
+        raise UnsupportedModelError(f"a classification head of {config.model_type!r} is not supported")
+    return _HEADS[config.model_type]
+
+
+def _bert_head(transformer: Transformer, module: Module) -> Node:
+    size, weights = transformer.size, transformer.weights
+    pooled = ops.tanh(weights.linear(first_token(transformer.tokens), "bert.pooler.dense", (size, size)))
+    return weights.linear(pooled, "classifier", (1, size))
+
+
+def _roberta_head(transformer: Transformer, module: Module) -> Node:
+    size, weights = transformer.size, transformer.weights
+    hidden = ops.tanh(weights.linear(first_token(transformer.tokens), "classifier.dense", (size, size)))
+    return weights.linear(hidden, "classifier.out_proj", (1, size))
+
+
+def _modernbert_head(transformer: Transformer, module: Module) -> Node:
+    config = read_config(module.folder / CONFIG_FILE, _ModernBertHeadConfig)
+    size, weights = transformer.size, transformer.weights
+    mean = config.classifier_pooling == "mean"
+    pooled = mean_token(transformer.tokens, transformer.inputs.mask) if mean else first_token(transformer.tokens)
+    hidden = weights.linear(pooled, "head.dense", (size, size), bias=config.classifier_bias)
+    hidden = activation(hidden, config.classifier_activation)
+    hidden = weights.layer_norm(hidden, "head.norm", size, config.norm_eps, bias=config.norm_bias)
+    return weights.linear(hidden, "classifier", (1, size))
+
+
+_HEADS: dict[str, Callable[[Transformer, Module], Node]] = {
+    "bert": _bert_head,
+    "roberta": _roberta_head,
+    "xlm-roberta": _roberta_head,
+    "modernbert": _modernbert_head,
+}
