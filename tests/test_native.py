@@ -77,7 +77,7 @@ def empty(folder: Path) -> None:
 
 
 DAMAGE: dict[Callable[[Path], object], str] = {
-    without_a_tensor: r"lack the tensor 'encoder.layer.1.output.dense.bias' that config.json calls for",
+    without_a_tensor: r"lack the tensor 'encoder.layer.1.output.dense.bias' that config.json requires",
     with_a_tensor_of_another_shape: r"'embeddings.LayerNorm.weight' has the shape \(63,\), config.json says \(64,\)",
     short: "lies outside the file",
     with_a_header_longer_than_the_file: "the header is longer than the file",

@@ -42,7 +42,7 @@ class CrossEncoderReranker:
         self._tokenizer = Tokenizer.from_str(model.tokenizer_json)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(model.identity.max_tokens, strategy="longest_first")
-        self._request = compile_graph(model.graph, "exact", threads=threads).create_infer_request()
+        self._request = compile_graph(model.graph, threads=threads).create_infer_request()
         self._inputs = [port.get_any_name() for port in self._request.model_inputs]
         self._lock = threading.Lock()
         verify_weights(located)

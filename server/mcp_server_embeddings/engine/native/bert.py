@@ -21,10 +21,10 @@ from mcp_server_embeddings.engine.native.tensors import Tensor
 from mcp_server_embeddings.engine.runtime import Node, ops
 
 MPNET_PADDING = 1
-"""The padding token's id, from which positions count; fixed in transformers' MPNet, not in its configuration."""
+"""The padding token's id, after which positions start; a constant in transformers' MPNet, not a configuration key."""
 
 _MPNET_MAX_DISTANCE = 128
-"""Distances beyond share one bucket; fixed likewise."""
+"""Distances above this share one bucket; a constant too."""
 
 
 class BertConfig(TransformerConfig):
@@ -51,17 +51,17 @@ class MPNetConfig(TransformerConfig):
 def bert(config: BertConfig, weights: Weights, inputs: Inputs) -> Node:
     """Token vectors, shape ``(batch, tokens, hidden_size)``."""
     ids = inputs.ids
-    places = positions(ids) if config.model_type == "bert" else _offset_positions(ids, config.pad_token_id)
+    position_ids = positions(ids) if config.model_type == "bert" else _offset_positions(ids, config.pad_token_id)
     types = weights.array("embeddings.token_type_embeddings.weight", (config.type_vocab_size, config.hidden_size))
-    of_token = types[0] if inputs.types is None else embedding(shared_constant(types), inputs.types)
-    x = _embeddings(config, weights.below("embeddings"), ids, places, of_token)
+    type_vectors = types[0] if inputs.types is None else embedding(shared_constant(types), inputs.types)
+    x = _embeddings(config, weights.below("embeddings"), ids, position_ids, type_vectors)
     return _encoder(config, weights, x, padding_bias(inputs.mask), _BERT_NAMES)
 
 
 def mpnet(config: MPNetConfig, weights: Weights, inputs: Inputs) -> Node:
     """Token vectors, shape ``(batch, tokens, hidden_size)``."""
-    places = _offset_positions(inputs.ids, MPNET_PADDING)
-    x = _embeddings(config, weights.below("embeddings"), inputs.ids, places)
+    position_ids = _offset_positions(inputs.ids, MPNET_PADDING)
+    x = _embeddings(config, weights.below("embeddings"), inputs.ids, position_ids)
     bias = ops.add(_relative_bias(config, weights, inputs.ids), padding_bias(inputs.mask))
     return _encoder(config, weights, x, bias, _MPNET_NAMES)
 
@@ -83,7 +83,11 @@ _MPNET_NAMES = {
 
 
 def _embeddings(
-    config: BertConfig | MPNetConfig, weights: Weights, ids: Node, places: Node, types: "Node | Tensor | None" = None
+    config: BertConfig | MPNetConfig,
+    weights: Weights,
+    ids: Node,
+    position_ids: Node,
+    types: "Node | Tensor | None" = None,
 ) -> Node:
     """The normalised sum of the embeddings of each token, its type and its position."""
     size = config.hidden_size
@@ -91,7 +95,7 @@ def _embeddings(
     if types is not None:
         x = ops.add(x, types)
     table = weights.constant("position_embeddings.weight", (config.max_position_embeddings, size))
-    return weights.layer_norm(ops.add(x, embedding(table, places)), "LayerNorm", size, config.layer_norm_eps)
+    return weights.layer_norm(ops.add(x, embedding(table, position_ids)), "LayerNorm", size, config.layer_norm_eps)
 
 
 def _encoder(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: Node, names: dict[str, str]) -> Node:
@@ -107,8 +111,8 @@ def _layer(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: No
         split_heads(weights.linear(x, names[part], (size, size)), config.num_attention_heads, config.head_size)
         for part in ("query", "key", "value")
     ]
-    mixed = weights.linear(attention(heads[0], heads[1], heads[2], bias), names["output"], (size, size))
-    x = weights.layer_norm(ops.add(mixed, x), names["norm"], size, eps)
+    attended = weights.linear(attention(heads[0], heads[1], heads[2], bias), names["output"], (size, size))
+    x = weights.layer_norm(ops.add(attended, x), names["norm"], size, eps)
     hidden = activation(weights.linear(x, "intermediate.dense", (inner, size)), config.hidden_act)
     return weights.layer_norm(
         ops.add(weights.linear(hidden, "output.dense", (size, inner)), x), "output.LayerNorm", size, eps
@@ -116,38 +120,38 @@ def _layer(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: No
 
 
 def _offset_positions(ids: Node, padding: int) -> Node:
-    """Positions that begin after the padding token's id, which itself stays where it is (fairseq's convention)."""
-    real = ops.convert(ops.not_equal(ids, np.int64(padding)), "i64")
-    counted = ops.multiply(ops.cum_sum(real, np.int64(1)), real)
+    """Positions that start after the padding token's id; padding itself has that id as its position, as in fairseq."""
+    is_token = ops.convert(ops.not_equal(ids, np.int64(padding)), "i64")
+    counted = ops.multiply(ops.cum_sum(is_token, np.int64(1)), is_token)
     return ops.add(counted, np.int64(padding))
 
 
 def _relative_bias(config: MPNetConfig, weights: Weights, ids: Node) -> Node:
-    """What a head adds to a score for the distance of two tokens; shape ``(1, heads, tokens, tokens)``."""
-    farthest = config.max_position_embeddings
-    distances = np.arange(-farthest, farthest + 1)
+    """The bias that each head adds for the distance between two tokens; shape ``(1, heads, tokens, tokens)``."""
+    max_distance = config.max_position_embeddings
+    distances = np.arange(-max_distance, max_distance + 1)
     buckets = _buckets(distances, config.relative_attention_num_buckets)
     by_bucket = weights.array(
         "encoder.relative_attention_bias.weight", (config.relative_attention_num_buckets, config.num_attention_heads)
     )
     by_distance = ops.constant(np.ascontiguousarray(by_bucket[buckets].T))
-    places = positions(ids)
-    apart = ops.subtract(ops.unsqueeze(places, np.int64(0)), ops.unsqueeze(places, np.int64(1)))
-    rows = ops.gather(by_distance, ops.add(apart, np.int64(farthest)), np.int64(1))
+    position_ids = positions(ids)
+    distance = ops.subtract(ops.unsqueeze(position_ids, np.int64(0)), ops.unsqueeze(position_ids, np.int64(1)))
+    rows = ops.gather(by_distance, ops.add(distance, np.int64(max_distance)), np.int64(1))
     return ops.unsqueeze(rows, np.int64(0))
 
 
 def _buckets(
     distances: "np.ndarray[tuple[int], np.dtype[np.int64]]", count: int
 ) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """The bucket of each signed distance: exact when near, logarithmic when far (Raffel et al. 2020, T5)."""
+    """The bucket of each signed distance: exact for small ones, logarithmic for others (Raffel et al. 2020, T5)."""
     half = count // 2
     exact = half // 2
     size = np.abs(distances)
-    # In float32, as transformers computes it: the edges of buckets depend on it.
+    # In float32, as in transformers: the bucket edges depend on the precision.
     scale = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(
         np.log(_MPNET_MAX_DISTANCE / exact)
     )
     far = np.minimum(exact + (scale * np.float32(half - exact)).astype(np.int64), half - 1)
-    found: np.ndarray[tuple[int], np.dtype[np.int64]] = np.where(size < exact, size, far) + half * (distances > 0)
-    return found
+    buckets: np.ndarray[tuple[int], np.dtype[np.int64]] = np.where(size < exact, size, far) + half * (distances > 0)
+    return buckets

@@ -1,4 +1,4 @@
-"""The layers that transformers share, as OpenVINO operators."""
+"""Layers that the supported transformers share, as OpenVINO operators."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from mcp_server_embeddings.engine.runtime import Node, openvino, ops
 from mcp_server_embeddings.errors import ModelLoadError
 
 EXCLUDED = -1e9
-"""Added to the attention score of a token that must not be seen: its weight is exactly 0. Not the lowest float and not
-minus infinity: a row in which every token is excluded, as padding rows of local attention are, must stay finite."""
+"""Added to the attention score of a masked token, whose weight is then exactly 0. Neither the lowest float nor minus
+infinity, because a row in which every token is masked (padding in local attention) must stay finite."""
 
 _LEGACY_NAMES = {"weight": "gamma", "bias": "beta"}
-"""How the first BERT checkpoints call the parameters of a LayerNorm."""
+"""Names of LayerNorm's parameters in the first BERT checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class Inputs:
 
     @property
     def nodes(self) -> list[Node]:
-        """Those that the graph has."""
+        """The inputs that the graph has."""
         return [node for node in (self.ids, self.mask, self.types) if node is not None]
 
 
 class Weights:
-    """The tensors of a model, below a prefix, as constants of a graph.
+    """The tensors of a model whose names start with a prefix, as constants of a graph.
 
     Args:
         tensors: By full name.
-        prefix: What the names below begin with, such as ``bert.``.
+        prefix: Prefix of every name passed to a method, such as ``bert.``.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
@@ -51,80 +51,80 @@ class Weights:
         self._prefix = prefix
 
     def below(self, name: str) -> "Weights":
-        """The tensors of one layer, such as ``encoder.layer.0``."""
+        """Select the tensors of one layer, such as ``encoder.layer.0``."""
         return Weights(self._tensors, f"{self._prefix}{name}.")
 
     def array(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """One tensor.
+        """Get one tensor.
 
         Raises:
-            ModelLoadError: The file lacks it, or it has another shape than the configuration says.
+            ModelLoadError: The tensor is missing, or its shape is not the configured one.
         """
         stem, _, last = name.rpartition(".")
         names = (f"{self._prefix}{name}", f"{self._prefix}{stem}.{_LEGACY_NAMES.get(last, last)}")
-        found = next((self._tensors[full] for full in names if full in self._tensors), None)
-        if found is None:
+        tensor = next((self._tensors[full] for full in names if full in self._tensors), None)
+        if tensor is None:
             raise ModelLoadError(
-                f"the weights lack the tensor {names[0]!r} that config.json calls for; fetch them again"
+                f"the weights lack the tensor {names[0]!r} that config.json requires; fetch the model again"
             )
-        if found.shape != shape:
+        if tensor.shape != shape:
             raise ModelLoadError(
-                f"the tensor {names[0]!r} has the shape {found.shape}, config.json says {shape}; fetch the model again"
+                f"the tensor {names[0]!r} has the shape {tensor.shape}, config.json says {shape}; fetch the model again"
             )
-        return found
+        return tensor
 
     def constant(self, name: str, shape: tuple[int, ...]) -> Node:
-        """One tensor in the graph, without a copy."""
+        """Add one tensor to the graph, without copying it."""
         return shared_constant(self.array(name, shape))
 
     def linear(self, x: Node, name: str, shape: tuple[int, int], *, bias: bool = True) -> Node:
-        """``x W^T + b``; ``shape`` is (outputs, inputs), as torch stores it."""
+        """Compute ``x W^T + b``; ``shape`` is (outputs, inputs), as in torch."""
         product = ops.matmul(x, self.constant(f"{name}.weight", shape), False, True)
         return ops.add(product, self.constant(f"{name}.bias", shape[:1])) if bias else product
 
     def layer_norm(self, x: Node, name: str, size: int, eps: float, *, bias: bool = True) -> Node:
-        """Normalise over the last axis, then scale and shift."""
+        """Normalize over the last axis, then scale and shift."""
         normal = ops.mvn(x, ops.constant(np.array([-1], np.int64)), True, eps, "inside_sqrt")
         scaled = ops.multiply(normal, self.constant(f"{name}.weight", (size,)))
         return ops.add(scaled, self.constant(f"{name}.bias", (size,))) if bias else scaled
 
 
 def shared_constant(array: Tensor) -> Node:
-    """A constant over the array's own memory."""
+    """Make a constant that shares the array's memory."""
     return openvino.op.Constant(np.ascontiguousarray(array), shared_memory=True)
 
 
 def embedding(table: Node, ids: Node) -> Node:
-    """Rows of a table."""
+    """Look up rows of a table."""
     return ops.gather(table, ids, np.int64(0))
 
 
 def positions(ids: Node) -> Node:
-    """``0 … tokens - 1``, shape ``(tokens,)``."""
+    """Positions ``0 … tokens - 1``, shape ``(tokens,)``."""
     length = ops.gather(ops.shape_of(ids, "i64"), np.int64(1), np.int64(0))
     return ops.range(ops.constant(np.int64(0)), length, ops.constant(np.int64(1)), "i64")
 
 
 def split_heads(x: Node, heads: int, size: int) -> Node:
-    """From ``(batch, tokens, heads * size)`` to ``(batch, heads, tokens, size)``."""
+    """Reshape ``(batch, tokens, heads * size)`` to ``(batch, heads, tokens, size)``."""
     parts = ops.reshape(x, np.array([0, 0, heads, size], np.int64), True)
     return ops.transpose(parts, np.array([0, 2, 1, 3], np.int64))
 
 
 def attention(query: Node, key: Node, value: Node, bias: Node) -> Node:
-    """Scaled dot-product attention of all heads, joined again.
+    """Scaled dot-product attention of all heads, concatenated.
 
     Args:
         query: Shape ``(batch, heads, tokens, size)``.
-        key: Likewise.
-        value: Likewise.
+        key: Same shape.
+        value: Same shape.
         bias: Added to the scores; broadcast to ``(batch, heads, tokens, tokens)``.
 
     Returns:
         Shape ``(batch, tokens, heads * size)``.
     """
-    mixed = ops.scaled_dot_product_attention(query, key, value, bias)
-    return ops.reshape(ops.transpose(mixed, np.array([0, 2, 1, 3], np.int64)), np.array([0, 0, -1], np.int64), True)
+    attended = ops.scaled_dot_product_attention(query, key, value, bias)
+    return ops.reshape(ops.transpose(attended, np.array([0, 2, 1, 3], np.int64)), np.array([0, 0, -1], np.int64), True)
 
 
 def first_token(tokens: Node) -> Node:
@@ -147,7 +147,7 @@ def padding_bias(mask: Node) -> Node:
 
 
 def activation(x: Node, name: str) -> Node:
-    """An activation by the name that transformers gives it."""
+    """Apply an activation by its name in transformers."""
     if name == "gelu":
         return ops.gelu(x, "erf")
     if name in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"):
@@ -156,4 +156,4 @@ def activation(x: Node, name: str) -> Node:
         return ops.swish(x)
     if name == "relu":
         return ops.relu(x)
-    raise UnsupportedModelError(f"the activation {name!r} is not known")
+    raise UnsupportedModelError(f"the activation {name!r} is not supported")

@@ -45,44 +45,44 @@ class ModernBertConfig(TransformerConfig):
     rope_scaling: None = None
 
     @model_validator(mode="after")
-    def _one_type_a_layer(self) -> "ModernBertConfig":
+    def _one_type_per_layer(self) -> "ModernBertConfig":
         if self.layer_types is not None and len(self.layer_types) != self.num_hidden_layers:
-            raise ValueError("layer_types does not name one type a layer")
+            raise ValueError("layer_types does not have one entry per layer")
         return self
 
     def layer_type(self, number: int) -> LayerType:
-        """Whether a layer sees all tokens or only those near."""
+        """Whether a layer attends to all tokens or only to near ones."""
         if self.layer_types is not None:
             return self.layer_types[number]
         return "sliding_attention" if number % self.global_attn_every_n_layers else "full_attention"
 
     def theta(self, kind: LayerType) -> float:
         """The base of the rotary frequencies."""
-        named = (self.rope_parameters or {}).get(kind)
-        if named is not None and named.rope_theta is not None:
-            return named.rope_theta
+        rope = (self.rope_parameters or {}).get(kind)
+        if rope is not None and rope.rope_theta is not None:
+            return rope.rope_theta
         return self.global_rope_theta if kind == "full_attention" else self.local_rope_theta
 
 
 def modernbert(config: ModernBertConfig, weights: Weights, inputs: Inputs) -> Node:
     """Token vectors, shape ``(batch, tokens, hidden_size)``."""
     size = config.hidden_size
-    places = positions(inputs.ids)
+    position_ids = positions(inputs.ids)
     kinds = {config.layer_type(number) for number in range(config.num_hidden_layers)}
-    rotations = {kind: _rotation(places, config, config.theta(kind)) for kind in kinds}
-    biases = {kind: _bias(inputs.mask, places, config.local_attention // 2, kind) for kind in kinds}
+    rotations = {kind: _rotation(position_ids, config, config.theta(kind)) for kind in kinds}
+    biases = {kind: _bias(inputs.mask, position_ids, config.local_attention // 2, kind) for kind in kinds}
 
-    def normal(x: Node, weights: Weights, name: str) -> Node:
+    def normalized(x: Node, weights: Weights, name: str) -> Node:
         return weights.layer_norm(x, name, size, config.norm_eps, bias=config.norm_bias)
 
     table = weights.constant("embeddings.tok_embeddings.weight", (config.vocab_size, size))
-    x = normal(embedding(table, inputs.ids), weights, "embeddings.norm")
+    x = normalized(embedding(table, inputs.ids), weights, "embeddings.norm")
     for number in range(config.num_hidden_layers):
         layer, kind = weights.below(f"layers.{number}"), config.layer_type(number)
-        seen = normal(x, layer, "attn_norm") if number else x  # the first comes right after the embedding's own
-        x = ops.add(x, _attention(config, layer.below("attn"), seen, rotations[kind], biases[kind]))
-        x = ops.add(x, _gated(config, layer.below("mlp"), normal(x, layer, "mlp_norm")))
-    return normal(x, weights, "final_norm")
+        normed = normalized(x, layer, "attn_norm") if number else x  # the embeddings are already normalized
+        x = ops.add(x, _attention(config, layer.below("attn"), normed, rotations[kind], biases[kind]))
+        x = ops.add(x, _gated(config, layer.below("mlp"), normalized(x, layer, "mlp_norm")))
+    return normalized(x, weights, "final_norm")
 
 
 def _attention(config: ModernBertConfig, weights: Weights, x: Node, rotation: tuple[Node, Node], bias: Node) -> Node:
@@ -91,8 +91,8 @@ def _attention(config: ModernBertConfig, weights: Weights, x: Node, rotation: tu
     parts = ops.reshape(joint, np.array([0, 0, 3, heads, config.head_size], np.int64), True)
     by_part = ops.transpose(parts, np.array([2, 0, 3, 1, 4], np.int64))  # (3, batch, heads, tokens, size)
     query, key, value = (ops.gather(by_part, np.int64(part), np.int64(0)) for part in range(3))
-    mixed = attention(_rotated(query, rotation), _rotated(key, rotation), value, bias)
-    return weights.linear(mixed, "Wo", (size, size), bias=config.attention_bias)
+    attended = attention(_rotated(query, rotation), _rotated(key, rotation), value, bias)
+    return weights.linear(attended, "Wo", (size, size), bias=config.attention_bias)
 
 
 def _gated(config: ModernBertConfig, weights: Weights, x: Node) -> Node:
@@ -103,29 +103,31 @@ def _gated(config: ModernBertConfig, weights: Weights, x: Node) -> Node:
     return weights.linear(hidden, "Wo", (size, inner), bias=config.mlp_bias)
 
 
-def _rotation(places: Node, config: ModernBertConfig, theta: float) -> tuple[Node, Node]:
+def _rotation(position_ids: Node, config: ModernBertConfig, theta: float) -> tuple[Node, Node]:
     """Cosines and sines of each position, shape ``(tokens, head_size)`` (Su et al. 2021, RoFormer).
 
-    Looked up in tables instead of computed in the graph: in bf16 the angles of far positions would be wrong.
+    They are looked up in tables, because computed in the graph in bf16 the angles of late positions would be wrong.
     """
     exponents = np.arange(0, config.head_size, 2, dtype=np.float32) / np.float32(config.head_size)
     frequencies = (np.float32(1) / np.float32(theta) ** exponents).astype(np.float32)
     angles = np.outer(np.arange(config.max_position_embeddings, dtype=np.float32), np.tile(frequencies, 2))
-    return embedding(shared_constant(np.cos(angles)), places), embedding(shared_constant(np.sin(angles)), places)
+    return embedding(shared_constant(np.cos(angles)), position_ids), embedding(
+        shared_constant(np.sin(angles)), position_ids
+    )
 
 
 def _rotated(x: Node, rotation: tuple[Node, Node]) -> Node:
     cosines, sines = rotation
     halves = ops.split(x, np.int64(-1), 2)
-    turned = ops.concat([ops.negative(halves.output(1)), halves.output(0)], -1)
-    return ops.add(ops.multiply(x, cosines), ops.multiply(turned, sines))
+    rotated = ops.concat([ops.negative(halves.output(1)), halves.output(0)], -1)
+    return ops.add(ops.multiply(x, cosines), ops.multiply(rotated, sines))
 
 
-def _bias(mask: Node, places: Node, reach: int, kind: LayerType) -> Node:
-    """Excludes padding, and in local layers tokens farther than ``reach``."""
+def _bias(mask: Node, position_ids: Node, window: int, kind: LayerType) -> Node:
+    """Mask padding, and in local layers tokens farther away than ``window``."""
     bias = padding_bias(mask)
     if kind == "full_attention":
         return bias
-    apart = ops.abs(ops.subtract(ops.unsqueeze(places, np.int64(0)), ops.unsqueeze(places, np.int64(1))))
-    far = ops.select(ops.greater(apart, np.int64(reach)), np.float32(EXCLUDED), np.float32(0))
-    return ops.add(bias, far)  # at most twice EXCLUDED: still finite
+    distance = ops.abs(ops.subtract(ops.unsqueeze(position_ids, np.int64(0)), ops.unsqueeze(position_ids, np.int64(1))))
+    far = ops.select(ops.greater(distance, np.int64(window)), np.float32(EXCLUDED), np.float32(0))
+    return ops.add(bias, far)  # at most twice EXCLUDED, which is finite

@@ -1,4 +1,4 @@
-"""Models without a transformer: a vector for each token, averaged (StaticEmbedding and Model2Vec)."""
+"""Models without a transformer: the mean of one vector per token (StaticEmbedding and Model2Vec)."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ from mcp_server_embeddings.errors import ModelLoadError
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _LONG = 4096
-"""Tokens from which equal ones are counted first, so that a huge text takes no more memory than the vocabulary."""
+"""Tokens from which equal ones are counted first, so that a long text needs no more memory than the vocabulary."""
 
 
 class StaticEncoder:
@@ -30,11 +30,11 @@ class StaticEncoder:
 
     Args:
         files: A model whose first module is a StaticEmbedding.
-        mapped: Its weight files, as they were when they were verified.
+        mapped: Its verified weight files.
 
     Raises:
-        UnsupportedModelError: Another module than Normalize follows.
-        ModelLoadError: A file is damaged.
+        UnsupportedModelError: A module other than Normalize follows.
+        ModelLoadError: A file is corrupt.
     """
 
     engine = "static"
@@ -85,9 +85,9 @@ class StaticEncoder:
 
 
 def _token_vectors(module: Module) -> Tensor:
-    """One row a token id.
+    """Read the table with one row per token id.
 
-    Model2Vec may share rows (``mapping``) and weigh tokens (``weights``), which sentence-transformers folds together.
+    Model2Vec may share rows (``mapping``) and weight tokens (``weights``); both are applied here.
     """
     tensors = Tensors(module.folder / WEIGHTS_FILE)
     if "embedding.weight" in tensors:
@@ -101,5 +101,7 @@ def _token_vectors(module: Module) -> Tensor:
     else:
         raise ModelLoadError(f"{str(module.folder / WEIGHTS_FILE)!r} has no token vectors; fetch the model again")
     if table.ndim != 2:
-        raise ModelLoadError(f"the token vectors have the shape {table.shape}, wanted two axes; fetch the model again")
+        raise ModelLoadError(
+            f"the token vectors have the shape {table.shape}, expected two axes; fetch the model again"
+        )
     return table

@@ -1,10 +1,11 @@
-"""The tensors of a safetensors file, mapped from disk instead of read.
+"""Map the tensors of a safetensors file into memory.
 
-The format: eight bytes with the header's length, a JSON header with type, shape and place of each tensor, then the
+The format: eight bytes with the header's length, a JSON header with type, shape and offsets of each tensor, then the
 data (https://github.com/huggingface/safetensors, "Format").
 """
 
 import json
+import math
 import mmap
 import struct
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ _MAX_HEADER = 100_000_000
 _PREFIX = 8
 
 _OTHER_TYPES = {"F64": "<f8", "I64": "<i8", "I32": "<i4"}
-"""Of what Model2Vec keeps beside its vectors."""
+"""Types of the tensors that Model2Vec stores beside its vectors."""
 
 
 class _Entry(BaseModel):
@@ -38,14 +39,14 @@ _HEADER = TypeAdapter(dict[str, _Entry])
 
 
 class Tensors(Mapping[str, Tensor]):
-    """Tensors by name, as float32. Those stored as float32 share the mapped file's memory.
+    """Tensors by name, as float32. Tensors stored as float32 share the memory of the mapped file.
 
     Args:
         path: A ``.safetensors`` file.
 
     Raises:
-        ModelLoadError: The file is damaged.
-        UnsupportedModelError: There is no such file: the weights are in another format.
+        ModelLoadError: The file is corrupt.
+        UnsupportedModelError: The file is missing: the weights are in another format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +54,7 @@ class Tensors(Mapping[str, Tensor]):
             raise UnsupportedModelError(f"there is no {path.name} beside the model's configuration")
         try:
             with path.open("rb") as file:
-                self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # OpenVINO wants it writable
+                self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # OpenVINO requires writable memory
             self._entries, self._start = _read_header(self._data)
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"{str(path)!r} is not a valid safetensors file ({error}); fetch it again") from None
@@ -80,10 +81,10 @@ class Tensors(Mapping[str, Tensor]):
 
 
 def _read_header(data: mmap.mmap) -> tuple[dict[str, _Entry], int]:
-    """Entries by name, and where the data begins.
+    """Read the entries by name and the offset of the data.
 
     Raises:
-        ValueError: The header does not fit the file.
+        ValueError: The header is inconsistent with the file.
     """
     if len(data) < _PREFIX:
         raise ValueError("shorter than its header")
@@ -95,7 +96,7 @@ def _read_header(data: mmap.mmap) -> tuple[dict[str, _Entry], int]:
         header = json.loads(data[_PREFIX:start])
         entries = _HEADER.validate_python({k: v for k, v in header.items() if k != "__metadata__"})
     except (ValidationError, AttributeError, RecursionError):
-        raise ValueError("the header is damaged") from None
+        raise ValueError("the header is corrupt") from None
     for name, entry in entries.items():
         begin, end = entry.data_offsets
         if not 0 <= begin <= end <= len(data) - start or min(entry.shape, default=0) < 0:
@@ -106,9 +107,6 @@ def _read_header(data: mmap.mmap) -> tuple[dict[str, _Entry], int]:
 
 
 def _size(entry: _Entry) -> int:
-    """Bytes of a tensor; every type's name ends in its bits."""
+    """Bytes of a tensor; the name of its type ends in the number of bits."""
     bits = int("".join(c for c in entry.dtype.split("_")[0] if c.isdigit()) or 8)
-    count = 1
-    for length in entry.shape:
-        count *= length
-    return count * bits // 8
+    return math.prod(entry.shape) * bits // 8
