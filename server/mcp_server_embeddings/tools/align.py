@@ -60,7 +60,7 @@ def align(
     pairs = sorted(one_to_one(cosines, chosen), key=lambda pair: (float(cosines[pair]), pair))
     matches = []
     for row, column in pairs:
-        score, percentile, band = calibration.judged(float(cosines[row, column]))
+        score, percentile, band = calibration.interpret(float(cosines[row, column]))
         matches.append(Pair(left=row, right=column, score=score, percentile=percentile, band=band))
     left_only = sorted(set(range(len(lefts.texts))) - {row for row, _ in pairs})
     right_only = sorted(set(range(len(rights.texts))) - {column for _, column in pairs})

@@ -154,7 +154,7 @@ def _items(
         cosine, margin = float(cosines[index, first]), float(row[first] - row[second])
         lead = cosine - float(np.delete(cosines[index], first).max())
         given = limits is None or (cosine + lead / 2 >= limits[0] and margin >= limits[1])
-        score, percentile, band = calibration.judged(cosine)
+        score, percentile, band = calibration.interpret(cosine)
         items.append(
             Item(
                 index=index,

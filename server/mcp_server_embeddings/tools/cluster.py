@@ -105,7 +105,7 @@ def _entry(entry: Cluster, corpus: Corpus) -> Entry:
 
 
 def _cluster(number: int, group: Group, terms: list[str], calibration: Calibration, members: int) -> Cluster:
-    cohesion, percentile, band = calibration.judged(group.cohesion)
+    cohesion, percentile, band = calibration.interpret(group.cohesion)
     return Cluster(
         id=number,
         size=len(group.members),

@@ -212,7 +212,7 @@ def _hits(
     for chunk in chunks:
         span = best.get(chunk.row)
         first, last = (span.start, span.end) if span else (0, len(chunk.text))
-        judged = calibration.judged(found.cosines[chunk.row])
+        judged = calibration.interpret(found.cosines[chunk.row])
         hits.append(_passage(chunk, first, last, found.found_by[chunk.row], judged))
     return hits, tokens
 

@@ -102,7 +102,7 @@ def _group(
     for position, cosine in sorted(pairs, key=lambda pair: (-pair[1], pair[0])):
         if position == places[kept][0]:
             continue
-        score, percentile, band = calibration.judged(cosine)
+        score, percentile, band = calibration.interpret(cosine)
         duplicates.append(Duplicate(index=position, score=score, percentile=percentile, band=band))
     return DuplicateGroup(keep=places[kept][0], size=len(duplicates) + 1, duplicates=duplicates)
 

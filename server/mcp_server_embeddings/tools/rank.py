@@ -97,7 +97,7 @@ def rank(
         usage = usage.model_copy(update={"tokens": usage.tokens + tokens})
     hits = []
     for hit, span in zip(found.hits, passages, strict=True):
-        score, percentile, band = calibration.judged(hit.cosine)
+        score, percentile, band = calibration.interpret(hit.cosine)
         shown = CONTROL.sub(" ", hit.text[span.start : span.end]) if span else snippet(hit.text, _SNIPPET)
         hits.append(
             Hit(index=hit.position, id=hit.id, score=score, percentile=percentile, band=band, snippet=shown, span=span)

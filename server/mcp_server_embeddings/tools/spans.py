@@ -30,6 +30,6 @@ def best_passages(
         own, cosines = cosines[: len(found)], cosines[len(found) :]
         best = int(np.argmax(own))
         start, end = found[best]
-        score, percentile, band = calibration.judged(float(own[best]))
+        score, percentile, band = calibration.interpret(float(own[best]))
         spans.append(Span(start=start, end=end, score=score, percentile=percentile, band=band))
     return spans, embedded.tokens

@@ -95,8 +95,8 @@ class Calibration:
             paraphrase=_sorted(np.concatenate([cosines[row, row], cosines[row, row + groups]])),
         )
 
-    def judged(self, cosine: float) -> tuple[float, float, Band]:
-        """A cosine as answers give it: rounded to four decimals, its percentile, its band."""
+    def interpret(self, cosine: float) -> tuple[float, float, Band]:
+        """Return a cosine rounded to four decimals, its percentile and its band."""
         return round(cosine, _DECIMALS) + 0.0, self.percentile(cosine), self.band(cosine)
 
     def above_weak(self, cosine: float) -> bool:
