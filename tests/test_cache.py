@@ -17,12 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import DIMENSIONS, FakeEncoder
+from fakes import DIMENSIONS, FakeEncoder, fake_identity
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.cache import CachedText, Cut, VectorCache, cache_key
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts
 from scripts import run, small_disk
 from wire import ServerProcess, client_environment
 
@@ -83,7 +82,7 @@ class Counted:
 def counted(data_dir: Path, encoder: FakeEncoder | None = None, *, no_cache: bool = False) -> Iterator[Counted]:
     """An engine after its calibration, which is not counted."""
     encoder = encoder or FakeEncoder()
-    with Engine(Settings(data_dir=data_dir, no_cache=no_cache), lambda *_: encoder) as engine:
+    with Engine(Settings(data_dir=data_dir, no_cache=no_cache), encoder.load) as engine:
         engine.embedder().calibration()
         encoder.batches.clear()
         yield Counted(engine, encoder)
@@ -144,7 +143,7 @@ def test_role_and_long_text_keep_entries_apart(tmp_path: Path) -> None:
 
 def test_model_precision_and_engine_keep_entries_apart(tmp_path: Path) -> None:
     plain, weights, coarse, runtime = (FakeEncoder() for _ in range(4))
-    weights.identity = ModelIdentity("fake", "1" * 64, "mean", Prompts(query="find: "), DIMENSIONS, 256, False)
+    weights.identity = fake_identity("1" * 64)
     coarse.precision = "int8"
     runtime.engine = "other"
     for encoder in (plain, weights, coarse, runtime):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mcp_server_embeddings.engine.calibrate import Calibrations, calibrations_for
-from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts, Role
+from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.vectors.scores import Vectors
 
-IDENTITY = ModelIdentity("random", "0" * 64, "mean", Prompts(), 16, 256, True)
+IDENTITY = ModelIdentity(name="random", dimensions=16, max_tokens=256, normalised=True)
 SAMPLES = ("unrelated", "related", "paraphrase")
 
 
@@ -70,5 +70,5 @@ def test_a_damaged_calibration_is_measured_again(
     again, calls = calibrated(tmp_path)
     assert calls == 3
     assert_equal(first, again)
-    assert f"calibration {path} is damaged" in caplog.text
+    assert f"calibration {path} is corrupt" in caplog.text
     assert calibrated(tmp_path)[1] == 0

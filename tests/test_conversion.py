@@ -19,10 +19,10 @@ from audit import Audit
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.artifact import artifact_folder
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.engine.encoder import Encoder
+from mcp_server_embeddings.engine.encoder import LoadedEncoder
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.engine.loading import load_encoder
 from mcp_server_embeddings.engine.locate import LocatedModel, locate
+from mcp_server_embeddings.engine.registry import load_encoder
 from mcp_server_embeddings.errors import ModelLoadError
 from test_parity import AGREEMENT, TEXTS, cosines
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
@@ -37,7 +37,7 @@ class Loader:
 
     notes: list[str] = field(default_factory=list)
 
-    def __call__(self, settings: Settings, note: Callable[[str], None]) -> Encoder:
+    def __call__(self, settings: Settings, note: Callable[[str], None]) -> LoadedEncoder:
         def noted(text: str) -> None:
             self.notes.append(text)
             note(text)
@@ -269,10 +269,10 @@ def test_a_cache_folder_that_cannot_be_written_is_served_without_a_conversion(
     with Engine(kept_in(blocked, converting_folder)) as engine:
         assert engine.embedder().embed(["a"]).vectors.shape == (1, 64)
         assert engine.status().engine == "reference"
-    assert "the converted model cannot be kept in" in caplog.text
+    assert "the converted model cannot be written to" in caplog.text
     with (
         Engine(kept_in(blocked, converting_folder, engine="compiled")) as engine,
-        pytest.raises(ModelLoadError, match=r"cannot be kept in '.*file-not-folder/compiled': \w+"),
+        pytest.raises(ModelLoadError, match=r"cannot be written to '.*file-not-folder/compiled': \w+"),
     ):
         engine.embedder().identity()
 

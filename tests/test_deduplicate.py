@@ -95,7 +95,7 @@ def test_at_threshold_one_only_equal_meanings_are_duplicates(embedder: Embedder)
 
 def test_copies_are_found_without_being_encoded(tmp_path_factory: pytest.TempPathFactory) -> None:
     encoder = FakeEncoder()
-    with Engine(Settings(data_dir=tmp_path_factory.mktemp("fake")), lambda *_: encoder) as engine:
+    with Engine(Settings(data_dir=tmp_path_factory.mktemp("fake")), encoder.load) as engine:
         embedder = engine.embedder()
         embedder.calibration()
         encoder.batches.clear()

@@ -408,5 +408,5 @@ def test_a_folder_that_does_not_exist_is_never_looked_up_on_the_hub(
     variables = environment(tmp_path, hub.endpoint)
     with ServerProcess(data_dir, "--model", missing, "--download", environment=variables) as server:
         server.handshake()
-        assert "does not exist; give a folder" in error_text(server.call("similarity", CALL))
+        assert "does not exist; pass a folder" in error_text(server.call("similarity", CALL))
     assert hub.requests == []

@@ -16,9 +16,9 @@ from safetensors.numpy import load_file, save_file
 from audit import Audit
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.agreement import kept_agreement, measure_agreement
+from mcp_server_embeddings.engine.agreement import cached_agreement, measure_agreement
 from mcp_server_embeddings.engine.artifact import refusal
-from mcp_server_embeddings.engine.encoder import Agreement, Piece
+from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.errors import ModelChangedError, ModelLoadError
@@ -183,7 +183,7 @@ class ChangedOnce(FakeEncoder):
         self.measuring = threading.Event()
         self.noticed = threading.Event()
 
-    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+    def encode(self, pieces: Sequence[EncoderInput]) -> Vectors:
         if "a call" in {piece.text for piece in pieces}:
             raise ModelChangedError("changed")
         if self.first.acquire(blocking=False):
@@ -196,7 +196,9 @@ def test_what_a_replaced_model_left_behind_does_not_end_its_successor(tmp_path: 
     changed, good = ChangedOnce(), FakeEncoder()
     encoders: list[FakeEncoder] = [good, changed]
     others = set(threading.enumerate())
-    with Engine(Settings(data_dir=tmp_path, cache_dir=tmp_path, no_cache=True), lambda *_: encoders.pop()) as engine:
+    with Engine(
+        Settings(data_dir=tmp_path, cache_dir=tmp_path, no_cache=True), lambda *_: encoders.pop().load()
+    ) as engine:
         (first,) = {thread for thread in threading.enumerate() if thread.name == "model-loader"} - others
         assert changed.measuring.wait(PATIENCE)
         with pytest.raises(ModelChangedError):
@@ -218,7 +220,7 @@ def test_an_agreement_that_is_not_finite_is_kept_and_not_measured_again(tmp_path
         return measured[-1]
 
     for _ in range(2):
-        assert np.isnan(kept_agreement(tmp_path / "agreement.json", measure).minimum_cosine)
+        assert np.isnan(cached_agreement(tmp_path / "agreement.json", measure).minimum_cosine)
     assert len(measured) == 1
 
 
@@ -239,14 +241,14 @@ def test_an_agreement_that_is_not_finite_refuses_the_graph(precision: str) -> No
 class BrokenEncoder(FakeEncoder):
     """Gives NaN for one text of a batch."""
 
-    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+    def encode(self, pieces: Sequence[EncoderInput]) -> Vectors:
         vectors = super().encode(pieces)
         vectors[len(vectors) // 2] = np.nan
         return vectors
 
 
 def test_vectors_that_are_not_finite_give_an_agreement_that_is_not() -> None:
-    assert np.isnan(measure_agreement(BrokenEncoder(), FakeEncoder()).minimum_cosine)
+    assert np.isnan(measure_agreement(BrokenEncoder(), FakeEncoder(), FakeEncoder().load().counter).minimum_cosine)
 
 
 def test_the_first_start_on_a_machine_starts_no_child_and_measures_nothing(tmp_path: Path, audit: Audit) -> None:

@@ -29,8 +29,8 @@ cache.put({b"key": CachedText(np.ones(3, np.float32), 1, "")})
     "calibration": """
 import numpy as np
 from mcp_server_embeddings.engine.calibrate import calibrations_for
-from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts
-identity = ModelIdentity("fake", "0" * 64, "mean", Prompts(), 8, 256, False)
+from mcp_server_embeddings.engine.identity import ModelIdentity
+identity = ModelIdentity(name="fake", dimensions=8, max_tokens=256, normalised=False)
 random = np.random.default_rng(0)
 encode = lambda texts, role: random.standard_normal((len(texts), 8)).astype(np.float32)
 calibrations_for(identity, "exact", folder / "calibration", encode)

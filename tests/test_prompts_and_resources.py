@@ -174,7 +174,7 @@ def test_the_guide_says_so_when_the_model_cannot_be_loaded(tmp_path: Path) -> No
     with Engine(Settings(model=str(tmp_path / "nowhere"), data_dir=tmp_path)) as broken:
         written, _, _ = read(broken, "embeddings://guide")
     assert "figures are missing" in written
-    assert "does not exist; give a folder" in written
+    assert "does not exist; pass a folder" in written
     assert "Judge by it" in written
 
 
@@ -190,7 +190,7 @@ def test_reading_the_guide_does_not_hold_up_other_requests(tmp_path: Path) -> No
             assert status["calibrated"] is False
             encoder.gate.set()
 
-    with Engine(Settings(data_dir=tmp_path), lambda *_: encoder) as engine:
+    with Engine(Settings(data_dir=tmp_path), encoder.load) as engine:
         anyio.run(main, engine)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fakes import DIMENSIONS, FakeEncoder
 from mcp_server_embeddings.engine.call import Call
-from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.encoder import EncoderInput
 from mcp_server_embeddings.engine.scheduler import Scheduler
 from mcp_server_embeddings.errors import CallCancelledError, EncodingError, OperatorError
 from mcp_server_embeddings.vectors.scores import Vectors
@@ -40,23 +40,23 @@ def callers() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def pieces(*texts: str) -> list[Piece]:
-    return [Piece(text, "symmetric", range(len(text.split()) + 2)) for text in texts]
+def pieces(*texts: str) -> list[EncoderInput]:
+    return [EncoderInput(text, "symmetric", len(text.split()) + 2) for text in texts]
 
 
 def wait_for_pieces(scheduler: Scheduler, waiting: int) -> None:
     """Until the queue holds exactly this many pieces."""
-    wait_until(lambda: scheduler.figures().pieces_waiting == waiting, f"{waiting} pieces in the queue")
+    wait_until(lambda: scheduler.stats().pieces_waiting == waiting, f"{waiting} pieces in the queue")
 
 
 def wait_for_batch(scheduler: Scheduler) -> None:
     """Until the encoder has its first batch."""
-    wait_until(lambda: scheduler.figures().batches > 0, "a first batch")
+    wait_until(lambda: scheduler.stats().batches_done > 0, "a first batch")
 
 
 def held(
     encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
-) -> Callable[[list[Piece]], Future[Vectors]]:
+) -> Callable[[list[EncoderInput]], Future[Vectors]]:
     """A plug in the only stream, so that what follows queues up until the gate opens."""
     encoder.gate.clear()
     callers.submit(scheduler.run, pieces("plug"), Call())
@@ -136,7 +136,7 @@ def test_cancelling_stops_at_the_next_batch(
     call.cancel()
     with pytest.raises(CallCancelledError):
         running.result()
-    assert scheduler.figures().pieces_waiting == 0
+    assert scheduler.stats().pieces_waiting == 0
     encoder.gate.set()
     scheduler.run(pieces("next"), Call())
     assert len(encoder.batches) == 2
@@ -185,7 +185,7 @@ def test_an_unusable_batch_fails_its_calls_and_the_thread_lives_on(
 ) -> None:
     encoder = FakeEncoder()
 
-    def encode(batch: Sequence[Piece]) -> Vectors:
+    def encode(batch: Sequence[EncoderInput]) -> Vectors:
         vectors = encoder.encode(batch)
         return broken(len(batch)) if "broken" in batch[0].text else vectors  # type: ignore[return-value]
 
@@ -195,14 +195,14 @@ def test_an_unusable_batch_fails_its_calls_and_the_thread_lives_on(
             failing = callers.submit(scheduler.run, pieces("broken", "broken too"), Call())
             assert isinstance(failing.exception(timeout=60), EncodingError | MemoryError | ValueError)
             assert callers.submit(scheduler.run, pieces("fine"), Call()).result(timeout=60).shape == (1, DIMENSIONS)
-        assert scheduler.figures().calls_waiting == 0
+        assert scheduler.stats().calls_waiting == 0
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_vector_that_is_not_finite_fails_its_own_call_only(value: float, callers: ThreadPoolExecutor) -> None:
     encoder = FakeEncoder()
 
-    def encode(batch: Sequence[Piece]) -> Vectors:
+    def encode(batch: Sequence[EncoderInput]) -> Vectors:
         vectors = encoder.encode(batch)
         for row, piece in enumerate(batch):
             if "secret" in piece.text:
@@ -222,7 +222,7 @@ def test_a_vector_that_is_not_finite_fails_its_own_call_only(value: float, calle
         assert "secret" not in str(error)
         np.testing.assert_array_equal(good.result(timeout=60), FakeEncoder().encode(pieces("good")))
         assert {"secret", "good"} <= set(next(batch for batch in encoder.batches if "secret" in batch))
-        assert scheduler.figures().pieces_waiting == 0
+        assert scheduler.stats().pieces_waiting == 0
 
 
 def test_progress_counts_texts(encoder: FakeEncoder, scheduler: Scheduler) -> None:
@@ -246,11 +246,11 @@ def test_one_call_with_many_texts_keeps_every_stream_busy() -> None:
     """Both streams must be inside the encoder at once, or the barrier is never passed."""
     together = threading.Barrier(2)
 
-    def encode(batch: Sequence[Piece]) -> Vectors:
+    def encode(batch: Sequence[EncoderInput]) -> Vectors:
         together.wait(timeout=60)
         return np.zeros((len(batch), 1), dtype=np.float32)
 
     scheduler = Scheduler(encode, streams=2, batch_tokens=BATCH_TOKENS, dimensions=1)
     scheduler.run(pieces(*("word " * 60 for _ in range(10))), Call())
-    assert scheduler.figures().batches == 10
+    assert scheduler.stats().batches_done == 10
     scheduler.close()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from calls import call, client, error, structured, text
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.encoder import LoadedEncoder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.locate import LocatedModel, locate, verify_weights
 from mcp_server_embeddings.engine.reference import ReferenceEncoder
@@ -25,6 +27,7 @@ from mcp_server_embeddings.tools.embed import embed
 from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.vectors.calibration import BANDS
 from mcp_server_embeddings.vectors.scores import Metric
+from scripts import run
 
 
 def test_similarity_of_two_lists_is_complete_in_both_forms(engine: Engine) -> None:
@@ -173,7 +176,7 @@ def test_a_lone_surrogate_given_to_the_python_api_is_replaced(embedder: Embedder
 def test_a_full_or_read_only_data_folder_is_named_with_the_way_out(engine: Engine, tmp_path: Path) -> None:
     blocked = tmp_path / "file-not-folder"
     blocked.write_text("", encoding="utf-8")
-    with Engine(Settings(data_dir=blocked), lambda *_: FakeEncoder()) as other:
+    with Engine(Settings(data_dir=blocked), FakeEncoder().load) as other:
         message = error(call(other, "embed", {"texts": ["a"], "output": "file"}))
         assert "--data-dir" in message
         assert structured(call(other, "similarity", {"left": ["a b", "a c"]}))["pairs"]
@@ -182,7 +185,7 @@ def test_a_full_or_read_only_data_folder_is_named_with_the_way_out(engine: Engin
 def test_loading_that_fails_is_told_to_every_call_and_the_server_stays_up(tmp_path: Path) -> None:
     with Engine(Settings(model=str(tmp_path / "nowhere"), data_dir=tmp_path)) as broken:
         for _ in range(2):
-            assert "does not exist; give a folder" in error(call(broken, "embed", {"texts": ["a"]}))
+            assert "does not exist; pass a folder" in error(call(broken, "embed", {"texts": ["a"]}))
         found = structured(call(broken, "status", {}))
         assert found["state"] == "failed"
         assert "does not exist" in found["detail"]
@@ -211,7 +214,7 @@ def test_an_unusable_device_is_an_error_that_names_the_way_out(tmp_path: Path) -
 
 def test_a_crash_in_the_runtime_stays_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     encoder = FakeEncoder()
-    with Engine(Settings(data_dir=tmp_path), lambda *_: encoder) as engine:
+    with Engine(Settings(data_dir=tmp_path), encoder.load) as engine:
         engine.embedder().calibration()
         encoder.fail_on = "poison"
         message = error(call(engine, "embed", {"texts": ["poison"]}))
@@ -226,7 +229,7 @@ class Panic(BaseException):
 
 
 def test_a_library_that_panics_while_the_model_loads_fails_the_call(tmp_path: Path) -> None:
-    def panic(*_: object) -> FakeEncoder:
+    def panic(*_: object) -> LoadedEncoder:
         raise Panic("index out of bounds")
 
     with Engine(Settings(data_dir=tmp_path), panic) as engine, pytest.raises(ModelLoadError, match="cannot be loaded"):
@@ -235,7 +238,7 @@ def test_a_library_that_panics_while_the_model_loads_fails_the_call(tmp_path: Pa
 
 def test_the_same_text_twice_is_encoded_once(tmp_path: Path) -> None:
     encoder = FakeEncoder()
-    with Engine(Settings(data_dir=tmp_path), lambda *_: encoder) as engine:
+    with Engine(Settings(data_dir=tmp_path), encoder.load) as engine:
         embedder = engine.embedder()
         embedder.calibration()
         encoder.batches.clear()
@@ -247,7 +250,7 @@ def test_the_same_text_twice_is_encoded_once(tmp_path: Path) -> None:
 def test_a_calibration_is_measured_once_and_a_damaged_one_is_measured_again(tmp_path: Path) -> None:
     def edges() -> tuple[tuple[float, ...], int]:
         encoder = FakeEncoder()
-        with Engine(Settings(data_dir=tmp_path, cache_dir=tmp_path), lambda *_: encoder) as engine:
+        with Engine(Settings(data_dir=tmp_path, cache_dir=tmp_path), encoder.load) as engine:
             return engine.embedder().calibration().edges, len(encoder.batches)
 
     first, batches = edges()
@@ -294,14 +297,14 @@ def test_bands_are_ordered_in_the_contract() -> None:
 def test_a_closed_engine_refuses_calls_and_loads_nothing(tmp_path: Path) -> None:
     loads: list[Settings] = []
 
-    def load(settings: Settings, _: Callable[[str], None]) -> FakeEncoder:
+    def load(settings: Settings, _: Callable[[str], None]) -> LoadedEncoder:
         loads.append(settings)
-        return FakeEncoder()
+        return FakeEncoder().load()
 
     engine = Engine(Settings(data_dir=tmp_path), load)
     engine.start()
     engine.close()
-    with pytest.raises(CallCancelledError, match="make a new one"):
+    with pytest.raises(CallCancelledError, match="create a new one"):
         engine.embedder().embed(["a"])
     assert len(loads) <= 1
 
@@ -322,7 +325,7 @@ def test_no_thread_is_left_in_the_models_runtime_when_a_program_leaves_its_engin
 def test_an_encoder_that_fails_while_it_is_measured_fails_every_call_with_a_reason(tmp_path: Path) -> None:
     encoder = FakeEncoder()
     encoder.fail_on = "Lift"  # a word of the reference set
-    with Engine(Settings(data_dir=tmp_path, cache_dir=tmp_path), lambda *_: encoder) as engine:
+    with Engine(Settings(data_dir=tmp_path, cache_dir=tmp_path), encoder.load) as engine:
         with pytest.raises(ModelLoadError, match="cannot be loaded"):
             engine.embedder().calibration()
         encoder.fail_on = ""
@@ -337,3 +340,30 @@ def test_weights_that_are_not_the_models_are_refused_before_they_are_read(bge_fo
 def test_the_bundled_weights_are_those_of_the_published_model() -> None:
     verify_weights(locate(DEFAULT_MODEL))
     assert locate("all-MiniLM-L6-v2").sha256.startswith("53aa51172d142c89")
+
+
+HASHED = """
+import sys
+from mcp_server_embeddings.engine.locate import locate, verify_weights
+
+def hook(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".safetensors"):
+        print("read")
+
+sys.addaudithook(hook)
+verify_weights(locate(sys.argv[1]))
+"""
+
+
+def test_the_weights_of_a_folder_are_read_once_to_be_hashed(bge_folder: Path) -> None:
+    assert run(HASHED, str(bge_folder)) == "read\n"
+
+
+def test_weights_that_change_after_they_were_hashed_are_refused(bge_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(bge_folder, tmp_path / "model")
+    located = locate(str(folder))
+    verify_weights(located)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    with pytest.raises(ModelLoadError, match=r"'model\.safetensors' was changed on disk"):
+        verify_weights(located)

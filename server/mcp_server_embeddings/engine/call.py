@@ -1,4 +1,4 @@
-"""One caller's line to the engine while it waits: progress comes out, cancellation goes in."""
+"""Progress and cancellation of one call."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from mcp_server_embeddings.errors import CallCancelledError
 
 
 class Call:
-    """Shared by the thread that works and the one that watches.
+    """Shared by the thread that works and the thread that watches it.
 
     Attributes:
         stage: What is happening now, for a person.
@@ -22,37 +22,37 @@ class Call:
         self.total = 0
         self._lock = threading.Lock()
         self._cancelled = False
-        self._wakers: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
 
     @property
     def cancelled(self) -> bool:
-        """Whether the caller gave up."""
+        """Whether the caller cancelled."""
         return self._cancelled
 
     def cancel(self) -> None:
-        """Give up: whoever waits on behalf of this call is woken and raises ``CallCancelledError``."""
+        """Cancel: whoever waits for this call is woken and raises ``CallCancelledError``."""
         with self._lock:
             self._cancelled = True
-            wakers = list(self._wakers)
-        for wake in wakers:
-            wake()
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback()
 
     def raise_if_cancelled(self) -> None:
-        """Stop here if the caller gave up.
+        """Stop here if the caller cancelled.
 
         Raises:
-            CallCancelledError: It did.
+            CallCancelledError: The call was cancelled.
         """
         if self._cancelled:
             raise CallCancelledError("the caller cancelled this call")
 
     @contextmanager
-    def waking(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Have ``wake`` called on cancellation while the block runs."""
+    def on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call ``callback`` on cancellation while the block runs."""
         with self._lock:
-            self._wakers.append(wake)
+            self._callbacks.append(callback)
         try:
             yield
         finally:
             with self._lock:
-                self._wakers.remove(wake)
+                self._callbacks.remove(callback)

@@ -1,4 +1,4 @@
-"""Well-known models: facts and published scores, each with its source. Data, not code: ``data/models.toml``."""
+"""Well-known models: facts and published scores with their sources, from ``data/models.toml``."""
 
 import functools
 import tomllib
@@ -20,7 +20,7 @@ class _Entry(BaseModel):
 
 
 class CataloguePrompts(_Entry):
-    """The prompts the model's authors prescribe; empty where they prescribe none."""
+    """The prompts that the model's authors prescribe; empty where there is none."""
 
     query: str = ""
     document: str = ""
@@ -94,26 +94,26 @@ class CatalogueModel(_Entry):
 
 @functools.cache
 def catalogue() -> tuple[CatalogueModel, ...]:
-    """All entries, the default model first."""
+    """Read all entries, the default model first."""
     text = resources.files("mcp_server_embeddings").joinpath("data/models.toml").read_text(encoding="utf-8")
     return tuple(CatalogueModel.model_validate(entry) for entry in tomllib.loads(text)["model"])
 
 
 def known(name: str) -> CatalogueModel | None:
-    """The entry with this id, or whose id ends in this name; None for a model the catalogue lacks."""
+    """Find the entry with this id, or with this name after the owner; None if there is none."""
     return next((entry for entry in catalogue() if name in (entry.id, entry.id.rsplit("/", 1)[-1])), None)
 
 
 def full_id(name: str) -> str:
-    """The Hugging Face id behind a short name; the name itself when the catalogue lacks it."""
-    if name == DEFAULT_MODEL:  # spares the default start the reading of the catalogue
+    """Return the Hugging Face id of a catalogued short name; any other name unchanged."""
+    if name == DEFAULT_MODEL:  # the default start need not read the catalogue
         return name
     entry = known(name)
     return entry.id if entry else name
 
 
 def refusal(name: str) -> str | None:
-    """Why this model is not loaded and which one to use instead; None for a model that may be loaded.
+    """Explain why a model is not loaded and which one to use instead; None if it may be loaded.
 
     Args:
         name: Hugging Face id or short name.

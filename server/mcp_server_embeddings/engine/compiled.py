@@ -6,18 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.encoder import Agreement, Piece
+from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.runtime import SHAPES, openvino
 from mcp_server_embeddings.vectors.scores import Vectors
 
-_FIRST_PIECE = Piece("", "symmetric", [0])
+_FIRST_INPUT = EncoderInput("", "symmetric", 1, [0])
 """The shortest input; every vocabulary has a token 0."""
 
-
 _COMPUTE_TYPE: dict[Precision, str] = {"exact": "f32", "bf16": "bf16", "int8": "f32"}
-"""What the runtime computes with. It must be said: where the processor has bf16 the runtime uses it unasked."""
+"""What the runtime computes with; by default it uses bf16 where the processor has it."""
 
 
 class CompiledEncoder:
@@ -28,22 +27,22 @@ class CompiledEncoder:
 
     Args:
         graph: A graph, or the path of a saved one.
-        identity: Of the model.
-        tokenizer_json: In the format of the ``tokenizers`` library.
+        identity: The model's.
         mapped: The files that hold the graph's weights.
-        precision: What the graph is for.
-        agreement: How near its vectors are to exact ones; None where it is exact.
+        precision: What the graph was built for.
+        agreement: With exact vectors; None where the graph is exact.
         streams: How many batches may run at once, each on one thread.
     """
 
     engine = "compiled"
     device = "cpu"
+    batch_tokens = 512
+    """256 to 1,024 have the same throughput (docs/benchmarks.md)."""
 
     def __init__(
         self,
         graph: "openvino.Model | str",
         identity: ModelIdentity,
-        tokenizer_json: str,
         mapped: MappedFiles,
         *,
         precision: Precision = "exact",
@@ -51,7 +50,6 @@ class CompiledEncoder:
         streams: int = 1,
     ) -> None:
         self.identity = identity
-        self.tokenizer_json = tokenizer_json
         self.precision: Precision = precision
         self.agreement = agreement
         self.streams = streams
@@ -74,21 +72,21 @@ class CompiledEncoder:
             self._requests.put(compiled.create_infer_request())
         # Once on this thread alone: OpenVINO's bindings prepare their use of numpy on the first call, and when two
         # threads make it at once, each can wait for what the other holds (one for the interpreter's lock), for ever.
-        self.encode([_FIRST_PIECE])
+        self.encode([_FIRST_INPUT])
 
-    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+    def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Encode one batch; see ``Encoder.encode``."""
-        width = max(piece.tokens for piece in pieces)
-        ids = np.zeros((len(pieces), width), dtype=np.int64)
+        width = max(len(text.ids) for text in inputs)
+        ids = np.zeros((len(inputs), width), dtype=np.int64)
         mask = np.zeros_like(ids)
-        for row, piece in enumerate(pieces):
-            ids[row, : piece.tokens] = piece.ids
-            mask[row, : piece.tokens] = 1
-        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        for row, text in enumerate(inputs):
+            ids[row, : len(text.ids)] = text.ids
+            mask[row, : len(text.ids)] = 1
+        tensors = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         self._mapped.raise_if_changed()
         request = self._requests.get()
         try:
-            request.infer({name: given[name] for name in self._inputs}, share_inputs=True)
+            request.infer({name: tensors[name] for name in self._inputs}, share_inputs=True)
             vectors: Vectors = np.array(request.get_output_tensor(0).data, dtype=np.float32)
         finally:
             self._requests.put(request)

@@ -1,7 +1,7 @@
-"""Converting a model, in a process of its own: ``python -m mcp_server_embeddings.engine.convert``.
+"""Convert a model, in a process of its own: ``python -m mcp_server_embeddings.engine.convert``.
 
-Arguments: the located model as JSON, the precision, the folder to make. Each line on standard output is a stage.
-The process ends when its standard input closes, that is, with the process that started it.
+Arguments: the located model as JSON, the precision, the folder to create. Each line on standard output is a stage.
+The process ends when its standard input closes: with the process that started it.
 """
 
 import contextlib
@@ -33,6 +33,7 @@ from mcp_server_embeddings.engine.native.files import UnsupportedModelError, rea
 from mcp_server_embeddings.engine.native.sentence import native_model
 from mcp_server_embeddings.engine.reference import ReferenceEncoder
 from mcp_server_embeddings.engine.runtime import cpu_can_bf16, openvino
+from mcp_server_embeddings.engine.tokens import TextTokenizer
 from mcp_server_embeddings.errors import EmbeddingsError
 from mcp_server_embeddings.private import make_folder
 
@@ -41,27 +42,27 @@ if TYPE_CHECKING:
 
 
 def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator[str]:
-    """Convert ``model`` into ``folder``; yields what it is about to do.
+    """Convert ``model`` into ``folder``; yields each stage before it begins.
 
     Raises:
-        ConversionError: The precision is not to be had here.
+        ConversionError: The precision is not available on this machine.
     """
     if precision == "bf16" and not cpu_can_bf16():
         raise ConversionError("this processor has no bf16; use --precision exact or int8")
-    work = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    make_folder(work)
+    temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    make_folder(temporary)
     try:
         yield "building its graph"
         mapped = MappedFiles(weight_files(model.folder))
         native = native_model(read_model(model))
         graph, tokenizer_json = native.graph, native.tokenizer_json
-        exact: Encoder = CompiledEncoder(graph, native.identity, tokenizer_json, mapped)
+        exact: Encoder = CompiledEncoder(graph, native.identity, mapped)
     except UnsupportedModelError:
         yield "loading it with sentence-transformers"
         reference = ReferenceEncoder(model, "cpu", threads=1)
         if reason := _unconvertible(reference):
-            Manifest(reference.identity, precision, Agreement(0, 0, 0), "", f"{model.name!r} {reason}").write(work)
-            work.rename(folder)
+            Manifest(reference.identity, precision, Agreement(0, 0, 0), "", f"{model.name!r} {reason}").write(temporary)
+            temporary.rename(folder)
             return
         yield "tracing it"
         graph, tokenizer_json, exact = _traced(reference), reference.tokenizer_json, reference
@@ -69,22 +70,23 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
     if precision == "int8":
         yield "compressing its weights to int8"
         graph = _compressed(graph)
-    openvino.save_model(graph, work / GRAPH_FILE, compress_to_fp16=False)
-    (work / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
+    openvino.save_model(graph, temporary / GRAPH_FILE, compress_to_fp16=False)
+    (temporary / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
     del graph
     yield "checking its vectors"
-    weights = MappedFiles([work / GRAPH_WEIGHTS_FILE])
-    encoder = CompiledEncoder(str(work / GRAPH_FILE), exact.identity, tokenizer_json, weights, precision=precision)
-    agreement = measure_agreement(encoder, exact)
-    with (work / GRAPH_WEIGHTS_FILE).open("rb") as file:
+    weights = MappedFiles([temporary / GRAPH_WEIGHTS_FILE])
+    encoder = CompiledEncoder(str(temporary / GRAPH_FILE), exact.identity, weights, precision=precision)
+    counter = TextTokenizer(tokenizer_json, exact.identity.prompts, exact.identity.max_tokens)
+    agreement = measure_agreement(encoder, exact, counter)
+    with (temporary / GRAPH_WEIGHTS_FILE).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    Manifest(exact.identity, precision, agreement, sha256, refusal(precision, agreement)).write(work)
-    with contextlib.suppress(FileExistsError):  # another process was first, with the same content
-        work.rename(folder)
+    Manifest(exact.identity, precision, agreement, sha256, refusal(precision, agreement)).write(temporary)
+    with contextlib.suppress(FileExistsError):  # another process wrote the same content first
+        temporary.rename(folder)
 
 
 def _unconvertible(reference: ReferenceEncoder) -> str:
-    """What a graph from tokens to vectors cannot do; empty where nothing stands against it."""
+    """Name what a graph from tokens to vectors cannot do; empty if the model can be converted."""
     if not reference.pools_prompts:
         return "leaves its prompt out of pooling, which is not converted"
     return "shortens its vectors, which is not converted" if reference.model.truncate_dim is not None else ""
@@ -103,7 +105,7 @@ def _traced(reference: ReferenceEncoder) -> "openvino.Model":
 
 
 def _sentence_module(reference: ReferenceEncoder) -> "torch.nn.Module":
-    """From token ids to sentence vectors: transformer, pooling and what else the model has."""
+    """Wrap all modules of a model: from token ids to sentence vectors."""
     import torch
 
     class SentenceModule(torch.nn.Module):
@@ -138,9 +140,9 @@ def _end_with_parent(pipe: int) -> None:
 
 
 def _watch_parent() -> None:
-    """End with the parent, whose end of standard input closes then.
+    """End this process when the parent's end of standard input closes.
 
-    The pipe moves away from descriptor 0 first: on Windows an import that asks for the type of standard input would
+    The pipe is moved away from descriptor 0 first: on Windows an import that asks for the type of standard input would
     wait for a thread that reads it.
     """
     pipe = os.dup(0)
@@ -151,7 +153,7 @@ def _watch_parent() -> None:
 
 
 def main() -> None:
-    """Run one conversion; the last line on standard error is the reason of a failure."""
+    """Run one conversion; on failure the last line on standard error is the reason."""
     _watch_parent()
     located, precision_name, folder = sys.argv[1:]
     precision = next(known for known in PRECISIONS if known == precision_name)

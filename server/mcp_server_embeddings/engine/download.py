@@ -1,7 +1,11 @@
-"""Fetching a model into the Hugging Face cache: file by file, verified, ``modules.json`` last.
+"""Download a model into the Hugging Face cache: file by file, verified, ``modules.json`` last.
 
-Finished files are kept. huggingface_hub continues a file whose connection broke, but not one that an earlier
-run left unfinished: since 1.18 it gives every attempt a temporary file of its own and removes it on failure.
+Finished files are kept. huggingface_hub resumes a file whose connection broke, but not one that an earlier run left
+unfinished: since 1.18 every attempt has a temporary file of its own, removed on failure.
+
+``snapshot_download`` does not serve here. It downloads on threads that it waits for, so Ctrl-C ends it only when the
+current file is complete; it neither verifies hashes nor keeps an order; and if the hub does not answer it returns
+a snapshot that may be incomplete.
 """
 
 import contextlib
@@ -21,24 +25,27 @@ if TYPE_CHECKING:
     from tqdm.std import tqdm
 
 Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
+"""Called with the bytes downloaded so far and the total."""
 
 _SETTINGS = (".json", ".txt", ".model")
 _OTHER_RUNTIMES = {"onnx", "openvino", "coreml", "gguf"}
 
 
 def download(model: str, progress: Progress) -> Path:
-    """Fetch ``model`` from the Hugging Face hub; files that are already there are kept and verified.
+    """Download ``model`` from the Hugging Face hub; files that are already cached are kept and verified.
 
     Args:
         model: Hugging Face id, or the short name of a catalogued model.
-        progress: Told how far it is, from this thread.
+        progress: Called from this thread.
 
     Returns:
         The snapshot folder.
 
     Raises:
-        DownloadError: There is no such model, it is refused, no network, no room, or a file arrived damaged.
+        DownloadError: There is no such model, it is refused, no network, a full disk, or a corrupt file.
+
+    Example:
+        >>> download("bge-small-en-v1.5", lambda done, total: print(f"{done:,} of {total:,} bytes"))
     """
     from huggingface_hub import errors as hub_errors
 
@@ -63,7 +70,7 @@ def download(model: str, progress: Progress) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong and what to do."""
+    """Explain what went wrong and what to do."""
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):
@@ -72,15 +79,14 @@ def _reason(error: Exception) -> str:
             "you set a token, check it with `hf auth whoami`"
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full; make room and run again, finished files are kept"
+        return "the disk is full; free some space and run again, finished files are kept"
     if isinstance(error, OSError) and error.filename:
         return (
-            f"{error.filename!r} cannot be written ({error.strerror}); set HF_HOME to a folder that can be, and "
-            "run again"
+            f"{error.filename!r} cannot be written ({error.strerror}); set HF_HOME to a writable folder and run again"
         )
     return (
         f"the Hugging Face hub did not answer ({type(error.__cause__ or error).__name__}); check the network "
-        "and run again, finished files are kept, or give a folder with --model"
+        "and run again, finished files are kept, or pass a folder with --model"
     )
 
 
@@ -89,7 +95,7 @@ def _download(name: str, progress: Progress) -> Path:
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     info = HfApi().model_info(name, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    files = sorted(_wanted(info.siblings or []), key=_turn)
+    files = sorted(_wanted(info.siblings or []), key=_order)
     if not any(_is_weights(file.rfilename) for file in files):
         raise DownloadError(
             f"model {name!r} has no PyTorch weights; choose one listed by `mcp-server-embeddings models`"
@@ -98,7 +104,7 @@ def _download(name: str, progress: Progress) -> Path:
     before = furthest = 0
 
     def report(done: int) -> None:
-        nonlocal furthest  # hf_xet counts twice, what arrived and what is written
+        nonlocal furthest  # hf_xet reports every byte twice: received and written
         furthest = max(furthest, min(done, total))
         progress(furthest, total)
 
@@ -109,13 +115,13 @@ def _download(name: str, progress: Progress) -> Path:
         before += file.size or 0
         report(before)
     if files[-1].rfilename != MODULES_FILE:
-        with contextlib.suppress(RemoteEntryNotFoundError):  # the cache now knows that there is none
+        with contextlib.suppress(RemoteEntryNotFoundError):  # the cache records that there is none
             hf_hub_download(name, MODULES_FILE)
     return path.parents[len(PurePosixPath(files[-1].rfilename).parts) - 1]
 
 
 def _wanted(files: "list[RepoSibling]") -> "list[RepoSibling]":
-    """Settings, tokenizer and one set of weights a folder; no copies for other runtimes."""
+    """Choose settings, tokenizer and one set of weights per folder; no copies for other runtimes."""
     names = {file.rfilename for file in files}
     return [file for file in files if _is_wanted(PurePosixPath(file.rfilename), names)]
 
@@ -130,8 +136,8 @@ def _is_wanted(path: PurePosixPath, names: set[str]) -> bool:
     return path.suffix in _SETTINGS
 
 
-def _turn(file: "RepoSibling") -> tuple[bool, bool, str]:
-    """Settings, weights, and last the file that ``cached_folder`` takes as the sign of a whole snapshot."""
+def _order(file: "RepoSibling") -> tuple[bool, bool, str]:
+    """Sort settings before weights, and last the file by which ``cached_folder`` knows a complete snapshot."""
     return file.rfilename == MODULES_FILE, _is_weights(file.rfilename), file.rfilename
 
 
@@ -154,7 +160,7 @@ def _verify(path: Path, file: "RepoSibling") -> None:
 
 
 def _counting_bar(before: int, report: Callable[[int], None]) -> "type[tqdm[NoReturn]]":
-    """A silent progress bar that reports bytes: the hook huggingface_hub offers."""
+    """Create a silent progress bar that reports bytes, which is the hook that huggingface_hub offers."""
     from tqdm.std import tqdm
 
     class CountingBar(tqdm):  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""The engine as one caller sees it: texts in, vectors out."""
+"""The engine as one caller sees it: texts to vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,9 @@ import numpy as np
 from mcp_server_embeddings.engine.cache import CachedText, Cut, VectorCache, cache_key
 from mcp_server_embeddings.engine.calibrate import Comparison
 from mcp_server_embeddings.engine.call import Call
-from mcp_server_embeddings.engine.encoder import Encoder
+from mcp_server_embeddings.engine.encoder import Encoder, LongText, TokenizedText
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel
-from mcp_server_embeddings.engine.tokens import LongText, TokenizedText
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.scores import Vectors
 from mcp_server_embeddings.vectors.shape import joined_windows
@@ -23,7 +22,7 @@ class Embeddings:
     """The vectors of one call.
 
     Attributes:
-        vectors: Shape ``(n, d)``, float32, one row a text.
+        vectors: Shape ``(n, d)``, float32, one row per text.
         tokens: Tokens the model reads for these texts.
         windowed: Positions of texts cut into windows.
         truncated: Positions of texts whose end was not read.
@@ -37,12 +36,12 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """What every tool takes. Made by ``Engine.embedder``.
+    """What every tool takes; created by ``Engine.embedder``.
 
     Attributes:
-        lifecycle: Has the model.
-        cache: Vectors of texts seen before; None remembers nothing.
-        call: Progress out, cancellation in.
+        lifecycle: Loads and holds the model.
+        cache: Vectors of texts seen before; None caches nothing.
+        call: Progress and cancellation.
         data_dir: Where a tool may write.
     """
 
@@ -52,23 +51,28 @@ class Embedder:
     data_dir: Path
 
     def embed(self, texts: Sequence[str], *, role: Role = "symmetric", long_text: LongText = "window") -> Embeddings:
-        """Turn texts into vectors; the same text twice is encoded once, a text seen before not at all.
+        """Turn texts into vectors. Equal texts are encoded once, cached ones not at all.
 
         Waits for the model if it is still loading.
 
         Args:
             texts: One or more, each with a character that is not white space.
             role: Picks the model's prompt.
-            long_text: What becomes of a text over the model's limit: ``window`` averages overlapping
+            long_text: What to do with a text over the model's limit: ``window`` averages overlapping
                 windows by their tokens, ``truncate`` reads its beginning, ``error`` refuses it.
 
         Returns:
-            One vector a text; a text within the limit has the vector sentence-transformers gives it.
+            One vector per text; a text within the limit gets the vector that sentence-transformers computes.
 
         Raises:
             TextTooLongError: See ``long_text``.
-            OperatorError: The model is missing or cannot be loaded, or gave no usable vector for one of the texts.
-            CallCancelledError: The caller cancelled; work stops at the next batch.
+            OperatorError: The model is missing, cannot be loaded, or returned no usable vector for one of the texts.
+            CallCancelledError: The caller cancelled; encoding stops at the next batch.
+
+        Example:
+            >>> with Engine(Settings()) as engine:
+            ...     engine.embedder().embed(["a cat", "a dog"]).vectors.shape
+            (2, 384)
         """
         with self.lifecycle.use(self.call) as loaded:
             keys = _keys(loaded.encoder, role, long_text, texts)
@@ -89,58 +93,58 @@ class Embedder:
         )
 
     def identity(self) -> ModelIdentity:
-        """Which model this is; waits until it is loaded."""
+        """Return the model's identity; waits until it is loaded."""
         with self.lifecycle.use(self.call) as loaded:
             return loaded.encoder.identity
 
     def calibration(self, comparison: Comparison = "symmetric") -> Calibration:
-        """What a cosine means under this model; waits until it is measured.
+        """Return what a cosine means under this model; waits until it is measured.
 
         Args:
-            comparison: ``symmetric`` for texts with their like, ``retrieval`` for queries with documents.
+            comparison: ``symmetric`` for texts with texts, ``retrieval`` for queries with documents.
         """
         return self.lifecycle.calibrations(self.call).of(comparison)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has for this model, without prompt and special tokens."""
+        """Count the model's tokens of each text, without prompt and special tokens."""
         with self.lifecycle.use(self.call) as loaded:
-            return loaded.tokenizer.count(texts, self.call)
+            return loaded.counter.count(texts, self.call)
 
     def _encoded(
         self, loaded: LoadedModel, texts: list[str], role: Role, long_text: LongText
     ) -> list[tuple[str, CachedText]]:
-        plans = loaded.tokenizer.tokenize(texts, role, long_text, self.call)
-        pieces = [piece for plan in plans for piece in plan.pieces]
-        self.call.total += len(pieces)
-        encoded = loaded.scheduler.run(pieces, self.call)
-        vectors = _joined(plans, encoded, normalised=loaded.encoder.identity.normalised)
+        tokenized = loaded.counter.tokenize(texts, role, long_text, self.call)
+        inputs = [part for text in tokenized for part in text.inputs]
+        self.call.total += len(inputs)
+        encoded = loaded.scheduler.run(inputs, self.call)
+        vectors = _join_windows(tokenized, encoded, normalised=loaded.encoder.identity.normalised)
         return [
-            (text, CachedText(vector, plan.tokens, _cut(plan)))
-            for text, vector, plan in zip(texts, vectors, plans, strict=True)
+            (text, CachedText(vector, entry.tokens, _cut(entry)))
+            for text, vector, entry in zip(texts, vectors, tokenized, strict=True)
         ]
 
 
 def _keys(encoder: Encoder, role: Role, long_text: LongText, texts: Sequence[str]) -> dict[str, bytes]:
-    """The cache's key of each distinct text, in order."""
+    """Return the cache key of each distinct text, in order."""
     context = "\0".join((encoder.identity.digest, encoder.engine, encoder.precision, role, long_text))
     return {text: cache_key(context, text) for text in dict.fromkeys(texts)}
 
 
-def _cut(plan: TokenizedText) -> Cut:
-    if plan.windowed:
+def _cut(text: TokenizedText) -> Cut:
+    if text.windowed:
         return "windowed"
-    return "truncated" if plan.truncated else ""
+    return "truncated" if text.truncated else ""
 
 
-def _joined(plans: list[TokenizedText], encoded: Vectors, *, normalised: bool) -> Vectors:
-    """One row a text from one row a piece."""
-    if not any(plan.windowed for plan in plans):
+def _join_windows(texts: list[TokenizedText], encoded: Vectors, *, normalised: bool) -> Vectors:
+    """Reduce one row per input to one row per text."""
+    if not any(text.windowed for text in texts):
         return encoded
-    starts = np.cumsum([0, *(len(plan.pieces) for plan in plans)])
+    starts = np.cumsum([0, *(len(text.inputs) for text in texts)])
     rows = [
-        joined_windows(encoded[start : start + len(plan.pieces)], list(plan.weights), normalised=normalised)
-        if plan.windowed
+        joined_windows(encoded[start : start + len(text.inputs)], list(text.weights), normalised=normalised)
+        if text.windowed
         else encoded[start : start + 1]
-        for start, plan in zip(starts, plans, strict=False)
+        for start, text in zip(starts, texts, strict=False)
     ]
     return np.concatenate(rows)

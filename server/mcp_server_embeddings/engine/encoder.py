@@ -1,22 +1,26 @@
-"""The seam between the engine and a model runtime."""
+"""The seam between the engine and a model: what turns texts into vectors, and what counts and cuts them first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from mcp_server_embeddings.config import Precision
+from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.vectors.scores import Vectors
+
+LongText = Literal["window", "truncate", "error"]
+"""What to do with a text over the model's limit: average overlapping windows, read its beginning, or refuse it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How near an encoder's vectors are to those of sentence-transformers, on the probe set.
+    """How close an encoder's vectors are to those of sentence-transformers, on a fixed set of texts.
 
     Attributes:
-        minimum_cosine: Of a text's two vectors, over all probes.
-        mean_cosine: Likewise.
-        top1_kept: Share of probes whose nearest other probe stays the same, 0 to 1.
+        minimum_cosine: Lowest cosine between a text's two vectors.
+        mean_cosine: Mean of these cosines.
+        top1_kept: Share of texts whose nearest other text stays the same, 0 to 1.
     """
 
     minimum_cosine: float
@@ -25,27 +29,75 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class EncoderInput:
     """A text, or a window of one, that goes through the model as one input.
 
     Attributes:
         text: Without prompt.
         role: Picks the prompt.
-        ids: The tokens the model reads: prompt and special tokens included, truncated at the model's limit.
+        tokens: How many tokens the model reads, prompt and special tokens included; batches are filled by it.
+        ids: These tokens, truncated at the model's limit; empty from a counter that has no tokenizer.
     """
 
     text: str
     role: Role
-    ids: Sequence[int]
+    tokens: int
+    ids: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """How one text goes through the model.
+
+    Attributes:
+        inputs: The text, or its windows.
+        weights: Tokens of each input that came from the text; weights of the mean over windows.
+        tokens: Tokens the model reads for this text.
+        truncated: Whether the end of the text is not read.
+    """
+
+    inputs: tuple[EncoderInput, ...]
+    weights: tuple[int, ...]
+    tokens: int
+    truncated: bool = False
 
     @property
-    def tokens(self) -> int:
-        """How many tokens the model reads."""
-        return len(self.ids)
+    def windowed(self) -> bool:
+        """Whether the text was cut into windows."""
+        return len(self.inputs) > 1
+
+
+class TokenCounter(Protocol):
+    """Counts the tokens of texts, and cuts texts to the model's limit. Used by several threads at a time."""
+
+    def count(self, texts: Sequence[str], call: Call | None = None) -> list[int]:
+        """Count the tokens of each text, without prompt and special tokens.
+
+        Raises:
+            CallCancelledError: The call was cancelled.
+        """
+        ...
+
+    def tokenize(
+        self, texts: Sequence[str], role: Role, long_text: LongText, call: Call | None = None
+    ) -> list[TokenizedText]:
+        """Turn each text into one or more inputs within the model's limit.
+
+        Args:
+            texts: Non-empty texts.
+            role: Picks the prompt, which counts towards the limit.
+            long_text: What to do with a text over the limit.
+            call: Checked for cancellation between groups of texts.
+
+        Raises:
+            TextTooLongError: A text is over the limit and ``long_text`` is ``error``.
+            CallCancelledError: The call was cancelled.
+        """
+        ...
 
 
 class Encoder(Protocol):
-    """Turns pieces into vectors. Used by as many threads at a time as it has streams."""
+    """Turns inputs into vectors. Used by as many threads at a time as it has streams."""
 
     @property
     def engine(self) -> str:
@@ -63,32 +115,40 @@ class Encoder(Protocol):
         ...
 
     @property
+    def batch_tokens(self) -> int:
+        """Padded tokens of its best batch; also the longest that a small call waits for a large one."""
+        ...
+
+    @property
     def precision(self) -> Precision:
         """What it computes with."""
         ...
 
     @property
     def agreement(self) -> Agreement | None:
-        """How near its vectors are to those of sentence-transformers; None for sentence-transformers itself."""
+        """Agreement with sentence-transformers, where it was measured."""
         ...
 
     @property
     def identity(self) -> ModelIdentity:
-        """The model it encodes with."""
+        """What decides its vectors."""
         ...
 
-    @property
-    def tokenizer_json(self) -> str:
-        """The model's tokenizer in the format of the ``tokenizers`` library."""
-        ...
-
-    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+    def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Encode one batch.
 
         Args:
-            pieces: One or more; a piece over the model's limit is truncated as sentence-transformers does.
+            inputs: One or more, each within the model's limit.
 
         Returns:
-            Shape ``(len(pieces), identity.dimensions)``, float32, in the order of ``pieces``.
+            Shape ``(len(inputs), identity.dimensions)``, float32, in the order of ``inputs``.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEncoder:
+    """An encoder, and the counter that prepares texts for it."""
+
+    encoder: Encoder
+    counter: TokenCounter

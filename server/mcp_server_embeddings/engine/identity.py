@@ -1,4 +1,4 @@
-"""Which model a vector came from. Vectors of different identities are never compared."""
+"""Model identities: what decides a vector. Vectors of different identities are never compared."""
 
 import hashlib
 import json
@@ -16,40 +16,40 @@ _HASH_BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The text a model wants before a text, by role; empty where it wants none."""
+    """The prefixes a model was trained with, by role; empty where it has none."""
 
     query: str = ""
     document: str = ""
     symmetric: str = ""
 
     def of(self, role: Role) -> str:
-        """The prompt of one role."""
+        """Return the prompt of one role."""
         return {"query": self.query, "document": self.document, "symmetric": self.symmetric}[role]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentity:
     """Everything that decides a vector.
 
     Attributes:
-        name: Hugging Face id, or the folder's name.
-        sha256: Of the weights, hexadecimal.
-        pooling: How token vectors become one, e.g. ``mean`` or ``cls``.
-        prompts: By role.
+        name: Hugging Face id, the folder's name, or what a remote model is called.
         dimensions: Length of a vector.
         max_tokens: Tokens of one input, special tokens and prompt included; None where there is no limit.
         normalised: Whether vectors have length 1.
+        prompts: By role.
         matryoshka: Lengths to which vectors may be shortened; empty for a model not trained for it.
+        sha256: Of the weights, hexadecimal; empty where they are not on this machine.
+        pooling: How token vectors become one, e.g. ``mean`` or ``cls``; empty where it is not known.
     """
 
     name: str
-    sha256: str
-    pooling: str
-    prompts: Prompts
     dimensions: int
     max_tokens: int | None
     normalised: bool
+    prompts: Prompts = Prompts()
     matryoshka: tuple[int, ...] = ()
+    sha256: str = ""
+    pooling: str = ""
 
     @property
     def digest(self) -> str:
@@ -58,14 +58,14 @@ class ModelIdentity:
 
     @property
     def short(self) -> str:
-        """The name without its owner and the first 8 digits of the digest: ``all-MiniLM-L6-v2@1a2b3c4d``."""
+        """Name without owner, and 8 digits of the digest: ``all-MiniLM-L6-v2@1a2b3c4d``."""
         return f"{self.name.rsplit('/', 1)[-1]}@{self.digest[:8]}"
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a model's weights, sorted; safetensors before pickled ones.
+    """List the files with a model's weights, sorted: safetensors, or pickled ones where there are none.
 
-    Optimised copies for other runtimes (``onnx/``, ``openvino/``) are not weights of this model.
+    Copies for other runtimes (``onnx/``, ``openvino/``) do not match the patterns.
     """
     for pattern in _WEIGHT_PATTERNS:
         found = sorted(path for path in folder.rglob(pattern) if path.is_file())
@@ -75,7 +75,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 of the weights in ``folder``: of the file, or of all files in order where there are several.
+    """Hash the weights in ``folder`` with SHA-256; several files in order, as if they were one.
 
     Raises:
         ModelLoadError: There are no weights.
@@ -84,7 +84,7 @@ def weights_sha256(folder: Path) -> str:
     if not files:
         raise ModelLoadError(
             f"the folder {str(folder)!r} has no weights (model.safetensors or pytorch_model.bin); "
-            "give a folder that SentenceTransformer.save wrote, or fetch the model again"
+            "pass a folder written by SentenceTransformer.save, or fetch the model again"
         )
     digest = hashlib.sha256()
     for path in files:

@@ -1,4 +1,4 @@
-"""When the model is in memory: loaded after the handshake or on need, freed when idle."""
+"""Load the model after the handshake or on first use, and free it when idle."""
 
 import ctypes
 import gc
@@ -13,9 +13,8 @@ from typing import Literal
 
 from mcp_server_embeddings.engine.calibrate import Calibrations
 from mcp_server_embeddings.engine.call import Call
-from mcp_server_embeddings.engine.encoder import Encoder
+from mcp_server_embeddings.engine.encoder import Encoder, LoadedEncoder, TokenCounter
 from mcp_server_embeddings.engine.scheduler import Scheduler
-from mcp_server_embeddings.engine.tokens import TextTokenizer
 from mcp_server_embeddings.errors import (
     CallCancelledError,
     EmbeddingsError,
@@ -27,12 +26,8 @@ from mcp_server_embeddings.errors import (
 _log = logging.getLogger(__name__)
 
 State = Literal["idle", "downloading", "warming", "ready", "failed"]
-Note = Callable[[State, str], None]
-"""Told the state and what is happening, for a person."""
-
-_BATCH_TOKENS = 512
-"""Padded tokens of a batch. 256 to 1,024 measure alike in throughput (docs/benchmarks.md); it is also the
-longest that a small call waits for a large one."""
+ReportState = Callable[[State, str], None]
+"""Called with the state and what is happening, for a person."""
 
 
 @dataclass(slots=True)
@@ -40,7 +35,7 @@ class LoadedModel:
     """A model ready to encode; ``calibrations`` follow once they are measured."""
 
     encoder: Encoder
-    tokenizer: TextTokenizer
+    counter: TokenCounter
     scheduler: Scheduler
     calibrations: Calibrations | None = None
 
@@ -48,19 +43,22 @@ class LoadedModel:
 class Lifecycle:
     """Loads the model on a thread of its own, and frees it after a time without use.
 
-    A load that failed is tried again by the next use, so a model that was pulled meanwhile is found.
+    The next use tries a failed load again, so a model that was pulled meanwhile is found.
 
     Args:
-        load: Makes the encoder; may take seconds.
+        load: Loads the encoder; may take seconds.
         calibrate: Measures a loaded model.
         idle_seconds: Free the model after this long without use; 0 keeps it.
     """
 
     def __init__(
-        self, load: Callable[[Note], Encoder], calibrate: Callable[[LoadedModel], Calibrations], idle_seconds: float
+        self,
+        load: Callable[[ReportState], LoadedEncoder],
+        calibrate: Callable[[LoadedModel], Calibrations],
+        idle_seconds: float,
     ) -> None:
         self._load_encoder = load
-        self._measure = calibrate
+        self._calibrate = calibrate
         self._idle_seconds = idle_seconds
         self._changed = threading.Condition()
         self._state: State = "idle"
@@ -71,48 +69,48 @@ class Lifecycle:
         self._last_use = 0.0
         self._closed = False
         self._loaders: list[threading.Thread] = []
-        self._ending: list[Scheduler] = []
+        self._closing: list[Scheduler] = []
 
     def start(self) -> None:
-        """Begin loading in the background, unless that has begun. Returns at once."""
+        """Start loading in the background unless that has started. Returns at once."""
         with self._changed:
             if self._closed or self._state not in ("idle", "failed"):
                 return
             self._state, self._error, self._detail = "warming", None, "loading the model"
-            loader = threading.Thread(target=self._live, name="model-loader", daemon=True)
+            loader = threading.Thread(target=self._run, name="model-loader", daemon=True)
             self._loaders = [*(other for other in self._loaders if other.is_alive()), loader]
             loader.start()
 
     def close(self) -> None:
-        """Free the model for good; whoever waits for a result, and every later use, raises ``CallCancelledError``."""
+        """Free the model for good; waiting and later uses raise ``CallCancelledError``."""
         with self._changed:
             self._closed = True
             loaded, self._loaded, self._state = self._loaded, None, "idle"
             self._changed.notify_all()
         if loaded is not None:
             loaded.scheduler.close()
-            self._ending.append(loaded.scheduler)
+            self._closing.append(loaded.scheduler)
 
     def join(self) -> None:
-        """Wait, after ``close``, until no thread of this engine is left; not from one of them.
+        """Wait, after ``close``, until all threads of this engine have ended. Do not call it from one of them.
 
-        A process that ends while one is still inside the model's runtime is killed by it.
+        A process that ends while a thread is still inside the model's runtime may crash.
         """
         with self._changed:
             loaders = list(self._loaders)
         for loader in loaders:
             loader.join()
-        while self._ending:
-            self._ending.pop().join()
+        while self._closing:
+            self._closing.pop().join()
 
     def snapshot(self) -> tuple[State, str, LoadedModel | None]:
-        """State, what is happening, and the model if it is loaded. Never waits."""
+        """Return the state, what is happening, and the model if it is loaded. Never waits."""
         with self._changed:
             return self._state, self._detail, self._loaded
 
     @contextmanager
     def use(self, call: Call) -> Iterator[LoadedModel]:
-        """The model, kept in memory while the block runs; waits until it is loaded.
+        """Keep the model in memory while the block runs; waits until it is loaded.
 
         Raises:
             OperatorError: It cannot be loaded.
@@ -124,7 +122,7 @@ class Lifecycle:
             self._wait(call, lambda: self._loaded is not None)
             loaded = self._loaded
             if loaded is None:
-                raise CallCancelledError("the engine was closed; make a new one")
+                raise CallCancelledError("the engine was closed; create a new one")
             try:
                 yield loaded
             except ModelChangedError as error:
@@ -136,22 +134,22 @@ class Lifecycle:
                 self._last_use = time.monotonic()
 
     def calibrations(self, call: Call) -> Calibrations:
-        """The model's calibrations, once they are measured; raises as ``use``."""
+        """Return the model's calibrations; waits until they are measured, and raises as ``use`` does."""
         with self.use(call) as loaded:
             self._wait(call, lambda: loaded.calibrations is not None)
             if loaded.calibrations is None:
-                raise CallCancelledError("the engine was closed; make a new one")
+                raise CallCancelledError("the engine was closed; create a new one")
             return loaded.calibrations
 
     def _wait(self, call: Call, ready: Callable[[], bool]) -> None:
-        """Wait until ``ready`` holds or loading has failed; say meanwhile what is happening."""
+        """Wait until ``ready`` holds or loading has failed, and report progress meanwhile."""
 
         def wake() -> None:
             with self._changed:
                 self._changed.notify_all()
 
         self.start()
-        with call.waking(wake), self._changed:
+        with call.on_cancel(wake), self._changed:
             while not (ready() or self._error or self._closed or call.cancelled):
                 call.stage = self._detail or "measuring the model on the reference set"
                 self._changed.wait()
@@ -160,7 +158,7 @@ class Lifecycle:
                 raise self._error
             call.stage = ""
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         """Load, serve until idle, unload. A separate frame, so no local keeps the model alive."""
         self._load()
         _return_memory()
@@ -168,13 +166,13 @@ class Lifecycle:
     def _load(self) -> None:
         loaded = None
         try:
-            loaded = _ready(self._load_encoder(self._note))
+            loaded = _start_scheduler(self._load_encoder(self._report))
             self._serve(loaded)
         except OperatorError as error:
             self._fail(error, loaded)
         except EmbeddingsError:
             _log.debug("the engine was closed while it loaded")
-        # The edge of a thread: the waiting callers get a sentence. A panic of a library in Rust is no Exception.
+        # The edge of a thread: waiting callers get a message. A panic in a Rust library is not an Exception.
         except BaseException as error:  # noqa: BLE001
             _log.exception("loading the model failed")
             reason = f"the model cannot be loaded ({type(error).__name__}: {error})"
@@ -189,7 +187,7 @@ class Lifecycle:
             self._loaded, self._state, self._detail = loaded, "ready", ""
             self._last_use = time.monotonic()
             self._changed.notify_all()
-        calibrations = self._measure(loaded)
+        calibrations = self._calibrate(loaded)
         with self._changed:
             loaded.calibrations = calibrations
             self._changed.notify_all()
@@ -197,21 +195,21 @@ class Lifecycle:
             self._free_when_idle(loaded)
 
     def _unload(self, loaded: LoadedModel, error: ModelChangedError) -> None:
-        """Drop a model that must not be used any more: calls in progress raise ``error``, the next loads it again."""
+        """Drop a model whose files changed: calls in progress raise ``error``, the next call loads it again."""
         with self._changed:
             if self._loaded is loaded:
                 self._loaded, self._state = None, "idle"
                 self._changed.notify_all()
-            self._ending.append(loaded.scheduler)
+            self._closing.append(loaded.scheduler)
         loaded.scheduler.close(error)
 
-    def _note(self, state: State, detail: str) -> None:
+    def _report(self, state: State, detail: str) -> None:
         with self._changed:
             self._state, self._detail = state, detail
             self._changed.notify_all()
 
     def _fail(self, error: OperatorError, loaded: LoadedModel | None) -> None:
-        """End what this thread began; if another thread has loaded the model again meanwhile, that one stays."""
+        """End what this thread started; a model that another thread has loaded meanwhile stays."""
         with self._changed:
             if (loaded is None or self._loaded is loaded) and not self._closed:
                 self._loaded, self._state, self._error, self._detail = None, "failed", error, str(error)
@@ -221,7 +219,7 @@ class Lifecycle:
             loaded.scheduler.join()
 
     def _free_when_idle(self, loaded: LoadedModel) -> None:
-        """Sleep until the model has been idle long enough; on the loader's thread, which has nothing left to do."""
+        """Wait on the loader's thread until the model has been idle long enough, then free it."""
         with self._changed:
             while self._loaded is loaded:
                 idle = time.monotonic() - self._last_use
@@ -233,17 +231,14 @@ class Lifecycle:
         loaded.scheduler.join()
 
 
-def _ready(encoder: Encoder) -> LoadedModel:
-    identity = encoder.identity
-    return LoadedModel(
-        encoder,
-        TextTokenizer(encoder.tokenizer_json, identity.prompts, identity.max_tokens),
-        Scheduler(encoder.encode, encoder.streams, _BATCH_TOKENS, identity.dimensions),
-    )
+def _start_scheduler(loaded: LoadedEncoder) -> LoadedModel:
+    encoder = loaded.encoder
+    scheduler = Scheduler(encoder.encode, encoder.streams, encoder.batch_tokens, encoder.identity.dimensions)
+    return LoadedModel(encoder, loaded.counter, scheduler)
 
 
 def _return_memory() -> None:
-    """Give freed memory back to the system; glibc keeps it otherwise."""
+    """Return freed memory to the system; glibc keeps it otherwise."""
     gc.collect()
     if sys.platform == "linux":
         try:

@@ -1,4 +1,4 @@
-"""From settings to an encoder: which engine serves."""
+"""Load the encoders of this package: ``auto``, ``compiled`` and ``reference``."""
 
 import hashlib
 import logging
@@ -7,93 +7,113 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from mcp_server_embeddings.config import Precision, Settings
-from mcp_server_embeddings.engine.agreement import kept_agreement, measure_agreement
+from mcp_server_embeddings.engine.agreement import cached_agreement, measure_agreement
 from mcp_server_embeddings.engine.artifact import (
     GRAPH_FILE,
     TOKENIZER_FILE,
     ConversionError,
-    converted,
+    load_or_convert,
     refusal,
     settings_digest,
 )
-from mcp_server_embeddings.engine.encoder import Agreement, Encoder
+from mcp_server_embeddings.engine.encoder import Agreement, Encoder, LoadedEncoder
 from mcp_server_embeddings.engine.identity import weight_files
 from mcp_server_embeddings.engine.locate import LocatedModel, locate, verify_weights
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.native.files import ModelFiles, UnsupportedModelError, read_model
 from mcp_server_embeddings.engine.native.static import StaticEncoder
 from mcp_server_embeddings.engine.reference import ReferenceEncoder
+from mcp_server_embeddings.engine.tokens import TextTokenizer
 from mcp_server_embeddings.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
 
-_MOST_STREAMS = 4
+_MAX_STREAMS = 4
 """Without --threads a desktop's other programs keep the rest of its cores."""
 
 
-def load_encoder(settings: Settings, note: Callable[[str], None]) -> Encoder:
-    """Find the model and load it in the fastest way there is for it.
-
-    Its graph is built from its files. A model with parts that are not built here is converted once through
-    sentence-transformers, and one that does not convert is served by sentence-transformers.
+def load_auto(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
+    """Load the fastest encoder for the model: compiled, or else sentence-transformers.
 
     Args:
         settings: What the user chose.
-        note: Told what is happening.
+        progress: Called with what is happening.
 
     Raises:
-        OperatorError: The model is missing, damaged, or not available with these settings.
+        OperatorError: The model is missing, corrupt, or not available with these settings.
     """
     files = read_model(locate(settings.model))
-    if settings.engine == "reference" or not settings.device.startswith("cpu"):
-        return _reference(files.located, settings)
-    if files.static and settings.precision != "exact":
-        raise ConfigurationError(f"{files.located.name!r} only averages token vectors; use --precision exact")
-    note("loading the model")
     try:
-        if settings.precision != "int8":  # its weights are compressed once and kept
-            return _native(files, settings)
-    except UnsupportedModelError as error:
-        _log.info("the graph of %r is not built from its files: %s", files.located.name, error)
-    try:
-        return _converted(files.located, settings, note)
+        return _load_compiled(files, settings, progress)
     except ConversionError as error:
-        if settings.engine == "compiled" or settings.precision != "exact":
+        if settings.precision != "exact":
             raise
         _log.warning("%s; serving with sentence-transformers instead", error)
-        return _reference(files.located, settings)
+        return _load_reference(files.located, settings)
 
 
-def _reference(model: LocatedModel, settings: Settings) -> Encoder:
+def load_compiled(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
+    """Load a graph built from the model's files, or else converted once through sentence-transformers."""
+    return _load_compiled(read_model(locate(settings.model)), settings, progress)
+
+
+def load_reference(settings: Settings, _: Callable[[str], None]) -> LoadedEncoder:
+    """Load the model with sentence-transformers."""
+    return _load_reference(read_model(locate(settings.model)).located, settings)
+
+
+def _load_compiled(files: ModelFiles, settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
+    """Load a compiled encoder; on other devices than the CPU, sentence-transformers.
+
+    Raises:
+        ConversionError: The model does not convert, or not to this precision.
+        OperatorError: See ``load_auto``.
+    """
+    if not settings.device.startswith("cpu"):
+        return _load_reference(files.located, settings)
+    if files.static and settings.precision != "exact":
+        raise ConfigurationError(f"{files.located.name!r} only averages token vectors; use --precision exact")
+    progress("loading the model")
+    try:
+        if settings.precision != "int8":  # int8 weights are compressed once and stored
+            return _load_native(files, settings)
+    except UnsupportedModelError as error:
+        _log.info("the graph of %r is not built from its files: %s", files.located.name, error)
+    return _load_converted(files.located, settings, progress)
+
+
+def _load_reference(model: LocatedModel, settings: Settings) -> LoadedEncoder:
     if settings.precision != "exact":
         raise ConfigurationError(
             f"precision {settings.precision!r} is for the compiled engine on the CPU; leave out --engine and "
             "--device, or use --precision exact"
         )
-    return ReferenceEncoder(model, settings.device, settings.threads or 1)
+    encoder = ReferenceEncoder(model, settings.device, settings.threads or 1)
+    return _with_tokenizer(encoder, encoder.tokenizer_json)
 
 
-def _native(files: ModelFiles, settings: Settings) -> Encoder:
-    """Serve a model whose graph is built from its files.
+def _load_native(files: ModelFiles, settings: Settings) -> LoadedEncoder:
+    """Load a model whose graph is built from its files.
 
     Raises:
         UnsupportedModelError: It has a part that is not built here.
     """
-    mapped = MappedFiles(weight_files(files.located.folder))
+    mapped = files.located.hashed_files or MappedFiles(weight_files(files.located.folder))
     if files.static:
         verify_weights(files.located)
-        return StaticEncoder(files, mapped)
-    # The runtime and hashing both leave the interpreter's lock, so the hash costs no time on a second core.
+        static = StaticEncoder(files, mapped)
+        return _with_tokenizer(static, static.tokenizer_json)
+    # The runtime and hashing both release the interpreter's lock, so the hash costs no time on a second core.
     with ThreadPoolExecutor(1) as pool:
         verified = pool.submit(verify_weights, files.located)
-        encoder = _compiled(files, mapped, settings)
+        loaded = _compile(files, mapped, settings)
         verified.result()
     mapped.raise_if_changed()
-    return encoder
+    return loaded
 
 
-def _compiled(files: ModelFiles, mapped: MappedFiles, settings: Settings) -> Encoder:
-    # Imported here: it loads the runtime, which the other engines do without.
+def _compile(files: ModelFiles, mapped: MappedFiles, settings: Settings) -> LoadedEncoder:
+    # Imported here: they load the runtime, which the other engines do not need.
     from mcp_server_embeddings.engine.compiled import CompiledEncoder
     from mcp_server_embeddings.engine.native.sentence import native_model
     from mcp_server_embeddings.engine.runtime import cpu_can_bf16, runtime_key
@@ -102,38 +122,47 @@ def _compiled(files: ModelFiles, mapped: MappedFiles, settings: Settings) -> Enc
         raise ConversionError("this processor has no bf16; use --precision exact or int8")
     model = native_model(files)
 
-    def encoder(precision: Precision, streams: int, agreement: Agreement | None = None) -> CompiledEncoder:
-        graph, identity, tokenizer = model.graph, model.identity, model.tokenizer_json
-        return CompiledEncoder(
-            graph, identity, tokenizer, mapped, precision=precision, agreement=agreement, streams=streams
+    def compiled(precision: Precision, streams: int, agreement: Agreement | None = None) -> LoadedEncoder:
+        encoder = CompiledEncoder(
+            model.graph, model.identity, mapped, precision=precision, agreement=agreement, streams=streams
         )
+        return _with_tokenizer(encoder, model.tokenizer_json)
+
+    def measure() -> Agreement:
+        exact = compiled("exact", 1)
+        return measure_agreement(compiled(settings.precision, 1).encoder, exact.encoder, exact.counter)
 
     if settings.precision == "exact":
-        return encoder("exact", settings.threads or _streams())
+        return compiled("exact", _streams(settings))
     key = hashlib.sha256(f"{model.identity.digest} {settings_digest(files.located.folder)} {runtime_key()}".encode())
     path = settings.cache_dir / "agreement" / f"{key.hexdigest()[:16]}-{settings.precision}.json"
-    agreement = kept_agreement(path, lambda: measure_agreement(encoder(settings.precision, 1), encoder("exact", 1)))
+    agreement = cached_agreement(path, measure)
     reason = refusal(settings.precision, agreement)
     if reason:
         raise ConversionError(reason)
-    return encoder(settings.precision, settings.threads or _streams(), agreement)
+    return compiled(settings.precision, _streams(settings), agreement)
 
 
-def _converted(model: LocatedModel, settings: Settings, note: Callable[[str], None]) -> Encoder:
-    artifact = converted(model, settings.precision, settings.cache_dir / "compiled", note)
+def _load_converted(model: LocatedModel, settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
+    artifact = load_or_convert(model, settings.precision, settings.cache_dir / "compiled", progress)
     from mcp_server_embeddings.engine.compiled import CompiledEncoder
 
-    return CompiledEncoder(
+    encoder = CompiledEncoder(
         str(artifact.folder / GRAPH_FILE),
         artifact.manifest.identity,
-        (artifact.folder / TOKENIZER_FILE).read_text(encoding="utf-8"),
         artifact.mapped,
         precision=artifact.manifest.precision,
         agreement=artifact.manifest.agreement,
-        streams=settings.threads or _streams(),
+        streams=_streams(settings),
     )
+    return _with_tokenizer(encoder, (artifact.folder / TOKENIZER_FILE).read_text(encoding="utf-8"))
 
 
-def _streams() -> int:
+def _with_tokenizer(encoder: Encoder, tokenizer_json: str) -> LoadedEncoder:
+    identity = encoder.identity
+    return LoadedEncoder(encoder, TextTokenizer(tokenizer_json, identity.prompts, identity.max_tokens))
+
+
+def _streams(settings: Settings) -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST_STREAMS, available)
+    return settings.threads or min(_MAX_STREAMS, available)

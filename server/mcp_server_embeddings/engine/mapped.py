@@ -1,4 +1,4 @@
-"""Files that stay mapped while a model serves."""
+"""Detect changes of files that stay mapped while a model serves."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _Stamp = tuple[int, int, int, int]
 
 
 class MappedFiles:
-    """Files whose content must stay what it was: pages of a mapped file follow every change on disk.
+    """Files whose content must not change: pages of a mapped file follow every change on disk.
 
     Check before the pages are read, because those beyond the end of a shortened file end the process (SIGBUS), and
     after, because a vector may have been computed from a mixture.
@@ -23,7 +23,7 @@ class MappedFiles:
         self._stamps = {path: _stamp(path) for path in paths}
 
     def raise_if_changed(self) -> None:
-        """Check device, inode, size and time of last change; some microseconds a file.
+        """Compare device, inode, size and time of last change; takes some microseconds per file.
 
         Raises:
             ModelChangedError: A file was written to, replaced or removed.

@@ -1,4 +1,4 @@
-"""Which prompt a model wants before a text of each role."""
+"""The prompts of a model, by role."""
 
 from collections.abc import Mapping
 
@@ -10,10 +10,10 @@ _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
 def prompts_for(model: str, own: Mapping[str, str | None], default_name: str | None) -> Prompts:
-    """The prompts in the model's own files, else those its authors prescribe in the catalogue.
+    """Choose the prompts in the model's own files, else those its authors prescribe, from the catalogue.
 
-    ``SentenceTransformer.encode_query`` and ``encode_document`` choose in this order; BAAI/bge-base-en-v1.5 is a
-    model whose files lack the prompt that its authors prescribe.
+    ``SentenceTransformer.encode_query`` and ``encode_document`` choose in this order. The files of
+    BAAI/bge-base-en-v1.5, for one, lack the prompt that its authors prescribe.
 
     Args:
         model: Hugging Face id, or the folder's name.

@@ -1,4 +1,4 @@
-"""The reference encoder: sentence-transformers itself. Every other encoder is measured against it."""
+"""The reference encoder: sentence-transformers itself, which every other encoder is measured against."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.encoder import Agreement, Piece
+from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
 from mcp_server_embeddings.engine.prompts import prompts_for
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _UNLIMITED = 1_000_000
-"""A tokenizer without a limit reports a huge number; no text of one call has this many tokens."""
+"""A tokenizer without a limit reports a huge number; no text in a call has this many tokens."""
 
 
 class ReferenceEncoder:
@@ -27,18 +27,20 @@ class ReferenceEncoder:
 
     Attributes:
         model: The ``SentenceTransformer``.
+        tokenizer_json: Its tokenizer in the format of the ``tokenizers`` library.
 
     Args:
-        model: Where the model lies.
+        model: The model's files.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: CPU threads of one batch.
 
     Raises:
-        ModelLoadError: The device is not there, or the weights are not the model's.
+        ModelLoadError: The device is not available, or the weights are not the model's.
     """
 
     engine = "reference"
     streams = 1
+    batch_tokens = 512
     precision: Precision = "exact"
     agreement: Agreement | None = None
 
@@ -53,11 +55,13 @@ class ReferenceEncoder:
         transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         torch.set_num_threads(threads)
         self.device = _available(device)
-        # In float32 also where the weights are stored with 16 bits, which transformers would compute with: "exact"
-        # then means the same on every engine, and a CPU is slower with 16 bits.
+        # transformers would compute with the 16 bits in which some weights are stored; in float32 "exact" means the
+        # same on every engine, and a CPU is faster.
         self.model = SentenceTransformer(
             str(model.folder), device=self.device, local_files_only=True, model_kwargs={"dtype": torch.float32}
         )
+        if model.hashed_files is not None:
+            model.hashed_files.raise_if_changed()
         self.identity = _identity(model, self.model)
         self.tokenizer_json = _tokenizer_json(self.model)
 
@@ -67,12 +71,12 @@ class ReferenceEncoder:
         poolings = [module for module in self.model if type(module).__name__ == "Pooling"]
         return all(bool(module.include_prompt) for module in poolings)
 
-    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+    def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Encode one batch; see ``Encoder.encode``."""
-        vectors = np.empty((len(pieces), self.identity.dimensions), dtype=np.float32)
-        for role in sorted({piece.role for piece in pieces}):
-            rows = [row for row, piece in enumerate(pieces) if piece.role == role]
-            vectors[rows] = self._encode([pieces[row].text for row in rows], role)
+        vectors = np.empty((len(inputs), self.identity.dimensions), dtype=np.float32)
+        for role in sorted({text.role for text in inputs}):
+            rows = [row for row, text in enumerate(inputs) if text.role == role]
+            vectors[rows] = self._encode([inputs[row].text for row in rows], role)
         return vectors
 
     def _encode(self, texts: list[str], role: Role) -> Vectors:
@@ -106,7 +110,7 @@ def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdent
     kinds = [type(module).__name__ for module in model]
     dimensions = model.get_embedding_dimension()
     if dimensions is None:
-        raise ModelLoadError(f"model {located.name!r} does not say how long its vectors are; use another model")
+        raise ModelLoadError(f"model {located.name!r} does not declare the length of its vectors; use another model")
     return ModelIdentity(
         name=located.name,
         sha256=located.sha256,
@@ -120,7 +124,7 @@ def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdent
 
 
 def _token_limit(model: "SentenceTransformer") -> int | None:
-    """Tokens of one input; a static model has no limit but that of its tokenizer."""
+    """Return the token limit of one input; a static model has only its tokenizer's."""
     limit = model.max_seq_length
     truncation = getattr(model.tokenizer, "truncation", None)
     if isinstance(truncation, dict):

@@ -1,8 +1,7 @@
 """OpenVINO, the compiled encoder's runtime, without its telemetry.
 
-Importing ``openvino`` sends an event over the network when the package ``openvino_telemetry`` can be imported,
-and so do its converter and nncf. All three fall back to a stub when it cannot, so it is made unimportable
-before. Import OpenVINO only through this module.
+Importing ``openvino``, its converter or nncf sends an event over the network when the package ``openvino_telemetry``
+can be imported; without it they use a stub. So it is made unimportable first. Import OpenVINO only through this module.
 """
 
 import hashlib
@@ -13,8 +12,8 @@ from importlib import metadata
 from mcp_server_embeddings.config import Precision
 
 SHAPES = 128
-"""Input shapes for which compiled primitives are kept. Every number of texts and tokens is a shape of its own, and by
-default OpenVINO keeps 5,000 and oneDNN 1,024: memory grew by 10 to 18 MB a minute of mixed calls. Both must be limited;
+"""Input shapes for which compiled primitives are cached. Every number of texts and tokens is a shape of its own, and by
+default OpenVINO caches 5,000 and oneDNN 1,024: memory grew by 10 to 18 MB per minute of mixed calls. Limiting both to
 128 costs about 2 % of throughput where every shape is new (`benchmarks/soak.py`)."""
 
 # Read when the library is loaded.
@@ -35,18 +34,18 @@ __all__ = ["SHAPES", "Node", "compile_graph", "cpu_can_bf16", "cpu_features", "o
 
 
 def cpu_features() -> tuple[str, ...]:
-    """What the runtime finds in this processor, sorted; part of the key of a converted model."""
+    """List what the runtime can use of this processor, sorted; part of the key of a converted model."""
     features: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(sorted(features))
 
 
 def runtime_key() -> str:
-    """Hexadecimal SHA-256 over what decides how this runtime computes: its version and the processor's features."""
+    """Hash what decides how this runtime computes: its version and the processor's features."""
     return hashlib.sha256("\0".join((metadata.version("openvino"), *cpu_features())).encode()).hexdigest()
 
 
 def cpu_can_bf16() -> bool:
-    """Whether this processor multiplies bf16 in hardware."""
+    """Tell whether this processor multiplies bf16 in hardware."""
     return "BF16" in cpu_features()
 
 

@@ -1,9 +1,9 @@
-"""The one inference queue: all calls' texts, cut into small batches, short work before long.
+"""The inference queue: the inputs of all calls in small batches, the least served call first.
 
-A call is a job of pieces. Whenever a stream (a thread that encodes) is free, it takes the next batch: from
-the job that has been served least, its longest pieces first, topped up with pieces of other jobs that fit
-without much padding. So a small call waits for at most one batch of a large one, concurrent small calls
-share a batch, and cancelling drops whatever is not yet in a batch.
+A call is a job with inputs. Whenever a stream (a thread that encodes) is free, it takes the next batch: from the job
+that has been served least, its longest inputs first, filled up with inputs of other jobs that fit without much
+padding. So a small call waits for at most one batch of a large one, concurrent small calls share a batch, and
+cancelling drops what is not yet in a batch.
 """
 
 import threading
@@ -13,32 +13,32 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mcp_server_embeddings.engine.call import Call
-from mcp_server_embeddings.engine.encoder import Piece
+from mcp_server_embeddings.engine.encoder import EncoderInput
 from mcp_server_embeddings.errors import CallCancelledError, EmbeddingsError, EncodingError
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _DENSITY = 0.6
-"""A batch takes another job's piece only while at least this share of its padded tokens is text."""
+"""A batch takes another job's input only while at least this share of its padded tokens is text."""
 
-_WAY_OUT = "start the server with --engine reference, or with another --model"
+_REMEDY = "start the server with --engine reference, or with another --model"
 
 
 @dataclass(eq=False)
 class Job:
-    """One call's pieces on their way through the queue.
+    """One call's inputs on their way through the queue.
 
     Attributes:
-        pieces: In the caller's order.
-        call: Whom to tell about progress.
-        pending: Rows not yet in a batch, shortest piece first.
+        inputs: In the caller's order.
+        call: Receives progress.
+        pending: Rows not yet in a batch, shortest input first.
         served: Tokens served so far, counted from the least served job at arrival.
-        vectors: Filled row by row; shape ``(len(pieces), d)``.
+        vectors: Filled row by row; shape ``(len(inputs), d)``.
         missing: Rows not yet filled.
         error: Why the job ended early.
         done: Set when the job has ended.
     """
 
-    pieces: Sequence[Piece]
+    inputs: Sequence[EncoderInput]
     call: Call
     pending: list[int]
     missing: int
@@ -49,13 +49,13 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueFigures:
-    """What ``status`` says about the queue."""
+class QueueStats:
+    """The inference queue, as ``status`` reports it. A piece is a text or a window of one."""
 
-    calls_waiting: int
-    pieces_waiting: int
-    batches: int
-    pieces: int
+    calls_waiting: int = 0
+    pieces_waiting: int = 0
+    batches_done: int = 0
+    pieces_done: int = 0
 
 
 class Scheduler:
@@ -64,12 +64,12 @@ class Scheduler:
     Args:
         encode: Encodes one batch; called by one thread at a time per stream.
         streams: How many batches run at once.
-        batch_tokens: Upper bound of a batch's pieces times its longest piece; one piece may exceed it.
+        batch_tokens: Upper bound of a batch's inputs times its longest input; a single input may exceed it.
         dimensions: How many numbers each vector must have.
     """
 
     def __init__(
-        self, encode: Callable[[Sequence[Piece]], Vectors], streams: int, batch_tokens: int, dimensions: int
+        self, encode: Callable[[Sequence[EncoderInput]], Vectors], streams: int, batch_tokens: int, dimensions: int
     ) -> None:
         self._encode = encode
         self._dimensions = dimensions
@@ -77,30 +77,30 @@ class Scheduler:
         self._jobs: list[Job] = []
         self._ready = threading.Condition()
         self._closed: EmbeddingsError | None = None
-        self._batches = 0
-        self._pieces = 0
+        self._batches_done = 0
+        self._inputs_done = 0
         self._threads = [
             threading.Thread(target=self._stream, name=f"inference-{number}", daemon=True) for number in range(streams)
         ]
         for thread in self._threads:
             thread.start()
 
-    def run(self, pieces: Sequence[Piece], call: Call) -> Vectors:
-        """Encode ``pieces`` and wait for the result.
+    def run(self, inputs: Sequence[EncoderInput], call: Call) -> Vectors:
+        """Encode ``inputs`` and wait for the result.
 
         Args:
-            pieces: One or more.
+            inputs: One or more.
             call: Receives progress; its cancellation ends the wait.
 
         Returns:
-            Shape ``(len(pieces), d)``, in order.
+            Shape ``(len(inputs), d)``, in order.
 
         Raises:
-            EncodingError: The model gave no usable vector for one of the pieces.
+            EncodingError: The model returned no usable vector for one of the inputs.
             CallCancelledError: The call was cancelled, or the scheduler closed.
         """
-        job = self._submit(pieces, call)
-        with call.waking(lambda: self._drop(job)):
+        job = self._submit(inputs, call)
+        with call.on_cancel(lambda: self._drop(job)):
             if call.cancelled:
                 self._drop(job)
             job.done.wait()
@@ -110,14 +110,14 @@ class Scheduler:
             raise RuntimeError("a finished job has no vectors")
         return job.vectors
 
-    def figures(self) -> QueueFigures:
-        """Counts at this moment."""
+    def stats(self) -> QueueStats:
+        """Count what waits and what was encoded so far."""
         with self._ready:
             waiting = sum(len(job.pending) for job in self._jobs)
-            return QueueFigures(len(self._jobs), waiting, self._batches, self._pieces)
+            return QueueStats(len(self._jobs), waiting, self._batches_done, self._inputs_done)
 
     def close(self, reason: EmbeddingsError | None = None) -> None:
-        """End the streams after their current batch.
+        """Stop the streams after their current batch.
 
         Args:
             reason: What waiting and later calls raise; by default ``CallCancelledError``.
@@ -132,9 +132,9 @@ class Scheduler:
         for thread in self._threads:
             thread.join()
 
-    def _submit(self, pieces: Sequence[Piece], call: Call) -> Job:
-        pending = sorted(range(len(pieces)), key=lambda row: pieces[row].tokens)
-        job = Job(pieces, call, pending, missing=len(pieces))
+    def _submit(self, inputs: Sequence[EncoderInput], call: Call) -> Job:
+        pending = sorted(range(len(inputs)), key=lambda row: inputs[row].tokens)
+        job = Job(inputs, call, pending, missing=len(inputs))
         with self._ready:
             if self._closed is not None:
                 raise self._closed
@@ -149,12 +149,12 @@ class Scheduler:
     def _stream(self) -> None:
         while (batch := self._next_batch()) is not None:
             try:
-                vectors = self._encode([job.pieces[row] for job, row in batch])
+                vectors = self._encode([job.inputs[row] for job, row in batch])
                 self._deliver(batch, vectors)
             except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers raise it
                 self._fail([job for job, _ in batch], error)
             except BaseException as error:  # noqa: BLE001 - would end this thread, and in a caller's the whole server
-                failure = EncodingError(f"the model's runtime failed ({type(error).__name__}); {_WAY_OUT}")
+                failure = EncodingError(f"the model's runtime failed ({type(error).__name__}); {_REMEDY}")
                 failure.__cause__ = error
                 self._fail([job for job, _ in batch], failure)
 
@@ -165,20 +165,20 @@ class Scheduler:
                     return None
                 batch = self._take()
                 if batch:
-                    self._batches += 1
-                    self._pieces += len(batch)
+                    self._batches_done += 1
+                    self._inputs_done += len(batch)
                     return batch
                 self._ready.wait()
 
     def _take(self) -> list[tuple[Job, int]]:
-        """The next batch, under the lock; empty when nothing is pending."""
+        """Take the next batch; the lock is held. Empty when nothing is pending."""
         waiting = [job for job in self._jobs if job.pending]
         waiting.sort(key=lambda job: (job.served, len(job.pending)))
         batch: list[tuple[Job, int]] = []
         longest = text = 0
         for job in waiting:
             while job.pending:
-                tokens = job.pieces[job.pending[-1]].tokens
+                tokens = job.inputs[job.pending[-1]].tokens
                 padded = max(longest, tokens) * (len(batch) + 1)
                 first = not batch
                 fits = padded <= self._batch_tokens and text + tokens >= _DENSITY * padded
@@ -193,23 +193,22 @@ class Scheduler:
         """Hand each job its rows.
 
         Raises:
-            EncodingError: There is not one vector of the right length for each piece.
+            EncodingError: There is not one vector of the right length for each input.
         """
         expected = len(batch), self._dimensions
         if np.shape(vectors) != expected:
-            raise EncodingError(f"the model gave an array of shape {np.shape(vectors)}, not {expected}; {_WAY_OUT}")
+            raise EncodingError(f"the model returned an array of shape {np.shape(vectors)}, not {expected}; {_REMEDY}")
         finite = np.atleast_1d(np.isfinite(vectors).all(axis=1))
         with self._ready:
             for (job, row), vector, usable in zip(batch, vectors, finite, strict=True):
                 if not usable:
-                    text = f"a text of {job.pieces[row].tokens} tokens"
-                    self._fail(
-                        [job], EncodingError(f"the model gave a vector that is not finite for {text}; {_WAY_OUT}")
-                    )
+                    tokens = job.inputs[row].tokens
+                    reason = f"the model returned a vector that is not finite for a text of {tokens} tokens"
+                    self._fail([job], EncodingError(f"{reason}; {_REMEDY}"))
                 if job.done.is_set():
                     continue
                 if job.vectors is None:
-                    job.vectors = np.empty((len(job.pieces), self._dimensions), dtype=np.float32)
+                    job.vectors = np.empty((len(job.inputs), self._dimensions), dtype=np.float32)
                 job.vectors[row] = vector
                 job.missing -= 1
                 job.call.done += 1
@@ -218,7 +217,7 @@ class Scheduler:
                     job.done.set()
 
     def _fail(self, jobs: Iterable[Job], error: BaseException) -> None:
-        """End those of ``jobs`` that have not ended; what is not yet in a batch is not encoded."""
+        """End those of ``jobs`` that have not ended; what is not yet in a batch is dropped."""
         with self._ready:
             for job in jobs:
                 if not job.done.is_set():

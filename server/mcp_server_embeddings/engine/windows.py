@@ -1,4 +1,4 @@
-"""Where the tokens of a long text lie, and which of them make a window."""
+"""Token offsets of long texts, and the windows they are cut into."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from tokenizers import Encoding, Tokenizer
 from mcp_server_embeddings.engine.call import Call
 
 BLOCK = 10_000
-"""Characters tokenized in one piece. ``tokenizers`` needs 600 bytes a token while it works, and for a million Chinese
-characters at once three times as long as for blocks of this size."""
+"""Characters of a long text that are tokenized together. ``tokenizers`` needs 600 bytes a token while it works, and a
+million Chinese characters at once take three times as long as in blocks of this size."""
 
 _OVERLAP = 1_000
 """Characters that a block shares with the next one."""
@@ -20,16 +20,16 @@ _OVERLAP = 1_000
 _MARGIN = 250
 """Characters at either end of the overlap that are not compared, since a block may begin and end within a word."""
 
-_AT_ONCE = 8
-"""Blocks tokenized in parallel; the call may be cancelled after each group of them."""
+_BLOCKS_PER_GROUP = 8
+"""Blocks tokenized in parallel, between two checks for cancellation."""
 
-_SHARED = 8
-"""A window repeats one eighth of the one before it, so that no sentence is seen only in halves."""
+_OVERLAP_DIVISOR = 8
+"""A window repeats one eighth of the previous one, so that no sentence is seen only in halves."""
 
-_WINDOWS_AT_ONCE = 64
+_MAX_WINDOWS_PER_GROUP = 64
 """Windows tokenized in parallel, at most."""
 
-_ID, _START, _END, _INNER = range(4)
+_ID, _START, _END, _INSIDE_WORD = range(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class TokenOffsets:
         """The part of the text from token ``start`` to the one before ``end``."""
         return slice(int(self.table[start, _START]), int(self.table[end - 1, _END]))
 
-    def windows(self, start: int, room: int) -> Iterator[tuple[int, int]]:
-        """Windows of at most ``room`` tokens from token ``start`` on, as first token and token after the last.
+    def windows(self, start: int, size: int) -> Iterator[tuple[int, int]]:
+        """Windows of at most ``size`` tokens from token ``start`` on, as first token and token after the last.
 
         They begin and end between words, except within a word that fills half a window. Each repeats an eighth of the
         one before, and more only to begin with a word.
         """
         while start < len(self):
-            end = min(start + room, len(self))
+            end = min(start + size, len(self))
             if end < len(self):
                 end = self._word_start(start, end, end)
             yield start, end
@@ -65,13 +65,13 @@ class TokenOffsets:
 
     def next_start(self, start: int, end: int) -> int:
         """The first token of the window after the one from ``start`` to ``end``; ``len(self)`` after the last."""
-        return end if end == len(self) else self._word_start(start, end, end - (end - start) // _SHARED)
+        return end if end == len(self) else self._word_start(start, end, end - (end - start) // _OVERLAP_DIVISOR)
 
     def _word_start(self, start: int, end: int, token: int) -> int:
         """The first token of the word of ``token``, or ``token`` if that lies in the window's first half."""
         half = start + (end - start) // 2
         first = token
-        while first > half and self.table[first, _INNER]:
+        while first > half and self.table[first, _INSIDE_WORD]:
             first -= 1
         return first if first > half else token
 
@@ -99,7 +99,7 @@ class Window:
 
 
 def token_offsets(tokenizer: Tokenizer, text: str, call: Call) -> TokenOffsets:
-    """Tokenize a text of any length in time and memory proportional to it.
+    """Find where the tokens of a text are, in time and memory proportional to its length.
 
     A long text is tokenized in blocks that overlap, joined where both have the same tokens, so the result is that of
     tokenizing all at once. Where two blocks differ, as within a word longer than the overlap, all is tokenized at once.
@@ -119,7 +119,9 @@ def token_offsets(tokenizer: Tokenizer, text: str, call: Call) -> TokenOffsets:
     return TokenOffsets(_table(tokenizer.encode(text, add_special_tokens=False), 0))
 
 
-def fitting_windows(tokenizer: Tokenizer, text: str, places: TokenOffsets, prompt: str, limit: int) -> Iterator[Window]:
+def fitting_windows(
+    tokenizer: Tokenizer, text: str, offsets: TokenOffsets, prompt: str, limit: int
+) -> Iterator[Window]:
     """Cut a text into overlapping windows of at most ``limit`` tokens, prompt and special tokens included.
 
     Each window is tokenized again, because a part of a text can have other tokens than the whole has there. That is
@@ -127,7 +129,7 @@ def fitting_windows(tokenizer: Tokenizer, text: str, places: TokenOffsets, promp
     """
 
     def cut(spans: list[tuple[int, int]]) -> list[Window]:
-        parts = [text[places.characters(*span)] for span in spans]
+        parts = [text[offsets.characters(*span)] for span in spans]
         encodings = tokenizer.encode_batch_fast([prompt + part for part in parts])
         return [Window(part, encoding, *span) for part, encoding, span in zip(parts, encodings, spans, strict=True)]
 
@@ -135,41 +137,41 @@ def fitting_windows(tokenizer: Tokenizer, text: str, places: TokenOffsets, promp
         """Tokens to take off; none from a window of one token, which cannot be shortened."""
         return min(len(window.encoding) - limit, window.tokens - 1)
 
-    room = max(1, limit - len(tokenizer.encode(prompt)))
-    start, at_once = 0, 1
-    while start < len(places):
-        windows = cut(list(islice(places.windows(start, room), at_once)))
-        at_once = min(2 * at_once, _WINDOWS_AT_ONCE)
+    size = max(1, limit - len(tokenizer.encode(prompt)))
+    start, group_size = 0, 1
+    while start < len(offsets):
+        windows = cut(list(islice(offsets.windows(start, size), group_size)))
+        group_size = min(2 * group_size, _MAX_WINDOWS_PER_GROUP)
         for window in windows:
             fitting = window
             while excess(fitting) > 0:
                 (fitting,) = cut([(fitting.start, fitting.end - excess(fitting))])
             yield fitting
-            start = places.next_start(fitting.start, fitting.end)
+            start = offsets.next_start(fitting.start, fitting.end)
             if fitting is not window:
-                at_once = 1
+                group_size = 1
                 break
 
 
 def _blocks(tokenizer: Tokenizer, text: str, call: Call) -> list[NDArray[np.int32]]:
-    begins = range(0, len(text) - _OVERLAP, BLOCK)
+    starts = range(0, len(text) - _OVERLAP, BLOCK)
     blocks: list[NDArray[np.int32]] = []
-    for first in range(0, len(begins), _AT_ONCE):
+    for first in range(0, len(starts), _BLOCKS_PER_GROUP):
         call.raise_if_cancelled()
-        group = begins[first : first + _AT_ONCE]
-        parts = [text[begin : begin + BLOCK + _OVERLAP] for begin in group]
+        group = starts[first : first + _BLOCKS_PER_GROUP]
+        parts = [text[start : start + BLOCK + _OVERLAP] for start in group]
         encodings = tokenizer.encode_batch(parts, add_special_tokens=False)
-        blocks += [_table(encoding, begin) for encoding, begin in zip(encodings, group, strict=True)]
+        blocks += [_table(encoding, start) for encoding, start in zip(encodings, group, strict=True)]
     return blocks
 
 
-def _table(encoding: Encoding, begin: int) -> NDArray[np.int32]:
-    """The rows of ``TokenOffsets.table`` for a block whose first character is ``begin``."""
+def _table(encoding: Encoding, start: int) -> NDArray[np.int32]:
+    """The rows of ``TokenOffsets.table`` for a block that starts at character ``start``."""
     table = np.zeros((len(encoding), 4), dtype=np.int32)
     words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int32)
     table[:, _ID] = encoding.ids
-    table[:, [_START, _END]] = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + begin
-    table[1:, _INNER] = (words[1:] == words[:-1]) & (words[1:] >= 0)
+    table[:, [_START, _END]] = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + start
+    table[1:, _INSIDE_WORD] = (words[1:] == words[:-1]) & (words[1:] >= 0)
     return table
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
-from mcp_server_embeddings.engine.tokens import LongText
+from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.mcp_layer.messages import parsed_json
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, well_formed

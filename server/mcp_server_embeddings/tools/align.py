@@ -50,7 +50,7 @@ def align(
             threshold is out of range.
         OperatorError: The model cannot be used.
     """
-    room = AnswerBudget(embedder, top)
+    room = AnswerBudget(top)
     check_threshold(threshold)
     lefts, rights = _sides(left, right, collection)
     embedded = lefts.embed(embedder), rights.embed(embedder)

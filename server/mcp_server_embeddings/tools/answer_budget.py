@@ -1,29 +1,29 @@
-"""How much of a long answer is listed: what a small context bears, or what the caller asks for."""
+"""The answer budget: how many entries of a long answer are listed."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from mcp_server_embeddings.engine.estimate import EstimatedTokens
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, check_range, snippet
 
 MAX_TOP = 1_000
-"""Pairs and hits that a caller may ask for."""
+"""The most pairs and hits that a caller may ask for."""
 
 ANSWER_TOKENS = 2_100
 """Tokens of the listed entries. With what surrounds them an answer stays under 2,500, a tenth of what Claude Code
-takes from one call (25,000)."""
+accepts from one call (25,000)."""
 
-_TERSENESS = 0.75
-"""Numbers and labels of an entry in words, over the same as JSON, whose quotes and names are tokens too."""
+_COUNTER = EstimatedTokens()
+"""An answer is the same whatever model is served, so it is not counted by the model's tokenizer."""
 
-_MOST_ENTRIES = 1_000
-"""No more entries than this are counted; they would not fit."""
+_TEXT_TO_JSON = 0.75
+"""Tokens of an entry's numbers and labels in the text form, relative to JSON with its quotes and names."""
 
-_ABOUT_A_TOKEN = re.compile(r"[A-Za-z0-9]{1,3}|[^\sA-Za-z0-9]")
+_MAX_ENTRIES = 1_000
+"""More entries than this are not counted; they would not fit."""
 
 _MEMBERS = (300, 100, 30, 10, 3)
-"""Members listed of each entry, tried in turn until all entries fit."""
+"""Members listed per entry, tried in turn until all entries fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Entry:
     """One entry of an answer, in the two forms in which it is sent.
 
     Attributes:
-        data: Its JSON, for the structured content.
-        recalled: The beginnings of texts that the words add.
-        repeated: JSON of the same, where the structured content recalls the texts too.
+        data: JSON of the structured content.
+        recalled: The beginnings of texts that the text form adds.
+        repeated: JSON of these, where the structured content has them too.
     """
 
     data: str
@@ -42,70 +42,56 @@ class Entry:
 
 
 def positions(rows: Sequence[int], texts: Sequence[str], sign: str = "") -> list[Entry]:
-    """Entries that are positions alone, recalled by the beginnings of their texts.
+    """Create entries that are positions only, shown in the text form with the beginnings of their texts.
 
     Args:
         rows: The positions.
         texts: What they are positions in.
-        sign: What the words put before or after each.
+        sign: A sign beside each position in the text form.
     """
     return [Entry(f"{row},", f"{sign}[{row}] {snippet(texts[row])}") for row in rows]
 
 
-class TokenCounter(Protocol):
-    """Counts the tokens of texts; an ``Embedder`` does it with its model's tokenizer."""
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has."""
-        ...
-
-
-class EstimatedTokens:
-    """Counts without a model, rather too many: three letters or digits of ASCII a token, every other sign one."""
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """About how many tokens each text has."""
-        return [len(_ABOUT_A_TOKEN.findall(text)) for text in texts]
-
-
 class AnswerBudget:
-    """What an answer has room for, filled list by list.
+    """The tokens an answer may take, spent list by list.
 
     Args:
-        counter: Counts tokens.
-        top: As many entries of each list as the caller asked for; None for as many as fit.
+        top: Entries of each list that the caller asked for; None for as many as fit.
 
     Raises:
         InputError: ``top`` is outside 1 to 2,000.
+
+    Example:
+        >>> budget = AnswerBudget(top=None)
+        >>> listed = pairs[: budget.take([Entry(pair.model_dump_json(), "") for pair in pairs])]
     """
 
-    def __init__(self, counter: TokenCounter, top: int | None) -> None:
+    def __init__(self, top: int | None) -> None:
         if top is not None:
             check_range("top", top, 1, MAX_TEXTS)
-        self._counter = counter
         self._top = top
         self._left = float(ANSWER_TOKENS)
 
     def take(self, entries: Sequence[Entry], share: float = 1.0) -> int:
-        """How many entries of a list to send: those that fit into what is left, and one at least if there is one.
+        """Return how many entries of a list fit into what is left; at least one if there is any.
 
         Args:
             entries: The list.
-            share: At most this much of the whole room.
+            share: At most this share of the whole budget.
         """
         if self._top is not None:
             return min(self._top, len(entries))
-        room = min(self._left, share * ANSWER_TOKENS)
-        listed = used = 0.0
-        for cost in self._costs(entries[:_MOST_ENTRIES]):
-            if listed and used + cost > room:
+        limit = min(self._left, share * ANSWER_TOKENS)
+        listed, used = 0, 0.0
+        for cost in _costs(entries[:_MAX_ENTRIES]):
+            if listed and used + cost > limit:
                 break
             listed, used = listed + 1, used + cost
         self._left -= used
-        return int(listed)
+        return listed
 
     def take_members(self, entries: Callable[[int], list[Entry]], longest: int) -> tuple[int, int]:
-        """How many entries to send, and how many members of each: rather all entries with few members.
+        """Return how many entries to send and how many members of each; prefers all entries with few members.
 
         Args:
             entries: The list, with that many members in each entry.
@@ -114,14 +100,15 @@ class AnswerBudget:
         if self._top is not None:
             return min(self._top, len(entries(1))), self._top
         tried = (longest, *(number for number in _MEMBERS if number < longest))
-        fitting = (number for number in tried if sum(self._costs(entries(number))) <= self._left)
+        fitting = (number for number in tried if sum(_costs(entries(number))) <= self._left)
         members = next(fitting, 1)
         return self.take(entries(members)), members
 
-    def _costs(self, entries: Sequence[Entry]) -> list[float]:
-        parts = [part for entry in entries for part in (entry.data, entry.recalled, entry.repeated)]
-        tokens = iter(self._counter.count_tokens(parts))
-        return [
-            max(data + repeated, _TERSENESS * data + recalled)
-            for data, recalled, repeated in zip(tokens, tokens, tokens, strict=True)
-        ]
+
+def _costs(entries: Sequence[Entry]) -> list[float]:
+    parts = [part for entry in entries for part in (entry.data, entry.recalled, entry.repeated)]
+    tokens = iter(_COUNTER.count(parts))
+    return [
+        max(data + repeated, _TEXT_TO_JSON * data + recalled)
+        for data, recalled, repeated in zip(tokens, tokens, tokens, strict=True)
+    ]

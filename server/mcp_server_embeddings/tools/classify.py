@@ -92,7 +92,7 @@ def classify(
             label has no example, a text is blank, or see ``corpus_of``.
         OperatorError: The model cannot be used.
     """
-    room = AnswerBudget(embedder, top)
+    room = AnswerBudget(top)
     corpus = corpus_of(texts, collection)
     labels = _checked_labels(labels)
     examples = _checked_examples(examples, labels)

@@ -45,7 +45,7 @@ def cluster(
         InputError: There is one text, ``clusters`` is out of range, a text is blank, or see ``corpus_of``.
         OperatorError: The model cannot be used.
     """
-    room = AnswerBudget(embedder, top)
+    room = AnswerBudget(top)
     corpus = corpus_of(texts, collection)
     _check(corpus, clusters)
     embedded = corpus.embed(embedder)

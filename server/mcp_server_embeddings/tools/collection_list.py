@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry, EstimatedTokens
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionListResult
 from mcp_server_embeddings.tools.results import Usage
 
@@ -21,7 +21,7 @@ def collection_list(embedder: Embedder, store: Store, *, top: int | None = None)
     Raises:
         OperatorError: The store cannot be read.
     """
-    room = AnswerBudget(EstimatedTokens(), top)
+    room = AnswerBudget(top)
     *_, loaded = embedder.lifecycle.snapshot()
     identity = loaded.encoder.identity if loaded is not None else None
     found = [collection_info(record, identity.digest if identity else None) for record in store.list()]

@@ -12,7 +12,7 @@ from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import Chunk, Snapshot
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.tools.answer_budget import MAX_TOP, AnswerBudget, Entry, EstimatedTokens
+from mcp_server_embeddings.tools.answer_budget import MAX_TOP, AnswerBudget, Entry
 from mcp_server_embeddings.tools.collection_results import CollectionSearchResult, FoundBy, FoundPassage, SearchMode
 from mcp_server_embeddings.tools.corpus import nearest_positions, query_cosines
 from mcp_server_embeddings.tools.results import CharacterRange, Usage
@@ -86,7 +86,7 @@ def collection_search(
     hits, tokens = _hits(embedder, chunks, found, sought.vectors, calibration)
     if neighbours:
         hits = _with_neighbours(hits, chunks, source)
-    listed = AnswerBudget(embedder, top).take([Entry(hit.model_dump_json(), "") for hit in hits])
+    listed = AnswerBudget(top).take([Entry(hit.model_dump_json(), "") for hit in hits])
     usage = Usage.of(sought)
     return CollectionSearchResult(
         model=identity.short,
@@ -110,7 +110,7 @@ def _by_words(
     hits = [_passage(chunk, *_place_of_words(chunk.text, words), "words") for chunk in chunks]
     if neighbours:
         hits = _with_neighbours(hits, chunks, source)
-    listed = AnswerBudget(EstimatedTokens(), top).take([Entry(hit.model_dump_json(), "") for hit in hits])
+    listed = AnswerBudget(top).take([Entry(hit.model_dump_json(), "") for hit in hits])
     return CollectionSearchResult(
         model=source.record.model,
         usage=Usage.counted(),

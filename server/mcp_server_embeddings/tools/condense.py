@@ -65,7 +65,7 @@ def condense(
             a text or the query is blank.
         OperatorError: The model cannot be used.
     """
-    room = AnswerBudget(embedder, top)
+    room = AnswerBudget(top)
     _check_budget(max_tokens, count)
     query = None if query is None else checked_query("query", query)
     texts = checked_texts("texts", texts)

@@ -49,7 +49,7 @@ def deduplicate(
         InputError: There is one text, the threshold is out of range, a text is blank, or see ``corpus_of``.
         OperatorError: The model cannot be used.
     """
-    room = AnswerBudget(embedder, top)
+    room = AnswerBudget(top)
     check_threshold(threshold)
     corpus = corpus_of(texts, collection)
     check_size(corpus.sent)

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
-from mcp_server_embeddings.engine.tokens import LongText
 from mcp_server_embeddings.errors import ConfigurationError, InputError
 from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.store.store import Store, check_name

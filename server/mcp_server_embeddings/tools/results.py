@@ -3,10 +3,14 @@
 from itertools import accumulate
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasPath, BaseModel, ConfigDict, Field
 
 from mcp_server_embeddings.config import Precision
+from mcp_server_embeddings.engine.cache import CacheFigures
 from mcp_server_embeddings.engine.embedder import Embeddings
+from mcp_server_embeddings.engine.encoder import Agreement
+from mcp_server_embeddings.engine.lifecycle import State
+from mcp_server_embeddings.engine.scheduler import QueueStats
 from mcp_server_embeddings.vectors.calibration import Band
 from mcp_server_embeddings.vectors.scores import Metric
 
@@ -270,7 +274,7 @@ class ServerInfo(ResultModel):
 
 
 class ModelInfo(ResultModel):
-    """The model identity in full."""
+    """The model identity in full, read from the fields of ``ModelIdentity``."""
 
     name: str
     sha256: str
@@ -278,9 +282,9 @@ class ModelInfo(ResultModel):
     dimensions: int
     max_tokens: int | None
     normalised: bool
-    query_prompt: str
-    document_prompt: str
-    shorter_dimensions: list[int]
+    query_prompt: str = Field(validation_alias=AliasPath("prompts", "query"))
+    document_prompt: str = Field(validation_alias=AliasPath("prompts", "document"))
+    shorter_dimensions: list[int] = Field(validation_alias="matryoshka")
 
 
 class Limits(ResultModel):
@@ -291,47 +295,20 @@ class Limits(ResultModel):
     answer_bytes: int
 
 
-class Queue(ResultModel):
-    """The inference queue."""
-
-    calls_waiting: int
-    pieces_waiting: int
-    batches_done: int
-    pieces_done: int
-
-
-class AgreementInfo(ResultModel):
-    """How near the vectors are to those of sentence-transformers."""
-
-    minimum_cosine: float
-    mean_cosine: float
-    top1_kept: float
-
-
-class Cache(ResultModel):
-    """Vectors remembered."""
-
-    hits: int
-    misses: int
-    entries: int
-    memory_bytes: int
-    disk_bytes: int
-
-
 class Status(Result):
     """Result of ``status``."""
 
     server: ServerInfo
     protocol: str | None
-    state: Literal["idle", "downloading", "warming", "ready", "failed"]
+    state: State
     detail: str
     identity: ModelInfo | None = Field(description="null until the model is loaded")
     engine: str
     precision: Precision
-    agreement: AgreementInfo | None = Field(description="with sentence-transformers; null for itself")
+    agreement: Agreement | None = Field(description="with sentence-transformers; null for itself")
     device: str
     streams: int
     calibrated: bool
     limits: Limits
-    queue: Queue
-    cache: Cache | None
+    queue: QueueStats
+    cache: CacheFigures | None

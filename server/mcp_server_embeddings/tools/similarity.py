@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.engine.tokens import LongText
+from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import MAX_TOP
 from mcp_server_embeddings.tools.results import Pair, SimilarityResult, Usage

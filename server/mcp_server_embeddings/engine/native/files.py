@@ -1,7 +1,7 @@
 """Read the configuration of a model folder in sentence-transformers format, without importing torch."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -114,6 +114,7 @@ class SavedSettings(Config):
     model_type: str = "SentenceTransformer"
     prompts: dict[str, str | None] = {}
     default_prompt_name: str | None = None
+    matryoshka_dimensions: tuple[int, ...] = ()
 
 
 class _SentenceTransformerConfig(SavedSettings):
@@ -179,7 +180,7 @@ class TransformerSettings:
 
 
 def read_model(located: LocatedModel) -> ModelFiles:
-    """Read the modules and prompts of a model.
+    """Read the modules of a model, its prompts, and the lengths to which its vectors may be shortened.
 
     Raises:
         ModelLoadError: A file is corrupt or describes an impossible model.
@@ -193,6 +194,7 @@ def read_model(located: LocatedModel) -> ModelFiles:
         settings = read_config(folder / SETTINGS_FILE, _SentenceTransformerConfig, optional=True, corrupt=True)
         modules = read_modules(folder)
     prompts = {name: prompt for name, prompt in settings.prompts.items() if prompt}
+    located = replace(located, matryoshka=tuple(sorted(settings.matryoshka_dimensions)))
     return ModelFiles(located, modules, prompts, settings.default_prompt_name, plain, _unsupported(settings))
 
 

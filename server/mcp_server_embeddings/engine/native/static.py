@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.encoder import Agreement, Piece
+from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.native.files import (
@@ -40,6 +40,7 @@ class StaticEncoder:
     engine = "static"
     device = "cpu"
     streams = 1
+    batch_tokens = 512
     precision: Precision = "exact"
     agreement: Agreement | None = None
 
@@ -63,10 +64,10 @@ class StaticEncoder:
             matryoshka=files.located.shorter_dimensions,
         )
 
-    def encode(self, pieces: Sequence[Piece]) -> Vectors:
+    def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Encode one batch; see ``Encoder.encode``. A text without any known token has the vector 0."""
         self._mapped.raise_if_changed()
-        vectors = np.stack([self._mean(np.asarray(piece.ids, np.int64)) for piece in pieces])
+        vectors = np.stack([self._mean(np.asarray(text.ids, np.int64)) for text in inputs])
         self._mapped.raise_if_changed()
         if self.identity.normalised:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(NORM_EPSILON))

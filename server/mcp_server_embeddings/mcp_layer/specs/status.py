@@ -1,5 +1,7 @@
 """The tool ``status``."""
 
+from pydantic_core import to_json
+
 from mcp_server_embeddings.mcp_layer.arguments import Arguments
 from mcp_server_embeddings.mcp_layer.rendering import counted
 from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext, ToolSpec
@@ -26,11 +28,11 @@ def _text(result: Status, _: StatusArguments) -> str:
         ),
     ]
     if result.identity is not None:
-        lines.append(f"identity {result.identity.model_dump_json()}")
+        lines.append(f"identity {_json(result.identity)}")
     if result.agreement is not None:
-        lines.append(f"agreement with sentence-transformers {result.agreement.model_dump_json()}")
+        lines.append(f"agreement with sentence-transformers {_json(result.agreement)}")
     if result.cache is not None:
-        lines.append(f"cache {result.cache.model_dump_json()}")
+        lines.append(f"cache {_json(result.cache)}")
     queue, limits = result.queue, result.limits
     lines += [
         f"percentiles and bands {'ready' if result.calibrated else 'not yet measured'}",
@@ -44,6 +46,10 @@ def _text(result: Status, _: StatusArguments) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _json(value: object) -> str:
+    return to_json(value).decode()
 
 
 TOOL = ToolSpec(

@@ -1,0 +1,39 @@
+"""Encoders by name: those of this package, and those that other packages register.
+
+A package adds one through an entry point whose object takes the settings and a progress function, as in
+``load_encoder``, and returns a ``LoadedEncoder``::
+
+    [project.entry-points."mcp_server_embeddings.encoders"]
+    acme = "acme_embeddings:load"
+
+``--engine acme`` then serves with it.
+"""
+
+from collections.abc import Callable
+
+from mcp_server_embeddings.config import Settings, encoder_entry_points
+from mcp_server_embeddings.engine.encoder import LoadedEncoder
+from mcp_server_embeddings.engine.loading import load_auto, load_compiled, load_reference
+
+Load = Callable[[Settings, Callable[[str], None]], LoadedEncoder]
+
+_BUILT_IN: dict[str, Load] = {"auto": load_auto, "compiled": load_compiled, "reference": load_reference}
+
+
+def load_encoder(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
+    """Load the encoder that ``settings.engine`` names. May take seconds.
+
+    Args:
+        settings: What the user chose.
+        progress: Called with what is happening, for a person.
+
+    Raises:
+        OperatorError: The model is missing, corrupt, or not available with these settings.
+
+    Example:
+        >>> loaded = load_encoder(Settings(engine="reference"), print)
+        >>> loaded.encoder.identity.dimensions
+        384
+    """
+    load = _BUILT_IN.get(settings.engine) or encoder_entry_points()[settings.engine].load()
+    return load(settings, progress)
