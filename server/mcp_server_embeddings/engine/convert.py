@@ -5,7 +5,6 @@ The process ends when its standard input closes: with the process that started i
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
@@ -61,7 +60,7 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
         yield "loading it with sentence-transformers"
         reference = ReferenceEncoder(model, "cpu", threads=1)
         if reason := _unconvertible(reference):
-            Manifest(reference.identity, precision, Agreement(0, 0, 0), "", f"{model.name!r} {reason}").write(temporary)
+            Manifest(reference.identity, precision, Agreement(0, 0, 0), f"{model.name!r} {reason}").write(temporary)
             temporary.rename(folder)
             return
         yield "tracing it"
@@ -78,9 +77,7 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
     encoder = CompiledEncoder(str(temporary / GRAPH_FILE), exact.identity, weights, precision=precision)
     counter = TextTokenizer(tokenizer_json, exact.identity.prompts, exact.identity.max_tokens)
     agreement = measure_agreement(encoder, exact, counter)
-    with (temporary / GRAPH_WEIGHTS_FILE).open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    Manifest(exact.identity, precision, agreement, sha256, refusal(precision, agreement)).write(temporary)
+    Manifest(exact.identity, precision, agreement, refusal(precision, agreement)).write(temporary)
     with contextlib.suppress(FileExistsError):  # another process wrote the same content first
         temporary.rename(folder)
 

@@ -3,9 +3,8 @@
 Finished files are kept. huggingface_hub resumes a file whose connection broke, but not one that an earlier run left
 unfinished: since 1.18 every attempt has a temporary file of its own, removed on failure.
 
-``snapshot_download`` does not serve here. It downloads on threads that it waits for, so Ctrl-C ends it only when the
-current file is complete; it neither verifies hashes nor keeps an order; and if the hub does not answer it returns
-a snapshot that may be incomplete.
+``snapshot_download`` would end on Ctrl-C only when its threads are done, neither verifies hashes nor keeps an order, and
+returns an older snapshot, perhaps an incomplete one, when the hub does not answer.
 """
 
 import contextlib

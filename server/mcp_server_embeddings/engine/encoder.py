@@ -97,42 +97,25 @@ class TokenCounter(Protocol):
 
 
 class Encoder(Protocol):
-    """Turns inputs into vectors. Used by as many threads at a time as it has streams."""
+    """Turns inputs into vectors. Used by as many threads at a time as it has streams.
 
-    @property
-    def engine(self) -> str:
-        """The runtime's name, for ``status``."""
-        ...
+    Attributes:
+        engine: The runtime's name, for ``status``.
+        device: Where it runs: ``cpu``, ``cuda:0``, ``mps``.
+        streams: How many batches may run at once.
+        batch_tokens: Padded tokens of its best batch; also the longest that a small call waits for a large one.
+        precision: What it computes with.
+        agreement: With sentence-transformers, where it was measured.
+        identity: What decides its vectors.
+    """
 
-    @property
-    def device(self) -> str:
-        """Where it runs: ``cpu``, ``cuda:0``, ``mps``."""
-        ...
-
-    @property
-    def streams(self) -> int:
-        """How many batches may run at once."""
-        ...
-
-    @property
-    def batch_tokens(self) -> int:
-        """Padded tokens of its best batch; also the longest that a small call waits for a large one."""
-        ...
-
-    @property
-    def precision(self) -> Precision:
-        """What it computes with."""
-        ...
-
-    @property
-    def agreement(self) -> Agreement | None:
-        """Agreement with sentence-transformers, where it was measured."""
-        ...
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """What decides its vectors."""
-        ...
+    engine: str
+    device: str
+    streams: int
+    batch_tokens: int
+    precision: Precision
+    agreement: Agreement | None
+    identity: ModelIdentity
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Encode one batch.

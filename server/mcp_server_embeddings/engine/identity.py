@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -75,7 +76,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Hash the weights in ``folder`` with SHA-256; several files in order, as if they were one.
+    """Hash the weights in ``folder``; see ``files_sha256``.
 
     Raises:
         ModelLoadError: There are no weights.
@@ -86,8 +87,13 @@ def weights_sha256(folder: Path) -> str:
             f"the folder {str(folder)!r} has no weights (model.safetensors or pytorch_model.bin); "
             "pass a folder written by SentenceTransformer.save, or fetch the model again"
         )
+    return files_sha256(files)
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """Hash files with SHA-256 in order, as if they were one."""
     digest = hashlib.sha256()
-    for path in files:
+    for path in paths:
         with path.open("rb") as file:
             while block := file.read(_HASH_BLOCK):
                 digest.update(block)

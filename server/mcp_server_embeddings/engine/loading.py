@@ -1,4 +1,4 @@
-"""Load the encoders of this package: ``auto``, ``compiled`` and ``reference``."""
+"""Load the encoders of this package: compiled graphs and sentence-transformers."""
 
 import hashlib
 import logging
@@ -32,43 +32,18 @@ _MAX_STREAMS = 4
 """Without --threads a desktop's other programs keep the rest of its cores."""
 
 
-def load_auto(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
-    """Load the fastest encoder for the model: compiled, or else sentence-transformers.
+def load_compiled(settings: Settings, progress: Callable[[str], None], *, or_reference: bool = False) -> LoadedEncoder:
+    """Load a graph built from the model's files, or else converted once through sentence-transformers.
 
     Args:
-        settings: What the user chose.
+        settings: What the user chose. On other devices than the CPU, sentence-transformers serves.
         progress: Called with what is happening.
+        or_reference: Let sentence-transformers serve a model that does not convert.
 
     Raises:
         OperatorError: The model is missing, corrupt, or not available with these settings.
     """
     files = read_model(locate(settings.model))
-    try:
-        return _load_compiled(files, settings, progress)
-    except ConversionError as error:
-        if settings.precision != "exact":
-            raise
-        _log.warning("%s; serving with sentence-transformers instead", error)
-        return _load_reference(files.located, settings)
-
-
-def load_compiled(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
-    """Load a graph built from the model's files, or else converted once through sentence-transformers."""
-    return _load_compiled(read_model(locate(settings.model)), settings, progress)
-
-
-def load_reference(settings: Settings, _: Callable[[str], None]) -> LoadedEncoder:
-    """Load the model with sentence-transformers."""
-    return _load_reference(read_model(locate(settings.model)).located, settings)
-
-
-def _load_compiled(files: ModelFiles, settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
-    """Load a compiled encoder; on other devices than the CPU, sentence-transformers.
-
-    Raises:
-        ConversionError: The model does not convert, or not to this precision.
-        OperatorError: See ``load_auto``.
-    """
     if not settings.device.startswith("cpu"):
         return _load_reference(files.located, settings)
     if files.static and settings.precision != "exact":
@@ -79,7 +54,18 @@ def _load_compiled(files: ModelFiles, settings: Settings, progress: Callable[[st
             return _load_native(files, settings)
     except UnsupportedModelError as error:
         _log.info("the graph of %r is not built from its files: %s", files.located.name, error)
-    return _load_converted(files.located, settings, progress)
+    try:
+        return _load_converted(files.located, settings, progress)
+    except ConversionError as error:
+        if not or_reference or settings.precision != "exact":
+            raise
+        _log.warning("%s; serving with sentence-transformers instead", error)
+        return _load_reference(files.located, settings)
+
+
+def load_reference(settings: Settings, _: Callable[[str], None]) -> LoadedEncoder:
+    """Load the model with sentence-transformers."""
+    return _load_reference(read_model(locate(settings.model)).located, settings)
 
 
 def _load_reference(model: LocatedModel, settings: Settings) -> LoadedEncoder:

@@ -10,14 +10,19 @@ A package adds one through an entry point whose object takes the settings and a 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from mcp_server_embeddings.config import Settings, encoder_entry_points
 from mcp_server_embeddings.engine.encoder import LoadedEncoder
-from mcp_server_embeddings.engine.loading import load_auto, load_compiled, load_reference
+from mcp_server_embeddings.engine.loading import load_compiled, load_reference
 
 Load = Callable[[Settings, Callable[[str], None]], LoadedEncoder]
 
-_BUILT_IN: dict[str, Load] = {"auto": load_auto, "compiled": load_compiled, "reference": load_reference}
+_BUILT_IN: dict[str, Load] = {
+    "auto": partial(load_compiled, or_reference=True),
+    "compiled": load_compiled,
+    "reference": load_reference,
+}
 
 
 def load_encoder(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:

@@ -28,11 +28,11 @@ def _text(result: Status, _: StatusArguments) -> str:
         ),
     ]
     if result.identity is not None:
-        lines.append(f"identity {_json(result.identity)}")
+        lines.append(f"identity {to_json(result.identity).decode()}")
     if result.agreement is not None:
-        lines.append(f"agreement with sentence-transformers {_json(result.agreement)}")
+        lines.append(f"agreement with sentence-transformers {to_json(result.agreement).decode()}")
     if result.cache is not None:
-        lines.append(f"cache {_json(result.cache)}")
+        lines.append(f"cache {to_json(result.cache).decode()}")
     queue, limits = result.queue, result.limits
     lines += [
         f"percentiles and bands {'ready' if result.calibrated else 'not yet measured'}",
@@ -46,10 +46,6 @@ def _text(result: Status, _: StatusArguments) -> str:
         ),
     ]
     return "\n".join(lines)
-
-
-def _json(value: object) -> str:
-    return to_json(value).decode()
 
 
 TOOL = ToolSpec(
