@@ -185,7 +185,8 @@ _CHILD_SECONDS = 1800
 def _run_child(model: LocatedModel, precision: Precision, folder: Path, progress: Callable[[str], None]) -> None:
     """Convert in a child process, so that this one never imports torch. The child ends with its parent."""
     progress("converting the model (once): starting")
-    command = [sys.executable, "-m", "mcp_server_embeddings.engine.convert", json.dumps(_as_json(model))]
+    located = json.dumps([model.name, str(model.folder), model.sha256, model.matryoshka])
+    command = [sys.executable, "-m", "mcp_server_embeddings.engine.convert", located]
     with (
         tempfile.TemporaryFile() as errors_file,
         subprocess.Popen(  # noqa: S603 - this program, with a folder and a name of its own
@@ -218,15 +219,6 @@ def _reason(status: int, errors: str) -> str:
         )
     lines = errors.strip().splitlines()
     return lines[-1] if lines else f"the conversion ended with status {status}"
-
-
-def _as_json(model: LocatedModel) -> dict[str, object]:
-    return {
-        "name": model.name,
-        "folder": str(model.folder),
-        "sha256": model.sha256,
-        "matryoshka": model.matryoshka,
-    }
 
 
 def _read(folder: Path) -> Manifest | None:

@@ -154,8 +154,8 @@ def main() -> None:
     _watch_parent()
     located, precision_name, folder = sys.argv[1:]
     precision = next(known for known in PRECISIONS if known == precision_name)
-    fields = json.loads(located)
-    model = LocatedModel(**{**fields, "folder": Path(fields["folder"]), "matryoshka": tuple(fields["matryoshka"])})
+    name, path, sha256, matryoshka = json.loads(located)
+    model = LocatedModel(name, Path(path), sha256, tuple(matryoshka))
     try:
         for stage in convert(model, precision, Path(folder)):
             sys.stdout.write(stage + "\n")

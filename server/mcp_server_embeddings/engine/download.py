@@ -3,8 +3,8 @@
 Finished files are kept. huggingface_hub resumes a file whose connection broke, but not one that an earlier run left
 unfinished: since 1.18 every attempt has a temporary file of its own, removed on failure.
 
-``snapshot_download`` would end on Ctrl-C only when its threads are done, neither verifies hashes nor keeps an order, and
-returns an older snapshot, perhaps an incomplete one, when the hub does not answer.
+``snapshot_download`` would end on Ctrl-C only when its threads are done, it neither verifies hashes nor keeps an order,
+and when the hub does not answer it returns an older snapshot, perhaps an incomplete one.
 """
 
 import contextlib
@@ -94,7 +94,9 @@ def _download(name: str, progress: Progress) -> Path:
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     info = HfApi().model_info(name, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    files = sorted(_wanted(info.siblings or []), key=_order)
+    names = {file.rfilename for file in info.siblings or []}
+    wanted = [file for file in info.siblings or [] if _is_wanted(PurePosixPath(file.rfilename), names)]
+    files = sorted(wanted, key=_order)
     if not any(_is_weights(file.rfilename) for file in files):
         raise DownloadError(
             f"model {name!r} has no PyTorch weights; choose one listed by `mcp-server-embeddings models`"
@@ -119,13 +121,8 @@ def _download(name: str, progress: Progress) -> Path:
     return path.parents[len(PurePosixPath(files[-1].rfilename).parts) - 1]
 
 
-def _wanted(files: "list[RepoSibling]") -> "list[RepoSibling]":
-    """Choose settings, tokenizer and one set of weights per folder; no copies for other runtimes."""
-    names = {file.rfilename for file in files}
-    return [file for file in files if _is_wanted(PurePosixPath(file.rfilename), names)]
-
-
 def _is_wanted(path: PurePosixPath, names: set[str]) -> bool:
+    """Choose settings, tokenizer and one set of weights per folder; no copies for other runtimes."""
     if _OTHER_RUNTIMES & set(path.parts):
         return False
     if path.suffix == ".safetensors":

