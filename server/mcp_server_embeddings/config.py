@@ -139,10 +139,8 @@ class Settings:
             _check(setting, getattr(self, setting.name))
         if not self.model.strip():
             raise ConfigurationError("model is empty; give a Hugging Face id or a folder")
-        if self.engine not in ENGINES:  # only then, because finding entry points reads every installed package
-            known = (*ENGINES, *encoder_entry_points().names)
-            if self.engine not in known:
-                raise ConfigurationError(f"engine {self.engine!r} is unknown; {nearest(self.engine, known)}")
+        if self.engine not in ENGINES:
+            _check_registered(self.engine)
         kind, colon, index = self.device.partition(":")
         if kind not in DEVICES or (colon and not (kind == "cuda" and index.isdecimal())):
             raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(kind, DEVICES)}")
@@ -151,6 +149,13 @@ class Settings:
                 raise ConfigurationError(f"allow-dir {str(folder)!r} is not a directory")
         if self.tools and self.exclude_tools:
             raise ConfigurationError("pass either tools or exclude-tools, not both")
+
+
+def _check_registered(engine: str) -> None:
+    """Refuse an unknown engine. Only called for names that are not built in: it reads every installed package."""
+    known = (*ENGINES, *encoder_entry_points().names)
+    if engine not in known:
+        raise ConfigurationError(f"engine {engine!r} is unknown; {nearest(engine, known)}")
 
 
 def _check(setting: "Field[object]", value: float | str) -> None:
