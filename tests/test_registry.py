@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import FakeEncoder
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.encoder import LongText
+from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.estimate import EstimatedTokens
 from mcp_server_embeddings.engine.identity import Prompts
 from mcp_server_embeddings.errors import TextTooLongError
@@ -84,6 +87,16 @@ def test_an_unknown_engine_is_answered_with_the_registered_ones(
     )
     assert finished.returncode == 2
     assert f"engine {engine!r} is unknown; {hint}" in finished.stderr
+
+
+def test_batches_are_as_large_as_the_encoder_asks(tmp_path: Path) -> None:
+    encoder = FakeEncoder()
+    encoder.batch_tokens = 20
+    with Engine(Settings(data_dir=tmp_path, cache_dir=tmp_path), encoder.load) as engine:
+        engine.embedder().calibration()
+        encoder.batches.clear()
+        engine.embedder().embed([f"text {letter} here" for letter in "abcdefghijkl"])  # 5 tokens each
+    assert [len(batch) for batch in encoder.batches] == [4, 4, 4]
 
 
 NO_SCAN = """
