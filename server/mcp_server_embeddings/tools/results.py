@@ -3,7 +3,7 @@
 from itertools import accumulate
 from typing import Literal
 
-from pydantic import AliasPath, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.cache import CacheFigures
@@ -282,9 +282,9 @@ class ModelInfo(ResultModel):
     dimensions: int
     max_tokens: int | None
     normalised: bool
-    query_prompt: str = Field(validation_alias=AliasPath("prompts", "query"))
-    document_prompt: str = Field(validation_alias=AliasPath("prompts", "document"))
-    shorter_dimensions: list[int] = Field(validation_alias="matryoshka")
+    query_prompt: str = Field(validation_alias=AliasChoices("query_prompt", AliasPath("prompts", "query")))
+    document_prompt: str = Field(validation_alias=AliasChoices("document_prompt", AliasPath("prompts", "document")))
+    shorter_dimensions: list[int] = Field(validation_alias=AliasChoices("shorter_dimensions", "matryoshka"))
 
 
 class Limits(ResultModel):
