@@ -9,14 +9,11 @@ from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
-from mcp_server_embeddings.engine.runtime import SHAPES, openvino
+from mcp_server_embeddings.engine.runtime import compile_graph, openvino
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _FIRST_INPUT = EncoderInput("", "symmetric", 1, [0])
 """The shortest input; every vocabulary has a token 0."""
-
-_COMPUTE_TYPE: dict[Precision, str] = {"exact": "f32", "bf16": "bf16", "int8": "f32"}
-"""What the runtime computes with; by default it uses bf16 where the processor has it."""
 
 
 class CompiledEncoder:
@@ -54,18 +51,7 @@ class CompiledEncoder:
         self.agreement = agreement
         self.streams = streams
         self._mapped = mapped
-        compiled = openvino.Core().compile_model(
-            graph,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": _COMPUTE_TYPE[precision],
-                "NUM_STREAMS": streams,
-                "INFERENCE_NUM_THREADS": streams,
-                "ENABLE_CPU_PINNING": False,
-                "ENABLE_MMAP": True,
-                "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
-            },
-        )
+        compiled = compile_graph(graph, precision, streams=streams, threads=streams)
         self._inputs = [port.get_any_name() for port in compiled.inputs]
         self._requests: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(streams):
