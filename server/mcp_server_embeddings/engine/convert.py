@@ -25,7 +25,6 @@ from mcp_server_embeddings.engine.artifact import (
 )
 from mcp_server_embeddings.engine.compiled import CompiledEncoder
 from mcp_server_embeddings.engine.encoder import Agreement, Encoder
-from mcp_server_embeddings.engine.identity import weight_files
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.native.files import UnsupportedModelError, read_model
@@ -52,7 +51,7 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
     make_folder(temporary)
     try:
         yield "building its graph"
-        mapped = MappedFiles(weight_files(model.folder))
+        mapped = model.mapped_files()
         native = native_model(read_model(model))
         graph, tokenizer_json = native.graph, native.tokenizer_json
         exact: Encoder = CompiledEncoder(graph, native.identity, mapped)

@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from mcp_server_embeddings.engine.identity import weight_files
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
-from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.native.classifier import native_cross_encoder
 from mcp_server_embeddings.engine.reranker import Pair, PairScores
 from mcp_server_embeddings.engine.runtime import compile_graph
@@ -36,7 +34,7 @@ class CrossEncoderReranker:
     """
 
     def __init__(self, located: LocatedModel, threads: int = 1) -> None:
-        self._mapped = MappedFiles(weight_files(located.folder))
+        self._mapped = located.mapped_files()
         model = native_cross_encoder(located)
         self.identity = model.identity
         self._tokenizer = Tokenizer.from_str(model.tokenizer_json)

@@ -17,7 +17,6 @@ from mcp_server_embeddings.engine.artifact import (
     settings_digest,
 )
 from mcp_server_embeddings.engine.encoder import Agreement, Encoder, LoadedEncoder
-from mcp_server_embeddings.engine.identity import weight_files
 from mcp_server_embeddings.engine.locate import LocatedModel, locate, verify_weights
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.native.files import ModelFiles, UnsupportedModelError, read_model
@@ -84,7 +83,7 @@ def _load_native(files: ModelFiles, settings: Settings) -> LoadedEncoder:
     Raises:
         UnsupportedModelError: It has a part that is not built here.
     """
-    mapped = files.located.hashed_files or MappedFiles(weight_files(files.located.folder))
+    mapped = files.located.mapped_files()
     if files.static:
         verify_weights(files.located)
         static = StaticEncoder(files, mapped)

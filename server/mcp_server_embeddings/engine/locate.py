@@ -36,6 +36,10 @@ class LocatedModel:
     matryoshka: tuple[int, ...] = ()
     hashed_files: MappedFiles | None = None
 
+    def mapped_files(self) -> MappedFiles:
+        """Return the weight files as they were when they were hashed, or as they are now if they were not."""
+        return self.hashed_files or MappedFiles(weight_files(self.folder))
+
     @property
     def shorter_dimensions(self) -> tuple[int, ...]:
         """Lengths to which vectors may be shortened, ascending: from the catalogue, else as declared."""

@@ -50,6 +50,7 @@ class ReferenceEncoder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
 
+        mapped = model.mapped_files()
         verify_weights(model)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -60,8 +61,7 @@ class ReferenceEncoder:
         self.model = SentenceTransformer(
             str(model.folder), device=self.device, local_files_only=True, model_kwargs={"dtype": torch.float32}
         )
-        if model.hashed_files is not None:
-            model.hashed_files.raise_if_changed()
+        mapped.raise_if_changed()
         self.identity = _identity(model, self.model)
         self.tokenizer_json = _tokenizer_json(self.model)
 
