@@ -3,7 +3,7 @@
 from itertools import accumulate
 from typing import Literal
 
-from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
+from pydantic import AliasPath, BaseModel, ConfigDict, Field
 
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.cache import CacheFigures
@@ -274,7 +274,9 @@ class ServerInfo(ResultModel):
 
 
 class ModelInfo(ResultModel):
-    """The model identity in full, read from the fields of ``ModelIdentity``."""
+    """The model identity in full, read from the fields of ``ModelIdentity`` or from its own as published."""
+
+    model_config = ConfigDict(validate_by_name=True)
 
     name: str
     sha256: str
@@ -282,9 +284,9 @@ class ModelInfo(ResultModel):
     dimensions: int
     max_tokens: int | None
     normalised: bool
-    query_prompt: str = Field(validation_alias=AliasChoices("query_prompt", AliasPath("prompts", "query")))
-    document_prompt: str = Field(validation_alias=AliasChoices("document_prompt", AliasPath("prompts", "document")))
-    shorter_dimensions: list[int] = Field(validation_alias=AliasChoices("shorter_dimensions", "matryoshka"))
+    query_prompt: str = Field(validation_alias=AliasPath("prompts", "query"))
+    document_prompt: str = Field(validation_alias=AliasPath("prompts", "document"))
+    shorter_dimensions: list[int] = Field(validation_alias="matryoshka")
 
 
 class Limits(ResultModel):
