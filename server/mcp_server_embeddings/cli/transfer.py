@@ -1,15 +1,13 @@
 """``export``, ``import`` and ``reindex``: whole collections out, in, and under another model."""
 
 import argparse
-from contextlib import closing
 
 from mcp_server_embeddings.cli.output import say_result, size
-from mcp_server_embeddings.cli.process import prepare
-from mcp_server_embeddings.cli.session import Task, run_watched, run_with_store
+from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.store.store import Store, check_name
-from mcp_server_embeddings.tools.collection_export import collection_export
+from mcp_server_embeddings.tools.collection_export import CollectionExported, collection_export
 from mcp_server_embeddings.tools.collection_file import check_suffix
 from mcp_server_embeddings.tools.collection_import import CollectionImported, collection_import
 from mcp_server_embeddings.tools.collection_reindex import CollectionReindexed, collection_reindex
@@ -22,15 +20,13 @@ def run_export(settings: Settings, options: argparse.Namespace) -> int:
         CallerError: There is no such collection, or the file is refused.
         OperatorError: The collections cannot be read, or the file cannot be written.
     """
-    prepare(settings)
-    task = Task()
-    with closing(Store(settings.data_dir)) as store:
-        result = run_watched(
-            lambda: collection_export(
-                store, options.name, options.file, overwrite=options.force, call=task.call, report=task.report
-            ),
-            task,
+
+    def work(_: Embedder, store: Store, task: Task) -> CollectionExported:
+        return collection_export(
+            store, options.name, options.file, overwrite=options.force, call=task.call, report=task.report
         )
+
+    result = run_with_store(settings, work, load_model=False)
     counts = f"{result.size:,} documents, {result.chunks:,} vectors, {size(result.bytes)}"
     say_result(result, options.json, f"{result.collection}: {counts} in {result.file}")
     return 0
