@@ -35,6 +35,13 @@ from test_parity import SCRIPTS, of_words
 LIMIT = 96
 ONE_LABEL: dict[str, Any] = {"num_labels": 1}
 TOLERANCE = 1e-5
+ROBERTA: dict[str, Any] = {
+    **SMALL,
+    **ONE_LABEL,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+    "pad_token_id": 1,
+}
 IDENTITY = "torch.nn.modules.linear.Identity"
 PAIRS = [
     *zip(SCRIPTS, reversed(SCRIPTS), strict=True),
@@ -61,26 +68,14 @@ def bert_without_token_types(folder: Path) -> Path:
 def roberta(folder: Path) -> Path:
     tokenizer = reloaded(byte_level_tokenizer(CORPUS), RobertaTokenizer, folder.with_name("tokenizer"))
     tokenizer.model_max_length = LIMIT
-    sizes: dict[str, Any] = {
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": 514,
-        "type_vocab_size": 1,
-        "pad_token_id": 1,
-    }
-    return save_classifier(folder, RobertaConfig(**SMALL, **ONE_LABEL, **sizes), tokenizer)
+    return save_classifier(folder, RobertaConfig(**ROBERTA, vocab_size=len(tokenizer)), tokenizer)
 
 
 def xlm_roberta(folder: Path) -> Path:
     """The architecture of BAAI/bge-reranker-v2-m3."""
     tokenizer = reloaded(unigram_tokenizer(CORPUS), XLMRobertaTokenizer, folder.with_name("tokenizer"))
     tokenizer.model_max_length = LIMIT
-    sizes: dict[str, Any] = {
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": 514,
-        "type_vocab_size": 1,
-        "pad_token_id": 1,
-    }
-    return save_classifier(folder, XLMRobertaConfig(**SMALL, **ONE_LABEL, **sizes), tokenizer)
+    return save_classifier(folder, XLMRobertaConfig(**ROBERTA, vocab_size=len(tokenizer)), tokenizer)
 
 
 def modernbert(folder: Path, **options: Any) -> Path:
