@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 
 from mcp_server_embeddings.cli.options import default, flag, variable
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.mcp_layer.registry import TOOLS
+from mcp_server_embeddings.tools.declaration import declared_tools
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -21,7 +21,7 @@ def _parameter(name: str, field: FieldInfo) -> str:
 def tools_table() -> str:
     """One row a tool."""
     rows = ["| tool | parameters | what it does |", "| --- | --- | --- |"]
-    for tool in TOOLS:
+    for tool in declared_tools().values():
         names = [_parameter(name, field) for name, field in tool.arguments.model_fields.items()]
         rows.append(f"| `{tool.name}` | {', '.join(names) or 'none'} | {tool.description.split('. ')[0]}. |")
     return "\n".join(rows)

@@ -15,7 +15,7 @@ from calls import Arguments, call, structured, text
 from corpus import TEXTS, sentences
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.mcp_layer.registry import served_tools
+from mcp_server_embeddings.mcp_layer.registry import published, served_tools
 from mcp_server_embeddings.tools.texts import snippet
 from readme import README
 from wire import ServerProcess
@@ -184,7 +184,7 @@ def numbers(value: object) -> list[float]:
 def test_the_list_of_all_tools_costs_few_tokens_and_the_documents_say_how_many() -> None:
     def cost(*names: str) -> int:
         served = served_tools(Settings(tools=names)).values()
-        listed = [tool.listed().model_dump(mode="json", by_alias=True, exclude_none=True) for tool in served]
+        listed = [published(tool).model_dump(mode="json", by_alias=True, exclude_none=True) for tool in served]
         return tokens(compact({"tools": listed}))
 
     assert cost() <= LIST_TOKENS + COLLECTIONS_TOKENS

@@ -9,11 +9,8 @@ from calls import Arguments as Raw
 from calls import call, error
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.mcp_layer.arguments import Arguments, parsed
-from mcp_server_embeddings.mcp_layer.specs.classify import ClassifyArguments
-from mcp_server_embeddings.mcp_layer.specs.collection_add import CollectionAddArguments
-from mcp_server_embeddings.mcp_layer.specs.embed import EmbedArguments
-from mcp_server_embeddings.mcp_layer.specs.similarity import SimilarityArguments
+from mcp_server_embeddings.mcp_layer.arguments import parse
+from mcp_server_embeddings.tools.declaration import declared_tools
 
 BAD: list[tuple[str, Raw, tuple[str, ...]]] = [
     ("embed", {}, ("texts is missing",)),
@@ -144,40 +141,39 @@ def test_bad_input_is_an_error_that_says_what_to_do(
 def test_a_number_without_end_is_refused() -> None:
     """JSON has no word for it, and clients send null instead; but 1e999 is read as infinity."""
     with pytest.raises(InputError, match=r"top is inf .*; allowed: a whole number"):
-        parsed(SimilarityArguments, {"left": ["a", "b"], "top": float("inf")})
+        parse(declared_tools()["similarity"].arguments, {"left": ["a", "b"], "top": float("inf")})
 
 
 MANY = 200_000
 
-FLOODS: list[tuple[type[Arguments], Raw, tuple[str, ...]]] = [
-    (EmbedArguments, {"texts": [0] * MANY}, ("texts has 200,000 elements", "at most 2,000", "split")),
-    (EmbedArguments, {"texts": json.dumps(["a"] * MANY)}, ("texts has 200,000 elements", "at most 2,000", "split")),
-    (EmbedArguments, {"texts": [[0] * MANY]}, ("texts[0] is [0, 0", "(list)", "a string")),
-    (EmbedArguments, {"texts": {str(n): n for n in range(MANY)}}, ("texts is {", "(dict)", "a list of strings")),
+FLOODS: list[tuple[str, Raw, tuple[str, ...]]] = [
+    ("embed", {"texts": [0] * MANY}, ("texts has 200,000 elements", "at most 2,000", "split")),
+    ("embed", {"texts": json.dumps(["a"] * MANY)}, ("texts has 200,000 elements", "at most 2,000", "split")),
+    ("embed", {"texts": [[0] * MANY]}, ("texts[0] is [0, 0", "(list)", "a string")),
+    ("embed", {"texts": {str(n): n for n in range(MANY)}}, ("texts is {", "(dict)", "a list of strings")),
     (
-        EmbedArguments,
+        "embed",
         {"texts": ["a"], **{f"wrong{n}": n for n in range(MANY)}},
         ("unknown argument 'wrong0'", "and 199,996 more faults"),
     ),
-    (ClassifyArguments, {"labels": ["a"], "examples": [0] * MANY}, ("examples has 200,000 elements",)),
+    ("classify", {"labels": ["a"], "examples": [0] * MANY}, ("examples has 200,000 elements",)),
     (
-        ClassifyArguments,
+        "classify",
         {"labels": ["a"], "examples": [{"text": "a", "label": "b", **{f"wrong{n}": n for n in range(MANY)}}]},
         ("examples[0] has 200,002 keys", "at most 200"),
     ),
-    (CollectionAddArguments, {"collection": "c", "metadata": [0] * MANY}, ("metadata has 200,000 elements",)),
+    ("collection_add", {"collection": "c", "metadata": [0] * MANY}, ("metadata has 200,000 elements",)),
 ]
 
 
-@pytest.mark.parametrize(("model", "raw", "parts"), FLOODS)
-def test_many_wrong_values_cost_no_more_than_the_first_few(
-    model: type[Arguments], raw: Raw, parts: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(("tool", "raw", "parts"), FLOODS)
+def test_many_wrong_values_cost_no_more_than_the_first_few(tool: str, raw: Raw, parts: tuple[str, ...]) -> None:
     """Each of them as a fault of its own, with a sentence, cost 600 bytes for every byte sent."""
+    arguments = declared_tools()[tool].arguments
     tracemalloc.start()
     try:
         with pytest.raises(InputError) as refused:
-            parsed(model, raw)
+            parse(arguments, raw)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_server_embeddings.cli.options import Parser, add_settings, flag, settings_from, variable
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
-from mcp_server_embeddings.mcp_layer.registry import TOOLS
+from mcp_server_embeddings.tools.declaration import declared_tools
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
 OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
@@ -65,7 +65,7 @@ def settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settin
 
 def all_but(*names: str) -> list[str]:
     """The other tools, in the order in which they are served."""
-    return [tool.name for tool in TOOLS if tool.name not in names]
+    return [name for name in declared_tools() if name not in names]
 
 
 def test_help_names_every_command_and_setting_and_the_form_of_the_variables() -> None:
@@ -188,7 +188,7 @@ def test_a_switch_reads_the_usual_words(text: str, value: bool) -> None:
             {"MCP_EMBEDDINGS_EXCLUDE_TOOLS": "core, cluster, align"},
             all_but("embed", "similarity", "rank", "status", "cluster", "align"),
         ),
-        ((), {}, [tool.name for tool in TOOLS]),
+        ((), {}, list(declared_tools())),
     ],
 )
 def test_only_the_wanted_tools_are_served_in_their_order(

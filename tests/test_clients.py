@@ -16,12 +16,12 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import CallToolResult, Implementation, PromptReference, TextContent, TextResourceContents
 from pydantic import BaseModel
 
-from mcp_server_embeddings.mcp_layer import registry
+from mcp_server_embeddings.tools.declaration import declared_tools
 from mcp_server_embeddings.vectors.calibration import BANDS
 from wire import PATIENCE, PROGRAM, client_environment
 
 CLIENTS = Path(__file__).parent / "clients"
-TOOLS = [tool.name for tool in registry.TOOLS]
+TOOLS = list(declared_tools())
 COMPARED: dict[str, Any] = {"left": ["Apple"], "right": ["Orange", "Lightning"]}
 
 ERAS = {"2025-11-25": (), "2026-07-28": ("--protocol-era", "modern")}

@@ -2,29 +2,25 @@
 
 import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
 import mcp_server_embeddings
-from mcp_server_embeddings.mcp_layer.registry import TOOLS
+from mcp_server_embeddings.mcp_layer.registry import published
 from mcp_server_embeddings.mcp_layer.server import INSTRUCTIONS
-from mcp_server_embeddings.mcp_layer.tool_spec import AnyToolSpec
-from mcp_server_embeddings.tools.results import Result
+from mcp_server_embeddings.tools.declaration import Tool, declared_tools
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
-FUNCTIONS: dict[str, Callable[..., Result]] = {tool.name: getattr(mcp_server_embeddings, tool.name) for tool in TOOLS}
+TOOLS = tuple(declared_tools().values())
 
-GIVEN_BY_THE_SERVER = ("embedder", "engine", "protocol", "store", "reader")
-OF_THE_READER = ("field",)
-"""Arguments of ``collection_add`` that in Python the ``Reader`` takes."""
+PROVIDED_BY_THE_SERVER = ("embedder", "engine", "protocol", "store", "reader")
 
 
 def listed() -> str:
     """The tools as a client gets them, and the instructions."""
-    tools = [tool.listed().model_dump(mode="json", by_alias=True, exclude_none=True) for tool in TOOLS]
+    tools = [published(tool).model_dump(mode="json", by_alias=True, exclude_none=True) for tool in TOOLS]
     return json.dumps({"instructions": INSTRUCTIONS, "tools": tools}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -34,37 +30,39 @@ def test_tools_list_is_the_committed_snapshot() -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: AnyToolSpec) -> None:
+def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: Tool) -> None:
     """The Python API and the MCP tool are one function."""
-    parameters = inspect.signature(FUNCTIONS[tool.name]).parameters
-    of_function = {name: p.default for name, p in parameters.items() if name not in GIVEN_BY_THE_SERVER}
+    parameters = inspect.signature(getattr(mcp_server_embeddings, tool.name)).parameters
+    of_function = {name: p.default for name, p in parameters.items() if name not in PROVIDED_BY_THE_SERVER}
+    schema = published(tool).input_schema
+    required = TypeAdapter(list[str]).validate_python(schema.get("required", []))
+    properties = TypeAdapter(dict[str, dict[str, object]]).validate_python(schema["properties"])
     of_schema = {
-        name: inspect.Parameter.empty if field.is_required() else field.default
-        for name, field in tool.arguments.model_fields.items()
-        if name not in OF_THE_READER
+        name: inspect.Parameter.empty if name in required else published_as.get("default")
+        for name, published_as in properties.items()
     }
     assert of_schema == of_function
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_descriptions_say_purpose_use_misuse_and_result(tool: AnyToolSpec) -> None:
+def test_descriptions_say_purpose_use_misuse_and_result(tool: Tool) -> None:
     for part in ("Use it ", "Not ", "Returns "):
         assert part in tool.description
-    properties = TypeAdapter(dict[str, dict[str, object]]).validate_python(tool.listed().input_schema["properties"])
+    properties = TypeAdapter(dict[str, dict[str, object]]).validate_python(published(tool).input_schema["properties"])
     assert all("description" in schema for schema in properties.values())
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_published_schemas_hold_no_unions_and_no_noise(tool: AnyToolSpec) -> None:
-    text = json.dumps(tool.listed().input_schema)
+def test_published_schemas_hold_no_unions_and_no_noise(tool: Tool) -> None:
+    text = json.dumps(published(tool).input_schema)
     assert "anyOf" not in text
     assert '"title"' not in text
-    assert tool.listed().input_schema["additionalProperties"] is False
+    assert published(tool).input_schema["additionalProperties"] is False
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_annotations_tell_what_a_tool_can_do(tool: AnyToolSpec) -> None:
-    hints = tool.listed().annotations
+def test_annotations_tell_what_a_tool_can_do(tool: Tool) -> None:
+    hints = published(tool).annotations
     assert hints is not None
     assert hints.open_world_hint is False
     writes = tool.name in ("embed", "collection_add", "collection_remove")

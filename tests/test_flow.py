@@ -7,23 +7,19 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import anyio
 import anyio.to_thread
 import pytest
-from mcp_types import Tool
 
-from calls import text
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.calls import CONCURRENT_CALLS, CallRunner
-from mcp_server_embeddings.mcp_layer.specs.status import StatusArguments
-from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext
 from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.tools.results import Result
-from mcp_server_embeddings.tools.status import status
+from mcp_server_embeddings.tools.declaration import Tool, ToolContext
+from mcp_server_embeddings.tools.results import Status
+from mcp_server_embeddings.tools.status import status as server_status
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, peak_memory
 
 NOTICED = 10
@@ -169,29 +165,22 @@ def test_cancelling_starts_no_more_threads_than_calls_may_have(engine: Engine, t
     assert not started.acquire(blocking=False)
 
 
-@dataclass(frozen=True)
-class Meeting:
+def meeting(barrier: threading.Barrier, broken: list[bool]) -> Tool:
     """A tool whose calls wait a second for two others of them to run at the same time."""
 
-    barrier: threading.Barrier
-    name = "meeting"
-    description = ""
-    too_large = ""
-    arguments = StatusArguments
-
-    def answer(self, caller: ToolContext, _: Mapping[str, object]) -> tuple[Result, str]:
+    def status(engine: Engine, texts: list[str]) -> Status:
         with suppress(threading.BrokenBarrierError):
-            self.barrier.wait(1)
-        return status(caller.engine), "" if self.barrier.broken else "three at once"
+            barrier.wait(1)
+        broken.append(barrier.broken)
+        return server_status(engine)
 
-    def listed(self) -> Tool:
-        raise NotImplementedError
+    return Tool(status, title="", description="", purpose="", too_large="", effect="reads", core=False)
 
 
-@pytest.mark.parametrize(("texts", "met"), [(501, ""), (500, "three at once")])
-def test_calls_of_many_texts_run_two_at_a_time(engine: Engine, tmp_path: Path, texts: int, met: str) -> None:
-    tool = Meeting(threading.Barrier(3))
-    said: list[str] = []
+@pytest.mark.parametrize(("texts", "together"), [(501, False), (500, True)])
+def test_calls_of_many_texts_run_two_at_a_time(engine: Engine, tmp_path: Path, texts: int, together: bool) -> None:
+    broken: list[bool] = []
+    tool = meeting(threading.Barrier(3), broken)
 
     async def report(_: float, __: float | None, ___: str | None) -> None:
         return None
@@ -200,11 +189,12 @@ def test_calls_of_many_texts_run_two_at_a_time(engine: Engine, tmp_path: Path, t
         runner = CallRunner(engine, Store(tmp_path))
 
         async def one() -> None:
-            said.append(text(await runner.run(tool, {"texts": ["a"] * texts}, "2025-11-25", report)))
+            answer = await runner.run(tool, {"texts": ["a"] * texts}, "2025-11-25", report)
+            assert not answer.is_error, answer
 
         async with anyio.create_task_group() as calls:
             for _ in range(3):
                 calls.start_soon(one)
 
     anyio.run(main)
-    assert said == [met] * 3
+    assert broken == [not together] * 3

@@ -15,7 +15,7 @@ from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.prompts import served_prompts
-from mcp_server_embeddings.mcp_layer.registry import TOOLS
+from mcp_server_embeddings.tools.declaration import declared_tools
 from mcp_server_embeddings.vectors.calibration import BANDS
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def test_a_prompt_names_its_tool_and_holds_what_was_filled_in(engine: Engine, na
     arguments, parts = FILLED[name]
     written = message(engine, name, arguments)
     assert all(part in written for part in parts)
-    tools = {tool.name for tool in TOOLS}
+    tools = set(declared_tools())
     assert {word.strip(".,:;") for word in written.split()} & tools
 
 
@@ -119,7 +119,7 @@ def test_arguments_are_completed_from_what_was_begun(engine: Engine) -> None:
 
 
 def test_every_choice_that_is_offered_is_taken(engine: Engine) -> None:
-    prompts = served_prompts({tool.name for tool in TOOLS})
+    prompts = served_prompts(declared_tools())
     for name, (arguments, _) in FILLED.items():
         for argument, choices in prompts[name].choices.items():
             for choice in choices:
@@ -167,7 +167,7 @@ def test_the_guide_gives_this_models_own_edges_for_texts_and_for_searches(engine
     for calibration in (embedder.calibration(), embedder.calibration("retrieval")):
         for band, edge in zip(BANDS[1:], calibration.edges, strict=True):
             assert f"| {band} | {edge:.3f} |" in written
-    assert all(f"{tool.name}" in written for tool in TOOLS if tool.name != "status")
+    assert all(name in written for name in declared_tools() if name != "status")
 
 
 def test_the_guide_says_so_when_the_model_cannot_be_loaded(tmp_path: Path) -> None:

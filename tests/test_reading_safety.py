@@ -530,7 +530,7 @@ def test_a_selection_tells_what_it_covers_and_what_is_gone(root: Path) -> None:
 
 def test_a_found_file_is_read_and_parsed(root: Path) -> None:
     tree(root, {"rows.csv": "id,note\n1,hello\n"})
-    (entry,) = Reader([root], field="note").select(["rows.csv"]).entries
+    (entry,) = Reader([root]).select(["rows.csv"], field="note").entries
     assert isinstance(entry, FoundFile)
     content = entry.read()
     assert entry.size == len(content)

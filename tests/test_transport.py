@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server_embeddings.mcp_layer.registry import TOOLS
+from mcp_server_embeddings.tools.declaration import declared_tools
 from waiting import wait_until
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
 
@@ -34,7 +34,7 @@ def test_every_version_of_the_handshake_era_is_answered_in_kind(data_dir: Path, 
         assert result["protocolVersion"] == version
         assert result["serverInfo"]["name"] == "mcp-server-embeddings"
         assert "band" in result["instructions"]
-        assert [tool["name"] for tool in server.request("tools/list")["tools"]] == [tool.name for tool in TOOLS]
+        assert [tool["name"] for tool in server.request("tools/list")["tools"]] == list(declared_tools())
 
 
 def test_the_stateless_era_is_served_without_a_handshake(data_dir: Path) -> None:
@@ -45,7 +45,7 @@ def test_the_stateless_era_is_served_without_a_handshake(data_dir: Path) -> None
     }
     with ServerProcess(data_dir) as server:
         listed = server.request("tools/list", {"_meta": meta})
-        assert len(listed["tools"]) == len(TOOLS)
+        assert len(listed["tools"]) == len(declared_tools())
         assert listed["ttlMs"] > 0
         params = {**server.call_params("status", {}), "_meta": meta}
         assert server.request("tools/call", params)["structuredContent"]["protocol"] == "2026-07-28"

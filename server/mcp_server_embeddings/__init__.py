@@ -1,4 +1,4 @@
-"""A sense of meaning for agents: embeddings and what follows from them, on the user's own machine.
+"""Local embeddings, semantic search and text comparison, on the user's own machine.
 
 The Python API is the functions behind the MCP tools; see ``__all__``. Names are loaded on first use, so
 importing the package costs nothing.
@@ -51,7 +51,7 @@ __all__ = [
     "status",
 ]
 
-_HOME = {
+_MODULES = {
     "Embedder": "engine.embedder",
     "EmbeddingsError": "errors",
     "Engine": "engine.engine",
@@ -59,23 +59,12 @@ _HOME = {
     "Reader": "reading.selecting",
     "Settings": "config",
     "Store": "store.store",
-    "align": "tools.align",
-    "classify": "tools.classify",
-    "cluster": "tools.cluster",
-    "collection_add": "tools.collection_add",
-    "collection_list": "tools.collection_list",
-    "collection_remove": "tools.collection_remove",
-    "collection_search": "tools.collection_search",
-    "condense": "tools.condense",
-    "deduplicate": "tools.deduplicate",
-    "embed": "tools.embed",
-    "rank": "tools.rank",
-    "similarity": "tools.similarity",
-    "status": "tools.status",
 }
+"""Where a name is defined; tools are in the module of their name."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    module = _MODULES.get(name, f"tools.{name}")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

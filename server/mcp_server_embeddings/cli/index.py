@@ -29,8 +29,8 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     folders = _folders(options.paths, paths)
 
     def work(embedder: Embedder, store: Store, task: Task) -> CollectionAddResult:
-        reader = Reader(folders, field=options.field, cancelled=task.call.raise_if_cancelled)
-        return collection_add(embedder, store, options.name, paths=paths, reader=reader)
+        reader = Reader(folders, cancelled=task.call.raise_if_cancelled)
+        return collection_add(embedder, store, options.name, paths=paths, field=options.field, reader=reader)
 
     result = run_with_store(settings, work)
     say_result(result, options.json, *_summary(result))

@@ -14,8 +14,10 @@ from mcp_types import CallToolResult, Result, TextContent
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
-from mcp_server_embeddings.mcp_layer.tool_spec import AnyToolSpec, ToolContext
+from mcp_server_embeddings.mcp_layer.arguments import parse
+from mcp_server_embeddings.mcp_layer.rendering import render
 from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.declaration import Tool, ToolContext
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
 
 _log = logging.getLogger(__name__)
@@ -52,36 +54,36 @@ class CallRunner:
         self._threads = ThreadPoolExecutor(CONCURRENT_CALLS, "call")
         self._large = ThreadPoolExecutor(_LARGE_CALLS, "large call")
 
-    async def run(self, tool: AnyToolSpec, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
-        """One call from its raw arguments to its answer.
+    async def run(self, tool: Tool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
+        """Answer one call.
 
-        On cancellation the work stops at the next batch, and nothing is answered.
+        On cancellation the inference stops at the next batch, and nothing is answered.
         """
         call = Call()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report_progress, call, report)
             threads = self._large if _is_large(raw) else self._threads
-            answer = await self._apart(threads, call, protocol, lambda caller: self._answer(tool, raw, caller))
+            answer = await self._run_on_thread(threads, call, protocol, lambda context: self._run(tool, raw, context))
             tasks.cancel_scope.cancel()
         return answer
 
-    async def read(self, work: Callable[[ToolContext], T], protocol: str) -> T:
-        """What a client reads besides tools' answers: it may wait for the model or the disk."""
-        return await self._apart(self._threads, Call(), protocol, work)
+    async def read(self, function: Callable[[ToolContext], T], protocol: str) -> T:
+        """Read a resource: it may wait for the model or the disk."""
+        return await self._run_on_thread(self._threads, Call(), protocol, function)
 
-    async def _apart(
-        self, threads: ThreadPoolExecutor, call: Call, protocol: str, work: Callable[[ToolContext], T]
+    async def _run_on_thread(
+        self, threads: ThreadPoolExecutor, call: Call, protocol: str, function: Callable[[ToolContext], T]
     ) -> T:
-        """Work on a thread, apart from the event loop, until it is done or the caller gives up."""
-        caller = ToolContext(self._engine, self._engine.embedder(call), self._store, protocol)
+        """Run a function on a thread until it is done or the caller cancels."""
+        context = ToolContext(self._engine, self._engine.embedder(call), self._store, protocol)
         try:
-            return await asyncio.wrap_future(threads.submit(work, caller))
+            return await asyncio.wrap_future(threads.submit(function, context))
         finally:
             call.cancel()
 
-    def _answer(self, tool: AnyToolSpec, raw: Mapping[str, object], caller: ToolContext) -> CallToolResult:
+    def _run(self, tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
         try:
-            return _completed(tool, raw, caller)
+            return _answer(tool, raw, context)
         except EmbeddingsError as error:
             return _failed(str(error))
         # The outermost edge: the text of a crash stays in the log. A panic of a library in Rust is no Exception.
@@ -99,8 +101,10 @@ def _is_large(raw: Mapping[str, object]) -> bool:
     return texts + characters // 100 > _LARGE
 
 
-def _completed(tool: AnyToolSpec, raw: Mapping[str, object], caller: ToolContext) -> CallToolResult:
-    result, text = tool.answer(caller, raw)
+def _answer(tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
+    arguments = parse(tool.arguments, raw)
+    result = tool.call(context, arguments)
+    text = render(tool.name, result, dict(arguments))
     answer = CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=result.model_dump(mode="json")
     )

@@ -1,11 +1,12 @@
 """How to read the answers, with this model's own figures: the resource ``embeddings://guide``."""
 
-from collections.abc import Container
+from collections.abc import Mapping
 
 import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import OperatorError
+from mcp_server_embeddings.tools.declaration import Tool
 from mcp_server_embeddings.vectors.calibration import BANDS, Calibration, Sample
 
 _MEANINGS = (
@@ -42,34 +43,17 @@ An answer lists as much as a small context bears and says how much it left out; 
 """
 
 
-_JOBS = {
-    "similarity": "compare texts",
-    "rank": "find texts about a question",
-    "classify": "sort into kinds you can name",
-    "cluster": "find the kinds there are",
-    "deduplicate": "find repeats",
-    "align": "compare two versions of a list",
-    "condense": "fit into a budget",
-    "embed": "numbers for a program",
-    "collection_add": "keep texts or files for later",
-    "collection_search": "find in what was kept",
-    "collection_list": "see what is kept",
-    "collection_remove": "let go of it",
-}
-"""What each tool is for."""
-
-
-def guide(embedder: Embedder, served: Container[str]) -> str:
+def guide(embedder: Embedder, served: Mapping[str, Tool]) -> str:
     """The guide; waits until the model is measured, and says so where it cannot be.
 
     Args:
         embedder: Whose model it is about.
-        served: The tools it may name.
+        served: The tools it names.
 
     Raises:
         CallCancelledError: The reader went away.
     """
-    tools = "; ".join(f"{job}: {tool}" for tool, job in _JOBS.items() if tool in served) + "."
+    tools = "; ".join(f"{tool.purpose}: {name}" for name, tool in served.items() if tool.purpose) + "."
     try:
         identity = embedder.identity()
         symmetric, retrieval = embedder.calibration(), embedder.calibration("retrieval")

@@ -1,7 +1,5 @@
 """JSON-RPC messages to and from lines of UTF-8."""
 
-import json
-import re
 from typing import TypeGuard
 
 import pydantic_core
@@ -15,6 +13,8 @@ from mcp_types import (
     JSONRPCRequest,
 )
 from pydantic import ValidationError
+
+from mcp_server_embeddings.lenient_json import encode_json, parse_json
 
 MAX_LINE_BYTES = 32_000_000
 """A line longer than this is answered with an error and not kept. Two million characters, what a call may send,
@@ -31,12 +31,6 @@ _NO_MESSAGE = (
     "(batches are not part of MCP)"
 )
 
-_LONE_SURROGATE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
-    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-)
-"""The escape of a high surrogate without a low one after it, or of a low one without a high one before it."""
-
 
 def decode(line: bytes) -> JSONRPCMessage | None:
     """Decode a line into a request or notification, or into the error response that answers it.
@@ -44,7 +38,7 @@ def decode(line: bytes) -> JSONRPCMessage | None:
     Returns None for a response: this server sends no requests.
     """
     try:
-        message = parsed_json(line)
+        message = parse_json(line)
     except ValueError as error:
         return error_response(PARSE_ERROR, f"the line is not JSON ({error}); send one JSON-RPC message a line", None)
     if not isinstance(message, dict):
@@ -89,45 +83,14 @@ def _is_valid_id(identifier: object) -> TypeGuard[str | int]:
     return isinstance(identifier, int) and not isinstance(identifier, bool)
 
 
-def parsed_json(written: bytes) -> object:
-    r"""Parse JSON without a second copy of its bytes.
-
-    Clients send unpaired surrogates (``"\ud83d"``, from a string cut inside an emoji), which are not valid Unicode;
-    they become U+FFFD, as do bytes that are not UTF-8.
-
-    Raises:
-        ValueError: It is not JSON, or nested more than 200 levels deep. The message does not repeat its content.
-    """
-    try:
-        value: object = pydantic_core.from_json(written)
-    except ValueError:
-        value = pydantic_core.from_json(_well_formed(written))
-    return value
-
-
-def _well_formed(written: bytes) -> bytes:
-    """Replace unpaired surrogates, literal or escaped, and bytes that are not UTF-8."""
-    text = written.decode("utf-8", "replace").encode()
-    if b"\0" in text:  # nowhere in JSON, so it can stand for an escaped backslash below
-        return text
-    escapes = text.replace(rb"\\", b"\0\0")
-    return _LONE_SURROGATE.sub(rb"\\ufffd", escapes).replace(b"\0\0", rb"\\")
-
-
 def encode(message: JSONRPCMessage) -> bytes:
     """Encode a message as a line, newline included."""
     try:
         return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
     except (pydantic_core.PydanticSerializationError, UnicodeEncodeError):
-        return encode_lossily(message.model_dump(by_alias=True, exclude_unset=True)) + b"\n"
+        return encode_json(message.model_dump(by_alias=True, exclude_unset=True)) + b"\n"
 
 
 def error_response(code: int, reason: str, identifier: str | int | None) -> JSONRPCError:
     """Build an error response; ``identifier`` is None when the request's could not be read."""
     return JSONRPCError(jsonrpc="2.0", id=identifier, error=ErrorData(code=code, message=reason))
-
-
-def encode_lossily(value: object) -> bytes:
-    """Encode a value as JSON with every unpaired surrogate replaced by U+FFFD."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

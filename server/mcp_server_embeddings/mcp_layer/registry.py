@@ -1,51 +1,27 @@
-"""Every tool, and which of them the user wants served."""
+"""Which of the declared tools the user wants served, and their entries in ``tools/list``."""
+
+from collections.abc import Mapping
+
+import mcp_types
 
 from mcp_server_embeddings.config import Settings, nearest
 from mcp_server_embeddings.errors import ConfigurationError
-from mcp_server_embeddings.mcp_layer.specs import (
-    align,
-    classify,
-    cluster,
-    collection_add,
-    collection_list,
-    collection_remove,
-    collection_search,
-    condense,
-    deduplicate,
-    embed,
-    rank,
-    similarity,
-    status,
-)
-from mcp_server_embeddings.mcp_layer.tool_spec import AnyToolSpec
-
-TOOLS: tuple[AnyToolSpec, ...] = (
-    embed.TOOL,
-    similarity.TOOL,
-    rank.TOOL,
-    classify.TOOL,
-    cluster.TOOL,
-    deduplicate.TOOL,
-    align.TOOL,
-    condense.TOOL,
-    collection_add.TOOL,
-    collection_search.TOOL,
-    collection_list.TOOL,
-    collection_remove.TOOL,
-    status.TOOL,
-)
-"""Every tool, in the order of ``tools/list``."""
-
-TOOL_SETS = {
-    "core": ("embed", "similarity", "rank", "status"),
-    "collections": tuple(tool.name for tool in TOOLS if tool.name.startswith("collection_")),
-    "all": tuple(tool.name for tool in TOOLS),
-}
-"""Names that stand for several tools in ``--tools`` and ``--exclude-tools``."""
+from mcp_server_embeddings.mcp_layer.schemas import input_schema, output_schema
+from mcp_server_embeddings.tools.declaration import Tool, declared_tools
 
 
-def served_tools(settings: Settings) -> dict[str, AnyToolSpec]:
-    """The tools the user wants served, by name, in order.
+def tool_sets() -> dict[str, tuple[str, ...]]:
+    """Return the names that stand for several tools in ``--tools`` and ``--exclude-tools``."""
+    tools = declared_tools()
+    return {
+        "core": tuple(name for name, tool in tools.items() if tool.core),
+        "collections": tuple(name for name in tools if name.startswith("collection_")),
+        "all": tuple(tools),
+    }
+
+
+def served_tools(settings: Settings) -> Mapping[str, Tool]:
+    """Return the tools the user wants served, by name, in order.
 
     Raises:
         ConfigurationError: A name is unknown, or no tool is left.
@@ -53,11 +29,29 @@ def served_tools(settings: Settings) -> dict[str, AnyToolSpec]:
     wanted = _named("tools", settings.tools or ("all",)) - _named("exclude-tools", settings.exclude_tools)
     if not wanted:
         raise ConfigurationError("exclude-tools leaves no tool to serve; exclude fewer")
-    return {tool.name: tool for tool in TOOLS if tool.name in wanted}
+    return {name: tool for name, tool in declared_tools().items() if name in wanted}
+
+
+def published(tool: Tool) -> mcp_types.Tool:
+    """Return the entry of ``tools/list``."""
+    reads = tool.effect == "reads"
+    return mcp_types.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=input_schema(tool.arguments),
+        output_schema=output_schema(tool.result),
+        annotations=mcp_types.ToolAnnotations(
+            read_only_hint=reads,
+            destructive_hint=None if reads else tool.effect == "destroys",
+            idempotent_hint=None if reads else True,
+            open_world_hint=False,
+        ),
+    )
 
 
 def _named(option: str, names: tuple[str, ...]) -> set[str]:
-    known = TOOL_SETS | {tool.name: (tool.name,) for tool in TOOLS}
+    known = tool_sets() | {name: (name,) for name in declared_tools()}
     for name in names:
         if name not in known:
             raise ConfigurationError(f"{option}: there is no tool or set {name!r}; {nearest(name, known)}")

@@ -10,7 +10,7 @@ from mcp_types import Resource
 from mcp_server_embeddings.engine.catalogue import catalogue
 from mcp_server_embeddings.mcp_layer.guide import guide
 from mcp_server_embeddings.mcp_layer.registry import served_tools
-from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext
+from mcp_server_embeddings.tools.declaration import ToolContext
 from mcp_server_embeddings.tools.status import status
 
 HOUR = CacheHint(ttl_ms=3_600_000, scope="public")
@@ -38,12 +38,12 @@ def _models(_: ToolContext) -> str:
     return json.dumps([entry.model_dump(mode="json", exclude_none=True) for entry in catalogue()], ensure_ascii=False)
 
 
-def _status(caller: ToolContext) -> str:
-    return status(caller.engine, protocol=caller.protocol).model_dump_json()
+def _status(context: ToolContext) -> str:
+    return status(context.engine, protocol=context.protocol).model_dump_json()
 
 
-def _guide(caller: ToolContext) -> str:
-    return guide(caller.embedder, served_tools(caller.engine.settings))
+def _guide(context: ToolContext) -> str:
+    return guide(context.embedder, served_tools(context.engine.settings))
 
 
 _ALL = (

@@ -11,9 +11,7 @@ def input_schema(model: type[BaseModel]) -> JsonSchema:
     Clients' models mishandle unions: they send lists as JSON strings.
     """
     schema = model.model_json_schema()
-    plain = _plain(schema, _definitions(schema))
-    del plain["description"]  # the docstring of the model
-    return plain
+    return _plain(schema, _definitions(schema))
 
 
 def output_schema(model: type[BaseModel]) -> JsonSchema:

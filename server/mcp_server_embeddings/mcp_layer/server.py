@@ -45,10 +45,10 @@ from mcp_server_embeddings.mcp_layer.calls import CallRunner, check_size
 from mcp_server_embeddings.mcp_layer.collection_resources import ROOT
 from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier, Context
 from mcp_server_embeddings.mcp_layer.prompts import ServedPrompt, served_prompts
-from mcp_server_embeddings.mcp_layer.registry import served_tools
+from mcp_server_embeddings.mcp_layer.registry import published, served_tools
 from mcp_server_embeddings.mcp_layer.resources import HOUR, RESOURCES
-from mcp_server_embeddings.mcp_layer.tool_spec import ToolContext
 from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.declaration import ToolContext
 
 INSTRUCTIONS = (
     "Tells what texts mean to each other, with an embedding model on this machine; no text leaves it. Send whole lists "
@@ -75,7 +75,7 @@ def build_server(engine: Engine) -> Server[ChangeNotifier]:
 
     @functools.cache  # made when it is asked for: the schemas cost a twentieth of the handshake
     def listed_tools() -> ListToolsResult:
-        return ListToolsResult(tools=[tool.listed() for tool in tools.values()])
+        return ListToolsResult(tools=[published(tool) for tool in tools.values()])
 
     async def list_tools(_: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
         return listed_tools()
@@ -88,7 +88,7 @@ def build_server(engine: Engine) -> Server[ChangeNotifier]:
 
     resources = _Resources(runner, store)
 
-    async def completed(context: Context, params: CompleteRequestParams) -> CompleteResult:
+    async def complete(context: Context, params: CompleteRequestParams) -> CompleteResult:
         if isinstance(params.ref, PromptReference):
             values = prompts.completions(params.ref.name, params.argument)
         else:
@@ -105,15 +105,15 @@ def build_server(engine: Engine) -> Server[ChangeNotifier]:
         lifespan=resources.lifespan,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
-        on_list_resources=resources.listed,
+        on_list_resources=resources.list_all,
         on_list_resource_templates=resources.templates,
         on_read_resource=resources.read,
         on_subscribe_resource=resources.subscribe,
         on_unsubscribe_resource=resources.unsubscribe,
         on_subscriptions_listen=_listen,
-        on_list_prompts=prompts.listed,
-        on_get_prompt=prompts.filled,
-        on_completion=completed,
+        on_list_prompts=prompts.list_all,
+        on_get_prompt=prompts.get,
+        on_completion=complete,
     )
 
 
@@ -131,8 +131,8 @@ class _Resources:
         async with notifier.polling():
             yield notifier
 
-    async def listed(self, context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
-        stored = await self._stored(context, lambda caller: collection_resources.listed(caller.store), ROOT)
+    async def list_all(self, context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
+        stored = await self._read_store(context, lambda call: collection_resources.listed(call.store), ROOT)
         return ListResourcesResult(resources=[*(resource.listed for resource in RESOURCES.values()), *stored])
 
     async def templates(self, _: Context, __: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
@@ -141,7 +141,7 @@ class _Resources:
     async def read(self, context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         uri = str(params.uri)
         if uri == ROOT or uri.startswith(f"{ROOT}/"):
-            return await self._stored(context, lambda caller: _stored_resource(caller.store, uri), uri)
+            return await self._read_store(context, lambda call: _stored_resource(call.store, uri), uri)
         resource = RESOURCES.get(uri)
         if resource is None:
             known = [*RESOURCES, ROOT]
@@ -163,14 +163,14 @@ class _Resources:
         if argument.name != "name":
             return []
         return await self._runner.read(
-            lambda caller: collection_resources.names(caller.store, argument.value), context.protocol_version
+            lambda call: collection_resources.names(call.store, argument.value), context.protocol_version
         )
 
-    async def _stored(self, context: Context, work: Callable[[ToolContext], T], uri: str) -> T:
+    async def _read_store(self, context: Context, function: Callable[[ToolContext], T], uri: str) -> T:
         """Read from the store; the client is notified of later changes."""
         await context.lifespan_context.notify_of_list(context)
         try:
-            return await self._runner.read(work, context.protocol_version)
+            return await self._runner.read(function, context.protocol_version)
         except EmbeddingsError as error:
             raise MCPError(INVALID_PARAMS, str(error), {"uri": uri}) from None
 
@@ -193,11 +193,11 @@ class _Prompts:
     def __init__(self, prompts: Mapping[str, ServedPrompt]) -> None:
         self._prompts = prompts
 
-    async def listed(self, _: Context, __: PaginatedRequestParams | None) -> ListPromptsResult:
+    async def list_all(self, _: Context, __: PaginatedRequestParams | None) -> ListPromptsResult:
         return ListPromptsResult(prompts=[prompt.listed for prompt in self._prompts.values()])
 
-    async def filled(self, _: Context, params: GetPromptRequestParams) -> GetPromptResult:
-        prompt = self._named(params.name)
+    async def get(self, _: Context, params: GetPromptRequestParams) -> GetPromptResult:
+        prompt = self._find(params.name)
         try:
             content = TextContent(type="text", text=prompt.message(params.arguments or {}))
         except InputError as error:
@@ -206,9 +206,9 @@ class _Prompts:
         return GetPromptResult(description=prompt.listed.description, messages=[message])
 
     def completions(self, name: str, argument: CompletionArgument) -> list[str]:
-        return self._named(name).completions(argument.name, argument.value)
+        return self._find(name).completions(argument.name, argument.value)
 
-    def _named(self, name: str) -> ServedPrompt:
+    def _find(self, name: str) -> ServedPrompt:
         if name not in self._prompts:
             raise MCPError(INVALID_PARAMS, f"there is no prompt {name[:SHOWN]!r}; {nearest(name, self._prompts)}")
         return self._prompts[name]

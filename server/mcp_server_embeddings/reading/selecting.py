@@ -17,7 +17,6 @@ class Reader:
 
     Args:
         allowed_dirs: The folders; links in their paths are resolved once, here.
-        field: Column or key that contains the text of CSV and JSONL files.
         limits: What is too much.
         cancelled: Called often; raises if the caller cancelled.
 
@@ -30,19 +29,20 @@ class Reader:
         self,
         allowed_dirs: Sequence[Path],
         *,
-        field: str | None = None,
         limits: ReadingLimits = DEFAULT_LIMITS,
         cancelled: Cancelled = never_cancelled,
     ) -> None:
         self._folders = [allowed_folder(str(path)) for path in allowed_dirs]
-        self._parsing = Parsing(field, limits, cancelled)
+        self._limits = limits
+        self._cancelled = cancelled
 
-    def select(self, paths: Sequence[str]) -> "Selection":
+    def select(self, paths: Sequence[str], *, field: str | None = None) -> "Selection":
         """Select the files at ``paths`` without reading them.
 
         Args:
             paths: Files, folders with everything below them, and patterns (``*``, ``?``, ``[…]``, ``**``); absolute,
                 from ``~``, or relative to an allowed folder. What is named itself is taken even if hidden or ignored.
+            field: Column or key that contains the text of CSV and JSONL files.
 
         Raises:
             InputError: No folder may be read, or a path is outside of them, malformed, or matches nothing.
@@ -52,14 +52,15 @@ class Reader:
         paths = [paths] if isinstance(paths, str) else list(paths)
         if not paths:
             raise InputError("paths is an empty list; give files, folders or patterns such as 'docs/**/*.md'")
-        roots = {root.path + repr(root.glob): root for root in map(self._root, paths)}
-        return Selection([roots[key] for key in sorted(roots)], self._parsing)
+        parsing = Parsing(field, self._limits, self._cancelled)
+        roots = {root.path + repr(root.glob): root for root in (self._root(path, parsing) for path in paths)}
+        return Selection([roots[key] for key in sorted(roots)], parsing)
 
-    def _root(self, path: str) -> Root:
+    def _root(self, path: str, parsing: Parsing) -> Root:
         """Resolve a path; a relative pattern in the first allowed folder that has a match."""
         tally = Tally()
         for root in resolved(path, self._folders):
-            if root.glob is None or next(Walk(root, self._parsing, tally).found(), None) is not None:
+            if root.glob is None or next(Walk(root, parsing, tally).found(), None) is not None:
                 return root
         note = f" ({tally.ignored} hidden or ignored were passed over)" if tally.ignored else ""
         raise InputError(f"{path!r} matches no file{note}; check the pattern: '**' stands for any number of folders")

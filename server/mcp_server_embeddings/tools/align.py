@@ -1,14 +1,19 @@
 """What two lists have in common, and what only one of them has."""
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import THRESHOLD, StoredTexts, Texts, Top
 from mcp_server_embeddings.tools.results import AlignedCounts, AlignResult, Pair, Usage
-from mcp_server_embeddings.tools.texts import check_size, check_threshold
+from mcp_server_embeddings.tools.texts import check_size
 from mcp_server_embeddings.vectors.matching import one_to_one
 from mcp_server_embeddings.vectors.scores import scores
 
@@ -18,14 +23,28 @@ _ONE_SIDE_SHARE = 0.25
 _DECIMALS = 4
 
 
+@tool(
+    title="Compare two lists",
+    description=(
+        "Matches two lists one to one by meaning: a diff that sees through rewording. Use it for two versions of "
+        "requirements, minutes or questions: unchanged, changed, removed, added. Not for the best hits of a query: "
+        "use rank. Returns matches by position with score, percentile and band, most changed first, and texts "
+        "on one side only. Read low matches: a changed number or a 'not' hardly moves the score."
+    ),
+    purpose="compare two versions of a list",
+)
 def align(
     embedder: Embedder,
-    left: Sequence[str] | None = None,
-    right: Sequence[str] | None = None,
+    left: Annotated[Texts | None, Field(description="texts, such as the old list")] = None,
+    right: Annotated[Texts | None, Field(description="texts, such as the new list")] = None,
     *,
-    collection: Collection | None = None,
-    threshold: float | None = None,
-    top: int | None = None,
+    collection: Annotated[StoredTexts, Field(description="a stored collection, instead of left or right")] = None,
+    threshold: Annotated[
+        float | None,
+        THRESHOLD,
+        Field(description="lowest cosine of a match; absent: where 'related' begins"),
+    ] = None,
+    top: Top = None,
 ) -> AlignResult:
     """Match two lists one to one by meaning: a diff that sees through rewording.
 
@@ -51,7 +70,6 @@ def align(
         OperatorError: The model cannot be used.
     """
     room = AnswerBudget(top)
-    check_threshold(threshold)
     lefts, rights = _sides(left, right, collection)
     embedded = lefts.embed(embedder), rights.embed(embedder)
     calibration = embedder.calibration()

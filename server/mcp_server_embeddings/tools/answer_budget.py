@@ -4,10 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mcp_server_embeddings.engine.estimate import EstimatedTokens
-from mcp_server_embeddings.tools.texts import MAX_TEXTS, check_range, snippet
-
-MAX_TOP = 1_000
-"""The most pairs and hits that a caller may ask for."""
+from mcp_server_embeddings.tools.texts import snippet
 
 ANSWER_TOKENS = 2_100
 """Tokens of the listed entries. With what surrounds them an answer stays under 2,500, a tenth of what Claude Code
@@ -58,17 +55,12 @@ class AnswerBudget:
     Args:
         top: Entries of each list that the caller asked for; None for as many as fit.
 
-    Raises:
-        InputError: ``top`` is outside 1 to 2,000.
-
     Example:
         >>> budget = AnswerBudget(top=None)
         >>> listed = pairs[: budget.take([Entry(pair.model_dump_json(), "") for pair in pairs])]
     """
 
     def __init__(self, top: int | None) -> None:
-        if top is not None:
-            check_range("top", top, 1, MAX_TEXTS)
         self._top = top
         self._left = float(ANSWER_TOKENS)
 

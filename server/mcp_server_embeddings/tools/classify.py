@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.corpus import corpus_of
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import OBJECTS, StoredTexts, Strings, Texts, Top, validated_as
 from mcp_server_embeddings.tools.results import ClassifyResult, Item, LabelCount, Usage
 from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_texts, snippet, well_formed
 from mcp_server_embeddings.vectors.calibration import Calibration
@@ -50,15 +51,34 @@ class Example(BaseModel):
     label: str
 
 
+@tool(
+    title="Label texts",
+    description=(
+        "Gives each text the label that fits its meaning. Use it to sort texts into kinds you name, from the labels "
+        "alone or from examples, which are more reliable. Not to find unknown kinds: use cluster. Returns for each "
+        "text label (null where it abstains), score, margin, runner_up, and counts. Check small margins yourself."
+    ),
+    purpose="sort into kinds you can name",
+)
 def classify(
     embedder: Embedder,
-    texts: Sequence[str] | None = None,
+    texts: Annotated[Texts | None, Field(description="texts to label")] = None,
     *,
-    labels: Sequence[str],
-    examples: Sequence[Example] | None = None,
-    collection: Collection | None = None,
-    abstain: bool = True,
-    top: int | None = None,
+    labels: Annotated[
+        Strings,
+        Field(
+            description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2}
+        ),
+    ],
+    examples: Annotated[
+        Sequence[Example] | None,
+        validated_as(list[Example] | None),
+        *OBJECTS,
+        Field(description="labelled texts, for every label; 4 or more each work best"),
+    ] = None,
+    collection: StoredTexts = None,
+    abstain: Annotated[bool, Field(description="give no label where none fits or two fit alike")] = True,
+    top: Top = None,
 ) -> ClassifyResult:
     """Give every text the label that fits best.
 
@@ -144,7 +164,12 @@ def _limits(method: Method, labels: int, calibration: Calibration) -> tuple[floa
 def _items(
     cosines: Scores,
     likely: Scores,
-    labels: Sequence[str],
+    labels: Annotated[
+        Strings,
+        Field(
+            description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2}
+        ),
+    ],
     calibration: Calibration,
     limits: tuple[float, float] | None,
 ) -> list[Item]:

@@ -1,12 +1,15 @@
 """What themes a list of texts has."""
 
-from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import StoredTexts, Texts, Top
 from mcp_server_embeddings.tools.results import Cluster, ClusterResult, Usage
 from mcp_server_embeddings.tools.terms import distinguishing_terms
 from mcp_server_embeddings.tools.texts import check_size
@@ -18,13 +21,25 @@ _OUTLIERS_SHARE = 0.2
 """Of the answer, at most, for outliers."""
 
 
+@tool(
+    title="Group texts by theme",
+    description=(
+        "Groups texts by theme. Use it to see what a list is about: feedback, tickets, search results. Not for kinds "
+        "you can name: use classify; not for repeats: use deduplicate. Returns clusters with size, members by "
+        "position, exemplar (the most typical text), terms and cohesion, and outliers that fit none. Name a theme "
+        "from its exemplar and terms."
+    ),
+    purpose="find the kinds there are",
+)
 def cluster(
     embedder: Embedder,
-    texts: Sequence[str] | None = None,
+    texts: Annotated[Texts | None, Field(description="texts to group")] = None,
     *,
-    collection: Collection | None = None,
-    clusters: int | None = None,
-    top: int | None = None,
+    collection: StoredTexts = None,
+    clusters: Annotated[
+        int | None, Field(description="how many; absent: chosen", json_schema_extra={"minimum": 1})
+    ] = None,
+    top: Top = None,
 ) -> ClusterResult:
     """Group texts by theme. Deterministic; how the number is chosen and what an outlier is: ``grouped``.
 

@@ -2,7 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Annotated
+
+from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
@@ -14,7 +18,9 @@ from mcp_server_embeddings.store.records import Metadata, PutResult, digest
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.writing import as_json
 from mcp_server_embeddings.tools.collection_results import CollectionAddResult, SkippedFile
+from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument
+from mcp_server_embeddings.tools.parameters import CollectionName, MetadataObjects, Strings, Texts
 from mcp_server_embeddings.tools.results import Usage
 from mcp_server_embeddings.tools.texts import check_size, checked_texts
 
@@ -37,21 +43,35 @@ MAX_METADATA = 1_000
 class _Tally:
     """What became of documents and files."""
 
-    written: PutResult = field(default_factory=PutResult)
+    written: PutResult = dataclass_field(default_factory=PutResult)
     removed: int = 0
-    skipped: list[SkippedFile] = field(default_factory=list)
+    skipped: list[SkippedFile] = dataclass_field(default_factory=list)
 
 
+@tool(
+    title="Store texts or files in a collection",
+    description=(
+        "Stores texts, or files read on this machine, in a named collection that stays. Use it for what is asked about "
+        "more than once; again after changes. Not for a list you need once: use rank. Returns counts of documents "
+        "added, updated, unchanged, removed, and files skipped with the reason. Then use collection_search."
+    ),
+    purpose="keep texts or files for later",
+    too_large="add fewer files at a time",
+    effect="destroys",
+)
 def collection_add(
     embedder: Embedder,
     store: Store,
-    collection: str,
-    texts: Sequence[str] | None = None,
+    collection: CollectionName,
+    texts: Annotated[Texts | None, Field(description="texts to store")] = None,
     *,
-    paths: Sequence[str] | None = None,
+    paths: Annotated[Strings | None, Field(description="or files, folders, globs to read, instead of texts")] = None,
+    ids: Annotated[Strings | None, Field(description="one per text; an id that exists is replaced")] = None,
+    metadata: Annotated[
+        MetadataObjects | None, Field(description="flat objects for where: one per text, or one for all")
+    ] = None,
+    field: Annotated[str | None, Field(description="CSV column or JSONL key that holds the text")] = None,
     reader: Reader | None = None,
-    ids: Sequence[str] | None = None,
-    metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
 ) -> CollectionAddResult:
     """Put texts or files into a collection, which is made if there is none. What is unchanged is not encoded again.
 
@@ -65,9 +85,10 @@ def collection_add(
         texts: 1 to 2,000 texts with 2,000,000 characters in all; those over 256 tokens become several chunks.
         paths: Files, folders and patterns, in place of ``texts``. A file that has not changed is not read into chunks
             again; documents of files under these paths that are gone are removed.
-        reader: Reads files where the user allowed it; needed with ``paths``.
         ids: One a text, all different; a text whose id is there already replaces it. Left out: made from the text.
         metadata: One flat object a text, or one for all; with paths, one for all files.
+        field: The column of CSV files, or key of JSONL files, that contains the text.
+        reader: Reads files where the user allowed it; needed with ``paths``.
 
     Raises:
         InputError: Both or neither of texts and paths are given, or one of them, ids or metadata are refused.
@@ -81,7 +102,7 @@ def collection_add(
     drafts = _checked_drafts(texts, ids, metadata) if texts is not None else []
     if paths is not None and ids is not None:
         raise InputError("ids came with paths; the id of a file is its path: leave ids out")
-    selection = (reader or Reader(())).select(paths) if paths is not None else None
+    selection = (reader or Reader(())).select(paths, field=field) if paths is not None else None
     shared = _one_metadata(metadata) if paths is not None else None
     identity = embedder.identity()
     target = store.made(collection, identity.digest, identity.short, identity.dimensions)

@@ -7,10 +7,20 @@ from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionListResult
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import Top
 from mcp_server_embeddings.tools.results import Usage
 
 
-def collection_list(embedder: Embedder, store: Store, *, top: int | None = None) -> CollectionListResult:
+@tool(
+    title="List collections",
+    description=(
+        "Lists the stored collections. Use it to see what can be searched. Not to find texts: use collection_search. "
+        "Returns name, size in documents, chunks, model, bytes, updated, and usable (null: no model loaded)."
+    ),
+    purpose="see what is kept",
+)
+def collection_list(embedder: Embedder, store: Store, *, top: Top = None) -> CollectionListResult:
     """All collections of the data folder, by name. Needs no model and waits for none.
 
     Args:

@@ -1,11 +1,15 @@
 """Texts, files or a whole collection away."""
 
-from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.collection_results import CollectionRemoveResult
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import CollectionName, Texts
 from mcp_server_embeddings.tools.results import Usage
 from mcp_server_embeddings.tools.texts import MAX_TEXTS
 
@@ -13,8 +17,21 @@ _LISTED = 20
 """Ids that were not there and that an answer names."""
 
 
+@tool(
+    title="Remove from a collection",
+    description=(
+        "Removes documents by id, or a whole collection, for good. Use it when the user wants them gone. Not to "
+        "replace a text: use collection_add. Returns how many were removed, and ids not there."
+    ),
+    purpose="let go of it",
+    too_large="pass fewer ids",
+    effect="destroys",
+)
 def collection_remove(
-    embedder: Embedder, store: Store, collection: str, ids: Sequence[str] | None = None
+    embedder: Embedder,
+    store: Store,
+    collection: CollectionName,
+    ids: Annotated[Texts | None, Field(description="documents to remove; absent: the whole collection")] = None,
 ) -> CollectionRemoveResult:
     """Remove documents by id, or the whole collection. For good; no model is needed.
 

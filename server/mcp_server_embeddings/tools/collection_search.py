@@ -3,22 +3,26 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.store.records import Chunk, Snapshot
 from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.tools.answer_budget import MAX_TOP, AnswerBudget, Entry
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.collection_results import CollectionSearchResult, FoundBy, FoundPassage, SearchMode
 from mcp_server_embeddings.tools.corpus import nearest_positions, query_cosines
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import MAX_TOP, CollectionName, Range, parse_if_string, validated_as
 from mcp_server_embeddings.tools.results import CharacterRange, Usage
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
 from mcp_server_embeddings.tools.spans import best_passages
-from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, snippet
+from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_query, snippet
 from mcp_server_embeddings.vectors.calibration import Band, Calibration
 from mcp_server_embeddings.vectors.fusion import reciprocal_rank_fusion
 from mcp_server_embeddings.vectors.scores import Vectors, scores
@@ -35,16 +39,31 @@ _DEFAULT_TOP = 5
 _WORD = re.compile(r"\w+")
 
 
+@tool(
+    title="Search a collection",
+    description=(
+        "Finds passages about a query in a stored collection, by meaning and by words. Use it to answer from stored "
+        "texts, and quote. Not for a list you send along: use rank. Returns the best hits with id, score, percentile, "
+        "band (null in keyword mode), snippet, span, metadata; no_match: nothing fits. Read around a hit with "
+        "neighbours or its resource."
+    ),
+    purpose="find in what was kept",
+)
 def collection_search(
     embedder: Embedder,
     store: Store,
-    collection: str,
-    query: str,
+    collection: CollectionName,
+    query: Annotated[str, Field(description="what is looked for, a phrase or sentence")],
     *,
-    top: int | None = None,
-    mode: SearchMode = "hybrid",
-    where: Where | None = None,
-    neighbours: bool = False,
+    top: Annotated[int | None, Range(1, MAX_TOP), Field(description="how many hits; absent: up to 5")] = None,
+    mode: Annotated[SearchMode, Field(description="by meaning, by exact words, or both")] = "hybrid",
+    where: Annotated[
+        Where | None,
+        validated_as(dict[str, object] | None),
+        BeforeValidator(parse_if_string),
+        Field(description='filter by metadata, such as {"year": {"gte": 2020}, "kind": ["a", "b"]}'),
+    ] = None,
+    neighbours: Annotated[bool, Field(description="add what stands before and after each hit")] = False,
 ) -> CollectionSearchResult:
     """Find the chunks of a collection nearest a query, exactly: every vector is compared.
 
@@ -71,8 +90,6 @@ def collection_search(
         CollectionError: There is no such collection, or it is another model's and its vectors are needed.
         OperatorError: The model or the store cannot be used.
     """
-    if top is not None:
-        check_range("top", top, 1, MAX_TOP)
     query = checked_query("query", query)
     check_size([], query)
     if mode == "keyword":

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry, positions
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import Texts, Top
 from mcp_server_embeddings.tools.results import CondenseResult, Passage, Usage
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
 from mcp_server_embeddings.tools.texts import (
@@ -28,14 +32,27 @@ _SNIPPET = 120
 _DECIMALS = 4
 
 
+@tool(
+    title="Keep what says most",
+    description=(
+        "Chooses the few texts, or sentences of one long text, that stand for all of them. Use it to fit notes, "
+        "results or a document into a context; with query, keeps what matters for it. Not to summarise: it rewrites "
+        "nothing; not for the best hits: use rank. Returns selected positions in their order, tokens (never over "
+        "max_tokens) and coverage (0 to 1), for one text also where its sentences are."
+    ),
+    purpose="fit into a budget",
+)
 def condense(
     embedder: Embedder,
-    texts: Sequence[str],
+    texts: Annotated[Texts, Field(description="texts to choose from, or one long text")],
     *,
-    max_tokens: int | None = None,
-    count: int | None = None,
-    query: str | None = None,
-    top: int | None = None,
+    max_tokens: Annotated[
+        int | None,
+        Field(description="tokens that may stay, by this model's tokenizer", json_schema_extra={"minimum": 1}),
+    ] = None,
+    count: Annotated[int | None, Field(description="texts that may stay", json_schema_extra={"minimum": 1})] = None,
+    query: Annotated[str | None, Field(description="what matters; absent: keep what is typical")] = None,
+    top: Top = None,
 ) -> CondenseResult:
     """Choose the subset that says most, within a budget of tokens, of texts, or of both.
 

@@ -1,15 +1,17 @@
 """Which texts say the same."""
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.collection import Collection
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import THRESHOLD, StoredTexts, Texts, Top
 from mcp_server_embeddings.tools.results import DeduplicateResult, Duplicate, DuplicateGroup, Usage
-from mcp_server_embeddings.tools.texts import check_size, check_threshold
+from mcp_server_embeddings.tools.texts import check_size
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.duplicates import complete_groups, suggested_threshold
 from mcp_server_embeddings.vectors.scores import Scores, scores
@@ -19,14 +21,28 @@ Keep = Literal["longest", "first"]
 _DECIMALS = 4
 
 
+@tool(
+    title="Find repeats",
+    description=(
+        "Finds texts that say the same, reworded or copied. Use it to clean a list or to merge findings. Not for "
+        "texts that merely share a subject: use cluster; not between two lists: use align. Returns groups with the "
+        "position to keep and its duplicates, how many texts are unique, and the threshold; check the lowest scores "
+        "and call again with another threshold if they are not the same."
+    ),
+    purpose="find repeats",
+)
 def deduplicate(
     embedder: Embedder,
-    texts: Sequence[str] | None = None,
+    texts: Annotated[Texts | None, Field(description="texts to compare")] = None,
     *,
-    collection: Collection | None = None,
-    threshold: float | None = None,
-    keep: Keep = "longest",
-    top: int | None = None,
+    collection: StoredTexts = None,
+    threshold: Annotated[
+        float | None,
+        THRESHOLD,
+        Field(description="lowest cosine of duplicates; absent: suggested from these texts"),
+    ] = None,
+    keep: Annotated[Keep, Field(description="which text of a group to keep")] = "longest",
+    top: Top = None,
 ) -> DeduplicateResult:
     """Find the texts that say the same.
 
@@ -50,7 +66,6 @@ def deduplicate(
         OperatorError: The model cannot be used.
     """
     room = AnswerBudget(top)
-    check_threshold(threshold)
     corpus = corpus_of(texts, collection)
     check_size(corpus.sent)
     if len(corpus.texts) < 2:

@@ -5,17 +5,19 @@ import errno
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.errors import ConfigurationError, InputError
 from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.store.store import Store, check_name
 from mcp_server_embeddings.tools.collection_add import collection_add
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import LongTexts, Texts
 from mcp_server_embeddings.tools.results import EmbedResult, Saved, Usage, VectorFile
 from mcp_server_embeddings.tools.texts import check_size, checked_texts
 from mcp_server_embeddings.vectors.scores import Vectors
@@ -27,16 +29,33 @@ INLINE_NUMBERS = 4_096
 _DECIMALS = 6
 
 
+@tool(
+    title="Embed texts",
+    description=(
+        "Turns texts into embedding vectors. Use it when a program needs the numbers: an index, a plot, "
+        "training data. Not to judge meaning: the other tools compare texts and keep vectors out of your context. "
+        "Returns up to 4,096 numbers inline, else the path of a .npy file, one row per text."
+    ),
+    purpose="numbers for a program",
+    too_large="pass output='file', which returns a path, or fewer texts",
+    effect="writes",
+    core=True,
+)
 def embed(
     embedder: Embedder,
-    texts: Sequence[str],
+    texts: Annotated[Texts, Field(description="texts to embed")],
     *,
-    role: Role = "symmetric",
-    dimensions: int | None = None,
-    encoding: Literal["float", "base64"] = "float",
-    output: Literal["auto", "inline", "file"] = "auto",
-    long_text: LongText = "window",
-    save_as: str | None = None,
+    role: Annotated[Role, Field(description="side of a search; symmetric: compare like with like")] = "symmetric",
+    dimensions: Annotated[
+        int | None,
+        Field(description="shorten the vectors; only for Matryoshka models", json_schema_extra={"minimum": 1}),
+    ] = None,
+    encoding: Annotated[Literal["float", "base64"], Field(description="base64: little-endian float32")] = "float",
+    output: Annotated[
+        Literal["auto", "inline", "file"], Field(description="file: a .npy; auto: inline up to 4,096 numbers")
+    ] = "auto",
+    long_text: LongTexts = "window",
+    save_as: Annotated[str | None, Field(description="a collection to store the texts in too")] = None,
     store: Store | None = None,
 ) -> EmbedResult:
     """Turn texts into vectors.

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
 from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.tools.answer_budget import MAX_TOP
 from mcp_server_embeddings.tools.corpus import corpus_of, empty, nearest_positions, query_cosines
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import MAX_TOP, Range, StoredTexts, Texts
 from mcp_server_embeddings.tools.results import Hit, RankResult, Span, Usage
 from mcp_server_embeddings.tools.spans import best_passages
-from mcp_server_embeddings.tools.texts import CONTROL, check_range, check_size, checked_query, snippet
+from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_query, snippet
 from mcp_server_embeddings.vectors.ranking import diverse_rows
 from mcp_server_embeddings.vectors.scores import scores
 
@@ -42,15 +45,28 @@ class _Found:
     usage: Usage
 
 
+@tool(
+    title="Find the texts about a query",
+    description=(
+        "Finds which texts are about a query, by meaning. Use it to search a list, pick what to read first, or quote "
+        "the sentence that answers (spans). Not for sorting into kinds: use classify; not for exact words. Returns the "
+        "best hits by position with score, percentile, band and snippet; no_match: nothing fits. Pass hits on to "
+        "similarity or condense."
+    ),
+    purpose="find texts about a question",
+    core=True,
+)
 def rank(
     embedder: Embedder,
-    query: str,
-    texts: Sequence[str] | None = None,
+    query: Annotated[str, Field(description="what is looked for, a phrase or sentence")],
+    texts: Annotated[Texts | None, Field(description="texts to search")] = None,
     *,
-    collection: Collection | None = None,
-    top: int = 5,
-    diversity: float = 0.0,
-    spans: bool = False,
+    collection: StoredTexts = None,
+    top: Annotated[int, Range(1, MAX_TOP), Field(description="how many hits")] = 5,
+    diversity: Annotated[
+        float, Range(0, 1), Field(description="above 0: hits that resemble earlier ones come later")
+    ] = 0.0,
+    spans: Annotated[bool, Field(description="find each hit's best sentence, to quote, with its offsets")] = False,
 ) -> RankResult:
     """Find the texts nearest a query, with the prompts for queries and documents where the model has them.
 
@@ -76,8 +92,6 @@ def rank(
         CollectionError: The collection was removed meanwhile.
         OperatorError: The model cannot be used.
     """
-    check_range("top", top, 1, MAX_TOP)
-    check_range("diversity", diversity, 0, 1)
     query = checked_query("query", query)
     if texts is None and collection is not None:
         check_size([], query)

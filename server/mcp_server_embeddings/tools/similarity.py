@@ -1,15 +1,16 @@
 """How close texts are."""
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.answer_budget import MAX_TOP
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.parameters import MAX_TOP, LongTexts, Range, Texts
 from mcp_server_embeddings.tools.results import Pair, SimilarityResult, Usage
-from mcp_server_embeddings.tools.texts import check_range, check_size, checked_texts
+from mcp_server_embeddings.tools.texts import check_size, checked_texts
 from mcp_server_embeddings.vectors.scores import Metric, Scores, best_cells, scores
 
 MATRIX_CELLS = 400
@@ -22,14 +23,27 @@ _DECIMALS = 4
 _FEW_DECIMALS = 2
 
 
+@tool(
+    title="Compare meanings",
+    description=(
+        "Tells how close in meaning texts are. Use it to compare two texts, or to find the nearest pairs between "
+        "two lists or within one (leave right out). Not for exact wording, facts or logic: opposites on one subject "
+        "score high; to search use rank. Returns the closest pairs by position, with score (cosine), percentile and "
+        "band: unrelated, weak, related, close, same. Judge by band; raw scores differ between models."
+    ),
+    purpose="compare texts",
+    core=True,
+)
 def similarity(
     embedder: Embedder,
-    left: Sequence[str],
-    right: Sequence[str] | None = None,
+    left: Annotated[Texts, Field(description="texts")],
+    right: Annotated[
+        Texts | None, Field(description="texts to compare left with; absent: every pair inside left")
+    ] = None,
     *,
-    metric: Metric = "cosine",
-    top: int = 10,
-    long_text: LongText = "window",
+    metric: Annotated[Metric, Field(description="of the score; distances are negated, so higher is closer")] = "cosine",
+    top: Annotated[int, Range(1, MAX_TOP), Field(description="how many of the closest pairs")] = 10,
+    long_text: LongTexts = "window",
 ) -> SimilarityResult:
     """Compare every text of ``left`` with every text of ``right``, or with each other.
 
@@ -51,7 +65,6 @@ def similarity(
         TextTooLongError: See ``long_text``.
         OperatorError: The model cannot be used.
     """
-    check_range("top", top, 1, MAX_TOP)
     left = checked_texts("left", left)
     others = None if right is None else checked_texts("right", right)
     if others is None and len(left) == 1:

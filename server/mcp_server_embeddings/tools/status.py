@@ -5,6 +5,7 @@ from importlib import metadata
 
 from mcp_server_embeddings.config import DISTRIBUTION
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.results import Limits, ServerInfo, Status, Usage
 from mcp_server_embeddings.tools.texts import MAX_CHARACTERS, MAX_TEXTS
 
@@ -13,6 +14,16 @@ ANSWER_BYTES = 4_000_000
 twice, as text and as structured content."""
 
 
+@tool(
+    title="Server status",
+    description=(
+        "Tells which model serves, whether it is still loading, and the limits of a call. Use it when a call "
+        "failed or is slow, or to learn the model's token limit. Not needed before other calls: they wait for the "
+        "model themselves. Returns state, model identity, device, limits and queue; never waits."
+    ),
+    too_large="report this as a defect",
+    core=True,
+)
 def status(engine: Engine, *, protocol: str | None = None) -> Status:
     """Take a snapshot of server, model and queue. Never waits, even while the model loads.
 

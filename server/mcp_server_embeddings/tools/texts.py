@@ -96,15 +96,3 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """
     if not low <= value <= high:  # false for NaN too
         raise InputError(f"{name}={value} is out of range; allowed: {low:,} to {high:,}")
-
-
-def check_threshold(threshold: float | None) -> None:
-    """Refuse a cosine that no pair of texts is asked to reach.
-
-    Raises:
-        InputError: It is outside 0 to 1.
-    """
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise InputError(
-            f"threshold={threshold} is out of range; allowed: a cosine from 0 to 1, or leave it out to have it chosen"
-        )

@@ -1,0 +1,178 @@
+"""Declare tools: a tool is its function, whose signature is also what clients see."""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.reading.selecting import Reader
+from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.tools.corpus import opened
+from mcp_server_embeddings.tools.parameters import OpenedByName, Range
+from mcp_server_embeddings.tools.results import Result
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=Result)
+
+Effect = Literal["reads", "writes", "destroys"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What the server gives a tool beside the client's arguments, as parameters of these names.
+
+    Attributes:
+        engine: The engine.
+        embedder: The engine as this call sees it.
+        store: The collections.
+        protocol: The revision of MCP that is spoken with the client.
+    """
+
+    engine: Engine
+    embedder: Embedder
+    store: Store
+    protocol: str
+
+    @property
+    def reader(self) -> Reader:
+        """Reads files in the folders that the user allowed."""
+        return Reader(self.engine.settings.allow_dir, cancelled=self.embedder.call.raise_if_cancelled)
+
+
+_PROVIDED = ("engine", "embedder", "store", "protocol", "reader")
+
+
+class Arguments(BaseModel):
+    """The arguments of one tool; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A declared tool; see ``tool`` for the attributes."""
+
+    function: Callable[..., Result]
+    title: str
+    description: str
+    purpose: str
+    too_large: str
+    effect: Effect
+    core: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return self.function.__name__
+
+    @functools.cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.function, include_extras=True)
+
+    @property
+    def result(self) -> type[Result]:
+        """The model of what the function returns."""
+        result: type[Result] = self._hints["return"]
+        return result
+
+    @functools.cached_property
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.function).parameters
+
+    @functools.cached_property
+    def arguments(self) -> type[Arguments]:
+        """The model of what clients send: every parameter that ``ToolContext`` does not provide."""
+        sent: dict[str, Any] = {
+            name: (self._hints[name], ... if parameter.default is parameter.empty else parameter.default)
+            for name, parameter in self._parameters.items()
+            if name not in _PROVIDED
+        }
+        return create_model(self.name, __base__=Arguments, **sent)
+
+    def call(self, context: ToolContext, arguments: Arguments) -> Result:
+        """Call the function.
+
+        Raises:
+            EmbeddingsError: The tool refuses the arguments, or cannot answer.
+        """
+        values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
+        for name in values:
+            if _marks(self._hints[name], OpenedByName):
+                values[name] = opened(context.embedder, context.store, values[name])
+        provided = {name: getattr(context, name) for name in self._parameters if name in _PROVIDED}
+        return self.function(**values, **provided)
+
+    @functools.cached_property
+    def ranges(self) -> dict[str, Range]:
+        """The range of each parameter that has one."""
+        found = {name: _marks(hint, Range) for name, hint in self._hints.items()}
+        return {name: marks[0] for name, marks in found.items() if marks}
+
+
+M = TypeVar("M")
+
+
+def _marks(hint: object, kind: type[M]) -> list[M]:
+    """Return the annotations of one kind."""
+    return [mark for mark in get_args(hint)[1:] if isinstance(mark, kind)] if get_origin(hint) is Annotated else []
+
+
+_TOOLS: dict[str, Tool] = {}
+
+
+def tool(
+    *,
+    title: str,
+    description: str,
+    purpose: str = "",
+    too_large: str = "pass a smaller top",
+    effect: Effect = "reads",
+    core: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare a function as the tool of its name. Its ranges (``Range``) are checked at each call.
+
+    Args:
+        title: For people.
+        description: For the model that chooses: purpose, when, when not, what comes back, what it composes with.
+        purpose: What it is for, in a few words, for the guide; empty to leave it out there.
+        too_large: What to do when the answer is too large.
+        effect: What it does to anything outside the process.
+        core: Whether it belongs to ``--tools core``.
+
+    Example:
+        >>> @tool(title="Count texts", description="Counts texts. Use it … Not … Returns …")
+        ... def count(embedder: Embedder, texts: Annotated[Texts, Field(description="texts to count")]) -> CountResult:
+        ...     return CountResult(…)
+    """
+
+    def declare(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            values = signature.bind(*args, **kwargs).arguments
+            for name, allowed in declared.ranges.items():
+                allowed.check(name, values.get(name))
+            return function(*args, **kwargs)
+
+        declared = Tool(checked, title, description, purpose, too_large, effect, core)
+        _TOOLS[declared.name] = declared
+        return checked
+
+    return declare
+
+
+@functools.cache
+def declared_tools() -> Mapping[str, Tool]:
+    """Return every tool of this package by name, those of ``--tools core`` first."""
+    package = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__, f"{__package__}."):
+        importlib.import_module(module.name)
+    return {tool.name: tool for tool in sorted(_TOOLS.values(), key=lambda tool: (not tool.core, tool.name))}
