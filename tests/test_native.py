@@ -1,6 +1,7 @@
 """Models built from their files: damaged files, files that change, and what the first start does not do."""
 
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -229,6 +230,25 @@ def test_mapped_tensors_outlive_the_object_that_mapped_them(bge_folder: Path) ->
     expected = load_file(bge_folder / "model.safetensors")["embeddings.word_embeddings.weight"]
     np.testing.assert_array_equal(tensor, expected)
     assert tensor.base is not None, "a copy of the file's memory was made"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads resident pages from /proc")
+def test_released_tensors_leave_memory_and_are_read_again(own_folder: Path) -> None:
+    path = own_folder / "model.safetensors"
+    tensors = Tensors(path)
+    table = tensors["embeddings.word_embeddings.weight"]
+    before = float(table.sum())
+    assert resident_kilobytes(path) > 0
+    tensors.release()
+    assert resident_kilobytes(path) == 0
+    assert float(table.sum()) == before
+
+
+def resident_kilobytes(path: Path) -> int:
+    """Of the mappings of a file in this process."""
+    mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text("utf-8"), flags=re.MULTILINE)
+    sizes = [re.findall(r"^Rss:\s+(\d+)", one, re.MULTILINE) for one in mappings if str(path) in one.partition("\n")[0]]
+    return sum(int(size) for (size,) in sizes)
 
 
 @pytest.mark.parametrize("precision", ["exact", "bf16", "int8"])

@@ -45,6 +45,7 @@ class CrossEncoderReranker:
         self._lock = threading.Lock()
         verify_weights(located)
         self.score([("", "")])  # the runtime's first call must not be made by two threads at once; see CompiledEncoder
+        model.tensors.release()
 
     def score(self, pairs: Sequence[Pair]) -> PairScores:
         """Score pairs; see ``Reranker.score``."""

@@ -111,6 +111,7 @@ def _compile(files: ModelFiles, mapped: MappedFiles, settings: Settings) -> Load
         encoder = CompiledEncoder(
             model.graph, model.identity, mapped, precision=precision, agreement=agreement, streams=streams
         )
+        model.tensors.release()
         return _with_tokenizer(encoder, model.tokenizer_json)
 
     def measure() -> Agreement:

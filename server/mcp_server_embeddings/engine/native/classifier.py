@@ -17,8 +17,9 @@ from mcp_server_embeddings.engine.native.files import (
     read_modules,
     read_transformer_settings,
 )
-from mcp_server_embeddings.engine.native.layers import activation, first_token, mean_token
+from mcp_server_embeddings.engine.native.layers import Weights, activation, first_token, mean_token
 from mcp_server_embeddings.engine.native.modernbert import ModernBertConfig
+from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.engine.native.tokenizer import transformer_tokenizer, uses_token_types
 from mcp_server_embeddings.engine.native.transformer import Transformer, build_transformer
 from mcp_server_embeddings.engine.reranker import RerankerIdentity, Scale
@@ -74,11 +75,13 @@ class NativeCrossEncoder:
         tokenizer_json: In the format of the ``tokenizers`` library.
         graph: From ``input_ids``, ``attention_mask`` and, where the model reads them, ``token_type_ids`` to one score
             per pair, shape ``(batch, 1)``.
+        tensors: The transformer's, to be released once the graph is compiled.
     """
 
     identity: RerankerIdentity
     tokenizer_json: str
     graph: "openvino.Model"
+    tensors: Tensors
 
 
 def native_cross_encoder(located: LocatedModel) -> NativeCrossEncoder:
@@ -116,7 +119,9 @@ def _cross_encoder(located: LocatedModel) -> NativeCrossEncoder:
         scores = ops.sigmoid(scores)
     identity = RerankerIdentity(located.name, located.sha256, limits.max_tokens, scale, settings.prompt)
     graph = openvino.Model([scores], transformer.inputs.nodes, located.name)
-    return NativeCrossEncoder(identity, transformer_tokenizer(module.folder, lowercase=limits.lowercase), graph)
+    return NativeCrossEncoder(
+        identity, transformer_tokenizer(module.folder, lowercase=limits.lowercase), graph, transformer.tensors
+    )
 
 
 def _only_module(modules: tuple[Module, ...]) -> Module:
@@ -153,20 +158,20 @@ def _head(config: _HeadConfig) -> Callable[[Transformer, Module], Node]:
 
 
 def _bert_head(transformer: Transformer, module: Module) -> Node:
-    size, weights = transformer.size, transformer.weights
+    size, weights = transformer.size, Weights(transformer.tensors)
     pooled = ops.tanh(weights.linear(first_token(transformer.tokens), "bert.pooler.dense", (size, size)))
     return weights.linear(pooled, "classifier", (1, size))
 
 
 def _roberta_head(transformer: Transformer, module: Module) -> Node:
-    size, weights = transformer.size, transformer.weights
+    size, weights = transformer.size, Weights(transformer.tensors)
     hidden = ops.tanh(weights.linear(first_token(transformer.tokens), "classifier.dense", (size, size)))
     return weights.linear(hidden, "classifier.out_proj", (1, size))
 
 
 def _modernbert_head(transformer: Transformer, module: Module) -> Node:
     config = read_config(module.folder / CONFIG_FILE, _ModernBertHeadConfig)
-    size, weights = transformer.size, transformer.weights
+    size, weights = transformer.size, Weights(transformer.tensors)
     mean = config.classifier_pooling == "mean"
     pooled = mean_token(transformer.tokens, transformer.inputs.mask) if mean else first_token(transformer.tokens)
     hidden = weights.linear(pooled, "head.dense", (size, size), bias=config.classifier_bias)

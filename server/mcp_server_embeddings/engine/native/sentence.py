@@ -88,11 +88,13 @@ class NativeModel:
         identity: Equal to the identity that ``ReferenceEncoder`` gives this model.
         tokenizer_json: In the format of the ``tokenizers`` library.
         graph: From ``input_ids`` and ``attention_mask`` to one vector per text.
+        tensors: The transformer's, to be released once the graph is compiled.
     """
 
     identity: ModelIdentity
     tokenizer_json: str
     graph: "openvino.Model"
+    tensors: Tensors
 
 
 def native_model(files: ModelFiles) -> NativeModel:
@@ -126,7 +128,9 @@ def native_model(files: ModelFiles) -> NativeModel:
         matryoshka=files.located.shorter_dimensions,
     )
     graph = openvino.Model([vectors], transformer.inputs.nodes, files.located.name)
-    return NativeModel(identity, transformer_tokenizer(first.folder, lowercase=settings.lowercase), graph)
+    return NativeModel(
+        identity, transformer_tokenizer(first.folder, lowercase=settings.lowercase), graph, transformer.tensors
+    )
 
 
 def _pooled(transformer: Transformer, pooling: PoolingConfig) -> Node:

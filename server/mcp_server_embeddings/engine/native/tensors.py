@@ -8,6 +8,7 @@ import json
 import math
 import mmap
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -72,6 +73,14 @@ class Tensors(Mapping[str, Tensor]):
         if entry.dtype in _OTHER_TYPES:
             return raw.view(_OTHER_TYPES[entry.dtype]).astype(np.float32).reshape(entry.shape)
         raise UnsupportedModelError(f"tensor {name!r} has the type {entry.dtype}")
+
+    def release(self) -> None:
+        """Drop the mapped pages from memory, where the system can; a later access reads them from the file again.
+
+        A compiled graph has its own copies of most weights. Nothing writes to the pages, so none can be lost.
+        """
+        if sys.platform != "win32":
+            self._data.madvise(mmap.MADV_DONTNEED)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

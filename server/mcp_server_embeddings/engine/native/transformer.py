@@ -62,14 +62,14 @@ class Transformer:
         tokens: Output, shape ``(batch, tokens, size)``.
         size: Length of a token vector.
         positions: Maximum number of tokens.
-        weights: All tensors of the model, those of a head included.
+        tensors: All tensors of the model, those of a head included.
     """
 
     inputs: Inputs
     tokens: Node
     size: int
     positions: int
-    weights: Weights
+    tensors: Tensors
 
 
 class _Kind(Config):
@@ -102,7 +102,7 @@ def build_transformer(folder: Path, *, token_types: bool = False) -> Transformer
     inputs = Inputs(_input("input_ids"), _input("attention_mask"), _input("token_type_ids") if typed else None)
     tokens = architecture.build(config, _body(tensors, architecture), inputs)
     positions = config.max_position_embeddings - architecture.first_position(config)
-    return Transformer(inputs, tokens, config.hidden_size, positions, Weights(tensors))
+    return Transformer(inputs, tokens, config.hidden_size, positions, tensors)
 
 
 def _input(name: str) -> Node:
