@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from dataclasses import Field, dataclass, field, fields
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Literal, TypeVar, get_args, get_origin
 
 import platformdirs
 
 from mcp_server_embeddings.errors import ConfigurationError
+
+T = TypeVar("T")
 
 DISTRIBUTION = "mcp-server-embeddings"
 ENVIRONMENT_PREFIX = "MCP_EMBEDDINGS_"
@@ -59,6 +61,10 @@ def _option(metavar: str, description: str, bounds: tuple[float, float] | None =
     return {"metavar": metavar, "help": description, "bounds": bounds}
 
 
+def _setting(default: T, metavar: str, description: str, bounds: tuple[float, float] | None = None) -> T:
+    return field(default=default, metadata=_option(metavar, description, bounds))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the user chose.
@@ -73,54 +79,33 @@ class Settings:
         2
     """
 
-    model: str = field(
-        default=DEFAULT_MODEL, metadata=_option("MODEL", "Hugging Face id, or a folder in sentence-transformers format")
+    model: str = _setting(DEFAULT_MODEL, "MODEL", "Hugging Face id, or a folder in sentence-transformers format")
+    download: bool = _setting(False, "", "fetch the model in the background if it is not on this machine")
+    device: str = _setting("cpu", "DEVICE", "cpu, cuda, cuda:N or mps")
+    engine: str = _setting(
+        "auto",
+        "ENGINE",
+        "compiled (the fastest on a CPU), reference (sentence-transformers), auto, or a package's own",
     )
-    download: bool = field(
-        default=False, metadata=_option("", "fetch the model in the background if it is not on this machine")
+    precision: Precision = _setting(  # noqa: RUF009 - a string
+        "exact",
+        "PRECISION",
+        "exact; or faster and less exact: bf16 (where the processor has it), int8 (int8 weights)",
     )
-    device: str = field(default="cpu", metadata=_option("DEVICE", "cpu, cuda, cuda:N or mps"))
-    engine: str = field(
-        default="auto",
-        metadata=_option(
-            "ENGINE", "compiled (the fastest on a CPU), reference (sentence-transformers), auto, or a package's own"
-        ),
+    threads: int = _setting(0, "N", "batches encoded at once, each on one CPU thread; 0: up to 4, by cores", (0, 256))
+    cache_size: int = _setting(
+        256, "MB", "disk space for the cache of embedding vectors, about; no text is cached", (1, 1_000_000)
     )
-    precision: Precision = field(
-        default="exact",
-        metadata=_option(
-            "PRECISION", "exact; or faster and less exact: bf16 (where the processor has it), int8 (int8 weights)"
-        ),
+    no_cache: bool = _setting(False, "", "cache no vectors, neither on disk nor in memory")
+    idle_unload: float = _setting(
+        15.0, "MINUTES", "free the model after this long without a call; 0: never", (0, 10_080)
     )
-    threads: int = field(
-        default=0,
-        metadata=_option("N", "batches encoded at once, each on one CPU thread; 0: up to 4, by cores", bounds=(0, 256)),
+    tools: tuple[str, ...] = _setting(
+        (), "NAMES", "serve only these tools; core: embed, similarity, rank, status; collections (comma-separated)"
     )
-    cache_size: int = field(
-        default=256,
-        metadata=_option(
-            "MB", "disk space for the cache of embedding vectors, about; no text is cached", bounds=(1, 1_000_000)
-        ),
-    )
-    no_cache: bool = field(default=False, metadata=_option("", "cache no vectors, neither on disk nor in memory"))
-    idle_unload: float = field(
-        default=15.0,
-        metadata=_option("MINUTES", "free the model after this long without a call; 0: never", bounds=(0, 10_080)),
-    )
-    tools: tuple[str, ...] = field(
-        default=(),
-        metadata=_option(
-            "NAMES", "serve only these tools; core: embed, similarity, rank, status; collections (comma-separated)"
-        ),
-    )
-    exclude_tools: tuple[str, ...] = field(
-        default=(), metadata=_option("NAMES", "serve all tools but these (comma-separated)")
-    )
-    allow_dir: tuple[Path, ...] = field(
-        default=(),
-        metadata=_option(
-            "FOLDER", "collection_add may read files below this folder; may be given several times, none by default"
-        ),
+    exclude_tools: tuple[str, ...] = _setting((), "NAMES", "serve all tools but these (comma-separated)")
+    allow_dir: tuple[Path, ...] = _setting(
+        (), "FOLDER", "collection_add may read files below this folder; may be given several times, none by default"
     )
     data_dir: Path = field(
         default_factory=default_data_dir,
@@ -130,8 +115,8 @@ class Settings:
         default_factory=default_cache_dir,
         metadata=_option("DIR", "folder for calibrations and converted models; may be deleted"),
     )
-    log_level: LogLevel = field(
-        default="warning", metadata=_option("LEVEL", "debug, info, warning or error, to stderr; never any text")
+    log_level: LogLevel = _setting(  # noqa: RUF009 - a string
+        "warning", "LEVEL", "debug, info, warning or error, to stderr; never any text"
     )
 
     def __post_init__(self) -> None:
