@@ -1,21 +1,21 @@
-"""Which texts say the same."""
+"""Group texts with the same meaning."""
 
 import numpy as np
 
 from mcp_server_embeddings.vectors.scores import Scores
 
 _TOLERANCE = 5e-7
-"""Half the last decimal of a score: a cosine that equals the threshold reaches it."""
+"""Half the last decimal of a score: a cosine equal to the threshold reaches it."""
 
-_CROWDED = 0.05
-"""A gap narrower than this share of the doubtful range is no gap."""
+_MIN_GAP = 0.05
+"""A narrower gap, as a share of the doubtful range, is not significant."""
 
 
 def complete_groups(cosines: Scores, threshold: float) -> list[list[int]]:
-    """Groups in which every pair reaches the threshold, by complete linkage.
+    """Find the groups in which every pair reaches the threshold, by complete linkage.
 
-    No chains: where a fits b and b fits c but a does not fit c, only the closer two are grouped. The groups of
-    a higher threshold always lie within those of a lower one, since both are cuts of one tree.
+    There are no chains: where a matches b and b matches c but a does not match c, only the closer two are grouped. The
+    groups of a higher threshold lie within those of a lower one, since both are cuts of one tree.
 
     Args:
         cosines: Shape ``(n, n)``, symmetric.
@@ -26,7 +26,7 @@ def complete_groups(cosines: Scores, threshold: float) -> list[list[int]]:
     """
     if len(cosines) < 2:
         return []
-    # Imported here, as everywhere in this package: only the tools that need scipy pay for its import.
+    # Imported here, as everywhere in this package, so that only the tools that need scipy pay for its import.
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
@@ -39,25 +39,23 @@ def complete_groups(cosines: Scores, threshold: float) -> list[list[int]]:
 
 
 def suggested_threshold(cosines: Scores, low: float, high: float) -> float:
-    """Where these texts themselves part duplicates from the rest: the middle of the widest gap in doubt.
+    """Find the threshold that separates the duplicates of these texts best: the middle of the widest gap.
 
-    Above ``high`` a pair is a duplicate and below ``low`` it is none; the widest gap between the scores that
-    lie in between, both ends included, is where a threshold decides about the fewest. Where they are so many
-    that no gap stands out, ``high``.
+    Pairs above ``high`` are duplicates and those below ``low`` are not. The scores between them, both ends included,
+    are compared; where they are so many that no gap is significant, the result is ``high``.
 
     Args:
         cosines: Shape ``(n, n)``, symmetric.
-        low: Where doubt begins.
-        high: Where doubt ends.
+        low: Where the doubtful range begins.
+        high: Where the doubtful range ends.
 
     Returns:
         A cosine from ``low`` to ``high``.
     """
     upper = cosines[np.triu_indices(len(cosines), 1)]
-    doubtful = np.sort(upper[(upper > low) & (upper < high)])
-    ends = np.concatenate([[low], doubtful, [high]])
+    ends = np.concatenate([[low], np.sort(upper[(upper > low) & (upper < high)]), [high]])
     gaps = np.diff(ends)
     widest = int(np.argmax(gaps))
-    if gaps[widest] < _CROWDED * (high - low):
+    if gaps[widest] < _MIN_GAP * (high - low):
         return high
     return float((ends[widest] + ends[widest + 1]) / 2)

@@ -1,18 +1,18 @@
-"""The best one-to-one matching of two lists."""
+"""Match two lists one to one."""
 
 import numpy as np
 
 from mcp_server_embeddings.vectors.scores import Scores
 
 _TOLERANCE = 1e-6
-"""Cosines of equal vectors come out this much below 1."""
+"""Rounding errors: the cosine of equal vectors can be this much below 1."""
 
 
 def one_to_one(cosines: Scores, threshold: float) -> list[tuple[int, int]]:
-    """Pair rows with columns so that what the pairs exceed the threshold by is highest in sum.
+    """Pair rows with columns so that the sum of the pairs' margins above the threshold is maximal.
 
-    A pair below the threshold counts nothing and is left out, so it cannot part two that fit. The number of
-    pairs never grows with the threshold. Solved exactly (Crouse 2016, IEEE TAES 52, in scipy).
+    A pair below the threshold counts as zero and is left out, so it cannot separate two that match. The number of pairs
+    never grows with the threshold. Solved exactly (Crouse 2016, IEEE TAES 52, in scipy).
 
     Args:
         cosines: Shape ``(n, m)``.

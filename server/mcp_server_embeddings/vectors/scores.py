@@ -15,32 +15,22 @@ Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 _DECIMALS = 6
 
-_ROWS_AT_ONCE = 256
-"""Rows of the left side whose ``(rows, m, d)`` differences manhattan forms together, at most; fewer where
-``_CELLS_AT_ONCE`` asks for fewer."""
-
-_CELLS_AT_ONCE = 8_000_000
-"""Numbers in one temporary block: 64 MB as float64."""
-
 
 def unit_rows(vectors: Vectors) -> Vectors:
-    """Scale every row to length 1; a zero row stays zero.
+    """Scale each row of ``(n, d)`` to length 1, as float32; a zero row stays zero."""
+    return (vectors / _lengths(vectors)).astype(np.float32)
 
-    Args:
-        vectors: Shape ``(n, d)``.
 
-    Returns:
-        Shape ``(n, d)``, float32.
-    """
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
+def _lengths(rows: Vectors | Scores) -> NDArray[np.floating]:
+    """The divisors that scale each row to length 1, shape ``(n, 1)``."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(norms == 0, 1, norms)
 
 
 def scores(left: Vectors, right: Vectors, metric: Metric) -> Scores:
-    """Compare every row of ``left`` with every row of ``right``.
+    """Compare each row of ``left`` with each row of ``right``.
 
-    Distances are negated, as in sentence-transformers' ``util.similarity``, so that higher is closer for
-    every metric.
+    Distances are negated, as in sentence-transformers' ``util.similarity``, so that higher is closer.
 
     Args:
         left: Shape ``(n, d)``.
@@ -48,7 +38,7 @@ def scores(left: Vectors, right: Vectors, metric: Metric) -> Scores:
         metric: ``cosine`` is in -1 to 1; ``dot`` is unbounded; ``euclidean`` and ``manhattan`` are at most 0.
 
     Returns:
-        Shape ``(n, m)``, rounded to six decimals: how a product is summed depends on where a row stands, and equal
+        Shape ``(n, m)``, rounded to six decimals: the rounding errors of a sum depend on a row's position, and equal
         texts must tie.
     """
     return np.round(_scores(left, right, metric), _DECIMALS)
@@ -56,36 +46,28 @@ def scores(left: Vectors, right: Vectors, metric: Metric) -> Scores:
 
 def _scores(left: Vectors, right: Vectors, metric: Metric) -> Scores:
     a, b = left.astype(np.float64), right.astype(np.float64)
+    values: Scores
     if metric == "manhattan":
-        return _negative_manhattan(a, b)
-    if metric == "euclidean":
+        from scipy.spatial.distance import cdist
+
+        values = -cdist(a, b, "cityblock")
+    elif metric == "euclidean":
         squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2 * (a @ b.T)
-        distances: Scores = np.sqrt(np.maximum(squares, 0))
-        return -distances
-    if metric == "cosine":
-        a, b = _unit(a), _unit(b)
-        return np.clip(a @ b.T, -1, 1)
-    return a @ b.T
-
-
-def _unit(rows: Scores) -> Scores:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms == 0, 1, norms)
-
-
-def _negative_manhattan(a: Scores, b: Scores) -> Scores:
-    step = max(1, min(_ROWS_AT_ONCE, _CELLS_AT_ONCE // max(1, b.size)))
-    blocks = [-np.abs(a[i : i + step, None, :] - b[None, :, :]).sum(axis=2) for i in range(0, len(a), step)]
-    return np.concatenate(blocks)
+        values = -np.sqrt(np.maximum(squares, 0))
+    elif metric == "cosine":
+        values = np.clip((a / _lengths(a)) @ (b / _lengths(b)).T, -1, 1)
+    else:
+        values = a @ b.T
+    return values
 
 
 def best_cells(values: Scores, top: int, *, upper: bool) -> list[tuple[int, int]]:
-    """Positions of the highest cells, best first, ties by row and then by column.
+    """Find the highest cells, best first, ties by row and then by column.
 
     Args:
         values: Shape ``(n, m)``.
-        top: How many positions at most, 1 or more.
-        upper: Only cells right of the diagonal: each unordered pair of one list once.
+        top: Maximum number of cells, at least 1.
+        upper: Only cells right of the diagonal, so that each unordered pair of one list appears once.
 
     Returns:
         Up to ``top`` pairs ``(row, column)``.

@@ -1,4 +1,4 @@
-"""Reshaping embeddings: joining windows, shortening."""
+"""Average the vectors of windows, and shorten vectors."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 
 
 def joined_windows(windows: Vectors, weights: list[int], *, normalised: bool) -> Vectors:
-    """The vector of a text from the vectors of its windows.
+    """Compute the vector of a text from the vectors of its windows.
 
-    The mean weighted by tokens is what mean pooling over the whole text would give if attention did not
-    cross windows; for a model whose vectors have length 1 the mean is scaled back to length 1.
+    The mean weighted by tokens is what mean pooling over the whole text would give if attention did not cross windows;
+    for a model whose vectors have length 1, it is scaled to length 1.
 
     Args:
-        windows: Shape ``(w, d)``, one row a window.
+        windows: Shape ``(w, d)``, one row per window.
         weights: Tokens of each window.
         normalised: Whether the model's vectors have length 1.
 
@@ -24,10 +24,10 @@ def joined_windows(windows: Vectors, weights: list[int], *, normalised: bool) ->
 
 
 def shortened(vectors: Vectors, dimensions: int) -> Vectors:
-    """The first ``dimensions`` components, scaled to length 1.
+    """Take the first ``dimensions`` components, scaled to length 1.
 
-    Meaningful only for models trained so that prefixes are embeddings too (Matryoshka representation
-    learning, Kusupati et al. 2022, arXiv:2205.13147).
+    Meaningful only for models trained so that prefixes are embeddings too (Matryoshka representation learning, Kusupati
+    et al. 2022, arXiv:2205.13147).
 
     Args:
         vectors: Shape ``(n, d)``.
