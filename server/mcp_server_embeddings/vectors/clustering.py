@@ -1,7 +1,7 @@
-"""What groups there are.
+"""Cluster vectors.
 
-A Ward tree proposes a partition for every number of groups, the silhouette chooses the number, k-means from the
-tree's centres settles who belongs where. Nothing is drawn at random.
+A Ward tree proposes a partition for each number of clusters, the silhouette selects the number, and k-means from the
+tree's centres refines the partition. Nothing is random.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ Labels = NDArray[np.int64]
 """Shape ``(n,)``: the cluster of each row."""
 
 Tree = NDArray[np.float64]
-"""Shape ``(n - 1, 4)``: scipy's linkage matrix, a merge a row; the third column is its height, ascending."""
+"""Shape ``(n - 1, 4)``: scipy's linkage matrix, one merge per row; the third column is its height, ascending."""
 
 _CANDIDATES = 20
 """Numbers of clusters that are tried, evenly spaced on a logarithmic scale."""
 
-_CLEAR = 0.5
-"""A silhouette from here on shows a structure (Kaufman and Rousseeuw 1990, "Finding Groups in Data", ch. 2)."""
+_MIN_SILHOUETTE = 0.5
+"""From here on there is a structure (Kaufman and Rousseeuw 1990, "Finding Groups in Data", ch. 2)."""
 
-_APART = 1e-3
-"""Vectors nearer than this are one point: their cosine is above 0.9999995."""
+_MIN_DISTANCE = 1e-3
+"""Vectors nearer than this are the same point: their cosine is above 0.9999995."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Group:
     """One cluster.
 
     Attributes:
-        members: Positions, nearest the centre first.
-        cohesion: Mean cosine of two members; 1 for a single one.
+        members: Positions, nearest to the centre first.
+        cohesion: Mean cosine between two members; 1 for a single one.
     """
 
     members: list[int]
@@ -54,11 +54,7 @@ class Grouping:
 
 
 def ward_tree(vectors: Vectors) -> Tree:
-    """Every partition from one cluster a row to one for all, by Ward's method on directions.
-
-    Args:
-        vectors: Shape ``(n, d)``, two rows or more.
-    """
+    """Build the tree of all partitions by Ward's method on the directions of ``(n, d)`` vectors, n at least 2."""
     from scipy.cluster.hierarchy import linkage
 
     tree: Tree = linkage(unit_rows(vectors).astype(np.float64), "ward")
@@ -66,25 +62,24 @@ def ward_tree(vectors: Vectors) -> Tree:
 
 
 def distinct_points(tree: Tree) -> int:
-    """How many clusters there can be: rows that are apart."""
-    return 1 + int((tree[:, 2] > _APART).sum())
+    """Count the distinct rows: the maximum number of clusters."""
+    return 1 + int((tree[:, 2] > _MIN_DISTANCE).sum())
 
 
 def grouped(vectors: Vectors, cosines: Scores, tree: Tree, count: int | None, *, weak: float, close: float) -> Grouping:
-    """Group vectors by direction.
+    """Cluster vectors by direction.
 
-    Without ``count`` the number is the one with the best mean silhouette (Rousseeuw 1987) by cosine distance
-    among up to 20 from 2 to twice the square root of ``n``; or one, where texts are ``close`` on average and no
-    silhouette reaches 0.5. A vector whose mean cosine to its fellows is below ``weak`` is an outlier: no nearer
-    than unrelated texts are. With ``count`` exactly that many clusters are given: one in which no vector is near
-    its fellows is kept whole.
+    Without ``count`` the number of clusters is the one with the best mean silhouette (Rousseeuw 1987) by cosine
+    distance among up to 20 candidates from 2 to twice the square root of ``n``; or 1, where texts are ``close`` on
+    average and no silhouette reaches 0.5. A vector whose mean cosine to the other members is below ``weak`` is an
+    outlier. With ``count`` there are exactly that many clusters: one without any near members is kept whole.
 
     Args:
-        vectors: Shape ``(n, d)``, two rows or more.
-        cosines: Shape ``(n, n)``, of the same.
-        tree: Theirs.
-        count: How many clusters, at most ``distinct_points``; None to choose.
-        weak: The cosine where chance ends.
+        vectors: Shape ``(n, d)``, at least two rows.
+        cosines: Shape ``(n, n)``, between the vectors.
+        tree: The result of ``ward_tree``.
+        count: Number of clusters, at most ``distinct_points``; None to choose.
+        weak: The cosine that unrelated texts seldom exceed.
         close: The cosine from which texts share more than a subject.
     """
     units = unit_rows(vectors).astype(np.float64)
@@ -103,7 +98,7 @@ def grouped(vectors: Vectors, cosines: Scores, tree: Tree, count: int | None, *,
 
 
 def _cut(tree: Tree, number: int) -> Labels:
-    """Exactly ``number`` clusters: as many merges undone. Heights may tie, so merges are counted instead."""
+    """Cut the tree into exactly ``number`` clusters, by counting merges, because their heights may tie."""
     from scipy.cluster.hierarchy import fcluster
 
     counted = tree.copy()
@@ -114,23 +109,23 @@ def _cut(tree: Tree, number: int) -> Labels:
 
 def _number(cosines: Scores, tree: Tree, close: float) -> int:
     size = len(cosines)
-    most = min(size - 1, distinct_points(tree), round(2 * np.sqrt(size)))
-    if most < 2:
+    largest = min(size - 1, distinct_points(tree), round(2 * np.sqrt(size)))
+    if largest < 2:
         return 1
-    # Imported here: it costs a second that only this tool should pay.
+    # Imported here, so that only this tool pays the second that it takes.
     from sklearn.metrics import silhouette_score
 
     distances = np.maximum(1 - cosines, 0)
     np.fill_diagonal(distances, 0)
-    tried = np.unique(np.geomspace(2, most, _CANDIDATES).round().astype(int))
+    tried = np.unique(np.geomspace(2, largest, _CANDIDATES).round().astype(int))
     silhouettes = [silhouette_score(distances, _cut(tree, number), metric="precomputed") for number in tried]
     best = int(np.argmax(silhouettes))
-    on_average = (cosines.sum() - size) / (size * (size - 1))
-    return 1 if silhouettes[best] < _CLEAR and on_average >= close else int(tried[best])
+    mean = (cosines.sum() - size) / (size * (size - 1))
+    return 1 if silhouettes[best] < _MIN_SILHOUETTE and mean >= close else int(tried[best])
 
 
 def _refined(units: Scores, labels: Labels, number: int) -> Labels:
-    """Each vector goes to the centre it is nearest, until none moves."""
+    """Refine the partition by k-means."""
     from sklearn.cluster import KMeans
 
     centres = np.stack([units[labels == label].mean(axis=0) for label in range(number)])
@@ -139,11 +134,9 @@ def _refined(units: Scores, labels: Labels, number: int) -> Labels:
 
 
 def _near(cosines: Scores, members: Labels, weak: float, *, keep: bool) -> Labels:
-    """The members that are nearer their fellows than chance; with ``keep`` all, rather than none."""
-    if len(members) == 1:
-        return members if keep else members[:0]
+    """Select the members with a mean cosine of at least ``weak`` to the others; with ``keep`` all rather than none."""
     inside = cosines[np.ix_(members, members)]
-    near = members[(inside.sum(axis=1) - inside.diagonal()) / (len(members) - 1) >= weak]
+    near = members[(inside.sum(axis=1) - inside.diagonal()) / max(1, len(members) - 1) >= weak]
     if keep:
         return near if len(near) else members
     return near if len(near) > 1 else members[:0]
