@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 
 import mcp_server_embeddings
-from mcp_server_embeddings.reading import ReadingLimits, UnreadableError, read_documents
+from mcp_server_embeddings.reading import Parsing, ReadingLimits, UnreadableError, read_documents
 from mcp_server_embeddings.reading.globs import Glob
 from mcp_server_embeddings.store.fulltext import indexed, query_words
 from mcp_server_embeddings.tools.sentences import passages
@@ -85,7 +85,7 @@ def _exhaust(expression: re.Pattern[str] | re.Pattern[bytes], text: str) -> None
 def _reading(suffix: str) -> Callable[[str], object]:
     def read(text: str) -> None:
         with suppress(UnreadableError):
-            read_documents(f"a{suffix}", text.encode(), limits=ReadingLimits(seconds=float("inf")))
+            read_documents(f"a{suffix}", text.encode(), Parsing(limits=ReadingLimits(seconds=float("inf"))))
 
     return read
 

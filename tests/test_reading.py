@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from files import encrypted_pdf, lying_about_size, pdf, pdf_of_stream, word, word_with
 from mcp_server_embeddings.errors import CallCancelledError
-from mcp_server_embeddings.reading import Document, ReadingLimits, UnreadableError, read_documents
+from mcp_server_embeddings.reading import Document, Parsing, ReadingLimits, UnreadableError, read_documents
+from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS
 
 
 def one(path: str, content: bytes | str, field: str | None = None) -> Document:
@@ -20,12 +21,12 @@ def one(path: str, content: bytes | str, field: str | None = None) -> Document:
 
 
 def many(path: str, content: bytes | str, field: str | None = None) -> list[Document]:
-    return read_documents(path, content.encode() if isinstance(content, str) else content, field)
+    return read_documents(path, content.encode() if isinstance(content, str) else content, Parsing(field))
 
 
-def reason(path: str, content: bytes | str, field: str | None = None, limits: ReadingLimits | None = None) -> str:
+def reason(path: str, content: bytes | str, field: str | None = None, limits: ReadingLimits = DEFAULT_LIMITS) -> str:
     with pytest.raises(UnreadableError) as caught:
-        read_documents(path, content.encode() if isinstance(content, str) else content, field, limits=limits)
+        read_documents(path, content.encode() if isinstance(content, str) else content, Parsing(field, limits))
     return caught.value.reason
 
 
@@ -242,7 +243,7 @@ def test_a_caller_who_gives_up_stops_the_reading_of_a_pdf() -> None:
             raise CallCancelledError("gone")
 
     with pytest.raises(CallCancelledError):
-        read_documents("a.pdf", pdf(*["page"] * 50), cancelled=give_up)
+        read_documents("a.pdf", pdf(*["page"] * 50), Parsing(cancelled=give_up))
     assert asked == 5
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from files import pdf, tree, word_with
-from mcp_server_embeddings.reading import FoundFile, Reader, ReadingLimits, UnreadableError, read_documents
+from mcp_server_embeddings.reading import FoundFile, Parsing, Reader, ReadingLimits, UnreadableError, read_documents
 
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
@@ -118,7 +118,7 @@ def test_a_pdf_stream_that_unpacks_too_far_is_not_decoded(row: bytes) -> None:
 )
 def test_the_time_of_one_file_is_limited_in_every_format(name: str, content: bytes) -> None:
     with pytest.raises(UnreadableError, match=r"longer than 0.05 s; split the file"):
-        read_documents(name, content, limits=ReadingLimits(seconds=0.05))
+        read_documents(name, content, Parsing(limits=ReadingLimits(seconds=0.05)))
 
 
 def test_a_file_that_takes_too_long_does_not_keep_others_from_being_read(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Read files of the user as texts with sections. Nothing outside the allowed folders is ever opened."""
 
-from mcp_server_embeddings.reading.document import Document, Metadata, Section, UnreadableError
+from mcp_server_embeddings.reading.document import Document, Metadata, Parsing, Section, UnreadableError
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.limits import ReadingLimits
 from mcp_server_embeddings.reading.parsing import read_documents
@@ -10,6 +10,7 @@ __all__ = [
     "Document",
     "FoundFile",
     "Metadata",
+    "Parsing",
     "Reader",
     "ReadingLimits",
     "Section",

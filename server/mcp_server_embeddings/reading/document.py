@@ -119,6 +119,9 @@ class Parsing:
             raise UnreadableError(f"a row of {count:,} columns; at most {self.limits.columns:,}: is it a CSV file?")
 
 
+DEFAULT_PARSING = Parsing()
+
+
 def until(seconds: float, cancelled: Cancelled) -> Cancelled:
     """Add a deadline to ``cancelled``: it raises ``UnreadableError`` once ``seconds`` have passed."""
     deadline = time.monotonic() + seconds

@@ -58,8 +58,7 @@ class FoundFile:
         Raises:
             UnreadableError: It yields no text.
         """
-        parsing = self.parsing
-        return read_documents(self.path, content, parsing.field, limits=parsing.limits, cancelled=parsing.cancelled)
+        return read_documents(self.path, content, self.parsing)
 
 
 def size_limit(path: str, limits: ReadingLimits) -> int:

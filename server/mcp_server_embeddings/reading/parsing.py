@@ -1,33 +1,24 @@
 """Parse a file in the format that its name tells."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePath
 
-from mcp_server_embeddings.reading.document import Document, Parsing, until
-from mcp_server_embeddings.reading.limits import Cancelled, ReadingLimits, never_cancelled
+from mcp_server_embeddings.reading.document import DEFAULT_PARSING, Document, Parsing, until
 
 _Format = Callable[[bytes, Parsing], list[Document]]
 
 
-def read_documents(
-    path: str,
-    content: bytes,
-    field: str | None = None,
-    *,
-    limits: ReadingLimits | None = None,
-    cancelled: Cancelled = never_cancelled,
-) -> list[Document]:
+def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING) -> list[Document]:
     """Parse the content of a file.
 
     Args:
         path: Its suffix tells its format; nothing is opened.
         content: All its bytes.
-        field: Column of a CSV or TSV file, or key of a JSONL file, that contains the text; ignored for other formats.
-        limits: What is too much.
-        cancelled: Called often; raises if the caller cancelled.
+        parsing: How to parse it.
 
     Returns:
-        One document, or one a row for CSV, TSV and JSONL; at least one.
+        One document, or one per row for CSV, TSV and JSONL; at least one.
 
     Raises:
         UnreadableError: It is binary, malformed, encrypted, too large, without text, or takes too long.
@@ -36,10 +27,9 @@ def read_documents(
         >>> read_documents("notes.md", b"# Title")[0].sections[0].heading
         'Title'
     """
-    limits = limits or ReadingLimits()
     suffix = PurePath(path).suffix.lower()
-    seconds = limits.pdf_seconds if suffix == ".pdf" else limits.seconds
-    parsing = Parsing(field, limits, until(seconds, cancelled))
+    seconds = parsing.limits.pdf_seconds if suffix == ".pdf" else parsing.limits.seconds
+    parsing = replace(parsing, cancelled=until(seconds, parsing.cancelled))
     parsing.cancelled()
     return _format(suffix)(content, parsing)
 
