@@ -3,8 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcp_server_embeddings.errors import InputError
@@ -57,86 +57,70 @@ def resolved(path: str, folders: Sequence[AllowedFolder]) -> list[Root]:
     """
     if not path.strip() or "\0" in path or not is_utf8(path):
         raise InputError(f"invalid path {path!r}; give a file, a folder or a pattern such as 'docs/**/*.md'")
-    search = _Search(path, folders)
-    root = search.literal()
+    root = next(_roots(path, _expanded(path), folders), None)
     if root is not None:
         return [root]
-    roots = search.globs() if is_pattern(path) else []
+    roots = _glob_roots(path, folders) if is_pattern(path) else []
     if not roots:
-        raise search.error()
+        raise _error(path, folders)
     return roots
 
 
-class _Search:
-    """The search for one path in the allowed folders."""
+def _glob_roots(path: str, folders: Sequence[AllowedFolder]) -> list[Root]:
+    """Find the folders before the first wildcard.
 
-    def __init__(self, path: str, folders: Sequence[AllowedFolder]) -> None:
-        self._path = path
-        self._folders = folders
-        self._inside = False
+    Raises:
+        InputError: The pattern goes up after it.
+    """
+    names = Path(_expanded(path)).parts
+    first = next(index for index, name in enumerate(names) if is_pattern(name))
+    segments = names[first:]
+    if ".." in segments:
+        raise InputError(f"{path!r} has '..' after a wildcard; write the folder without it")
+    # The first name of an absolute path is "/" or a drive.
+    base = str(Path(*names[:first])) if first else ""
+    return [replace(root, glob=Glob(segments)) for root in _roots(path, base, folders) if root.is_folder]
 
-    def literal(self) -> Root | None:
-        """Find the file or folder of exactly this name."""
-        candidates = self._candidates(_expanded(self._path))
-        return next((root for candidate in candidates if (root := self._at(candidate))), None)
 
-    def globs(self) -> list[Root]:
-        """Find the folders before the first wildcard.
+def _error(path: str, folders: Sequence[AllowedFolder]) -> InputError:
+    """Explain why nothing was found; of a path outside only that it is outside."""
+    allowed = ", ".join(repr(folder.path) for folder in folders)
+    places = [os.path.realpath(place) for place in _places(_expanded(path), folders)]
+    if all(folder.parts(place) is None for folder in folders for place in places):
+        return InputError(
+            f"{path!r} is outside the folders that may be read ({allowed}); give a path in one of them, or "
+            "ask the user to start the server with --allow-dir for its folder"
+        )
+    return InputError(f"{path!r} does not exist in the folders that may be read ({allowed}); check its name")
 
-        Raises:
-            InputError: The pattern goes up after it.
-        """
-        names = Path(_expanded(self._path)).parts
-        first = next(index for index, name in enumerate(names) if is_pattern(name))
-        segments = names[first:]
-        if ".." in segments:
-            raise InputError(f"{self._path!r} has '..' after a wildcard; write the folder without it")
-        # The first name of an absolute path is "/" or a drive.
-        base = str(Path(*names[:first])) if first else ""
-        found = [self._at(candidate) for candidate in self._candidates(base)]
-        return [
-            Root(root.folder, root.parts, is_folder=True, glob=Glob(segments))
-            for root in found
-            if root is not None and root.is_folder
-        ]
 
-    def error(self) -> InputError:
-        """Explain why nothing was found; tells of paths outside only that they are outside."""
-        allowed = ", ".join(repr(folder.path) for folder in self._folders)
-        if not self._inside:
-            return InputError(
-                f"{self._path!r} is outside the folders that may be read ({allowed}); give a path in one of them, or "
-                "ask the user to start the server with --allow-dir for its folder"
-            )
-        return InputError(f"{self._path!r} does not exist in the folders that may be read ({allowed}); check its name")
+def _places(path: str, folders: Sequence[AllowedFolder]) -> list[str]:
+    """List the absolute paths that ``path`` may mean."""
+    return [path] if Path(path).is_absolute() else [str(Path(folder.path, path)) for folder in folders]
 
-    def _candidates(self, path: str) -> list[str]:
-        if Path(path).is_absolute():
-            return [path]
-        return [str(Path(folder.path, path)) for folder in self._folders]
 
-    def _at(self, path: str) -> Root | None:
-        """Look at an absolute path.
+def _roots(path: str, base: str, folders: Sequence[AllowedFolder]) -> Iterator[Root]:
+    """Find ``base``, the caller's ``path`` or the part of it before a wildcard, in each place that it may mean.
 
-        Raises:
-            InputError: It is in an allowed folder and may not be seen.
-        """
-        real = os.path.realpath(path)
-        for folder in self._folders:
+    Raises:
+        InputError: It is in an allowed folder and may not be seen.
+    """
+    for place in _places(base, folders):
+        real = os.path.realpath(place)
+        for folder in folders:
             parts = folder.parts(real)
             if parts is None:
                 continue
-            self._inside = True
             try:
                 mode = folder.entry(parts).mode
                 parts = folder.as_listed(parts)
             except OSError as error:
                 if error.errno in GONE or error.errno == errno.EINVAL:
                     continue
-                raise InputError(f"{self._path!r} cannot be read: {reason(error)}") from None
+                raise InputError(f"{path!r} cannot be read: {reason(error)}") from None
             if not stat.S_ISLNK(mode):  # a link that is left is a loop, or was created just now
-                return Root(folder, parts, is_folder=stat.S_ISDIR(mode))
-        return None
+                yield Root(folder, parts, is_folder=stat.S_ISDIR(mode))
+                break
 
 
 def _expanded(path: str) -> str:
