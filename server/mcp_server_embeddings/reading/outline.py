@@ -42,18 +42,17 @@ class Outline:
 
 
 class OutlinedText:
-    """A text that is built line by line, with its outline."""
+    """A text that is built line by line, with its outline.
+
+    Attributes:
+        lines: The lines so far; not to be changed.
+    """
 
     def __init__(self, parsing: Parsing) -> None:
         self._parsing = parsing
-        self._lines: list[str] = []
+        self.lines: list[str] = []
         self._length = 0
         self._outline = Outline(parsing)
-
-    @property
-    def length(self) -> int:
-        """Characters so far, which is the offset of the next line."""
-        return self._length
 
     def add(self, line: str) -> None:
         """Append a line.
@@ -61,23 +60,17 @@ class OutlinedText:
         Raises:
             UnreadableError: The text is too long.
         """
-        self._lines.append(line)
+        self.lines.append(line)
         self._length += len(line) + 1
         self._parsing.check_characters(self._length)
 
-    def heading(self, offset: int, level: int) -> None:
-        """Make the lines since ``offset`` the heading of what follows."""
-        # From the end: a heading is the last line or two, and every line may be a heading.
-        heading: list[str] = []
-        start = self._length
-        for line in reversed(self._lines):
-            start -= len(line) + 1
-            if start < offset:
-                break
-            heading.append(line)
-        self._outline.heading(offset, level, " ".join(reversed(heading)))
+    def heading(self, first: int, level: int) -> None:
+        """Make the lines from number ``first`` on, counted from 0, the heading of what follows."""
+        heading = self.lines[first:]
+        offset = self._length - sum(len(line) + 1 for line in heading)
+        self._outline.heading(offset, level, " ".join(heading))
 
     def finished(self) -> tuple[str, tuple[Section, ...]]:
         """Return the text and its sections."""
-        text = "\n".join(self._lines)
+        text = "\n".join(self.lines)
         return text, self._outline.sections(text)

@@ -41,7 +41,7 @@ def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
         document = docx.Document(io.BytesIO(content))
         levels = _levels(document.styles.element)
         text = OutlinedText(parsing)
-        for element in _blocks(document.element.body):
+        for element in _elements(document.element.body, (_PARAGRAPH, _ROW)):
             parsing.cancelled()
             _add(text, element, levels)
         title = document.core_properties.title
@@ -94,40 +94,28 @@ def _value(element: "BaseOxmlElement", tag: str) -> str | None:
     return None if child is None else child.get(f"{_W}val")
 
 
-def _blocks(element: "BaseOxmlElement") -> Iterator["BaseOxmlElement"]:
-    """Yield paragraphs and table rows, also those in content controls and tracked insertions."""
+def _elements(element: "BaseOxmlElement", tags: tuple[str, ...]) -> Iterator["BaseOxmlElement"]:
+    """Yield the outermost elements with these tags, also those in content controls and tracked insertions."""
     for child in element.iterchildren():
-        if child.tag in {_PARAGRAPH, _ROW}:
+        if child.tag in tags:
             yield child
         elif child.tag not in _DROPPED:
-            yield from _blocks(child)
+            yield from _elements(child, tags)
 
 
 def _add(text: OutlinedText, element: "BaseOxmlElement", levels: dict[str, int]) -> None:
     if element.tag == _ROW:
-        cells = (" ".join("".join(_texts(cell)).split()) for cell in _cells(element))
+        cells = (" ".join("".join(_texts(cell)).split()) for cell in _elements(element, (_CELL,)))
         line, level = "\t".join(cells), None
     else:
-        line, level = "".join(_texts(element)), _level(element, levels)
+        properties = element.find(_PROPERTIES)
+        level = None if properties is None else levels.get(_value(properties, "pStyle") or "")
+        line = "".join(_texts(element))
     if not line.strip():
         return
-    offset = text.length
     text.add(clean(line))
     if level is not None:
-        text.heading(offset, level)
-
-
-def _level(paragraph: "BaseOxmlElement", levels: dict[str, int]) -> int | None:
-    properties = paragraph.find(_PROPERTIES)
-    return None if properties is None else levels.get(_value(properties, "pStyle") or "")
-
-
-def _cells(element: "BaseOxmlElement") -> Iterator["BaseOxmlElement"]:
-    for child in element.iterchildren():
-        if child.tag == _CELL:
-            yield child
-        elif child.tag not in _DROPPED:
-            yield from _cells(child)
+        text.heading(len(text.lines) - 1, level)
 
 
 def _texts(element: "BaseOxmlElement") -> Iterator[str]:

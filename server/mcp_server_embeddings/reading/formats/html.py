@@ -84,7 +84,7 @@ class _Page:
             self._preformatted += 1
         self._in_title = tag == "title"
         if tag in _HEADINGS:
-            self._heading = (tag, self._text.length)
+            self._heading = (tag, len(self._text.lines))
 
     def end(self, tag: str) -> None:
         """Handle an end tag."""
@@ -99,7 +99,7 @@ class _Page:
             self._preformatted -= 1
         self._in_title = False
         if tag == self._heading[0]:
-            if self._text.length > self._heading[1]:
+            if len(self._text.lines) > self._heading[1]:
                 self._text.heading(self._heading[1], _HEADINGS[tag])
             self._heading = ("", 0)
 
