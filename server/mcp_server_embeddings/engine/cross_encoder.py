@@ -1,16 +1,15 @@
 """A reranker that runs a cross-encoder's native graph on OpenVINO."""
 
-import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
 from mcp_server_embeddings.engine.native.classifier import native_cross_encoder
 from mcp_server_embeddings.engine.reranker import Pair, PairScores
-from mcp_server_embeddings.engine.runtime import compile_graph
+from mcp_server_embeddings.engine.runtime import CompiledGraph
 from mcp_server_embeddings.errors import EncodingError
 
 _BATCH_TOKENS = 1024
@@ -34,17 +33,15 @@ class CrossEncoderReranker:
     """
 
     def __init__(self, located: LocatedModel, threads: int = 1) -> None:
-        self._mapped = located.mapped_files()
+        mapped = located.mapped_files()
         model = native_cross_encoder(located)
         self.identity = model.identity
         self._tokenizer = Tokenizer.from_str(model.tokenizer_json)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(model.identity.max_tokens, strategy="longest_first")
-        self._request = compile_graph(model.graph, threads=threads).create_infer_request()
-        self._inputs = [port.get_any_name() for port in self._request.model_inputs]
-        self._lock = threading.Lock()
+        self._graph = CompiledGraph(model.graph, mapped, threads=threads)
         verify_weights(located)
-        self.score([("", "")])  # the runtime's first call must not be made by two threads at once; see CompiledEncoder
+        mapped.raise_if_changed()
         model.tensors.release()
 
     def score(self, pairs: Sequence[Pair]) -> PairScores:
@@ -53,26 +50,13 @@ class CrossEncoderReranker:
         encodings = self._tokenizer.encode_batch_fast([(prompt + query, passage) for query, passage in pairs])
         scores = np.empty(len(pairs), np.float32)
         for rows in _batches([len(encoding) for encoding in encodings]):
-            scores[rows] = self._infer([encodings[row] for row in rows])
+            batch = [encodings[row] for row in rows]
+            scores[rows] = self._graph.run([pair.ids for pair in batch], [pair.type_ids for pair in batch])[:, 0]
         for row in np.flatnonzero(~np.isfinite(scores)):
             raise EncodingError(
                 f"the reranker {self.identity.name!r} gave the score {scores[row]} for pair {row} of {len(pairs)}; "
                 "fetch the model again, or use another reranker"
             )
-        return scores
-
-    def _infer(self, encodings: Sequence[Encoding]) -> PairScores:
-        shape = len(encodings), max(len(encoding) for encoding in encodings)
-        inputs = {name: np.zeros(shape, np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
-        for row, encoding in enumerate(encodings):
-            inputs["input_ids"][row, : len(encoding)] = encoding.ids
-            inputs["attention_mask"][row, : len(encoding)] = 1
-            inputs["token_type_ids"][row, : len(encoding)] = encoding.type_ids
-        with self._lock:
-            self._mapped.raise_if_changed()
-            self._request.infer({name: inputs[name] for name in self._inputs}, share_inputs=True)
-            scores: PairScores = np.array(self._request.get_output_tensor(0).data[:, 0], np.float32)
-            self._mapped.raise_if_changed()
         return scores
 
 

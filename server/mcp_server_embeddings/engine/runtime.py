@@ -6,10 +6,16 @@ can be imported; without it they use a stub. So it is made unimportable first. I
 
 import hashlib
 import os
+import queue
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mcp_server_embeddings.config import Precision
+from mcp_server_embeddings.engine.mapped import MappedFiles
 
 SHAPES = 128
 """Input shapes for which compiled primitives are cached. Every number of texts and tokens is a shape of its own, and by
@@ -30,17 +36,17 @@ from openvino import opset13 as ops  # noqa: E402
 
 del sys.modules[_CONVERTER]
 
-__all__ = ["SHAPES", "Node", "compile_graph", "cpu_can_bf16", "cpu_features", "openvino", "ops", "runtime_key"]
+__all__ = ["SHAPES", "CompiledGraph", "Node", "cpu_can_bf16", "cpu_features", "openvino", "ops", "runtime_key"]
 
 
 def cpu_features() -> tuple[str, ...]:
-    """List what the runtime can use of this processor, sorted; part of the key of a converted model."""
+    """List the processor features that the runtime uses, sorted; part of the key of a converted model."""
     features: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(sorted(features))
 
 
 def runtime_key() -> str:
-    """Hash what decides how this runtime computes: its version and the processor's features."""
+    """Hash what determines the runtime's results: its version and the processor's features."""
     return hashlib.sha256("\0".join((metadata.version("openvino"), *cpu_features())).encode()).hexdigest()
 
 
@@ -53,23 +59,69 @@ _COMPUTE_TYPE: dict[Precision, str] = {"exact": "f32", "bf16": "bf16", "int8": "
 """Set explicitly, because the runtime uses bf16 by default where the processor has it."""
 
 
-def compile_graph(
-    graph: "openvino.Model | str", precision: Precision = "exact", *, streams: int = 1, threads: int = 1
-) -> "openvino.CompiledModel":
-    """Compile a graph for the CPU.
+class CompiledGraph:
+    """A graph compiled for the CPU, which ``streams`` threads may run at once.
 
     Args:
-        graph: A graph, or the path of a saved one.
-        precision: What the graph was built for.
-        streams: How many batches may run at once.
-        threads: How many threads the streams share.
+        graph: A graph from token ids, or the path of a saved one.
+        mapped: The files that hold its weights.
+        precision: The graph's.
+        streams: Number of batches that may run at once.
+        threads: Number of threads that the streams share.
     """
-    properties = {
-        "INFERENCE_PRECISION_HINT": _COMPUTE_TYPE[precision],
-        "NUM_STREAMS": streams,
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": False,
-        "ENABLE_MMAP": True,
-        "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
-    }
-    return openvino.Core().compile_model(graph, "CPU", properties)
+
+    def __init__(
+        self,
+        graph: "openvino.Model | str",
+        mapped: MappedFiles,
+        precision: Precision = "exact",
+        *,
+        streams: int = 1,
+        threads: int = 1,
+    ) -> None:
+        properties = {
+            "INFERENCE_PRECISION_HINT": _COMPUTE_TYPE[precision],
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,
+            "ENABLE_MMAP": True,
+            "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
+        }
+        compiled = openvino.Core().compile_model(graph, "CPU", properties)
+        self._mapped = mapped
+        self._inputs = [port.get_any_name() for port in compiled.inputs]
+        self._requests: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
+        for _ in range(streams):
+            self._requests.put(compiled.create_infer_request())
+        # OpenVINO's bindings initialise their use of numpy on the first call; two threads at once can deadlock there.
+        self.run([[0]])  # every vocabulary has a token 0
+
+    def run(self, ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()) -> NDArray[np.float32]:
+        """Run one batch.
+
+        Args:
+            ids: Token ids of each input, one or more.
+            types: Their token types; by default all are 0.
+
+        Returns:
+            The graph's output, one row per input.
+
+        Raises:
+            ModelChangedError: A file of the weights was changed.
+        """
+        shape = len(ids), max(len(row) for row in ids)
+        tensors = {name: np.zeros(shape, np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
+        for number, row in enumerate(ids):
+            tensors["input_ids"][number, : len(row)] = row
+            tensors["attention_mask"][number, : len(row)] = 1
+        for number, row in enumerate(types):
+            tensors["token_type_ids"][number, : len(row)] = row
+        request = self._requests.get()
+        try:
+            self._mapped.raise_if_changed()
+            request.infer({name: tensors[name] for name in self._inputs}, share_inputs=True)
+            output: NDArray[np.float32] = np.array(request.get_output_tensor(0).data, np.float32)
+        finally:
+            self._requests.put(request)
+        self._mapped.raise_if_changed()
+        return output
