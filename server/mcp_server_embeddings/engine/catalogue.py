@@ -2,17 +2,22 @@
 
 import functools
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mcp_server_embeddings.config import DEFAULT_MODEL, DISTRIBUTION
+from mcp_server_embeddings.engine.identity import Prompts
 
 BenchmarkV1 = Literal[
     "MTEB English v1 (56 tasks)", "MTEB English v1, retrieval only", "MTEB English v1, as run by the Model2Vec authors"
 ]
 BenchmarkV2 = Literal["MTEB(eng, v2)", "MTEB(Multilingual, v2)"]
+
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+"""Names under which models store the document prompt, in the order sentence-transformers tries them."""
 
 
 class _Entry(BaseModel):
@@ -124,4 +129,24 @@ def refusal(name: str) -> str | None:
     return (
         f"model {entry.id!r} is refused: it needs code from its own repository (trust_remote_code), which is never "
         f"run; the nearest that works is {entry.instead!r}: run `{DISTRIBUTION} pull {entry.instead}`"
+    )
+
+
+def prompts_for(model: str, own: Mapping[str, str | None], default_name: str | None) -> Prompts:
+    """Choose the prompts in the model's own files, else those its authors prescribe, from the catalogue.
+
+    ``SentenceTransformer.encode_query`` and ``encode_document`` choose in this order. The files of
+    BAAI/bge-base-en-v1.5, for one, lack the prompt that its authors prescribe.
+
+    Args:
+        model: Hugging Face id, or the folder's name.
+        own: The prompts in its files, by name.
+        default_name: Which of them is for texts without a role.
+    """
+    entry = known(model)
+    document = next((prompt for key in _DOCUMENT_PROMPTS if (prompt := own.get(key))), "")
+    return Prompts(
+        query=own.get("query") or (entry.prompts.query if entry else ""),
+        document=document or (entry.prompts.document if entry else ""),
+        symmetric=own.get(default_name or "") or "",
     )

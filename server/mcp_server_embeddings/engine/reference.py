@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcp_server_embeddings.config import Precision
+from mcp_server_embeddings.engine.catalogue import prompts_for
 from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
-from mcp_server_embeddings.engine.prompts import prompts_for
 from mcp_server_embeddings.errors import ModelLoadError
 from mcp_server_embeddings.vectors.scores import Vectors
 

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from mcp_server_embeddings.engine.catalogue import prompts_for
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.native.files import (
     CONFIG_FILE,
@@ -23,7 +24,6 @@ from mcp_server_embeddings.engine.native.layers import Weights, first_token, mea
 from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.engine.native.tokenizer import transformer_tokenizer
 from mcp_server_embeddings.engine.native.transformer import Transformer, build_transformer
-from mcp_server_embeddings.engine.prompts import prompts_for
 from mcp_server_embeddings.engine.runtime import Node, openvino, ops
 from mcp_server_embeddings.errors import ModelLoadError
 

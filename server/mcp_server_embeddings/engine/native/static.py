@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcp_server_embeddings.config import Precision
+from mcp_server_embeddings.engine.catalogue import prompts_for
 from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
@@ -17,7 +18,6 @@ from mcp_server_embeddings.engine.native.files import (
 )
 from mcp_server_embeddings.engine.native.tensors import Tensor, Tensors
 from mcp_server_embeddings.engine.native.tokenizer import static_tokenizer
-from mcp_server_embeddings.engine.prompts import prompts_for
 from mcp_server_embeddings.errors import ModelLoadError
 from mcp_server_embeddings.vectors.scores import Vectors
 
