@@ -66,20 +66,11 @@ def mpnet(config: MPNetConfig, weights: Weights, inputs: Inputs) -> Node:
     return _encoder(config, weights, x, bias, _MPNET_NAMES)
 
 
-_BERT_NAMES = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "output": "attention.output.dense",
-    "norm": "attention.output.LayerNorm",
-}
-_MPNET_NAMES = {
-    "query": "attention.attn.q",
-    "key": "attention.attn.k",
-    "value": "attention.attn.v",
-    "output": "attention.attn.o",
-    "norm": "attention.LayerNorm",
-}
+# Names in a layer: query, key, value, output and its normalisation.
+_BERT_NAMES = tuple(
+    f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense", "output.LayerNorm")
+)
+_MPNET_NAMES = tuple(f"attention.{name}" for name in ("attn.q", "attn.k", "attn.v", "attn.o", "LayerNorm"))
 
 
 def _embeddings(
@@ -98,25 +89,22 @@ def _embeddings(
     return weights.layer_norm(ops.add(x, embedding(table, position_ids)), "LayerNorm", size, config.layer_norm_eps)
 
 
-def _encoder(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: Node, names: dict[str, str]) -> Node:
-    for number in range(config.num_hidden_layers):
-        x = _layer(config, weights.below(f"encoder.layer.{number}"), x, bias, names)
-    return x
-
-
-def _layer(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: Node, names: dict[str, str]) -> Node:
-    """One layer, with layer normalisation after each residual sum."""
+def _encoder(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: Node, names: tuple[str, ...]) -> Node:
+    """All layers, each with layer normalisation after both residual sums."""
     size, inner, eps = config.hidden_size, config.intermediate_size, config.layer_norm_eps
-    heads = [
-        split_heads(weights.linear(x, names[part], (size, size)), config.num_attention_heads, config.head_size)
-        for part in ("query", "key", "value")
-    ]
-    attended = weights.linear(attention(heads[0], heads[1], heads[2], bias), names["output"], (size, size))
-    x = weights.layer_norm(ops.add(attended, x), names["norm"], size, eps)
-    hidden = activation(weights.linear(x, "intermediate.dense", (inner, size)), config.hidden_act)
-    return weights.layer_norm(
-        ops.add(weights.linear(hidden, "output.dense", (size, inner)), x), "output.LayerNorm", size, eps
-    )
+    *inputs, output, norm = names
+    for number in range(config.num_hidden_layers):
+        layer = weights.below(f"encoder.layer.{number}")
+        query, key, value = (
+            split_heads(layer.linear(x, name, (size, size)), config.num_attention_heads, config.head_size)
+            for name in inputs
+        )
+        attended = layer.linear(attention(query, key, value, bias), output, (size, size))
+        x = layer.layer_norm(ops.add(attended, x), norm, size, eps)
+        hidden = activation(layer.linear(x, "intermediate.dense", (inner, size)), config.hidden_act)
+        dense = layer.linear(hidden, "output.dense", (size, inner))
+        x = layer.layer_norm(ops.add(dense, x), "output.LayerNorm", size, eps)
+    return x
 
 
 def _offset_positions(ids: Node, padding: int) -> Node:

@@ -33,6 +33,7 @@ _DEFAULT_CLASSES = {
 }
 """Tokenizer class by model type, where the model's files name none."""
 
+_PURPOSES = ("bos", "eos", "cls", "sep", "unk", "pad", "mask")
 _BRACKETS = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
 _ANGLES = {name: f"<{name}>" for name in ("unk", "pad", "mask")} | dict.fromkeys(("bos", "cls"), "<s>")
 _DEFAULT_TOKENS = {
@@ -105,15 +106,7 @@ class _TokenizerConfig(Config):
 
     def named(self) -> dict[str, str]:
         """Special tokens by purpose."""
-        tokens = {
-            "bos": self.bos_token,
-            "eos": self.eos_token,
-            "cls": self.cls_token,
-            "sep": self.sep_token,
-            "unk": self.unk_token,
-            "pad": self.pad_token,
-            "mask": self.mask_token,
-        }
+        tokens: dict[str, _AddedToken | None] = {name: getattr(self, f"{name}_token") for name in _PURPOSES}
         return {name: token.content for name, token in tokens.items() if token is not None}
 
     def others(self) -> set[str]:
