@@ -24,8 +24,6 @@ _BATCH = 8
 _DIGITS = 7
 """Decimals of an agreement; float32 has no more."""
 
-_AGREEMENT = TypeAdapter(Agreement)
-
 
 def measure_agreement(encoder: Encoder, exact: Encoder, counter: TokenCounter) -> Agreement:
     """Compare two encoders of one model on texts of many lengths, in padded batches.
@@ -50,7 +48,7 @@ def measure_agreement(encoder: Encoder, exact: Encoder, counter: TokenCounter) -
 def cached_agreement(path: Path, measure: Callable[[], Agreement]) -> Agreement:
     """Read the agreement from a file, or measure it and try to write it there."""
     try:
-        return _AGREEMENT.validate_json(path.read_bytes())
+        return TypeAdapter(Agreement).validate_json(path.read_bytes())
     except FileNotFoundError:
         pass
     except (OSError, ValidationError) as error:

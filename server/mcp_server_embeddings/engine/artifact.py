@@ -2,8 +2,8 @@
 
 Models are converted when their graph is not built from their files, and for int8 weights.
 ``<cache folder>/compiled/<key>/`` holds ``model.xml`` and ``model.bin`` (OpenVINO), ``tokenizer.json`` and
-``manifest.json``. The key hashes everything that decides the content. A folder is complete when it appears, by
-renaming; processes that need the same one at the same time wait for the first.
+``manifest.json``. The key is a hash of everything that determines the content. A folder is complete when it appears,
+because it is renamed; other processes that need it wait.
 """
 
 import glob
@@ -44,7 +44,7 @@ MINIMUM_COSINE = 0.99999
 """Below this agreement with sentence-transformers an exact conversion is not used."""
 
 _FORMAT = 3
-"""Increased when what is written changes, so that older conversions are not used."""
+"""Version of the files; older conversions are not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Manifest:
 
     Attributes:
         identity: The model.
-        precision: What it was converted for.
+        precision: Of the converted model.
         agreement: Measured after conversion.
         refused: Why it must not be used; empty if it may.
         sha256: Of the other files; empty if it is refused.
@@ -69,9 +69,6 @@ class Manifest:
         """Write ``manifest.json``, the last of all files."""
         whole = self if self.refused else replace(self, sha256=_sha256(folder))
         (folder / MANIFEST_FILE).write_text(json.dumps(asdict(whole), indent=2), encoding="utf-8")
-
-
-_MANIFEST = TypeAdapter(Manifest)
 
 
 class ConversionError(ModelLoadError):
@@ -94,7 +91,7 @@ def refusal(precision: Precision, agreement: Agreement) -> str:
     if precision == "exact" and agreement.minimum_cosine < MINIMUM_COSINE:
         return (
             f"the converted model's vectors differ from those of sentence-transformers (lowest cosine "
-            f"{agreement.minimum_cosine:.6f}, wanted {MINIMUM_COSINE})"
+            f"{agreement.minimum_cosine:.6f}, required {MINIMUM_COSINE})"
         )
     return ""
 
@@ -122,9 +119,9 @@ def load_or_convert(model: LocatedModel, precision: Precision, root: Path, progr
 
     Args:
         model: The model's files.
-        precision: What to convert for.
+        precision: Of the converted model.
         root: The folder of all conversions.
-        progress: Called with what is happening.
+        progress: Called with each stage.
 
     Raises:
         ConversionError: It cannot be converted, disagrees with sentence-transformers, or cannot be written.
@@ -173,7 +170,7 @@ def _convert_once(model: LocatedModel, precision: Precision, folder: Path, progr
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what interrupted conversions left behind."""
+    """Remove the temporary folders of interrupted conversions."""
     for leftover in folder.parent.glob(f"{glob.escape(folder.name)}.tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -224,7 +221,7 @@ def _reason(status: int, errors: str) -> str:
 def _read(folder: Path) -> Manifest | None:
     """Read the manifest; None unless the folder exists and is intact."""
     try:
-        manifest = _MANIFEST.validate_json((folder / MANIFEST_FILE).read_bytes())
+        manifest = TypeAdapter(Manifest).validate_json((folder / MANIFEST_FILE).read_bytes())
         if manifest.refused or _sha256(folder) == manifest.sha256:
             return manifest
     except (FileNotFoundError, NotADirectoryError):

@@ -31,7 +31,8 @@ class UnsupportedModelError(EmbeddingsError):
 class Config(BaseModel):
     """A configuration file. Keys that cannot change a vector are ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    # The first use builds the schema: most are never used, and none before the handshake.
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 _LARGEST = {"num_hidden_layers": 1_000, "hidden_size": 65_536, "intermediate_size": 1_000_000}
@@ -67,7 +68,7 @@ class TransformerConfig(Config):
 class TransformerModule(BaseModel):
     """``sentence_bert_config.json``. Unknown keys are rejected, because they may change the output."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     max_seq_length: int | None = Field(default=None, ge=1)
     do_lower_case: bool = False
