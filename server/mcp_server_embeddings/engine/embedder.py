@@ -1,4 +1,4 @@
-"""The engine as one caller sees it: texts to vectors."""
+"""Turn the texts of one caller into vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from mcp_server_embeddings.engine.cache import CachedText, Cut, VectorCache, cache_key
 from mcp_server_embeddings.engine.calibrate import Comparison
 from mcp_server_embeddings.engine.call import Call
-from mcp_server_embeddings.engine.encoder import Encoder, LongText, TokenizedText
+from mcp_server_embeddings.engine.encoder import LongText, TokenizedText
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel
 from mcp_server_embeddings.vectors.calibration import Calibration
@@ -36,7 +36,7 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """What every tool takes; created by ``Engine.embedder``.
+    """The engine's interface for tools, created by ``Engine.embedder``.
 
     Attributes:
         lifecycle: Loads and holds the model.
@@ -75,13 +75,15 @@ class Embedder:
             (2, 384)
         """
         with self.lifecycle.use(self.call) as loaded:
-            keys = _keys(loaded.encoder, role, long_text, texts)
-            dimensions = loaded.encoder.identity.dimensions
-            known = self.cache.get(list(set(keys.values())), dimensions) if self.cache is not None else {}
+            encoder = loaded.encoder
+            context = "\0".join((encoder.identity.digest, encoder.engine, encoder.precision, role, long_text))
+            keys = {text: cache_key(context, text) for text in dict.fromkeys(texts)}
+            known = self.cache.get(list(keys.values()), encoder.identity.dimensions) if self.cache else {}
             missing = [text for text, key in keys.items() if key not in known]
             if missing:
-                fresh = {keys[text]: entry for text, entry in self._encoded(loaded, missing, role, long_text)}
-                if self.cache is not None:
+                encoded = self._encoded(loaded, missing, role, long_text)
+                fresh = {keys[text]: entry for text, entry in zip(missing, encoded, strict=True)}
+                if self.cache:
                     self.cache.put(fresh)
                 known |= fresh
         entries = [known[keys[text]] for text in texts]
@@ -98,7 +100,7 @@ class Embedder:
             return loaded.encoder.identity
 
     def calibration(self, comparison: Comparison = "symmetric") -> Calibration:
-        """Return what a cosine means under this model; waits until it is measured.
+        """Return the model's calibration; waits until it is measured.
 
         Args:
             comparison: ``symmetric`` for texts with texts, ``retrieval`` for queries with documents.
@@ -110,24 +112,13 @@ class Embedder:
         with self.lifecycle.use(self.call) as loaded:
             return loaded.counter.count(texts, self.call)
 
-    def _encoded(
-        self, loaded: LoadedModel, texts: list[str], role: Role, long_text: LongText
-    ) -> list[tuple[str, CachedText]]:
+    def _encoded(self, loaded: LoadedModel, texts: list[str], role: Role, long_text: LongText) -> list[CachedText]:
         tokenized = loaded.counter.tokenize(texts, role, long_text, self.call)
         inputs = [part for text in tokenized for part in text.inputs]
         self.call.total += len(inputs)
         encoded = loaded.scheduler.run(inputs, self.call)
         vectors = _join_windows(tokenized, encoded, normalised=loaded.encoder.identity.normalised)
-        return [
-            (text, CachedText(vector, entry.tokens, _cut(entry)))
-            for text, vector, entry in zip(texts, vectors, tokenized, strict=True)
-        ]
-
-
-def _keys(encoder: Encoder, role: Role, long_text: LongText, texts: Sequence[str]) -> dict[str, bytes]:
-    """Return the cache key of each distinct text, in order."""
-    context = "\0".join((encoder.identity.digest, encoder.engine, encoder.precision, role, long_text))
-    return {text: cache_key(context, text) for text in dict.fromkeys(texts)}
+        return [CachedText(vector, text.tokens, _cut(text)) for vector, text in zip(vectors, tokenized, strict=True)]
 
 
 def _cut(text: TokenizedText) -> Cut:

@@ -26,17 +26,12 @@ class EngineStatus:
 
     Attributes:
         state: ``idle`` while no model is in memory, then ``downloading``, ``warming``, ``ready`` or ``failed``.
-        detail: What is happening or what went wrong, in a sentence; empty otherwise.
+        detail: The current activity or the error, in a sentence; empty otherwise.
         model: The short identity; while not loaded, the configured name.
         identity: None while not loaded.
-        engine: The encoder's name, such as ``compiled``; empty while not loaded.
-        precision: What it computes with.
-        agreement: With sentence-transformers, where it was measured.
-        device: Where it runs.
-        streams: Batches encoded at once; 0 while not loaded.
+        engine: As ``Encoder.engine``, like the next four; empty or as configured while not loaded.
         calibrated: Whether percentiles and bands are available.
-        queue: The inference queue.
-        cache: The cache; None without one.
+        cache: None without one.
     """
 
     state: State
@@ -59,7 +54,7 @@ class Engine:
     Nothing is loaded until ``start`` or the first call.
 
     Args:
-        settings: What the user chose.
+        settings: The user's settings.
         load: Loads the encoder; by default the one that ``settings.engine`` names.
 
     Example:
@@ -75,7 +70,9 @@ class Engine:
     ) -> None:
         self.settings = settings
         self._load = load
-        self._cache = None if settings.no_cache else _cache(settings)
+        self._cache: VectorCache | None = None
+        if not settings.no_cache:
+            self._cache = VectorCache(settings.data_dir / "cache.sqlite", settings.cache_size * 1_000_000)
         self._lifecycle = Lifecycle(self._load_encoder, self._calibrations, 60 * settings.idle_unload)
 
     def __enter__(self) -> Self:
@@ -97,11 +94,11 @@ class Engine:
         manager, which waits for its threads; the server skips finalisers instead.
         """
         self._lifecycle.close()
-        if self._cache is not None:
+        if self._cache:
             self._cache.close()
 
     def embedder(self, call: Call | None = None) -> Embedder:
-        """Return the engine as seen by one caller, who may watch progress and cancel through ``call``."""
+        """Return an interface for one caller, who can follow progress and cancel through ``call``."""
         return Embedder(self._lifecycle, self._cache, call or Call(), self.settings.data_dir)
 
     def status(self) -> EngineStatus:
@@ -144,16 +141,11 @@ class Engine:
         return self._load(self.settings, warming)
 
     def _calibrations(self, loaded: LoadedModel) -> Calibrations:
-        folder = self.settings.cache_dir / "calibration"
         # Without the cache: calibrations are cached as a whole, and would evict the texts of callers.
         embedder = Embedder(self._lifecycle, None, Call(), self.settings.data_dir)
         return calibrations_for(
             loaded.encoder.identity,
             loaded.encoder.precision,
-            folder,
+            self.settings.cache_dir / "calibration",
             lambda texts, role: embedder.embed(texts, role=role).vectors,
         )
-
-
-def _cache(settings: Settings) -> VectorCache:
-    return VectorCache(settings.data_dir / "cache.sqlite", settings.cache_size * 1_000_000)
