@@ -46,7 +46,7 @@ def default_data_dir() -> Path:
 
 
 def default_cache_dir() -> Path:
-    """Return the operating system's folder for what this program can compute again."""
+    """Return the operating system's folder for this program's cache."""
     return Path(platformdirs.user_cache_dir(DISTRIBUTION, appauthor=False))
 
 
@@ -67,9 +67,9 @@ def _setting(default: T, metavar: str, description: str, bounds: tuple[float, fl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user chose.
+    """The user's settings.
 
-    The type of a field says how its text is read and, if it is a ``Literal``, what is allowed.
+    The type of a field determines how its text is parsed and, if it is a ``Literal``, which values are allowed.
 
     Raises:
         ConfigurationError: A value is outside its range; the message names the allowed ones.

@@ -6,7 +6,7 @@
     │   ├── TextTooLongError        a text exceeds the model's limit and ``long_text="error"``
     │   ├── AnswerTooLargeError     the answer exceeds what clients accept
     │   └── CollectionError         a collection does not exist, is another model's, or would grow too large
-    ├── OperatorError           whoever runs the server must act
+    ├── OperatorError           the operator of the server must act
     │   ├── ConfigurationError      an option or environment variable is wrong
     │   ├── ModelMissingError       the model is not on this machine
     │   ├── ModelLoadError          the model is here and cannot be used
@@ -48,7 +48,7 @@ class CollectionError(CallerError):
 
 
 class OperatorError(EmbeddingsError):
-    """Whoever runs the server can fix it."""
+    """The operator of the server can fix it."""
 
 
 class ConfigurationError(OperatorError):

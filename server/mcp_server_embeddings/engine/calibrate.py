@@ -33,12 +33,12 @@ _LARGEST_COSINE = 1.0001
 """The cosine of equal vectors in float32, with a margin for rounding."""
 
 Comparison = Literal["symmetric", "retrieval"]
-"""Texts with texts, or queries with documents."""
+"""Between texts, or between queries and documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrations:
-    """What a cosine means under one model, by comparison.
+    """The calibrations of one model.
 
     Attributes:
         symmetric: Texts of the role ``symmetric`` with each other.
@@ -74,7 +74,7 @@ def calibrations_for(
 
     Args:
         identity: The model.
-        precision: What its encoder computes with, which moves the scores a little.
+        precision: The encoder's, which changes the scores slightly.
         folder: Cache of calibrations.
         encode: Turns texts of a role into vectors ``(n, d)``.
         packaged: Calibrations that need no measuring.

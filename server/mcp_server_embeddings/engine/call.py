@@ -8,12 +8,12 @@ from mcp_server_embeddings.errors import CallCancelledError
 
 
 class Call:
-    """Shared by the thread that works and the thread that watches it.
+    """Progress and cancellation of one call, shared between threads.
 
     Attributes:
-        stage: What is happening now, for a person.
-        done: Texts finished so far.
-        total: Texts asked for so far.
+        stage: The current activity, for a person.
+        done: Number of inputs encoded so far.
+        total: Number of inputs requested so far.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Call:
         return self._cancelled
 
     def cancel(self) -> None:
-        """Cancel: whoever waits for this call is woken and raises ``CallCancelledError``."""
+        """Cancel: threads that wait for this call wake up and raise ``CallCancelledError``."""
         with self._lock:
             self._cancelled = True
             callbacks = list(self._callbacks)
@@ -38,11 +38,7 @@ class Call:
             callback()
 
     def raise_if_cancelled(self) -> None:
-        """Stop here if the caller cancelled.
-
-        Raises:
-            CallCancelledError: The call was cancelled.
-        """
+        """Raise ``CallCancelledError`` if the call was cancelled."""
         if self._cancelled:
             raise CallCancelledError("the caller cancelled this call")
 

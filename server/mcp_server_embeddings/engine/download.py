@@ -1,10 +1,10 @@
 """Download a model into the Hugging Face cache: file by file, verified, ``modules.json`` last.
 
-Finished files are kept. huggingface_hub resumes a file whose connection broke, but not one that an earlier run left
-unfinished: since 1.18 every attempt has a temporary file of its own, removed on failure.
+Complete files are kept. huggingface_hub resumes a file after a broken connection, but not one from an earlier run:
+since 1.18 every attempt has its own temporary file, removed on failure.
 
-``snapshot_download`` would end on Ctrl-C only when its threads are done, it neither verifies hashes nor keeps an order,
-and when the hub does not answer it returns an older snapshot, perhaps an incomplete one.
+``snapshot_download`` ends on Ctrl-C only when its threads are done, neither verifies hashes nor has an order, and
+returns an older, perhaps incomplete snapshot when the hub does not answer.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ def download(model: str, progress: Progress) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    """Explain what went wrong and what to do."""
+    """Explain the error and its remedy."""
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):
@@ -133,7 +133,7 @@ def _is_wanted(path: PurePosixPath, names: set[str]) -> bool:
 
 
 def _order(file: "RepoSibling") -> tuple[bool, bool, str]:
-    """Sort settings before weights, and last the file by which ``cached_folder`` knows a complete snapshot."""
+    """Sort settings before weights, and last the file by which ``cached_folder`` recognises a complete snapshot."""
     return file.rfilename == MODULES_FILE, _is_weights(file.rfilename), file.rfilename
 
 
@@ -156,7 +156,7 @@ def _verify(path: Path, file: "RepoSibling") -> None:
 
 
 def _counting_bar(before: int, report: Callable[[int], None]) -> "type[tqdm[NoReturn]]":
-    """Create a silent progress bar that reports bytes, which is the hook that huggingface_hub offers."""
+    """Create a silent progress bar that reports bytes: the only hook of huggingface_hub."""
     from tqdm.std import tqdm
 
     class CountingBar(tqdm):  # type: ignore[type-arg]

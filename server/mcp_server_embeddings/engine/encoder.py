@@ -1,4 +1,4 @@
-"""The seam between the engine and a model: what turns texts into vectors, and what counts and cuts them first."""
+"""The interfaces between the engine and a model: the encoder, and the token counter that prepares texts for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.vectors.scores import Vectors
 
 LongText = Literal["window", "truncate", "error"]
-"""What to do with a text over the model's limit: average overlapping windows, read its beginning, or refuse it."""
+"""How to treat a text over the model's limit: average overlapping windows, read its beginning, or refuse it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How close an encoder's vectors are to those of sentence-transformers, on a fixed set of texts.
+    """Similarity of an encoder's vectors to those of sentence-transformers, on a fixed set of texts.
 
     Attributes:
         minimum_cosine: Lowest cosine between a text's two vectors.
@@ -30,12 +30,12 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class EncoderInput:
-    """A text, or a window of one, that goes through the model as one input.
+    """One input of the model: a text, or a window of one.
 
     Attributes:
         text: Without prompt.
         role: Picks the prompt.
-        tokens: How many tokens the model reads, prompt and special tokens included; batches are filled by it.
+        tokens: Number of tokens that the model reads, prompt and special tokens included.
         ids: These tokens, truncated at the model's limit; empty from a counter that has no tokenizer.
     """
 
@@ -47,11 +47,11 @@ class EncoderInput:
 
 @dataclass(frozen=True, slots=True)
 class TokenizedText:
-    """How one text goes through the model.
+    """The inputs of one text.
 
     Attributes:
         inputs: The text, or its windows.
-        weights: Tokens of each input that came from the text; weights of the mean over windows.
+        weights: Number of tokens of each input that are from the text; the weights of the mean over windows.
         tokens: Tokens the model reads for this text.
         truncated: Whether the end of the text is not read.
     """
@@ -86,7 +86,7 @@ class TokenCounter(Protocol):
         Args:
             texts: Non-empty texts.
             role: Picks the prompt, which counts towards the limit.
-            long_text: What to do with a text over the limit.
+            long_text: How to treat a text over the limit.
             call: Checked for cancellation between groups of texts.
 
         Raises:
@@ -103,10 +103,10 @@ class Encoder(Protocol):
         engine: The runtime's name, for ``status``.
         device: Where it runs: ``cpu``, ``cuda:0``, ``mps``.
         streams: How many batches may run at once.
-        batch_tokens: Padded tokens of its best batch; also the longest that a small call waits for a large one.
-        precision: What it computes with.
+        batch_tokens: Padded tokens of its best batch; also how long a small call waits for a large one.
+        precision: Numbers that it computes with.
         agreement: With sentence-transformers, where it was measured.
-        identity: What decides its vectors.
+        identity: The model's.
     """
 
     engine: str

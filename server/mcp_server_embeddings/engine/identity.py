@@ -1,4 +1,4 @@
-"""Model identities: what decides a vector. Vectors of different identities are never compared."""
+"""Model identities. Vectors of different identities are never compared."""
 
 import hashlib
 import json
@@ -30,12 +30,12 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentity:
-    """Everything that decides a vector.
+    """Everything that determines a model's vectors.
 
     Attributes:
-        name: Hugging Face id, the folder's name, or what a remote model is called.
+        name: Hugging Face id, the folder's name, or the name of a remote model.
         dimensions: Length of a vector.
-        max_tokens: Tokens of one input, special tokens and prompt included; None where there is no limit.
+        max_tokens: Token limit of an input, special tokens and prompt included; None for no limit.
         normalised: Whether vectors have length 1.
         prompts: By role.
         matryoshka: Lengths to which vectors may be shortened; empty for a model not trained for it.

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 State = Literal["idle", "downloading", "warming", "ready", "failed"]
 ReportState = Callable[[State, str], None]
-"""Called with the state and what is happening, for a person."""
+"""Called with the state and the current activity, for a person."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class LoadedModel:
 class Lifecycle:
     """Loads the model on a thread of its own, and frees it after a time without use.
 
-    The next use tries a failed load again, so a model that was pulled meanwhile is found.
+    The next use retries a failed load, so a model that was downloaded in the meantime is found.
 
     Args:
         load: Loads the encoder; may take seconds.
@@ -104,7 +104,7 @@ class Lifecycle:
             self._closing.pop().join()
 
     def snapshot(self) -> tuple[State, str, LoadedModel | None]:
-        """Return the state, what is happening, and the model if it is loaded. Never waits."""
+        """Return the state, the current activity, and the model if it is loaded. Never waits."""
         with self._changed:
             return self._state, self._detail, self._loaded
 
@@ -209,7 +209,7 @@ class Lifecycle:
             self._changed.notify_all()
 
     def _fail(self, error: OperatorError, loaded: LoadedModel | None) -> None:
-        """End what this thread started; a model that another thread has loaded meanwhile stays."""
+        """Record the error and close this thread's model; a model loaded by another thread is not affected."""
         with self._changed:
             if (loaded is None or self._loaded is loaded) and not self._closed:
                 self._loaded, self._state, self._error, self._detail = None, "failed", error, str(error)

@@ -28,15 +28,15 @@ from mcp_server_embeddings.errors import ConfigurationError
 _log = logging.getLogger(__name__)
 
 _MAX_STREAMS = 4
-"""Without --threads a desktop's other programs keep the rest of its cores."""
+"""Limit without --threads, so that other programs have the remaining cores."""
 
 
 def load_compiled(settings: Settings, progress: Callable[[str], None], *, or_reference: bool = False) -> LoadedEncoder:
     """Load a graph built from the model's files, or else converted once through sentence-transformers.
 
     Args:
-        settings: What the user chose. On other devices than the CPU, sentence-transformers serves.
-        progress: Called with what is happening.
+        settings: The user's settings. On other devices than the CPU, sentence-transformers serves.
+        progress: Called with each stage.
         or_reference: Let sentence-transformers serve a model that does not convert.
 
     Raises:

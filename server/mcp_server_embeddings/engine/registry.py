@@ -29,8 +29,8 @@ def load_encoder(settings: Settings, progress: Callable[[str], None]) -> LoadedE
     """Load the encoder that ``settings.engine`` names. May take seconds.
 
     Args:
-        settings: What the user chose.
-        progress: Called with what is happening, for a person.
+        settings: The user's settings.
+        progress: Called with each stage, for a person.
 
     Raises:
         OperatorError: The model is missing, corrupt, or not available with these settings.

@@ -19,7 +19,7 @@ PairScores = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class RerankerIdentity:
-    """Everything that decides a score.
+    """Everything that determines a score.
 
     Attributes:
         name: Hugging Face id, or the folder's name.
@@ -41,7 +41,7 @@ class Reranker(Protocol):
 
     @property
     def identity(self) -> RerankerIdentity:
-        """The model and what decides its scores."""
+        """The model's identity."""
         ...
 
     def score(self, pairs: Sequence[Pair]) -> PairScores:

@@ -1,9 +1,9 @@
-"""The inference queue: the inputs of all calls in small batches, the least served call first.
+"""The inference queue: the inputs of all calls in small batches, shared fairly.
 
-A call is a job with inputs. Whenever a stream (a thread that encodes) is free, it takes the next batch: from the job
-that has been served least, its longest inputs first, filled up with inputs of other jobs that fit without much
-padding. So a small call waits for at most one batch of a large one, concurrent small calls share a batch, and
-cancelling drops what is not yet in a batch.
+A call is a job with inputs. A free stream (a thread that encodes) takes the next batch from the job with the fewest
+tokens served, its longest inputs first, filled with inputs of other jobs that need little padding. So a small call
+waits for at most one batch of a large one, concurrent small calls share a batch, and cancelling drops the inputs that
+are not yet in a batch.
 """
 
 import threading
@@ -25,13 +25,13 @@ _REMEDY = "start the server with --engine reference, or with another --model"
 
 @dataclass(eq=False)
 class Job:
-    """One call's inputs on their way through the queue.
+    """The inputs of one call in the queue.
 
     Attributes:
         inputs: In the caller's order.
         call: Receives progress.
         pending: Rows not yet in a batch, shortest input first.
-        served: Tokens served so far, counted from the least served job at arrival.
+        served: Tokens served so far, plus the minimum of the other jobs when this one arrived.
         vectors: Filled row by row; shape ``(len(inputs), d)``.
         missing: Rows not yet filled.
         error: Why the job ended early.
@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """The inference queue, as ``status`` reports it. A piece is a text or a window of one."""
+    """The inference queue, as ``status`` reports it; its "pieces" are inputs: texts, or windows of them."""
 
     calls_waiting: int = 0
     pieces_waiting: int = 0
@@ -111,7 +111,7 @@ class Scheduler:
         return job.vectors
 
     def stats(self) -> QueueStats:
-        """Count what waits and what was encoded so far."""
+        """Count the waiting and the encoded inputs."""
         with self._ready:
             waiting = sum(len(job.pending) for job in self._jobs)
             return QueueStats(len(self._jobs), waiting, self._batches_done, self._inputs_done)

@@ -11,8 +11,8 @@ from tokenizers import Encoding, Tokenizer
 from mcp_server_embeddings.engine.call import Call
 
 BLOCK = 10_000
-"""Characters of a long text that are tokenized together. ``tokenizers`` needs 600 bytes a token while it works, and a
-million Chinese characters at once take three times as long as in blocks of this size."""
+"""Characters of a long text that are tokenized together. ``tokenizers`` needs 600 bytes per token, and for a million
+Chinese characters at once three times as long as for blocks of this size."""
 
 _OVERLAP = 1_000
 """Characters that a block shares with the next one."""
@@ -47,14 +47,14 @@ class TokenOffsets:
         return len(self.table)
 
     def characters(self, start: int, end: int) -> slice:
-        """The part of the text from token ``start`` to the one before ``end``."""
+        """Return the characters from token ``start`` to the one before ``end``."""
         return slice(int(self.table[start, _START]), int(self.table[end - 1, _END]))
 
     def windows(self, start: int, size: int) -> Iterator[tuple[int, int]]:
-        """Windows of at most ``size`` tokens from token ``start`` on, as first token and token after the last.
+        """Yield windows of at most ``size`` tokens from token ``start`` on, as first token and token after the last.
 
-        They begin and end between words, except within a word that fills half a window. Each repeats an eighth of the
-        one before, and more only to begin with a word.
+        They begin and end between words, except within a word longer than half a window. Each repeats an eighth of the
+        previous one, or more to begin with a word.
         """
         while start < len(self):
             end = min(start + size, len(self))
@@ -64,11 +64,11 @@ class TokenOffsets:
             start = self.next_start(start, end)
 
     def next_start(self, start: int, end: int) -> int:
-        """The first token of the window after the one from ``start`` to ``end``; ``len(self)`` after the last."""
+        """Return the first token of the window after that from ``start`` to ``end``; ``len(self)`` after the last."""
         return end if end == len(self) else self._word_start(start, end, end - (end - start) // _OVERLAP_DIVISOR)
 
     def _word_start(self, start: int, end: int, token: int) -> int:
-        """The first token of the word of ``token``, or ``token`` if that lies in the window's first half."""
+        """Return the first token of the word of ``token``, or ``token`` if that is in the window's first half."""
         half = start + (end - start) // 2
         first = token
         while first > half and self.table[first, _INSIDE_WORD]:
@@ -94,7 +94,7 @@ class Window:
 
     @property
     def tokens(self) -> int:
-        """How many tokens of the whole text it covers."""
+        """Number of tokens of the whole text that it covers."""
         return self.end - self.start
 
 
@@ -124,8 +124,8 @@ def fitting_windows(
 ) -> Iterator[Window]:
     """Cut a text into overlapping windows of at most ``limit`` tokens, prompt and special tokens included.
 
-    Each window is tokenized again, because a part of a text can have other tokens than the whole has there. That is
-    done for many at a time on the assumption that they fit; one that does not is shortened, and the rest is cut anew.
+    Each window is tokenized again, because a part of a text can have other tokens than the whole text there. Many are
+    tokenized together on the assumption that they fit; one that does not is shortened, and the rest is cut again.
     """
 
     def cut(spans: list[tuple[int, int]]) -> list[Window]:
@@ -134,7 +134,7 @@ def fitting_windows(
         return [Window(part, encoding, *span) for part, encoding, span in zip(parts, encodings, spans, strict=True)]
 
     def excess(window: Window) -> int:
-        """Tokens to take off; none from a window of one token, which cannot be shortened."""
+        """Count the tokens to remove; 0 for a window of one token, which cannot be shortened."""
         return min(len(window.encoding) - limit, window.tokens - 1)
 
     size = max(1, limit - len(tokenizer.encode(prompt)))
@@ -166,7 +166,7 @@ def _blocks(tokenizer: Tokenizer, text: str, call: Call) -> list[NDArray[np.int3
 
 
 def _table(encoding: Encoding, start: int) -> NDArray[np.int32]:
-    """The rows of ``TokenOffsets.table`` for a block that starts at character ``start``."""
+    """Build the rows of ``TokenOffsets.table`` for a block that starts at character ``start``."""
     table = np.zeros((len(encoding), 4), dtype=np.int32)
     words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int32)
     table[:, _ID] = encoding.ids
@@ -176,7 +176,7 @@ def _table(encoding: Encoding, start: int) -> NDArray[np.int32]:
 
 
 def _joined(blocks: list[NDArray[np.int32]]) -> NDArray[np.int32] | None:
-    """The table of the whole text; None where two neighbours differ between the margins of their overlap."""
+    """Join the tables of the blocks; None where two neighbours differ between the margins of their overlap."""
     parts: list[NDArray[np.int32]] = []
     kept = 0
     for number, (left, right) in enumerate(pairwise(blocks), 1):

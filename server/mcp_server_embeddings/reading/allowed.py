@@ -92,7 +92,7 @@ class AllowedFolder:
     def as_listed(self, parts: Parts) -> Parts:
         """Spell components as their folders list them, so that a file has one path where letter case is ignored.
 
-        Windows resolves paths to that spelling, macOS does not. A name in a folder that may not be listed stays.
+        Windows resolves paths to that spelling, macOS does not. A name in a folder that may not be listed is kept.
         """
         listed: Parts = ()
         for name in parts:
@@ -135,7 +135,7 @@ class AllowedFolder:
 
         Args:
             parts: Its path below this folder.
-            limit: The most bytes it may have, even if it grows meanwhile.
+            limit: Maximum size in bytes, even if it grows while it is read.
             cancelled: Called between blocks.
 
         Raises:

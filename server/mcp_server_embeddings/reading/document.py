@@ -1,4 +1,4 @@
-"""What a file becomes, and the error that says why it cannot be read."""
+"""The texts of a file, how it is parsed, and the error of an unreadable one."""
 
 import struct
 import time
@@ -13,10 +13,10 @@ Scalar = str | int | float | bool
 Metadata = Mapping[str, Scalar]
 
 MAX_FIELDS = 20
-"""Metadata values of one document: a filter needs few."""
+"""Maximum number of metadata values of one document."""
 
 MAX_VALUE = 200
-"""Characters of one value; longer ones are text and are left out, since a truncated one would never match."""
+"""Maximum characters of a value; longer ones are left out, since a truncated one would never match a filter."""
 
 PARSER_ERRORS = (
     ArithmeticError,
@@ -33,7 +33,7 @@ PARSER_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""What libraries raise on a broken file besides their own errors; lxml's are SyntaxError."""
+"""Errors of parsers on a corrupt file besides their own; lxml's are SyntaxError."""
 
 
 class UnreadableError(EmbeddingsError):
@@ -86,7 +86,7 @@ class Parsing:
 
     Attributes:
         field: Column or key that contains the text of CSV and JSONL files.
-        limits: What is too much.
+        limits: Upper bounds.
         cancelled: Raises if the caller cancelled, or if the file takes too long.
     """
 

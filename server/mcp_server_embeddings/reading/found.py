@@ -1,4 +1,4 @@
-"""What a walk yields: files to read, and what is skipped with its reason."""
+"""The results of a walk: files to read, and skipped files with the reason."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,7 +13,7 @@ _PACKED = (".pdf", ".docx")
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something that was requested and is not read.
+    """A requested file or folder that is not read.
 
     Attributes:
         path: Absolute; bytes that are not UTF-8 are shown as U+FFFD.
@@ -62,7 +62,7 @@ class FoundFile:
 
 
 def size_limit(path: str, limits: ReadingLimits) -> int:
-    """Return the most bytes that a file of this name may have."""
+    """Return the maximum size of a file of this name, in bytes."""
     return limits.packed_bytes if PurePath(path).suffix.lower() in _PACKED else limits.file_bytes
 
 

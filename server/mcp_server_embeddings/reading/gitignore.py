@@ -31,7 +31,7 @@ class Rule:
         negated: It begins with ``!``: what it matches is not ignored.
         folders_only: It ends with ``/``.
         glob: What it matches, relative to the folder of its file.
-        name: What the last component must match; excludes most paths at once.
+        name: Pattern of the last component, which excludes most paths quickly.
     """
 
     negated: bool

@@ -1,4 +1,4 @@
-"""How much is read, and how a caller cancels."""
+"""Limits of reading, and cancellation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ def never_cancelled() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingLimits:
-    """What one call may read.
+    """Upper bounds of one call.
 
     Attributes:
         file_bytes: Size of a file, PDF and DOCX excepted.

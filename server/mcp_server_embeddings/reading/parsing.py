@@ -1,4 +1,4 @@
-"""Parse a file in the format that its name tells."""
+"""Parse a file in the format that its suffix names."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING
     """Parse the content of a file.
 
     Args:
-        path: Its suffix tells its format; nothing is opened.
+        path: Its suffix determines the format; nothing is opened.
         content: All its bytes.
         parsing: How to parse it.
 

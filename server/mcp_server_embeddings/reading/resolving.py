@@ -14,13 +14,13 @@ from mcp_server_embeddings.reading.globs import Glob, is_pattern
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """What one path of a caller stands for.
+    """A file or folder to read, as named by one path of the caller.
 
     Attributes:
         folder: The allowed folder that contains it.
         parts: Its components; of a glob, those before its first wildcard.
         is_folder: It is a folder to walk.
-        glob: What to take of that folder; None for everything.
+        glob: Files to read in that folder; None for all.
     """
 
     folder: AllowedFolder

@@ -17,7 +17,7 @@ class Reader:
 
     Args:
         allowed_dirs: The folders; links in their paths are resolved once, here.
-        limits: What is too much.
+        limits: Upper bounds.
         cancelled: Called often; raises if the caller cancelled.
 
     Example:
@@ -62,8 +62,8 @@ class Reader:
         for root in resolved(path, self._folders):
             if root.glob is None or next(Walk(root, parsing, tally).found(), None) is not None:
                 return root
-        note = f" ({tally.ignored} hidden or ignored were passed over)" if tally.ignored else ""
-        raise InputError(f"{path!r} matches no file{note}; check the pattern: '**' stands for any number of folders")
+        ignored = f" ({tally.ignored} hidden or ignored were passed over)" if tally.ignored else ""
+        raise InputError(f"{path!r} matches no file{ignored}; check the pattern: '**' stands for any number of folders")
 
 
 class Selection:

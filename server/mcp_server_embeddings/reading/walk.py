@@ -23,7 +23,7 @@ _LINK = "a symbolic link; give its target in paths"
 
 @dataclass(slots=True)
 class Tally:
-    """What walks did not yield.
+    """Counts of what walks left out.
 
     Attributes:
         ignored: Number of files and folders that are hidden or in .gitignore.

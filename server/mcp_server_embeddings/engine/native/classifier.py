@@ -71,7 +71,7 @@ class NativeCrossEncoder:
     """A cross-encoder as a graph.
 
     Attributes:
-        identity: What decides its scores.
+        identity: The model's.
         tokenizer_json: In the format of the ``tokenizers`` library.
         graph: From ``input_ids``, ``attention_mask`` and, where the model reads them, ``token_type_ids`` to one score
             per pair, shape ``(batch, 1)``.

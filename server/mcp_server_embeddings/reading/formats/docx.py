@@ -24,7 +24,7 @@ _MAX_RATIO = 100
 _RATIO_FROM = 10_000_000
 _MAX_PARTS = 10_000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""What the format allows; others may need gigabytes to unpack."""
+"""Compression methods of the format; others may need gigabytes to unpack."""
 
 
 def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
@@ -64,7 +64,7 @@ def _check_packed(content: bytes, parsing: Parsing) -> None:
     if unpacked > _RATIO_FROM and unpacked > _MAX_RATIO * len(content):
         raise UnreadableError(f"unpacks to {unpacked:,} bytes, over {_MAX_RATIO} times its size, as a zip bomb does")
     if len(parts) > _MAX_PARTS or any(part.compress_type not in _METHODS for part in parts):
-        raise UnreadableError("packed unlike any word processor does; save it again")
+        raise UnreadableError("compressed unlike by any word processor; save it again")
 
 
 def _levels(styles: "BaseOxmlElement") -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Plain text, source code, configuration: whatever decodes."""
+"""Plain text: everything that has no format of its own."""
 
 from mcp_server_embeddings.reading.decoding import decoded
 from mcp_server_embeddings.reading.document import Document, Parsing, whole
