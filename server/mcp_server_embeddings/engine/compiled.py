@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
+from mcp_server_embeddings.engine.encoder import Agreement, Encoder, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.runtime import CompiledGraph, openvino
 from mcp_server_embeddings.vectors.scores import Vectors
 
 
-class CompiledEncoder:
+class CompiledEncoder(Encoder):
     """Encodes with a graph from token ids to vectors.
 
     Each stream is an infer request with its own thread: independent streams do not wait for each other at barriers,
@@ -26,9 +26,6 @@ class CompiledEncoder:
     """
 
     engine = "compiled"
-    device = "cpu"
-    batch_tokens = 512
-    """256 to 1,024 have the same throughput (docs/benchmarks.md)."""
 
     def __init__(
         self,
@@ -41,7 +38,7 @@ class CompiledEncoder:
         streams: int = 1,
     ) -> None:
         self.identity = identity
-        self.precision: Precision = precision
+        self.precision = precision
         self.agreement = agreement
         self.streams = streams
         self._graph = CompiledGraph(graph, mapped, precision, streams=streams, threads=streams)

@@ -97,7 +97,7 @@ class TokenCounter(Protocol):
 
 
 class Encoder(Protocol):
-    """Turns inputs into vectors. Used by as many threads at a time as it has streams.
+    """Turns inputs into vectors. Used by as many threads at a time as it has streams. Subclasses inherit the defaults.
 
     Attributes:
         engine: The runtime's name, for ``status``.
@@ -110,11 +110,11 @@ class Encoder(Protocol):
     """
 
     engine: str
-    device: str
-    streams: int
-    batch_tokens: int
-    precision: Precision
-    agreement: Agreement | None
+    device: str = "cpu"
+    streams: int = 1
+    batch_tokens: int = 512  # 256 to 1,024 have the same throughput (docs/benchmarks.md)
+    precision: Precision = "exact"
+    agreement: Agreement | None = None
     identity: ModelIdentity
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:

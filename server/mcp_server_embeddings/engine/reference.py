@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.catalogue import prompts_for
-from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
+from mcp_server_embeddings.engine.encoder import Encoder, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
 from mcp_server_embeddings.errors import ModelLoadError
@@ -20,7 +19,7 @@ _UNLIMITED = 1_000_000
 """A tokenizer without a limit reports a huge number; no text in a call has this many tokens."""
 
 
-class ReferenceEncoder:
+class ReferenceEncoder(Encoder):
     """Encodes with ``SentenceTransformer.encode``.
 
     Loading takes seconds and imports torch, so construct it on a background thread.
@@ -39,10 +38,6 @@ class ReferenceEncoder:
     """
 
     engine = "reference"
-    streams = 1
-    batch_tokens = 512
-    precision: Precision = "exact"
-    agreement: Agreement | None = None
 
     def __init__(self, model: LocatedModel, device: str, threads: int) -> None:
         # Imported here and not above: they cost seconds, and the handshake comes first.

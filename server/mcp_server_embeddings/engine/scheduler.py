@@ -160,15 +160,13 @@ class Scheduler:
 
     def _next_batch(self) -> list[tuple[Job, int]] | None:
         with self._ready:
-            while True:
-                if self._closed is not None:
-                    return None
-                batch = self._take()
-                if batch:
+            while self._closed is None:
+                if batch := self._take():
                     self._batches_done += 1
                     self._inputs_done += len(batch)
                     return batch
                 self._ready.wait()
+        return None
 
     def _take(self) -> list[tuple[Job, int]]:
         """Take the next batch; the lock is held. Empty when nothing is pending."""
@@ -180,9 +178,8 @@ class Scheduler:
             while job.pending:
                 tokens = job.inputs[job.pending[-1]].tokens
                 padded = max(longest, tokens) * (len(batch) + 1)
-                first = not batch
                 fits = padded <= self._batch_tokens and text + tokens >= _DENSITY * padded
-                if not first and not fits:
+                if batch and not fits:
                     break
                 batch.append((job, job.pending.pop()))
                 longest, text = max(longest, tokens), text + tokens

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.catalogue import prompts_for
-from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
+from mcp_server_embeddings.engine.encoder import Encoder, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.engine.native.files import (
@@ -25,7 +24,7 @@ _LONG = 4096
 """Tokens from which equal ones are counted first, so that a long text needs no more memory than the vocabulary."""
 
 
-class StaticEncoder:
+class StaticEncoder(Encoder):
     """Encodes with a table of token vectors, in numpy.
 
     Args:
@@ -38,11 +37,6 @@ class StaticEncoder:
     """
 
     engine = "static"
-    device = "cpu"
-    streams = 1
-    batch_tokens = 512
-    precision: Precision = "exact"
-    agreement: Agreement | None = None
 
     def __init__(self, files: ModelFiles, mapped: MappedFiles) -> None:
         first, *rest = files.modules
