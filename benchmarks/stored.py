@@ -24,7 +24,15 @@ from machine import machine, versions
 from quality.beir import read_collection
 from quality.metrics import ndcg
 
-from mcp_server_embeddings import Embedder, Engine, Settings, Store, collection_add, collection_search
+from mcp_server_embeddings import (
+    CollectionStore,
+    Embedder,
+    Engine,
+    Settings,
+    collection_add,
+    collection_search,
+    open_store,
+)
 from mcp_server_embeddings.store.records import NewChunk, NewDocument
 from mcp_server_embeddings.tools.collection_results import SearchMode
 
@@ -41,10 +49,10 @@ def texts(count: int, words: int, seed: int) -> list[str]:
     return [" ".join(f"word{number}" for number in row) for row in drawn]
 
 
-def fill(store: Store, embedder: Embedder) -> None:
+def fill(store: CollectionStore, embedder: Embedder) -> None:
     """A collection of random vectors: encoding 100,000 texts would take minutes and change nothing measured here."""
     identity = embedder.identity()
-    collection = store.made("large", identity.digest, identity.short, identity.dimensions)
+    collection = store.open_or_create("large", identity.digest, identity.short, identity.dimensions)
     vectors = np.random.default_rng(0).standard_normal((CHUNKS, identity.dimensions)).astype(np.float32)
     written = texts(CHUNKS, 20, 0)
     for start in range(0, CHUNKS, AT_ONCE):
@@ -56,7 +64,7 @@ def fill(store: Store, embedder: Embedder) -> None:
         )
 
 
-def searches(store: Store, embedder: Embedder) -> None:
+def searches(store: CollectionStore, embedder: Embedder) -> None:
     """Milliseconds of searches, new queries in turns of the kinds."""
     spent: dict[SearchMode, list[float]] = {mode: [] for mode in MODES}
     for query in texts(QUERIES, 5, 1):
@@ -68,7 +76,7 @@ def searches(store: Store, embedder: Embedder) -> None:
         print(f"{kind}: median {quantiles(times, n=2)[0]:.1f} ms, 95th percentile {quantiles(times, n=20)[-1]:.1f} ms")
 
 
-def additions(store: Store, embedder: Embedder) -> None:
+def additions(store: CollectionStore, embedder: Embedder) -> None:
     """Texts a second of adding over those of the bare encoder, in turns of 1,000."""
     adding = bare = 0.0
     written, others = texts(ADDED, 8, 2), texts(ADDED, 8, 3)
@@ -86,13 +94,14 @@ def additions(store: Store, embedder: Embedder) -> None:
 def speed() -> None:
     """Everything about speed, in a data folder of its own."""
     with tempfile.TemporaryDirectory() as folder, Engine(Settings(data_dir=Path(folder), no_cache=True)) as engine:
-        embedder, store = engine.embedder(), Store(Path(folder))
+        embedder, store = engine.embedder(), open_store(engine.settings)
         embedder.calibration("retrieval")
         fill(store, embedder)
         store.close()
         began = time.perf_counter()
         identity = embedder.identity()
-        store.collection("large", identity.digest, identity.short).snapshot()
+        collection = store.open_for("large", identity.digest, identity.short)
+        collection.nearest(np.ones((1, identity.dimensions), np.float32), 1)
         print(f"opening {CHUNKS:,} chunks: {time.perf_counter() - began:.2f} s")
         searches(store, embedder)
         additions(store, embedder)
@@ -104,7 +113,7 @@ def fusion(folders: Sequence[Path]) -> None:
     for folder in folders:
         data = read_collection(folder)
         with tempfile.TemporaryDirectory() as place, Engine(Settings(data_dir=Path(place))) as engine:
-            embedder, store = engine.embedder(), Store(Path(place))
+            embedder, store = engine.embedder(), open_store(engine.settings)
             documents = [(key, text) for key, text in data.documents.items() if text.strip()]
             for start in range(0, len(documents), AT_ONCE):
                 ids, part = zip(*documents[start : start + AT_ONCE], strict=True)

@@ -10,13 +10,14 @@ from mcp_types import CallToolResult, TextContent
 
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.server import build_server
+from mcp_server_embeddings.store import open_store
 
 Arguments = dict[str, Any]
 
 
 @asynccontextmanager
 async def client(engine: Engine) -> AsyncIterator[Client]:
-    async with Client(build_server(engine)) as connected:
+    async with Client(build_server(engine, open_store(engine.settings))) as connected:
         yield connected
 
 

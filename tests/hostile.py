@@ -15,7 +15,7 @@ from importlib import import_module
 import mcp_server_embeddings
 from mcp_server_embeddings.reading import Parsing, ReadingLimits, UnreadableError, read_documents
 from mcp_server_embeddings.reading.globs import Glob
-from mcp_server_embeddings.store.fulltext import indexed, query_words
+from mcp_server_embeddings.store.sqlite.fulltext import indexed, query_words
 from mcp_server_embeddings.tools.sentences import passages
 from mcp_server_embeddings.tools.terms import distinguishing_terms
 from mcp_server_embeddings.tools.texts import snippet

@@ -273,7 +273,7 @@ def test_a_file_damaged_while_open_costs_no_answer_and_is_begun_anew(
     assert known(cache, range(500)) < set(range(500))
     cache.put(entries(range(500, 510)))
     cache.put(entries(range(510, 520)))
-    assert "is damaged" in caplog.text
+    assert "is corrupt" in caplog.text
     assert known(cache, range(510, 520)) == set(range(510, 520))
     assert known(on_disk(path), range(510, 520)) == set(range(510, 520))
 

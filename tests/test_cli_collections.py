@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from mcp_server_embeddings.cli.main import main
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import CallCancelledError, CollectionError
+from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import NewDocument
-from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.collection_reindex import collection_reindex
 from mcp_server_embeddings.tools.collection_search import collection_search
@@ -55,9 +57,9 @@ def refused(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture
-def store(data_dir: Path) -> Store:
+def store(data_dir: Path) -> CollectionStore:
     """What the commands write to."""
-    return Store(data_dir)
+    return open_store(Settings(data_dir=data_dir))
 
 
 @pytest.fixture
@@ -71,9 +73,9 @@ def docs(tmp_path: Path) -> Path:
     return folder
 
 
-def documents(store: Store, name: str) -> list[NewDocument]:
+def documents(store: CollectionStore, name: str) -> list[NewDocument]:
     """All that a collection holds."""
-    return [document for batch in store.opened(name).batches(100) for document in batch.documents]
+    return [document for batch in store.open(name).batches(100) for document in batch.documents]
 
 
 def assert_same(one: Sequence[NewDocument], other: Sequence[NewDocument]) -> None:
@@ -103,7 +105,7 @@ def test_indexing_again_takes_over_what_changed_and_what_is_gone(command: Comman
     assert command("index", "cli-again", docs).startswith("cli-again: 0 added, 1 updated, 0 unchanged, 2 removed")
 
 
-def test_a_field_names_the_column_with_the_text(command: Command, store: Store, tmp_path: Path) -> None:
+def test_a_field_names_the_column_with_the_text(command: Command, store: CollectionStore, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("title,saying\na,Boats leave\n", encoding="utf-8")
     command("index", "cli-field", "--field", "saying", tmp_path / "t.csv")
     assert [document.text for document in documents(store, "cli-field")] == ["Boats leave"]
@@ -160,7 +162,7 @@ def test_collections_are_listed_without_a_model(command: Command, docs: Path) ->
 
 @FORMATS
 def test_an_exported_collection_comes_back_as_it_was(
-    command: Command, store: Store, docs: Path, tmp_path: Path, suffix: str
+    command: Command, store: CollectionStore, docs: Path, tmp_path: Path, suffix: str
 ) -> None:
     name, copy = f"cli-out{suffix}", f"cli-back{suffix}"
     command("index", name, docs)
@@ -174,7 +176,7 @@ def test_an_exported_collection_comes_back_as_it_was(
 
 @FORMATS
 def test_vectors_of_another_model_are_made_anew(
-    command: Command, store: Store, docs: Path, bge_folder: Path, suffix: str
+    command: Command, store: CollectionStore, docs: Path, bge_folder: Path, suffix: str
 ) -> None:
     name, copy = f"cli-one{suffix}", f"cli-other{suffix}"
     command("index", name, docs)
@@ -188,7 +190,9 @@ def test_vectors_of_another_model_are_made_anew(
     ]
 
 
-def test_the_header_and_the_vectors_of_json_lines_are_as_documented(command: Command, store: Store, docs: Path) -> None:
+def test_the_header_and_the_vectors_of_json_lines_are_as_documented(
+    command: Command, store: CollectionStore, docs: Path
+) -> None:
     import base64
 
     command("index", "cli-lines", docs / "guide.md")
@@ -210,7 +214,9 @@ def test_a_file_that_is_there_is_only_overwritten_by_force(command: Command, ref
     assert file.read_text(encoding="utf-8").startswith('{"format"')
 
 
-def test_plain_lines_are_imported_with_and_without_ids(command: Command, store: Store, tmp_path: Path) -> None:
+def test_plain_lines_are_imported_with_and_without_ids(
+    command: Command, store: CollectionStore, tmp_path: Path
+) -> None:
     metadata = {"year": 2020, "tags": ["x", None]}
     lines = [{"text": "one"}, {"id": "b", "text": "two", "metadata": metadata}]
     file = tmp_path / "plain.jsonl"
@@ -237,7 +243,7 @@ def test_plain_lines_are_imported_with_and_without_ids(command: Command, store: 
     ],
 )
 def test_a_bad_line_is_named_and_those_before_it_stay(
-    refused: Command, store: Store, tmp_path: Path, line: str, reason: str
+    refused: Command, store: CollectionStore, tmp_path: Path, line: str, reason: str
 ) -> None:
     file = tmp_path / "bad.jsonl"
     file.write_text('{"id": "good", "text": "good"}\n' + line + '\n{"text": "never"}\n', encoding="utf-8")
@@ -255,7 +261,7 @@ def test_a_file_of_a_newer_format_is_refused(refused: Command, tmp_path: Path) -
 
 
 def test_reindex_leaves_the_texts_and_files_and_changes_the_model(
-    command: Command, store: Store, docs: Path, bge_folder: Path
+    command: Command, store: CollectionStore, docs: Path, bge_folder: Path
 ) -> None:
     command("index", "cli-reindex", docs)
     before = documents(store, "cli-reindex")
@@ -275,7 +281,7 @@ def test_reindex_leaves_the_texts_and_files_and_changes_the_model(
 def test_what_others_change_during_a_reindex_is_not_lost(
     embedder: Embedder, bge_embedder: Embedder, tmp_path: Path
 ) -> None:
-    store, other = Store(tmp_path), Store(tmp_path)
+    store, other = open_store(Settings(data_dir=tmp_path)), open_store(Settings(data_dir=tmp_path))
     collection_add(embedder, store, "notes", ["stays", "changes", "goes"], ids=["a", "b", "c"])
     visited: list[list[str]] = []
 
@@ -285,7 +291,7 @@ def test_what_others_change_during_a_reindex_is_not_lost(
             visited.append([record.name for record in other.list()])
             assert collection_search(embedder, other, "notes", "stays").hits[0].id == "a"
             collection_add(embedder, other, "notes", ["changed", "new"], ids=["b", "d"])
-            other.opened("notes").remove(["c"])
+            other.open("notes").remove(["c"])
 
     result = collection_reindex(bge_embedder, store, "notes", meanwhile)
     assert visited == [["notes"]]
@@ -301,7 +307,7 @@ def test_what_others_change_during_a_reindex_is_not_lost(
 def test_a_reindex_that_was_stopped_goes_on_where_it_was(
     embedder: Embedder, bge_embedder: Embedder, tmp_path: Path
 ) -> None:
-    store = Store(tmp_path)
+    store = open_store(Settings(data_dir=tmp_path))
     collection_add(embedder, store, "many", [f"text number {number}" for number in range(600)])
 
     def stop(done: int, total: int) -> None:
@@ -318,7 +324,7 @@ def test_a_reindex_that_was_stopped_goes_on_where_it_was(
 def test_a_collection_that_always_changes_is_not_followed_for_ever(
     embedder: Embedder, bge_embedder: Embedder, tmp_path: Path
 ) -> None:
-    store = Store(tmp_path)
+    store = open_store(Settings(data_dir=tmp_path))
     collection_add(embedder, store, "busy", ["start"])
 
     def write(done: int, total: int) -> None:
@@ -329,12 +335,12 @@ def test_a_collection_that_always_changes_is_not_followed_for_ever(
 
 
 def test_a_removed_collection_takes_its_unfinished_successor_along(embedder: Embedder, tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = open_store(Settings(data_dir=tmp_path))
     collection_add(embedder, store, "notes", ["one"])
     successor = store.successor("notes", "another identity", "another@1", 2)
     store.remove("notes")
     with pytest.raises(CollectionError, match="removed"):
-        successor.now()
+        successor.current()
 
 
 @pytest.mark.parametrize(

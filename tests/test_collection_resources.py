@@ -16,9 +16,10 @@ from mcp.client.session import MessageHandlerFnT
 from mcp_types import ResourceTemplateReference, ResourceUpdatedNotification, ServerNotification, TextResourceContents
 
 from calls import call, client
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.server import build_server
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store import open_store
 from wire import PATIENCE, ServerProcess
 
 URI = "embeddings://collections"
@@ -124,7 +125,7 @@ def test_clients_of_the_second_era_are_told_what_they_listen_for(engine: Engine)
 
 @pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
 def test_clients_of_one_server_are_notified_of_what_each_of_them_subscribed_to(engine: Engine) -> None:
-    server = build_server(engine)
+    server = build_server(engine, open_store(engine.settings))
     notified: dict[str, list[str]] = {"weather": [], "sports": []}
 
     async def main() -> None:
@@ -177,8 +178,8 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_the_server_goes_on_when_the_collections_cannot_be_watched(damage: str, tmp_path: Path) -> None:
-    store, (breaking, mending) = Store(tmp_path), DAMAGE[damage]
-    store.made("notes", "identity", "model@1", 4)
+    store, (breaking, mending) = open_store(Settings(data_dir=tmp_path)), DAMAGE[damage]
+    store.open_or_create("notes", "identity", "model@1", 4)
     with ServerProcess(tmp_path, "--model", str(tmp_path / "none"), "--log-level", "info") as server:
         server.handshake()
         server.request("resources/list")
@@ -192,7 +193,7 @@ def test_the_server_goes_on_when_the_collections_cannot_be_watched(damage: str, 
             wait_until(server, said)
             with closing(sqlite3.connect(tmp_path / "collections.sqlite")) as database, database:
                 database.execute(mending)
-            store.made(f"more{round_}", "identity", "model@1", 4)
+            store.open_or_create(f"more{round_}", "identity", "model@1", 4)
             assert server.next_message()["method"] == "notifications/resources/list_changed"
         assert server.log.count(UNSEEN) == 2
 
@@ -201,8 +202,8 @@ def test_the_server_goes_on_without_descriptors(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     if not hasattr(resource, "prlimit"):
         pytest.skip("limits of another process can be set on Linux only")
-    store = Store(tmp_path)
-    store.made("notes", "identity", "model@1", 4)
+    store = open_store(Settings(data_dir=tmp_path))
+    store.open_or_create("notes", "identity", "model@1", 4)
     with ServerProcess(tmp_path, "--model", str(tmp_path / "none"), "--log-level", "info") as server:
         server.handshake()
         store.close()
@@ -214,7 +215,8 @@ def test_the_server_goes_on_without_descriptors(tmp_path: Path) -> None:
         names = itertools.count()
 
         def told() -> bool:
-            store.made(f"more{next(names)}", "identity", "model@1", 4)  # what was there at the first look is not told
+            # What was there at the first look is not told.
+            store.open_or_create(f"more{next(names)}", "identity", "model@1", 4)
             return any(b"resources/list_changed" in line for line in server.lines)
 
         wait_until(server, told)

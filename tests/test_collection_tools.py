@@ -12,8 +12,8 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.tools.align import align
 from mcp_server_embeddings.tools.classify import classify
 from mcp_server_embeddings.tools.cluster import cluster
@@ -43,7 +43,7 @@ def keys(count: int) -> list[str]:
     return [f"text-{number}" for number in range(count)]
 
 
-def filled(embedder: Embedder, store: Store, texts: list[str], name: str = "notes") -> Collection:
+def filled(embedder: Embedder, store: CollectionStore, texts: list[str], name: str = "notes") -> Collection:
     """A collection of these texts, in this order."""
     for start in range(0, len(texts), 2000):
         part = texts[start : start + 2000]
@@ -54,8 +54,8 @@ def filled(embedder: Embedder, store: Store, texts: list[str], name: str = "note
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path)
+def store(tmp_path: Path) -> Iterator[CollectionStore]:
+    store = open_store(Settings(data_dir=tmp_path))
     yield store
     store.close()
 
@@ -83,7 +83,7 @@ def answer(result: Result) -> dict[str, Any]:
 
 @pytest.mark.parametrize("model", ["embedder", "bge_embedder"])
 def test_a_collection_is_answered_for_as_the_same_texts_sent(
-    model: str, store: Store, request: pytest.FixtureRequest
+    model: str, store: CollectionStore, request: pytest.FixtureRequest
 ) -> None:
     """With bge only queries have a prompt."""
     embedder: Embedder = request.getfixturevalue(model)
@@ -111,7 +111,7 @@ def test_a_collection_is_answered_for_as_the_same_texts_sent(
         assert answer(stored) == answer(sent)
 
 
-def test_stored_vectors_are_used_without_reading_a_token(embedder: Embedder, store: Store) -> None:
+def test_stored_vectors_are_used_without_reading_a_token(embedder: Embedder, store: CollectionStore) -> None:
     notes = filled(embedder, store, REPEATED)
     assert cluster(embedder, collection=notes).usage.tokens == 0
     assert deduplicate(embedder, collection=notes).usage.tokens == 0
@@ -125,7 +125,7 @@ def test_a_model_with_a_prompt_for_documents_reads_the_stored_texts_anew(tmp_pat
     prompts = {"query": "query: ", "document": "passage: "}
     folder = save_random_bert(tmp_path / "e5-like", pooling="mean", normalise=True, prompts=prompts)
     with Engine(Settings(model=str(folder), data_dir=tmp_path)) as engine:
-        embedder, store = engine.embedder(), Store(tmp_path)
+        embedder, store = engine.embedder(), open_store(Settings(data_dir=tmp_path))
         notes = filled(embedder, store, REPEATED)
         sent, stored = cluster(embedder, REPEATED, top=50), cluster(embedder, collection=notes, top=50)
         assert answer(stored) == answer(sent)
@@ -138,7 +138,7 @@ def test_a_model_with_a_prompt_for_documents_reads_the_stored_texts_anew(tmp_pat
         store.close()
 
 
-def test_each_listed_position_is_recalled_once_by_id_and_beginning(embedder: Embedder, store: Store) -> None:
+def test_each_listed_position_is_recalled_once_by_id_and_beginning(embedder: Embedder, store: CollectionStore) -> None:
     notes = filled(embedder, store, REPEATED)
     clusters = cluster(embedder, collection=notes)
     groups = deduplicate(embedder, collection=notes, threshold=0.6)
@@ -166,7 +166,7 @@ def test_of_texts_that_were_sent_nothing_is_recalled(embedder: Embedder) -> None
     assert {hit.id for hit in rank(embedder, "battery", TEXTS).hits} == {None}
 
 
-def test_positions_follow_the_chunks_that_are_left(embedder: Embedder, store: Store) -> None:
+def test_positions_follow_the_chunks_that_are_left(embedder: Embedder, store: CollectionStore) -> None:
     notes = filled(embedder, store, TEXTS)
     rank(embedder, "battery", collection=notes)  # the matrix in memory has all of them now
     collection_remove(embedder, store, "notes", ids=["text-0", "text-4"])
@@ -175,14 +175,14 @@ def test_positions_follow_the_chunks_that_are_left(embedder: Embedder, store: St
     assert answer(cluster(embedder, collection=notes)) == answer(cluster(embedder, left))
 
 
-def test_a_part_of_a_long_text_is_named_by_its_number(embedder: Embedder, store: Store) -> None:
+def test_a_part_of_a_long_text_is_named_by_its_number(embedder: Embedder, store: CollectionStore) -> None:
     long = " ".join(f"Sentence {number} tells of the garden and its tomatoes." for number in range(60))
     collection_add(embedder, store, "long", [long, "The parliament passed the pension law."], ids=["garden", "law"])
     hits = rank(embedder, "sentence 59 about tomatoes", collection=opened(embedder, store, "long"), top=2).hits
     assert all(hit.id is not None and hit.id.startswith("garden#") for hit in hits)
 
 
-def test_only_rank_takes_more_than_2000_chunks(embedder: Embedder, store: Store) -> None:
+def test_only_rank_takes_more_than_2000_chunks(embedder: Embedder, store: CollectionStore) -> None:
     large = filled(embedder, store, [f"{one} {number}" for number in range(101) for one in TEXTS])
     found = rank(embedder, "an empty battery", collection=large, diversity=0.3, top=7)
     assert (len(found.hits), found.more) == (7, 2013)
@@ -225,7 +225,7 @@ def test_align_takes_exactly_two_of_three(served: Engine, given: dict[str, Any],
     assert f"{came} left, right and collection came; give exactly two" in refused
 
 
-def test_one_text_in_a_collection_has_no_groups(embedder: Embedder, store: Store) -> None:
+def test_one_text_in_a_collection_has_no_groups(embedder: Embedder, store: CollectionStore) -> None:
     one = filled(embedder, store, ["Only this."])
     with pytest.raises(InputError, match="collection 'notes' has 1 text, which has no groups"):
         cluster(embedder, collection=one)
@@ -255,7 +255,7 @@ def test_an_unknown_collection_is_answered_with_the_nearest(served: Engine) -> N
     assert "'repeated'" in error(call(served, "cluster", {"collection": "repeate"}))
 
 
-def test_embed_stores_its_texts_too_when_asked(embedder: Embedder, store: Store) -> None:
+def test_embed_stores_its_texts_too_when_asked(embedder: Embedder, store: CollectionStore) -> None:
     first = embed(embedder, [*TEXTS, TEXTS[0]], save_as="kept", store=store)
     again = embed(embedder, TEXTS[:3], save_as="kept", store=store)
     assert first.saved is not None
@@ -268,8 +268,8 @@ def test_embed_stores_its_texts_too_when_asked(embedder: Embedder, store: Store)
     assert rank(embedder, TEXTS[6], collection=kept, top=1).hits[0].index == 6
 
 
-def test_save_as_needs_a_store_and_a_name(embedder: Embedder, store: Store) -> None:
-    with pytest.raises(InputError, match=r"save_as='kept' came without a store; give store=Store"):
+def test_save_as_needs_a_store_and_a_name(embedder: Embedder, store: CollectionStore) -> None:
+    with pytest.raises(InputError, match=r"save_as='kept' came without a store; give store=open_store"):
         embed(embedder, TEXTS, save_as="kept")
     with pytest.raises(InputError, match="is no name; allowed"):
         embed(embedder, TEXTS, save_as="no name", store=store)

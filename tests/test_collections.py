@@ -19,8 +19,8 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import CallCancelledError
+from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.records import NewChunk, NewDocument
-from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.collection_remove import collection_remove
 from mcp_server_embeddings.tools.collection_results import CollectionRemoveResult
 from test_answers import INPUTS, MOST_TOKENS, compact, tokens
@@ -333,7 +333,7 @@ def test_a_search_answers_in_few_tokens_whatever_is_stored(engine: Engine, name:
 def no_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An engine whose model is not on this machine, with a collection in its data folder."""
     folder = tmp_path_factory.mktemp("no-model")
-    one = Store(folder).made("kept", "identity", "other@1", 2)
+    one = open_store(Settings(data_dir=folder)).open_or_create("kept", "identity", "other@1", 2)
     long = "Nothing of interest here. " * 20 + "The bicycles stand behind the house. " + "Nor is there here. " * 20
     one.put([document(key, text) for key, text in (("a", "A red fox."), ("b", "Foxes sleep."), ("long", long))])
     with Engine(Settings(model=str(folder / "none"), data_dir=folder)) as engine:
@@ -361,8 +361,8 @@ def test_searching_by_words_needs_no_model(no_model: Engine) -> None:
 
 
 def test_removing_needs_no_model_and_says_what_it_did(no_model: Engine) -> None:
-    store = Store(no_model.settings.data_dir)
-    store.made("going", "identity", "other@1", 2).put([document("a", "one"), document("b", "two")])
+    store = open_store(no_model.settings)
+    store.open_or_create("going", "identity", "other@1", 2).put([document("a", "one"), document("b", "two")])
     gone = structured(call(no_model, "collection_remove", {"collection": "going", "ids": ["a", "x"]}))
     assert (gone["removed"], gone["missing"], gone["size"], gone["model"]) == (1, ["x"], 1, "other@1")
     whole = structured(call(no_model, "collection_remove", {"collection": "going"}))
@@ -372,7 +372,7 @@ def test_removing_needs_no_model_and_says_what_it_did(no_model: Engine) -> None:
 @pytest.mark.parametrize("keys", [["a"], None])
 def test_a_cancelled_removal_removes_nothing(no_model: Engine, keys: list[str] | None) -> None:
     given, removed = Call(), list[CollectionRemoveResult]()
-    store = Store(no_model.settings.data_dir)
+    store = open_store(no_model.settings)
 
     def remove() -> None:
         with suppress(CallCancelledError):
@@ -393,9 +393,9 @@ def test_neighbours_are_the_parts_beside_each_hit_and_no_others(tmp_path: Path) 
     parts = [f"part {number} " for number in range(3_000)]
     starts = [0, *itertools.accumulate(map(len, parts))]
     chunks = tuple(NewChunk(start, stop, "", np.ones(2, np.float32)) for start, stop in itertools.pairwise(starts))
-    one = Store(tmp_path).made("long", "identity", "model@1", 2)
+    one = open_store(Settings(data_dir=tmp_path)).open_or_create("long", "identity", "model@1", 2)
     one.put([NewDocument("doc", "".join(parts), None, chunks), document("short", "alone")])
-    rows = [chunk.row for chunk in one.first(4_000)]
+    rows = [chunk.key for chunk in one.first(4_000)]
     beside = one.neighbours([rows[0], rows[1_000], rows[2_999], rows[3_000]])
     assert sorted(chunk.part for chunk in beside) == [1, 999, 1_001, 2_998]
     assert {chunk.text for chunk in beside} == {parts[part] for part in (1, 999, 1_001, 2_998)}

@@ -16,10 +16,10 @@ import pytest
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import CollectionError, InputError, StorageError
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from mcp_server_embeddings.tools.collection_import import collection_import
 from scripts import run
-from test_store_safety import COMMON, DIMENSIONS, FILE, assert_sound, collection, document, started
+from test_store_safety import COMMON, DIMENSIONS, FILE, assert_sound, collection, document, everything, started
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
 SERVER = (
@@ -31,11 +31,11 @@ from mcp_server_embeddings.reading.found import Skipped
 from mcp_server_embeddings.reading.selecting import Reader
 
 folder = sys.argv[1]
-store = Store(Path(folder))
+store = SqliteStore(Path(folder))
 
 def put(key):
     try:
-        store.made("notes", "identity", "model@1", 384).put([document(key, 1)])
+        store.open_or_create("notes", "identity", "model@1", 384).put([document(key, 1)])
     except StorageError as error:
         return f"refused {error}"
     return "put"
@@ -249,12 +249,12 @@ class Moving(UserDict[str, bytes]):
 
 
 def test_a_write_during_which_the_file_is_moved_is_refused(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    one = store.made("notes", "identity", "model@1", DIMENSIONS)
+    store = SqliteStore(tmp_path)
+    one = store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
     one.put([document("first", 1)])
     with pytest.raises(StorageError, match="was moved, removed or replaced"):
         one.keep_files(Moving(tmp_path))
-    again = store.made("notes", "identity", "model@1", DIMENSIONS)
+    again = store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
     again.put([document("second", 2)])
     assert stored(tmp_path) == {"second"}
 
@@ -270,12 +270,12 @@ def test_a_log_that_is_removed_is_noticed_and_nothing_is_acknowledged_into_it(tm
 def test_what_is_in_memory_follows_a_file_that_takes_the_place_of_another(tmp_path: Path) -> None:
     """Also where names, numbers and revisions in both files are the same."""
     here, there = tmp_path / "here", tmp_path / "there"
-    store = Store(here)
+    store = SqliteStore(here)
     for folder, key in ((there, "theirs"), (here, "ours")):
-        one = store.made("notes", "identity", "model@1", DIMENSIONS) if folder is here else collection(folder)
+        one = store.open_or_create("notes", "identity", "model@1", DIMENSIONS) if folder is here else collection(folder)
         one.put([document(key, len(key))])
     version = store.version()
-    assert store.opened("notes").snapshot().vectors.shape == (2, DIMENSIONS)
+    assert everything(store.open("notes")).vectors.shape == (2, DIMENSIONS)
     for path in here.iterdir():
         path.unlink()
     with closing(sqlite3.connect(there / FILE)) as database:
@@ -283,28 +283,28 @@ def test_what_is_in_memory_follows_a_file_that_takes_the_place_of_another(tmp_pa
         database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     shutil.copy(there / FILE, here / FILE)
-    found = store.opened("notes")
+    found = store.open("notes")
     assert [chunk.document for chunk in found.first(9)] == ["theirs", "theirs"]
-    assert not found.snapshot().vectors.any()
+    assert not everything(found).vectors.any()
     assert store.version() > version
 
 
 def test_a_collection_of_another_model_in_the_place_of_the_file_takes_no_vectors(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    one = store.made("notes", "identity", "model@1", DIMENSIONS)
+    store = SqliteStore(tmp_path)
+    one = store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
     remove_all(tmp_path)
-    Store(tmp_path).made("notes", "another", "other@2", DIMENSIONS)
+    SqliteStore(tmp_path).open_or_create("notes", "another", "other@2", DIMENSIONS)
     with pytest.raises(CollectionError, match="was removed or replaced meanwhile"):
         one.put([document("a", 1)])
 
 
 def test_a_newer_version_set_while_a_server_runs_is_neither_read_nor_written(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    one = store.made("notes", "identity", "model@1", DIMENSIONS)
+    store = SqliteStore(tmp_path)
+    one = store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
     one.put([document("first", 1)])
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
         database.execute("PRAGMA user_version = 99")
-    for call in (lambda: one.put([document("second", 2)]), one.snapshot, store.list):
+    for call in (lambda: one.put([document("second", 2)]), lambda: everything(one), store.list):
         with pytest.raises(StorageError, match=r"newer mcp-server-embeddings \(schema 99"):
             call()
     assert stored(tmp_path) == {"first"}
@@ -335,10 +335,10 @@ def hook(event, arguments):
             pass
 
 sys.addaudithook(hook)
-store = Store(folder)
-one = store.made("notes", "identity", "model@1", 384)
+store = SqliteStore(folder)
+one = store.open_or_create("notes", "identity", "model@1", 384)
 one.put([document("a", 1)])
-one.snapshot(), one.first(9), store.list(), store.version(), Store(folder).list()
+everything(one), one.first(9), store.list(), store.version(), SqliteStore(folder).list()
 one.remove(["a"]), store.remove("notes"), store.close()
 print(opened)
 """
@@ -428,8 +428,8 @@ def test_two_servers_go_on_with_the_same_file_after_it_was_changed(change: str, 
 
 
 def test_a_link_to_the_database_is_not_imported(warm_folder: Path, embedder: Embedder) -> None:
-    store = Store(warm_folder)
-    store.made("notes", "identity", "model@1", DIMENSIONS)
+    store = SqliteStore(warm_folder)
+    store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
     link = warm_folder.parent / "link.jsonl"
     link.hardlink_to(warm_folder / FILE)
     with pytest.raises(InputError, match="is a database of this program"):

@@ -14,9 +14,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.calls import CONCURRENT_CALLS, CallRunner
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.tools.declaration import Tool, ToolContext
 from mcp_server_embeddings.tools.results import Status
 from mcp_server_embeddings.tools.status import status as server_status
@@ -147,7 +148,7 @@ def test_cancelling_starts_no_more_threads_than_calls_may_have(engine: Engine, t
         release.wait(PATIENCE)
 
     async def main() -> bool:
-        runner = CallRunner(engine, Store(tmp_path))
+        runner = CallRunner(engine, open_store(Settings(data_dir=tmp_path)))
         async with anyio.create_task_group() as calls:
             for _ in range(CONCURRENT_CALLS):
                 calls.start_soon(runner.read, deaf, "2025-11-25")
@@ -186,7 +187,7 @@ def test_calls_of_many_texts_run_two_at_a_time(engine: Engine, tmp_path: Path, t
         return None
 
     async def main() -> None:
-        runner = CallRunner(engine, Store(tmp_path))
+        runner = CallRunner(engine, open_store(Settings(data_dir=tmp_path)))
 
         async def one() -> None:
             answer = await runner.run(tool, {"texts": ["a"] * texts}, "2025-11-25", report)

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX
 
 MAKERS = {
     "collections": """
-from mcp_server_embeddings.store.store import Store
-store = Store(folder)
-store.made("notes", "identity", "model@1", 3)
+from mcp_server_embeddings.store.sqlite.store import SqliteStore
+store = SqliteStore(folder)
+store.open_or_create("notes", "identity", "model@1", 3)
 """,
     "cache": """
 import numpy as np

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mcp_server_embeddings.store.records import NewChunk, NewDocument
-from mcp_server_embeddings.store.schema import APPLICATION_ID, PAGE_BYTES, VERSION
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.sqlite.schema import APPLICATION_ID, PAGE_BYTES, VERSION
+from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from wire import PATIENCE, client_environment
 
 PAGE = (Path(__file__).parents[1] / "docs" / "storage.md").read_text(encoding="utf-8")
@@ -29,15 +29,17 @@ def decoder() -> str:
     return found[1]
 
 
-def filled(folder: Path) -> Store:
-    store = Store(folder)
+def filled(folder: Path) -> SqliteStore:
+    store = SqliteStore(folder)
     text = "𝔣irst part, second part"
     chunks = tuple(
         NewChunk(start, stop, heading, np.array([start, 0.5, -1], np.float32))
         for start, stop, heading in ((0, 12, "# One"), (12, 23, ""))
     )
-    store.made("notes", "identity", "model@1", 3).put([NewDocument("a", text, {"year": 2024}, chunks, "a.md", b"d")])
-    store.made("others", "identity", "model@1", 3).put([NewDocument("b", text, None, chunks)])
+    store.open_or_create("notes", "identity", "model@1", 3).put(
+        [NewDocument("a", text, {"year": 2024}, chunks, "a.md", b"d")]
+    )
+    store.open_or_create("others", "identity", "model@1", 3).put([NewDocument("b", text, None, chunks)])
     return store
 
 

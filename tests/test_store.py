@@ -1,32 +1,56 @@
-"""Collections on disk: what goes in comes out, is found by words and by metadata, and changes as asked."""
+"""Collections in any store: what goes in comes out, is found by words and by metadata, and changes as asked."""
 
-import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import CollectionError, InputError
-from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.fulltext import query_words
+from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import (
     Metadata,
+    Nearest,
     NewChunk,
     NewDocument,
     PutResult,
     RemoveResult,
-    Snapshot,
     Vector,
     digest,
 )
-from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.store.writing import MAX_CHUNKS
+from mcp_server_embeddings.vectors.scores import scores
 
 DIMENSIONS = 8
 MODEL = "all-MiniLM-L6-v2@1a2b3c4d"
+
+OpenStore = Callable[[Path], CollectionStore]
+
+STORES: Mapping[str, OpenStore] = {"sqlite": lambda folder: open_store(Settings(data_dir=folder))}
+"""Every implementation: opens the store of a folder, each time as another process would."""
+
+
+@pytest.fixture(scope="module", params=STORES)
+def open_at(request: pytest.FixtureRequest) -> OpenStore:
+    return STORES[request.param]
+
+
+@pytest.fixture
+def store(open_at: OpenStore, tmp_path: Path) -> CollectionStore:
+    return open_at(tmp_path)
+
+
+@pytest.fixture
+def one(store: CollectionStore) -> Collection:
+    return collection(store)
+
+
+@pytest.fixture
+def other(open_at: OpenStore, tmp_path: Path) -> Collection:
+    """The same collection as ``one``, as another process has it."""
+    return collection(open_at(tmp_path))
 
 
 def vector(text: str) -> Vector:
@@ -44,77 +68,74 @@ def document(key: str, *parts: str, metadata: Metadata | None = None, file: str 
     return NewDocument(key, text, metadata, tuple(chunks), file, digest(text) if file else b"")
 
 
-def collection(folder: Path, name: str = "notes", store: Store | None = None) -> Collection:
-    return (store or Store(folder)).made(name, "identity", MODEL, DIMENSIONS)
+def collection(store: CollectionStore, name: str = "notes") -> Collection:
+    return store.open_or_create(name, "identity", MODEL, DIMENSIONS)
 
 
-def found_ids(one: Collection, rows: Sequence[int]) -> list[str]:
-    return [chunk.id for chunk in one.chunks(rows)]
+def ids(one: Collection, keys: list[int]) -> list[str]:
+    return [chunk.id for chunk in one.chunks(keys)]
 
 
 def by_words(one: Collection, query: str, where: Where | None = None) -> list[str]:
-    return found_ids(one, one.matching_words(query, 10, where)[0])
+    return ids(one, one.matching(query, 10, where).keys)
+
+
+def nearest(one: Collection, text: str = "", k: int = 100_000, where: Where | None = None) -> Nearest:
+    (found,) = one.nearest(vector(text)[None, :], k, where)
+    return found
 
 
 def by_where(one: Collection, where: Where) -> str:
     """The ids that fit, as one word: documents here are called by one letter."""
-    rows = one.selected(where)
-    assert rows is not None
-    return "".join(found_ids(one, rows.tolist()))
+    found = nearest(one, where=where)
+    assert found.total == len(found.keys)
+    return "".join(ids(one, sorted(found.keys)))
 
 
-def living(snapshot: Snapshot) -> dict[int, Vector]:
-    pairs = zip(snapshot.rows.tolist(), snapshot.vectors, snapshot.alive, strict=True)
-    return {row: one.copy() for row, one, alive in pairs if alive}
-
-
-def assert_follows(one: Collection) -> Snapshot:
-    """The vectors in memory are those on disk, with length 1."""
-    snapshot = one.snapshot()
-    chunks = one.first(100_000)
-    assert list(living(snapshot)) == [chunk.row for chunk in chunks]
+def assert_follows(one: Collection) -> Nearest:
+    """The vectors that are searched are those stored, with length 1."""
+    found, chunks = nearest(one, "any"), one.first(100_000)
+    assert found.total == len(chunks)
+    assert sorted(found.keys) == [chunk.key for chunk in chunks]
+    rows = dict(zip(found.keys, found.vectors, strict=True))
     for chunk in chunks:
         wanted = vector(chunk.text)
-        np.testing.assert_allclose(living(snapshot)[chunk.row], wanted / np.linalg.norm(wanted), rtol=1e-5)
-    return snapshot
+        np.testing.assert_allclose(rows[chunk.key], wanted / np.linalg.norm(wanted), rtol=1e-5)
+    return found
 
 
-def test_what_was_put_comes_back_from_another_store(tmp_path: Path) -> None:
+def test_what_was_put_comes_back_from_another_store(one: Collection, other: Collection) -> None:
     metadata: Metadata = {"year": 2024, "tags": ["a", "b"], "draft": False, "of": None}
-    collection(tmp_path).put([document("fox", "a red fox. ", "über 狐 𝔣ox", metadata=metadata)])
-    other = collection(tmp_path)
+    one.put([document("fox", "a red fox. ", "über 狐 𝔣ox", metadata=metadata)])
     first, second = other.chunks_of("fox")
     assert (first.id, first.text, first.heading, first.part, first.parts) == ("fox#1", "a red fox. ", "# a r", 0, 2)
     assert (second.id, second.text, second.start, second.stop) == ("fox#2", "über 狐 𝔣ox", 11, 21)
     assert first.metadata == metadata
-    np.testing.assert_array_equal(other.vectors([second.row, first.row]), [vector(second.text), vector(first.text)])
+    np.testing.assert_array_equal(other.vectors([second.key, first.key]), [vector(second.text), vector(first.text)])
 
 
-def test_documents_are_added_updated_or_unchanged(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_documents_are_added_updated_or_unchanged(one: Collection) -> None:
     assert one.put([document("a", "one"), document("b", "two")]) == PutResult(added=2)
     assert one.put([document("a", "one"), document("b", "three"), document("c", "four")]) == PutResult(1, 1, 1)
     assert [(chunk.id, chunk.text) for chunk in one.first(10)] == [("a", "one"), ("b", "three"), ("c", "four")]
     assert by_words(one, "two") == []
-    now = one.now()
+    now = one.current()
     assert (now.documents, now.chunks, now.bytes) == (3, 3, len("onethreefour") + 3 * 4 * DIMENSIONS)
 
 
-def test_a_write_that_changes_nothing_leaves_the_revision(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_a_write_that_changes_nothing_leaves_the_revision(one: Collection) -> None:
     one.put([document("a", "one", file="x.md")])
-    before = one.now()
+    before = one.current()
     one.put([document("a", "one", file="x.md")])
     one.put([])
     one.remove(["b"])
     one.forget_files(["y.md"])
-    assert one.now() == before
+    assert one.current() == before
     one.put([document("a", "one", file="y.md")])
-    assert one.now().revision > before.revision
+    assert one.current().revision > before.revision
 
 
-def test_metadata_left_out_stays_and_changed_metadata_updates(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_metadata_left_out_stays_and_changed_metadata_updates(one: Collection) -> None:
     one.put([document("a", "one", metadata={"year": 2024})])
     assert one.put([document("a", "one")]) == PutResult(unchanged=1)
     assert one.put([document("a", "one", metadata={"year": 2024})]) == PutResult(unchanged=1)
@@ -126,8 +147,7 @@ def test_metadata_left_out_stays_and_changed_metadata_updates(tmp_path: Path) ->
     assert one.stored(["a", "x"])["a"].metadata == "{}"
 
 
-def test_the_same_text_may_have_two_ids(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_the_same_text_may_have_two_ids(one: Collection) -> None:
     one.put([document("a", "twin"), document("b", "twin")])
     assert by_words(one, "twin") == ["a", "b"]
     one.remove(["a"])
@@ -135,27 +155,25 @@ def test_the_same_text_may_have_two_ids(tmp_path: Path) -> None:
     assert one.known_vectors([digest("twin")]).keys() == {digest("twin")}
 
 
-def test_vectors_are_known_by_the_digests_of_texts(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_vectors_are_known_by_the_digests_of_texts(store: CollectionStore) -> None:
+    one = collection(store)
     one.put([document("a", "one ", "two")])
     known = one.known_vectors([digest(text) for text in ("two", "three")])
     assert known.keys() == {digest("two")}
     np.testing.assert_array_equal(known[digest("two")], vector("two"))
-    assert collection(tmp_path, "others").known_vectors([digest("two")]) == {}
+    assert collection(store, "others").known_vectors([digest("two")]) == {}
 
 
-def test_removing_names_what_was_there(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_removing_names_what_was_there(one: Collection) -> None:
     one.put([document(key, f"text {key} ", "more") for key in "abc"])
     assert sorted(one.remove(["c", "x", "a"]).ids) == ["a", "c"]
     assert one.remove(["c"]) == RemoveResult([], 1)
     assert sorted(by_words(one, "text more")) == ["b#1", "b#2"]
-    assert (one.now().documents, one.now().chunks) == (1, 2)
+    assert (one.current().documents, one.current().chunks) == (1, 2)
     assert one.chunks_of("a") == []
 
 
-def test_a_part_of_a_document_has_an_id_of_its_own(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_a_part_of_a_document_has_an_id_of_its_own(one: Collection) -> None:
     one.put([document("doc", "first ", "second"), document("doc#9", "a name"), document("li\nne", "x ", "y")])
     assert [chunk.text for chunk in one.chunks_of("doc")] == ["first ", "second"]
     assert [chunk.text for chunk in one.chunks_of("doc#2")] == ["second"]
@@ -165,8 +183,7 @@ def test_a_part_of_a_document_has_an_id_of_its_own(tmp_path: Path) -> None:
         assert one.chunks_of(none) == []
 
 
-def test_files_have_digests_and_take_their_documents_along(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_files_have_digests_and_take_their_documents_along(one: Collection) -> None:
     one.put([document("a", "one", file="x.md"), document("b", "two", file="x.md"), document("c", "three")])
     one.keep_files({"empty.md": b"e" * 16})
     assert one.files() == {"x.md": digest("two"), "empty.md": b"e" * 16}
@@ -179,16 +196,15 @@ def test_files_have_digests_and_take_their_documents_along(tmp_path: Path) -> No
     assert one.files() == {}
 
 
-def test_an_unchanged_document_may_come_from_another_file(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_an_unchanged_document_may_come_from_another_file(one: Collection) -> None:
     one.put([document("a", "one", metadata={"year": 1}, file="x.md")])
     assert one.put([document("a", "one", file="y.md")]) == PutResult(unchanged=1)
     assert (one.ids_of_file("y.md"), list(one.files())) == (["a"], ["y.md"])
     assert (by_where(one, {"path": "x.md"}), by_where(one, {"path": "y.md", "year": 1})) == ("", "a")
 
 
-def test_a_document_without_chunks_is_stored_only_if_it_is_there(tmp_path: Path) -> None:
-    one, bare = collection(tmp_path), NewDocument("a", "one", None, ())
+def test_a_document_without_chunks_is_stored_only_if_it_is_there(one: Collection) -> None:
+    bare = NewDocument("a", "one", None, ())
     one.put([document("a", "one")])
     assert one.put([bare]) == PutResult(unchanged=1)
     one.remove(["a"])
@@ -208,10 +224,11 @@ FILTERED: Mapping[str, Metadata] = {
 
 
 @pytest.fixture(scope="module")
-def filtered(tmp_path_factory: pytest.TempPathFactory) -> Collection:
-    one = collection(tmp_path_factory.mktemp("where"))
+def filtered(open_at: OpenStore, tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    store = open_at(tmp_path_factory.mktemp("where"))
+    one = collection(store)
     one.put([document(key, f"text of {key}", metadata=metadata) for key, metadata in FILTERED.items()])
-    collection(tmp_path_factory.mktemp("others"), "others").put([document("z", "z", metadata={"kind": "note"})])
+    collection(store, "others").put([document("z", "z", metadata={"kind": "note"})])
     return one
 
 
@@ -250,9 +267,8 @@ def test_metadata_is_filtered(where: Where, ids: str, filtered: Collection) -> N
     assert sorted(by_words(filtered, "text", where)) == sorted(ids)
 
 
-def test_without_a_filter_everything_is_selected(filtered: Collection) -> None:
-    assert filtered.selected(None) is None
-    assert filtered.selected({}) is None
+def test_without_a_filter_everything_is_searched(filtered: Collection) -> None:
+    assert nearest(filtered).total == nearest(filtered, where={}).total == 4
 
 
 @pytest.mark.parametrize(
@@ -269,11 +285,12 @@ def test_without_a_filter_everything_is_selected(filtered: Collection) -> None:
 )
 def test_a_filter_that_means_nothing_is_refused(where: Where, message: str, filtered: Collection) -> None:
     with pytest.raises(InputError, match=message):
-        filtered.selected(where)
+        nearest(filtered, where=where)
+    with pytest.raises(InputError, match=message):
+        filtered.matching("text", 9, where)
 
 
-def test_words_are_found_in_their_forms_and_scripts(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_words_are_found_in_their_forms_and_scripts(one: Collection) -> None:
     texts = {
         "fox": "The quick foxes were jumping",
         "chinese": "我喜欢红色的狐狸",
@@ -297,74 +314,98 @@ def test_words_are_found_in_their_forms_and_scripts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "query", ['"', "fox AND", "NOT fox", "text: fox", "fox*", "(fox", "NEAR(fox, 2)", "-fox ^", "'; --", "\0", "\u0301"]
 )
-def test_search_syntax_in_a_query_is_only_words(query: str, tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_search_syntax_in_a_query_is_only_words(query: str, one: Collection) -> None:
     one.put([document("a", "a red fox")])
     assert by_words(one, query) == (["a"] if "fox" in query else [])
 
 
-def test_the_best_match_comes_first_and_a_search_gives_no_more_than_asked(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_the_best_match_comes_first_and_a_search_gives_no_more_than_asked(one: Collection) -> None:
     texts = ["red", "red fox", "blue whale", "red fox", "a red fox runs over the long field", "green"]
     one.put([document(str(i), text) for i, text in enumerate(texts)])
     assert by_words(one, "red fox") == ["1", "3", "0", "4"]
-    assert len(one.matching_words("red fox", 2)[0]) == 2
+    assert len(one.matching("red fox", 2).keys) == 2
 
 
-def test_a_search_says_whether_one_chunk_has_all_words(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_a_search_says_whether_one_chunk_has_all_words(one: Collection) -> None:
     one.put([document("a", "a red fox", metadata={"n": 1}), document("b", "a blue whale", metadata={"n": 2})])
-    assert one.matching_words("red fox", 5)[1]
-    assert not one.matching_words("red whale", 5)[1]
-    assert not one.matching_words("red fox unicorn", 5)[1]
-    assert not one.matching_words("?!", 5)[1]
-    assert not one.matching_words("a red", 5, {"n": 2})[1]
+    assert one.matching("red fox", 5).complete
+    assert not one.matching("red whale", 5).complete
+    assert not one.matching("red fox unicorn", 5).complete
+    assert not one.matching("?!", 5).complete
+    assert not one.matching("a red", 5, {"n": 2}).complete
 
 
-def test_words_in_nearly_every_text_do_not_decide_a_search(tmp_path: Path) -> None:
-    one = collection(tmp_path)
+def test_words_in_nearly_every_text_do_not_decide_a_search(one: Collection) -> None:
     count, part = 41_000, "the and "
     chunks = (NewChunk(i * len(part), (i + 1) * len(part), "", vector(part)) for i in range(count))
     one.put([document("rare", "the and heron"), NewDocument("all", part * count, None, tuple(chunks))])
     assert by_words(one, "the and heron") == ["rare"]
-    assert one.matching_words("the heron and", 5)[1]
+    assert one.matching("the heron and", 5).complete
     assert len(by_words(one, "the")) == 10
 
 
-def test_a_long_query_is_its_first_words(tmp_path: Path) -> None:
-    assert len(query_words(" ".join(f"w{i}" for i in range(1000)))) == 32
-    one = collection(tmp_path)
+def test_a_long_query_is_its_first_words(one: Collection) -> None:
     one.put([document("a", "w1 and w31")])
     assert by_words(one, " ".join(f"w{i}" for i in range(1000))) == ["a"]
 
 
-def test_the_vectors_in_memory_follow_the_file(tmp_path: Path) -> None:
-    one, other = collection(tmp_path), collection(tmp_path)
+def test_what_is_searched_follows_every_write(one: Collection, other: Collection) -> None:
     assert assert_follows(one).vectors.shape == (0, DIMENSIONS)
     one.put([document(str(i), f"text {i}") for i in range(20)])
     before = assert_follows(one)
-    kept = living(before)
+    kept = before.vectors.copy()
     other.remove(["3", "4"])
     other.put([document("5", "changed"), document("new", "of another ", "process")])
-    after = assert_follows(one)
-    assert len(after.alive) == 23
-    np.testing.assert_equal(living(before), kept)
+    assert assert_follows(one).total == 20
     one.remove([str(i) for i in range(12)])
-    compacted = assert_follows(one)
-    assert compacted.alive.all()
+    assert_follows(one)
     one.put([document(str(i), f"again {i}") for i in range(40)])
-    np.testing.assert_equal(living(before), kept)
+    assert nearest(one, k=0).total == 42
     assert_follows(one)
     assert_follows(other)
     one.remove([chunk.document for chunk in one.first(100)])
-    assert len(assert_follows(one).rows) == 0
+    assert len(assert_follows(one).keys) == 0
     one.put([document("last", "last")])
     assert_follows(one)
+    np.testing.assert_array_equal(before.vectors, kept)
 
 
-def test_a_collection_in_the_middle_of_others_follows_too(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    several = [collection(tmp_path, name, store) for name in ("a", "b", "c")]
+def test_the_nearest_come_first_and_equal_texts_in_the_order_of_keys(one: Collection) -> None:
+    texts = [f"text {i}" for i in range(50)]
+    one.put([document(str(i), text) for i, text in enumerate([*texts, *reversed(texts)])])
+    one.remove(["0", "99"])
+    query = vector("query")
+    left = one.first(1_000)
+    exact = scores(np.stack([vector(chunk.text) for chunk in left]), query[None, :], "cosine")[:, 0]
+    wanted = sorted(range(98), key=lambda i: (-exact[i], i))
+    for k in (1, 7, 98, 500):
+        found = nearest(one, "query", k)
+        assert found.keys == [left[i].key for i in wanted[:k]]
+        np.testing.assert_allclose(found.cosines, exact[wanted[:k]], atol=2e-6)
+        assert found.total == 98
+    assert one.positions([left[i].key for i in (5, 0, 97)]) == [5, 0, 97]
+    keys = [left[i].key for i in (9, 3)]
+    np.testing.assert_allclose(one.cosines(keys, query), exact[[9, 3]], atol=2e-6)
+    both = one.nearest(np.stack([vector("text 8"), query]), 2)
+    assert [ids(one, found.keys) for found in both] == [["8", "91"], ids(one, nearest(one, "query", 2).keys)]
+
+
+def test_all_that_is_read_in_a_block_sees_one_state(one: Collection, other: Collection) -> None:
+    one.put([document("a", "one fox"), document("b", "two foxes")])
+    with one.reading() as view:
+        before = nearest(view)
+        other.remove(["a"])
+        other.put([document("b", "changed"), document("c", "three foxes")])
+        assert nearest(view).keys == before.keys
+        assert ids(view, before.keys) == ids(view, nearest(view).keys)
+        assert by_words(view, "fox") == ["a", "b"]
+        assert view.current().chunks == 2
+    assert sorted(ids(one, nearest(one).keys)) == ["b", "c"]
+    assert by_words(one, "fox") == ["c"]
+
+
+def test_a_collection_in_the_middle_of_others_follows_too(store: CollectionStore) -> None:
+    several = [collection(store, name) for name in ("a", "b", "c")]
     for step in range(6):
         for one in several:
             one.put([document(f"{step}-{i}", f"{one.name} {step} {i}") for i in range(5)])
@@ -375,105 +416,88 @@ def test_a_collection_in_the_middle_of_others_follows_too(tmp_path: Path) -> Non
     assert [(record.name, record.chunks) for record in store.list()] == [("a", 25), ("b", 25), ("c", 25)]
 
 
-def test_the_version_changes_with_every_write_of_any_store(tmp_path: Path) -> None:
-    store, other = Store(tmp_path), Store(tmp_path)
+def test_the_version_changes_with_every_write_of_any_store(open_at: OpenStore, tmp_path: Path) -> None:
+    store = open_at(tmp_path)
     assert store.version() == 0
-    one, seen = collection(tmp_path, store=other), set()
+    one, seen = collection(open_at(tmp_path)), set()
     for step in range(20):
         one.put([document(str(step), "text")])
         seen.add(store.version())
         assert store.version() in seen
-    collection(tmp_path, store=store).remove(["1"])
+    collection(store).remove(["1"])
     seen.add(store.version())
     store.close()
     seen.add(store.version())
     assert len(seen) == 22
 
 
-def test_one_collection_takes_the_place_of_another(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    old, new = collection(tmp_path, "notes", store), store.made("notes.new", "other", "other@1", 4)
+def test_one_collection_takes_the_place_of_another(store: CollectionStore) -> None:
+    old, new = collection(store, "notes"), store.open_or_create("notes.new", "other", "other@1", 4)
     old.put([document("a", "old text")])
     new.put([NewDocument("a", "new text", None, (NewChunk(0, 8, "", np.ones(4, np.float32)),))])
-    seen = old.now().revision
+    seen = old.current().revision
     assert store.replace("notes", by="notes.new", unless_changed_since=seen - 1) is False
     assert store.replace("notes", by="missing", unless_changed_since=seen) is False
     assert store.replace("notes", by="notes", unless_changed_since=seen) is False
     assert [record.name for record in store.list()] == ["notes", "notes.new"]
     assert store.replace("notes", by="notes.new", unless_changed_since=seen) is True
     assert [(record.name, record.dimensions, record.documents) for record in store.list()] == [("notes", 4, 1)]
-    now = store.collection("notes", "other", "other@1")
+    now = store.open_for("notes", "other", "other@1")
     assert (by_words(now, "new"), by_words(now, "old")) == (["a"], [])
-    assert now.snapshot().vectors.tolist() == [[0.5] * 4]
+    assert now.nearest(np.ones((1, 4), np.float32), 9)[0].vectors.tolist() == [[0.5] * 4]
 
 
-def test_a_collection_removed_meanwhile_says_so(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    one = collection(tmp_path, store=store)
+def test_a_collection_removed_meanwhile_says_so(store: CollectionStore) -> None:
+    one = collection(store)
     one.put([document("a", "one")])
-    (row,) = (chunk.row for chunk in one.first(1))
+    (key,) = (chunk.key for chunk in one.first(1))
     assert store.remove("notes").documents == 1
     assert store.list() == []
-    for call in (one.now, one.snapshot, lambda: one.put([]), lambda: one.remove(["a"]), lambda: one.vectors([row])):
+    searches = (lambda: nearest(one), lambda: one.cosines([key], vector("one")), lambda: one.positions([key]))
+    writes = (lambda: one.put([]), lambda: one.remove(["a"]))
+    for call in (one.current, *searches, *writes, lambda: one.vectors([key])):
         with pytest.raises(CollectionError, match="meanwhile; send the call again"):
             call()
     with pytest.raises(CollectionError, match="meanwhile; send the call again"):
-        one.matching_words("one", 5)
-    again = collection(tmp_path, store=store)
-    assert (again.first(10), again.chunks([row])) == ([], [])
+        one.matching("one", 5)
+    again = collection(store)
+    assert (again.first(10), again.chunks([key])) == ([], [])
     with pytest.raises(CollectionError, match="meanwhile"):
-        one.now()
+        one.current()
 
 
 @pytest.mark.parametrize("name", ["", "-x", ".x", "a b", "a/b", "a\n", "x" * 65, "a'b", '"'])
-def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_name_that_is_none_is_refused(name: str, store: CollectionStore, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="allowed: 1 to 64 letters, digits"):
-        collection(tmp_path, name)
+        collection(store, name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_may_be_of_any_script(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_names_may_be_of_any_script(store: CollectionStore) -> None:
     names = ["handbook-2026", "заметки", "笔记", "v1.2_x"]
     for name in names:
-        collection(tmp_path, name, store)
+        collection(store, name)
     assert {record.name for record in store.list()} == set(names)
 
 
-def test_an_unknown_collection_names_the_nearest(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_an_unknown_collection_names_the_nearest(store: CollectionStore) -> None:
     with pytest.raises(CollectionError, match="no collection 'note'; there is none yet; collection_add makes one"):
         store.record("note")
-    collection(tmp_path, "notes", store)
-    for call in (store.record, store.opened, store.remove, lambda name: store.collection(name, "identity", MODEL)):
+    collection(store, "notes")
+    for call in (store.record, store.open, store.remove, lambda name: store.open_for(name, "identity", MODEL)):
         with pytest.raises(CollectionError, match="no collection 'note'; did you mean 'notes'"):
             call("note")
     with pytest.raises(CollectionError, match="known: notes"):
         store.record("xyz")
 
 
-def test_vectors_of_another_model_are_refused(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    collection(tmp_path, store=store)
+def test_vectors_of_another_model_are_refused(store: CollectionStore) -> None:
+    collection(store)
     with pytest.raises(CollectionError, match="`mcp-server-embeddings reindex notes`") as opening:
-        store.collection("notes", "other", "bge@99")
+        store.open_for("notes", "other", "bge@99")
     with pytest.raises(CollectionError, match="`mcp-server-embeddings reindex notes`") as making:
-        store.made("notes", "other", "bge@99", DIMENSIONS)
+        store.open_or_create("notes", "other", "bge@99", DIMENSIONS)
     for refused in (opening, making):
         assert MODEL in str(refused.value)
         assert "bge@99" in str(refused.value)
-    assert store.opened("notes").name == "notes"
-
-
-def test_a_collection_at_its_limit_takes_nothing_more(tmp_path: Path) -> None:
-    one = collection(tmp_path)
-    one.put([document("a", "one")])
-    with closing(sqlite3.connect(tmp_path / "collections.sqlite")) as database, database:
-        database.execute("UPDATE collections SET chunks = ?", (MAX_CHUNKS - 1,))
-    with pytest.raises(CollectionError, match=r"1,000,001 chunks, at most 1,000,000 .*docs/scaling\.md"):
-        one.put([document("b", "two ", "three")])
-    assert [chunk.id for chunk in one.first(10)] == ["a"]
-    assert by_words(one, "two") == []
-    one.put([document("b", "two")])
-    assert one.put([document("b", "changed")]) == PutResult(updated=1)
-    one.remove(["b"])
+    assert store.open("notes").name == "notes"

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from mcp_server_embeddings.errors import StorageError
-from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import NewChunk, NewDocument, digest
-from mcp_server_embeddings.store.schema import APPLICATION_ID, VERSION
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.store.records import Nearest, NewChunk, NewDocument, digest
+from mcp_server_embeddings.store.sqlite.schema import APPLICATION_ID, VERSION
+from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from scripts import run, small_disk
 from wire import PATIENCE, client_environment
 
@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.store.records import NewChunk, NewDocument
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.sqlite.store import SqliteStore
 
 def document(key, number):
     text = f"word{number} of {key} and more"
@@ -41,8 +41,11 @@ def document(key, number):
     vector = np.full(384, number + 1, np.float32)
     return NewDocument(key, text, None, (NewChunk(0, half, "", vector), NewChunk(half, len(text), "", vector)))
 
+def everything(one):
+    return one.nearest(np.ones((1, 384), np.float32), 1_000_000)[0]
+
 def opened(folder):
-    return Store(Path(folder)).made("notes", "identity", "model@1", 384)
+    return SqliteStore(Path(folder)).open_or_create("notes", "identity", "model@1", 384)
 """
 """What the scripts below begin with: document ``key`` whose text and both vectors tell ``number``."""
 
@@ -55,16 +58,22 @@ def document(key: str, number: int) -> NewDocument:
 
 
 def collection(folder: Path) -> Collection:
-    return Store(folder).made("notes", "identity", "model@1", DIMENSIONS)
+    return SqliteStore(folder).open_or_create("notes", "identity", "model@1", DIMENSIONS)
+
+
+def everything(one: Collection) -> Nearest:
+    """All chunks, as a search finds them."""
+    (found,) = one.nearest(np.ones((1, DIMENSIONS), np.float32), 1_000_000)
+    return found
 
 
 def assert_holds(one: Collection, key: str, number: int) -> None:
     """The document is there as a whole: text, vectors and words."""
     wanted, chunks = document(key, number), one.chunks_of(key)
     assert "".join(chunk.text for chunk in chunks) == wanted.text
-    vectors = one.vectors([chunk.row for chunk in chunks])
+    vectors = one.vectors([chunk.key for chunk in chunks])
     np.testing.assert_array_equal(vectors, np.stack([chunk.vector for chunk in wanted.chunks]))
-    assert chunks[0].row in one.matching_words(f"word{number}", 1_000)[0]
+    assert chunks[0].key in one.matching(f"word{number}", 1_000).keys
 
 
 def assert_sound(folder: Path) -> None:
@@ -103,8 +112,7 @@ for line in sys.stdin:
         one.put([document(key, int(number))])
     elif verb == "remove":
         one.remove([key])
-    snapshot = one.snapshot()
-    living = [chunk.document for chunk in one.chunks(snapshot.rows[snapshot.alive].tolist())]
+    living = [chunk.document for chunk in one.chunks(everything(one).keys)]
     print(*sorted(set(living)), flush=True)
 """
 """Does what it reads and says which documents it sees afterwards."""
@@ -127,8 +135,7 @@ def test_two_processes_see_what_the_other_acknowledged(tmp_path: Path) -> None:
             assert set(peer.stdout.readline().split()) == here
             one.remove([f"theirs{step - 1}"])
             here.discard(f"theirs{step - 1}")
-            snapshot = one.snapshot()
-            seen = {chunk.document for chunk in one.chunks(snapshot.rows[snapshot.alive].tolist())}
+            seen = {chunk.document for chunk in one.chunks(everything(one).keys)}
             assert seen == here
     assert_sound(tmp_path)
 
@@ -139,8 +146,8 @@ for number in range(100):
     one.put([document(f"{name}-{number}-{i}", number) for i in range(3)])
     one.remove([f"{name}-{number}-0"])
     assert one.stored([f"{name}-{number}-0"]) == {}
-    assert len(one.matching_words(f"word{number}", 9)[0]) >= 2
-    one.snapshot()
+    assert len(one.matching(f"word{number}", 9).keys) >= 2
+    everything(one)
 print("done")
 """
 
@@ -151,7 +158,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
         assert [process.communicate(timeout=PATIENCE)[0] for process in (one, other)] == ["done\n"] * 2
     assert_sound(tmp_path)
     now = collection(tmp_path)
-    assert now.now().documents == 400
+    assert now.current().documents == 400
     for name in "ab":
         for number in range(0, 100, 9):
             assert_holds(now, f"{name}-{number}-1", number)
@@ -175,7 +182,7 @@ def test_many_may_make_a_file_at_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert errors == []
-        assert collection(folder).now().documents == 6
+        assert collection(folder).current().documents == 6
 
 
 WRITER = """
@@ -205,7 +212,9 @@ def state(acknowledged: list[str], number: int) -> dict[str, int | None]:
 
 def test_a_process_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     moments, start, certain = random.Random(20), 0, dict[str, int | None]()
-    for _ in range(50):
+    kills = 0
+    while kills < 50 or len(certain) <= 500:  # however slow the machine is
+        kills += 1
         with started(WRITER, str(tmp_path), str(start)) as process:
             assert process.stdout is not None
             first = process.stdout.readline()
@@ -221,7 +230,6 @@ def test_a_process_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path: 
         start = max(rounds) + 2
         assert_sound(tmp_path)
     now = collection(tmp_path)
-    assert len(certain) > 500
     stored = now.stored(list(certain))
     held = {key: number for key, number in certain.items() if number is not None}
     assert stored.keys() == held.keys()
@@ -248,9 +256,8 @@ except StorageError as error:
     print(error)
 wanted = {f"{number}-{i}" for number in kept for i in range(10)}
 assert one.stored(list(wanted)).keys() == wanted
-assert one.now().documents == len(wanted)
-snapshot = one.snapshot()
-assert len(snapshot.rows) == 2 * len(wanted)
+assert one.current().documents == len(wanted)
+assert everything(one).total == 2 * len(wanted)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
 print(len(kept))
 """
@@ -262,7 +269,7 @@ def assert_full_disk_loses_nothing(folder: Path, limit: int) -> None:
     assert "full" in message
     assert "send the call again. What was acknowledged before is kept" in message
     now = collection(folder)
-    assert now.now().documents == 10 * int(kept) > 0
+    assert now.current().documents == 10 * int(kept) > 0
     assert_sound(folder)
     for number in range(int(kept)):
         assert_holds(now, f"{number}-7", number)
@@ -282,10 +289,10 @@ if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
 folder = Path(sys.argv[1])
 assert not os.access(folder, os.W_OK)
-store = Store(folder)
+store = SqliteStore(folder)
 (record,) = store.list()
-one = store.collection("notes", "identity", "model@1")
-print(record.documents, len(one.snapshot().rows), len(one.matching_words("more", 99)[0]), store.version() > 0)
+one = store.open_for("notes", "identity", "model@1")
+print(record.documents, everything(one).total, len(one.matching("more", 99).keys), store.version() > 0)
 for call in (lambda: one.put([document("new", 1)]), lambda: one.remove(["old0"]), lambda: store.remove("notes")):
     try:
         call()
@@ -301,8 +308,8 @@ def read_only_folder(*, log: bool) -> Iterator[Path]:
     """Three documents; with the log of a process that still has them open, or without."""
     # Not under tmp_path, whose parents nobody else may enter: root must drop its rights to meet a read-only folder.
     with tempfile.TemporaryDirectory() as name:
-        folder, store = Path(name), Store(Path(name))
-        one = store.made("notes", "identity", "model@1", DIMENSIONS)
+        folder, store = Path(name), SqliteStore(Path(name))
+        one = store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
         one.put([document(f"old{number}", number) for number in range(3)])
         if not log:
             store.close()
@@ -331,9 +338,9 @@ def test_a_read_only_folder_is_read_and_not_written(log: bool) -> None:
 WATCHER = """
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
-store = Store(Path(sys.argv[1]))
+store = SqliteStore(Path(sys.argv[1]))
 for line in sys.stdin:
-    print(store.opened("notes").snapshot().alive.sum(), flush=True)
+    print(everything(store.open("notes")).total, flush=True)
 """
 
 
@@ -348,8 +355,8 @@ def test_a_process_that_may_only_read_sees_what_others_write_later() -> None:
             seen.append(int(watcher.stdout.readline()))
             folder.chmod(0o755)
             (folder / FILE).chmod(0o644)
-            store = Store(folder)
-            one = store.opened("notes")
+            store = SqliteStore(folder)
+            one = store.open("notes")
             one.put([document("later", number)])
             one.remove(["later"] if number == 1 else [])
             store.close()
@@ -361,7 +368,7 @@ def refusal(folder: Path) -> str:
     """Why the file cannot be used, by reading and by writing; it must stay as it is."""
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     messages = set()
-    for call in (Store(folder).list, lambda: collection(folder), Store(folder).version):
+    for call in (SqliteStore(folder).list, lambda: collection(folder), SqliteStore(folder).version):
         with pytest.raises(StorageError) as refused:
             call()
         messages.add(str(refused.value))
@@ -373,8 +380,8 @@ def refusal(folder: Path) -> str:
 
 
 def test_a_file_of_a_newer_version_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.made("notes", "identity", "model@1", DIMENSIONS)
+    store = SqliteStore(tmp_path)
+    store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
     store.close()
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
         database.execute(f"PRAGMA user_version = {VERSION + 1}")
@@ -401,8 +408,8 @@ def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(content: bytes
 
 
 def test_a_damaged_file_says_so(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.made("notes", "identity", "model@1", DIMENSIONS).put([document(str(i), i) for i in range(50)])
+    store = SqliteStore(tmp_path)
+    store.open_or_create("notes", "identity", "model@1", DIMENSIONS).put([document(str(i), i) for i in range(50)])
     store.close()
     path = tmp_path / FILE
     whole = path.read_bytes()
@@ -414,7 +421,7 @@ def test_a_damaged_file_says_so(tmp_path: Path) -> None:
 def test_an_interrupted_start_leaves_a_file_that_the_next_one_finishes(tmp_path: Path) -> None:
     path = tmp_path / FILE
     path.touch()
-    assert Store(tmp_path).list() == []
+    assert SqliteStore(tmp_path).list() == []
     path.unlink()
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = WAL")
@@ -429,7 +436,7 @@ def test_an_interrupted_start_leaves_a_file_that_the_next_one_finishes(tmp_path:
 
 
 def test_reading_makes_no_folder(tmp_path: Path) -> None:
-    store = Store(tmp_path / "missing" / "deeper")
+    store = SqliteStore(tmp_path / "missing" / "deeper")
     assert store.list() == []
     assert store.version() == 0
     assert list(tmp_path.iterdir()) == []
@@ -437,13 +444,13 @@ def test_reading_makes_no_folder(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_the_folder_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("", encoding="utf-8")
-    assert Store(tmp_path / "blocked").list() == []
+    assert SqliteStore(tmp_path / "blocked").list() == []
     with pytest.raises(StorageError, match="nothing was stored: make the folder writable, or give another"):
         collection(tmp_path / "blocked")
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
-    store = Store(tmp_path / "new")
-    store.made("notes", "identity", "model@1", DIMENSIONS)
+    store = SqliteStore(tmp_path / "new")
+    store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
     assert [path.name for path in (tmp_path / "new").iterdir() if path.stat().st_mode & 0o077] == []

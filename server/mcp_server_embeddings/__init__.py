@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from mcp_server_embeddings.engine.engine import Engine
     from mcp_server_embeddings.errors import EmbeddingsError
     from mcp_server_embeddings.reading.selecting import Reader
-    from mcp_server_embeddings.store.store import Store
+    from mcp_server_embeddings.store import open_store
+    from mcp_server_embeddings.store.protocol import CollectionStore
     from mcp_server_embeddings.tools.align import align
     from mcp_server_embeddings.tools.classify import Example, classify
     from mcp_server_embeddings.tools.cluster import cluster
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from mcp_server_embeddings.tools.status import status
 
 __all__ = [
+    "CollectionStore",
     "Embedder",
     "EmbeddingsError",
     "Engine",
     "Example",
     "Reader",
     "Settings",
-    "Store",
     "align",
     "classify",
     "cluster",
@@ -46,19 +47,21 @@ __all__ = [
     "condense",
     "deduplicate",
     "embed",
+    "open_store",
     "rank",
     "similarity",
     "status",
 ]
 
 _MODULES = {
+    "CollectionStore": "store.protocol",
     "Embedder": "engine.embedder",
     "EmbeddingsError": "errors",
     "Engine": "engine.engine",
     "Example": "tools.classify",
     "Reader": "reading.selecting",
     "Settings": "config",
-    "Store": "store.store",
+    "open_store": "store",
 }
 """Where a name is defined; tools are in the module of their name."""
 

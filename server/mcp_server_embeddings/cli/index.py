@@ -12,7 +12,8 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.globs import is_pattern
 from mcp_server_embeddings.reading.selecting import Reader
-from mcp_server_embeddings.store.store import Store, check_name
+from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.store.records import check_name
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.collection_results import CollectionAddResult
 
@@ -28,7 +29,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     paths = [str(Path.cwd() / path) for path in options.paths]
     folders = _folders(options.paths, paths)
 
-    def work(embedder: Embedder, store: Store, task: Task) -> CollectionAddResult:
+    def work(embedder: Embedder, store: CollectionStore, task: Task) -> CollectionAddResult:
         reader = Reader(folders, cancelled=task.call.raise_if_cancelled)
         return collection_add(embedder, store, options.name, paths=paths, field=options.field, reader=reader)
 

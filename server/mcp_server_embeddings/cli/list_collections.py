@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.cli.output import console, safe, say, say_json, size, table
 from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.records import CollectionRecord
-from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.collection_list import collection_info
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     Raises:
         OperatorError: They cannot be read.
     """
-    with closing(Store(settings.data_dir)) as store:
+    with closing(open_store(settings)) as store:
         records = store.list()
     if options.json:
         say_json({"collections": [_fields(record) for record in records]})

@@ -9,7 +9,7 @@ from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.where import EXAMPLE, Where
 from mcp_server_embeddings.tools.collection_results import CollectionSearchResult, FoundPassage
 from mcp_server_embeddings.tools.collection_search import collection_search
@@ -29,7 +29,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     """
     where = None if options.where is None else _where(options.where)
 
-    def work(embedder: Embedder, store: Store, _: Task) -> CollectionSearchResult:
+    def work(embedder: Embedder, store: CollectionStore, _: Task) -> CollectionSearchResult:
         return collection_search(
             embedder, store, options.name, options.query, top=options.top, mode=options.mode, where=where
         )

@@ -22,9 +22,10 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     from mcp_server_embeddings.engine.engine import Engine
     from mcp_server_embeddings.mcp_layer.server import build_server
     from mcp_server_embeddings.mcp_layer.stdio import leave, serve
+    from mcp_server_embeddings.store import open_store
 
     engine = Engine(settings)
-    server = build_server(engine)
+    server = build_server(engine, open_store(settings))
     gc.freeze()
     gc.enable()
     leave(serve(server, wire, after_first_answer=engine.start))

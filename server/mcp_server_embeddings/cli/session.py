@@ -11,7 +11,8 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import CallCancelledError
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.store.protocol import CollectionStore
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -49,7 +50,7 @@ class Task:
 
 def run_with_store(
     settings: Settings,
-    work: Callable[[Embedder, Store, Task], T],
+    work: Callable[[Embedder, CollectionStore, Task], T],
     *,
     collection: str = "",
     load_model: bool = True,
@@ -68,7 +69,7 @@ def run_with_store(
     """
     prepare(settings)
     task, engine = Task(), Engine(settings)
-    with closing(Store(settings.data_dir)) as store:
+    with closing(open_store(settings)) as store:
         if collection:
             store.record(collection)
         with engine if load_model else nullcontext():

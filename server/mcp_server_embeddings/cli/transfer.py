@@ -6,7 +6,8 @@ from mcp_server_embeddings.cli.output import say_result, size
 from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.store.store import Store, check_name
+from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.store.records import check_name
 from mcp_server_embeddings.tools.collection_export import CollectionExported, collection_export
 from mcp_server_embeddings.tools.collection_file import check_suffix
 from mcp_server_embeddings.tools.collection_import import CollectionImported, collection_import
@@ -21,7 +22,7 @@ def run_export(settings: Settings, options: argparse.Namespace) -> int:
         OperatorError: The collections cannot be read, or the file cannot be written.
     """
 
-    def work(_: Embedder, store: Store, task: Task) -> CollectionExported:
+    def work(_: Embedder, store: CollectionStore, task: Task) -> CollectionExported:
         return collection_export(
             store, options.name, options.file, overwrite=options.force, call=task.call, report=task.report
         )
@@ -42,7 +43,7 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
     check_name(options.name)
     check_suffix(options.file)
 
-    def work(embedder: Embedder, store: Store, task: Task) -> CollectionImported:
+    def work(embedder: Embedder, store: CollectionStore, task: Task) -> CollectionImported:
         return collection_import(embedder, store, options.name, options.file, task.report)
 
     result = run_with_store(settings, work)
@@ -68,7 +69,7 @@ def run_reindex(settings: Settings, options: argparse.Namespace) -> int:
         OperatorError: The model cannot be used, or the collections cannot be written.
     """
 
-    def work(embedder: Embedder, store: Store, task: Task) -> CollectionReindexed:
+    def work(embedder: Embedder, store: CollectionStore, task: Task) -> CollectionReindexed:
         return collection_reindex(embedder, store, options.name, task.report)
 
     result = run_with_store(settings, work, collection=options.name)

@@ -9,8 +9,8 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcp_server_embeddings.private import create_database, reserve_database
+from mcp_server_embeddings.sqlite import ClosingConnection, open_database, query_batches, transaction
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +33,6 @@ _BUSY_SECONDS = 0.05
 """Another process that writes for longer than this is not waited for."""
 
 _DAY = 86_400
-_AT_ONCE = 500
-"""Keys of one query; SQLite allows 32,766 parameters, old builds 999."""
 
 Cut = Literal["", "windowed", "truncated"]
 _CUTS: tuple[Cut, ...] = get_args(Cut)
@@ -143,7 +142,7 @@ def _size(entry: CachedText) -> int:
 
 
 class _Disk:
-    """The SQLite file. Its write-ahead log survives a crash of any process; a damaged file is begun anew."""
+    """The SQLite file. Its write-ahead log survives a crash of any process; a damaged file is made again."""
 
     _SCHEMA = (
         "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, tokens INTEGER, cut TEXT, vector BLOB, used INTEGER)"
@@ -155,37 +154,29 @@ class _Disk:
         self._limit = limit
         self._lock = threading.Lock()
         self._warned = False
-        self._database: sqlite3.Connection | None = None
+        self._database: ClosingConnection | None = None
 
     def get(self, keys: Sequence[bytes], dimensions: int | None) -> dict[bytes, CachedText]:
-        with self._lock:
+        with self._lock, self._tolerated():
             database = self._connected()
-            if database is None:
-                return {}
-            try:
-                return self._read(database, keys, dimensions)
-            except sqlite3.OperationalError as error:
-                _log.info("the cache on disk is not read now: %s", error)
-            except sqlite3.DatabaseError as error:
-                self._begin_anew(error)
-            return {}
+            return self._read(database, keys, dimensions) if database is not None else {}
+        return {}
 
     def put(self, entries: Mapping[bytes, CachedText]) -> None:
-        with self._lock:
+        with self._lock, self._tolerated():
             database = self._connected()
-            if database is None:
-                return
-            try:
+            if database is not None:
                 self._write(database, entries)
-            except sqlite3.OperationalError as error:  # full, locked, read-only
-                _roll_back(database)
-                _log.info("the cache on disk is not written now: %s", error)
-            except sqlite3.DatabaseError as error:
-                self._begin_anew(error)
 
-    def __del__(self) -> None:
-        """Close a file that was forgotten: from Python 3.13 on, SQLite's module warns of it."""
-        self.close()
+    @contextmanager
+    def _tolerated(self) -> Iterator[None]:
+        """Go on without the file where it is full, locked or read-only; replace it where it is damaged."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            _log.info("the cache on disk is not used now: %s", error)
+        except sqlite3.DatabaseError as error:
+            self._recreate(error)
 
     def close(self) -> None:
         with self._lock:
@@ -202,10 +193,8 @@ class _Disk:
     def _connected(self) -> sqlite3.Connection | None:
         """The open file; opened here, and again at each use while it is locked, full or read-only."""
         if self._database is None:
-            try:
+            with self._tolerated():
                 self._open()
-            except sqlite3.DatabaseError as error:
-                self._begin_anew(error)
         return self._database
 
     def _open(self) -> None:
@@ -214,25 +203,24 @@ class _Disk:
         Raises:
             sqlite3.DatabaseError: It is damaged.
         """
-        database: sqlite3.Connection | None = None
         try:
             create_database(self._path)  # private: vectors tell something of their texts
-            database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, check_same_thread=False)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            database.execute(self._SCHEMA)
-            self._database, database = database, None
+            self._database = open_database(
+                self._path,
+                ClosingConnection,
+                busy_seconds=_BUSY_SECONDS,
+                synchronous="NORMAL",
+                check=lambda _: None,  # what is no cache is damaged
+                prepare=lambda database: database.execute(self._SCHEMA),
+            )
         except (OSError, sqlite3.OperationalError) as error:  # locked, read-only, full
             level = logging.INFO if self._warned else logging.WARNING
             _log.log(level, "the cache %s cannot be opened (%s); going on without", self._path, error)
             self._warned = True
-        finally:
-            if database is not None:
-                database.close()
 
-    def _begin_anew(self, reason: Exception) -> None:
+    def _recreate(self, reason: Exception) -> None:
         """Replace a damaged file by an empty one."""
-        _log.warning("the cache %s is damaged (%s); begun anew", self._path, type(reason).__name__)
+        _log.warning("the cache %s is corrupt (%s); recreating it", self._path, type(reason).__name__)
         try:
             if self._database is not None:
                 damaged, self._database = self._database, None
@@ -249,10 +237,9 @@ class _Disk:
         found: dict[bytes, CachedText] = {}
         today = int(time.time() // _DAY)
         stale: list[bytes] = []
-        for part in _parts(keys):
-            marks = ",".join("?" * len(part))
+        for marks, batch in query_batches(keys):
             query = f"SELECT key, tokens, cut, vector, used FROM vectors WHERE key IN ({marks})"  # noqa: S608
-            with closing(database.execute(query, part)) as rows:
+            with closing(database.execute(query, batch)) as rows:
                 for key, tokens, cut, vector, used in rows:
                     entry = _sound_entry(tokens, cut, vector, dimensions)
                     if entry is None:
@@ -261,22 +248,15 @@ class _Disk:
                     if used != today:
                         stale.append(key)
         if stale:
-            self._mark_used(database, stale, today)
+            with self._tolerated(), transaction(database):  # what was read is good all the same
+                database.executemany("UPDATE vectors SET used = ? WHERE key = ?", [(today, key) for key in stale])
         return found
-
-    def _mark_used(self, database: sqlite3.Connection, keys: Sequence[bytes], today: int) -> None:
-        try:
-            database.executemany("UPDATE vectors SET used = ? WHERE key = ?", [(today, key) for key in keys])
-            database.commit()
-        except sqlite3.OperationalError as error:  # full, locked, read-only; what was read is good
-            _roll_back(database)
-            _log.info("the cache on disk is not written now: %s", error)
 
     def _write(self, database: sqlite3.Connection, entries: Mapping[bytes, CachedText]) -> None:
         today = int(time.time() // _DAY)
         rows = [(k, e.tokens, e.cut, e.vector.astype("<f4").tobytes(), today) for k, e in entries.items()]
-        database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)", rows)
-        database.commit()
+        with transaction(database):
+            database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)", rows)
         self._evict(database)
 
     def _evict(self, database: sqlite3.Connection) -> None:
@@ -292,7 +272,6 @@ class _Disk:
         database.execute(
             "DELETE FROM vectors WHERE key IN (SELECT key FROM vectors ORDER BY used, rowid LIMIT ?)", (surplus,)
         )
-        database.commit()
 
 
 def _sound_entry(tokens: object, cut: object, vector: object, dimensions: int | None) -> CachedText | None:
@@ -304,12 +283,3 @@ def _sound_entry(tokens: object, cut: object, vector: object, dimensions: int | 
         return None
     numbers = np.frombuffer(vector, dtype="<f4")
     return CachedText(numbers, tokens, kind) if np.isfinite(numbers).all() else None
-
-
-def _roll_back(database: sqlite3.Connection) -> None:
-    with suppress(sqlite3.OperationalError):
-        database.rollback()
-
-
-def _parts(keys: Sequence[bytes]) -> Iterable[list[bytes]]:
-    return (list(keys[i : i + _AT_ONCE]) for i in range(0, len(keys), _AT_ONCE))

@@ -16,7 +16,7 @@ from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
 from mcp_server_embeddings.mcp_layer.arguments import parse
 from mcp_server_embeddings.mcp_layer.rendering import render
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import Tool, ToolContext
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
 
@@ -48,7 +48,7 @@ Report = Callable[[float, float | None, str | None], Awaitable[None]]
 class CallRunner:
     """Runs tool calls on worker threads of its own, apart from those that read and write the wire."""
 
-    def __init__(self, engine: Engine, store: Store) -> None:
+    def __init__(self, engine: Engine, store: CollectionStore) -> None:
         self._engine = engine
         self._store = store
         self._threads = ThreadPoolExecutor(CONCURRENT_CALLS, "call")

@@ -6,8 +6,8 @@ from urllib.parse import quote, unquote
 from mcp_types import Resource, ResourceTemplate
 
 from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import Chunk, CollectionRecord
-from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.collection_list import collection_info
 from mcp_server_embeddings.tools.texts import snippet
 
@@ -39,7 +39,7 @@ def uri_of(name: str) -> str:
     return f"{ROOT}/{quote(name, safe='')}"
 
 
-def listed(store: Store) -> list[Resource]:
+def listed(store: CollectionStore) -> list[Resource]:
     """One resource a collection, after the one that names them all."""
     every = Resource(
         uri=ROOT,
@@ -51,7 +51,7 @@ def listed(store: Store) -> list[Resource]:
     return [every, *(_entry(record) for record in store.list()[:_LISTED])]
 
 
-def read(store: Store, uri: str) -> tuple[str, str]:
+def read(store: CollectionStore, uri: str) -> tuple[str, str]:
     """The text of a collection resource and its type.
 
     Raises:
@@ -61,7 +61,7 @@ def read(store: Store, uri: str) -> tuple[str, str]:
     if uri == ROOT:
         return json.dumps([_summary(record) for record in store.list()], ensure_ascii=False), "application/json"
     name, slash, document = uri.removeprefix(f"{ROOT}/").partition("/")
-    collection = store.opened(unquote(name))
+    collection = store.open(unquote(name))
     if not slash:
         firsts = collection.first(_LISTED)
         content = {**_summary(collection.record), "first": [_line(chunk) for chunk in firsts]}
@@ -74,7 +74,7 @@ def read(store: Store, uri: str) -> tuple[str, str]:
     return text, "text/plain"
 
 
-def names(store: Store, begun: str) -> list[str]:
+def names(store: CollectionStore, begun: str) -> list[str]:
     """Names of collections that begin so, at most a hundred."""
     return [record.name for record in store.list() if record.name.startswith(begun)][:_LISTED]
 

@@ -15,7 +15,7 @@ from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResul
 from starlette.requests import Request
 
 from mcp_server_embeddings.mcp_layer.collection_resources import ROOT, uri_of
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.protocol import CollectionStore
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _SECONDS = 1.0
 _SESSION_HEADER = "mcp-session-id"
 
 Revisions = dict[str, tuple[int, int]]
-"""Row and revision of each collection, by name."""
+"""Key and revision of each collection, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ChangeNotifier:
         store: Polled for changes.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: CollectionStore) -> None:
         self._store = store
         self._wanted = anyio.Event()
         self._polled = anyio.Event()
@@ -121,7 +121,7 @@ class ChangeNotifier:
         version = self._store.version()
         if version == last.version:
             return last
-        return _Poll(version, {record.name: (record.row, record.revision) for record in self._store.list()})
+        return _Poll(version, {record.name: (record.key, record.revision) for record in self._store.list()})
 
     async def _notify(self, before: Revisions, now: Revisions) -> None:
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]

@@ -47,7 +47,7 @@ from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier, Contex
 from mcp_server_embeddings.mcp_layer.prompts import ServedPrompt, served_prompts
 from mcp_server_embeddings.mcp_layer.registry import published, served_tools
 from mcp_server_embeddings.mcp_layer.resources import HOUR, RESOURCES
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import ToolContext
 
 INSTRUCTIONS = (
@@ -62,15 +62,14 @@ INSTRUCTIONS = (
 T = TypeVar("T")
 
 
-def build_server(engine: Engine) -> Server[ChangeNotifier]:
-    """The server for one engine, with the tools its settings ask for.
+def build_server(engine: Engine, store: CollectionStore) -> Server[ChangeNotifier]:
+    """The server for one engine and its collections, with the tools its settings ask for.
 
     Raises:
         ConfigurationError: The settings name an unknown tool.
     """
     tools = served_tools(engine.settings)
     prompts = _Prompts(served_prompts(tools))
-    store = Store(engine.settings.data_dir)
     runner = CallRunner(engine, store)
 
     @functools.cache  # made when it is asked for: the schemas cost a twentieth of the handshake
@@ -120,7 +119,7 @@ def build_server(engine: Engine) -> Server[ChangeNotifier]:
 class _Resources:
     """The handlers of everything that can be read."""
 
-    def __init__(self, runner: CallRunner, store: Store) -> None:
+    def __init__(self, runner: CallRunner, store: CollectionStore) -> None:
         self._runner = runner
         self._store = store
 
@@ -175,7 +174,7 @@ class _Resources:
             raise MCPError(INVALID_PARAMS, str(error), {"uri": uri}) from None
 
 
-def _stored_resource(store: Store, uri: str) -> ReadResourceResult:
+def _stored_resource(store: CollectionStore, uri: str) -> ReadResourceResult:
     """What a collection's resource says, unless it is too much at once."""
     text, kind = collection_resources.read(store, uri)
     answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])

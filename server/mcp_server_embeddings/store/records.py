@@ -1,13 +1,16 @@
 """What goes into the store and what comes out."""
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.scores import Vectors
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.vectors.scores import Scores, Vectors
 
 Vector = NDArray[np.float32]
 """Shape ``(d,)``."""
@@ -15,6 +18,30 @@ Vector = NDArray[np.float32]
 Scalar = str | int | float | bool | None
 Metadata = Mapping[str, Scalar | Sequence[Scalar]]
 """One flat object; a list counts as having each of its values."""
+
+_NAME = re.compile(r"\w[\w.-]{0,63}")
+
+
+def check_name(name: str) -> None:
+    """Refuse what no collection may be called.
+
+    Raises:
+        InputError: It is refused.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"collection {name[:80]!r} is no name; allowed: 1 to 64 letters, digits, '_', '-' and '.', beginning with "
+            "a letter or digit, such as 'notes' or 'handbook-2026'"
+        )
+
+
+def as_json(metadata: Metadata) -> str:
+    """Metadata as it is stored: the same object always in the same characters.
+
+    Raises:
+        ValueError: A number is infinite or none; JSON has no such.
+    """
+    return json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def digest(text: str) -> bytes:
@@ -24,10 +51,10 @@ def digest(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRecord:
-    """One collection as the file has it.
+    """One collection as it is stored.
 
     Attributes:
-        row: Its number in the file.
+        key: Its number; never used again for another one.
         name: What callers call it.
         model: The model identity, short.
         identity: The model identity's digest.
@@ -40,7 +67,7 @@ class CollectionRecord:
         updated: Seconds since 1970 of the last change.
     """
 
-    row: int
+    key: int
     name: str
     model: str
     identity: str
@@ -99,7 +126,7 @@ class Chunk:
     """A stored part of a document.
 
     Attributes:
-        row: Its number in the file; grows with every chunk ever stored.
+        key: Its number; grows with every chunk ever stored.
         document: The document's id.
         part: Its position among the document's parts, from 0.
         parts: How many parts the document has.
@@ -110,7 +137,7 @@ class Chunk:
         metadata: The document's.
     """
 
-    row: int
+    key: int
     document: str
     part: int
     parts: int
@@ -147,15 +174,33 @@ class RemoveResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The vectors of a collection at one revision.
+class Batch:
+    """Some documents, and the key of the last: the next batch begins after it."""
+
+    documents: list[NewDocument]
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The chunks nearest a vector, best first.
 
     Attributes:
-        rows: Shape ``(n,)``, int64, ascending: the chunks.
-        vectors: Shape ``(n, d)``, float32, unit rows.
-        alive: Shape ``(n,)``: False where the chunk was removed meanwhile.
+        keys: The chunks.
+        cosines: Shape ``(k,)``: theirs, in double precision and rounded to six decimals.
+        vectors: Shape ``(k, d)``: theirs, unit rows.
+        total: How many chunks were compared.
     """
 
-    rows: NDArray[np.int64]
+    keys: list[int]
+    cosines: Scores
     vectors: Vectors
-    alive: NDArray[np.bool_]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordMatches:
+    """The chunks with words of a query, best first; and whether some chunk has all of them."""
+
+    keys: list[int]
+    complete: bool

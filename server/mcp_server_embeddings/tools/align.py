@@ -7,7 +7,7 @@ from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
 from mcp_server_embeddings.tools.declaration import tool

@@ -13,10 +13,8 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.document import Document, Section, UnreadableError
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.selecting import Reader
-from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import Metadata, PutResult, digest
-from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.store.writing import as_json
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
+from mcp_server_embeddings.store.records import Metadata, PutResult, as_json, digest
 from mcp_server_embeddings.tools.collection_results import CollectionAddResult, SkippedFile
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument
@@ -24,10 +22,10 @@ from mcp_server_embeddings.tools.parameters import CollectionName, MetadataObjec
 from mcp_server_embeddings.tools.results import Usage
 from mcp_server_embeddings.tools.texts import check_size, checked_texts
 
-_AT_ONCE = 512
-"""Documents encoded and committed together: enough to keep every stream busy, and little to lose."""
+_DOCUMENTS_PER_BATCH = 512
+"""Encoded and committed together: enough to keep every stream busy, and little to lose."""
 
-_CHARACTERS_AT_ONCE = 500_000
+_CHARACTERS_PER_BATCH = 500_000
 
 _LISTED = 20
 """Skipped files that an answer names; the rest are counted."""
@@ -61,7 +59,7 @@ class _Tally:
 )
 def collection_add(
     embedder: Embedder,
-    store: Store,
+    store: CollectionStore,
     collection: CollectionName,
     texts: Annotated[Texts | None, Field(description="texts to store")] = None,
     *,
@@ -99,25 +97,25 @@ def collection_add(
     if (texts is None) == (paths is None):
         came = "neither" if texts is None else "both"
         raise InputError(f"{came} of texts and paths came; give one of them: texts to send, or paths to read files")
-    drafts = _checked_drafts(texts, ids, metadata) if texts is not None else []
+    documents = _checked_documents(texts, ids, metadata) if texts is not None else []
     if paths is not None and ids is not None:
         raise InputError("ids came with paths; the id of a file is its path: leave ids out")
     selection = (reader or Reader(())).select(paths, field=field) if paths is not None else None
     shared = _one_metadata(metadata) if paths is not None else None
     identity = embedder.identity()
-    target = store.made(collection, identity.digest, identity.short, identity.dimensions)
-    drafting, tally = Ingester(embedder, target), _Tally()
+    target = store.open_or_create(collection, identity.digest, identity.short, identity.dimensions)
+    ingester, tally = Ingester(embedder, target), _Tally()
     if selection is None:
-        for part in _parts(drafts):
-            tally.written += drafting.put(part)
+        for part in _batches(documents):
+            tally.written += ingester.put(part)
     else:
-        _Files(drafting, target, tally, shared).put(selection.entries)
+        _Files(ingester, target, tally, shared).put(selection.entries)
         gone = [path for path in target.files() if selection.gone(path)]
         tally.removed += target.forget_files(gone) if gone else 0
-    now, written = target.now(), tally.written
+    now, written = target.current(), tally.written
     return CollectionAddResult(
         model=identity.short,
-        usage=Usage.counted(written.added + written.updated + written.unchanged, drafting.tokens),
+        usage=Usage.counted(written.added + written.updated + written.unchanged, ingester.tokens),
         collection=collection,
         added=written.added,
         updated=written.updated,
@@ -134,8 +132,8 @@ def collection_add(
 class _Files:
     """Puts files into a collection, several small ones in one transaction."""
 
-    def __init__(self, drafting: Ingester, target: Collection, tally: _Tally, metadata: Metadata | None) -> None:
-        self._drafting = drafting
+    def __init__(self, ingester: Ingester, target: Collection, tally: _Tally, metadata: Metadata | None) -> None:
+        self._ingester = ingester
         self._target = target
         self._tally = tally
         self._metadata = metadata or {}
@@ -161,7 +159,7 @@ class _Files:
         self._flush()
 
     def _put_file(self, path: str, key: bytes, documents: Sequence[Document]) -> None:
-        drafts = [
+        sources = [
             SourceDocument(
                 id=path + document.suffix,
                 text=document.text,
@@ -173,22 +171,23 @@ class _Files:
             for document in documents
             if document.text.strip()
         ]
-        kept = {draft.id for draft in drafts}
+        kept = {source.id for source in sources}
         left = [old for old in self._target.ids_of_file(path) if old not in kept] if path in self._known else []
         self._tally.removed += len(self._target.remove(left).ids) if left else 0
-        if len(drafts) > _AT_ONCE or not drafts:
+        if len(sources) > _DOCUMENTS_PER_BATCH or not sources:
             # Its digest is kept last: after a crash in the middle the file is read again.
-            for part in _parts([draft.of_unfinished_file() for draft in drafts]):
-                self._tally.written += self._drafting.put(part)
+            for part in _batches([source.of_unfinished_file() for source in sources]):
+                self._tally.written += self._ingester.put(part)
             self._target.keep_files({path: key})
             return
-        self._waiting += drafts
-        if len(self._waiting) >= _AT_ONCE or sum(len(draft.text) for draft in self._waiting) > _CHARACTERS_AT_ONCE:
+        self._waiting += sources
+        characters = sum(len(source.text) for source in self._waiting)
+        if len(self._waiting) >= _DOCUMENTS_PER_BATCH or characters > _CHARACTERS_PER_BATCH:
             self._flush()
 
     def _flush(self) -> None:
         if self._waiting:
-            self._tally.written += self._drafting.put(self._waiting)
+            self._tally.written += self._ingester.put(self._waiting)
             self._waiting = []
 
     def _skip(self, path: str, why: str) -> None:
@@ -200,11 +199,11 @@ def _content_digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _parts(drafts: Sequence[SourceDocument]) -> Iterator[list[SourceDocument]]:
-    return (list(drafts[i : i + _AT_ONCE]) for i in range(0, len(drafts), _AT_ONCE))
+def _batches(documents: Sequence[SourceDocument]) -> Iterator[list[SourceDocument]]:
+    return (list(documents[i : i + _DOCUMENTS_PER_BATCH]) for i in range(0, len(documents), _DOCUMENTS_PER_BATCH))
 
 
-def _checked_drafts(
+def _checked_documents(
     texts: Sequence[str],
     ids: Sequence[str] | None,
     metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.errors import InputError, StorageError
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import NewDocument
-from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.collection_file import (
     DOCUMENTS_PER_BATCH,
     Header,
@@ -39,7 +39,7 @@ class CollectionExported(Result):
 
 
 def collection_export(
-    store: Store,
+    store: CollectionStore,
     collection: str,
     file: Path,
     *,
@@ -73,8 +73,8 @@ def collection_export(
         pyarrow()
     if file.exists() and not overwrite:
         raise InputError(f"{str(file)!r} exists; give another name, or --force to overwrite it")
-    source = store.opened(collection)
-    record = source.now()
+    source = store.open(collection)
+    record = source.current()
     header = Header(
         collection=record.name,
         model=record.model,

@@ -17,8 +17,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mcp_server_embeddings.errors import ConfigurationError, InputError
-from mcp_server_embeddings.store.records import NewDocument, Scalar, Vector
-from mcp_server_embeddings.store.writing import as_json
+from mcp_server_embeddings.store.records import NewDocument, Scalar, Vector, as_json
 from mcp_server_embeddings.tools.collection_add import MAX_ID
 
 VERSION = 1

@@ -11,10 +11,8 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.private import is_database
 from mcp_server_embeddings.reading.document import Section
-from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import NewChunk, NewDocument, PutResult, digest
-from mcp_server_embeddings.store.store import Store
-from mcp_server_embeddings.store.writing import as_json
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
+from mcp_server_embeddings.store.records import NewChunk, NewDocument, PutResult, as_json, digest
 from mcp_server_embeddings.tools.collection_add import MAX_METADATA
 from mcp_server_embeddings.tools.collection_file import (
     DOCUMENTS_PER_BATCH,
@@ -56,7 +54,7 @@ class CollectionImported(Result):
 
 
 def collection_import(
-    embedder: Embedder, store: Store, collection: str, file: Path, report: ReportProgress = no_progress
+    embedder: Embedder, store: CollectionStore, collection: str, file: Path, report: ReportProgress = no_progress
 ) -> CollectionImported:
     """Put the documents of a file into a collection, which is created if it does not exist.
 
@@ -85,13 +83,13 @@ def collection_import(
             raise InputError(f"{str(file)!r} is a database of this program; give a file that export wrote")
         header, records = read_records(file)
         identity = embedder.identity()
-        target = store.made(collection, identity.digest, identity.short, identity.dimensions)
+        target = store.open_or_create(collection, identity.digest, identity.short, identity.dimensions)
         keep_vectors = header is not None and header.identity == identity.digest
         importer = _Importer(Ingester(embedder, target), target, header, keep_vectors, report)
         importer.run(records, embedder.call)
     except OSError as error:
         raise InputError(f"{str(file)!r} cannot be read ({error.strerror or error}); name a readable file") from None
-    now, written = target.now(), importer.written
+    now, written = target.current(), importer.written
     return CollectionImported(
         model=identity.short,
         usage=Usage.counted(importer.done, importer.ingester.tokens),

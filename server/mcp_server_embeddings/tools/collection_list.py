@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import CollectionRecord
-from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
 from mcp_server_embeddings.tools.collection_results import CollectionInfo, CollectionListResult
 from mcp_server_embeddings.tools.declaration import tool
@@ -20,7 +20,7 @@ from mcp_server_embeddings.tools.results import Usage
     ),
     purpose="see what is kept",
 )
-def collection_list(embedder: Embedder, store: Store, *, top: Top = None) -> CollectionListResult:
+def collection_list(embedder: Embedder, store: CollectionStore, *, top: Top = None) -> CollectionListResult:
     """All collections of the data folder, by name. Needs no model and waits for none.
 
     Args:

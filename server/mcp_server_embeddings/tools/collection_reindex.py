@@ -6,9 +6,8 @@ from itertools import groupby
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.reading.document import Section
-from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import NewDocument
-from mcp_server_embeddings.store.store import Store
 from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument
 from mcp_server_embeddings.tools.results import Result, Usage
 
@@ -48,7 +47,7 @@ def no_progress(done: int, total: int) -> None:
 
 
 def collection_reindex(
-    embedder: Embedder, store: Store, collection: str, report: ReportProgress = no_progress
+    embedder: Embedder, store: CollectionStore, collection: str, report: ReportProgress = no_progress
 ) -> CollectionReindexed:
     """Embed all texts of a collection with this model, and replace the collection when that is complete.
 
@@ -71,7 +70,7 @@ def collection_reindex(
         >>> collection_reindex(embedder, store, "notes").before
         'all-MiniLM-L6-v2@6b4a9394'
     """
-    source = store.opened(collection)
+    source = store.open(collection)
     identity = embedder.identity()
     before = source.record
     copied = tokens = 0
@@ -79,7 +78,7 @@ def collection_reindex(
         target = store.successor(collection, identity.digest, identity.short, identity.dimensions)
         copying = _Copy(embedder, source, target, report)
         for _ in range(_MAX_PASSES):
-            revision = source.now().revision
+            revision = source.current().revision
             copying.catch_up()
             if store.replace(collection, target.name, revision):
                 break
@@ -127,7 +126,7 @@ class _Copy:
         if surplus:
             self._target.remove(surplus)
         last = 0
-        for _ in range(self._source.now().documents // _DOCUMENTS_PER_BATCH + 1):
+        for _ in range(self._source.current().documents // _DOCUMENTS_PER_BATCH + 1):
             batch = self._source.differing(self._target, last, _DOCUMENTS_PER_BATCH)
             if not batch.documents:
                 break
@@ -136,7 +135,7 @@ class _Copy:
             self._target.remove([document.id for document in batch.documents])
             self._ingester.put([source_document(document) for document in batch.documents])
             self.documents += len(batch.documents)
-            self._report(self._target.now().documents, self._source.now().documents)
+            self._report(self._target.current().documents, self._source.current().documents)
         files = self._source.files()
         self._target.forget_files([path for path in self._target.files() if path not in files])
         self._target.keep_files(files)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.collection_results import CollectionRemoveResult
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.parameters import CollectionName, Texts
@@ -29,7 +29,7 @@ _LISTED = 20
 )
 def collection_remove(
     embedder: Embedder,
-    store: Store,
+    store: CollectionStore,
     collection: CollectionName,
     ids: Annotated[Texts | None, Field(description="documents to remove; absent: the whole collection")] = None,
 ) -> CollectionRemoveResult:
@@ -61,7 +61,7 @@ def collection_remove(
         record = store.remove(collection, confirm)
         removed, size = record.documents, 0
     else:
-        source = store.opened(collection)
+        source = store.open(collection)
         record, gone = source.record, source.remove(ids, confirm)
         missing = [key for key in dict.fromkeys(ids) if key not in set(gone.ids)]
         removed, size = len(gone.ids), gone.left

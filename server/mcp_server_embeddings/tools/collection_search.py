@@ -1,38 +1,27 @@
 """Finding passages in a collection."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import Chunk, Snapshot
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
-from mcp_server_embeddings.tools.collection_results import CollectionSearchResult, FoundBy, FoundPassage, SearchMode
-from mcp_server_embeddings.tools.corpus import nearest_positions, query_cosines
+from mcp_server_embeddings.tools.collection_results import CollectionSearchResult, FoundPassage, SearchMode
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.parameters import MAX_TOP, CollectionName, Range, parse_if_string, validated_as
 from mcp_server_embeddings.tools.results import CharacterRange, Usage
+from mcp_server_embeddings.tools.retrieval import RetrievedChunk, best_passages, retrieve
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
-from mcp_server_embeddings.tools.spans import best_passages
 from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_query, snippet
-from mcp_server_embeddings.vectors.calibration import Band, Calibration
-from mcp_server_embeddings.vectors.fusion import reciprocal_rank_fusion
-from mcp_server_embeddings.vectors.scores import Vectors, scores
+from mcp_server_embeddings.vectors.calibration import Calibration
+from mcp_server_embeddings.vectors.scores import Vectors
 
 _DEPTH = 100
 """Hits of each kind that are put together, at least."""
-
-_WEIGHTS = (1.0, 0.3)
-"""Of meaning and of words when both are put together. With equal weights hybrid lost 0.023 nDCG@10 to meaning alone
-on a set where words are much the weaker, with these 0.004 (docs/collections.md)."""
 
 _DEFAULT_TOP = 5
 
@@ -51,7 +40,7 @@ _WORD = re.compile(r"\w+")
 )
 def collection_search(
     embedder: Embedder,
-    store: Store,
+    store: CollectionStore,
     collection: CollectionName,
     query: Annotated[str, Field(description="what is looked for, a phrase or sentence")],
     *,
@@ -92,157 +81,76 @@ def collection_search(
     """
     query = checked_query("query", query)
     check_size([], query)
+    usage, tokens, vectors = Usage.counted(), 0, None
     if mode == "keyword":
-        return _by_words(store.opened(collection), query, top, where, neighbours=neighbours)
-    identity = embedder.identity()
-    source = store.collection(collection, identity.digest, identity.short)
-    sought = embedder.embed([query], role="query")
-    calibration = embedder.calibration("retrieval")
-    found = _found(source, query, sought.vectors, mode, where, top or _DEFAULT_TOP)
-    chunks = source.chunks(list(found.cosines))
-    hits, tokens = _hits(embedder, chunks, found, sought.vectors, calibration)
-    if neighbours:
-        hits = _with_neighbours(hits, chunks, source)
+        source = store.open(collection)
+        model = source.record.model
+    else:
+        identity = embedder.identity()
+        source = store.open_for(collection, identity.digest, identity.short)
+        asked = embedder.embed([query], role="query")
+        model, usage, vectors = identity.short, Usage.of(asked), asked.vectors
+    wanted = top or _DEFAULT_TOP
+    words = None if mode == "semantic" else query
+    with source.reading() as view:
+        found = retrieve(view, vectors, words, top=wanted, depth=max(_DEPTH, wanted), where=where)
+        neighbouring = view.neighbours([hit.chunk.key for hit in found.hits]) if neighbours else []
+    if vectors is None:
+        calibration, no_match = None, not found.hits
+        places = _places_of_words([hit.chunk.text for hit in found.hits], query)
+    else:
+        calibration = embedder.calibration("retrieval")
+        no_match = not (found.words_match or calibration.above_weak(found.best_cosine))
+        places, tokens = _places_of_meaning(embedder, [hit.chunk.text for hit in found.hits], vectors, calibration)
+    beside = {(part.document, part.part): part.text for part in neighbouring} if neighbours else None
+    hits = [_passage(hit, *place, calibration, beside) for hit, place in zip(found.hits, places, strict=True)]
     listed = AnswerBudget(top).take([Entry(hit.model_dump_json(), "") for hit in hits])
-    usage = Usage.of(sought)
     return CollectionSearchResult(
-        model=identity.short,
+        model=model,
         usage=usage.model_copy(update={"tokens": usage.tokens + tokens}),
-        more=max(0, found.matching - listed),
+        more=max(0, found.total - listed),
         collection=collection,
         mode=mode,
         hits=hits[:listed],
-        no_match=not (found.words_match or calibration.above_weak(found.nearest)),
+        no_match=no_match,
     )
 
 
-def _by_words(
-    source: Collection, query: str, top: int | None, where: Where | None, *, neighbours: bool
-) -> CollectionSearchResult:
-    """The chunks with words of the query, best first by BM25."""
-    wanted = top or _DEFAULT_TOP
-    rows, _ = source.matching_words(query, max(_DEPTH, wanted), where)
-    chunks = source.chunks(rows[:wanted])
+def _places_of_words(texts: Sequence[str], query: str) -> list[tuple[int, int]]:
+    """In each text the first sentence with most of the query's words; a short text is its own."""
     words = frozenset(_WORD.findall(query.casefold()))
-    hits = [_passage(chunk, *_place_of_words(chunk.text, words), "words") for chunk in chunks]
-    if neighbours:
-        hits = _with_neighbours(hits, chunks, source)
-    listed = AnswerBudget(top).take([Entry(hit.model_dump_json(), "") for hit in hits])
-    return CollectionSearchResult(
-        model=source.record.model,
-        usage=Usage.counted(),
-        more=max(0, len(rows) - listed),
-        collection=source.name,
-        mode="keyword",
-        hits=hits[:listed],
-        no_match=not rows,
-    )
+
+    def place(text: str) -> tuple[int, int]:
+        if len(text) <= MAX_PASSAGE:
+            return 0, len(text)
+        return max(passages(text), key=lambda found: sum(word in text[slice(*found)].casefold() for word in words))
+
+    return [place(text) for text in texts]
 
 
-def _place_of_words(text: str, words: frozenset[str]) -> tuple[int, int]:
-    """The first sentence with most of the words; a short text is its own."""
-    if len(text) <= MAX_PASSAGE:
-        return 0, len(text)
-
-    def count(place: tuple[int, int]) -> int:
-        sentence = text[slice(*place)].casefold()
-        return sum(word in sentence for word in words)
-
-    return max(passages(text), key=count)
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a search found.
-
-    Attributes:
-        cosines: Of each chunk wanted, by row, best first.
-        found_by: Which kind of search found it.
-        matching: How many chunks could be listed.
-        nearest: The highest cosine where meaning counts, else -1.
-        words_match: Whether words alone make a match: all of them are in one chunk.
-    """
-
-    cosines: dict[int, float]
-    found_by: dict[int, FoundBy]
-    matching: int
-    nearest: float
-    words_match: bool
-
-
-def _found(
-    source: Collection, query: str, sought: Vectors, mode: SearchMode, where: Where | None, wanted: int
-) -> _Found:
-    """Search by meaning, alone or put together with that by words."""
-    snapshot, selected = source.snapshot(), source.selected(where)
-    cosines = query_cosines(snapshot, selected, sought)
-    depth = max(_DEPTH, wanted)
-    near = nearest_positions(cosines, depth)
-    rows, complete = ([], False) if mode == "semantic" else source.matching_words(query, depth, where)
-    words = [position for position in _positions(snapshot, rows) if np.isfinite(cosines[position])]
-    order = reciprocal_rank_fusion([near, words], _WEIGHTS)[:wanted]
-    # In double precision, as rank does: one query and one text have one score.
-    exact = scores(snapshot.vectors[order], sought, "cosine")[:, 0]
-    by_meaning, by_words = set(near), set(words)
-    return _Found(
-        cosines={int(snapshot.rows[at]): float(cosine) for at, cosine in zip(order, exact, strict=True)},
-        found_by={int(snapshot.rows[at]): _found_by(at in by_meaning, at in by_words) for at in order},
-        matching=_count(snapshot, selected),
-        nearest=float(cosines[near[0]]) if near else -1.0,
-        words_match=complete,
-    )
-
-
-def _positions(snapshot: Snapshot, rows: Sequence[int]) -> list[int]:
-    """Where chunks stand in the snapshot; those that came after it are left out."""
-    wanted = np.array(rows, np.int64)
-    found = np.searchsorted(snapshot.rows, wanted)
-    return [
-        int(position)
-        for position, row in zip(found, wanted, strict=True)
-        if position < len(snapshot.rows) and snapshot.rows[position] == row and snapshot.alive[position]
-    ]
-
-
-def _count(snapshot: Snapshot, selected: NDArray[np.int64] | None) -> int:
-    return int(snapshot.alive.sum()) if selected is None else len(selected)
-
-
-def _found_by(near: bool, words: bool) -> FoundBy:
-    if near and words:
-        return "both"
-    return "meaning" if near else "words"
-
-
-def _hits(
-    embedder: Embedder,
-    chunks: Sequence[Chunk],
-    found: _Found,
-    sought: Vectors,
-    calibration: Calibration,
-) -> tuple[list[FoundPassage], int]:
-    """The hits with their best passages, and the tokens read for those. A short chunk is its own passage."""
-    long = [chunk for chunk in chunks if len(chunk.text) > MAX_PASSAGE]
-    spans, tokens = best_passages(embedder, sought, [c.text for c in long], calibration) if long else ([], 0)
-    best = {chunk.row: span for chunk, span in zip(long, spans, strict=True)}
-    hits = []
-    for chunk in chunks:
-        span = best.get(chunk.row)
-        first, last = (span.start, span.end) if span else (0, len(chunk.text))
-        judged = calibration.interpret(found.cosines[chunk.row])
-        hits.append(_passage(chunk, first, last, found.found_by[chunk.row], judged))
-    return hits, tokens
+def _places_of_meaning(
+    embedder: Embedder, texts: Sequence[str], query: Vectors, calibration: Calibration
+) -> tuple[list[tuple[int, int]], int]:
+    """In each text the sentence nearest the query, and the tokens read for those; a short text is its own."""
+    spans, tokens = best_passages(embedder, query, [text for text in texts if len(text) > MAX_PASSAGE], calibration)
+    best = ((span.start, span.end) for span in spans)
+    return [(0, len(text)) if len(text) <= MAX_PASSAGE else next(best) for text in texts], tokens
 
 
 def _passage(
-    chunk: Chunk,
+    hit: RetrievedChunk,
     first: int,
     last: int,
-    found_by: FoundBy,
-    judged: tuple[float, float, Band] | tuple[None, None, None] = (None, None, None),
+    calibration: Calibration | None,
+    beside: Mapping[tuple[str, int], str] | None,
 ) -> FoundPassage:
-    """Characters ``first`` to ``last`` of a chunk as a hit."""
-    score, percentile, band = judged
+    """Characters ``first`` to ``last`` of a chunk as a hit; with the texts beside it, what stands around them."""
+    chunk, score, percentile, band, before, after = hit.chunk, None, None, None, "", ""
+    if calibration is not None:
+        score, percentile, band = calibration.interpret(hit.cosine)
+    if beside is not None:
+        before = beside.get((chunk.document, chunk.part - 1), "") + "\n" + chunk.text[:first]
+        after = chunk.text[last:] + "\n" + beside.get((chunk.document, chunk.part + 1), "")
     return FoundPassage(
         score=score,
         percentile=percentile,
@@ -250,20 +158,8 @@ def _passage(
         id=chunk.id,
         snippet=CONTROL.sub(" ", chunk.text[first:last]),
         span=CharacterRange(start=chunk.start + first, end=chunk.start + last),
-        found_by=found_by,
+        found_by=hit.found_by,
         metadata={**chunk.metadata, **({"heading": chunk.heading} if chunk.heading else {})},
-        before="",
-        after="",
+        before=snippet(before[-MAX_PASSAGE:], MAX_PASSAGE),
+        after=snippet(after, MAX_PASSAGE),
     )
-
-
-def _with_neighbours(hits: Sequence[FoundPassage], chunks: Sequence[Chunk], source: Collection) -> list[FoundPassage]:
-    """With what stands around each passage: the rest of its chunk, else of the parts beside it."""
-    beside = {(part.document, part.part): part.text for part in source.neighbours([chunk.row for chunk in chunks])}
-    found = []
-    for hit, chunk in zip(hits, chunks, strict=True):
-        before = beside.get((chunk.document, chunk.part - 1), "") + "\n" + chunk.text[: hit.span.start - chunk.start]
-        after = chunk.text[hit.span.end - chunk.start :] + "\n" + beside.get((chunk.document, chunk.part + 1), "")
-        around = {"before": snippet(before[-MAX_PASSAGE:], MAX_PASSAGE), "after": snippet(after, MAX_PASSAGE)}
-        found.append(hit.model_copy(update=around))
-    return found

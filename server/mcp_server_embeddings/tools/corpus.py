@@ -3,23 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
 from mcp_server_embeddings.engine.identity import Role
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import Chunk, Snapshot
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
+from mcp_server_embeddings.store.records import Chunk
 from mcp_server_embeddings.tools.answer_budget import Entry, positions
 from mcp_server_embeddings.tools.results import Excerpt
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, checked_texts, snippet
-from mcp_server_embeddings.vectors.ranking import best_rows
-from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
-
-_DECIMALS = 6
-"""Of a cosine, so that equal texts tie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +47,7 @@ class Corpus:
         prompts = embedder.identity().prompts
         if self.source is None or prompts.of(role) != prompts.document:
             return embedder.embed(self.texts, role=role)
-        return Embeddings(self.source.vectors([chunk.row for chunk in self.chunks]), 0, (), ())
+        return Embeddings(self.source.vectors([chunk.key for chunk in self.chunks]), 0, (), ())
 
     def recalled(self, listed: Iterable[int]) -> list[Excerpt]:
         """Which texts stand at the positions that an answer lists; nothing where the caller sent them and knows.
@@ -112,9 +103,9 @@ def corpus_of(texts: Sequence[str] | None, collection: Collection | None, name: 
     chunks = collection.first(MAX_TEXTS + 1)
     if len(chunks) > MAX_TEXTS:
         raise InputError(
-            f"collection {collection.name!r} has {collection.now().chunks:,} chunks, and this tool, which compares all "
-            f"with all, takes at most {MAX_TEXTS:,}; find those of interest with collection_search or rank, and send "
-            "their texts"
+            f"collection {collection.name!r} has {collection.current().chunks:,} chunks, and this tool, which compares "
+            f"all with all, takes at most {MAX_TEXTS:,}; find those of interest with collection_search or rank, and "
+            "send their texts"
         )
     if not chunks:
         raise empty(collection)
@@ -126,7 +117,7 @@ def empty(collection: Collection) -> InputError:
     return InputError(f"collection {collection.name!r} is empty; put texts into it with collection_add")
 
 
-def opened(embedder: Embedder, store: Store, name: str | None) -> Collection | None:
+def opened(embedder: Embedder, store: CollectionStore, name: str | None) -> Collection | None:
     """The collection of that name, with vectors of this model; None without a name.
 
     Raises:
@@ -135,24 +126,4 @@ def opened(embedder: Embedder, store: Store, name: str | None) -> Collection | N
     if name is None:
         return None
     identity = embedder.identity()
-    return store.collection(name, identity.digest, identity.short)
-
-
-def query_cosines(snapshot: Snapshot, selected: NDArray[np.int64] | None, sought: Vectors) -> NDArray[np.float32]:
-    """The cosine of every row with the query; minus infinity where a chunk is gone or not selected."""
-    cosines = np.round(snapshot.vectors @ unit_rows(sought)[0], _DECIMALS)
-    wanted = snapshot.alive
-    if selected is not None:
-        wanted = wanted & np.isin(snapshot.rows, selected)
-    return np.where(wanted, cosines, -np.inf).astype(np.float32)
-
-
-def nearest_positions(cosines: NDArray[np.float32], most: int) -> list[int]:
-    """Positions of the highest cosines, best first, ties by position."""
-    candidates = np.arange(len(cosines))
-    if len(cosines) > most:
-        # Sorting all of 100,000 takes longer than comparing them; what ties with the last place stays in.
-        lowest = np.partition(cosines, len(cosines) - most)[len(cosines) - most]
-        candidates = np.flatnonzero(cosines >= lowest)
-    order = best_rows(cosines[candidates].astype(np.float64), most)
-    return [int(candidates[i]) for i in order if np.isfinite(cosines[candidates[i]])]
+    return store.open_for(name, identity.digest, identity.short)

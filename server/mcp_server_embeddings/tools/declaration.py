@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.reading.selecting import Reader
-from mcp_server_embeddings.store.store import Store
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.corpus import opened
 from mcp_server_embeddings.tools.parameters import OpenedByName, Range
 from mcp_server_embeddings.tools.results import Result
@@ -37,7 +37,7 @@ class ToolContext:
 
     engine: Engine
     embedder: Embedder
-    store: Store
+    store: CollectionStore
     protocol: str
 
     @property

@@ -14,7 +14,8 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.errors import ConfigurationError, InputError
 from mcp_server_embeddings.private import replaced
-from mcp_server_embeddings.store.store import Store, check_name
+from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.store.records import check_name
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.parameters import LongTexts, Texts
@@ -56,7 +57,7 @@ def embed(
     ] = "auto",
     long_text: LongTexts = "window",
     save_as: Annotated[str | None, Field(description="a collection to store the texts in too")] = None,
-    store: Store | None = None,
+    store: CollectionStore | None = None,
 ) -> EmbedResult:
     """Turn texts into vectors.
 
@@ -106,16 +107,18 @@ def embed(
     )
 
 
-def _checked_target(save_as: str | None, store: Store | None) -> tuple[str, Store] | None:
+def _checked_target(save_as: str | None, store: CollectionStore | None) -> tuple[str, CollectionStore] | None:
     if save_as is None:
         return None
     if store is None:
-        raise InputError(f"save_as={save_as!r} came without a store; give store=Store(data_dir), or leave save_as out")
+        raise InputError(
+            f"save_as={save_as!r} came without a store; give store=open_store(settings), or leave save_as out"
+        )
     check_name(save_as)
     return save_as, store
 
 
-def _saved(embedder: Embedder, store: Store, collection: str, texts: Sequence[str]) -> Saved:
+def _saved(embedder: Embedder, store: CollectionStore, collection: str, texts: Sequence[str]) -> Saved:
     added = collection_add(embedder, store, collection, texts)
     return Saved(collection=collection, added=added.added, updated=added.updated, unchanged=added.unchanged)
 

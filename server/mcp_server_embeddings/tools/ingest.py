@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.reading.document import Section
-from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, PutResult, Vector, digest
-from mcp_server_embeddings.store.writing import as_json
+from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, PutResult, Vector, as_json, digest
 from mcp_server_embeddings.tools.chunking import chunk_limit, chunk_places
 
 
@@ -37,7 +36,7 @@ class SourceDocument:
 
 
 class Ingester:
-    """Puts drafts into one collection.
+    """Puts documents into one collection.
 
     Attributes:
         tokens: Tokens encoded so far.
@@ -49,7 +48,7 @@ class Ingester:
         self._target = target
         self._limit = chunk_limit(embedder)
 
-    def put(self, drafts: Sequence[SourceDocument]) -> PutResult:
+    def put(self, documents: Sequence[SourceDocument]) -> PutResult:
         """Cut, encode and commit; on disk when this returns.
 
         Raises:
@@ -58,47 +57,49 @@ class Ingester:
             CallCancelledError: The caller cancelled; nothing of these was stored.
         """
         self._embedder.call.raise_if_cancelled()
-        distinct = {draft.id: draft for draft in drafts}
+        distinct = {document.id: document for document in documents}
         same = self._unchanged(list(distinct.values()))
-        places = {key: () if key in same else tuple(self._places(draft)) for key, draft in distinct.items()}
-        texts = {key: [draft.text[place.start : place.end] for place in places[key]] for key, draft in distinct.items()}
+        places = {key: () if key in same else tuple(self._places(document)) for key, document in distinct.items()}
+        texts = {
+            key: [document.text[place.start : place.end] for place in places[key]] for key, document in distinct.items()
+        }
         vectors = self._vectors([text for parts in texts.values() for text in parts])
-        documents = [
+        new = [
             NewDocument(
-                id=draft.id,
-                text=draft.text,
-                metadata=draft.metadata,
+                id=document.id,
+                text=document.text,
+                metadata=document.metadata,
                 chunks=tuple(
                     NewChunk(place.start, place.end, place.heading, vectors[digest(text)])
                     for place, text in zip(places[key], texts[key], strict=True)
                 ),
-                file=draft.file,
-                file_digest=draft.file_digest,
+                file=document.file,
+                file_digest=document.file_digest,
             )
-            for key, draft in distinct.items()
-            if key not in same or draft.file
+            for key, document in distinct.items()
+            if key not in same or document.file
         ]
-        written = self._target.put(documents) if documents else PutResult()
+        written = self._target.put(new) if new else PutResult()
         # Neither repeats nor what is stored as it is were sent, except to say where files are.
-        return replace(written, unchanged=written.unchanged + len(drafts) - len(documents))
+        return replace(written, unchanged=written.unchanged + len(documents) - len(new))
 
-    def _places(self, draft: SourceDocument) -> list[Section]:
-        return chunk_places(draft.text, draft.sections, self._counted, self._limit)
+    def _places(self, document: SourceDocument) -> list[Section]:
+        return chunk_places(document.text, document.sections, self._counted, self._limit)
 
     def _counted(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text; a long document is counted in many calls, and its caller may give up between."""
         self._embedder.call.raise_if_cancelled()
         return self._embedder.count_tokens(texts)
 
-    def _unchanged(self, drafts: Sequence[SourceDocument]) -> set[str]:
-        """Ids of drafts that are stored as they are."""
-        stored = self._target.stored([draft.id for draft in drafts])
+    def _unchanged(self, documents: Sequence[SourceDocument]) -> set[str]:
+        """Ids of documents that are stored as they are."""
+        stored = self._target.stored([document.id for document in documents])
         return {
-            draft.id
-            for draft in drafts
-            if draft.id in stored
-            and stored[draft.id].digest == digest(draft.text)
-            and (draft.metadata is None or stored[draft.id].metadata == as_json(draft.metadata))
+            document.id
+            for document in documents
+            if document.id in stored
+            and stored[document.id].digest == digest(document.text)
+            and (document.metadata is None or stored[document.id].metadata == as_json(document.metadata))
         }
 
     def _vectors(self, texts: Sequence[str]) -> dict[bytes, Vector]:

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema
 from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.lenient_json import parse_json
-from mcp_server_embeddings.store.collection import Collection
+from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, well_formed
 
 MAX_TOP = 1_000

@@ -4,25 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
-from mcp_server_embeddings.store.collection import Collection
-from mcp_server_embeddings.tools.corpus import corpus_of, empty, nearest_positions, query_cosines
+from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.store.records import Nearest
+from mcp_server_embeddings.tools.corpus import corpus_of, empty
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.parameters import MAX_TOP, Range, StoredTexts, Texts
 from mcp_server_embeddings.tools.results import Hit, RankResult, Span, Usage
-from mcp_server_embeddings.tools.spans import best_passages
+from mcp_server_embeddings.tools.retrieval import best_passages, choose, retrieve
 from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_query, snippet
-from mcp_server_embeddings.vectors.ranking import diverse_rows
 from mcp_server_embeddings.vectors.scores import scores
 
 _SNIPPET = 120
 """Characters of a hit's beginning: enough to judge it by."""
-
-_NEAREST = MAX_TOP
-"""Chunks of a collection, those with the highest cosines, among which hits are chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +91,19 @@ def rank(
     query = checked_query("query", query)
     if texts is None and collection is not None:
         check_size([], query)
-        sought = embedder.embed([query], role="query")
-        found = _among_stored(collection, sought, top, diversity)
+        asked = embedder.embed([query], role="query")
+        found = _among_stored(collection, asked, top, diversity)
     else:
         sent = corpus_of(texts, collection).texts
         check_size(sent, query)
         documents = embedder.embed(sent, role="document")
-        sought = embedder.embed([query], role="query")
-        found = _among_sent(sent, documents, sought, top, diversity)
+        asked = embedder.embed([query], role="query")
+        found = _among_sent(sent, documents, asked, top, diversity)
     calibration = embedder.calibration("retrieval")
     usage = found.usage
     passages: list[Span | None] = [None] * len(found.hits)
-    if spans and found.hits:
-        passages, tokens = best_passages(embedder, sought.vectors, [hit.text for hit in found.hits], calibration)
+    if spans:
+        passages[:], tokens = best_passages(embedder, asked.vectors, [hit.text for hit in found.hits], calibration)
         usage = usage.model_copy(update={"tokens": usage.tokens + tokens})
     hits = []
     for hit, span in zip(found.hits, passages, strict=True):
@@ -125,26 +121,21 @@ def rank(
     )
 
 
-def _among_sent(texts: Sequence[str], documents: Embeddings, sought: Embeddings, top: int, diversity: float) -> _Found:
-    cosines = scores(documents.vectors, sought.vectors, "cosine")[:, 0]
-    rows = diverse_rows(cosines, documents.vectors, top, diversity)
-    hits = [_Candidate(row, None, texts[row], float(cosines[row])) for row in rows]
-    return _Found(hits, float(cosines.max()), len(texts), Usage.of(documents, sought))
+def _among_sent(texts: Sequence[str], documents: Embeddings, asked: Embeddings, top: int, diversity: float) -> _Found:
+    cosines = scores(documents.vectors, asked.vectors, "cosine")[:, 0]
+    candidates = Nearest(list(range(len(texts))), cosines, documents.vectors, len(texts))
+    hits = [_Candidate(row, None, texts[row], float(cosines[row])) for row in choose(candidates, top, diversity)]
+    return _Found(hits, float(cosines.max()), len(texts), Usage.of(documents, asked))
 
 
-def _among_stored(collection: Collection, sought: Embeddings, top: int, diversity: float) -> _Found:
-    snapshot = collection.snapshot()
-    cosines = query_cosines(snapshot, None, sought.vectors)
-    near = sorted(nearest_positions(cosines, _NEAREST))
-    if not near:
+def _among_stored(collection: Collection, asked: Embeddings, top: int, diversity: float) -> _Found:
+    with collection.reading() as source:
+        found = retrieve(source, asked.vectors, None, top=top, depth=MAX_TOP, diversity=diversity)
+        positions = source.positions([hit.chunk.key for hit in found.hits])
+    if not found.total:
         raise empty(collection)
-    # Once more in double precision: the same score, and the same order of near ties, as for the same texts sent.
-    exact = scores(snapshot.vectors[near], sought.vectors, "cosine")[:, 0]
-    chosen = diverse_rows(exact, snapshot.vectors[near], top, diversity)
-    order = np.cumsum(snapshot.alive) - 1  # chunks that were removed have no position
-    places = {int(snapshot.rows[near[i]]): (int(order[near[i]]), float(exact[i])) for i in chosen}
     hits = [
-        _Candidate(places[chunk.row][0], chunk.id, chunk.text, places[chunk.row][1])
-        for chunk in collection.chunks(list(places))
+        _Candidate(position, hit.chunk.id, hit.chunk.text, hit.cosine)
+        for position, hit in zip(positions, found.hits, strict=True)
     ]
-    return _Found(hits, float(exact.max()), int(snapshot.alive.sum()), Usage.of(sought))
+    return _Found(hits, found.best_cosine, found.total, Usage.of(asked))

@@ -2,22 +2,79 @@
 
 import sqlite3
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.store.connection import Connection
-from mcp_server_embeddings.store.records import CollectionRecord, Snapshot
-from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
+from mcp_server_embeddings.store.records import CollectionRecord, Nearest
+from mcp_server_embeddings.store.sqlite.connection import Connection
+from mcp_server_embeddings.vectors.ranking import best_rows
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
 
-_AT_ONCE = 10_000
-"""Rows read together: 15 MB of 384 numbers."""
+_DECIMALS = 6
+"""Of a cosine, so that equal texts tie."""
+
+_ROWS_PER_READ = 10_000
+"""15 MB of 384 numbers."""
 
 _SPARE = 1.25
-"""AnswerBudget for more rows when the matrix has to grow."""
+"""Room for more rows when the matrix has to grow."""
 
 _DEAD = 0.25
 """From this share of removed rows on the matrix is written anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The vectors of a collection at one revision.
+
+    Attributes:
+        rows: Shape ``(n,)``, int64, ascending: the chunks.
+        vectors: Shape ``(n, d)``, float32, unit rows.
+        alive: Shape ``(n,)``: False where the chunk was removed meanwhile.
+    """
+
+    rows: NDArray[np.int64]
+    vectors: Vectors
+    alive: NDArray[np.bool_]
+
+    def nearest(self, vectors: Vectors, k: int, selected: NDArray[np.int64] | None) -> list[Nearest]:
+        """The chunks nearest each vector, ties by row; of those selected, or of all."""
+        wanted = self.alive if selected is None else self.alive & np.isin(self.rows, selected)
+        total = int(wanted.sum())
+        found = []
+        for unit, vector in zip(unit_rows(vectors), vectors, strict=True):
+            cosines = np.where(wanted, np.round(self.vectors @ unit, _DECIMALS), -np.inf).astype(np.float32)
+            near = _highest(cosines, min(k, total))
+            rows = self.vectors[near]
+            found.append(Nearest(self.rows[near].tolist(), _cosines(rows, vector), rows, total))
+        return found
+
+    def cosines(self, chunks: Sequence[int], vector: NDArray[np.float32]) -> Scores:
+        """Those of chunks that are in it."""
+        return _cosines(self.vectors[np.searchsorted(self.rows, chunks)], vector)
+
+    def positions(self, chunks: Sequence[int]) -> list[int]:
+        """How many chunks stand before each of these."""
+        found: list[int] = np.searchsorted(self.rows[self.alive], chunks).tolist()
+        return found
+
+
+def _highest(cosines: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Positions of the highest cosines, best first, ties by position."""
+    candidates = np.arange(len(cosines))
+    if 0 < k < len(cosines):
+        # Sorting all of 100,000 takes longer than comparing them; what ties with the last place stays in.
+        lowest = np.partition(cosines, len(cosines) - k)[len(cosines) - k]
+        candidates = np.flatnonzero(cosines >= lowest)
+    return candidates[best_rows(cosines[candidates].astype(np.float64), k)]
+
+
+def _cosines(rows: Vectors, vector: NDArray[np.float32]) -> Scores:
+    """In double precision: the same score, and the same order of near ties, as for the same texts sent."""
+    return scores(rows, vector[None, :], "cosine")[:, 0]
 
 
 class Matrix:
@@ -65,11 +122,11 @@ class Matrix:
         found = database.execute(
             "SELECT chunks.row, vector FROM chunks JOIN vectors ON chunk = chunks.row "
             "WHERE collection = ? AND chunks.row > ? ORDER BY chunks.row",
-            (record.row, last),
+            (record.key, last),
         )
         # Exactly what a collection holds when it is first read, some room to grow afterwards.
         self._reserve(record.chunks if not self._count else 0)
-        while part := found.fetchmany(_AT_ONCE):
+        while part := found.fetchmany(_ROWS_PER_READ):
             self._reserve(self._count + len(part))
             end = self._count + len(part)
             block = np.frombuffer(b"".join(vector for _, vector in part), dtype="<f4")
@@ -82,7 +139,7 @@ class Matrix:
 
     def _drop(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
         query = "SELECT row FROM chunks WHERE collection = ? ORDER BY row"
-        left = np.fromiter((row for (row,) in database.execute(query, (record.row,))), np.int64)
+        left = np.fromiter((row for (row,) in database.execute(query, (record.key,))), np.int64)
         alive = np.isin(self._rows[: self._count], left, assume_unique=True)
         if alive.sum() < (1 - _DEAD) * self._count:
             self._rows = self._rows[: self._count][alive]

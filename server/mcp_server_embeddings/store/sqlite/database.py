@@ -8,17 +8,18 @@ from pathlib import Path
 
 from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.private import reserve_database
-from mcp_server_embeddings.store.connection import (
+from mcp_server_embeddings.sqlite import transaction
+from mcp_server_embeddings.store.sqlite.connection import (
     Connection,
     Inode,
     Place,
     beside,
-    connect,
     explained,
     inode,
+    open_collections,
     remove_beside,
 )
-from mcp_server_embeddings.store.schema import check_version
+from mcp_server_embeddings.store.sqlite.schema import check_version
 
 _IDLE = 4
 """Connections for reading kept open."""
@@ -89,16 +90,10 @@ class Database:
                 lies at the path.
         """
         with self._writing, self._connection(create=True) as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(database):
                 check_version(database, str(self.path))
                 self._check_place(database)  # waiting for the lock takes up to half a minute
                 yield database
-                database.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # a full disk rolls back by itself
-                    database.execute("ROLLBACK")
-                raise
             self._check_place(database)
 
     def version(self) -> int:
@@ -196,7 +191,7 @@ class Database:
         with self._lock:
             if self._open and self._main != inode(self.path) and self._log and self._log == beside(self.path)[0]:
                 raise self._lost("moved")  # other threads still use the log of the one before
-        database = connect(self.path, create=create)
+        database = open_collections(self.path, create=create)
         with self._lock:
             # While a connection is open, no other file can have its inode. Those that are opened anew for each use
             # would otherwise read all vectors each time.

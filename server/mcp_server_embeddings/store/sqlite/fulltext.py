@@ -4,8 +4,10 @@ import re
 import sqlite3
 from collections.abc import Sequence
 
-from mcp_server_embeddings.store.schema import words_table
-from mcp_server_embeddings.store.where import Filter, Operand
+from mcp_server_embeddings.store.records import WordMatches
+from mcp_server_embeddings.store.sqlite.filtering import Filter
+from mcp_server_embeddings.store.sqlite.schema import words_table
+from mcp_server_embeddings.store.where import Operand
 
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
 """Letters of scripts that put no spaces between words, or particles without: Thai, Lao, Burmese, Khmer, Japanese,
@@ -14,10 +16,10 @@ Chinese, Korean. The ranges are fixed, because what was indexed must be found ag
 _WORD = re.compile("[\\w\u0300-\u036f]+")
 """With accents that stand by themselves, as in texts from macOS."""
 
-_MOST_WORDS = 32
+_MAX_WORDS = 32
 """Different words of a query that are looked up."""
 
-_MOST_POSTINGS = 40_000
+_MAX_POSTINGS = 40_000
 """Occurrences that one search scores, about 25 ms. Frequent words tell little (BM25 weighs them near nothing) and cost
 nearly all: 'the' in 100,000 texts takes 60 ms. So the rarest words come first, and a list of stop words, which would
 know one language, is not needed."""
@@ -31,29 +33,18 @@ def indexed(text: str) -> str:
 def query_words(query: str) -> list[str]:
     """The different words of a query as FTS5 strings, in order; a run of an unspaced script is one phrase."""
     words = dict.fromkeys(word.lower() for word in _WORD.findall(query))
-    return [f'"{" ".join(indexed(word).split())}"' for word in words][:_MOST_WORDS]
+    return [f'"{" ".join(indexed(word).split())}"' for word in words][:_MAX_WORDS]
 
 
 def best_matches(
-    database: sqlite3.Connection, collection: int, query: str, most: int, condition: Filter | None
-) -> tuple[list[int], bool]:
-    """Chunks that have words of the query, best first by BM25 (Robertson and Zaragoza 2009, as in SQLite's FTS5).
-
-    Args:
-        database: Open for reading.
-        collection: Its row.
-        query: In plain words.
-        most: How many at most.
-        condition: Only chunks of documents that fit.
-
-    Returns:
-        Rows of chunks, ties by row; and whether some chunk that fits has all words of the query.
-    """
+    database: sqlite3.Connection, collection: int, query: str, k: int, condition: Filter | None
+) -> WordMatches:
+    """Chunks that have words of the query, best first by BM25 (Robertson and Zaragoza 2009, as in SQLite's FTS5)."""
     table = words_table(collection)
     counts = {word: _count(database, table, word) for word in query_words(query)}
     known = sorted((word for word in counts if counts[word]), key=lambda word: counts[word])
     if not known:
-        return [], False
+        return WordMatches([], complete=False)
     searched = _affordable(known, counts)
     within = ""
     if condition is not None:
@@ -63,14 +54,14 @@ def best_matches(
     rows = database.execute(
         f"SELECT rowid, bm25({table}) AS worth FROM {table} WHERE {table} MATCH ? {within} "
         "ORDER BY worth, rowid LIMIT ?",
-        (" OR ".join(searched), *parameters, most),
+        (" OR ".join(searched), *parameters, k),
     )
     found = [row for row, _ in rows]
     together = " AND ".join(known)
     complete = len(known) == len(counts) and _exists(database, table, (together,))
     if complete and within:  # costs as much as the search, so only where it can say no
         complete = _exists(database, table, (together, *parameters), within)
-    return found, complete
+    return WordMatches(found, complete)
 
 
 def _exists(database: sqlite3.Connection, table: str, parameters: Sequence[Operand], within: str = "") -> bool:
@@ -88,7 +79,7 @@ def _affordable(words: list[str], counts: dict[str, int]) -> list[str]:
     chosen, postings = words[:1], counts[words[0]]
     for word in words[1:]:
         postings += counts[word]
-        if postings > _MOST_POSTINGS:
+        if postings > _MAX_POSTINGS:
             break
         chosen.append(word)
     return chosen

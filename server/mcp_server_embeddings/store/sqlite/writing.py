@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mcp_server_embeddings.errors import CollectionError
-from mcp_server_embeddings.store.fulltext import indexed
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
-    Metadata,
     NewChunk,
     NewDocument,
     PutResult,
     Scalar,
+    as_json,
     digest,
 )
-from mcp_server_embeddings.store.schema import words_table
-from mcp_server_embeddings.store.where import storable
+from mcp_server_embeddings.store.sqlite.filtering import storable
+from mcp_server_embeddings.store.sqlite.fulltext import indexed
+from mcp_server_embeddings.store.sqlite.schema import words_table
 
 MAX_CHUNKS = 1_000_000
 """Of a collection: what an exact search holds in memory and goes through in a tenth of a second or two."""
@@ -26,31 +26,20 @@ MAX_CHUNKS = 1_000_000
 _FLOAT_BYTES = 4
 
 
-def confirmed() -> None:
-    """For removals that nobody can cancel."""
-
-
 def put_documents(
     database: sqlite3.Connection, collection: CollectionRecord, documents: Sequence[NewDocument]
 ) -> PutResult:
-    """Add documents, or replace those with the same id.
-
-    A document with the same id and text, and the same metadata or none given, stays as it is; one that was seen to be
-    so before needs no chunks.
-
-    Raises:
-        CollectionError: There would be more chunks than a collection holds, or one without chunks is not the same.
-    """
+    """As ``Collection.put``."""
     added = updated = unchanged = moved = 0
     change = _Change()
     for document in documents:
         stored = database.execute(
-            "SELECT row, digest, metadata FROM documents WHERE collection = ? AND id = ?", (collection.row, document.id)
+            "SELECT row, digest, metadata FROM documents WHERE collection = ? AND id = ?", (collection.key, document.id)
         ).fetchone()
         metadata = stored[2] if stored and document.metadata is None else as_json(document.metadata or {})
         if stored and stored[1] == digest(document.text) and stored[2] == metadata:
             unchanged += 1
-            moved += _set_file(database, collection.row, stored[0], document)
+            moved += _set_file(database, collection.key, stored[0], document)
             continue
         if stored:
             _delete(database, collection, [stored[0]], change)
@@ -94,15 +83,6 @@ def remember_file(database: sqlite3.Connection, collection: int, path: str, cont
     return int(row)
 
 
-def as_json(metadata: Metadata) -> str:
-    """Metadata as it is stored: the same object always in the same characters.
-
-    Raises:
-        ValueError: A number is infinite or none; JSON has no such.
-    """
-    return json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-
-
 @dataclass(slots=True)
 class _Change:
     """How a write changes the counts of its collection."""
@@ -123,7 +103,7 @@ class _Change:
 def _insert(
     database: sqlite3.Connection, record: CollectionRecord, document: NewDocument, metadata: str, change: _Change
 ) -> None:
-    collection = record.row
+    collection = record.key
     file = remember_file(database, collection, document.file, document.file_digest) if document.file else None
     row = database.execute(
         "INSERT INTO documents (collection, id, digest, file, metadata, text) VALUES (?, ?, ?, ?, ?, ?)",
@@ -163,7 +143,7 @@ def _attributes(metadata: dict[str, Scalar | list[Scalar]], file: str) -> Iterab
 
 
 def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequence[int], change: _Change) -> None:
-    table = words_table(record.row)
+    table = words_table(record.key)
     for row in rows:
         (text, file) = database.execute("SELECT text, file FROM documents WHERE row = ?", (row,)).fetchone()
         chunks = database.execute("SELECT row, start, stop FROM chunks WHERE document = ?", (row,)).fetchall()
@@ -215,7 +195,7 @@ def _record(database: sqlite3.Connection, collection: CollectionRecord, change: 
             change.documents,
             change.chunks,
             change.bytes,
-            collection.row,
+            collection.key,
         ),
     ).fetchone()
     if chunks > MAX_CHUNKS and change.chunks > 0:

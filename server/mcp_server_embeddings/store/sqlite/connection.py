@@ -2,21 +2,18 @@
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.private import create_database
-from mcp_server_embeddings.store.schema import PAGE_BYTES, checked_version, migrate
+from mcp_server_embeddings.sqlite import ClosingConnection, connect, error_code, open_database
+from mcp_server_embeddings.store.sqlite.schema import PAGE_BYTES, checked_version, migrate
 
 _BUSY_SECONDS = 30.0
 """How long a write waits for another process's. Writes are short: nothing is encoded inside one."""
-
-_RETRY_SECONDS = 0.005
 
 _WAL_BYTES = 64_000_000
 """The write-ahead log is cut back to this after a checkpoint."""
@@ -31,7 +28,7 @@ Place = Literal["here", "moved", "torn"]
 """Whether a connection's files are those at the path; or the database is another one; or only its log or index are."""
 
 
-class Connection(sqlite3.Connection):
+class Connection(ClosingConnection):
     """A connection that knows which files it has open.
 
     Attributes:
@@ -51,10 +48,6 @@ class Connection(sqlite3.Connection):
     index: Inode = None
     reusable = True
     generation = 0
-
-    def __del__(self) -> None:
-        """Close one that was forgotten: from Python 3.13 on, SQLite's module warns of it."""
-        self.close()
 
     def place(self) -> Place:
         """Where the open files are; ``stat`` opens nothing and so drops no locks."""
@@ -93,7 +86,7 @@ def _names_beside(path: Path) -> tuple[Path, Path]:
     return Path(f"{real}-wal"), Path(f"{real}-shm")
 
 
-def connect(path: Path, *, create: bool) -> Connection:
+def open_collections(path: Path, *, create: bool) -> Connection:
     """Open the file, read-only where it may only be read, and bring it to this program's version.
 
     Args:
@@ -108,7 +101,6 @@ def connect(path: Path, *, create: bool) -> Connection:
         _create(path)
     for _ in range(_ATTEMPTS):
         before = inode(path)
-        _refuse_single_byte(path)
         database = _opened(path)
         database.path, database.names_beside, database.main = path, _names_beside(path), inode(path)
         database.log, database.index = beside(path)
@@ -128,38 +120,31 @@ def _create(path: Path) -> None:
         ) from error
 
 
-def _refuse_single_byte(path: Path) -> None:
-    """SQLite takes a file of one byte for an empty one and would write over it; it refuses other short files itself."""
-    try:
-        size = path.stat().st_size
-    except OSError:
-        return  # SQLite says why
-    if size == 1:
-        raise StorageError(f"{str(path)!r}: {_REASONS[sqlite3.SQLITE_NOTADB]}")
-
-
 def _opened(path: Path) -> Connection:
-    database = sqlite3.connect(
-        _uri(path, "mode=rw"),  # never "c": a file is made by create_database only
-        uri=True,
-        timeout=_BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        factory=Connection,
-    )
     try:
-        checked_version(database, str(path))  # before anything is written: it may be another program's
-        _prepare(database)
-        migrate(database, str(path))
+        return open_database(
+            path,
+            Connection,
+            busy_seconds=_BUSY_SECONDS,
+            synchronous="FULL",  # acknowledged means safe from a power cut, too
+            check=lambda database: _check(database, path),
+            prepare=lambda database: _prepare(database, path),
+        )
     except sqlite3.OperationalError as error:
-        database.close()
-        if _code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        if error_code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
         return _opened_read_only(path)
-    except BaseException:
-        database.close()
-        raise
-    return database
+
+
+def _check(database: Connection, path: Path) -> None:
+    checked_version(database, str(path))
+    database.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")  # of a file that is being made
+
+
+def _prepare(database: Connection, path: Path) -> None:
+    database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES:d}")
+    database.execute("PRAGMA cache_size = -32000")
+    migrate(database, str(path))
 
 
 def _opened_read_only(path: Path) -> Connection:
@@ -170,8 +155,7 @@ def _opened_read_only(path: Path) -> Connection:
     """
     log = path.with_name(path.name + "-wal")
     frozen = not (log.exists() and log.stat().st_size)
-    uri = _uri(path, "mode=ro&immutable=1" if frozen else "mode=ro")
-    database = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=Connection)
+    database = connect(path, "mode=ro&immutable=1" if frozen else "mode=ro", Connection)
     database.reusable = not frozen
     try:
         migrate(database, str(path))
@@ -179,40 +163,6 @@ def _opened_read_only(path: Path) -> Connection:
         database.close()
         raise
     return database
-
-
-def _uri(path: Path, options: str) -> str:
-    """The path for SQLite. ``Path.as_uri`` would make the server of a Windows share a host, which SQLite refuses."""
-    whole = path.absolute().as_posix()
-    return f"file://{'' if whole.startswith('/') else '/'}{quote(os.fsencode(whole))}?{options}"
-
-
-def _prepare(database: sqlite3.Connection) -> None:
-    database.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")  # of a file that is being made
-    _begin_log(database)
-    database.execute("PRAGMA synchronous = FULL")  # acknowledged means safe from a power cut, too
-    database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES:d}")
-    database.execute("PRAGMA cache_size = -32000")
-
-
-def _begin_log(database: sqlite3.Connection) -> None:
-    """Write-ahead logging, which stays with the file. SQLite does not wait when several processes begin it at once."""
-    end = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                raise
-            time.sleep(_RETRY_SECONDS)
-        else:
-            return
-
-
-def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 where the error is Python's own."""
-    code = getattr(error, "sqlite_errorcode", 0) or 0
-    return int(code) & 0xFF
 
 
 _REASONS = {
@@ -242,7 +192,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        reason = _REASONS.get(_code(error))
+        reason = _REASONS.get(error_code(error))
         if reason is None and type(error) is not sqlite3.OperationalError:
             raise  # a mistake in this program; says no text
         raise StorageError(

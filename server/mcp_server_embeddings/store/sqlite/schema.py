@@ -3,6 +3,7 @@
 import sqlite3
 
 from mcp_server_embeddings.errors import StorageError
+from mcp_server_embeddings.sqlite import transaction
 
 APPLICATION_ID = 0x656D6264
 """``embd`` in ASCII: tells this file from other SQLite files (``PRAGMA application_id``)."""
@@ -94,18 +95,12 @@ def migrate(database: sqlite3.Connection, path: str) -> None:
     """
     if checked_version(database, path) == VERSION:
         return
-    database.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(database):
         for statements in MIGRATIONS[_version(database, path) :]:  # another process may have been first
             for statement in statements.split(";\n"):
                 database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
         database.execute(f"PRAGMA user_version = {VERSION:d}")
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
 
 
 def checked_version(database: sqlite3.Connection, path: str) -> int:

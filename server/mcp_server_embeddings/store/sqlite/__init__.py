@@ -1,0 +1,1 @@
+"""Collections in one SQLite file, with matrices in memory that follow it."""

@@ -1,0 +1,287 @@
+"""One collection of the file."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields
+
+import numpy as np
+
+from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.sqlite import query_batches
+from mcp_server_embeddings.store.protocol import Collection, confirmed
+from mcp_server_embeddings.store.records import (
+    Batch,
+    Chunk,
+    CollectionRecord,
+    Nearest,
+    NewDocument,
+    PutResult,
+    RemoveResult,
+    StoredDocument,
+    Vector,
+    WordMatches,
+)
+from mcp_server_embeddings.store.sqlite.batches import read_batch
+from mcp_server_embeddings.store.sqlite.connection import Connection
+from mcp_server_embeddings.store.sqlite.database import Database
+from mcp_server_embeddings.store.sqlite.filtering import filtered, selected_rows
+from mcp_server_embeddings.store.sqlite.fulltext import best_matches
+from mcp_server_embeddings.store.sqlite.matrix import Matrix, Snapshot
+from mcp_server_embeddings.store.sqlite.writing import put_documents, remember_file, remove_documents
+from mcp_server_embeddings.store.where import Where
+from mcp_server_embeddings.vectors.scores import Scores, Vectors
+
+_COLUMNS = ", ".join(["row", *(field.name for field in fields(CollectionRecord)[1:])])
+
+_PART = re.compile(r"\A(.+)#([1-9][0-9]{0,8})", re.DOTALL)
+
+_OF_FILE = (
+    "FROM documents JOIN files ON file = files.row WHERE files.collection = ? AND path = ? ORDER BY documents.row"
+)
+
+
+def read_record(database: sqlite3.Connection, name: str) -> CollectionRecord | None:
+    """The record of a collection; None where there is none."""
+    row = database.execute(f"SELECT {_COLUMNS} FROM collections WHERE name = ?", (name,)).fetchone()
+    return CollectionRecord(*row) if row else None
+
+
+def read_records(database: sqlite3.Connection) -> list[CollectionRecord]:
+    """All of them, by name."""
+    return [CollectionRecord(*row) for row in database.execute(f"SELECT {_COLUMNS} FROM collections ORDER BY name")]
+
+
+class SqliteCollection(Collection):
+    """A collection of the file; keys are rows.
+
+    Args:
+        database: The file it is in.
+        record: As it was when it was opened.
+        matrix: Gives its vectors in memory.
+        connection: Inside a read transaction, for all reading; by default each method has its own.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        record: CollectionRecord,
+        matrix: Callable[[CollectionRecord], Matrix],
+        connection: Connection | None = None,
+    ) -> None:
+        self.record = record
+        self._database = database
+        self._matrix = matrix
+        self._connection = connection
+
+    def current(self) -> CollectionRecord:
+        with self._reading() as database:
+            return self._current(database)
+
+    @contextmanager
+    def reading(self) -> Iterator[Collection]:
+        with self._reading() as connection:
+            yield SqliteCollection(self._database, self.record, self._matrix, connection)
+
+    def nearest(self, vectors: Vectors, k: int, where: Where | None = None) -> list[Nearest]:
+        with self._reading() as database:
+            snapshot = self.snapshot(database)
+            return snapshot.nearest(vectors, k, selected_rows(database, filtered(self.record.key, where)))
+
+    def cosines(self, keys: Sequence[int], vector: Vector) -> Scores:
+        with self._reading() as database:
+            return self.snapshot(database).cosines(keys, vector)
+
+    def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
+        with self._reading() as database:
+            key = self._current(database).key
+            return best_matches(database, key, words, k, filtered(key, where))
+
+    def positions(self, keys: Sequence[int]) -> list[int]:
+        with self._reading() as database:
+            return self.snapshot(database).positions(keys)
+
+    def snapshot(self, database: Connection) -> Snapshot:
+        """The vectors in memory, brought up to date first. What is given is never changed."""
+        record = self._current(database)
+        return self._matrix(record).snapshot(database, record)
+
+    def chunks(self, keys: Sequence[int]) -> list[Chunk]:
+        with self._reading() as database:
+            found = {
+                chunk.key: chunk
+                for marks, batch in query_batches(keys)
+                for chunk in _read_chunks(database, f"c.row IN ({marks})", batch)
+            }
+        return [found[key] for key in keys if key in found]
+
+    def neighbours(self, keys: Sequence[int]) -> list[Chunk]:
+        beside = (
+            "c.row IN (SELECT n.row FROM chunks AS h JOIN chunks AS n ON n.document = h.document "
+            "AND n.part IN (h.part - 1, h.part + 1) WHERE h.row IN ({}))"
+        )
+        with self._reading() as database:
+            return [
+                chunk
+                for marks, batch in query_batches(keys)
+                for chunk in _read_chunks(database, beside.format(marks), batch)
+            ]
+
+    def chunks_of(self, document: str) -> list[Chunk]:
+        with self._reading() as database:
+            condition = "c.collection = ? AND d.id = ? ORDER BY c.part"
+            found = _read_chunks(database, condition, (self.record.key, document))
+            part = _PART.fullmatch(document)
+            if not found and part:
+                condition = "c.collection = ? AND d.id = ? AND c.part = ?"
+                found = _read_chunks(database, condition, (self.record.key, part[1], int(part[2]) - 1))
+        return found
+
+    def text_of(self, document: str) -> str | None:
+        with self._reading() as database:
+            query = "SELECT text FROM documents WHERE collection = ? AND id = ?"
+            found = database.execute(query, (self.record.key, document)).fetchone()
+        if found:
+            return str(found[0])
+        parts = self.chunks_of(document)
+        return parts[0].text if parts else None
+
+    def first(self, limit: int) -> list[Chunk]:
+        with self._reading() as database:
+            return _read_chunks(database, "c.collection = ? ORDER BY c.row LIMIT ?", (self.record.key, limit))
+
+    def vectors(self, keys: Sequence[int]) -> Vectors:
+        with self._reading() as database:
+            found = {
+                row: np.frombuffer(vector, dtype="<f4")
+                for marks, batch in query_batches(keys)
+                for row, vector in database.execute(
+                    f"SELECT chunk, vector FROM vectors WHERE chunk IN ({marks})", batch
+                )
+            }
+        if any(key not in found for key in keys):
+            raise CollectionError(f"chunks of collection {self.name!r} were removed meanwhile; send the call again")
+        return np.array([found[key] for key in keys], np.float32).reshape(len(keys), self.record.dimensions)
+
+    def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, Vector]:
+        with self._reading() as database:
+            return {
+                bytes(digest): np.frombuffer(vector, dtype="<f4")
+                for marks, batch in query_batches(digests)
+                for digest, vector in database.execute(
+                    "SELECT digest, vector FROM chunks JOIN vectors ON chunk = row "
+                    f"WHERE collection = ? AND digest IN ({marks})",
+                    (self.record.key, *batch),
+                )
+            }
+
+    def stored(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
+        with self._reading() as database:
+            return {
+                str(row[0]): StoredDocument(*row)
+                for marks, batch in query_batches(ids)
+                for row in database.execute(
+                    "SELECT id, documents.digest, metadata, coalesce(path, '') FROM documents "
+                    f"LEFT JOIN files ON file = files.row WHERE documents.collection = ? AND id IN ({marks})",
+                    (self.record.key, *batch),
+                )
+            }
+
+    def put(self, documents: Sequence[NewDocument]) -> PutResult:
+        with self._database.writing() as database:
+            return put_documents(database, self._current(database), documents)
+
+    def remove(self, ids: Sequence[str], confirm: Callable[[], None] = confirmed) -> RemoveResult:
+        with self._database.writing() as database:
+            record = self._current(database)
+            found = {
+                row: str(key)
+                for marks, batch in query_batches(ids)
+                for row, key in database.execute(
+                    f"SELECT row, id FROM documents WHERE collection = ? AND id IN ({marks})", (record.key, *batch)
+                )
+            }
+            remove_documents(database, record, list(found))
+            confirm()
+        return RemoveResult(list(found.values()), record.documents - len(found))
+
+    def files(self) -> dict[str, bytes]:
+        with self._reading() as database:
+            query = "SELECT path, digest FROM files WHERE collection = ?"
+            return {str(path): bytes(digest) for path, digest in database.execute(query, (self.record.key,))}
+
+    def ids_of_file(self, path: str) -> list[str]:
+        with self._reading() as database:
+            found = database.execute(f"SELECT id {_OF_FILE}", (self.record.key, path))
+            return [str(key) for (key,) in found]
+
+    def keep_files(self, digests: Mapping[str, bytes]) -> None:
+        with self._database.writing() as database:
+            key = self._current(database).key
+            for path, content in digests.items():
+                remember_file(database, key, path, content)
+
+    def forget_files(self, paths: Sequence[str]) -> int:
+        removed = 0
+        with self._database.writing() as database:
+            record = self._current(database)
+            for path in paths:
+                rows = [row for (row,) in database.execute(f"SELECT documents.row {_OF_FILE}", (record.key, path))]
+                remove_documents(database, record, rows)
+                database.execute("DELETE FROM files WHERE collection = ? AND path = ?", (record.key, path))
+                removed += len(rows)
+        return removed
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        with self._reading() as database:
+            key, last = self._current(database).key, 0
+            while (batch := read_batch(database, "d.collection = ? AND d.row > ?", (key, last), size)).documents:
+                yield batch
+                last = batch.last
+
+    def differing(self, copy: Collection, after: int, size: int) -> Batch:
+        with self._reading() as database:
+            condition = (
+                "d.collection = ? AND d.row > ? AND NOT EXISTS (SELECT 1 FROM documents AS c LEFT JOIN files AS g "
+                "ON g.row = c.file WHERE c.collection = ? AND c.id = d.id AND c.digest = d.digest "
+                "AND c.metadata = d.metadata AND g.path IS f.path)"
+            )
+            return read_batch(database, condition, (self._current(database).key, after, copy.record.key), size)
+
+    def surplus(self, copy: Collection) -> list[str]:
+        with self._reading() as database:
+            query = (
+                "SELECT id FROM documents AS c WHERE collection = ? "
+                "AND NOT EXISTS (SELECT 1 FROM documents WHERE collection = ? AND id = c.id)"
+            )
+            found = database.execute(query, (copy.record.key, self._current(database).key))
+            return [str(key) for (key,) in found]
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return self._database.reading() if self._connection is None else nullcontext(self._connection)
+
+    def _current(self, database: sqlite3.Connection) -> CollectionRecord:
+        record = read_record(database, self.name)
+        if record is None or (record.key, record.identity) != (self.record.key, self.record.identity):
+            raise CollectionError(f"collection {self.name!r} was removed or replaced meanwhile; send the call again")
+        return record
+
+
+def _read_chunks(database: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> list[Chunk]:
+    found = database.execute(
+        "SELECT c.row, d.id, c.part, (SELECT max(part) + 1 FROM chunks WHERE document = c.document), c.start, c.stop, "
+        f"c.heading, d.row, d.metadata FROM chunks AS c JOIN documents AS d ON d.row = c.document WHERE {condition}",
+        tuple(parameters),
+    ).fetchall()
+    # Cut here: SQLite would go through a long document from its beginning once a chunk.
+    texts: dict[int, str] = {
+        row: text
+        for marks, batch in query_batches(list({found_row[7] for found_row in found}))
+        for row, text in database.execute(f"SELECT row, text FROM documents WHERE row IN ({marks})", batch)
+    }
+    return [
+        Chunk(row, document, part, parts, start, stop, heading, texts[whole][start:stop], json.loads(metadata))
+        for row, document, part, parts, start, stop, heading, whole, metadata in found
+    ]

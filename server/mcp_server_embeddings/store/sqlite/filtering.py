@@ -1,0 +1,70 @@
+"""Filters on metadata as SQL. Values travel as parameters, never as SQL."""
+
+import math
+import sqlite3
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcp_server_embeddings.store.where import Condition, Operand, Where, checked_conditions
+
+_OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition on chunks: an SQL query for the rows of their documents, and its parameters."""
+
+    sql: str
+    parameters: tuple[Operand, ...]
+
+
+def filtered(collection: int, where: Where | None) -> Filter | None:
+    """The filter of one collection; None where nothing is filtered.
+
+    Raises:
+        InputError: A comparison is unknown or a value is no scalar.
+    """
+    parts: list[str] = []
+    parameters: list[Operand] = []
+    for condition in checked_conditions(where):
+        sql, values = _sql(condition)
+        parts.append(f"SELECT document FROM attributes WHERE collection = ? AND name = ? AND {sql}")
+        parameters += [collection, condition.name, *values]
+    return Filter(" INTERSECT ".join(parts), tuple(parameters)) if parts else None
+
+
+def selected_rows(database: sqlite3.Connection, condition: Filter | None) -> NDArray[np.int64] | None:
+    """Rows of the chunks that fit, ascending; None where nothing is filtered."""
+    if condition is None:
+        return None
+    query = f"SELECT row FROM chunks WHERE document IN ({condition.sql}) ORDER BY row"
+    return np.fromiter((row for (row,) in database.execute(query, condition.parameters)), np.int64)
+
+
+def storable(value: Operand) -> Operand:
+    """What is stored and compared: SQLite's whole numbers have 64 bits, its others end near 1.8e308."""
+    if not isinstance(value, int) or abs(value) < 1 << 63:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _sql(condition: Condition) -> tuple[str, list[Operand]]:
+    comparison = condition.comparison
+    given = [storable(value) for value in condition.values if value is not None]
+    has_null = len(given) < len(condition.values)
+    if comparison == "in":
+        either = f"value IN ({', '.join('?' * len(given))})"
+        return (f"({either} OR value IS NULL)" if has_null else either), given
+    if has_null:
+        return ("value IS NULL" if comparison == "eq" else "value IS NOT NULL"), []
+    sql = f"value {_OPERATORS[comparison]} ?"
+    if comparison in ("eq", "ne"):
+        return sql, given
+    # SQLite sorts every text behind every number; a range holds only its own kind.
+    kinds = "('text')" if isinstance(given[0], str) else "('integer', 'real')"
+    return f"{sql} AND typeof(value) IN {kinds}", given
