@@ -390,17 +390,23 @@ def test_the_nearest_come_first_and_equal_texts_in_the_order_of_keys(one: Collec
     assert [ids(one, found.keys) for found in both] == [["8", "91"], ids(one, nearest(one, "query", 2).keys)]
 
 
-def test_all_that_is_read_in_a_block_sees_one_state(one: Collection, other: Collection) -> None:
-    one.put([document("a", "one fox"), document("b", "two foxes")])
+@pytest.mark.parametrize("by", ["another process", "another thread"])
+def test_all_that_is_read_in_a_block_sees_one_state(by: str, store: CollectionStore, other: Collection) -> None:
+    one = collection(store)
+    other = collection(store) if by == "another thread" else other
+    one.put([document("a", "one fox"), document("b", "two foxes"), *(document(f"{i}", f"{i}") for i in range(10))])
     with one.reading() as view:
         before = nearest(view)
         other.remove(["a"])
         other.put([document("b", "changed"), document("c", "three foxes")])
+        assert nearest(other).total == 12
         assert nearest(view).keys == before.keys
         assert ids(view, before.keys) == ids(view, nearest(view).keys)
         assert by_words(view, "fox") == ["a", "b"]
-        assert view.current().chunks == 2
-    assert sorted(ids(one, nearest(one).keys)) == ["b", "c"]
+        assert view.current().chunks == nearest(view).total == 12
+        np.testing.assert_array_equal(view.cosines(before.keys, vector("")), before.cosines)
+        assert view.positions(sorted(before.keys)) == list(range(12))
+    assert sorted(ids(one, nearest(one).keys)) == [*map(str, range(10)), "b", "c"]
     assert by_words(one, "fox") == ["c"]
 
 

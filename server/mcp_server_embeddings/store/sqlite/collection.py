@@ -29,10 +29,10 @@ from mcp_server_embeddings.store.sqlite.connection import Connection
 from mcp_server_embeddings.store.sqlite.database import Database
 from mcp_server_embeddings.store.sqlite.filtering import filtered, selected_rows
 from mcp_server_embeddings.store.sqlite.fulltext import best_matches
-from mcp_server_embeddings.store.sqlite.matrix import Matrix, Snapshot
+from mcp_server_embeddings.store.sqlite.matrix import Matrix, Snapshot, exact_cosines
 from mcp_server_embeddings.store.sqlite.writing import put_documents, remember_file, remove_documents
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.vectors.scores import Scores, Vectors
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
 
 _COLUMNS = ", ".join(["row", *(field.name for field in fields(CollectionRecord)[1:])])
 
@@ -91,8 +91,7 @@ class SqliteCollection(Collection):
             return snapshot.nearest(vectors, k, selected_rows(database, filtered(self.record.key, where)))
 
     def cosines(self, keys: Sequence[int], vector: Vector) -> Scores:
-        with self._reading() as database:
-            return self.snapshot(database).cosines(keys, vector)
+        return exact_cosines(unit_rows(self.vectors(keys)), vector)
 
     def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
         with self._reading() as database:

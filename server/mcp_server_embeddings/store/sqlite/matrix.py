@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.store.records import CollectionRecord, Nearest
+from mcp_server_embeddings.store.records import CollectionRecord, Nearest, Vector
 from mcp_server_embeddings.store.sqlite.connection import Connection
 from mcp_server_embeddings.vectors.ranking import best_rows
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
@@ -49,12 +49,8 @@ class Snapshot:
             cosines = np.where(wanted, np.round(self.vectors @ unit, _DECIMALS), -np.inf).astype(np.float32)
             near = _highest(cosines, min(k, total))
             rows = self.vectors[near]
-            found.append(Nearest(self.rows[near].tolist(), _cosines(rows, vector), rows, total))
+            found.append(Nearest(self.rows[near].tolist(), exact_cosines(rows, vector), rows, total))
         return found
-
-    def cosines(self, chunks: Sequence[int], vector: NDArray[np.float32]) -> Scores:
-        """Those of chunks that are in it."""
-        return _cosines(self.vectors[np.searchsorted(self.rows, chunks)], vector)
 
     def positions(self, chunks: Sequence[int]) -> list[int]:
         """How many chunks stand before each of these."""
@@ -72,7 +68,7 @@ def _highest(cosines: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     return candidates[best_rows(cosines[candidates].astype(np.float64), k)]
 
 
-def _cosines(rows: Vectors, vector: NDArray[np.float32]) -> Scores:
+def exact_cosines(rows: Vectors, vector: Vector) -> Scores:
     """In double precision: the same score, and the same order of near ties, as for the same texts sent."""
     return scores(rows, vector[None, :], "cosine")[:, 0]
 
@@ -115,7 +111,9 @@ class Matrix:
                 self._append(database, record)
                 self._revision, self._removals = record.revision, record.removals
             n = self._count
-            return Snapshot(self._rows[:n], self._vectors[:n], self._alive)
+            # Another thread may have read a later state: then what that added does not count here.
+            alive = self._alive if record.revision == self._revision else self._stored(database, record)
+            return Snapshot(self._rows[:n], self._vectors[:n], alive)
 
     def _append(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
         last = int(self._rows[self._count - 1]) if self._count else 0
@@ -137,10 +135,14 @@ class Matrix:
         alive[: len(self._alive)] = self._alive
         self._alive = alive
 
-    def _drop(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
+    def _stored(self, database: sqlite3.Connection, record: CollectionRecord) -> NDArray[np.bool_]:
+        """Which rows are those of chunks."""
         query = "SELECT row FROM chunks WHERE collection = ? ORDER BY row"
         left = np.fromiter((row for (row,) in database.execute(query, (record.key,))), np.int64)
-        alive = np.isin(self._rows[: self._count], left, assume_unique=True)
+        return np.isin(self._rows[: self._count], left, assume_unique=True)
+
+    def _drop(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
+        alive = self._stored(database, record)
         if alive.sum() < (1 - _DEAD) * self._count:
             self._rows = self._rows[: self._count][alive]
             self._vectors = self._vectors[: self._count][alive]
