@@ -180,8 +180,8 @@ def test_a_switch_reads_the_usual_words(text: str, value: bool) -> None:
     [
         (("--tools", "similarity,embed"), {}, ["embed", "similarity"]),
         (("--tools=status",), {}, ["status"]),
-        (("--tools", "core"), {}, ["embed", "similarity", "rank", "status"]),
-        (("--tools", "core,align"), {}, ["embed", "similarity", "rank", "align", "status"]),
+        (("--tools", "core"), {}, ["embed", "rank", "similarity", "status"]),
+        (("--tools", "core,align"), {}, ["embed", "rank", "similarity", "status", "align"]),
         (("--exclude-tools", "core"), {}, all_but("embed", "similarity", "rank", "status")),
         (
             (),
