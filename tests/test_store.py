@@ -507,3 +507,49 @@ def test_vectors_of_another_model_are_refused(store: CollectionStore) -> None:
         assert MODEL in str(refused.value)
         assert "bge@99" in str(refused.value)
     assert store.open("notes").name == "notes"
+
+
+def test_items_are_documents_in_the_order_in_which_they_came(one: Collection) -> None:
+    one.put([document("b", "one ", "two", metadata={"year": 2020}), document("a", "three", metadata={"year": 2021})])
+    items = one.items()
+    assert items.ids == ["b", "a"]
+    assert one.item_texts(items.keys) == ["one two", "three"]
+    assert one.item_texts(items.keys[::-1], length=3) == ["thr", "one"]
+    assert one.item_metadata(items.keys) == [{"year": 2020}, {"year": 2021}]
+    assert one.items({"year": {"gte": 2021}}).ids == ["a"]
+    assert one.items({"year": 1999}).ids == []
+
+
+def test_the_vector_of_an_item_is_the_mean_of_its_chunks_by_length(one: Collection) -> None:
+    one.put([document("long", "some words ", "x"), document("short", "one")])
+    items = one.items()
+    long, short = one.item_vectors(items.keys)
+    units = [vector(part) / np.linalg.norm(vector(part)) for part in ("some words ", "x", "one")]
+    mean = len("some words ") * units[0] + len("x") * units[1]
+    np.testing.assert_allclose(long, mean / np.linalg.norm(mean), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(short, units[2], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(one.item_vectors(items.keys[::-1]), [short, long])
+    assert one.item_vectors([]).shape == (0, DIMENSIONS)
+
+
+def test_items_removed_meanwhile_are_an_error(one: Collection) -> None:
+    one.put([document("a", "one"), document("b", "two")])
+    keys = one.items().keys
+    one.remove(["a"])
+    for read in (one.item_texts, one.item_vectors, one.item_metadata):
+        with pytest.raises(CollectionError, match=r"removed meanwhile; send the call again"):
+            read(keys)
+
+
+def test_an_annotation_is_metadata_that_filters_and_changes_nothing_else(one: Collection, other: Collection) -> None:
+    one.put([document("a", "one", metadata={"year": 2020}, file="x.md"), document("b", "two")])
+    before = one.current()
+    assert one.annotate("kind", {"a": "fruit", "b": "tool", "c": "none"}) == 2
+    assert other.item_metadata(other.items().keys) == [{"kind": "fruit", "year": 2020}, {"kind": "tool"}]
+    assert other.items({"kind": "fruit", "path": "x.md"}).ids == ["a"]
+    assert other.metadata_names() == ["kind", "path", "year"]
+    assert one.annotate("kind", {"a": "tool"}) == 1
+    assert one.items({"kind": "tool"}).ids == ["a", "b"]
+    assert (one.current().chunks, one.current().removals) == (before.chunks, before.removals)
+    assert one.current().revision > before.revision
+    assert_follows(other)

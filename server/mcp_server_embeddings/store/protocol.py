@@ -14,10 +14,12 @@ from mcp_server_embeddings.store.records import (
     Batch,
     Chunk,
     CollectionRecord,
+    ItemKeys,
     Nearest,
     NewDocument,
     PutResult,
     RemoveResult,
+    Scalar,
     StoredDocument,
     Vector,
     WordMatches,
@@ -101,6 +103,57 @@ class Collection(Protocol):
 
     def stored(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
         """What is known of documents, by id."""
+
+    def items(self, where: Where | None = None) -> ItemKeys:
+        """Return the keys and ids of all documents, in the order in which they came.
+
+        Args:
+            where: Only documents whose metadata fits.
+
+        Raises:
+            InputError: ``where`` is refused.
+        """
+
+    def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
+        """Return the texts of documents, or their first ``length`` characters.
+
+        Args:
+            keys: Of ``items``.
+            length: Characters at most; None for whole texts.
+
+        Raises:
+            CollectionError: One was removed meanwhile.
+        """
+
+    def item_vectors(self, keys: Sequence[int]) -> Vectors:
+        """Return one unit vector for each document: the mean of its chunks', weighted by their lengths.
+
+        Args:
+            keys: Of ``items``.
+
+        Returns:
+            Shape ``(n, d)``, float32, unit rows; of a document of one chunk that chunk's.
+
+        Raises:
+            CollectionError: One was removed meanwhile.
+        """
+
+    def item_metadata(self, keys: Sequence[int]) -> list[dict[str, Scalar | list[Scalar]]]:
+        """Return the metadata of documents; ``keys`` and errors as for ``item_texts``."""
+
+    def metadata_names(self) -> list[str]:
+        """Return the names that some document's metadata has, sorted."""
+
+    def annotate(self, name: str, values: Mapping[str, Scalar]) -> int:
+        """Set one metadata value of documents; everything else of them stays.
+
+        Args:
+            name: Of the metadata.
+            values: By document id; ids that are not there are passed over.
+
+        Returns:
+            How many documents have it now.
+        """
 
     def put(self, documents: Sequence[NewDocument]) -> PutResult:
         """Add documents, or replace those with the same id; durable when this returns.

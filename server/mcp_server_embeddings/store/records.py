@@ -182,6 +182,14 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemKeys:
+    """Documents, in the order in which they came: their keys, ascending, and their ids."""
+
+    keys: list[int]
+    ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Nearest:
     """The chunks nearest a vector, best first.
 

@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
 
@@ -16,10 +16,12 @@ from mcp_server_embeddings.store.records import (
     Batch,
     Chunk,
     CollectionRecord,
+    ItemKeys,
     Nearest,
     NewDocument,
     PutResult,
     RemoveResult,
+    Scalar,
     StoredDocument,
     Vector,
     WordMatches,
@@ -30,7 +32,12 @@ from mcp_server_embeddings.store.sqlite.database import Database
 from mcp_server_embeddings.store.sqlite.filtering import filtered, selected_rows
 from mcp_server_embeddings.store.sqlite.fulltext import best_matches
 from mcp_server_embeddings.store.sqlite.matrix import Matrix, Snapshot, exact_cosines
-from mcp_server_embeddings.store.sqlite.writing import put_documents, remember_file, remove_documents
+from mcp_server_embeddings.store.sqlite.writing import (
+    annotate_documents,
+    put_documents,
+    remember_file,
+    remove_documents,
+)
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
 
@@ -187,6 +194,63 @@ class SqliteCollection(Collection):
                     (self.record.key, *batch),
                 )
             }
+
+    def items(self, where: Where | None = None) -> ItemKeys:
+        with self._reading() as database:
+            key = self._current(database).key
+            condition = filtered(key, where)
+            within, parameters = (f" AND row IN ({condition.sql})", condition.parameters) if condition else ("", ())
+            query = f"SELECT row, id FROM documents WHERE collection = ?{within} ORDER BY row"
+            found = database.execute(query, (key, *parameters)).fetchall()
+        return ItemKeys([row for row, _ in found], [document for _, document in found])
+
+    def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
+        column = "text" if length is None else f"substr(text, 1, {length:d})"
+        return [str(text) for text in self._of_items(keys, column)]
+
+    def item_metadata(self, keys: Sequence[int]) -> list[dict[str, Scalar | list[Scalar]]]:
+        return [json.loads(str(metadata)) for metadata in self._of_items(keys, "metadata")]
+
+    def _of_items(self, keys: Sequence[int], column: str) -> list[object]:
+        """The values of a column of documents, in the order of the keys."""
+        with self._reading() as database:
+            found: dict[int, object] = {
+                row: value
+                for marks, batch in query_batches(keys)
+                for row, value in database.execute(f"SELECT row, {column} FROM documents WHERE row IN ({marks})", batch)
+            }
+        self._check_items(key in found for key in keys)
+        return [found[key] for key in keys]
+
+    def item_vectors(self, keys: Sequence[int]) -> Vectors:
+        with self._reading() as database:
+            snapshot = self.snapshot(database)
+            query = "SELECT row, document, stop - start FROM chunks WHERE collection = ? ORDER BY document, part"
+            chunks = np.array(database.execute(query, (self.record.key,)).fetchall(), np.int64).reshape(-1, 3)
+        documents, starts = np.unique(chunks[:, 1], return_index=True)
+        wanted = np.asarray(keys, np.int64)
+        places = np.searchsorted(documents, wanted)
+        self._check_items(documents[np.minimum(places, len(documents) - 1)] == wanted if len(documents) else [False])
+        return snapshot.means(chunks[:, 0], chunks[:, 2], starts)[places]
+
+    def _check_items(self, present: Iterable[object]) -> None:
+        if not all(present):
+            raise CollectionError(f"items of collection {self.name!r} were removed meanwhile; send the call again")
+
+    def metadata_names(self) -> list[str]:
+        names: list[str] = []
+        with self._reading() as database:
+            # One look into the index for each name, where DISTINCT would read all of a million rows.
+            query = "SELECT min(name) FROM attributes WHERE collection = ? AND name > ?"
+            while (
+                name := database.execute(query, (self.record.key, names[-1] if names else "")).fetchone()[0]
+            ) is not None:
+                names.append(name)
+        return names
+
+    def annotate(self, name: str, values: Mapping[str, Scalar]) -> int:
+        with self._database.writing() as database:
+            return annotate_documents(database, self._current(database), name, values)
 
     def put(self, documents: Sequence[NewDocument]) -> PutResult:
         with self._database.writing() as database:

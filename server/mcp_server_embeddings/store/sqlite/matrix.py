@@ -52,6 +52,26 @@ class Snapshot:
             found.append(Nearest(self.rows[near].tolist(), exact_cosines(rows, vector), rows, total))
         return found
 
+    def means(self, chunks: NDArray[np.int64], weights: NDArray[np.int64], starts: NDArray[np.int64]) -> Vectors:
+        """The weighted mean directions of runs of chunks, unit rows.
+
+        Args:
+            chunks: Shape ``(n,)``: all of them, run after run.
+            weights: Shape ``(n,)``.
+            starts: Shape ``(m,)``: where each run begins, ascending from 0.
+        """
+        places = np.searchsorted(self.rows, chunks)
+        if len(starts) == len(chunks):
+            return self.vectors[places]
+        means = np.empty((len(starts), self.vectors.shape[1]), np.float32)
+        ends = np.append(starts[1:], len(chunks))
+        for first in range(0, len(starts), _ROWS_PER_READ):  # in parts: the weighted rows are a copy
+            last = min(first + _ROWS_PER_READ, len(starts))
+            run = slice(starts[first], ends[last - 1])
+            weighted = self.vectors[places[run]] * weights[run, None].astype(np.float32)
+            means[first:last] = np.add.reduceat(weighted, starts[first:last] - starts[first], axis=0)
+        return unit_rows(means)
+
     def positions(self, chunks: Sequence[int]) -> list[int]:
         """How many chunks stand before each of these."""
         found: list[int] = np.searchsorted(self.rows[self.alive], chunks).tolist()

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mcp_server_embeddings.errors import CollectionError
@@ -52,6 +52,30 @@ def put_documents(
     if added or updated or moved:
         _record(database, collection, change)
     return PutResult(added, updated, unchanged)
+
+
+def annotate_documents(
+    database: sqlite3.Connection, collection: CollectionRecord, name: str, values: Mapping[str, Scalar]
+) -> int:
+    """As ``Collection.annotate``."""
+    changed = 0
+    query = (
+        "SELECT documents.row, metadata, coalesce(path, '') FROM documents LEFT JOIN files ON file = files.row "
+        "WHERE documents.collection = ? AND id = ?"
+    )
+    for document, value in values.items():
+        found = database.execute(query, (collection.key, document)).fetchone()
+        if found is None:
+            continue
+        row, metadata, file = found
+        annotated = as_json({**json.loads(metadata), name: value})
+        database.execute("UPDATE documents SET metadata = ? WHERE row = ?", (annotated, row))
+        database.execute("DELETE FROM attributes WHERE document = ?", (row,))
+        _insert_attributes(database, collection.key, row, annotated, file)
+        changed += 1
+    if changed:
+        _record(database, collection, _Change())
+    return changed
 
 
 def remove_documents(database: sqlite3.Connection, collection: CollectionRecord, rows: Sequence[int]) -> None:
