@@ -62,7 +62,7 @@ def decoded(content: bytes, declared: str = "") -> str:
 
 def clean(text: str) -> str:
     """Replace NUL and unpaired surrogates by U+FFFD: databases reject the one, tokenizers the other."""
-    return _UNUSABLE.sub("\ufffd", text)
+    return text if text.isascii() and "\0" not in text else _UNUSABLE.sub("\ufffd", text)
 
 
 def _encoding(content: bytes, invalid: int, declared: str) -> str:

@@ -68,7 +68,7 @@ class Document:
     """A text of a file.
 
     Attributes:
-        suffix: ``""`` for a whole file; ``":12"`` for data row 12 of a CSV or line 12 of a JSONL file.
+        suffix: ``""`` for a whole file; ``":12"`` for data row 12 of a table or line 12 of a JSONL file.
         text: Without NUL and unpaired surrogates; of plain text and Markdown exactly the decoded file.
         sections: Ascending, not overlapping; together they contain every visible character.
         metadata: At most ``MAX_FIELDS`` values of at most ``MAX_VALUE`` characters.
@@ -85,7 +85,7 @@ class Parsing:
     """How to parse a file. Its checks raise ``UnreadableError``.
 
     Attributes:
-        field: Column or key that contains the text of CSV and JSONL files.
+        field: Column or key that contains the text of tables and JSONL files.
         limits: Upper bounds.
         cancelled: Raises if the caller cancelled, or if the file takes too long.
     """
@@ -116,7 +116,24 @@ class Parsing:
     def check_columns(self, count: int) -> None:
         """Refuse a row with too many values: each one is named."""
         if count > self.limits.columns:
-            raise UnreadableError(f"a row of {count:,} columns; at most {self.limits.columns:,}: is it a CSV file?")
+            raise UnreadableError(f"a row of {count:,} columns; at most {self.limits.columns:,}: is it a table?")
+
+    def check_cells(self, count: int) -> None:
+        """Refuse a table that would take too much memory."""
+        if count > self.limits.cells:
+            raise UnreadableError(f"more than {self.limits.cells:,} cells; keep the columns that are needed")
+
+    def check_total(self, count: int) -> None:
+        """Refuse texts that together are too long, as when many rows share a long one."""
+        if count > self.limits.total_characters:
+            raise UnreadableError(
+                f"{count:,} characters of text; at most {self.limits.total_characters:,}: split the file"
+            )
+
+    def check_unpacked(self, size: int) -> None:
+        """Refuse what unpacks to too many bytes."""
+        if size > self.limits.unpacked_bytes:
+            raise UnreadableError(f"unpacks to {size:,} bytes; at most {self.limits.unpacked_bytes:,}")
 
 
 DEFAULT_PARSING = Parsing()

@@ -7,8 +7,9 @@ from mcp_server_embeddings.reading.allowed import AllowedFolder, Parts
 from mcp_server_embeddings.reading.document import Document, Parsing
 from mcp_server_embeddings.reading.limits import ReadingLimits
 from mcp_server_embeddings.reading.parsing import read_documents
+from mcp_server_embeddings.reading.tables import Table, read_table
 
-_PACKED = (".pdf", ".docx")
+_PACKED = (".pdf", ".docx", ".xlsx", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,14 @@ class FoundFile:
             UnreadableError: It yields no text.
         """
         return read_documents(self.path, content, self.parsing)
+
+    def table(self, content: bytes) -> Table:
+        """Read what ``read`` returned as a table; see ``read_table``.
+
+        Raises:
+            UnreadableError: It is not a table, or is malformed or too large.
+        """
+        return read_table(self.path, content, self.parsing)
 
 
 def size_limit(path: str, limits: ReadingLimits) -> int:

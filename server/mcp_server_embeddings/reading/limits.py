@@ -16,12 +16,14 @@ class ReadingLimits:
     """Upper bounds of one call.
 
     Attributes:
-        file_bytes: Size of a file, PDF and DOCX excepted.
-        packed_bytes: Size of a PDF or DOCX file, which contains images too.
-        unpacked_bytes: Size of a DOCX file when unpacked.
+        file_bytes: Size of a file, packed formats excepted.
+        packed_bytes: Size of a PDF, DOCX, XLSX or Parquet file.
+        unpacked_bytes: Size of a DOCX or XLSX file, or of one column of a Parquet file, when unpacked.
         characters: Text of one document.
-        rows: Documents of one CSV or JSONL file.
-        columns: Columns of a CSV file.
+        total_characters: Texts of one table together.
+        rows: Rows, or documents, of one table file.
+        columns: Columns of a table file.
+        cells: Rows times columns of a table that is held in memory.
         files: Files of one selection.
         depth: Folders below a requested folder.
         sections: Headings of one document.
@@ -34,8 +36,10 @@ class ReadingLimits:
     packed_bytes: int = 100_000_000
     unpacked_bytes: int = 100_000_000
     characters: int = 5_000_000
+    total_characters: int = 500_000_000
     rows: int = 100_000
     columns: int = 10_000
+    cells: int = 50_000_000
     files: int = 50_000
     depth: int = 64
     sections: int = 100_000
@@ -45,3 +49,6 @@ class ReadingLimits:
 
 
 DEFAULT_LIMITS = ReadingLimits()
+
+TABLE_LIMITS = ReadingLimits(file_bytes=200_000_000, unpacked_bytes=300_000_000, rows=1_000_000, seconds=20.0)
+"""For a table whose rows are texts of one call: nothing is kept of its rows but their cells."""

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePath
 
+from mcp_server_embeddings.reading.cells import Cells
 from mcp_server_embeddings.reading.document import DEFAULT_PARSING, Document, Parsing, until
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 
 _Format = Callable[[bytes, Parsing], list[Document]]
 
@@ -18,7 +21,7 @@ def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING
         parsing: How to parse it.
 
     Returns:
-        One document, or one per row for CSV, TSV and JSONL; at least one.
+        One document, or one per row for CSV, TSV, JSONL, XLSX and Parquet; at least one.
 
     Raises:
         UnreadableError: It is binary, malformed, encrypted, too large, without text, or takes too long.
@@ -34,6 +37,31 @@ def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING
     return _format(suffix)(content, parsing)
 
 
+def read_cells(suffix: str, content: bytes, parsing: Parsing) -> Cells:
+    """Parse a file in one of the formats of ``TABLE_SUFFIXES`` as a table.
+
+    Raises:
+        UnreadableError: It is malformed, too large, or takes too long.
+    """
+    match suffix:
+        case ".xlsx":
+            from mcp_server_embeddings.reading.formats.xlsx import xlsx_cells
+
+            return xlsx_cells(content, parsing)
+        case ".parquet":
+            from mcp_server_embeddings.reading.formats.parquet import parquet_cells
+
+            return parquet_cells(content, parsing)
+        case ".jsonl" | ".ndjson":
+            from mcp_server_embeddings.reading.formats.jsonl import jsonl_cells
+
+            return jsonl_cells(content, parsing)
+        case _:
+            from mcp_server_embeddings.reading.formats.table import csv_cells
+
+            return csv_cells(content, parsing, "\t" if suffix == ".tsv" else "")
+
+
 def _format(suffix: str) -> _Format:
     # Imported on use: the libraries take longer to import than the whole server to start.
     match suffix:
@@ -46,9 +74,13 @@ def _format(suffix: str) -> _Format:
         case ".docx":
             from mcp_server_embeddings.reading.formats.docx import docx_documents as documents
         case ".csv" | ".tsv":
-            from mcp_server_embeddings.reading.formats.table import table_documents
+            from mcp_server_embeddings.reading.formats.table import csv_documents
 
-            return lambda content, parsing: table_documents(content, parsing, "\t" if suffix == ".tsv" else "")
+            return lambda content, parsing: csv_documents(content, parsing, "\t" if suffix == ".tsv" else "")
+        case ".xlsx" | ".parquet":
+            from mcp_server_embeddings.reading.formats.table import cells_documents
+
+            return lambda content, parsing: cells_documents(read_cells(suffix, content, parsing), parsing)
         case ".jsonl" | ".ndjson":
             from mcp_server_embeddings.reading.formats.jsonl import jsonl_documents as documents
         case _:

@@ -42,7 +42,7 @@ class Reader:
         Args:
             paths: Files, folders with everything below them, and patterns (``*``, ``?``, ``[…]``, ``**``); absolute,
                 from ``~``, or relative to an allowed folder. What is named itself is taken even if hidden or ignored.
-            field: Column or key that contains the text of CSV and JSONL files.
+            field: Column or key that contains the text of tables and JSONL files.
 
         Raises:
             InputError: No folder may be read, or a path is outside of them, malformed, or matches nothing.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import clean
 from mcp_server_embeddings.reading.document import PARSER_ERRORS, Document, Parsing, UnreadableError, whole
+from mcp_server_embeddings.reading.formats.packed import check_packed
 from mcp_server_embeddings.reading.outline import OutlinedText
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ _DROPPED = frozenset(
     {f"{_W}del", f"{_W}moveFrom", "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"}
 )
 _PROPERTIES = f"{_W}pPr"
-_MAX_RATIO = 100
-_RATIO_FROM = 10_000_000
-_MAX_PARTS = 10_000
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Compression methods of the format; others may need gigabytes to unpack."""
 
 
 def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
@@ -37,7 +33,7 @@ def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
     from docx.exceptions import PythonDocxError
 
     try:
-        _check_packed(content, parsing)
+        check_packed(content, parsing)
         document = docx.Document(io.BytesIO(content))
         levels = _levels(document.styles.element)
         text = OutlinedText(parsing)
@@ -48,23 +44,6 @@ def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
     except (PythonDocxError, zipfile.BadZipFile, *PARSER_ERRORS) as error:
         raise UnreadableError(f"not a DOCX file, or a corrupt one ({type(error).__name__}); save it again") from None
     return whole(*text.finished(), clean(title or ""))
-
-
-def _check_packed(content: bytes, parsing: Parsing) -> None:
-    """Refuse a zip bomb by what its parts declare; ``zipfile`` never gives more than that.
-
-    Raises:
-        UnreadableError: It is one.
-    """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        parts = archive.infolist()
-    unpacked, limit = sum(part.file_size for part in parts), parsing.limits.unpacked_bytes
-    if unpacked > limit:
-        raise UnreadableError(f"unpacks to {unpacked:,} bytes; at most {limit:,}")
-    if unpacked > _RATIO_FROM and unpacked > _MAX_RATIO * len(content):
-        raise UnreadableError(f"unpacks to {unpacked:,} bytes, over {_MAX_RATIO} times its size, as a zip bomb does")
-    if len(parts) > _MAX_PARTS or any(part.compress_type not in _METHODS for part in parts):
-        raise UnreadableError("compressed unlike by any word processor; save it again")
 
 
 def _levels(styles: "BaseOxmlElement") -> dict[str, int]:

@@ -1,13 +1,18 @@
-"""JSONL: one document for each line."""
+"""JSONL: one document, or one row of a table, for each line."""
 
 import json
 import math
+from collections.abc import Iterator
 
+from mcp_server_embeddings.reading.cells import Cell, Cells
 from mcp_server_embeddings.reading.decoding import clean, decoded
 from mcp_server_embeddings.reading.document import Document, Parsing, Scalar, UnreadableError, listed, row
 
 _USUAL_KEYS = ("text", "content", "body")
 """Tried in this order when no key is named."""
+
+_MAX_DEPTH = 5
+"""Of objects in objects whose keys become columns."""
 
 _Row = tuple[int, dict[str, object]]
 """Number of a line, and its object."""
@@ -20,7 +25,7 @@ def jsonl_documents(content: bytes, parsing: Parsing) -> list[Document]:
         UnreadableError: A line is malformed or has no such key, no key was named and none of the usual ones fits, or
             no line has text.
     """
-    rows = _rows(decoded(content), parsing)
+    rows = list(_rows(decoded(content), parsing))
     field = parsing.field or _usual_key(rows)
     documents: list[Document] = []
     for number, values in rows:
@@ -34,21 +39,61 @@ def jsonl_documents(content: bytes, parsing: Parsing) -> list[Document]:
     return documents
 
 
-def _rows(text: str, parsing: Parsing) -> list[_Row]:
-    rows: list[_Row] = []
+def jsonl_cells(content: bytes, parsing: Parsing) -> Cells:
+    """Read a file as a table whose columns are the keys of all lines, those of objects in objects joined by a dot.
+
+    Strings, numbers and booleans keep their type, lists become JSON, what is not finite None.
+
+    Raises:
+        UnreadableError: A line is malformed, or the file is too large.
+    """
+    rows: list[dict[str, Cell]] = []
+    keys: dict[str, None] = {}
+    for number, values in _rows(decoded(content), parsing):
+        try:
+            rows.append(_flat(values))
+        except RecursionError:
+            raise UnreadableError(f"line {number} is nested too deeply") from None
+        keys.update(dict.fromkeys(rows[-1]))
+        parsing.check_columns(len(keys))
+    names = list(keys)
+    return Cells(names, len(rows), lambda at: [values.get(names[at]) for values in rows])
+
+
+def _flat(values: dict[str, object], prefix: str = "", depth: int = 1) -> dict[str, Cell]:
+    flat: dict[str, Cell] = {}
+    for key, value in values.items():
+        name = clean(f"{prefix}{key}")
+        match value:
+            case str():
+                flat[name] = clean(value)
+            case None | bool() | int():
+                flat[name] = value
+            case float():
+                flat[name] = value if math.isfinite(value) else None
+            case dict() if depth < _MAX_DEPTH:
+                flat |= _flat(value, f"{name}.", depth + 1)
+            case _:
+                flat[name] = clean(json.dumps(value, ensure_ascii=False))
+    return flat
+
+
+def _rows(text: str, parsing: Parsing) -> Iterator[_Row]:
     # Not splitlines: a string may contain U+2028.
+    count = 0
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        parsing.check_rows(len(rows) + 1)
+        count += 1
+        parsing.check_rows(count)
+        parsing.check_characters(len(line))
         try:
             values: object = json.loads(line)
         except (ValueError, RecursionError):
             raise UnreadableError(f"line {number} is not JSON; each line has to be one object") from None
         if not isinstance(values, dict):
             raise UnreadableError(f'line {number} is not an object; each line has to be one, such as {{"text": "…"}}')
-        rows.append((number, values))
-    return rows
+        yield number, values
 
 
 def _usual_key(rows: list[_Row]) -> str:

@@ -1,67 +1,129 @@
-"""CSV and TSV: one document for each row."""
+"""CSV and TSV: rows of cells, and one document for each row of any table."""
 
 import csv
 import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
+from mcp_server_embeddings.reading.cells import Cell, Cells, of_rows
 from mcp_server_embeddings.reading.decoding import decoded
 from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, listed, row
 
 _DELIMITERS = ",;\t|"
+_QUOTED = re.compile('"[^"]*"')
+_END = "\0"
+"""A last line of our own: text that was decoded has no NUL. If it is part of a value, a quote was not closed."""
 
 
-def table_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> list[Document]:
-    """Parse each row that has text into a document; the first row names the columns.
-
-    With ``parsing.field`` the text is that column and the others are metadata; without it, the text is all columns as
-    ``name: value`` lines.
+def csv_rows(content: bytes, parsing: Parsing, delimiter: str = "") -> Iterator[list[str]]:
+    """Yield the rows of a file, first the header, which is the first row that is not blank.
 
     Args:
         content: The file.
         parsing: How to parse it.
-        delimiter: Separates columns; ``""`` takes the most frequent of the usual ones in the first row.
+        delimiter: Separates columns; ``""`` takes the most frequent of the usual ones in the first line.
+
+    Raises:
+        UnreadableError: A quote is not closed, or a row has too many columns.
+    """
+    text = decoded(content)
+    first = _QUOTED.sub("", text.lstrip("\r\n").partition("\n")[0])
+    delimiter = delimiter or max(_DELIMITERS, key=first.count)
+    # A setting of the whole process, 131,072 by default; nothing else in it reads CSV.
+    csv.field_size_limit(parsing.limits.characters)
+    rows = csv.reader(chain(io.StringIO(text, newline=""), (_END,)), delimiter=delimiter)
+    begin, header_seen = 1, False
+    try:
+        for cells in rows:
+            parsing.cancelled()
+            parsing.check_columns(len(cells))
+            if cells and _END in cells[-1]:
+                if cells == [_END]:
+                    return
+                break
+            header_seen = header_seen or any(cells)
+            if header_seen:
+                yield cells
+            begin = rows.line_num + 1
+    except csv.Error:
+        raise UnreadableError(f"malformed CSV at line {rows.line_num}: a value never ends or is too long") from None
+    raise UnreadableError(f"malformed CSV: a quoted value in the row that begins at line {begin} never ends")
+
+
+def csv_cells(content: bytes, parsing: Parsing, delimiter: str = "") -> Cells:
+    """Read a file as a table; every cell is a string.
+
+    Raises:
+        UnreadableError: It is malformed or too large.
+    """
+    lines = csv_rows(content, parsing, delimiter)
+    header = next(lines, [])
+    rows: list[list[str]] = []
+    for cells in lines:
+        rows.append(cells)
+        parsing.check_rows(len(rows))
+    while rows and not any(rows[-1]):  # blank lines at the end
+        rows.pop()
+    return of_rows(header, rows, "")
+
+
+def csv_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> list[Document]:
+    """Parse each row of a CSV or TSV file that has text into a document; see ``row_documents``.
 
     Raises:
         UnreadableError: There is no such column, the file is malformed, or no row has text.
     """
-    text = decoded(content)
-    first = text.lstrip("\r\n").partition("\n")[0]
-    delimiter = delimiter or max(_DELIMITERS, key=first.count)
-    # A setting of the whole process, 131,072 by default; nothing else in it reads CSV.
-    csv.field_size_limit(parsing.limits.characters)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        header = next((cells for cells in rows if any(cells)), [])
-        parsing.check_columns(len(header))
-        names = [name.strip() for name in header]
-        if parsing.field is not None and parsing.field not in names:
-            raise UnreadableError(f"has no column {parsing.field!r}; its columns: {listed(names)}")
-        documents: list[Document] = []
-        for number, cells in enumerate(rows, start=1):
-            parsing.check_rows(len(documents))
-            parsing.check_columns(len(cells))
-            documents += _documents(number, _named(names, cells), parsing)
-    except csv.Error:
-        raise UnreadableError(f"malformed CSV at line {rows.line_num}: a value never ends or is too long") from None
+    rows = csv_rows(content, parsing, delimiter)
+    return row_documents([name.strip() for name in next(rows, [])], rows, parsing)
+
+
+def cells_documents(cells: Cells, parsing: Parsing) -> list[Document]:
+    """Make a document of each row of a table that has text; see ``row_documents``.
+
+    Raises:
+        UnreadableError: There is no such column, or no row has text.
+    """
+    parsing.check_cells(cells.rows * len(cells.names))
+    return row_documents(cells.names, zip(*map(cells.column, range(len(cells.names))), strict=True), parsing)
+
+
+def row_documents(names: list[str], rows: Iterable[Sequence[Cell]], parsing: Parsing) -> list[Document]:
+    """Make a document of each row that has text.
+
+    With ``parsing.field`` the text is that column and the others are metadata; without it, the text is all columns as
+    ``name: value`` lines.
+
+    Raises:
+        UnreadableError: There is no such column, or no row has text.
+    """
+    if parsing.field is not None and parsing.field not in names:
+        raise UnreadableError(f"has no column {parsing.field!r}; its columns: {listed(names)}")
+    documents: list[Document] = []
+    for number, cells in enumerate(rows, start=1):
+        parsing.check_rows(len(documents))
+        documents += _documents(number, _named(names, cells), parsing)
     if not documents:
         raise UnreadableError("no row has text" + (f" in column {parsing.field!r}" if parsing.field else ""))
     return documents
 
 
-def _named(names: list[str], cells: list[str]) -> dict[str, str]:
+def _named(names: list[str], cells: Sequence[Cell]) -> dict[str, str | int | float | bool]:
     """Map column names to values; unnamed columns are numbered, of two with one name the first stays."""
-    values: dict[str, str] = {}
+    values: dict[str, str | int | float | bool] = {}
     for index, cell in enumerate(cells):
         name = names[index] if index < len(names) else ""
-        values.setdefault(name or f"column {index + 1}", cell)
+        if cell is not None:
+            values.setdefault(name or f"column {index + 1}", cell)
     return values
 
 
-def _documents(number: int, values: dict[str, str], parsing: Parsing) -> list[Document]:
+def _documents(number: int, values: dict[str, str | int | float | bool], parsing: Parsing) -> list[Document]:
     if parsing.field is None:
-        lines = [f"{name}: {value}" for name, value in values.items() if value.strip()]
+        lines = [f"{name}: {value}" for name, value in values.items() if str(value).strip()]
         text, others = "\n".join(lines), values
     else:
-        text = values.get(parsing.field, "")
+        text = str(values.get(parsing.field, ""))
         others = {name: value for name, value in values.items() if name != parsing.field}
     parsing.check_characters(len(text))
     return [row(f":{number}", text, others)] if text.strip() else []

@@ -1,0 +1,125 @@
+"""Parquet: a table whose columns are read when they are asked for."""
+
+import json
+import math
+from collections.abc import Iterator
+from datetime import date, time
+from decimal import Decimal
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from mcp_server_embeddings.reading.cells import Cell, Cells
+from mcp_server_embeddings.reading.decoding import clean
+from mcp_server_embeddings.reading.document import PARSER_ERRORS, Parsing, UnreadableError
+
+if TYPE_CHECKING:
+    from pyarrow import Array
+    from pyarrow.parquet import ParquetFile
+
+_BATCH = 65_536
+"""Rows that are decoded together."""
+
+
+def parquet_cells(content: bytes, parsing: Parsing) -> Cells:
+    """Read the schema now and each column on request.
+
+    Numbers, booleans and strings keep their type, decimals become floats, dates and times ISO 8601 strings, binary
+    values that are UTF-8 strings, lists and structs JSON, what is not finite None.
+
+    Raises:
+        UnreadableError: It is broken or too large, or pyarrow is missing; also when a column is asked for.
+    """
+    arrow = _pyarrow("pyarrow")
+    try:
+        file = _pyarrow("pyarrow.parquet").ParquetFile(arrow.BufferReader(content))
+        schema, metadata = file.schema_arrow, file.metadata
+        names = [clean(name) for name in schema.names]
+        parsing.check_columns(len(names))
+        parsing.check_rows(metadata.num_rows)
+        # Kept as a dictionary: a long string that many rows share is in memory once.
+        texts = [field.name for field in schema if field.type in {arrow.string(), arrow.large_string()}]
+        file = _pyarrow("pyarrow.parquet").ParquetFile(arrow.BufferReader(content), read_dictionary=texts)
+    except (arrow.ArrowException, *PARSER_ERRORS) as error:
+        raise _corrupt(error) from None
+
+    def column(index: int) -> list[Cell]:
+        try:
+            return [cell for array in _arrays(file, index, parsing) for cell in _cells(array)]
+        except (arrow.ArrowException, *PARSER_ERRORS) as error:
+            raise _corrupt(error) from None
+
+    return Cells(names, metadata.num_rows, column)
+
+
+def _pyarrow(module: str) -> ModuleType:
+    """Import pyarrow, an optional dependency; by name, since it has no types."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise UnreadableError(
+            "Parquet files need pyarrow, which is not installed: run pip install 'mcp-server-embeddings[parquet]', or "
+            "save the table as CSV or JSONL"
+        ) from None
+
+
+def _corrupt(error: BaseException) -> UnreadableError:
+    return UnreadableError(f"not a Parquet file, or a corrupt one ({type(error).__name__}); write it again")
+
+
+def _arrays(file: "ParquetFile", index: int, parsing: Parsing) -> Iterator["Array"]:
+    """Read a column in parts, none of which is decoded before the size of all is known to be allowed.
+
+    Raises:
+        UnreadableError: It is too large.
+    """
+    metadata, name = file.metadata, file.schema_arrow.names[index]
+    same = file.schema_arrow.names[:index].count(name)  # columns before it that have its name
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    chunks = [group.column(leaf) for group in groups for leaf in range(group.num_columns)]
+    own = [chunk for chunk in chunks if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.")]
+    unpacked = sum(chunk.total_uncompressed_size for chunk in own)
+    parsing.check_unpacked(unpacked)
+    unpacked = 0
+    for batch in file.iter_batches(_BATCH, columns=[name]):
+        parsing.cancelled()
+        array = batch.column([at for at, other in enumerate(batch.schema.names) if other == name][same])
+        unpacked += array.nbytes  # what was declared may be wrong
+        parsing.check_unpacked(unpacked)
+        array.validate(full=True)
+        yield array
+
+
+def _cells(array: "Array") -> list[Cell]:
+    from pyarrow import timestamp, types
+
+    kind = array.type
+    if types.is_dictionary(kind):
+        known = _cells(array.dictionary)
+        return [None if index is None else known[index] for index in array.indices.to_pylist()]
+    if types.is_timestamp(kind) and kind.unit == "ns":  # datetime has microseconds
+        array = array.cast(timestamp("us", kind.tz), safe=False)
+    values: list[Cell] = array.to_pylist()
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_null(kind):
+        return values
+    return [_cell(value) for value in values]
+
+
+def _cell(value: object) -> Cell:
+    match value:
+        case None:
+            return None
+        case str():
+            return clean(value)
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return _cell(float(value))
+        case bytes():
+            return clean(value.decode("utf-8", "replace"))
+        case date() | time():
+            return value.isoformat()
+        case list() | dict():
+            return clean(json.dumps(value, ensure_ascii=False, default=str))
+        case _:
+            return clean(str(value))

@@ -1,0 +1,351 @@
+"""Tables as sources of texts: a column of texts, a column of ids, and the other columns."""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.reading.cells import Cell, Cells
+from mcp_server_embeddings.reading.document import Parsing, UnreadableError, listed, until
+from mcp_server_embeddings.reading.limits import TABLE_LIMITS
+from mcp_server_embeddings.reading.parsing import TABLE_SUFFIXES, read_cells
+
+TABLE_PARSING = Parsing(limits=TABLE_LIMITS)
+
+ROW_NUMBER = "row"
+"""As ``id_field``: number the rows, also where a column is called id."""
+
+_SAMPLE = 1_000
+"""Rows, evenly spread, from which a column of texts is told from one of labels, names or numbers."""
+
+_SAMPLED_CHARACTERS = 500
+_PROSE_WORDS = 3
+_CJK_PER_WORD = 2
+_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
+"""Scripts that write several words without a space: Chinese, Japanese, Thai; and Korean, whose words are short."""
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
+"""Not ``007``, ``+49`` or twenty digits: those are codes, which a number would change."""
+
+_MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
+_BOOLEANS = {"true": True, "false": False}
+_SHOWN_ROWS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TableTexts:
+    """The rows of a table that have text.
+
+    Attributes:
+        column: The column of the texts.
+        ids: Unique, in the order of the file.
+        texts: Not blank.
+        rows: Indices of the rows in the table's columns, ascending.
+        blank: Number of rows that were left out, because their text is blank.
+    """
+
+    column: str
+    ids: list[str]
+    texts: list[str]
+    rows: list[int]
+    blank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table file.
+
+    Attributes:
+        name: The file's name, for messages.
+        columns: Unique names. A blank one is ``column 3``, the second of two with one name ``name (2)``.
+        rows: Number of rows below the header; blank lines between rows count, as they have a number.
+        notes: Sentences on what was left out, such as other sheets.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: int
+    notes: tuple[str, ...]
+    _cells: Cells
+    _parsing: Parsing
+
+    def column(self, name: str) -> list[Cell]:
+        """Return the values of a column, one a row, with the types of the file; cells of a CSV file are strings.
+
+        Args:
+            name: Its name; letter case is ignored where that is unambiguous.
+
+        Raises:
+            InputError: There is no such column.
+            UnreadableError: A column of a Parquet file, which is read now, is corrupt or too large.
+        """
+        return self._cells.column(self.columns.index(self.column_name(name)))
+
+    def typed(self, name: str) -> list[Cell]:
+        """Return the values of a column as they are compared: as ``column``, with the types that strings stand for.
+
+        A column of strings becomes numbers or booleans if all its values are written as such, except blank ones and
+        ``n/a``, ``null`` and the like, which become None. ``007`` is not written as a number.
+
+        Raises:
+            InputError: There is no such column.
+        """
+        values = self.column(name)
+        known = {value: value.strip().casefold() for value in values if isinstance(value, str)}
+        if not known:
+            return values
+        given = {text for text in known.values() if text not in _MISSING}
+        convert: Callable[[str], Cell] | None = None
+        if given and given <= _BOOLEANS.keys():
+            convert = _BOOLEANS.__getitem__
+        elif given and all(map(_is_number, given)):
+            convert = _number
+        converted: dict[str, Cell] = {
+            value: (None if text in _MISSING else convert(text)) if convert else (value if text else None)
+            for value, text in known.items()
+        }
+        return [converted[value] if isinstance(value, str) else value for value in values]
+
+    def column_name(self, name: str) -> str:
+        """Return the column that ``name`` means.
+
+        Raises:
+            InputError: There is none; the message names the nearest and lists all.
+        """
+        same = [column for column in self.columns if column.casefold() == name.strip().casefold()]
+        if name in self.columns or len(same) == 1:
+            return name if name in self.columns else same[0]
+        close = difflib.get_close_matches(name, self.columns, n=1)
+        hint = f"did you mean {close[0]!r}? Its columns: " if close else "its columns: "
+        raise InputError(f"{self.name!r} has no column {name[:200]!r}; {hint}{listed(list(self.columns))}")
+
+    def text_columns(self) -> list[str]:
+        """Return the columns that hold text, longest texts first, so that the first is the one to suggest.
+
+        Text is a value of three words or more; values that repeat are labels. Where no column has such values, those
+        of shorter strings that differ are returned.
+        """
+        samples = {name: self._sample(name) for name in self.columns}
+        lengths = {name: sum(map(len, values)) / len(values) for name, values in samples.items() if values}
+        prose = [name for name in lengths if _differ(samples[name], 5) and _share(samples[name], _is_prose) >= 0.5]
+        if not prose:
+            prose = [
+                name
+                for name in lengths
+                if name.casefold() != "id" and _differ(samples[name], 2) and _share(samples[name], _is_word) >= 0.5
+            ]
+        return sorted(prose, key=lambda name: -lengths[name])
+
+    def text_column(self, name: str | None = None) -> str:
+        """Return the column that ``name`` means, or the only one that holds text.
+
+        Raises:
+            InputError: There is no such column, or no name was given and not exactly one column holds text.
+        """
+        if name is not None:
+            return self.column_name(name)
+        found = self.text_columns()
+        if len(found) == 1:
+            return found[0]
+        what = f"{len(found)} columns that hold text" if found else "no column that looks like text"
+        suggestion = found[0] if found else self.columns[0]
+        others = f"; its columns: {listed(list(self.columns))}"
+        raise InputError(f"{self.name!r} has {what}; name one, such as '{self.name}#{suggestion}'{others}")
+
+    def texts(self, column: str | None = None, id_field: str | None = None) -> TableTexts:
+        """Return the rows that have text, with their ids.
+
+        Args:
+            column: The column of the texts; None takes the only one that holds text.
+            id_field: The column of the ids; None takes a column called id, in any letter case, and without one the
+                number of the row from 1. ``"row"`` always numbers, unless a column has that name.
+
+        Raises:
+            InputError: A column does not exist or must be named, or ids are blank or not unique.
+            UnreadableError: No row has text, or a text is too long.
+        """
+        column = self.text_column(column)
+        rows: list[int] = []
+        texts: list[str] = []
+        for index, value in enumerate(self.column(column)):
+            text = as_text(value)
+            if text.strip():
+                self._parsing.check_characters(len(text))
+                rows.append(index)
+                texts.append(text)
+        self._parsing.check_total(sum(map(len, texts)))
+        if not texts:
+            raise UnreadableError(f"no row has text in column {column!r}")
+        return TableTexts(column, self._ids(id_field, rows), texts, rows, self.rows - len(rows))
+
+    def ids(self, id_field: str | None = None) -> list[str]:
+        """Return the id of each row; see ``texts``.
+
+        Raises:
+            InputError: There is no such column, or ids are blank or not unique.
+        """
+        return self._ids(id_field, range(self.rows))
+
+    def _ids(self, id_field: str | None, rows: Sequence[int]) -> list[str]:
+        column = self._id_column(id_field)
+        if column is None:
+            return [str(row + 1) for row in rows]
+        values = self.column(column)
+        ids = [as_text(values[row]).strip() for row in rows]
+        if len(set(ids)) == len(ids) and "" not in ids:
+            return ids
+        places: dict[str, list[int]] = {}
+        for row, identity in zip(rows, ids, strict=True):
+            places.setdefault(identity, []).append(row + 1)
+        wrong = [
+            f"{f'the value {identity[:100]!r}' if identity else 'no value'} in {_row_list(found)}"
+            for identity, found in places.items()
+            if not identity or len(found) > 1
+        ]
+        more = f", and {len(wrong) - 3} more values repeat" if len(wrong) > 3 else ""
+        raise InputError(
+            f"column {column!r} of {self.name!r} cannot give the ids, which must be unique and not blank: it has "
+            f"{'; '.join(wrong[:3])}{more}; correct the file, or pass {self._other_ids(column, rows)}"
+        )
+
+    def _id_column(self, id_field: str | None) -> str | None:
+        if id_field is None:
+            return next((name for name in self.columns if name.casefold() == "id"), None)
+        if id_field == ROW_NUMBER and ROW_NUMBER not in self.columns:
+            return None
+        return self.column_name(id_field)
+
+    def _other_ids(self, column: str, rows: Sequence[int]) -> str:
+        unique = []
+        for name in self.columns[:20]:
+            if name != column:
+                values = self.column(name)
+                ids = {as_text(values[row]).strip() for row in rows}
+                if len(ids) == len(rows) and "" not in ids and max(map(len, ids)) <= 100:
+                    unique.append(f"id_field={name!r}")
+        return " or ".join([*unique[:3], f"id_field={ROW_NUMBER!r} to number the rows"])
+
+    def _sample(self, name: str) -> list[str]:
+        """Return values of a column that are not blank, cut; none if they are numbers."""
+        self._parsing.cancelled()
+        values = self.column(name)
+        taken = values[:: max(1, len(values) // _SAMPLE)]
+        return [value[:_SAMPLED_CHARACTERS] for value in taken if isinstance(value, str) and value.strip()]
+
+
+def read_table(path: str, content: bytes, parsing: Parsing = TABLE_PARSING) -> Table:
+    r"""Read a table.
+
+    Args:
+        path: Its suffix tells its format; nothing is opened.
+        content: All its bytes.
+        parsing: How to parse it.
+
+    Raises:
+        UnreadableError: It is no table, is malformed, too large or without rows, or takes too long.
+
+    Example:
+        >>> read_table("a.csv", b"id,text\n7,hello\n").texts("text").ids
+        ['7']
+    """
+    name, suffix = PurePath(path).name, PurePath(path).suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise UnreadableError(f"not a table; allowed: {', '.join(TABLE_SUFFIXES)}")
+    # Parquet's columns are read later, each within a limit of bytes.
+    cancelled = parsing.cancelled if suffix == ".parquet" else until(parsing.limits.seconds, parsing.cancelled)
+    cells = read_cells(suffix, content, replace(parsing, cancelled=cancelled))
+    if not cells.rows or not cells.names:
+        raise UnreadableError("no rows below the names of the columns" if cells.names else "an empty table")
+    if suffix != ".parquet":
+        parsing.check_cells(cells.rows * len(cells.names))
+    return Table(name, _unique(cells.names), cells.rows, cells.notes, cells, parsing)
+
+
+def is_table(path: str) -> bool:
+    """Tell by its suffix whether a file is a table."""
+    return PurePath(path).suffix.lower() in TABLE_SUFFIXES
+
+
+def split_source(source: str, exists: Callable[[str], bool] = lambda _path: False) -> tuple[str, str | None]:
+    """Split ``tickets.csv#message`` into the path and the column.
+
+    A ``#`` splits only behind the name of a table, so that folders and other files may contain one; of several the
+    first does. Nothing is opened.
+
+    Args:
+        source: What the caller gave; may be a pattern.
+        exists: Tells whether a path is a file, for tables whose own name contains ``.csv#``.
+
+    Returns:
+        The path, and the column or None.
+
+    Example:
+        >>> split_source("data/tickets.csv#message")
+        ('data/tickets.csv', 'message')
+    """
+    parts = source.split("#")
+    splits = [("#".join(parts[:at]), "#".join(parts[at:])) for at in range(1, len(parts))]
+    splits = [(path, column) for path, column in splits if is_table(path)]
+    if not splits or exists(source):
+        return source, None
+    path, column = next((split for split in splits if exists(split[0])), splits[0])
+    return path, column.strip() or None
+
+
+def as_text(value: Cell) -> str:
+    """Write a cell as a text or id: ``""`` for None, whole numbers without a decimal point."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer() and abs(value) < 1 << 53:
+            return str(int(value))
+        case _:
+            return str(value)
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    unique: dict[str, None] = {}
+    for index, name in enumerate(names, start=1):
+        base = name or f"column {index}"
+        number, found = 1, base
+        while found in unique:
+            number += 1
+            found = f"{base} ({number})"
+        unique[found] = None
+    return tuple(unique)
+
+
+def _row_list(rows: list[int]) -> str:
+    more = f" and {len(rows) - _SHOWN_ROWS} more" if len(rows) > _SHOWN_ROWS else ""
+    return f"row{'s' * (len(rows) > 1)} {', '.join(map(str, rows[:_SHOWN_ROWS]))}{more}"
+
+
+def _is_number(text: str) -> bool:
+    return bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def _differ(values: list[str], of: int) -> bool:
+    """Tell whether at least every ``of``-th value is a different one."""
+    return len(set(values)) * of >= len(values)
+
+
+def _share(values: list[str], test: Callable[[str], bool]) -> float:
+    return sum(map(test, values)) / len(values)
+
+
+def _is_prose(value: str) -> bool:
+    words = [word for word in value.split() if any(map(str.isalpha, word))]
+    return len(words) + len(_CJK.findall(value)) // _CJK_PER_WORD >= _PROSE_WORDS
+
+
+def _is_word(value: str) -> bool:
+    return any(map(str.isalpha, value)) and "://" not in value
