@@ -45,10 +45,15 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Write a private file (0600) that atomically replaces ``path`` after the block, or is removed if the block fails.
+def replaced(path: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
+    """Write a private file (0600) that atomically appears at ``path`` after the block, or is removed if that fails.
+
+    Args:
+        path: Where it appears; missing folders are made.
+        overwrite: Replace a file that is there. False never does, even one that appears while the block runs.
 
     Raises:
+        FileExistsError: Something is there and may not be overwritten.
         OSError: It cannot be written.
     """
     make_folder(path.parent)
@@ -56,11 +61,37 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
         try:
             yield file
             file.close()  # Windows cannot replace an open file
-            Path(file.name).replace(path)
+            if overwrite:
+                Path(file.name).replace(path)
+            else:
+                _move_new(Path(file.name), path)
         except BaseException:
-            file.close()
+            with suppress(OSError):  # a full disk fails again on what is still in the buffer
+                file.close()
             Path(file.name).unlink(missing_ok=True)
             raise
+
+
+def _move_new(file: Path, path: Path) -> None:
+    """Move a file to a path where nothing is, which ``rename`` cannot ensure.
+
+    Raises:
+        FileExistsError: Something is there.
+        OSError: It cannot be moved.
+    """
+    try:
+        path.hardlink_to(file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: reserve the name, then replace our own empty file
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            file.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    else:
+        file.unlink()
 
 
 def reserve_database(path: Path) -> None:
