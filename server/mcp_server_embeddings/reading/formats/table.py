@@ -62,7 +62,8 @@ def csv_cells(content: bytes, parsing: Parsing, delimiter: str = "") -> Cells:
     rows: list[list[str]] = []
     for cells in lines:
         rows.append(cells)
-        parsing.check_rows(len(rows))
+        if len(rows) > parsing.limits.rows:
+            parsing.check_rows(len(rows))
     while rows and not any(rows[-1]):  # blank lines at the end
         rows.pop()
     return of_rows(header, rows, "")

@@ -261,6 +261,8 @@ def _shared_strings(package: _Package, part: str) -> list[str]:
 
 def _rich_text(item: etree._Element) -> str:
     """Join the runs of a string, without the phonetic ones."""
+    if len(item) == 1 and item[0].tag.endswith("}t"):  # nearly always
+        return item[0].text or ""
     texts = []
     for child in item:
         local = _local(child)

@@ -1,0 +1,187 @@
+"""Files that tools write for their caller: a result table as CSV, JSON lines or Parquet, under a bare name."""
+
+import codecs
+import csv
+import json
+import math
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import IO
+
+from mcp_server_embeddings.errors import InputError, StorageError
+from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.reading.cells import Cell
+from mcp_server_embeddings.reading.decoding import clean
+from mcp_server_embeddings.tools.collection_file import pyarrow
+from mcp_server_embeddings.tools.results import ResultModel
+
+TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+_MOST_CHARACTERS = 100
+_MOST_BYTES = 240
+"""File systems allow 255 bytes; a proposed name is longer."""
+
+_FORBIDDEN = frozenset('/\\:*?"<>|')
+"""Separators, and what Windows forbids in names."""
+
+_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")})
+"""Names that Windows gives to devices, whatever follows their first dot."""
+
+
+class OutputFile(ResultModel):
+    """A file that was written.
+
+    Attributes:
+        path: Its absolute path.
+        rows: Number of rows.
+        columns: Their names; the first is ``id``.
+    """
+
+    path: str
+    rows: int
+    columns: list[str]
+
+
+def output_path(folder: Path, name: str, suffixes: Sequence[str] = TABLE_SUFFIXES) -> Path:
+    """Return the path of a file to write; call it before the work whose result the file gets.
+
+    Args:
+        folder: The output folder; it need not exist.
+        name: A bare file name of at most 100 characters that ends in one of the suffixes.
+        suffixes: In lower case; the name may be in any.
+
+    Raises:
+        InputError: The name is not allowed, or the file exists; the message proposes a free name.
+
+    Example:
+        >>> output_path(Path("/data/output"), "labelled.csv")
+        PosixPath('/data/output/labelled.csv')
+    """
+    if fault := _fault(name, suffixes):
+        raise InputError(
+            f"save_as={name[:_MOST_CHARACTERS]!r} {fault}; pass a bare file name that ends in {' or '.join(suffixes)}, "
+            f"such as 'result{suffixes[0]}'"
+        )
+    path = folder / name
+    if os.path.lexists(path):
+        raise _exists(path)
+    return path
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Write a private file that appears when the block has succeeded and never overwrites another.
+
+    Args:
+        path: Of ``output_path``.
+
+    Raises:
+        InputError: A file of that name appeared meanwhile.
+        StorageError: It cannot be written; nothing is left behind.
+    """
+    try:
+        with replaced(path, overwrite=False) as file:
+            yield file
+    except OSError as error:
+        if isinstance(error, FileExistsError) and path.parent.is_dir():
+            raise _exists(path) from None
+        raise StorageError(
+            f"{str(path)!r} cannot be written ({error.strerror or error}): free space in that folder and make it "
+            "writable, or start the server with another --output-dir"
+        ) from error
+
+
+def write_table(folder: Path, name: str, columns: Mapping[str, Sequence[Cell]]) -> OutputFile:
+    """Write a table under a name that does not exist yet.
+
+    Values are kept as they are, but for what a format cannot express: in CSV None is an empty cell and booleans are
+    ``true`` and ``false``; numbers that are not finite become None; U+FFFD replaces NUL and unpaired surrogates; a
+    column of Parquet that mixes types becomes strings.
+
+    CSV cells that begin with ``=``, ``+``, ``-`` or ``@`` are written unchanged, so that programs read back what was
+    there. Spreadsheet programs may show such cells as formulas; they ask before they run one that reaches outside.
+
+    Args:
+        folder: The output folder; made if it is missing.
+        name: A bare file name ending in ``.csv``, ``.jsonl`` or ``.parquet``.
+        columns: Of one length, by name; one is called ``id`` and becomes the first.
+
+    Raises:
+        InputError: The name is not allowed, or the file exists.
+        ConfigurationError: Parquet was asked for, and pyarrow is missing.
+        StorageError: The file cannot be written.
+    """
+    path = output_path(folder, name)
+    names = ["id", *(column for column in columns if column != "id")]
+    table = {clean(column): [_writable(cell) for cell in columns[column]] for column in names}
+    if len(table) < len(columns) or len({len(cells) for cells in table.values()}) > 1:
+        raise ValueError("columns must have different names and one length")
+    write = {".csv": _write_csv, ".jsonl": _write_lines, ".parquet": _write_parquet}[path.suffix.lower()]
+    with new_file(path) as file:
+        write(file, table)
+    return OutputFile(path=str(path.absolute()), rows=len(table["id"]), columns=list(table))
+
+
+def _fault(name: str, suffixes: Sequence[str]) -> str:
+    """Say what is wrong with a name, ``""`` if nothing."""
+    if len(name) > _MOST_CHARACTERS or len(name.encode("utf-8", "replace")) > _MOST_BYTES:
+        return f"is longer than {_MOST_CHARACTERS} characters or {_MOST_BYTES} bytes"
+    if not name.lower().endswith(tuple(suffixes)):
+        return "has another ending"
+    if found := next((sign for sign in name if sign in _FORBIDDEN or unicodedata.category(sign).startswith("C")), ""):
+        return f"contains {found!r}"
+    if name.startswith((".", " ", "~", "-")):
+        return f"begins with {name[0]!r}"
+    if name.split(".")[0].rstrip().casefold() in _DEVICES:
+        return "is the name of a device on Windows"
+    return ""
+
+
+def _exists(path: Path) -> InputError:
+    proposed = next(
+        free for number in count(2) if not os.path.lexists(free := path.with_name(f"{path.stem}-{number}{path.suffix}"))
+    )
+    return InputError(f"save_as: {str(path)!r} exists and is never overwritten; pass save_as={proposed.name!r}")
+
+
+def _writable(cell: Cell) -> Cell:
+    if isinstance(cell, str):
+        return clean(cell)
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _rows(table: Mapping[str, list[Cell]]) -> Iterator[tuple[Cell, ...]]:
+    return zip(*table.values(), strict=True)
+
+
+def _write_csv(file: IO[bytes], table: Mapping[str, list[Cell]]) -> None:
+    text = codecs.getwriter("utf-8")(file)
+    # With this line end the writer quotes values that contain either of its characters. The names are all quoted: one
+    # with a semicolon must not be taken for several.
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow(table)
+    csv.writer(text, lineterminator="\r\n").writerows(map(_csv_cell, row) for row in _rows(table))
+
+
+def _csv_cell(cell: Cell) -> Cell:
+    return str(cell).lower() if isinstance(cell, bool) else cell
+
+
+def _write_lines(file: IO[bytes], table: Mapping[str, list[Cell]]) -> None:
+    for row in _rows(table):
+        file.write(json.dumps(dict(zip(table, row, strict=True)), ensure_ascii=False).encode() + b"\n")
+
+
+def _write_parquet(file: IO[bytes], table: Mapping[str, list[Cell]]) -> None:
+    arrow = pyarrow()
+    made = []
+    for cells in table.values():
+        try:
+            made.append(arrow.array(cells))
+        except (arrow.ArrowException, ValueError, TypeError, OverflowError):  # of several types, or over 64 bits
+            made.append(arrow.array([cell if cell is None else str(_csv_cell(cell)) for cell in cells]))
+    columns = arrow.table(made, names=list(table))
+    pyarrow("pyarrow.parquet").write_table(columns, file, compression="zstd")
