@@ -1,0 +1,79 @@
+"""Which pairs of sentences are found to be changed: the tuning and the reporting half of our own pairs.
+
+    python benchmarks/differences.py [MODEL]
+
+Wanted on the reporting half: of changes of number, negation and verb at least 90 % flagged, of mere rewordings at
+most 20 %. With each kind the share flagged is printed, then the pairs that were misjudged, then the speed.
+"""
+
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TypedDict
+
+from mcp_server_embeddings import Engine, Settings
+from mcp_server_embeddings.config import DEFAULT_MODEL
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.tools.differences import CHANGED, differences, textual_differences
+
+PAIRS = Path(__file__).parent.parent / "tests" / "data" / "differences.jsonl"
+HALVES = ("tuning",)
+CHANGES = ("number", "negation", "verb", "object")
+"""Kinds of pairs whose meaning changed; the first three are what must be flagged."""
+
+
+class Row(TypedDict):
+    """One pair: what was done to the left sentence, and which half it belongs to."""
+
+    kind: str
+    half: str
+    language: str
+    subject: str
+    left: str
+    right: str
+
+
+def read_pairs(half: str) -> list[Row]:
+    """Read one half of the pairs."""
+    rows: list[Row] = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if row["half"] == half]
+
+
+def flagged(embedder: Embedder, rows: list[Row]) -> list[bool]:
+    """Tell which pairs are found to be changed."""
+    return [found.changed >= CHANGED for found in differences(embedder, [(row["left"], row["right"]) for row in rows])]
+
+
+def main() -> None:
+    """Print the table."""
+    with Engine(Settings(model=sys.argv[1] if len(sys.argv) > 1 else DEFAULT_MODEL)) as engine:
+        embedder = engine.embedder()
+        for half in HALVES:
+            rows = read_pairs(half)
+            flags = flagged(embedder, rows)
+            kinds = Counter(row["kind"] for row in rows)
+            found = Counter(row["kind"] for row, flag in zip(rows, flags, strict=True) if flag)
+            print(f"{half}, {len(rows)} pairs, {embedder.identity().short}")
+            for kind, pairs in kinds.items():
+                print(f"  {kind:14} {found[kind]:3} of {pairs:3} flagged  {found[kind] / pairs:6.1%}")
+            for name, members in (
+                ("number, negation, verb", CHANGES[:3]),
+                ("all changes", CHANGES),
+                ("rewordings", sorted(kinds.keys() - set(CHANGES))),
+            ):
+                share = sum(found[kind] for kind in members) / sum(kinds[kind] for kind in members)
+                print(f"  {name:24} {share:6.1%}")
+            for row, flag in zip(rows, flags, strict=True):
+                if flag != (row["kind"] in CHANGES):
+                    print(f"  misjudged {row['kind']}: {row['left']} | {row['right']}")
+    every = [(row["left"], row["right"]) for half in HALVES for row in read_pairs(half)] * 20
+    start = time.perf_counter()
+    for left, right in every:
+        textual_differences(left, right)
+    print(f"texts alone: {len(every) / (time.perf_counter() - start):,.0f} pairs a second")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The words of each language that a comparison of wordings knows: function words, negations, numbers, opposites."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+_GUESSED_FROM = 200
+"""Words at the beginning of a text that tell its language."""
+
+_OTHER_SIDE = 0.5
+"""Weight of the other text's function words: a few words alone may hold none."""
+
+_TENS = range(30, 100, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What is known of one language; every word in lower case.
+
+    Attributes:
+        function: Words without content of their own.
+        negation: Words that deny.
+        concord: Words that deny only where no word of ``negation`` does.
+        numbers: Number words and their values below 1,000, hundred apart.
+        weak: Of these, articles, ordinals and inflected forms: they count only against another number.
+        halves: Words for 0.5.
+        irregular: Irregular forms and their base form.
+        scales: Words for hundred, thousand and million.
+        calendar: Months and weekdays, such as ``month 1`` for January.
+        opposites: Per word its classes as ``(group, class)``; two classes of one group are a contrast.
+        cues: Denying characters of a script without spaces; its group 1 is what denies.
+        nouns_capitalised: Whether a capital tells no name, as in German.
+    """
+
+    function: frozenset[str]
+    negation: frozenset[str]
+    concord: frozenset[str]
+    numbers: Mapping[str, int]
+    weak: frozenset[str]
+    halves: frozenset[str]
+    irregular: Mapping[str, str]
+    scales: Mapping[str, int]
+    calendar: Mapping[str, str]
+    opposites: Mapping[str, tuple[tuple[int, int], ...]]
+    cues: re.Pattern[str] | None
+    nouns_capitalised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """All languages by code, units of measurement by word, and the languages of each known word.
+
+    Endings and prefixes are those of all languages together.
+    """
+
+    languages: Mapping[str, Language]
+    units: Mapping[str, str]
+    spoken_in: Mapping[str, tuple[str, ...]]
+    endings: frozenset[str]
+    denying_prefixes: tuple[str, ...]
+
+
+@cache
+def tables() -> Tables:
+    """Read ``data/differences.toml`` once."""
+    text = (files("mcp_server_embeddings") / "data" / "differences.toml").read_text(encoding="utf-8")
+    data = tomllib.loads(text)
+    endings, prefixes = data.pop("endings").split(), data.pop("denying_prefixes").split()
+    units = {word: unit for unit, words in data.pop("units").items() for word in words.split()}
+    languages = {code: _language(entry) for code, entry in data.items()}
+    spoken_in: dict[str, tuple[str, ...]] = {}
+    for code, language in languages.items():
+        for word in {
+            *language.function,
+            *language.negation,
+            *language.numbers,
+            *language.calendar,
+            *language.opposites,
+        }:
+            spoken_in[word] = (*spoken_in.get(word, ()), code)
+    return Tables(languages, units, spoken_in, frozenset(endings), tuple(prefixes))
+
+
+def language_of(words: Sequence[str], other: Sequence[str]) -> Language:
+    """Guess the language of a text from its script and its function words.
+
+    Args:
+        words: The text's words in lower case.
+        other: Those of the text it is compared with, which decide in doubt.
+
+    Returns:
+        The most likely language; English where nothing tells.
+
+    Example:
+        >>> "nicht" in language_of(["die", "lampe", "ist", "aus"], []).negation
+        True
+    """
+    known = tables()
+    votes = dict.fromkeys(known.languages, 0.0)
+    for spoken, weight in ((words, 1.0), (other, _OTHER_SIDE)):
+        for word in spoken[:_GUESSED_FROM]:
+            for code in known.spoken_in.get(word, ()) or _by_script(word):
+                votes[code] += weight
+    return known.languages[max(votes, key=lambda code: votes[code])]
+
+
+def _by_script(word: str) -> tuple[str, ...]:
+    first = word[0]
+    if first < "\u0400":
+        return ()
+    if "\u3040" <= first <= "\u30ff":
+        return ("ja", "ja", "ja")  # Han characters beside it vote for Chinese
+    if "\u3400" <= first <= "\u9fff":
+        return ("zh",)
+    if "\uac00" <= first <= "\ud7a3":
+        return ("ko",)
+    return ("ru",) if first <= "\u04ff" else ()
+
+
+def _language(entry: Mapping[str, str | list[str]]) -> Language:
+    words = {name: value.split() for name, value in entry.items() if isinstance(value, str)}
+    numbers, weak = _numbers(words)
+    opposites: dict[str, tuple[tuple[int, int], ...]] = {}
+    for group, classes in enumerate(entry.get("opposites", ())):
+        for which, members in enumerate(classes.split("|")):
+            for word in members.split():
+                opposites[word] = (*opposites.get(word, ()), (group, which))
+    return Language(
+        function=frozenset(words.get("function", ())),
+        negation=frozenset(words.get("negation", ())),
+        concord=frozenset(words.get("concord", ())),
+        numbers=numbers,
+        weak=weak,
+        halves=frozenset(words.get("half", ())),
+        irregular={form: forms.split("/")[0] for forms in words.get("irregular", ()) for form in forms.split("/")[1:]},
+        scales=dict(_valued(words.get("scales", ()), (100, 1_000, 1_000_000))),
+        calendar={
+            word: f"{kind} {value}"
+            for kind, name in (("month", "months"), ("weekday", "weekdays"))
+            for word, value in _valued(words.get(name, ()), range(1, 13))
+        },
+        opposites=opposites,
+        cues=_cues(words) if "cues" in words else None,
+        nouns_capitalised="nouns_capitalised" in words,
+    )
+
+
+def _numbers(words: Mapping[str, list[str]]) -> tuple[dict[str, int], frozenset[str]]:
+    """Return the values of number words, and those that are weak."""
+    values = (0, *range(2, 21), *_TENS)
+    entries = words.get("numbers", [])
+    strong = {alternative.removeprefix("=") for entry in entries for alternative in entry.split("/=")[1:]}
+    strong |= {entry.split("/")[0] for entry in entries}
+    ones = words.get("one", [])
+    numbers = dict(_valued([entry.replace("/=", "/") for entry in entries], values))
+    weak = frozenset(ones) | (frozenset(numbers) - strong)
+    numbers |= dict.fromkeys(ones, 1) | dict(_valued(words.get("hundreds", ()), range(200, 1_000, 100)))
+    units = {word: value for word, value in numbers.items() if 0 < value < 10}
+    for pattern in words.get("compounds", ()):
+        tens = {word: value for word, value in numbers.items() if value in (20, *_TENS)}
+        numbers |= {pattern.format(u=u, t=t): tens[t] + units[u] for t in tens for u in units}
+        numbers |= {u + words["scales"][0].split("/")[0]: units[u] * 100 for u in units}
+    return numbers, weak
+
+
+def _valued(entries: Iterable[str], values: Iterable[int]) -> Iterable[tuple[str, int]]:
+    return ((word, value) for entry, value in zip(entries, values, strict=False) for word in entry.split("/"))
+
+
+def _cues(words: Mapping[str, list[str]]) -> re.Pattern[str]:
+    """Build a pattern that passes over the exceptions and captures the cues."""
+    exceptions, cues = ("|".join(map(re.escape, words.get(name, ["\0"]))) for name in ("exceptions", "cues"))
+    return re.compile(f"{exceptions}|({cues})")
