@@ -2,6 +2,9 @@
 
     python benchmarks/differences.py [MODEL]
 
+The tuning half came in two batches. The second of them was first a held-out half as well (number, negation and verb
+98.2 % flagged, rewordings 20.6 %); after its errors had been looked at it was replaced by the reporting half of now.
+
 Wanted on the reporting half: of changes of number, negation and verb at least 90 % flagged, of mere rewordings at
 most 20 %. With each kind the share flagged is printed, then the pairs that were misjudged, then the speed.
 """
@@ -19,7 +22,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.differences import CHANGED, differences, textual_differences
 
 PAIRS = Path(__file__).parent.parent / "tests" / "data" / "differences.jsonl"
-HALVES = ("tuning",)
+HALVES = ("tuning", "reporting")
 CHANGES = ("number", "negation", "verb", "object")
 """Kinds of pairs whose meaning changed; the first three are what must be flagged."""
 

@@ -5,18 +5,25 @@ text is a mean over its words (Ettinger 2020, "What BERT is not", TACL 8, doi:10
 Wallace et al. 2019, "Do NLP models know numbers?", arXiv:1909.07940). So the words are compared as well, in two
 stages: the texts alone (``textual_differences``), then the words that are left over by their vectors
 (``differences``), as BERTScore matches tokens (Zhang et al. 2020, arXiv:1904.09675).
+
+Measured with all-MiniLM-L6-v2 by ``benchmarks/differences.py`` on the 110 pairs of the reporting half, which were
+written after everything here was fixed: changes of number, negation and verb flagged 95.5 % (number 14 of 14,
+negation 13 of 14, verb 15 of 16), object 9 of 10; rewordings 17.9 % (synonyms 7 of 16, abbreviations 2 of 12,
+politeness 1 of 8, voice and word order none). A synonym that the model does not know near its like, such as most in
+other languages than the model's, is taken for another word. Who does what to whom is not seen: "A pays B" has the
+words of "B pays A".
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, zip_longest
+from itertools import zip_longest
 
 import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.tools.languages import Language, language_of, tables
+from mcp_server_embeddings.tools.contrasts import arrows, contrasts, denials, negations, prefixed
+from mcp_server_embeddings.tools.languages import Language, languages_of, tables
 from mcp_server_embeddings.tools.quantities import NUMBER, quantities, unmatched
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.scores import Scores, unit_rows
@@ -35,21 +42,6 @@ _COMPARED = 200
 _PREFIX = 3
 """Letters that two forms of one word share at least."""
 
-_ENGLISH_ENDINGS = (
-    ("ies", "y"), ("ied", "y"), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("es", ""), ("s", "")
-)  # fmt: skip
-"""Endings, and what they are replaced by."""
-
-_OBLIGATION = 0
-"""The group of opposites of each language that grades obligation: "must not" and "may not" forbid alike."""
-
-_POLARITY = -1
-"""In place of a group, for words that differ by a prefix that denies."""
-
-_IMPLYING = frozenset({"fail", "fails", "failed", "stop", "stops", "stopped", "free"})
-"""English words that deny what follows (Karttunen 1971, "Implicative verbs")."""
-
-_ABSENT = "∅"
 
 _WORDS_ALONE = 0.4
 """``changed`` of a pair with other words, before their vectors are known."""
@@ -64,6 +56,8 @@ _ONE_SIDED = 2.0
 """Bias against words that one text has in addition: they often say what the other implies."""
 
 _MOST_COST = 2.0
+"""Beyond it a higher cost per word says no more."""
+
 _LONG = 30
 """Words up to which the cosine of a text falls by a share per word."""
 
@@ -224,23 +218,23 @@ def _judged(compared: _Compared, nearness: Scores, cosine: float, scale: _Scale)
 
 def _compare(left: str, right: str) -> _Compared:
     """Compare all words, without the limit of a list."""
+    if left == right:
+        return _Compared(Differences(), frozenset(), 0)
     one, other = _read(left), _read(right)
-    languages = language_of(one.words, other.words), language_of(other.words, one.words)
+    languages = languages_of(one.words, other.words)
     numbers, used = quantities(one.tokens, one.words, languages[0])
     other_numbers, other_used = quantities(other.tokens, other.words, languages[1])
     lefts = [word for at, word in enumerate(one.words) if at not in used]
     rights = [word for at, word in enumerate(other.words) if at not in other_used]
-    contrasts, settled = _contrasts(lefts, rights, languages[0])
+    opposed, settled = contrasts(lefts, rights, languages[0])
     settled |= _acronyms(one, other.words) | _acronyms(other, one.words)
     removed = _without_counterpart(lefts, other.words, languages[0], settled)
     added = _without_counterpart(rights, one.words, languages[1], settled)
-    for pair in _prefixed(removed, added):
-        if pair not in {known[1:] for known in contrasts}:
-            contrasts.append((_POLARITY, *pair))
-    words = {word for _, *pair in contrasts for word in pair}
+    opposed += [pair for pair in prefixed(removed, added) if pair[:2] not in {known[:2] for known in opposed}]
+    words = {word for pair in opposed for word in pair[:2]}
     removed, added = ([word for word in side if word not in words] for side in (removed, added))
-    changed = _arrows(*([quantity.shown for quantity in side] for side in unmatched(numbers, other_numbers)))
-    negation = _negation(_denials(left, lefts, languages[0]), _denials(right, rights, languages[1]), contrasts)
+    changed = arrows(*([quantity.shown for quantity in side] for side in unmatched(numbers, other_numbers)))
+    negation = negations(denials(left, lefts, languages[0]), denials(right, rights, languages[1]), opposed)
     likely = 1.0 if changed or negation else _WORDS_ALONE if removed or added else 0.0
     return _Compared(
         Differences(tuple(removed), tuple(added), changed, negation, likely),
@@ -250,113 +244,32 @@ def _compare(left: str, right: str) -> _Compared:
 
 
 def _names(tokens: Sequence[str]) -> frozenset[str]:
-    return frozenset(token.lower() for token in tokens[1:] if token[0].isupper())
+    return frozenset([token.lower() for token in tokens[1:] if token[0].isupper()])
 
 
 def _read(text: str) -> _Text:
     """Cut a text into words, numbers and symbols; ``don't`` is ``do`` and ``not``."""
-    tokens: list[str] = _TOKEN.findall(_NOT.sub(" not", text))
+    lower = text.lower()
+    contracted = "n't" in lower or "n’t" in lower or "cannot" in lower
+    tokens: list[str] = _TOKEN.findall(_NOT.sub(" not", text) if contracted else text)
     words = [token.lower() for token in tokens]
-    for at, (word, following) in enumerate(pairwise(words)):
-        if following == "not" and word in _STEMS:
-            words[at] = _STEMS[word]
+    if contracted:
+        words = [
+            _STEMS.get(word, word) if following == "not" else word
+            for word, following in zip_longest(words, words[1:], fillvalue="")
+        ]
     return _Text(tokens, words)
 
 
-def _denials(text: str, words: Sequence[str], language: Language) -> list[str]:
-    """Return the words that deny, in order."""
-    if language.cues is not None:
-        return [cue for cue in language.cues.findall(text) if cue]
-    denying = [
-        word for word, following in zip_longest(words, words[1:], fillvalue="") if _denies(word, following, language)
-    ]
-    return denying or [word for word in words if word in language.concord]
-
-
-def _denies(word: str, following: str, language: Language) -> bool:
-    """Whether a word denies: ``not`` but for ``not only``, and ``failed to``, ``stopped working``, ``free of``."""
-    if word not in _IMPLYING:
-        return word in language.negation and following != "only"
-    if word == "free":
-        return following in ("of", "from")
-    return following.endswith("ing") if word.startswith("stop") else following == "to"
-
-
-def _negation(left: Sequence[str], right: Sequence[str], contrasts: Sequence[tuple[int, str, str]]) -> tuple[str, ...]:
-    """Weigh negations against opposites: ``not allowed`` and ``forbidden`` say the same."""
-    surplus = abs(len(left) - len(right))
-    if left and right and not surplus:
-        contrasts = [contrast for contrast in contrasts if contrast[0] != _OBLIGATION]
-    graded = [contrast for contrast in contrasts if contrast[0] == _OBLIGATION]
-    opposed = [contrast for contrast in contrasts if contrast[0] != _OBLIGATION]
-    cancelled = min(surplus, len(opposed))
-    surplus -= cancelled
-    lefts, rights = [*(Counter(left) - Counter(right)).elements()], [*(Counter(right) - Counter(left)).elements()]
-    longer, shorter = sorted((lefts, rights), key=len, reverse=True)
-    shown = longer[len(shorter) :][:surplus]
-    denials = _arrows(shown, []) if longer is lefts else _arrows([], shown)
-    return (*denials, *(f"{one} → {other}" for _, one, other in [*graded, *opposed[cancelled:]]))
-
-
-def _contrasts(
-    lefts: Sequence[str], rights: Sequence[str], language: Language
-) -> tuple[list[tuple[int, str, str]], frozenset[str]]:
-    """Find opposites among the words of one side only.
-
-    Returns:
-        The contrasts as group, left and right word; and the words that have a synonym on the other side.
-    """
-    sides = [_classes(words, others, language) for words, others in ((lefts, rights), (rights, lefts))]
-    shared = sides[0].keys() & sides[1].keys()
-    settled = frozenset(word for side in sides for key in shared for word in side[key])
-    contrasts: dict[tuple[str, str], int] = {}
-    for (group, which), words in sides[0].items():
-        for (other_group, other), other_words in sides[1].items():
-            if group == other_group and which != other:
-                for one, another in zip(words, other_words, strict=False):
-                    if not {one, another} & settled:
-                        contrasts.setdefault((one, another), group)
-    return [(group, *pair) for pair, group in contrasts.items()], settled
-
-
-def _classes(words: Sequence[str], others: Sequence[str], language: Language) -> dict[tuple[int, int], list[str]]:
-    """Group the words that only one side has by their classes of opposites."""
-    found: dict[tuple[int, int], list[str]] = {}
-    for word in dict.fromkeys([*words, *_having_to(words)]).keys() - set(others) - set(_having_to(others)):
-        for key in _opposites_of(word, language):
-            found.setdefault(key, []).append(word)
-    return {key: sorted(members) for key, members in sorted(found.items())}
-
-
-def _having_to(words: Sequence[str]) -> list[str]:
-    if "to" not in words:
-        return []
-    return [f"{word}_to" for word, following in pairwise(words) if following == "to" and word in ("have", "has", "had")]
-
-
-def _opposites_of(word: str, language: Language) -> set[tuple[int, int]]:
-    return {key for base in _bases(word, language) for key in language.opposites.get(base, ())}
-
-
-def _bases(word: str, language: Language) -> list[str]:
-    """Return what a word may be a form of, itself included; endings are the English ones."""
-    bases = [word]
-    if word in language.irregular:
-        bases.append(language.irregular[word])
-    for ending, bare in _ENGLISH_ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _PREFIX:
-            base = word.removesuffix(ending) + bare
-            bases.append(base)
-            if base[-1] == base[-2]:
-                bases.append(base[:-1])
-    return bases
-
-
 def _without_counterpart(
-    words: Sequence[str], others: Sequence[str], language: Language, settled: frozenset[str]
+    words: Sequence[str], others: Sequence[str], language: Language, settled: set[str]
 ) -> list[str]:
     """Return the distinct content words without the same word, a form of it or a listed synonym on the other side."""
-    known = {*others, *settled, *(language.irregular[other] for other in others if other in language.irregular)}
+    known = {*others, *settled}
+    new = [(at, word) for at, word in enumerate(words) if word not in known and _has_content(word, language)]
+    if not new:
+        return []
+    known |= {language.irregular[other] for other in known if other in language.irregular}
     forms: dict[str, list[str]] = {}
     for other in known:
         members = forms.setdefault(other[:_PREFIX], [])
@@ -364,12 +277,12 @@ def _without_counterpart(
             members.append(other)
     left_over: dict[str, int] = {}
     last = ""
-    for at, word in enumerate(words):
+    for at, word in new:
         if len(left_over) == _COMPARED:
             break
-        if word in known or language.irregular.get(word) in known or not _has_content(word, language):
-            continue
-        if any(_same_word(word, other) for other in forms.get(word[:_PREFIX], ())):
+        if language.irregular.get(word) in known or any(
+            _same_word(word, form) for form in forms.get(word[:_PREFIX], ())
+        ):
             continue
         if _is_cjk(word) and left_over.get(last) == at - 1:
             del left_over[last]
@@ -382,11 +295,11 @@ def _without_counterpart(
 
 def _acronyms(text: _Text, others: Sequence[str]) -> set[str]:
     """Return the acronyms of a text and the words of the other one that they stand for."""
-    shouted = {token.lower() for token in text.tokens if 2 <= len(token) <= _COMPARED and token.isupper()}
+    shouted = sorted({token.lower() for token in text.tokens if token.isupper() and len(token) > 1})
     settled: set[str] = set()
     if shouted:
-        initials = "".join(word[0] for word in others)
-        for acronym in [*shouted][:_LISTED]:
+        initials = "".join([word[0] for word in others])
+        for acronym in shouted[:_LISTED]:
             start = initials.find(acronym)
             if start >= 0:
                 settled |= {acronym, *others[start : start + len(acronym)]}
@@ -413,29 +326,6 @@ def _same_word(one: str, other: str) -> bool:
     endings, doubled = tables().endings, one[shared - 1]
     rests = [one[shared:], other[shared:]]
     return all(not rest or rest in endings or (rest[0] == doubled and rest[1:] in endings) for rest in rests)
-
-
-def _prefixed(removed: Sequence[str], added: Sequence[str]) -> list[tuple[str, str]]:
-    """Find words that differ by a prefix that denies: ``valid`` and ``invalid``."""
-    pairs = []
-    for words, others in ((removed, added), (added, removed)):
-        known = set(others)
-        for word in words:
-            bare = next(
-                (
-                    word[len(prefix) :]
-                    for prefix in tables().denying_prefixes
-                    if word.startswith(prefix) and word[len(prefix) :] in known
-                ),
-                None,
-            )
-            if bare:
-                pairs.append((word, bare) if words is removed else (bare, word))
-    return pairs
-
-
-def _arrows(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"{one} → {other}" for one, other in zip_longest(left, right, fillvalue=_ABSENT))
 
 
 def _listed(found: Differences) -> Differences:

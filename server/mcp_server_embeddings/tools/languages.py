@@ -13,10 +13,13 @@ _GUESSED_FROM = 200
 _OTHER_SIDE = 0.5
 """Weight of the other text's function words: a few words alone may hold none."""
 
+HAN_NUMERALS = "零〇一二三四五六七八九十百千万萬两兩"
+"""Read in every language."""
+
 _TENS = range(30, 100, 10)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Language:
     """What is known of one language; every word in lower case.
 
@@ -30,6 +33,7 @@ class Language:
         irregular: Irregular forms and their base form.
         scales: Words for hundred, thousand and million.
         calendar: Months and weekdays, such as ``month 1`` for January.
+        quantity_words: All words that a quantity may begin with.
         opposites: Per word its classes as ``(group, class)``; two classes of one group are a contrast.
         cues: Denying characters of a script without spaces; its group 1 is what denies.
         nouns_capitalised: Whether a capital tells no name, as in German.
@@ -44,6 +48,7 @@ class Language:
     irregular: Mapping[str, str]
     scales: Mapping[str, int]
     calendar: Mapping[str, str]
+    quantity_words: frozenset[str]
     opposites: Mapping[str, tuple[tuple[int, int], ...]]
     cues: re.Pattern[str] | None
     nouns_capitalised: bool
@@ -84,33 +89,48 @@ def tables() -> Tables:
     return Tables(languages, units, spoken_in, frozenset(endings), tuple(prefixes))
 
 
-def language_of(words: Sequence[str], other: Sequence[str]) -> Language:
-    """Guess the language of a text from its script and its function words.
+def languages_of(one: Sequence[str], other: Sequence[str]) -> tuple[Language, Language]:
+    """Guess the languages of two texts from their scripts and their function words.
 
     Args:
-        words: The text's words in lower case.
-        other: Those of the text it is compared with, which decide in doubt.
+        one: The words of a text in lower case.
+        other: Those of the text it is compared with; each decides for the other in doubt.
 
     Returns:
-        The most likely language; English where nothing tells.
+        The most likely language of each; English where nothing tells.
 
     Example:
-        >>> "nicht" in language_of(["die", "lampe", "ist", "aus"], []).negation
+        >>> "nicht" in languages_of(["die", "lampe", "ist", "aus"], [])[0].negation
         True
     """
-    known = tables()
-    votes = dict.fromkeys(known.languages, 0.0)
-    for spoken, weight in ((words, 1.0), (other, _OTHER_SIDE)):
-        for word in spoken[:_GUESSED_FROM]:
-            for code in known.spoken_in.get(word, ()) or _by_script(word):
-                votes[code] += weight
-    return known.languages[max(votes, key=lambda code: votes[code])]
+    languages = tables().languages
+    votes = _votes(one), _votes(other)
+    return languages[_winner(*votes)], languages[_winner(*reversed(votes))]
+
+
+def _votes(words: Sequence[str]) -> dict[str, int]:
+    """Count the known words of each language at the beginning of a text."""
+    spoken_in = tables().spoken_in
+    votes: dict[str, int] = {}
+    for word in words[:_GUESSED_FROM]:
+        for code in spoken_in.get(word) or (_by_script(word) if word[0] >= "\u0400" else ()):
+            votes[code] = votes.get(code, 0) + 1
+    return votes
+
+
+def _winner(votes: Mapping[str, int], others: Mapping[str, int]) -> str:
+    if len(votes) == 1:
+        return next(iter(votes))
+    best, most = "en", 0.0
+    for code in ("en", *votes) if votes else ("en", *others):
+        count = votes.get(code, 0) + _OTHER_SIDE * others.get(code, 0)
+        if count > most:
+            best, most = code, count
+    return best
 
 
 def _by_script(word: str) -> tuple[str, ...]:
     first = word[0]
-    if first < "\u0400":
-        return ()
     if "\u3040" <= first <= "\u30ff":
         return ("ja", "ja", "ja")  # Han characters beside it vote for Chinese
     if "\u3400" <= first <= "\u9fff":
@@ -128,20 +148,24 @@ def _language(entry: Mapping[str, str | list[str]]) -> Language:
         for which, members in enumerate(classes.split("|")):
             for word in members.split():
                 opposites[word] = (*opposites.get(word, ()), (group, which))
+    scales = dict(_valued(words.get("scales", ()), (100, 1_000, 1_000_000)))
+    halves = frozenset(words.get("half", ()))
+    calendar = {
+        word: f"{kind} {value}"
+        for kind, name in (("month", "months"), ("weekday", "weekdays"))
+        for word, value in _valued(words.get(name, ()), range(1, 13))
+    }
     return Language(
         function=frozenset(words.get("function", ())),
         negation=frozenset(words.get("negation", ())),
         concord=frozenset(words.get("concord", ())),
         numbers=numbers,
         weak=weak,
-        halves=frozenset(words.get("half", ())),
+        halves=halves,
         irregular={form: forms.split("/")[0] for forms in words.get("irregular", ()) for form in forms.split("/")[1:]},
-        scales=dict(_valued(words.get("scales", ()), (100, 1_000, 1_000_000))),
-        calendar={
-            word: f"{kind} {value}"
-            for kind, name in (("month", "months"), ("weekday", "weekdays"))
-            for word, value in _valued(words.get(name, ()), range(1, 13))
-        },
+        scales=scales,
+        calendar=calendar,
+        quantity_words=frozenset({*numbers, *scales, *halves, *calendar, *HAN_NUMERALS}),
         opposites=opposites,
         cues=_cues(words) if "cues" in words else None,
         nouns_capitalised="nouns_capitalised" in words,

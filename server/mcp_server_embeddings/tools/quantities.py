@@ -62,7 +62,7 @@ class Quantity:
     weak: bool = False
 
 
-def quantities(tokens: Sequence[str], words: Sequence[str], language: Language) -> tuple[list[Quantity], set[int]]:
+def quantities(tokens: list[str], words: list[str], language: Language) -> tuple[list[Quantity], set[int]]:
     """Find the quantities of a text.
 
     Args:
@@ -77,6 +77,10 @@ def quantities(tokens: Sequence[str], words: Sequence[str], language: Language) 
     used: set[int] = set()
     position = 0
     while position < len(words):
+        word = words[position]
+        if word not in language.quantity_words and word[0].isalpha():
+            position += 1
+            continue
         entries, end = _at(tokens, words, position, language)
         found += entries
         if entries:
@@ -89,7 +93,7 @@ def quantities(tokens: Sequence[str], words: Sequence[str], language: Language) 
     return found, used
 
 
-def _at(tokens: Sequence[str], words: Sequence[str], position: int, language: Language) -> tuple[list[Quantity], int]:
+def _at(tokens: list[str], words: list[str], position: int, language: Language) -> tuple[list[Quantity], int]:
     """Read what begins at a token; return its quantities, if any, and where to go on."""
     word = words[position]
     if word[0].isdigit() or word[0] in _MINUS:
@@ -150,10 +154,12 @@ def _counting(quantities: list[Quantity], others: int) -> list[Quantity]:
     return kept
 
 
-def _digits(tokens: Sequence[str], words: Sequence[str], start: int, language: Language) -> tuple[list[Quantity], int]:
+def _digits(tokens: list[str], words: list[str], start: int, language: Language) -> tuple[list[Quantity], int]:
     """Read a number in digits with what belongs to it: half of the day, scale, unit, currency."""
     text = words[start]
     after = words[start + 1 : start + 4]
+    if len(text) > _LONGEST:
+        return [Quantity(text, "", text)], start + 1
     if date := _DATE.fullmatch(text):
         return _date(date, text), start + 1
     if time := _time(words, start):
@@ -163,8 +169,9 @@ def _digits(tokens: Sequence[str], words: Sequence[str], start: int, language: L
         return [Quantity(text, "", text)], start + 1
     value, other = _value(text)
     end = start + 1
-    scales = {**language.scales, **_SHORT_SCALES} if start and words[start - 1] in _CURRENCIES else language.scales
-    scale = scales.get(after[0], 0) if after else 0
+    scale = language.scales.get(after[0], 0) if after else 0
+    if after and start and words[start - 1] in _CURRENCIES:
+        scale = _SHORT_SCALES.get(after[0], scale)
     if scale >= 1_000 and len(value) < _LONGEST and _DECIMAL.fullmatch(value):
         value, other, end = _plain(Decimal(value) * scale), "", end + 1
     elif after and after[0] in ("st", "nd", "rd", "th", "º", "ª"):
@@ -179,9 +186,9 @@ def _date(match: re.Match[str], shown: str) -> list[Quantity]:
     return [Quantity(value, "", shown) for value in (str(int(year)), f"month {int(month)}", str(int(day)))]
 
 
-def _time(words: Sequence[str], start: int) -> tuple[str, int] | None:
+def _time(words: list[str], start: int) -> tuple[str, int] | None:
     """Read a time of day; return ``hours:minutes`` and the number of tokens."""
-    text, after = words[start], list(words[start + 1 : start + 4])
+    text, after = words[start], words[start + 1 : start + 4]
     clock = _TIME.fullmatch(text)
     hour = int(clock[1]) if clock else int(text) if text.isdecimal() and len(text) <= 2 else -1
     minute = int(clock[2]) if clock else 0
@@ -208,8 +215,6 @@ def _value(text: str) -> tuple[str, str]:
     """
     if text[0] in _MINUS:
         return "-" + _value(text[1:])[0], ""
-    if len(text) > _LONGEST:
-        return text, ""
     if "/" in text:
         return _plain(Decimal(text[0]) / Decimal(text[2])), ""
     if _GROUPED.fullmatch(text) and not text.startswith("0"):
@@ -231,7 +236,7 @@ def _plain(number: Decimal) -> str:
     return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
 
 
-def _spelled(tokens: Sequence[str], words: Sequence[str], start: int, language: Language) -> tuple[list[Quantity], int]:
+def _spelled(tokens: list[str], words: list[str], start: int, language: Language) -> tuple[list[Quantity], int]:
     """Read a number in words, such as ``one hundred and twenty-five``."""
     total = current = 0
     position = end = start
@@ -262,7 +267,7 @@ def _continues(current: int, total: int, value: int) -> bool:
     return current % 10 == 0 < current and 0 < value < (20 if current % 100 in (60, 80) else 10)
 
 
-def _han(words: Sequence[str], start: int) -> tuple[list[Quantity], int]:
+def _han(words: list[str], start: int) -> tuple[list[Quantity], int]:
     """Read Chinese numerals; a single character counts only before a counter or with 百分之 (percent)."""
     end = start
     while end < len(words) and (words[end] in _HAN or words[end] in _HAN_SCALES):
@@ -286,7 +291,7 @@ def _han(words: Sequence[str], start: int) -> tuple[list[Quantity], int]:
 
 
 def _measured(
-    tokens: Sequence[str], words: Sequence[str], span: tuple[int, int], value: tuple[str, str], *, weak: bool
+    tokens: list[str], words: list[str], span: tuple[int, int], value: tuple[str, str], *, weak: bool
 ) -> tuple[list[Quantity], int]:
     """Add the unit after a number or the currency before it."""
     start, end = span
@@ -304,14 +309,14 @@ def _measured(
     return [Quantity(value[0], unit, " ".join(tokens[start:end]), value[1], weak)], end
 
 
-def _half(tokens: Sequence[str], words: Sequence[str], start: int) -> tuple[list[Quantity], int]:
+def _half(tokens: list[str], words: list[str], start: int) -> tuple[list[Quantity], int]:
     """Read ``half an hour``."""
     end = start + 1 + (words[start + 1 : start + 2] in (["a"], ["an"]))
     found, after = _measured(tokens, words, (start, end), ("0.5", ""), weak=False)
     return (found, after) if found[0].unit else ([Quantity("0.5", "", tokens[start])], start + 1)
 
 
-def _is_calendar(tokens: Sequence[str], words: Sequence[str], position: int) -> bool:
+def _is_calendar(tokens: list[str], words: list[str], position: int) -> bool:
     """Tell the month of May from the modal, and March from a march: by the capital and a number beside it."""
     word = words[position]
     if word not in _ALSO_WORDS:

@@ -1,0 +1,146 @@
+"""Negations and opposites among the words of two texts."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise, zip_longest
+from typing import NamedTuple
+
+from mcp_server_embeddings.tools.languages import Language, tables
+
+_OBLIGATION = 0
+"""The group of opposites of each language that grades obligation: "must not" and "may not" forbid alike."""
+
+_POLARITY = -1
+"""In place of a group, for words that differ by a prefix that denies."""
+
+_IMPLYING = frozenset({"fail", "fails", "failed", "stop", "stops", "stopped", "free"})
+"""English words that deny what follows (Karttunen 1971, "Implicative verbs", Language 47:2)."""
+
+_ENGLISH_ENDINGS = (
+    ("ies", "y"), ("ied", "y"), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("es", ""), ("s", "")
+)  # fmt: skip
+"""Endings, and what they are replaced by."""
+
+_SHORTEST_BASE = 3
+
+_ABSENT = "∅"
+
+
+class Contrast(NamedTuple):
+    """Two opposite words, one of each text, and the group of opposites that holds them."""
+
+    left: str
+    right: str
+    group: int
+
+
+def negations(left: Sequence[str], right: Sequence[str], found: Sequence[Contrast]) -> tuple[str, ...]:
+    """Weigh negations against opposites: ``not allowed`` and ``forbidden`` say the same.
+
+    Args:
+        left: The words of the left text that deny.
+        right: Those of the right one.
+        found: The contrasts between the texts.
+
+    Returns:
+        What changed, as ``∅ → not`` and ``before → after``.
+    """
+    if not (left or right or found):
+        return ()
+    surplus = abs(len(left) - len(right))
+    graded = [contrast for contrast in found if contrast.group == _OBLIGATION and (surplus or not left)]
+    opposed = [contrast for contrast in found if contrast.group != _OBLIGATION]
+    cancelled = min(surplus, len(opposed))
+    sides = [*(Counter(left) - Counter(right)).elements()], [*(Counter(right) - Counter(left)).elements()]
+    shorter = min(map(len, sides))
+    denials = arrows(*(side[shorter:][: surplus - cancelled] for side in sides))
+    return (*denials, *(f"{contrast.left} → {contrast.right}" for contrast in [*graded, *opposed[cancelled:]]))
+
+
+def denials(text: str, words: Sequence[str], language: Language) -> list[str]:
+    """Return the words of a text that deny, in order."""
+    if language.cues is not None:
+        return [cue for cue in language.cues.findall(text) if cue]
+    negation = language.negation
+    denying = [
+        word
+        for at, word in enumerate(words)
+        if (word in negation or word in _IMPLYING) and _denies(word, words[at + 1] if at + 1 < len(words) else "")
+    ]
+    return denying or [word for word in words if word in language.concord]
+
+
+def contrasts(lefts: Sequence[str], rights: Sequence[str], language: Language) -> tuple[list[Contrast], set[str]]:
+    """Find opposites among the words that only one of two texts has.
+
+    Returns:
+        The contrasts, and the words that have a synonym on the other side.
+    """
+    sides = [_classes(words, others, language) for words, others in ((lefts, rights), (rights, lefts))]
+    settled = {word for side in sides for key in sides[0].keys() & sides[1].keys() for word in side[key]}
+    found: dict[tuple[str, str], int] = {}
+    for (group, which), words in sides[0].items():
+        for (other_group, other), other_words in sides[1].items():
+            if group == other_group and which != other:
+                for pair in zip(words, other_words, strict=False):
+                    if settled.isdisjoint(pair):
+                        found.setdefault(pair, group)
+    return [Contrast(*pair, group) for pair, group in found.items()], settled
+
+
+def prefixed(removed: Sequence[str], added: Sequence[str]) -> list[Contrast]:
+    """Find words that differ by a prefix that denies: ``valid`` and ``invalid``."""
+    found = []
+    for prefix in tables().denying_prefixes:
+        found += [Contrast(word, prefix + word, _POLARITY) for word in removed if prefix + word in added]
+        found += [Contrast(prefix + word, word, _POLARITY) for word in added if prefix + word in removed]
+    return found
+
+
+def arrows(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...]:
+    """Write what one side has against what the other has, in order: ``30 days → 60 days``."""
+    return tuple(f"{one} → {other}" for one, other in zip_longest(left, right, fillvalue=_ABSENT))
+
+
+def _denies(word: str, following: str) -> bool:
+    """Whether a word denies what follows: not ``not only``, but ``failed to``, ``stopped working``, ``free of``."""
+    if word not in _IMPLYING:
+        return following != "only"
+    if word == "free":
+        return following in ("of", "from")
+    return following.endswith("ing") if word.startswith("stop") else following == "to"
+
+
+def _classes(words: Sequence[str], others: Sequence[str], language: Language) -> dict[tuple[int, int], list[str]]:
+    """Group the words that only one side has by their classes of opposites."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for word in sorted({*words, *_having_to(words)}.difference(others, _having_to(others))):
+        for key in _opposites_of(word, language):
+            found.setdefault(key, []).append(word)
+    return dict(sorted(found.items()))
+
+
+def _having_to(words: Sequence[str]) -> list[str]:
+    if "to" not in words:
+        return []
+    return [f"{word}_to" for word, following in pairwise(words) if following == "to" and word in ("have", "has", "had")]
+
+
+@lru_cache(maxsize=1 << 14)
+def _opposites_of(word: str, language: Language) -> frozenset[tuple[int, int]]:
+    return frozenset(key for base in _bases(word, language) for key in language.opposites.get(base, ()))
+
+
+def _bases(word: str, language: Language) -> list[str]:
+    """Return what a word may be a form of, itself included; endings are the English ones."""
+    bases = [word]
+    if word in language.irregular:
+        bases.append(language.irregular[word])
+    for ending, bare in _ENGLISH_ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_BASE:
+            base = word.removesuffix(ending) + bare
+            bases.append(base)
+            if base[-1] == base[-2]:
+                bases.append(base[:-1])
+    return bases
