@@ -1,14 +1,33 @@
 """Group texts with the same meaning."""
 
-import numpy as np
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, Pairs, Watch
 from mcp_server_embeddings.vectors.scores import Scores
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+MAX_PAIRS = 10_000_000
+"""Pairs that one search for duplicates holds: 160 MB, for a moment 480."""
 
 _TOLERANCE = 5e-7
 """Half the last decimal of a score: a cosine equal to the threshold reaches it."""
 
 _MIN_GAP = 0.05
 """A narrower gap, as a share of the doubtful range, is not significant."""
+
+_UNLIKE = 3.0
+"""A distance over every cosine's."""
+
+_POLL = 64
+"""Steps between two looks whether the call was cancelled."""
 
 
 def complete_groups(cosines: Scores, threshold: float) -> list[list[int]]:
@@ -24,38 +43,186 @@ def complete_groups(cosines: Scores, threshold: float) -> list[list[int]]:
     Returns:
         Groups of two or more positions, each ascending, in the order of their first positions.
     """
-    if len(cosines) < 2:
+    return [group for group in _cut(np.maximum(1 - cosines, 0), threshold) if len(group) > 1]
+
+
+def complete_groups_of_pairs(
+    pairs: Pairs, size: int, threshold: float, watch: Watch = UNWATCHED, *, largest_matrix: int = 2_000
+) -> list[list[int]]:
+    """``complete_groups`` from the pairs that reach the threshold.
+
+    Texts that no chain of such pairs joins are never grouped, so each component of their graph is grouped by itself:
+    by its matrix or, where it is large, by its pairs. Among equal cosines, which two are joined first may differ
+    from ``complete_groups``.
+
+    Args:
+        pairs: Of one set (``pairs_above`` without ``right``): every pair from the threshold on. Where there were too
+            many of them, give a threshold over ``pairs.complete_above``.
+        size: How many texts there are.
+        threshold: The lowest cosine within a group.
+        watch: Told of texts.
+        largest_matrix: Texts of a component for which a whole matrix is made; for 2,000 it takes 50 MB.
+
+    Returns:
+        Groups of two or more positions, each ascending, in the order of their first positions.
+
+    Raises:
+        ValueError: The threshold is not over ``pairs.complete_above``.
+    """
+    if threshold <= pairs.complete_above:
+        raise ValueError(
+            f"threshold {threshold} is not over {pairs.complete_above}, above which the pairs are complete"
+        )
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    fits = pairs.scores >= threshold - _TOLERANCE
+    rows, columns, found = pairs.rows[fits], pairs.columns[fits], pairs.scores[fits]
+    ends = np.concatenate([rows, columns]), np.concatenate([columns, rows])
+    graph = coo_array((np.concatenate([found, found]), ends), shape=(size, size)).tocsr()
+    _, labels = connected_components(graph, directed=False)
+    order = np.argsort(labels, kind="stable")
+    graph = graph[order][:, order]
+    starts = np.flatnonzero(np.r_[True, np.diff(labels[order]) > 0, True])
+    groups: list[list[int]] = []
+    for done, (start, end) in enumerate(pairwise(starts.tolist())):
+        if done % _POLL == 0:
+            watch.cancelled()
+            watch.progress(end, size)
+        if end - start > 1:
+            part = _Component.of(graph, start, end)
+            inside = (
+                part.by_matrix(threshold) if end - start <= largest_matrix else _Chain(part).groups(watch.cancelled)
+            )
+            groups += [sorted(order[start:end][group].tolist()) for group in inside if len(group) > 1]
+    return sorted(groups)
+
+
+def _cut(distances: Scores, threshold: float) -> list[list[int]]:
+    if len(distances) < 2:
         return []
     # Imported here, as everywhere in this package, so that only the tools that need scipy pay for its import.
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    tree = linkage(squareform(np.maximum(1 - cosines, 0), checks=False), "complete")
+    tree = linkage(squareform(distances, checks=False), "complete")
     labels = fcluster(tree, 1 - threshold + _TOLERANCE, "distance")
     groups: dict[int, list[int]] = {}
     for position, label in enumerate(labels):
         groups.setdefault(int(label), []).append(position)
-    return [group for group in groups.values() if len(group) > 1]
+    return list(groups.values())
 
 
-def suggested_threshold(cosines: Scores, low: float, high: float) -> float:
+@dataclass(frozen=True, slots=True)
+class _Component:
+    """Texts that pairs join: the neighbours of row i and their cosines lie from ``starts[i]`` to ``starts[i + 1]``."""
+
+    starts: NDArray[np.int32]
+    neighbours: NDArray[np.int32]
+    scores: Scores
+
+    @classmethod
+    def of(cls, graph: "csr_array", start: int, end: int) -> "_Component":
+        """Rows of a graph whose neighbours are among them."""
+        first, last = graph.indptr[start], graph.indptr[end]
+        return cls(graph.indptr[start : end + 1] - first, graph.indices[first:last] - start, graph.data[first:last])
+
+    def by_matrix(self, threshold: float) -> list[list[int]]:
+        """Complete linkage as in ``complete_groups``."""
+        size = len(self.starts) - 1
+        distances = np.full((size, size), _UNLIKE)
+        distances[np.repeat(np.arange(size), np.diff(self.starts)), self.neighbours] = np.maximum(1 - self.scores, 0)
+        np.fill_diagonal(distances, 0)
+        return _cut(distances, threshold)
+
+
+class _Chain:
+    """Complete linkage on a sparse graph by chains of nearest neighbours.
+
+    Two clusters that are each other's nearest are joined, wherever they are found: joining others never brings a
+    cluster nearer (Murtagh 1983, "A survey of recent advances in hierarchical clustering algorithms"). What two
+    clusters have in common is counted from the pairs of their members, so nothing grows but the lists of members.
+    """
+
+    def __init__(self, component: _Component) -> None:
+        self._pairs = component
+        size = len(component.starts) - 1
+        self._cluster = np.arange(size)
+        self._sizes = np.ones(size, np.int64)
+        self._members: dict[int, NDArray[np.int64]] = {row: np.array([row]) for row in range(size)}
+
+    def groups(self, cancelled: Callable[[], None]) -> list[list[int]]:
+        """Join until no two clusters have all their pairs."""
+        steps = 0
+        for first in range(len(self._cluster)):
+            chain = [first]
+            while first in self._members:
+                if steps % _POLL == 0:
+                    cancelled()
+                steps += 1
+                nearest = self._nearest(chain[-1], chain[-2] if len(chain) > 1 else -1)
+                if nearest < 0:
+                    break  # It is ``first``: any other in the chain has at least the one before it.
+                if len(chain) > 1 and nearest == chain[-2]:
+                    self._join(chain.pop(), chain.pop())
+                    chain = chain or [first]
+                else:
+                    chain.append(nearest)
+        return [members.tolist() for members in self._members.values()]
+
+    def _nearest(self, cluster: int, before: int) -> int:
+        """The cluster with all pairs whose farthest pair is nearest; -1 if there is none."""
+        members, pairs = self._members[cluster], self._pairs
+        entries = np.concatenate([np.arange(pairs.starts[row], pairs.starts[row + 1]) for row in members])
+        others = self._cluster[pairs.neighbours[entries]]
+        order = np.argsort(others, kind="stable")
+        others, found = others[order], pairs.scores[entries[order]]
+        starts = np.flatnonzero(np.r_[True, others[1:] != others[:-1]])
+        named = others[starts]
+        farthest = np.minimum.reduceat(found, starts)
+        whole = (np.diff(np.r_[starts, len(others)]) == self._sizes[named] * len(members)) & (named != cluster)
+        if not whole.any():
+            return -1
+        best = farthest[whole].max()
+        nearest = named[whole & (farthest == best)]
+        return before if before in nearest else int(nearest[0])
+
+    def _join(self, one: int, other: int) -> None:
+        kept, gone = min(one, other), max(one, other)
+        self._cluster[self._members[gone]] = kept
+        self._members[kept] = np.concatenate([self._members[kept], self._members.pop(gone)])
+        self._sizes[kept] = len(self._members[kept])
+
+
+def suggested_threshold(cosines: Scores, low: float, high: float, complete_above: float = -np.inf) -> float:
     """Find the threshold that separates the duplicates of these texts best: the middle of the widest gap.
 
     Pairs above ``high`` are duplicates and those below ``low`` are not. The scores between them, both ends included,
     are compared; where they are so many that no gap is significant, the result is ``high``.
 
     Args:
-        cosines: Shape ``(n, n)``, symmetric.
+        cosines: Of pairs, in any shape and order; those below ``low`` may be missing.
         low: Where the doubtful range begins.
         high: Where the doubtful range ends.
+        complete_above: All pairs above this are among ``cosines``; below it they are too many for a gap.
 
     Returns:
-        A cosine from ``low`` to ``high``.
+        A cosine from ``low`` to ``high``; above ``complete_above`` even where that is above ``high``.
     """
-    upper = cosines[np.triu_indices(len(cosines), 1)]
-    ends = np.concatenate([[low], np.sort(upper[(upper > low) & (upper < high)]), [high]])
+    begin = max(low, complete_above)
+    if begin >= high:
+        return begin + 2 * _TOLERANCE if complete_above >= high else high
+    doubtful = np.sort(cosines[(cosines > begin) & (cosines < high)])
+    ends = np.concatenate([[begin], doubtful, [high]])
     gaps = np.diff(ends)
     widest = int(np.argmax(gaps))
     if gaps[widest] < _MIN_GAP * (high - low):
         return high
     return float((ends[widest] + ends[widest + 1]) / 2)
+
+
+def nearest_threshold(pairs: Pairs, threshold: float, top: int) -> list[tuple[int, int, float]]:
+    """The doubtful pairs: row, column and cosine, nearest the threshold first, ties by row and then by column."""
+    distance = np.round(np.abs(pairs.scores - threshold), 6)
+    order = np.lexsort((pairs.columns, pairs.rows, distance))[:top]
+    return [(int(pairs.rows[i]), int(pairs.columns[i]), float(pairs.scores[i])) for i in order]
