@@ -13,7 +13,14 @@ from contextlib import suppress
 from importlib import import_module
 
 import mcp_server_embeddings
-from mcp_server_embeddings.reading import Parsing, ReadingLimits, UnreadableError, read_documents
+from mcp_server_embeddings.reading import (
+    Parsing,
+    ReadingLimits,
+    UnreadableError,
+    read_documents,
+    read_table,
+    split_source,
+)
 from mcp_server_embeddings.reading.globs import Glob
 from mcp_server_embeddings.store.sqlite.fulltext import indexed, query_words
 from mcp_server_embeddings.tools.sentences import passages
@@ -90,12 +97,19 @@ def _reading(suffix: str) -> Callable[[str], object]:
     return read
 
 
+def _text_columns(text: str) -> None:
+    with suppress(UnreadableError):
+        read_table("a.csv", f"a,b\n{text}".encode()).text_columns()
+
+
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "passages": passages,
     "snippet": snippet,
     "indexed": indexed,
     "query_words": query_words,
     "distinguishing_terms": lambda text: distinguishing_terms([[text]]),
+    "split_source": lambda text: split_source(text.replace("a", ".csv#")),
+    "text_columns": _text_columns,
     "Glob": lambda text: Glob(("*a*-*1*b",)).matches((text,)),
     **{suffix: _reading(suffix) for suffix in (".txt", ".md", ".html", ".csv", ".tsv", ".jsonl", ".pdf", ".docx")},
 }

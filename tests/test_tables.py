@@ -70,7 +70,7 @@ def xlsx(first: bytes, *, sheets: str = "", extra: dict[str, str] | None = None,
         "xl/workbook.xml": f'<workbook {main} xmlns:r="{kind}"><workbookPr/><sheets>{sheets}</sheets></workbook>',
         "xl/_rels/workbook.xml.rels": f"<Relationships {relations}>{listed}</Relationships>",
         "xl/styles.xml": f'<styleSheet {main}><numFmts><numFmt numFmtId="164" formatCode="&quot;d&quot;yyyy\\-mm"/>'
-        '<numFmt numFmtId="165" formatCode="[h]&quot;hours&quot;"/></numFmts><cellStyleXfs><xf numFmtId="14"/>'
+        '<numFmt numFmtId="165" formatCode="[hh]:mm:ss"/></numFmts><cellStyleXfs><xf numFmtId="14"/>'
         '</cellStyleXfs><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="165"/><xf numFmtId="164"/>'
         "</cellXfs></styleSheet>",
         "xl/sharedStrings.xml": f"<sst {main}>{strings}</sst>",
@@ -152,6 +152,7 @@ def test_jsonl_keeps_types_and_reaches_into_objects() -> None:
     assert table.column("x.y") == ["deep", None]
     assert table.column("tags") == [None, '["ä", 1]']
     assert table.typed("ok") == [True, None]
+    assert read_table("a.jsonl", b'{"zip": "123"}').typed("zip") == ["123"]
 
 
 def test_parquet_keeps_types() -> None:
@@ -208,10 +209,11 @@ def test_parquet_of_many_groups_is_read_in_order() -> None:
 def test_xlsx_keeps_types() -> None:
     rows = (
         cells("id", "text", "when", "time", "span", "month", "ok", "shared", "error", "formula")
-        + '<row r="3"><c r="A3"><v>7</v></c><c r="B3" t="inlineStr"><is><t>a_x000D_b</t></is></c>'
+        + '<row r="2"><c r="Z2" s="1"/></row><row r="3"><c r="A3"><v>7</v></c>'
+        '<c r="B3" t="inlineStr"><is><t>a_x000D_b</t></is></c>'
         '<c r="C3" s="1"><v>45418</v></c><c r="D3" s="1"><v>0.5</v></c><c r="E3" s="2"><v>1.5</v></c>'
         '<c r="F3" s="3"><v>45418.25</v></c><c r="G3" t="b"><v>1</v></c><c r="H3" t="s"><v>0</v></c>'
-        '<c r="I3" t="e"><v>#N/A</v></c><c r="J3" t="str"><f>A1</f><v>seven</v></c></row>'
+        '<c r="I3" t="e"><v>#N/A</v></c><c r="J3" t="str"><f>A1</f><v>seven</v></c></row><row r="4"/>'
     )
     shared = "<si><r><t>rich </t></r><r><t>text</t></r><rPh><t>kana</t></rPh></si>"
     table = read_table("a.xlsx", xlsx(sheet(rows), strings=shared))
@@ -353,6 +355,7 @@ def test_a_table_whose_texts_are_all_blank_is_refused() -> None:
         ("notes#1.md", ("notes#1.md", None)),
         ("c#/readme", ("c#/readme", None)),
         ("data/*.parquet# text ", ("data/*.parquet", "text")),
+        ("x#.csv", ("x#.csv", None)),
     ],
 )
 def test_a_source_is_split_behind_the_name_of_a_table(source: str, split: tuple[str, str | None]) -> None:

@@ -50,5 +50,5 @@ class ReadingLimits:
 
 DEFAULT_LIMITS = ReadingLimits()
 
-TABLE_LIMITS = ReadingLimits(file_bytes=200_000_000, unpacked_bytes=300_000_000, rows=1_000_000, seconds=20.0)
+TABLE_LIMITS = ReadingLimits(file_bytes=200_000_000, unpacked_bytes=300_000_000, rows=1_000_000, seconds=60.0)
 """For a table whose rows are texts of one call: nothing is kept of its rows but their cells."""

@@ -33,6 +33,8 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3
 _MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
 _BOOLEANS = {"true": True, "false": False}
 _SHOWN_ROWS = 5
+_MOST_SIGNS = 16
+"""Of a column, behind which a path of a source may end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +87,19 @@ class Table:
         return self._cells.column(self.columns.index(self.column_name(name)))
 
     def typed(self, name: str) -> list[Cell]:
-        """Return the values of a column as they are compared: as ``column``, with the types that strings stand for.
+        """Return the values of a column as they are compared: those of ``column``, of a CSV file what they stand for.
 
-        A column of strings becomes numbers or booleans if all its values are written as such, except blank ones and
-        ``n/a``, ``null`` and the like, which become None. ``007`` is not written as a number.
+        A column of a CSV file becomes numbers or booleans if all its values are written as such, except blank ones and
+        ``n/a``, ``null`` and the like, which become None. ``007`` is not written as a number. In its other columns
+        blank cells become None.
 
         Raises:
             InputError: There is no such column.
         """
         values = self.column(name)
-        known = {value: value.strip().casefold() for value in values if isinstance(value, str)}
-        if not known:
+        if self._cells.typed:
             return values
+        known = {value: value.strip().casefold() for value in values if isinstance(value, str)}
         given = {text for text in known.values() if text not in _MISSING}
         convert: Callable[[str], Cell] | None = None
         if given and given <= _BOOLEANS.keys():
@@ -286,13 +289,16 @@ def split_source(source: str, exists: Callable[[str], bool] = lambda _path: Fals
         >>> split_source("data/tickets.csv#message")
         ('data/tickets.csv', 'message')
     """
-    parts = source.split("#")
-    splits = [("#".join(parts[:at]), "#".join(parts[at:])) for at in range(1, len(parts))]
-    splits = [(path, column) for path, column in splits if is_table(path)]
-    if not splits or exists(source):
+    longest = max(map(len, TABLE_SUFFIXES))
+    signs = [
+        at
+        for at, sign in enumerate(source)
+        if sign == "#" and source[max(0, at - longest) : at].lower().endswith(TABLE_SUFFIXES)
+    ]
+    if not signs or exists(source):
         return source, None
-    path, column = next((split for split in splits if exists(split[0])), splits[0])
-    return path, column.strip() or None
+    at = next((at for at in signs[:_MOST_SIGNS] if exists(source[:at])), signs[0])
+    return source[:at], source[at + 1 :].strip() or None
 
 
 def as_text(value: Cell) -> str:

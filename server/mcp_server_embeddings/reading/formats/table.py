@@ -64,9 +64,7 @@ def csv_cells(content: bytes, parsing: Parsing, delimiter: str = "") -> Cells:
         rows.append(cells)
         if len(rows) > parsing.limits.rows:
             parsing.check_rows(len(rows))
-    while rows and not any(rows[-1]):  # blank lines at the end
-        rows.pop()
-    return of_rows(header, rows, "")
+    return of_rows(header, rows, "", typed=False)
 
 
 def csv_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> list[Document]:

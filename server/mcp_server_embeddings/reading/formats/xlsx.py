@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from lxml import etree  # type: ignore[import-untyped]
 
-from mcp_server_embeddings.reading.cells import Cell, Cells, of_rows
+from mcp_server_embeddings.reading.cells import Cell, Cells, is_blank, of_rows
 from mcp_server_embeddings.reading.decoding import clean
 from mcp_server_embeddings.reading.document import PARSER_ERRORS, Parsing, UnreadableError, listed
 from mcp_server_embeddings.reading.formats.packed import check_packed
@@ -30,6 +30,7 @@ _DATE_FORMATS = frozenset(map(str, (*range(14, 23), *range(27, 37), 45, 47, *ran
 """Built-in number formats that show dates or times (ECMA-376 part 1, 18.8.30); 46 is an elapsed time."""
 
 _NOT_A_DATE_PART = re.compile(r'"[^"]*"|\\.|\[[^\[\]]*\]')
+_ELAPSED = re.compile(r"\[(h+|m+|s+)\]", re.IGNORECASE)
 _DATE_PART = re.compile("[dmyhs]", re.IGNORECASE)
 _ESCAPE = re.compile("_x([0-9A-Fa-f]{4})_")
 _MAX_CODE = 255
@@ -51,8 +52,8 @@ def xlsx_cells(content: bytes, parsing: Parsing) -> Cells:
     except (zipfile.BadZipFile, *PARSER_ERRORS) as error:
         reason = "encrypted, or an old .xls" if content[:4] == b"\xd0\xcf\x11\xe0" else type(error).__name__
         raise UnreadableError(f"not an XLSX file, or a corrupt one ({reason}); save it again as .xlsx") from None
-    begin = next((at for at, row in enumerate(rows) if any(cell not in {None, ""} for cell in row)), len(rows))
-    return of_rows(rows[begin] if rows[begin:] else [], rows[begin + 1 :], None, notes)
+    begin = next((at for at, row in enumerate(rows) if not is_blank(row)), len(rows))
+    return of_rows(rows[begin] if rows[begin:] else [], rows[begin + 1 :], None, notes, typed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +179,16 @@ class _Sheet:
         self._parsing.check_rows(number - 1)  # the header is none
         cells: list[Cell] = []
         for cell in row:
-            reference = cell.get("r")
+            value, reference = self._value(cell), cell.get("r")
             index = self._index(reference) if reference else len(cells)
-            value = self._value(cell)
             if value is None and reference:
                 continue
             if index >= len(cells):
-                self._parsing.check_columns(index + 1)
-                self._cells += index + 1 - len(cells)
-                self._parsing.check_cells(self._cells)
                 cells += [None] * (index + 1 - len(cells))
             cells[index] = value
+        self._parsing.check_columns(len(cells))
+        self._cells += len(cells)
+        self._parsing.check_cells(self._cells)
         self.rows += [[] for _ in range(number - 1 - len(self.rows))]
         self.rows.append(cells)
 
@@ -216,28 +216,28 @@ class _Sheet:
         if text is None:
             self.unknown += formula
             return None
-        return self._converted(text, cell)
+        kind = cell.get("t", "n")
+        if kind == "n":
+            return self._number(text, cell.get("s"))
+        return self._strings[int(text)] if kind == "s" else _other(text, kind)
 
-    def _converted(self, text: str, cell: etree._Element) -> Cell:
-        match cell.get("t", "n"):
-            case "n":
-                return self._number(text, cell.get("s", ""))
-            case "s":
-                return self._strings[int(text)]
-            case "b":
-                return text.strip() == "1"
-            case "e":
-                return None
-            case _:
-                return _string(text)
-
-    def _number(self, text: str, style: str) -> Cell:
+    def _number(self, text: str, style: str | None) -> Cell:
         number = float(text)
         if style in self._dates and 0 <= number < _LAST_SERIAL:
             return _date(number, self._epoch)
         if not math.isfinite(number):
             return None
         return int(number) if number.is_integer() and abs(number) < 1 << 53 else number
+
+
+def _other(text: str, kind: str) -> Cell:
+    match kind:
+        case "b":
+            return text.strip() == "1"
+        case "e":
+            return None
+        case _:
+            return _string(text)
 
 
 def _local(element: etree._Element) -> str:
@@ -290,7 +290,7 @@ def _date_styles(package: _Package, part: str) -> frozenset[str]:
 
 
 def _shows_date(code: str) -> bool:
-    return code != "General" and bool(_DATE_PART.search(_NOT_A_DATE_PART.sub("", code)))
+    return code != "General" and not _ELAPSED.search(code) and bool(_DATE_PART.search(_NOT_A_DATE_PART.sub("", code)))
 
 
 def _date(serial: float, epoch: datetime) -> str:
