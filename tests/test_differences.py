@@ -163,6 +163,22 @@ def test_known_cosines_give_the_same_answer(embedder: Embedder) -> None:
     assert differences(embedder, pairs, cosines=cosines) == differences(embedder, pairs)
 
 
+def test_blank_and_overlong_texts_are_compared(embedder: Embedder) -> None:
+    pairs = [
+        ("", "A word."),
+        (" ", "\n"),
+        ("key " + "k" * 100_000, "key"),
+        ("9" * 100_000, "🙂"),
+        ("שלום עולם", "مرحبا"),
+    ]
+    found = differences(embedder, pairs)
+    assert found[0].added == ("word",)
+    assert found[1] == Differences()
+    assert found[2].removed == ("k" * 39 + "…",)
+    assert found[3].numbers == ("9" * 39 + "… → ∅",)
+    assert found[4].removed == ("שלום", "עולם")
+
+
 def test_no_pairs_have_no_differences(embedder: Embedder) -> None:
     assert differences(embedder, []) == []
 
@@ -190,21 +206,7 @@ def test_exchanging_the_sides_exchanges_the_lists(left: str, right: str) -> None
 
 @pytest.mark.parametrize(
     "unit",
-    [
-        "word ",
-        "a1 ",
-        "12 123 ",
-        "1,",
-        "1.2:4'",
-        "not ",
-        "千",
-        "n't ",
-        "twenty and ",
-        "half a ",
-        "x" * 80 + " ",
-        "$",
-        "é",
-    ],
+    ["word ", "12 123 ", "1.2:4'", "not ", "千", "n't ", "x" * 80 + " ", "é"],
 )
 def test_a_megabyte_is_read_in_linear_time(unit: str) -> None:
     """Were it quadratic, this would not end."""

@@ -26,6 +26,9 @@ _SHORTEST_BASE = 3
 
 _ABSENT = "∅"
 
+_SHOWN = 40
+"""Characters of a word or number in an answer; longer ones are keys and addresses."""
+
 
 class Contrast(NamedTuple):
     """Two opposite words, one of each text, and the group of opposites that holds them."""
@@ -100,7 +103,12 @@ def prefixed(removed: Sequence[str], added: Sequence[str]) -> list[Contrast]:
 
 def arrows(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...]:
     """Write what one side has against what the other has, in order: ``30 days → 60 days``."""
-    return tuple(f"{one} → {other}" for one, other in zip_longest(left, right, fillvalue=_ABSENT))
+    return tuple(f"{shown(one)} → {shown(other)}" for one, other in zip_longest(left, right, fillvalue=_ABSENT))
+
+
+def shown(word: str) -> str:
+    """Shorten what is no word."""
+    return word if len(word) <= _SHOWN else word[: _SHOWN - 1] + "…"
 
 
 def _denies(word: str, following: str) -> bool:

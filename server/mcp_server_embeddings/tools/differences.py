@@ -14,6 +14,7 @@ other languages than the model's, is taken for another word. Who does what to wh
 words of "B pays A".
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from itertools import zip_longest
 import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.tools.contrasts import arrows, contrasts, denials, negations, prefixed
+from mcp_server_embeddings.tools.contrasts import arrows, contrasts, denials, negations, prefixed, shown
 from mcp_server_embeddings.tools.languages import Language, languages_of, tables
 from mcp_server_embeddings.tools.quantities import NUMBER, quantities, unmatched
 from mcp_server_embeddings.vectors.calibration import Calibration
@@ -36,7 +37,7 @@ _STEMS = {"ca": "can", "wo": "will", "sha": "shall"}
 _LISTED = 8
 """Entries of each list, so that an answer stays readable."""
 
-_COMPARED = 200
+_COMPARED = 100
 """Words without a literal counterpart for which one is looked for; texts that differ in more have little in common."""
 
 _PREFIX = 3
@@ -152,23 +153,21 @@ def differences(
         (('signs',), ('burns',), True)
     """
     compared = [_compare(left, right) for left, right in pairs]
-    open_pairs = [at for at, pair in enumerate(compared) if pair.found.removed or pair.found.added]
-    words = {word for at in open_pairs for word in (*compared[at].found.removed, *compared[at].found.added)}
-    texts = {text for at in open_pairs for text in pairs[at]} if cosines is None else set()
-    results = [pair.found for pair in compared]
+    found = [pair.found for pair in compared]
+    open_pairs = [at for at, pair in enumerate(found) if pair.removed or pair.added]
+    words = {word for at in open_pairs for word in (*found[at].removed, *found[at].added)}
+    texts = {text for at in open_pairs for text in pairs[at] if text.strip()} if cosines is None else set()
+    results = list(found)
     if open_pairs:
         encoded = sorted(words | texts)
-        vectors = unit_rows(embedder.embed(encoded).vectors)
+        vectors = unit_rows(embedder.embed(encoded).vectors).astype(np.float64)
         row = {text: at for at, text in enumerate(encoded)}
         scale = _Scale.of(embedder.calibration())
         for at in open_pairs:
-            left, right = pairs[at]
-            cosine = float(vectors[row[left]] @ vectors[row[right]]) if cosines is None else cosines[at]
-            sides = [
-                vectors[[row[word] for word in side]] for side in (compared[at].found.removed, compared[at].found.added)
-            ]
-            results[at] = _judged(compared[at], (sides[0] @ sides[1].T).astype(np.float64), cosine, scale)
-    return [_listed(found) for found in results]
+            cosine = _cosine(vectors, [row.get(text) for text in pairs[at]]) if cosines is None else cosines[at]
+            removed, added = ([row[word] for word in side] for side in (found[at].removed, found[at].added))
+            results[at] = _judged(compared[at], vectors[removed] @ vectors[added].T, cosine, scale)
+    return [_listed(result) for result in results]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +185,12 @@ class _Scale:
         return (cosine - self.unrelated) / (1 - self.unrelated)
 
 
+def _cosine(vectors: Scores, rows: Sequence[int | None]) -> float:
+    """The cosine of two texts by their rows; 0 where one is blank and has none."""
+    left, right = rows
+    return 0.0 if left is None or right is None else float(vectors[left] @ vectors[right])
+
+
 def _judged(compared: _Compared, nearness: Scores, cosine: float, scale: _Scale) -> Differences:
     """Leave out words with a counterpart and judge the rest.
 
@@ -199,20 +204,19 @@ def _judged(compared: _Compared, nearness: Scores, cosine: float, scale: _Scale)
     removed, added = found.removed, found.added
     cost = min(compared.length, _LONG) * (1 - scale.share(cosine))
     if removed and added:
-        names = np.outer([word in compared.names for word in removed], [word in compared.names for word in added])
-        nearness = np.where(names, scale.unrelated, nearness)
-        best = [nearness.max(axis=1), nearness.max(axis=0)]
-        near = scale.share(float(np.mean(np.concatenate(best))))
+        if not compared.names.isdisjoint(removed) and not compared.names.isdisjoint(added):
+            names = np.outer([word in compared.names for word in removed], [word in compared.names for word in added])
+            nearness = np.where(names, scale.unrelated, nearness)
+        best: tuple[list[float], list[float]] = nearness.max(axis=1).tolist(), nearness.max(axis=0).tolist()
+        words = len(removed) + len(added)
+        near = scale.share((sum(best[0]) + sum(best[1])) / words)
         each = min(cost / max(len(removed), len(added)), _MOST_COST)
-        count = np.log2((len(removed) + len(added)) / 2)
-        logit = _COST * each - _NEAR * near - _COUNT * count + _BIAS
-        removed, added = (
-            tuple(word for word, cosine in zip(side, cosines, strict=True) if cosine < scale.close)
-            for side, cosines in zip((removed, added), best, strict=True)
-        )
+        logit = _COST * each - _NEAR * near - _COUNT * math.log2(words / 2) + _BIAS
+        removed = tuple([word for word, cosine in zip(removed, best[0], strict=True) if cosine < scale.close])
+        added = tuple([word for word, cosine in zip(added, best[1], strict=True) if cosine < scale.close])
     else:
         logit = _COST * min(cost / (len(removed) + len(added)), _MOST_COST) - _ONE_SIDED
-    likely = float(1 / (1 + np.exp(-logit))) if removed or added else 0.0
+    likely = 1 / (1 + math.exp(-logit)) if removed or added else 0.0
     return replace(found, removed=removed, added=added, changed=max(found.changed, round(likely, 2)))
 
 
@@ -232,7 +236,7 @@ def _compare(left: str, right: str) -> _Compared:
     added = _without_counterpart(rights, one.words, languages[1], settled)
     opposed += [pair for pair in prefixed(removed, added) if pair[:2] not in {known[:2] for known in opposed}]
     words = {word for pair in opposed for word in pair[:2]}
-    removed, added = ([word for word in side if word not in words] for side in (removed, added))
+    removed, added = ([shown(word) for word in side if word not in words] for side in (removed, added))
     changed = arrows(*([quantity.shown for quantity in side] for side in unmatched(numbers, other_numbers)))
     negation = negations(denials(left, lefts, languages[0]), denials(right, rights, languages[1]), opposed)
     likely = 1.0 if changed or negation else _WORDS_ALONE if removed or added else 0.0
