@@ -179,6 +179,13 @@ def test_blank_and_overlong_texts_are_compared(embedder: Embedder) -> None:
     assert found[4].removed == ("שלום", "עולם")
 
 
+def test_a_model_that_knows_nothing_still_gives_numbers_and_negations(bge_embedder: Embedder) -> None:
+    rows = [row for row in PAIRS if row["kind"] in ("number", "negation")]
+    found = differences(bge_embedder, [(row["left"], row["right"]) for row in rows])
+    assert sum(pair.changed == 1 for pair in found) >= 0.9 * len(found)
+    assert all(0 <= pair.changed <= 1 for pair in found)
+
+
 def test_no_pairs_have_no_differences(embedder: Embedder) -> None:
     assert differences(embedder, []) == []
 

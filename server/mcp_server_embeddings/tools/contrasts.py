@@ -94,8 +94,8 @@ def contrasts(lefts: Sequence[str], rights: Sequence[str], language: Language) -
 
 def prefixed(removed: Sequence[str], added: Sequence[str]) -> list[Contrast]:
     """Find words that differ by a prefix that denies: ``valid`` and ``invalid``."""
-    found = []
-    for prefix in tables().denying_prefixes:
+    found: list[Contrast] = []
+    for prefix in tables().denying_prefixes if removed and added else ():
         found += [Contrast(word, prefix + word, _POLARITY) for word in removed if prefix + word in added]
         found += [Contrast(prefix + word, word, _POLARITY) for word in added if prefix + word in removed]
     return found
