@@ -101,7 +101,7 @@ def _begin_log(database: sqlite3.Connection, busy_seconds: float) -> None:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """The one write transaction: committed after the block, or rolled back where it fails."""
+    """Return the one write transaction: committed after the block, or rolled back where it fails."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -87,7 +87,7 @@ class VectorCache:
         self._disk = _Disk(path, disk_bytes) if path is not None else None
 
     def get(self, keys: Sequence[bytes], dimensions: int | None = None) -> dict[bytes, CachedText]:
-        """What is known of ``keys``; an entry damaged on disk is missing.
+        """Return what is known of ``keys``; an entry damaged on disk is missing.
 
         Args:
             keys: Of texts.
@@ -119,7 +119,7 @@ class VectorCache:
             self._disk.close()
 
     def figures(self) -> CacheFigures:
-        """Counts at this moment."""
+        """Return the counts at this moment."""
         with self._lock:
             disk = self._disk.size() if self._disk is not None else 0
             return CacheFigures(self._hits, self._misses, len(self._entries), self._held, disk)
@@ -191,7 +191,7 @@ class _Disk:
             return 0
 
     def _connected(self) -> sqlite3.Connection | None:
-        """The open file; opened here, and again at each use while it is locked, full or read-only."""
+        """Return the open file; opened here, and again at each use while it is locked, full or read-only."""
         if self._database is None:
             with self._tolerated():
                 self._open()
@@ -275,7 +275,7 @@ class _Disk:
 
 
 def _sound_entry(tokens: object, cut: object, vector: object, dimensions: int | None) -> CachedText | None:
-    """The entry of a row; None if the row is damaged. SQLite checks neither the types nor the bytes of its columns."""
+    """Return the entry of a row, or None if it is damaged: SQLite checks neither types nor bytes of its columns."""
     kind = next((known for known in _CUTS if known == cut), None)
     if not isinstance(tokens, int) or kind is None or not isinstance(vector, bytes):
         return None

@@ -80,7 +80,7 @@ def _embeddings(
     position_ids: Node,
     types: "Node | Tensor | None" = None,
 ) -> Node:
-    """The normalised sum of the embeddings of each token, its type and its position."""
+    """Return the normalised sum of the embeddings of each token, its type and its position."""
     size = config.hidden_size
     x = embedding(weights.constant("word_embeddings.weight", (config.vocab_size, size)), ids)
     if types is not None:
@@ -115,7 +115,7 @@ def _offset_positions(ids: Node, padding: int) -> Node:
 
 
 def _relative_bias(config: MPNetConfig, weights: Weights, ids: Node) -> Node:
-    """The bias that each head adds for the distance between two tokens; shape ``(1, heads, tokens, tokens)``."""
+    """Return the bias that each head adds for the distance between two tokens; shape ``(1, heads, tokens, tokens)``."""
     max_distance = config.max_position_embeddings
     distances = np.arange(-max_distance, max_distance + 1)
     buckets = _buckets(distances, config.relative_attention_num_buckets)
@@ -132,7 +132,7 @@ def _relative_bias(config: MPNetConfig, weights: Weights, ids: Node) -> Node:
 def _buckets(
     distances: "np.ndarray[tuple[int], np.dtype[np.int64]]", count: int
 ) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """The bucket of each signed distance: exact for small ones, logarithmic for others (Raffel et al. 2020, T5)."""
+    """Return the bucket of each signed distance: exact if small, else logarithmic (Raffel et al. 2020, T5)."""
     half = count // 2
     exact = half // 2
     size = np.abs(distances)

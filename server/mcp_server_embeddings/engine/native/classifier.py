@@ -131,7 +131,7 @@ def _only_module(modules: tuple[Module, ...]) -> Module:
 
 
 def _scale(settings: _Settings, config: _HeadConfig) -> Scale:
-    """The activation that ``CrossEncoder`` applies: the first saved one that is torch's own, else the sigmoid."""
+    """Return the activation of ``CrossEncoder``: the first saved one that is torch's own, else the sigmoid."""
     saved = (
         settings.activation_fn,
         config.sentence_transformers.activation_fn,

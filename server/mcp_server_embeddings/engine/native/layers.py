@@ -128,12 +128,12 @@ def attention(query: Node, key: Node, value: Node, bias: Node) -> Node:
 
 
 def first_token(tokens: Node) -> Node:
-    """The vector of each row's first token, shape ``(batch, size)``."""
+    """Return the vector of each row's first token, shape ``(batch, size)``."""
     return ops.gather(tokens, np.int64(0), np.int64(1))
 
 
 def mean_token(tokens: Node, mask: Node) -> Node:
-    """The mean of each row's token vectors without padding, shape ``(batch, size)``."""
+    """Return the mean of each row's token vectors without padding, shape ``(batch, size)``."""
     weights = ops.unsqueeze(ops.convert(mask, "f32"), np.int64(2))
     summed = ops.reduce_sum(ops.multiply(tokens, weights), np.array([1], np.int64))
     counted = ops.reduce_sum(weights, np.array([1], np.int64))

@@ -57,7 +57,7 @@ class ModernBertConfig(TransformerConfig):
         return "sliding_attention" if number % self.global_attn_every_n_layers else "full_attention"
 
     def theta(self, kind: LayerType) -> float:
-        """The base of the rotary frequencies."""
+        """Return the base of the rotary frequencies."""
         rope = (self.rope_parameters or {}).get(kind)
         if rope is not None and rope.rope_theta is not None:
             return rope.rope_theta

@@ -105,7 +105,7 @@ class _TokenizerConfig(Config):
     added_tokens_decoder: dict[str, _AddedToken] = Field(default_factory=dict)
 
     def named(self) -> dict[str, str]:
-        """Special tokens by purpose."""
+        """Return the special tokens by purpose."""
         tokens: dict[str, _AddedToken | None] = {name: getattr(self, f"{name}_token") for name in _PURPOSES}
         return {name: token.content for name, token in tokens.items() if token is not None}
 
@@ -194,7 +194,7 @@ def _parts(content: dict[str, object]) -> _Parts:
 
 
 def _class_name(folder: Path, config: _TokenizerConfig) -> str:
-    """The class that ``AutoTokenizer`` chooses."""
+    """Return the class that ``AutoTokenizer`` chooses."""
     model = read_config(folder / CONFIG_FILE, _ModelConfig)
     if model.model_type == "modernbert":
         return "TokenizersBackend"
@@ -203,7 +203,7 @@ def _class_name(folder: Path, config: _TokenizerConfig) -> str:
 
 
 def _special_tokens(folder: Path, config: _TokenizerConfig, kind: str) -> dict[str, str]:
-    """Special tokens by purpose.
+    """Return the special tokens by purpose.
 
     Raises:
         UnsupportedModelError: The model's files disagree.
@@ -218,7 +218,7 @@ def _special_tokens(folder: Path, config: _TokenizerConfig, kind: str) -> dict[s
 
 
 def _template(first: str, last: str, numbers: Mapping[str, int], *, types: bool) -> dict[str, object]:
-    """A post-processor that adds the special tokens: one type for each text of a pair, or two separators between."""
+    """Return what adds the special tokens: one type for each text of a pair, or two separators between them."""
 
     def special(token: str, kind: int = 0) -> dict[str, object]:
         return {"SpecialToken": {"id": token, "type_id": kind}}

@@ -112,7 +112,7 @@ def _input(name: str) -> Node:
 
 
 def _body(tensors: Tensors, architecture: _Architecture[Any]) -> Weights:
-    """The weights of the transformer itself, saved alone or in a model with a head."""
+    """Return the weights of the transformer itself, saved alone or in a model with a head."""
     table = architecture.token_table
     prefix = next((before for before in ("", architecture.prefix) if before + table in tensors), None)
     if prefix is None:
