@@ -11,8 +11,8 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.tools.cluster import cluster
 from mcp_server_embeddings.tools.results import ClusterResult
 from mcp_server_embeddings.tools.terms import distinguishing_terms
-from mcp_server_embeddings.vectors.clustering import distinct_points, grouped, ward_tree
-from mcp_server_embeddings.vectors.scores import Vectors, scores
+from mcp_server_embeddings.vectors.clustering import clustered, distinct_points, ward_tree
+from mcp_server_embeddings.vectors.scores import Vectors
 
 matrices = st.integers(2, 12).flatmap(lambda n: arrays(np.float32, (n, 4), elements=st.sampled_from(COMPONENTS)))
 
@@ -50,7 +50,7 @@ def test_permuting_the_texts_permutes_the_clusters(embedder: Embedder, order: li
 def test_clusters_and_outliers_are_a_partition(vectors: Vectors, asked: int) -> None:
     tree = ward_tree(vectors)
     number = min(asked, distinct_points(tree)) or None
-    found = grouped(vectors, scores(vectors, vectors, "cosine"), tree, number, weak=0.9, close=0.97)
+    found = clustered(vectors, tree, number, weak=0.9, close=0.97)
     every = [position for group in found.groups for position in group.members] + found.outliers
     assert sorted(every) == list(range(len(vectors)))
     assert number is None or len(found.groups) == number

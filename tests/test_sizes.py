@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mcp_server_embeddings.vectors.blocks import Block, Side, Watch, bands, nearest_neighbours, pairs_above, top_pairs
+from mcp_server_embeddings.vectors.clustering import LARGEST_TREE, clustered, ward_tree
+from mcp_server_embeddings.vectors.coverage import best_cover, best_cover_of_vectors, risen
 from mcp_server_embeddings.vectors.duplicates import (
     complete_groups,
     complete_groups_of_pairs,
     nearest_threshold,
     suggested_threshold,
 )
-from mcp_server_embeddings.vectors.scores import Scores, Vectors, best_cells, scores
+from mcp_server_embeddings.vectors.labelling import Probe, class_means, labelled, probabilities
+from mcp_server_embeddings.vectors.matching import matched, one_to_one
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, best_cells, scores, unit_rows
 
 seeds = st.integers(0, 10_000)
 
@@ -189,3 +193,141 @@ def test_the_doubtful_pairs_are_those_nearest_the_threshold() -> None:
     upper = [(row, column) for row in range(40) for column in range(row + 1, 40) if values[row, column] >= 0.2]
     expected = sorted(upper, key=lambda cell: (round(abs(float(values[cell]) - 0.5), 6), cell))[:7]
     assert found == [(*cell, values[cell]) for cell in expected]
+
+
+def themes(seed: int, count: int, number: int) -> Vectors:
+    """Rows around so many directions."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(number, 32))
+    rows = centres[random.integers(0, number, count)] + 0.5 * random.normal(size=(count, 32))
+    return unit_rows(rows.astype(np.float32))
+
+
+@pytest.mark.parametrize("number", [None, 7])
+def test_clusters_of_more_rows_than_a_tree_holds_are_a_partition_and_the_same_each_time(number: int | None) -> None:
+    rows = themes(0, LARGEST_TREE + 500, 12)
+    tree = ward_tree(rows)
+    first, second = (clustered(rows, tree, number, weak=0.3, close=0.9) for _ in range(2))
+    assert first == second
+    assert len(first.groups) == (number or 12)
+    every = [position for group in first.groups for position in group.members] + first.outliers
+    assert sorted(every) == list(range(len(rows)))
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=seeds, number=st.integers(8, 30))
+def test_the_themes_of_a_thousand_rows_are_counted(seed: int, number: int) -> None:
+    rows = themes(seed, 1_000, number)
+    found = clustered(rows, ward_tree(rows), None, weak=0.3, close=0.9)
+    assert abs(len(found.groups) - number) <= 2
+    assert len(found.outliers) <= 100
+    assert len(found.groups[0].members) <= 300
+
+
+def test_clustering_stops_when_it_is_cancelled() -> None:
+    rows = themes(0, 2_000, 12)
+
+    def cancel() -> None:
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        clustered(rows, ward_tree(rows), None, weak=0.3, close=0.9, watch=Watch(cancelled=cancel))
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    seed=seeds,
+    left=st.integers(1, 90),
+    right=st.integers(1, 90),
+    threshold=st.sampled_from([-0.5, 0.2, 0.6, 0.9]),
+    largest=st.sampled_from([0, 50]),
+)
+def test_a_sparse_matching_has_the_sum_of_the_whole(
+    seed: int, left: int, right: int, threshold: float, largest: int
+) -> None:
+    a, b = vectors(seed, left, 4), vectors(seed + 1, right, 4)
+    found, exact = matched(a, b, threshold, largest_matrix=largest)
+    values = scores(a, b, "cosine")
+    pairs = cells(found.rows, found.columns)
+    assert exact
+    assert len(set(found.rows.tolist())) == len(set(found.columns.tolist())) == len(pairs)
+    assert pairs == sorted(pairs)
+    np.testing.assert_array_equal(found.scores, values[found.rows, found.columns])
+    expected = one_to_one(values, threshold)
+    assert len(pairs) == len(expected)
+    assert found.scores.sum() == pytest.approx(sum(float(values[cell]) for cell in expected), abs=1e-4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=seeds, count=st.integers(60, 120))
+def test_with_too_many_pairs_the_nearest_take_part(seed: int, count: int) -> None:
+    a, b = vectors(seed, count, 4), vectors(seed + 1, count, 4)
+    found, exact = matched(a, b, 0, largest_matrix=0, max_pairs=100)
+    values = scores(a, b, "cosine")
+    best = sum(float(values[cell]) for cell in one_to_one(values, 0))
+    assert not exact
+    assert len(set(found.rows.tolist())) == len(set(found.columns.tolist())) == len(found)
+    assert found.scores.min() >= 0
+    assert 0.97 * best <= found.scores.sum() <= best + 1e-4
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=seeds, count=st.integers(1, 60), labels=st.integers(2, 12), probed=st.booleans())
+def test_labels_in_blocks_are_the_labels_of_each(seed: int, count: int, labels: int, probed: bool) -> None:
+    rows, examples = vectors(seed, count), vectors(seed + 1, 4 * labels)
+    classes = np.arange(4 * labels) % labels
+    means = class_means(examples, classes, labels)
+    found = labelled(rows, means, Probe(examples, classes) if probed else None)
+    cosines = scores(rows, means, "cosine")
+    likely = probabilities(examples, classes, rows) if probed else cosines
+    sure = found.sure(0.3, 0.05)
+    for index, row in enumerate(likely):
+        first, second = np.argsort(-row, kind="stable")[:2]
+        lead = cosines[index, first] - np.delete(cosines[index], first).max()
+        assert (found.best[index], found.second[index]) == (first, second)
+        assert found.scores[index] == cosines[index, first]
+        assert found.margins[index] == pytest.approx(row[first] - row[second], abs=1e-9)
+        assert found.leads[index] == pytest.approx(lead, abs=1e-9)
+        assert sure[index] == (found.scores[index] + found.leads[index] / 2 >= 0.3 and found.margins[index] >= 0.05)
+
+
+def test_several_blocks_are_labelled_in_order_and_progress_is_told() -> None:
+    rows, steps = vectors(0, 5_000), list[int]()
+    means = unit_rows(vectors(1, 9))
+    found = labelled(rows, means, watch=Watch(progress=lambda done, total: steps.append(done)))
+    np.testing.assert_array_equal(found.best, np.argmax(scores(rows, means, "cosine"), axis=1))
+    assert steps == [1, 2, 3]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=seeds,
+    count=st.integers(2, 50),
+    budget=st.sampled_from([None, 20, 60]),
+    most=st.integers(1, 50),
+    edge=st.sampled_from([0.1, 0.6]),
+)
+def test_a_cover_by_all_neighbours_is_the_cover_by_the_matrix(
+    seed: int, count: int, budget: int | None, most: int, edge: float
+) -> None:
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(count, 4)).astype(np.float32)
+    weights, costs = random.uniform(0.1, 1, count), random.integers(1, 20, count)
+    sparse, dense = (
+        best_cover_of_vectors(rows, weights, costs, edge, budget=budget, count=most, largest_matrix=largest)
+        for largest in (0, 50)
+    )
+    whole = best_cover(risen(scores(rows, rows, "cosine"), edge), weights, costs, budget=budget, count=most)
+    assert dense == whole
+    assert sparse.rows == whole.rows
+    assert sparse.coverage == pytest.approx(whole.coverage, abs=1e-9)
+
+
+def test_a_cover_by_few_neighbours_stays_within_its_bounds() -> None:
+    rows, costs = themes(0, 600, 20), np.full(600, 3)
+    few, whole = (
+        best_cover_of_vectors(rows, np.ones(600), costs, 0.3, budget=60, count=100, largest_matrix=m, neighbours=10)
+        for m in (0, 600)
+    )
+    assert len(few.rows) == len(set(few.rows)) == 20
+    assert 0.95 * whole.coverage <= few.coverage <= 1

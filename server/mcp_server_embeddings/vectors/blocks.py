@@ -127,7 +127,9 @@ class Side:
         return np.round(cosines, _DECIMALS)
 
 
-def in_threads(tasks: Sequence[Callable[[], Found]], watch: Watch, stop: threading.Event) -> Iterator[Found]:
+def in_threads(
+    tasks: Sequence[Callable[[], Found]], watch: Watch, stop: threading.Event | None = None
+) -> Iterator[Found]:
     """Run tasks on every core and give their results in order.
 
     Args:
@@ -151,7 +153,8 @@ def in_threads(tasks: Sequence[Callable[[], Found]], watch: Watch, stop: threadi
                 yield future.result()
                 watch.progress(done + 1, len(tasks))
         finally:
-            stop.set()
+            if stop:
+                stop.set()
             pool.shutdown(cancel_futures=True)
 
 

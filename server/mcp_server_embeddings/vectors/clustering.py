@@ -1,14 +1,18 @@
 """Cluster vectors.
 
 A Ward tree proposes a partition for each number of clusters, the silhouette selects the number, and k-means from the
-tree's centres refines the partition. Nothing is random.
+tree's centres refines the partition. Of large sets the tree is built on a sample; every vector takes part in k-means.
+Nothing is random.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, Watch, in_threads
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
 
 Labels = NDArray[np.int64]
@@ -17,14 +21,39 @@ Labels = NDArray[np.int64]
 Tree = NDArray[np.float64]
 """Shape ``(n - 1, 4)``: scipy's linkage matrix, one merge per row; the third column is its height, ascending."""
 
-_CANDIDATES = 20
-"""Numbers of clusters that are tried, evenly spaced on a logarithmic scale."""
+LARGEST_TREE = 4_000
+"""Rows of a tree. Of more vectors so many are taken, evenly spaced; their distances take 130 MB."""
+
+_MOST_CLUSTERS = 30
+"""That are chosen: more themes are not an overview."""
+
+_FEWEST_CLUSTERS = 8
+"""That are chosen for 1,000 vectors or more; fewer for fewer, as the power 0.3 of their number."""
+
+
+_MAX_OUTLIERS = 0.1
+_MAX_LARGEST = 0.3
+"""Shares of the vectors that are outliers or in one cluster: a partition within both is preferred."""
 
 _MIN_SILHOUETTE = 0.5
 """From here on there is a structure (Kaufman and Rousseeuw 1990, "Finding Groups in Data", ch. 2)."""
 
 _MIN_DISTANCE = 1e-3
 """Vectors nearer than this are the same point: their cosine is above 0.9999995."""
+
+_STEPS = 100
+_STEPS_OF_LARGE_SETS = 10
+_STEPS_OF_TRIALS = 5
+"""Of k-means at most: where a number of clusters is only tried, the first few settle its silhouette."""
+
+_AT_ONCE = 4096
+"""Vectors that are compared with the centres together."""
+
+_DECIMALS = 6
+"""Of a mean cosine, so that equal vectors tie."""
+
+_DISTANCE_DECIMALS = 9
+"""Of a comparison with centres, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +82,25 @@ class Grouping:
     outliers: list[int]
 
 
-def ward_tree(vectors: Vectors) -> Tree:
-    """Build the tree of all partitions by Ward's method on the directions of ``(n, d)`` vectors, n at least 2."""
-    from scipy.cluster.hierarchy import linkage
+def sample_rows(count: int) -> Labels:
+    """The positions of the rows that a tree of ``count`` vectors is built on: all, or 4,000 evenly spaced."""
+    return np.linspace(0, count - 1, min(count, LARGEST_TREE)).round().astype(np.int64)
 
-    tree: Tree = linkage(unit_rows(vectors).astype(np.float64), "ward")
+
+def ward_tree(vectors: Vectors) -> Tree:
+    """Build the tree of all partitions by Ward's method on directions.
+
+    Args:
+        vectors: Shape ``(n, d)``, n at least 2; of more than 4,000 rows only ``sample_rows`` are in the tree.
+    """
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import squareform
+
+    units = unit_rows(vectors[sample_rows(len(vectors))]).astype(np.float64)
+    squares = np.einsum("ij,ij->i", units, units)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * (units @ units.T), 0))
+    np.fill_diagonal(distances, 0)
+    tree: Tree = linkage(squareform(distances, checks=False), "ward")
     return tree
 
 
@@ -67,34 +110,50 @@ def distinct_points(tree: Tree) -> int:
 
 
 def grouped(vectors: Vectors, cosines: Scores, tree: Tree, count: int | None, *, weak: float, close: float) -> Grouping:
+    """``clustered``, for callers that still have the cosines."""
+    return clustered(vectors, tree, count, weak=weak, close=close)
+
+
+def clustered(
+    vectors: Vectors, tree: Tree, count: int | None, *, weak: float, close: float, watch: Watch = UNWATCHED
+) -> Grouping:
     """Cluster vectors by direction.
 
-    Without ``count`` the number of clusters is the one with the best mean silhouette (Rousseeuw 1987) by cosine
-    distance among up to 20 candidates from 2 to twice the square root of ``n``; or 1, where texts are ``close`` on
-    average and no silhouette reaches 0.5. A vector whose mean cosine to the other members is below ``weak`` is an
-    outlier. With ``count`` there are exactly that many clusters: one without any near members is kept whole.
+    Without ``count`` the numbers of clusters from 2 (8 for 1,000 vectors or more) to 30, and at most 1.5 times the
+    square root of ``n``, are tried. Of the partitions with at most 30 % of the vectors in one cluster and at most 10 %
+    outliers, that with the best mean silhouette (Rousseeuw 1987) by cosine distance is taken; where there is none, the
+    one that is least over. It is one cluster where texts are ``close`` on average and no silhouette reaches 0.5. A
+    vector whose mean cosine to the other members of its cluster is below ``weak`` moves to the nearest cluster that it
+    is near; without one it is an outlier. With ``count`` there are exactly that many clusters: one without any near
+    members is kept whole.
 
     Args:
         vectors: Shape ``(n, d)``, at least two rows.
-        cosines: Shape ``(n, n)``, between the vectors.
         tree: The result of ``ward_tree``.
         count: Number of clusters, at most ``distinct_points``; None to choose.
         weak: The cosine that unrelated texts seldom exceed.
         close: The cosine from which texts share more than a subject.
+        watch: Asked between the parts of a step, and told of the numbers tried and the refinement of all.
     """
-    units = unit_rows(vectors).astype(np.float64)
-    number = count or _number(cosines, tree, close)
-    labels = _refined(units, _cut(tree, number), number)
-    groups: list[Group] = []
-    outliers: list[int] = []
-    for label in range(number):
-        members = np.flatnonzero(labels == label)
-        kept = _near(cosines, members, weak, keep=count is not None)
-        outliers += [int(position) for position in np.setdiff1d(members, kept)]
-        if len(kept):
-            groups.append(_group(units, cosines, kept))
-    groups.sort(key=lambda group: (-len(group.members), min(group.members)))
-    return Grouping(groups, sorted(outliers))
+    units = unit_rows(vectors)
+    rows = sample_rows(len(units))
+    sample = units if len(rows) == len(units) else units[rows]
+    numbers = [count] if count else _candidates(len(sample), tree)
+    keep = count is not None
+    tried: list[_Partition] = []
+    for number in numbers:
+        tried.append(_Partition.refined(sample, _cut(tree, number), _STEPS_OF_TRIALS, weak, watch, keep=keep))
+        watch.progress(len(tried), len(numbers) + 1)
+    best = min(tried, key=lambda partition: (partition.excess, -partition.silhouette))
+    structured = max(partition.silhouette for partition in tried) >= _MIN_SILHOUETTE
+    if not keep and not structured and _mean_cosine(sample) >= close:
+        labels = np.zeros(len(units), np.int64)
+    else:
+        labels = best.labels if len(rows) == len(units) else _nearest(units, best.centres, watch)
+    steps = _STEPS if len(rows) == len(units) else _STEPS_OF_LARGE_SETS
+    best = _Partition.refined(units, labels, steps, weak, watch, keep=keep)
+    watch.progress(len(numbers) + 1, len(numbers) + 1)
+    return best.grouping()
 
 
 def _cut(tree: Tree, number: int) -> Labels:
@@ -107,45 +166,131 @@ def _cut(tree: Tree, number: int) -> Labels:
     return labels
 
 
-def _number(cosines: Scores, tree: Tree, close: float) -> int:
-    size = len(cosines)
-    largest = min(size - 1, distinct_points(tree), round(2 * np.sqrt(size)))
+def _candidates(size: int, tree: Tree) -> list[int]:
+    """The numbers of clusters to try."""
+    largest = min(size - 1, distinct_points(tree), round(1.5 * np.sqrt(size)), _MOST_CLUSTERS)
+    fewest = min(max(2, round(size**0.3)), _FEWEST_CLUSTERS)
     if largest < 2:
-        return 1
-    # Imported here, so that only this tool pays the second that it takes.
-    from sklearn.metrics import silhouette_score
-
-    distances = np.maximum(1 - cosines, 0)
-    np.fill_diagonal(distances, 0)
-    tried = np.unique(np.geomspace(2, largest, _CANDIDATES).round().astype(int))
-    silhouettes = [silhouette_score(distances, _cut(tree, number), metric="precomputed") for number in tried]
-    best = int(np.argmax(silhouettes))
-    mean = (cosines.sum() - size) / (size * (size - 1))
-    return 1 if silhouettes[best] < _MIN_SILHOUETTE and mean >= close else int(tried[best])
+        return [1]
+    return list(range(min(fewest, largest), largest + 1))
 
 
-def _refined(units: Scores, labels: Labels, number: int) -> Labels:
-    """Refine the partition by k-means."""
-    from sklearn.cluster import KMeans
-
-    centres = np.stack([units[labels == label].mean(axis=0) for label in range(number)])
-    refined: Labels = KMeans(number, init=centres, n_init=1).fit(units).labels_.astype(np.int64)
-    return refined
+def _mean_cosine(units: Vectors) -> float:
+    """Between two different rows."""
+    size = len(units)
+    total = units.sum(axis=0, dtype=np.float64)
+    return float((total @ total - np.einsum("ij,ij->", units, units)) / (size * (size - 1)))
 
 
-def _near(cosines: Scores, members: Labels, weak: float, *, keep: bool) -> Labels:
-    """Select the members with a mean cosine of at least ``weak`` to the others; with ``keep`` all rather than none."""
-    inside = cosines[np.ix_(members, members)]
-    near = members[(inside.sum(axis=1) - inside.diagonal()) / max(1, len(members) - 1) >= weak]
-    if keep:
-        return near if len(near) else members
-    return near if len(near) > 1 else members[:0]
+def _centres(units: Vectors, labels: Labels, number: int) -> tuple[Scores, Labels]:
+    """The mean of each cluster, and its size."""
+    order = np.argsort(labels, kind="stable")
+    sizes = np.bincount(labels, minlength=number)
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    sums = np.stack([units[part].sum(axis=0, dtype=np.float64) for part in parts])
+    return sums / np.maximum(sizes, 1)[:, None], sizes
 
 
-def _group(units: Scores, cosines: Scores, members: Labels) -> Group:
+def _products(units: Vectors, centres: Scores, watch: Watch) -> Iterator[tuple[slice, Scores]]:
+    """The products of blocks of vectors with all centres."""
+
+    def product(part: slice) -> tuple[slice, Scores]:
+        return part, units[part].astype(np.float64) @ centres.T
+
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(units), _AT_ONCE)]
+    yield from in_threads([partial(product, part) for part in parts], Watch(watch.cancelled))
+
+
+def _k_means(units: Vectors, labels: Labels, number: int, steps: int, watch: Watch) -> Labels:
+    """Move vectors to the nearest centre until none moves, or a cluster would lose its last."""
+    for _ in range(steps):
+        moved = _nearest(units, _centres(units, labels, number)[0], watch)
+        if np.array_equal(moved, labels) or np.bincount(moved, minlength=number).min() == 0:
+            break
+        labels = moved
+    return labels
+
+
+def _nearest(units: Vectors, centres: Scores, watch: Watch) -> Labels:
+    halves = np.einsum("ij,ij->i", centres, centres) / 2
+    nearest = np.empty(len(units), np.int64)
+    for part, products in _products(units, centres, watch):
+        nearest[part] = np.argmax(np.round(products - halves, _DISTANCE_DECIMALS), axis=1)
+    return nearest
+
+
+class _Partition:
+    """Clusters with what is known of each vector: its mean cosine to its own cluster and to the nearest other one.
+
+    Mean cosines come from the sums of the vectors: that of x to a cluster with sum S and m others is x · S / m.
+
+    Attributes:
+        labels: The cluster of each vector.
+        centres: The means of the clusters.
+        silhouette: The mean over all vectors.
+        excess: By how much the largest cluster and the outliers are over what is wanted, as shares of all.
+    """
+
+    def __init__(self, units: Vectors, labels: Labels, number: int, weak: float, watch: Watch, *, keep: bool) -> None:
+        self._units, self._number = units, number
+        self.centres = self._measure(labels, weak, watch, keep=keep)
+        outliers = int((~self._near).sum())
+        moved = np.where(~self._near & (self._other >= weak), self._beside, labels)
+        if not np.array_equal(moved, labels):
+            self.centres = self._measure(moved, weak, watch, keep=keep)
+            if (~self._near).sum() > outliers:  # What came made the clusters looser.
+                self.centres = self._measure(labels, weak, watch, keep=keep)
+        self.excess = round(
+            max(0.0, float(self._sizes.max()) / len(units) - _MAX_LARGEST)
+            + max(0.0, 1 - float(self._near.mean()) - _MAX_OUTLIERS),
+            _DECIMALS,
+        )
+        inner, outer = 1 - self._own, 1 - self._other
+        widths = (outer - inner) / np.maximum(np.maximum(inner, outer), 1e-12)
+        self.silhouette = round(float(np.where(self._sizes[self.labels] > 1, widths, 0).mean()), _DECIMALS)
+
+    @classmethod
+    def refined(
+        cls, units: Vectors, labels: Labels, steps: int, weak: float, watch: Watch, *, keep: bool
+    ) -> "_Partition":
+        """Of the clusters that k-means makes of those given, all with members."""
+        number = int(labels.max()) + 1
+        return cls(units, _k_means(units, labels, number, steps, watch), number, weak, watch, keep=keep)
+
+    def _measure(self, labels: Labels, weak: float, watch: Watch, *, keep: bool) -> Scores:
+        size = len(labels)
+        centres, self._sizes = _centres(self._units, labels, self._number)
+        self.labels = labels
+        self._own, self._other, self._beside = np.empty(size), np.empty(size), np.empty(size, np.int64)
+        for part, products in _products(self._units, centres, watch):
+            rows, own = np.arange(len(products)), labels[part]
+            squares = np.einsum("ij,ij->i", self._units[part], self._units[part], dtype=np.float64)
+            members = self._sizes[own]
+            means = (products[rows, own] * members - squares) / np.maximum(members - 1, 1)
+            self._own[part] = np.round(np.where(members > 1, means, 0), _DECIMALS)
+            products[rows, own] = -np.inf
+            products[:, self._sizes == 0] = -np.inf
+            self._beside[part] = beside = np.argmax(np.round(products, _DECIMALS), axis=1)
+            self._other[part] = np.maximum(np.round(products[rows, beside], _DECIMALS), -1)
+        near = self._own >= weak
+        counts = np.bincount(labels, near, self._number)
+        self._near = near | (counts == 0)[labels] if keep else near & (counts > 1)[labels]
+        return centres
+
+    def grouping(self) -> Grouping:
+        """Each cluster without its outliers."""
+        order = np.flatnonzero(self._near)
+        order = order[np.argsort(self.labels[order], kind="stable")]
+        parts = np.split(order, np.flatnonzero(np.diff(self.labels[order])) + 1) if len(order) else []
+        groups = [_group(self._units, part) for part in parts]
+        groups.sort(key=lambda group: (-len(group.members), min(group.members)))
+        return Grouping(groups, np.flatnonzero(~self._near).tolist())
+
+
+def _group(units: Vectors, members: Labels) -> Group:
+    rows = units[members].astype(np.float64)
     size = len(members)
-    inside = cosines[np.ix_(members, members)]
-    cohesion = (inside.sum() - inside.trace()) / (size * (size - 1)) if size > 1 else 1.0
-    nearness = units[members] @ units[members].mean(axis=0)
-    order = np.argsort(-np.round(nearness, 9), kind="stable")
-    return Group([int(position) for position in members[order]], float(cohesion))
+    total = rows.sum(axis=0)
+    cohesion = (total @ total - np.einsum("ij,ij->", rows, rows)) / (size * (size - 1)) if size > 1 else 1.0
+    order = np.argsort(-np.round(rows @ (total / size), _DISTANCE_DECIMALS), kind="stable")
+    return Group(members[order].tolist(), min(1.0, float(cohesion)))

@@ -1,19 +1,24 @@
 """Choose a few texts that represent many."""
 
 import heapq
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.scores import Scores
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, Neighbours, Watch, nearest_neighbours
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
 Costs = NDArray[np.int64]
 """Shape ``(n,)``: the part of the budget that each text uses."""
 
 _MIN_GAIN = 1e-9
 """A text that adds no more is redundant."""
+
+_POLL = 64
+"""Steps between two looks whether the call was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +51,132 @@ def best_cover(similarity: Scores, weights: Scores, costs: Costs, *, budget: int
     Returns:
         Texts until no other adds anything; empty only if none fits the budget.
     """
-    runs = [_greedy(similarity, weights, np.ones_like(costs), costs, budget, count)]
+    return _best(_Dense(similarity), weights, costs, budget, count, UNWATCHED)
+
+
+def best_cover_of_vectors(
+    vectors: Vectors,
+    weights: Scores,
+    costs: Costs,
+    edge: float,
+    *,
+    budget: int | None,
+    count: int,
+    watch: Watch = UNWATCHED,
+    largest_matrix: int = 2_000,
+    neighbours: int = 50,
+) -> Choice:
+    """``best_cover`` for any number of texts, whose similarity is ``risen(cosine, edge)``.
+
+    Large sets are chosen from by the 50 nearest of each text: what it represents beyond them is not counted when
+    the choice is made, but in its coverage.
+
+    Args:
+        vectors: Shape ``(n, d)``.
+        weights: Shape ``(n,)``, 0 or more, not all 0.
+        costs: Shape ``(n,)``, 1 or more.
+        edge: The cosine from which a text represents another, below 1.
+        budget: Maximum sum of costs; None for no limit.
+        count: Maximum number of texts.
+        watch: Told of bands of 512 texts, then asked while texts are chosen.
+        largest_matrix: Texts for which the whole matrix is made.
+        neighbours: Of each text, 12 bytes for each while they are found, then up to 24.
+    """
+    if len(vectors) <= largest_matrix:
+        similarity = risen(scores(vectors, vectors, "cosine"), edge)
+        return _best(_Dense(similarity), weights, costs, budget, count, watch)
+    found = nearest_neighbours(vectors, None, neighbours, least=edge, watch=watch)
+    choice = _best(_Sparse(found, edge), weights, costs, budget, count, watch)
+    if not choice.rows:
+        return choice
+    nearest = nearest_neighbours(vectors, vectors[choice.rows], 1, least=edge, watch=watch).scores[:, 0]
+    return Choice(choice.rows, float(weights @ risen(nearest, edge) / weights.sum()))
+
+
+def risen(cosines: Scores, edge: float) -> Scores:
+    """How far cosines rise above an edge: 0 there and below, 1 for a cosine of 1."""
+    scaled: Scores = np.clip((cosines - edge) / (1 - edge), 0, 1)
+    return scaled
+
+
+class _Dense:
+    """Similarities as a whole matrix."""
+
+    def __init__(self, similarity: Scores) -> None:
+        self._similarity = similarity
+
+    def column(self, text: int) -> tuple[slice, Scores]:
+        """The texts that one represents, and how well."""
+        return slice(None), self._similarity[:, text]
+
+    def gains(self, weights: Scores) -> Scores:
+        """What each text alone covers."""
+        return weights @ self._similarity
+
+
+class _Sparse:
+    """Similarities between each text and its nearest, in both directions."""
+
+    def __init__(self, nearest: Neighbours, edge: float) -> None:
+        from scipy.sparse import coo_array, eye_array
+
+        rows, rank = np.nonzero(nearest.columns >= 0)
+        size = len(nearest.columns)
+        values = risen(nearest.scores[rows, rank], edge)
+        graph = coo_array((values, (rows.astype(np.int32), nearest.columns[rows, rank])), shape=(size, size)).tocsr()
+        self._graph = graph.maximum(graph.T).maximum(eye_array(size, format="csr")).tocsr()
+
+    def column(self, text: int) -> tuple[NDArray[np.int32], Scores]:
+        """The texts that one represents, and how well."""
+        part = slice(self._graph.indptr[text], self._graph.indptr[text + 1])
+        return self._graph.indices[part], self._graph.data[part]
+
+    def gains(self, weights: Scores) -> Scores:
+        """What each text alone covers."""
+        covered: Scores = self._graph @ weights
+        return covered
+
+
+def _best(
+    similarity: _Dense | _Sparse, weights: Scores, costs: Costs, budget: int | None, count: int, watch: Watch
+) -> Choice:
+    runs = [_greedy(similarity, weights, np.ones_like(costs), costs, budget, count, watch)]
     if budget is not None:
-        runs.append(_greedy(similarity, weights, costs, costs, budget, count))
+        runs.append(_greedy(similarity, weights, costs, costs, budget, count, watch))
     return max(runs, key=lambda run: run.coverage)
 
 
 def _greedy(
-    similarity: Scores, weights: Scores, divisors: Costs, costs: Costs, budget: int | None, count: int
+    similarity: _Dense | _Sparse,
+    weights: Scores,
+    divisors: Costs,
+    costs: Costs,
+    budget: int | None,
+    count: int,
+    watch: Watch,
 ) -> Choice:
     """Lazy greedy (Minoux 1978): gains only fall, so a text whose updated gain is still the highest is the best."""
     covered = np.zeros(len(weights))
-    heap = [(-float(gain), row) for row, gain in enumerate(weights @ similarity / divisors)]
+    heap = [(-float(gain), row) for row, gain in enumerate(similarity.gains(weights) / divisors)]
     heapq.heapify(heap)
     chosen: list[int] = []
     left = math.inf if budget is None else budget
-    while heap and len(chosen) < count:
+    for step in itertools.count():
+        if not heap or len(chosen) == count:
+            break
+        if step % _POLL == 0:
+            watch.cancelled()
         _, row = heapq.heappop(heap)
         if costs[row] > left:
             continue
-        gain = float(weights @ np.maximum(similarity[:, row] - covered, 0) / divisors[row])
+        texts, values = similarity.column(row)
+        gain = float(weights[texts] @ np.maximum(values - covered[texts], 0) / divisors[row])
         if heap and (-gain, row) > heap[0]:
             heapq.heappush(heap, (-gain, row))
             continue
         if gain <= _MIN_GAIN:
             break
         chosen.append(row)
-        covered = np.maximum(covered, similarity[:, row])
+        covered[texts] = np.maximum(covered[texts], values)
         left -= int(costs[row])
     return Choice(chosen, float(weights @ covered / weights.sum()))

@@ -1,8 +1,12 @@
 """Assign labels: by the nearest examples, or by a linear probe."""
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, Watch, in_threads
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
 
 Classes = NDArray[np.int64]
@@ -17,6 +21,9 @@ _NEAREST_WEIGHT = 5.0
 
 _MAX_STEPS = 1_000
 """Of the solver, which takes about 100."""
+
+_AT_ONCE = 2048
+"""Vectors that are labelled together: for 1,000 examples about 50 MB."""
 
 
 def class_means(examples: Vectors, classes: Classes, count: int) -> Vectors:
@@ -34,30 +41,92 @@ def class_means(examples: Vectors, classes: Classes, count: int) -> Vectors:
     return unit_rows(np.stack([units[classes == number].mean(axis=0) for number in range(count)]))
 
 
-def probabilities(examples: Vectors, classes: Classes, vectors: Vectors) -> Scores:
-    """Estimate the probability of each class, by a linear probe and by the nearest example.
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The labels of vectors, as arrays of one length.
+
+    Attributes:
+        best: The most likely class of each.
+        second: The next.
+        scores: The cosine to the best class.
+        margins: The lead of the best class over the second: in cosines, or in probabilities.
+        leads: The lead of the best class over all others in cosines, negative where another is nearer.
+    """
+
+    best: Classes
+    second: Classes
+    scores: Scores
+    margins: Scores
+    leads: Scores
+
+    def sure(self, chance: float, margin: float) -> NDArray[np.bool_]:
+        """Which labels are to be given: the cosine with half the lead reaches ``chance``, and the margin ``margin``."""
+        return (self.scores + self.leads / 2 >= chance) & (self.margins >= margin)
+
+
+def labelled(vectors: Vectors, means: Vectors, probe: "Probe | None" = None, watch: Watch = UNWATCHED) -> Labelled:
+    """Find the two best classes of each vector, ties by class.
+
+    Args:
+        vectors: Shape ``(n, d)``.
+        means: Shape ``(count, d)``, at least two: the result of ``class_means``.
+        probe: Decides by its probabilities instead of by cosines.
+        watch: Told of blocks of vectors.
+    """
+
+    def of_block(start: int) -> tuple[NDArray[np.int64], Scores]:
+        block = vectors[start : start + _AT_ONCE]
+        cosines = scores(block, means, "cosine")
+        likely = cosines if probe is None else probe.probabilities(block)
+        rows = np.arange(len(block))
+        best = np.argmax(likely, axis=1)
+        others = likely.copy()
+        others[rows, best] = -np.inf
+        second = np.argmax(others, axis=1)
+        score, margin = cosines[rows, best], likely[rows, best] - likely[rows, second]
+        cosines[rows, best] = -np.inf
+        return np.stack([best, second]), np.stack([score, margin, score - cosines.max(axis=1)])
+
+    blocks = list(in_threads([partial(of_block, start) for start in range(0, len(vectors), _AT_ONCE)], watch))
+    best, second = np.concatenate([np.empty((2, 0), np.int64), *(classes for classes, _ in blocks)], axis=1)
+    return Labelled(best, second, *np.concatenate([np.empty((3, 0)), *(numbers for _, numbers in blocks)], axis=1))
+
+
+class Probe:
+    """The probability of each class, by a linear probe and by the nearest example.
 
     Multinomial logistic regression on unit vectors: to the log probability of a class, 5 times the cosine to its
     nearest example is added, and the sums are normalised. On BANKING77 with 8 examples per label, the nearest examples
     add half a point to the probe.
-
-    Args:
-        examples: Shape ``(n, d)``, of at least two classes.
-        classes: Shape ``(n,)``; every class has an example.
-        vectors: Shape ``(m, d)``.
-
-    Returns:
-        Shape ``(m, number of classes)``, rows sum to 1.
     """
-    # Imported here, so that only this tool pays the second that it takes.
-    from scipy.special import softmax
-    from sklearn.linear_model import LogisticRegression
 
-    probe = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=_MAX_STEPS)
-    probe.fit(unit_rows(examples).astype(np.float64), classes)
-    cosines = scores(vectors, examples, "cosine")
-    nearest = np.stack([cosines[:, classes == number].max(axis=1) for number in probe.classes_], axis=1)
-    found: Scores = softmax(
-        probe.predict_log_proba(unit_rows(vectors).astype(np.float64)) + _NEAREST_WEIGHT * nearest, axis=1
-    )
-    return found
+    def __init__(self, examples: Vectors, classes: Classes) -> None:
+        """Fit the probe.
+
+        Args:
+            examples: Shape ``(n, d)``, of at least two classes.
+            classes: Shape ``(n,)``; every class has an example.
+        """
+        # Imported here, so that only this tool pays the second that it takes.
+        from sklearn.linear_model import LogisticRegression
+
+        self._probe = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=_MAX_STEPS)
+        self._probe.fit(unit_rows(examples).astype(np.float64), classes)
+        order = np.argsort(classes, kind="stable")
+        self._examples = examples[order]
+        self._starts = np.flatnonzero(np.r_[True, np.diff(classes[order]) > 0])
+
+    def probabilities(self, vectors: Vectors) -> Scores:
+        """Estimate the probabilities of ``(m, d)`` vectors: shape ``(m, number of classes)``, rows sum to 1."""
+        from scipy.special import softmax
+
+        nearest = np.maximum.reduceat(scores(vectors, self._examples, "cosine"), self._starts, axis=1)
+        found: Scores = softmax(
+            self._probe.predict_log_proba(unit_rows(vectors).astype(np.float64)) + _NEAREST_WEIGHT * nearest, axis=1
+        )
+        return found
+
+
+def probabilities(examples: Vectors, classes: Classes, vectors: Vectors) -> Scores:
+    """Estimate the probability of each class for few vectors; see ``Probe``."""
+    return Probe(examples, classes).probabilities(vectors)

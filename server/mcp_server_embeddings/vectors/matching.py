@@ -1,11 +1,137 @@
 """Match two lists one to one."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.scores import Scores
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, Pairs, Watch, nearest_neighbours, pairs_above
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
 _TOLERANCE = 1e-6
 """Rounding errors: the cosine of equal vectors can be this much below 1."""
+
+_LARGEST_MATRIX = 4_000_000
+"""Cells of a matrix that is solved whole: 32 MB, and as much again for its gains."""
+
+_MAX_PAIRS = 4_000_000
+"""Pairs that take part in a sparse matching: about 300 MB while it is solved."""
+
+_NEIGHBOURS = 50
+"""Of each row and of each column, where more pairs than that reach the threshold."""
+
+_NO_GAIN = 1e-9
+"""Of a row without a partner: less than any pair's."""
+
+_POLL = 64
+"""Components between two looks whether the call was cancelled."""
+
+
+def matched(
+    left: Vectors,
+    right: Vectors,
+    threshold: float,
+    watch: Watch = UNWATCHED,
+    *,
+    largest_matrix: int = _LARGEST_MATRIX,
+    max_pairs: int = _MAX_PAIRS,
+) -> tuple[Pairs, bool]:
+    """Match two lists of any size as ``one_to_one`` does.
+
+    Small lists are solved by their matrix, large ones by the pairs that reach the threshold, each component of their
+    graph by itself. Where they are over ``max_pairs`` only the 50 nearest of each row and of each column take part.
+
+    Args:
+        left: Shape ``(n, d)``.
+        right: Shape ``(m, d)``.
+        threshold: The lowest cosine of a pair.
+        watch: Told of bands of 512 rows. One large component is solved in one step, which is not interrupted.
+        largest_matrix: Cells of the largest matrix that is solved whole.
+        max_pairs: Pairs that take part at most.
+
+    Returns:
+        The matches by row, and whether every pair that reaches the threshold took part: whether the sum is maximal.
+    """
+    if len(left) * len(right) <= largest_matrix:
+        cosines = scores(left, right, "cosine")
+        cells = np.array(one_to_one(cosines, threshold), np.int32).reshape(-1, 2)
+        return Pairs(cells[:, 0], cells[:, 1], cosines[cells[:, 0], cells[:, 1]], -np.inf), True
+    least = threshold - _TOLERANCE
+    pairs = pairs_above(left, right, least, max_pairs, watch)
+    exact = pairs.complete_above < least
+    if not exact:
+        pairs = _nearest_pairs(left, right, least, watch)
+    chosen = _matching(pairs, (len(left), len(right)), threshold, watch, largest_matrix)
+    return Pairs(pairs.rows[chosen], pairs.columns[chosen], pairs.scores[chosen], -np.inf), exact
+
+
+def _nearest_pairs(left: Vectors, right: Vectors, least: float, watch: Watch) -> Pairs:
+    """The pairs in which one is among the nearest of the other."""
+    by_row = nearest_neighbours(left, right, _NEIGHBOURS, least=least, watch=watch)
+    by_column = nearest_neighbours(right, left, _NEIGHBOURS, least=least, watch=watch)
+    row, column = np.nonzero(by_row.columns >= 0), np.nonzero(by_column.columns >= 0)
+    cells = np.concatenate(
+        [
+            row[0] * len(right) + by_row.columns[row],
+            by_column.columns[column].astype(np.int64) * len(right) + column[0],
+        ]
+    )
+    found = np.concatenate([by_row.scores[row], by_column.scores[column]])
+    cells, first = np.unique(cells, return_index=True)
+    rows, columns = (cells // len(right)).astype(np.int32), (cells % len(right)).astype(np.int32)
+    return Pairs(rows, columns, found[first], np.inf)
+
+
+def _matching(
+    pairs: Pairs, shape: tuple[int, int], threshold: float, watch: Watch, largest_matrix: int
+) -> NDArray[np.int64]:
+    """The chosen pairs, ascending."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    gains = pairs.scores - threshold + 2 * _TOLERANCE
+    ends = pairs.rows, pairs.columns + shape[0]
+    graph = coo_array((gains, ends), shape=(sum(shape), sum(shape)))
+    _, labels = connected_components(graph, directed=False)
+    component = labels[pairs.rows]
+    order = np.argsort(component, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(component[order])) + 1) if len(order) else []
+    chosen = [np.empty(0, np.int64)]
+    for done, part in enumerate(parts):
+        if done % _POLL == 0:
+            watch.cancelled()
+        chosen.append(
+            part
+            if len(part) == 1
+            else part[_solved(pairs.rows[part], pairs.columns[part], gains[part], largest_matrix)]
+        )
+    return np.sort(np.concatenate(chosen))
+
+
+def _solved(
+    rows: NDArray[np.int32], columns: NDArray[np.int32], gains: Scores, largest_matrix: int
+) -> NDArray[np.int64]:
+    """Which pairs of one component are chosen."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.sparse import coo_array, eye_array, hstack
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    row_names, row = np.unique(rows, return_inverse=True)
+    column_names, column = np.unique(columns, return_inverse=True)
+    shape = len(row_names), len(column_names)
+    position = coo_array((np.arange(1, len(gains) + 1), (row, column)), shape=shape).tocsr()
+    if shape[0] * shape[1] <= largest_matrix:
+        dense = np.zeros(shape)
+        dense[row, column] = gains
+        matched_rows, matched_columns = linear_sum_assignment(dense, maximize=True)
+    else:
+        # A partner of its own for each row, with a gain of (nearly) nothing, stands for "no match": the solver matches
+        # every row, and zeros are no edges to it.
+        none = eye_array(shape[0]) * -_NO_GAIN
+        costs = hstack([coo_array((-gains, (row, column)), shape=shape), none]).tocsr()
+        matched_rows, matched_columns = min_weight_full_bipartite_matching(costs)
+        kept = matched_columns < shape[1]
+        matched_rows, matched_columns = matched_rows[kept], matched_columns[kept]
+    found = np.asarray(position[matched_rows, matched_columns]).ravel()
+    return np.sort(found[found > 0] - 1)
 
 
 def one_to_one(cosines: Scores, threshold: float) -> list[tuple[int, int]]:
