@@ -61,7 +61,7 @@ def calls(texts: Texts) -> Iterator[tuple[str, dict[str, object]]]:
     for round_ in count():
         yield "embed", {"texts": texts.some(1, 8)}
         yield "similarity", {"left": texts.some(1, 20), "right": texts.some(1, 20)}
-        yield "rank", {"query": texts.one(4), "texts": texts.some(5, 60)}
+        yield "search", {"query": texts.one(4), "texts": texts.some(5, 60)}
         yield "classify", {"texts": texts.some(5, 40), "labels": ["weather", "money", "sport"]}
         yield "cluster", {"texts": texts.some(10, 60)}
         yield "deduplicate", {"texts": texts.some(10, 60)}
@@ -69,14 +69,13 @@ def calls(texts: Texts) -> Iterator[tuple[str, dict[str, object]]]:
         yield "condense", {"texts": texts.some(10, 40), "count": 3}
         yield "embed", {"texts": [texts.one(3_000)]}
         added = texts.some(10, 40)
-        ids = [f"{round_}-{number}" for number in range(len(added))]
-        yield "collection_add", {"collection": "soak", "texts": added, "ids": ids}
-        yield "collection_search", {"collection": "soak", "query": texts.one(4)}
-        yield "collection_remove", {"collection": "soak", "ids": ids}
-        yield "collection_list", {}
+        named = {f"{round_}-{number}": text for number, text in enumerate(added)}
+        yield "collection_add", {"collection": "soak", "texts": named}
+        yield "search", {"source": "soak", "query": texts.one(4)}
+        yield "collection_remove", {"collection": "soak", "ids": list(named)}
         yield "status", {}
         yield "embed", {"texts": []}
-        yield "collection_search", {"collection": "no such collection", "query": "x"}
+        yield "search", {"source": "no such collection", "query": "x"}
 
 
 def memory(server: MeasuredServer) -> dict[str, float]:

@@ -28,13 +28,15 @@ from mcp_server_embeddings import (
     CollectionStore,
     Embedder,
     Engine,
+    Reader,
     Settings,
+    Sources,
     collection_add,
-    collection_search,
     open_store,
+    search,
 )
 from mcp_server_embeddings.store.records import NewChunk, NewDocument
-from mcp_server_embeddings.tools.collection_results import SearchMode
+from mcp_server_embeddings.tools.retrieval import SearchMode
 
 CHUNKS, ADDED, QUERIES, AT_ONCE = 100_000, 10_000, 200, 1_000
 MODES: tuple[SearchMode, ...] = ("semantic", "keyword", "hybrid")
@@ -70,7 +72,7 @@ def searches(store: CollectionStore, embedder: Embedder) -> None:
     for query in texts(QUERIES, 5, 1):
         for mode in MODES:
             began = time.perf_counter()
-            collection_search(embedder, store, "large", f"{query} {mode}", mode=mode)
+            search(embedder, f"{query} {mode}", source="large", mode=mode, sources=Sources(store, Reader(())))
             spent[mode].append(1_000 * (time.perf_counter() - began))
     for kind, times in spent.items():
         print(f"{kind}: median {quantiles(times, n=2)[0]:.1f} ms, 95th percentile {quantiles(times, n=20)[-1]:.1f} ms")
@@ -114,15 +116,15 @@ def fusion(folders: Sequence[Path]) -> None:
         data = read_collection(folder)
         with tempfile.TemporaryDirectory() as place, Engine(Settings(data_dir=Path(place))) as engine:
             embedder, store = engine.embedder(), open_store(engine.settings)
+            sources = Sources(store, Reader(()))
             documents = [(key, text) for key, text in data.documents.items() if text.strip()]
             for start in range(0, len(documents), AT_ONCE):
-                ids, part = zip(*documents[start : start + AT_ONCE], strict=True)
-                collection_add(embedder, store, "set", part, ids=ids)
+                collection_add(embedder, store, "set", dict(documents[start : start + AT_ONCE]))
             for mode in MODES:
                 gains = []
                 for query, relevance in data.relevance.items():
-                    found = collection_search(embedder, store, "set", data.queries[query], mode=mode, top=5 * CUT)
-                    order = list(dict.fromkeys(hit.id.split("#")[0] for hit in found.hits))
+                    found = search(embedder, data.queries[query], source="set", mode=mode, top=2 * CUT, sources=sources)
+                    order = [str(hit.id) for hit in found.hits]
                     gains.append(ndcg([key for key in order if key != query], relevance, CUT))
                 print(f"{folder.name}, {mode}: nDCG@{CUT} {mean(gains):.4f} over {len(gains):,} queries")
             store.close()

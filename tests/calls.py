@@ -14,10 +14,13 @@ from mcp_server_embeddings.store import open_store
 
 Arguments = dict[str, Any]
 
+PATIENCE = 600.0
+"""Seconds that a call is waited for: on a busy machine no answer of a test says that the call goes on."""
+
 
 @asynccontextmanager
 async def client(engine: Engine) -> AsyncIterator[Client]:
-    async with Client(build_server(engine, open_store(engine.settings))) as connected:
+    async with Client(build_server(engine, open_store(engine.settings), PATIENCE)) as connected:
         yield connected
 
 

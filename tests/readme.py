@@ -12,6 +12,10 @@ from mcp_server_embeddings.tools.declaration import declared_tools
 README = Path(__file__).parents[1] / "README.md"
 
 
+_SELECTING = ("id_field", "ids", "where")
+"""Parameters that every tool with a source has; the rows leave them out where they may be absent."""
+
+
 def _parameter(name: str, field: FieldInfo) -> str:
     if field.is_required():
         return f"`{name}`"
@@ -22,7 +26,12 @@ def tools_table() -> str:
     """One row a tool."""
     rows = ["| tool | parameters | what it does |", "| --- | --- | --- |"]
     for tool in declared_tools().values():
-        names = [_parameter(name, field) for name, field in tool.arguments.model_fields.items()]
+        shown = {
+            name: field
+            for name, field in tool.arguments.model_fields.items()
+            if field.is_required() or name not in _SELECTING or "source" not in tool.arguments.model_fields
+        }
+        names = [_parameter(name, field) for name, field in shown.items()]
         rows.append(f"| `{tool.name}` | {', '.join(names) or 'none'} | {tool.description.split('. ')[0]}. |")
     return "\n".join(rows)
 

@@ -27,6 +27,7 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "exclude_tools": ("embed", ("embed",), "status,similarity", ("status", "similarity")),
     "allow_dir": ("/", (Path("/"),), "/tmp", (Path("/tmp"),)),
     "data_dir": ("/first", Path("/first"), "/second", Path("/second")),
+    "output_dir": ("/first", Path("/first"), "/second", Path("/second")),
     "cache_dir": ("/first", Path("/first"), "/second", Path("/second")),
     "log_level": ("debug", "debug", "error", "error"),
 }
@@ -74,7 +75,7 @@ def test_help_names_every_command_and_setting_and_the_form_of_the_variables() ->
     assert finished.stderr == ""
     for field in fields(Settings):
         assert f"  {flag(field)}" in finished.stdout
-    for command in ("serve", "pull", "models"):
+    for command in ("serve", "pull", "models", "classify", "search", "status"):
         assert f"    {command} " in finished.stdout
     assert "MCP_EMBEDDINGS_LOG_LEVEL for --log-level" in finished.stdout
 
@@ -93,7 +94,10 @@ def test_version_is_that_of_the_distribution() -> None:
         (("--thread", "2"), "unknown option '--thread'; did you mean '--threads'?"),
         (("pul", "a/b"), "unknown command 'pul'; did you mean 'pull'?"),
         (("model",), "unknown command 'model'; did you mean 'models'?"),
-        (("xyz",), "unknown command 'xyz'; known: collections, compile, export, import, index, models, pull, reindex"),
+        (
+            ("xyz",),
+            "unknown command 'xyz'; known: align, classify, cluster, collections, compile, ",
+        ),
         (("pull",), "the following arguments are required: MODEL. Example: mcp-server-embeddings pull BAAI/"),
         (("pull", "a/b", "c/d"), "unexpected argument 'c/d'; see --help"),
         (("serve", "a/b"), "unexpected argument 'a/b'; see --help"),
@@ -180,13 +184,13 @@ def test_a_switch_reads_the_usual_words(text: str, value: bool) -> None:
     [
         (("--tools", "similarity,embed"), {}, ["embed", "similarity"]),
         (("--tools=status",), {}, ["status"]),
-        (("--tools", "core"), {}, ["embed", "rank", "similarity", "status"]),
-        (("--tools", "core,align"), {}, ["embed", "rank", "similarity", "status", "align"]),
-        (("--exclude-tools", "core"), {}, all_but("embed", "similarity", "rank", "status")),
+        (("--tools", "core"), {}, ["embed", "search", "similarity", "status"]),
+        (("--tools", "core,align"), {}, ["embed", "search", "similarity", "status", "align"]),
+        (("--exclude-tools", "core"), {}, all_but("embed", "similarity", "search", "status")),
         (
             (),
             {"MCP_EMBEDDINGS_EXCLUDE_TOOLS": "core, cluster, align"},
-            all_but("embed", "similarity", "rank", "status", "cluster", "align"),
+            all_but("embed", "similarity", "search", "status", "cluster", "align"),
         ),
         ((), {}, list(declared_tools())),
     ],

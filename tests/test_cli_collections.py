@@ -13,12 +13,14 @@ from mcp_server_embeddings.cli.main import main
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import CallCancelledError, CollectionError
+from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import NewDocument
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.collection_reindex import collection_reindex
-from mcp_server_embeddings.tools.collection_search import collection_search
+from mcp_server_embeddings.tools.search import search
+from mcp_server_embeddings.tools.sources import Sources
 from wire import PATIENCE, PROGRAM, client_environment
 
 GUIDE = "# Refunds\n\nA refund takes five days.\n\n# Ships\n\nBoats leave the harbour at dawn.\n"
@@ -93,7 +95,7 @@ def test_named_paths_are_read_without_any_allowed_folder(
 ) -> None:
     monkeypatch.chdir(docs.parent)
     printed = command("index", "cli-relative", "docs")
-    assert printed.startswith("cli-relative: 3 added, 0 updated, 0 unchanged, 0 removed, 1 skipped\n")
+    assert printed.startswith("3 added, 0 updated, 0 unchanged, 0 removed, 1 skipped\n")
     assert f"skipped {docs / 'picture.bin'}: binary\n" in printed
     assert "3 unchanged" in command("index", "cli-relative", "docs/*.md", "--threads=1", docs / "rows.csv")
 
@@ -102,31 +104,31 @@ def test_indexing_again_takes_over_what_changed_and_what_is_gone(command: Comman
     command("index", "cli-again", docs)
     (docs / "guide.md").write_text(GUIDE + "\nMore.\n", encoding="utf-8")
     (docs / "rows.csv").unlink()
-    assert command("index", "cli-again", docs).startswith("cli-again: 0 added, 1 updated, 0 unchanged, 2 removed")
+    assert command("index", "cli-again", docs).startswith("0 added, 1 updated, 0 unchanged, 2 removed")
 
 
-def test_a_field_names_the_column_with_the_text(command: Command, store: CollectionStore, tmp_path: Path) -> None:
+def test_a_column_and_ids_of_a_table_are_named(command: Command, store: CollectionStore, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("title,saying\na,Boats leave\n", encoding="utf-8")
-    command("index", "cli-field", "--field", "saying", tmp_path / "t.csv")
-    assert [document.text for document in documents(store, "cli-field")] == ["Boats leave"]
+    command("index", "cli-field", "--id-field", "title", f"{tmp_path / 't.csv'}#saying")
+    assert [(document.id, document.text) for document in documents(store, "cli-field")] == [("a", "Boats leave")]
 
 
 def test_a_hit_is_shown_with_score_band_id_and_snippet(command: Command, docs: Path) -> None:
-    command("index", "cli-search", docs)
+    command("index", "cli-search", docs / "guide.md")
     header, _, first, *_ = command("search", "cli-search", "when do ships go").splitlines()
-    assert header.split() == ["score", "band", "id", "snippet"]
-    score, band, place = first.split()[:3]
-    assert 0 < float(score) < 1
+    assert header.split() == ["id", "score", "band", "text", "lines", "heading"]
+    place, score, band, *words, lines, heading = first.split()
+    assert float(score) > 0
     assert band == "related"
-    assert place == f"{docs / 'guide.md'}#2"
-    assert "Boats leave the harbour at dawn." in first
+    assert (place, lines, heading) == ("guide.md", "7-7", "Ships")
+    assert " ".join(words) == "Boats leave the harbour at dawn."
 
 
 def test_a_filter_and_a_number_of_hits_hold(command: Command, docs: Path) -> None:
     command("index", "cli-where", docs)
     printed = command("search", "cli-where", "--top", "1", "hello", "--where", '{"year": "2021"}', "--json")
     found = json.loads(printed)
-    assert [hit["snippet"] for hit in found["hits"]] == ["text: foo bar\nyear: 2021"]
+    assert [hit["text"] for hit in found["hits"]] == ["text: foo bar\nyear: 2021"]
 
 
 def test_json_is_all_that_a_real_process_writes(data_dir: Path, embedder: Embedder, docs: Path) -> None:
@@ -134,6 +136,7 @@ def test_json_is_all_that_a_real_process_writes(data_dir: Path, embedder: Embedd
     for arguments, field in [
         (("index", "cli-json", str(docs)), "added"),
         (("search", "cli-json", "boats"), "hits"),
+        (("status",), "collections"),
         (("collections",), "collections"),
         (("export", "cli-json", str(docs / "out.jsonl")), "bytes"),
         (("import", "cli-json", str(docs / "out.jsonl")), "unchanged"),
@@ -155,7 +158,7 @@ def test_json_is_all_that_a_real_process_writes(data_dir: Path, embedder: Embedd
 def test_collections_are_listed_without_a_model(command: Command, docs: Path) -> None:
     command("index", "cli-list", docs / "guide.md")
     rows = [row.split() for row in command("collections", "--model", "/nowhere").splitlines()]
-    assert rows[0] == ["name", "size", "chunks", "model", "bytes", "updated"]
+    assert rows[0] == ["name", "size", "passages", "model", "bytes", "updated"]
     (row,) = (row for row in rows if row[0] == "cli-list")
     assert row[1:3] == ["1", "2"]
 
@@ -167,7 +170,7 @@ def test_an_exported_collection_comes_back_as_it_was(
     name, copy = f"cli-out{suffix}", f"cli-back{suffix}"
     command("index", name, docs)
     file = tmp_path / f"saved{suffix}"
-    assert "3 documents, 4 vectors" in command("export", name, file)
+    assert "3 items, 4 vectors" in command("export", name, file)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["docs", file.name]
     assert "the vectors of the file were taken over" in command("import", copy, file)
     assert_same(documents(store, copy), documents(store, name))
@@ -266,7 +269,7 @@ def test_reindex_leaves_the_texts_and_files_and_changes_the_model(
     command("index", "cli-reindex", docs)
     before = documents(store, "cli-reindex")
     printed = command("reindex", "cli-reindex", "--model", bge_folder)
-    assert printed.startswith("cli-reindex: 3 documents in 4 chunks, from all-MiniLM-L6-v2@")
+    assert printed.startswith("cli-reindex: 3 items in 4 passages, from all-MiniLM-L6-v2@")
     after = documents(store, "cli-reindex")
     assert [(d.id, d.text, d.metadata, d.file, d.file_digest) for d in after] == [
         (d.id, d.text, d.metadata, d.file, d.file_digest) for d in before
@@ -282,15 +285,15 @@ def test_what_others_change_during_a_reindex_is_not_lost(
     embedder: Embedder, bge_embedder: Embedder, tmp_path: Path
 ) -> None:
     store, other = open_store(Settings(data_dir=tmp_path)), open_store(Settings(data_dir=tmp_path))
-    collection_add(embedder, store, "notes", ["stays", "changes", "goes"], ids=["a", "b", "c"])
+    collection_add(embedder, store, "notes", {"a": "stays", "b": "changes", "c": "goes"})
     visited: list[list[str]] = []
 
     def meanwhile(done: int, total: int) -> None:
         del done, total
         if not visited:
             visited.append([record.name for record in other.list()])
-            assert collection_search(embedder, other, "notes", "stays").hits[0].id == "a"
-            collection_add(embedder, other, "notes", ["changed", "new"], ids=["b", "d"])
+            assert search(embedder, "stays", source="notes", sources=Sources(other, Reader(()))).hits[0].id == "a"
+            collection_add(embedder, other, "notes", {"b": "changed", "d": "new"})
             other.open("notes").remove(["c"])
 
     result = collection_reindex(bge_embedder, store, "notes", meanwhile)
@@ -301,7 +304,8 @@ def test_what_others_change_during_a_reindex_is_not_lost(
         "b": "changed",
         "d": "new",
     }
-    assert collection_search(bge_embedder, other, "notes", "new", mode="keyword").hits[0].id == "d"
+    sources = Sources(other, Reader(()))
+    assert search(bge_embedder, "new", source="notes", mode="keyword", sources=sources).hits[0].id == "d"
 
 
 def test_a_reindex_that_was_stopped_goes_on_where_it_was(
@@ -353,16 +357,19 @@ def test_a_removed_collection_takes_its_unfinished_successor_along(embedder: Emb
         (("index", "no name", "x"), "collection 'no name' is no name; allowed: "),
         (("index", "notes", "/nowhere/at/all"), "'/nowhere/at/all' does not exist; give files, folders, or patterns"),
         (
-            ("search", "notes"),
-            "the following arguments are required: QUERY. Example: mcp-server-embeddings search handbook ",
+            ("search",),
+            "the following arguments are required: SOURCE, QUERY. Example: mcp-server-embeddings search hand",
         ),
-        (("search", "notes", "a", "b"), "unexpected argument 'b'; see --help"),
+        (("search", "/"), "pass either query or queries"),
+        (("read", "/", "1", "--around", "many"), "around is 'many' (str); allowed: a whole number"),
+        (("classify", "nowhere.csv", "--labels", "a,b"), "there is no collection or file 'nowhere.csv'; "),
+        (("similarity", "a", "b", "c"), "unexpected argument 'c'; see --help"),
         (("search", "notes", "a", "--tpo", "3"), "unknown option '--tpo'; did you mean '--top'?"),
         (("search", "notes", "a", "--dat-dir=x"), "unknown option '--dat-dir'; did you mean '--data-dir'?"),
-        (("search", "notes", "a", "--top", "many"), "argument --top: invalid int value: 'many'"),
+        (("search", "/", "a", "--top", "many"), "top is 'many' (str); allowed: a whole number"),
         (("search", "notes", "a", "--mode", "fuzzy"), "argument --mode: invalid choice: 'fuzzy'"),
-        (("search", "notes", "a", "--where", "[1]"), "--where is '[1]', not a JSON object; give one such as {"),
-        (("search", "cli-nowhere-at-all", "a"), "there is no collection 'cli-nowhere-at-all'; "),
+        (("search", "/", "a", "--where", "[1]"), "where is '[1]' (str); allowed: an object"),
+        (("search", "cli-nowhere-at-all", "a"), "there is no collection or file 'cli-nowhere-at-all'; "),
         (("collections", "notes"), "unexpected argument 'notes'; see --help"),
         (("collections", "--top", "3"), "unknown option '--top'; did you mean '--tools'?"),
         (("export", "notes", "out.csv"), "'out.csv' ends in '.csv'; allowed: .jsonl or .parquet"),
@@ -384,7 +391,7 @@ def test_a_commands_help_lists_its_own_options_and_the_settings(capsys: pytest.C
         main(["search", "--help"])
     printed = capsys.readouterr().out
     assert exit_status.value.code == 0
-    assert "search NAME QUERY [OPTIONS]" in printed
+    assert "search SOURCE QUERY... [OPTIONS]" in printed
     assert all(option in printed for option in ("--top N", "--where JSON", "--json", "--data-dir DIR"))
 
 

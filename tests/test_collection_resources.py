@@ -26,7 +26,7 @@ URI = "embeddings://collections"
 
 
 def add(engine: Engine, name: str, **texts: str) -> None:
-    call(engine, "collection_add", {"collection": name, "texts": list(texts.values()), "ids": list(texts)})
+    call(engine, "collection_add", {"collection": name, "texts": texts})
 
 
 async def read(connected: Client, uri: str) -> str:
@@ -54,7 +54,7 @@ def test_collections_and_their_documents_can_be_read(engine: Engine) -> None:
                     await connected.read_resource(f"{URI}/{wrong}")
 
     anyio.run(main)
-    call(engine, "collection_remove", {"collection": "colours"})
+    call(engine, "collection_remove", {"collection": "colours", "all": True})
 
 
 def test_a_path_is_an_id_escaped_or_not(engine: Engine) -> None:
@@ -66,7 +66,7 @@ def test_a_path_is_an_id_escaped_or_not(engine: Engine) -> None:
                 assert await read(connected, f"{URI}/paths/{document}") == "Something."
 
     anyio.run(main)
-    call(engine, "collection_remove", {"collection": "paths"})
+    call(engine, "collection_remove", {"collection": "paths", "all": True})
 
 
 def test_names_of_collections_are_completed(engine: Engine) -> None:
@@ -82,7 +82,7 @@ def test_names_of_collections_are_completed(engine: Engine) -> None:
 
     anyio.run(main)
     for name in ("summer", "sunday"):
-        call(engine, "collection_remove", {"collection": name})
+        call(engine, "collection_remove", {"collection": name, "all": True})
 
 
 def test_clients_of_the_first_era_are_told_of_changes_by_another_process(data_dir: Path, engine: Engine) -> None:
@@ -99,7 +99,7 @@ def test_clients_of_the_first_era_are_told_of_changes_by_another_process(data_di
         assert "notifications/resources/list_changed" in told
         assert told["notifications/resources/updated"]["uri"] == f"{URI}/news"
         server.request("resources/unsubscribe", {"uri": f"{URI}/news"})
-        call(engine, "collection_remove", {"collection": "news"})
+        call(engine, "collection_remove", {"collection": "news", "all": True})
         assert server.next_message()["method"] == "notifications/resources/list_changed"
 
 
@@ -120,7 +120,7 @@ def test_clients_of_the_second_era_are_told_what_they_listen_for(engine: Engine)
 
     kinds = {type(event).__name__ for event in anyio.run(main)}
     assert kinds == {"ResourcesListChanged", "ResourceUpdated"}
-    call(engine, "collection_remove", {"collection": "later"})
+    call(engine, "collection_remove", {"collection": "later", "all": True})
 
 
 @pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
@@ -154,7 +154,7 @@ def test_clients_of_one_server_are_notified_of_what_each_of_them_subscribed_to(e
     anyio.run(main)
     assert notified == {name: [f"{URI}/{name}"] for name in notified}
     for name in notified:
-        call(engine, "collection_remove", {"collection": name})
+        call(engine, "collection_remove", {"collection": name, "all": True})
 
 
 def wait_until(server: ServerProcess, holds: Callable[[], bool]) -> None:

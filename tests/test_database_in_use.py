@@ -380,7 +380,7 @@ def add_at_once(server: ServerProcess, keys: Sequence[str]) -> set[str]:
     """Send an addition for each key, then wait for all; those that were acknowledged."""
     waiting: dict[object, str] = {}
     for key in keys:
-        given = {"collection": "notes", "texts": [f"number {key}"], "ids": [key]}
+        given = {"collection": "notes", "texts": {key: f"number {key}"}}
         waiting[server.send("tools/call", server.call_params("collection_add", given))] = key
     acknowledged = set[str]()
     while waiting:
@@ -400,8 +400,8 @@ def test_a_server_loses_nothing_while_commands_and_other_programs_use_its_databa
         for number in itertools.count():
             acknowledged |= add_at_once(server, [f"{number}-{i}" for i in range(4)])
             if number % 10 == 0:
-                read = server.call("collection_add", {"collection": "files", "paths": [str(warm_folder / FILE)]})
-                assert read["structuredContent"]["skipped"][0]["why"].startswith("a database of this program")
+                read = server.call("collection_add", {"collection": "files", "source": [str(warm_folder / FILE)]})
+                assert read["structuredContent"]["skipped"][0]["reason"].startswith("a database of this program")
             if others.done():
                 break
         others.result()

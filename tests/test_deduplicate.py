@@ -1,6 +1,8 @@
 """The tool ``deduplicate``."""
 
+from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, json_length
 from mcp_server_embeddings.tools.deduplicate import deduplicate
 from mcp_server_embeddings.tools.results import DeduplicateResult
 from mcp_server_embeddings.vectors.duplicates import complete_groups, suggested_threshold
@@ -23,8 +27,15 @@ thresholds = st.floats(0, 1)
 matrices = st.integers(1, 10).flatmap(lambda n: arrays(np.float32, (n, 4), elements=st.sampled_from(COMPONENTS)))
 
 
+@pytest.fixture(scope="module")
+def fake_embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
+    """For sizes, where the meaning does not matter."""
+    with Engine(Settings(data_dir=tmp_path_factory.mktemp("fake")), FakeEncoder().load) as engine:
+        yield engine.embedder()
+
+
 def parts(found: DeduplicateResult) -> set[frozenset[int]]:
-    return {frozenset([group.keep, *(d.index for d in group.duplicates)]) for group in found.groups}
+    return {frozenset(map(int, group)) for group in found.groups}
 
 
 def test_copies_and_rewordings_are_found_and_nothing_else(embedder: Embedder) -> None:
@@ -46,7 +57,7 @@ def test_permuting_the_texts_permutes_the_groups(embedder: Embedder, order: list
 @given(one=thresholds, other=thresholds)
 def test_a_higher_threshold_never_finds_more(embedder: Embedder, one: float, other: float) -> None:
     low, high = sorted((one, other))
-    loose, strict = (deduplicate(embedder, LIST, threshold=t, top=30) for t in (low, high))
+    loose, strict = (deduplicate(embedder, LIST, threshold=t) for t in (low, high))
     assert strict.unique >= loose.unique
     for part in parts(strict):
         assert any(part <= larger for larger in parts(loose))
@@ -72,8 +83,8 @@ def test_a_chain_is_not_a_group() -> None:
 
 def test_the_longest_or_the_first_is_kept(embedder: Embedder) -> None:
     texts = ["Move the meeting.", "Please move the meeting.", "Please move the meeting!"]
-    assert deduplicate(embedder, texts, threshold=0.5).groups[0].keep == 1
-    assert deduplicate(embedder, texts, threshold=0.5, keep="first").groups[0].keep == 0
+    assert deduplicate(embedder, texts, threshold=0.5).groups == [[1, 2, 0]]
+    assert deduplicate(embedder, texts, threshold=0.5, keep="first").groups == [[0, 1, 2]]
 
 
 def test_the_suggestion_lies_in_the_widest_gap_in_doubt() -> None:
@@ -101,11 +112,72 @@ def test_copies_are_found_without_being_encoded(tmp_path_factory: pytest.TempPat
         encoder.batches.clear()
         found = deduplicate(embedder, ["one fish"] * 1000 + ["two birds"])
     assert sorted(text for batch in encoder.batches for text in batch) == ["one fish", "two birds"]
-    assert (found.unique, found.groups[0].size) == (2, 1000)
+    assert (found.unique, found.groups) == (2, [list(range(1000))])
 
 
-def test_the_scores_are_those_with_the_kept_text(embedder: Embedder) -> None:
-    (group,) = deduplicate(embedder, list(REWORDED[0]), threshold=0.5).groups
-    (duplicate,) = group.duplicates
-    assert duplicate.score == pytest.approx(0.9632, abs=1e-3)
-    assert duplicate.band == "same"
+def test_doubtful_pairs_are_nearest_the_threshold_on_both_sides_and_can_be_read(embedder: Embedder) -> None:
+    tail = " It was decided at the last assembly of the housing cooperative, after a long discussion of every item."
+    texts = [f"{text}{tail}" for pair in REWORDED for text in pair]
+    everything = sorted(pair.score for pair in deduplicate(embedder, texts, threshold=0.0, top=100).doubtful)
+    found = deduplicate(embedder, texts, threshold=sum(everything[-5:-3]) / 2)
+    distances = [abs(pair.score - found.threshold) for pair in found.doubtful]
+    assert distances == sorted(distances)
+    assert all(len(text) > 100 for pair in found.doubtful for text in pair.texts)
+    assert all(pair.texts == [texts[int(pair.left)], texts[int(pair.right)]] for pair in found.doubtful)
+    grouped = {pair for group in parts(found) for pair in combinations(sorted(group), 2)}
+    scores = {(int(pair.left), int(pair.right)): pair.score for pair in found.doubtful}
+    assert {score >= found.threshold for score in scores.values()} == {True, False}
+    assert all(scores[pair] >= found.threshold for pair in grouped & scores.keys())
+
+
+def test_a_doubtful_pair_says_which_numbers_differ(embedder: Embedder) -> None:
+    found = deduplicate(embedder, ["Pay the invoice within 30 days.", "Pay the invoice within 60 days."])
+    (pair,) = found.doubtful
+    assert pair.differs is not None
+    assert pair.differs.numbers == ["30 days → 60 days"]
+
+
+def test_a_pair_just_below_a_given_threshold_is_doubtful(embedder: Embedder) -> None:
+    texts = list(REWORDED[0])
+    (pair,) = deduplicate(embedder, texts, threshold=0.99).doubtful
+    assert pair.score == pytest.approx(0.9632, abs=1e-3)
+    assert deduplicate(embedder, texts, threshold=0.99).groups == []
+    low = deduplicate(embedder, TEXTS, threshold=0.3)
+    assert any(pair.score < 0.3 for pair in low.doubtful)
+
+
+def test_the_callers_ids_come_back(embedder: Embedder) -> None:
+    found = deduplicate(embedder, {f"R{at}": text for at, text in enumerate(LIST)})
+    assert found.groups[0] == ["R3", "R28", "R29"]
+    assert found.unique == len(LIST) - 6
+    assert {key[0] for group in found.groups for key in map(str, group)} == {"R"}
+
+
+def test_large_groups_and_many_groups_fit_an_answer(fake_embedder: Embedder) -> None:
+    one = deduplicate(fake_embedder, ["one fish"] * 1998 + ["two birds"])
+    assert one.unique == 2
+    assert [len(group) for group in one.groups] == [20]
+    assert "20 items at most" in one.notes[0]
+    many = deduplicate(fake_embedder, [f"word{at // 2} w{at // 2}x" for at in range(2000)], top=1000)
+    assert many.unique <= 1000
+    assert max(map(json_length, (one, many))) <= ANSWER_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": 1.1}, "a cosine from 0 to 1"),
+        ({"threshold": float("nan")}, "a cosine from 0 to 1"),
+        ({"top": 0}, "1 to 1,000"),
+        ({"save_as": "../x.csv", "output_dir": Path("out")}, "contains '/'"),
+        ({"source": "notes"}, "not both"),
+    ],
+)
+def test_bad_input_names_the_fix(embedder: Embedder, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        deduplicate(embedder, TEXTS, **arguments)  # type: ignore[arg-type]
+
+
+def test_one_item_has_no_duplicate(embedder: Embedder) -> None:
+    with pytest.raises(InputError, match="has 1 item"):
+        deduplicate(embedder, [TEXTS[0], " "])

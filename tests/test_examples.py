@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from readme import README, with_tables
-from tools_page import PAGE, with_answers
+from tools_page import PAGE, page_server, shown, with_answers
 from wire import PATIENCE, ServerProcess, client_environment
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +52,15 @@ def test_the_demo_prints_times_percentiles_and_bands(data_dir: Path) -> None:
     output = run(EXAMPLES / "demo.py", data_dir)
     assert re.search(r"\d\.\d{3} s  Apple ~ Orange: 0\.3726, percentile 99\.94, weak", output)
     assert re.search(r"\d\.\d{3} s  Apple ~ Lightning: 0\.4251, percentile 99\.98, weak", output)
+
+
+def test_a_session_on_files_labels_finds_duplicates_and_joins(data_dir: Path) -> None:
+    output = run(EXAMPLES / "files.py", data_dir)
+    assert "  16 rows in labelled.csv\n" in output
+    assert "  T103 is also T108\n" in output
+    assert "P4 = S2: Screen cleaner, 250 ml / Cleaning fluid for screens, 500 ml (250 ml → 500 ml)\n" in output
+    assert "only ours: ['P3'], only theirs: ['S5']\n" in output
+    assert "Written: joined.csv, labelled.csv\n" in output
 
 
 def configured(path: Path) -> dict[str, Any]:
@@ -96,31 +105,27 @@ def test_the_readmes_python_runs(data_dir: Path) -> None:
 
 
 def test_the_readmes_first_answer_is_what_the_server_says(data_dir: Path) -> None:
-    text = README.read_text(encoding="utf-8")
-    answer = re.search(r"(Closest 2 of 2 pairs.*? tokens\.)", text, re.DOTALL)
-    assert answer is not None
-    with ServerProcess(data_dir) as server:
-        server.handshake()
-        arguments = {
-            "left": ["The meeting was moved to Friday."],
-            "right": ["They moved the meeting to Friday.", "Our cat sleeps all day."],
-        }
-        assert server.call("similarity", arguments)["content"][0]["text"] == answer[1]
+    found = re.search(r"```text\n> (\w+) +(\{.*?\})\n(\{.*?\n\})\n```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    with page_server(data_dir) as server:
+        answer = server.call(found[1], json.loads(found[2]))["structuredContent"]
+    assert shown(answer) == found[3]
 
 
 def test_the_page_of_the_tools_shows_what_the_server_answers(data_dir: Path) -> None:
     """Other processors round differently, so numbers may differ by their last digits."""
     page = PAGE.read_text(encoding="utf-8")
-    with ServerProcess(data_dir) as server:
-        server.handshake()
-        now = with_answers(page, server, data_dir)
+    with page_server(data_dir) as server:
+        now = with_answers(page, server)
     number = r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?"
     assert re.sub(number, "#", now) == re.sub(number, "#", page)
     shown, given = ([float(found.replace(",", "")) for found in re.findall(number, text)] for text in (page, now))
     assert shown == pytest.approx(given, rel=0.02, abs=0.02)
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/tools.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/tools.md", "docs/collections.md"]
+)
 def test_links_between_the_documents_lead_somewhere(document: str) -> None:
     path = ROOT / document
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):

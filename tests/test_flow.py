@@ -18,6 +18,7 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.calls import CONCURRENT_CALLS, CallRunner
 from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import Tool, ToolContext
 from mcp_server_embeddings.tools.results import Status
 from mcp_server_embeddings.tools.status import status as server_status
@@ -169,11 +170,11 @@ def test_cancelling_starts_no_more_threads_than_calls_may_have(engine: Engine, t
 def meeting(barrier: threading.Barrier, broken: list[bool]) -> Tool:
     """A tool whose calls wait a second for two others of them to run at the same time."""
 
-    def status(engine: Engine, texts: list[str]) -> Status:
+    def status(engine: Engine, store: CollectionStore, texts: list[str]) -> Status:
         with suppress(threading.BrokenBarrierError):
             barrier.wait(1)
         broken.append(barrier.broken)
-        return server_status(engine)
+        return server_status(engine, store)
 
     return Tool(status, title="", description="", purpose="", too_large="", effect="reads", core=False)
 
@@ -189,13 +190,13 @@ def test_calls_of_many_texts_run_two_at_a_time(engine: Engine, tmp_path: Path, t
     async def main() -> None:
         runner = CallRunner(engine, open_store(Settings(data_dir=tmp_path)))
 
-        async def one() -> None:
-            answer = await runner.run(tool, {"texts": ["a"] * texts}, "2025-11-25", report)
+        async def one(number: int) -> None:  # each a call of its own: the same is worked on once
+            answer = await runner.run(tool, {"texts": [f"a{number}"] * texts}, "2025-11-25", report)
             assert not answer.is_error, answer
 
         async with anyio.create_task_group() as calls:
-            for _ in range(3):
-                calls.start_soon(one)
+            for number in range(3):
+                calls.start_soon(one, number)
 
     anyio.run(main)
     assert broken == [not together] * 3

@@ -18,22 +18,23 @@ ENDED = 5
 VALUES: list[object] = [
     *(None, True, 0, -1, 1.5, 1e308, 10**30),
     *("", "a", "\x00", "\u202e", "🙂" * 50, "[" * 150, '["a", "b"]', '{"text": "a"}', "../../etc/passwd"),
+    *("C:\\x", "file:///x", "*", "a.csv#b", "result.csv", "```json\n[1]\n```"),
     *([], {}, [None], [[["a"]]], {"a": {"b": []}}, ["a", "b"], ["a", 1], [{"text": "a", "label": "b"}]),
 ]
 
 ARGUMENTS = (
-    *("texts", "left", "right", "query", "labels"),
-    *("examples", "top", "threshold", "clusters", "count"),
-    *("max_tokens", "metric", "role", "encoding", "output"),
-    *("long_text", "collection", "ids", "metadata", "where"),
-    *("mode", "save_as", "keep", "abstain", "spans"),
-    *("diversity", "dimensions", "unknown"),
+    *("texts", "left", "right", "query", "queries", "labels"),
+    *("examples", "top", "threshold", "clusters", "count", "members"),
+    *("max_tokens", "metric", "role", "encoding", "source", "left_source", "right_source"),
+    *("long_text", "collection", "ids", "metadata", "where", "id_field", "around"),
+    *("mode", "save_as", "tag", "keep", "abstain", "full", "all"),
+    *("diversity", "dimensions", "documents", "k", "unknown"),
 )
 
 TOOLS = (
-    *("embed", "similarity", "rank", "classify", "cluster"),
-    *("deduplicate", "align", "condense", "status", "collection_list"),
-    *("collection_search", "collection_add", "collection_remove", "none"),
+    *("embed", "similarity", "search", "read", "classify", "cluster"),
+    *("deduplicate", "align", "condense", "status"),
+    *("collection_add", "collection_remove", "none"),
 )
 
 METHODS = (

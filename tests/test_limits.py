@@ -5,13 +5,10 @@ from pathlib import Path
 from wire import ServerProcess, error_text, peak_memory
 
 
-def test_an_answer_over_the_limit_is_refused_with_the_way_out(data_dir: Path) -> None:
+def test_vectors_over_the_limit_of_an_answer_are_in_a_file(data_dir: Path) -> None:
     with ServerProcess(data_dir) as server:
         server.handshake()
         texts = [f"text {i}" for i in range(600)]
-        text = error_text(server.call("embed", {"texts": texts, "output": "inline"}))
-        assert "4,000,000" in text
-        assert "output='file'" in text
         file = server.call("embed", {"texts": texts})["structuredContent"]["file"]
         assert file["shape"] == [600, 384]
 
@@ -21,15 +18,18 @@ def test_the_limit_of_an_answer_counts_bytes_and_not_characters(data_dir: Path) 
     text = "会议" * 670_000
     with ServerProcess(data_dir) as server:
         server.handshake()
-        added = {"collection": "large", "texts": [text], "ids": ["long"]}
-        assert server.call("collection_add", added)["structuredContent"]["added"] == 1
+        added = {"collection": "large", "texts": {"long": text}}
+        answer = server.call("collection_add", added)["structuredContent"]
+        while answer.get("running"):
+            answer = server.call("collection_add", added)["structuredContent"]
+        assert answer["added"] == 1
         request = server.send("resources/read", {"uri": "embeddings://collections/large/long"})
         error = server.answer(request)["error"]
         assert "4,020," in error["message"]
         assert "at most 4,000,000" in error["message"]
         assert "read a part of it" in error["message"]
         assert server.request("resources/read", {"uri": "embeddings://collections/large/long%231"})["contents"]
-        server.call("collection_remove", {"collection": "large"})
+        server.call("collection_remove", {"collection": "large", "all": True})
 
 
 def test_what_repeats_a_large_request_is_not_sent(data_dir: Path) -> None:

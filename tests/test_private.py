@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.errors import ConfigurationError
+from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.private import make_folder, replaced
 from mcp_server_embeddings.tools.embed import embed
 from scripts import run
@@ -87,14 +87,14 @@ def test_a_file_that_fails_leaves_nothing_and_the_one_before_stays(tmp_path: Pat
 
 def test_a_failed_file_of_vectors_leaves_no_temporary_file(tmp_path: Path, embedder: Embedder) -> None:
     resource = pytest.importorskip("resource")
-    (tmp_path / "vectors").mkdir()
+    (tmp_path / "output").mkdir()
     here = Embedder(embedder.lifecycle, embedder.cache, embedder.call, tmp_path)
     embed(here, ["known"])  # so that only the file is written below
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
-        with pytest.raises(ConfigurationError, match="cannot be written"):
-            embed(here, ["known"], output="file")
+        with pytest.raises(StorageError, match="cannot be written"):
+            embed(here, ["known"], save_as="known.npy", output_dir=tmp_path / "output")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list((tmp_path / "vectors").iterdir()) == []
+    assert list((tmp_path / "output").iterdir()) == []

@@ -56,8 +56,14 @@ def read(engine: Engine, uri: str) -> tuple[str, str | None, int]:
 FILLED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "find_duplicates": ({"texts": "red\nblue"}, ("deduplicate", "keep=longest", "red\nblue")),
     "sort_feedback": ({"texts": "red\nblue", "themes": "4"}, ("deduplicate", "cluster", "clusters=4", "red\nblue")),
-    "diff_requirements": ({"old": "red", "new": "blue"}, ("align", "Old:\nred", "New:\nblue")),
-    "choose_context": ({"texts": "red", "question": "what's new?"}, ("condense", "max_tokens=1000", "what's new?")),
+    "diff_requirements": (
+        {"old": "red\ngreen", "new": "blue\ngreen"},
+        ("align", "left", "right", "Old:\nred\ngreen", "New:\nblue\ngreen"),
+    ),
+    "choose_context": (
+        {"texts": "red\nblue", "question": "what's new?"},
+        ("condense", "max_tokens=1000", "what's new?"),
+    ),
 }
 
 
@@ -79,9 +85,29 @@ def test_a_prompt_names_its_tool_and_holds_what_was_filled_in(engine: Engine, na
     assert {word.strip(".,:;") for word in written.split()} & tools
 
 
+@pytest.mark.parametrize("source", ["tickets", "tickets.csv#message", "~/my files/notes.md", "docs/", "*.txt"])
+def test_a_source_is_passed_by_its_name_and_not_repeated_as_texts(engine: Engine, source: str) -> None:
+    assert f"source={source!r}" in message(engine, "find_duplicates", {"texts": source})
+    written = message(engine, "diff_requirements", {"old": source, "new": "one\ntwo"})
+    assert f"left_source={source!r}" in written
+    assert written.endswith("New:\none\ntwo")
+
+
+@pytest.mark.parametrize("texts", ['["red", "blue"]', "It costs 3.5", "Either this and/or that.", "x " * 200])
+def test_a_line_of_text_is_no_source(engine: Engine, texts: str) -> None:
+    written = message(engine, "choose_context", {"texts": texts})
+    assert "source=" not in written
+    assert written.endswith(texts)
+
+
+def test_prompts_talk_of_ids_and_not_of_positions(engine: Engine) -> None:
+    for name, (arguments, _) in FILLED.items():
+        assert "position" not in message(engine, name, arguments)
+
+
 def test_a_blank_optional_argument_is_as_good_as_none(engine: Engine) -> None:
-    blank = message(engine, "sort_feedback", {"texts": "red", "themes": " "})
-    assert blank == message(engine, "sort_feedback", {"texts": "red"})
+    blank = message(engine, "sort_feedback", {"texts": "red\nblue", "themes": " "})
+    assert blank == message(engine, "sort_feedback", {"texts": "red\nblue"})
     assert "clusters=" not in blank
 
 
@@ -199,7 +225,7 @@ def test_only_what_is_served_is_recommended(engine: Engine, data_dir: Path) -> N
         listed = ask(other, lambda connected: connected.list_prompts()).prompts
         assert [prompt.name for prompt in listed] == ["diff_requirements"]
         written, _, _ = read(other, "embeddings://guide")
-    assert "rank" in written
+    assert "search" in written
     assert "deduplicate" not in written
     with Engine(Settings(data_dir=data_dir, tools=("core",))) as other:
         assert ask(other, lambda connected: connected.list_prompts()).prompts == []

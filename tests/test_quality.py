@@ -15,8 +15,7 @@ import pytest
 from calls import client
 from corpus import REWORDED, THEMES
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.tools.results import Limits
-from mcp_server_embeddings.tools.status import status
+from mcp_server_embeddings.tools.results import Limits, Status
 from wire import PATIENCE, client_environment
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -100,9 +99,9 @@ def measured(engine: Engine, task: Task, **limits: int) -> Section:
     """What a task finds through an in-memory client, of a server that allows less in a call."""
 
     async def main() -> Section:
-        said = status(engine)
-        less = said.model_copy(update={"limits": said.limits.model_copy(update=limits)})
         async with client(engine) as connected:
+            said = Status.model_validate((await connected.call_tool("status", {})).structured_content)
+            less = said.model_copy(update={"limits": said.limits.model_copy(update=limits)})
             return await task.measure(Session(connected, less))
 
     return anyio.run(main)
@@ -145,7 +144,7 @@ def test_one_command_prints_all_figures_and_what_they_were_measured_on(data_dir:
     assert found["2-shot accuracy"] >= 0.75
     assert "12 texts, method means" in sections[1]
     assert found["V-measure, number of labels given"] > 0.7
-    assert found["nDCG@10"] == found["MAP@100"] == 1
+    assert found["nDCG@10"] == found["MAP@10"] == 1
 
 
 def test_nothing_to_measure_is_refused_with_what_to_give(data_dir: Path) -> None:
@@ -214,7 +213,7 @@ def test_queries_are_a_seeded_choice_of_the_judged_ones(tmp_path: Path) -> None:
 
 
 def test_texts_are_split_by_number_and_by_characters() -> None:
-    limits = Limits(texts=4, characters=10, answer_bytes=1)
+    limits = Limits(texts=4, characters=10, answer_characters=1)
     assert parts(["a"] * 5, ["b"], limits) == [slice(0, 3), slice(3, 5)]
     assert parts(["aaaa", "aaa", "aaa", "aaaaaaa"], ["bbb"], limits) == [slice(0, 2), slice(2, 3), slice(3, 4)]
     for beside in (["b"] * 4, ["bbbb"]):

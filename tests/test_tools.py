@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcp_server_embeddings
-from calls import call, client, error, structured, text
+from calls import call, client, error, structured
+from corpus import sentences
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -23,19 +24,20 @@ from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.locate import LocatedModel, locate, verify_weights
 from mcp_server_embeddings.engine.reference import ReferenceEncoder
 from mcp_server_embeddings.errors import CallCancelledError, InputError, ModelLoadError, OperatorError
+from mcp_server_embeddings.reading.found import FoundFile
+from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.tools.embed import embed
+from mcp_server_embeddings.tools.results import VectorFile
 from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.vectors.calibration import BANDS
 from mcp_server_embeddings.vectors.scores import Metric
 from scripts import run
 
 
-def test_similarity_of_two_lists_is_complete_in_both_forms(engine: Engine) -> None:
+def test_similarity_of_two_lists_is_complete(engine: Engine) -> None:
     result = call(engine, "similarity", {"left": ["Apple"], "right": ["Orange", "Lightning"]})
     assert structured(result) == {
         "model": engine.embedder().identity().short,
-        "usage": {"texts": 3, "tokens": 9, "windowed": [], "truncated": [], "unlisted": 0},
-        "more": 0,
         "metric": "cosine",
         "pairs": [
             {"left": 0, "right": 1, "score": 0.4251, "percentile": 99.98, "band": "weak"},
@@ -43,12 +45,6 @@ def test_similarity_of_two_lists_is_complete_in_both_forms(engine: Engine) -> No
         ],
         "scores": [[0.3726, 0.4251]],
     }
-    assert text(result) == (
-        f"Closest 2 of 2 pairs by cosine ({engine.embedder().identity().short}):\n"
-        'left[0] "Apple" ~ right[1] "Lightning": 0.4251, percentile 99.98, weak\n'
-        'left[0] "Apple" ~ right[0] "Orange": 0.3726, percentile 99.94, weak\n'
-        "3 texts, 9 tokens."
-    )
 
 
 def test_similarity_without_right_compares_every_distinct_pair(engine: Engine) -> None:
@@ -57,16 +53,48 @@ def test_similarity_without_right_compares_every_distinct_pair(engine: Engine) -
     assert [len(row) for row in found["scores"]] == [3, 3, 3]
 
 
-def test_more_pairs_than_top_are_announced_and_the_matrix_is_in_the_text(engine: Engine) -> None:
-    result = call(engine, "similarity", {"left": ["a", "b", "c", "d", "e"], "top": 3})
-    assert len(structured(result)["pairs"]) == 3
-    assert "7 more; ask with top=." in text(result)
-    assert json.dumps(structured(result)["scores"], separators=(",", ":")) in text(result)
+def test_similarity_names_items_by_their_own_ids(engine: Engine) -> None:
+    sent = {"left": {"x": "Apple"}, "right": [{"id": 7, "text": "Apple"}, {"id": "y", "text": "Lightning"}]}
+    pairs = structured(call(engine, "similarity", sent))["pairs"]
+    assert [(pair["left"], pair["right"]) for pair in pairs] == [("x", 7), ("x", "y")]
+
+
+def test_similarity_shows_what_differs_between_close_texts(engine: Engine) -> None:
+    left, right = ["Pay within 30 days.", "You must log in."], ["Pay within 60 days.", "You must not log in."]
+    pairs = structured(call(engine, "similarity", {"left": left, "right": right, "top": 2}))["pairs"]
+    differs = {pair["left"]: pair["differs"] for pair in pairs}
+    assert differs[0]["numbers"] == ["30 days → 60 days"]
+    assert differs[1]["negation"]
+    same = structured(call(engine, "similarity", {"left": ["Pay now."], "right": ["Pay now."]}))["pairs"]
+    assert "differs" not in same[0]
+
+
+def test_similarity_of_two_files(engine: Engine, data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "one.md").write_text("Cats sleep most of the day.", encoding="utf-8")
+    (tmp_path / "b" / "two.md").write_text("A cat is asleep for hours.", encoding="utf-8")
+    with Engine(Settings(data_dir=tmp_path / "data", allow_dir=(tmp_path,))) as other:
+        found = structured(call(other, "similarity", {"left_source": "a", "right_source": "b"}))
+        assert [(pair["left"], pair["right"], pair["band"]) for pair in found["pairs"]] == [
+            ("one.md", "two.md", "close")
+        ]
+        assert f"ids of left are paths below {tmp_path}/a/" in found["notes"]
+        (tmp_path / "a" / "two.md").write_text("Dogs run fast.", encoding="utf-8")
+        inside = structured(call(other, "similarity", {"left_source": "a"}))
+        assert inside["folder"] == f"{tmp_path}/a/"
+        assert {inside["pairs"][0]["left"], inside["pairs"][0]["right"]} == {"one.md", "two.md"}
+
+
+def test_top_pairs_are_sent_and_no_more(engine: Engine) -> None:
+    texts = sentences(60)
+    assert len(structured(call(engine, "similarity", {"left": texts[:5], "top": 3}))["pairs"]) == 3
+    assert len(structured(call(engine, "similarity", {"left": texts, "top": 300}))["pairs"]) == 300
 
 
 def test_a_hundred_texts_are_answered_in_under_six_kilobytes(engine: Engine) -> None:
     result = call(engine, "similarity", {"left": [f"this is text number {i}" for i in range(100)]})
-    assert structured(result)["scores"] is None
+    assert "scores" not in structured(result)
     assert len(result.model_dump_json(by_alias=True, exclude_none=True)) < 6000
 
 
@@ -89,10 +117,10 @@ def test_percentile_and_band_do_not_depend_on_the_metric(embedder: Embedder, met
 @settings(max_examples=15, deadline=None)
 @given(st.permutations(["Apple", "Orange", "Lightning", "a storm over the sea", "fruit salad"]))
 def test_permuting_the_texts_permutes_the_answer(embedder: Embedder, texts: list[str]) -> None:
-    named = {frozenset((texts[p.left], texts[p.right])): p.score for p in similarity(embedder, texts).pairs}
+    named = {frozenset((texts[int(p.left)], texts[int(p.right)])): p.score for p in similarity(embedder, texts).pairs}
     plain = ["Apple", "Orange", "Lightning", "a storm over the sea", "fruit salad"]
     for pair in similarity(embedder, plain).pairs:
-        assert named[frozenset((plain[pair.left], plain[pair.right]))] == pytest.approx(pair.score, abs=1e-4)
+        assert named[frozenset((plain[int(pair.left)], plain[int(pair.right)]))] == pytest.approx(pair.score, abs=1e-4)
 
 
 def test_the_same_call_gives_the_same_answer(engine: Engine) -> None:
@@ -106,7 +134,6 @@ def test_embed_gives_rounded_floats_that_are_the_vector(engine: Engine) -> None:
     expected = engine.embedder().embed(["Apple"]).vectors[0]
     np.testing.assert_allclose(vector, expected, atol=5.1e-7)
     assert all(len(f"{abs(x):.9f}".rstrip("0")) <= 8 for x in vector)
-    assert json.dumps(vector, separators=(",", ":")) in text(result)
 
 
 def test_embed_gives_base64_little_endian_float32(engine: Engine) -> None:
@@ -115,32 +142,50 @@ def test_embed_gives_base64_little_endian_float32(engine: Engine) -> None:
     np.testing.assert_array_equal(np.stack(vectors), engine.embedder().embed(["Apple", "Orange"]).vectors)
 
 
-def test_auto_is_inline_up_to_4096_numbers_and_then_a_file(engine: Engine) -> None:
+def test_vectors_are_inline_up_to_4096_numbers_and_then_a_file(engine: Engine) -> None:
     inline = structured(call(engine, "embed", {"texts": [f"t{i}" for i in range(10)]}))
-    assert (inline["output"], inline["file"], len(inline["vectors"])) == ("inline", None, 10)
-    result = call(engine, "embed", {"texts": [f"t{i}" for i in range(11)]})
-    found = structured(result)
-    assert (found["output"], found["vectors"]) == ("file", None)
-    assert found["file"]["path"] in text(result)
+    assert "file" not in inline
+    assert len(inline["vectors"]) == 10
+    found = structured(call(engine, "embed", {"texts": [f"t{i}" for i in range(11)]}))
+    assert "vectors" not in found
     stored = np.load(found["file"]["path"])
     assert (list(stored.shape), str(stored.dtype)) == (found["file"]["shape"], found["file"]["dtype"])
     np.testing.assert_array_equal(stored, engine.embedder().embed([f"t{i}" for i in range(11)]).vectors)
 
 
-def test_windowed_and_truncated_texts_are_reported(engine: Engine) -> None:
+def test_vectors_are_saved_under_a_name_and_never_over_another_file(embedder: Embedder, tmp_path: Path) -> None:
+    named = embed(embedder, ["Apple"], save_as="one.npy", output_dir=tmp_path)
+    assert named.vectors is None
+    assert named.file == VectorFile(path=str(tmp_path / "one.npy"), shape=[1, 384], dtype="float32")
+    np.testing.assert_array_equal(np.load(tmp_path / "one.npy"), embedder.embed(["Apple"]).vectors)
+    with pytest.raises(InputError, match=r"exists and is never overwritten; pass save_as='one-2\.npy'"):
+        embed(embedder, ["Apple"], save_as="one.npy", output_dir=tmp_path)
+    for wrong in ("../one.npy", "one.txt", "/tmp/one.npy", ""):
+        with pytest.raises(InputError, match="save_as="):
+            embed(embedder, ["Apple"], save_as=wrong, output_dir=tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_vectors_are_saved_as_a_table_with_ids_and_texts(embedder: Embedder, tmp_path: Path, ending: str) -> None:
+    texts: dict[str | int, str] = {"a": "Apple", "o": "Orange"}
+    found = embed(embedder, texts, save_as=f"t.{ending}", output_dir=tmp_path)
+    assert found.file is not None
+    table = Reader([tmp_path]).select([found.file.path])
+    (entry,) = table.entries
+    assert isinstance(entry, FoundFile)
+    columns = entry.table(entry.read())
+    assert list(columns.columns) == ["id", "text", "vector"]
+    assert (list(columns.column("id")), list(columns.column("text"))) == (["a", "o"], ["Apple", "Orange"])
+    vectors = np.array([json.loads(str(cell)) for cell in columns.column("vector")])
+    np.testing.assert_allclose(vectors, embedder.embed(["Apple", "Orange"]).vectors, atol=1e-6)
+
+
+def test_windowed_and_truncated_texts_are_noted(engine: Engine) -> None:
     texts = ["short", "long " * 400]
-    windowed = call(engine, "embed", {"texts": texts, "output": "file"})
-    assert structured(windowed)["usage"]["windowed"] == [1]
-    assert "averaged over windows: positions [1]" in text(windowed)
-    truncated = call(engine, "embed", {"texts": texts, "output": "file", "long_text": "truncate"})
-    assert structured(truncated)["usage"] == {
-        "texts": 2,
-        "tokens": 259,
-        "windowed": [],
-        "truncated": [1],
-        "unlisted": 0,
-    }
-    assert "Cut at the token limit: positions [1]" in text(truncated)
+    windowed = structured(call(engine, "embed", {"texts": texts}))
+    assert windowed["notes"] == ["1 of texts are longer than the model reads; each is the mean of its windows: 1"]
+    truncated = structured(call(engine, "embed", {"texts": {"s": "a", "l": texts[1]}, "long_text": "truncate"}))
+    assert truncated["notes"] == ["1 of texts are longer than the model reads; only their beginnings were read: l"]
     refused = error(call(engine, "similarity", {"left": texts, "long_text": "error"}))
     assert "text 1 has 402 tokens, the model reads 256" in refused
 
@@ -165,8 +210,8 @@ def test_a_bare_string_and_a_json_list_in_a_string_are_accepted(engine: Engine, 
 
 
 def test_a_text_that_only_looks_like_json_is_a_text(engine: Engine) -> None:
-    for odd in ("[1, 2]", "[unclosed", '{"a": 1}', "null", "7"):
-        assert structured(call(engine, "embed", {"texts": odd}))["usage"]["texts"] == 1
+    for odd in ("[sic] an apple", "[unclosed", "{curly}", "null", "7", "(1)"):
+        assert len(structured(call(engine, "embed", {"texts": odd}))["vectors"]) == 1
 
 
 def test_a_lone_surrogate_given_to_the_python_api_is_replaced(embedder: Embedder) -> None:
@@ -177,8 +222,8 @@ def test_a_full_or_read_only_data_folder_is_named_with_the_way_out(engine: Engin
     blocked = tmp_path / "file-not-folder"
     blocked.write_text("", encoding="utf-8")
     with Engine(Settings(data_dir=blocked), FakeEncoder().load) as other:
-        message = error(call(other, "embed", {"texts": ["a"], "output": "file"}))
-        assert "--data-dir" in message
+        message = error(call(other, "embed", {"texts": ["a"], "save_as": "a.npy"}))
+        assert "--output-dir" in message
         assert structured(call(other, "similarity", {"left": ["a b", "a c"]}))["pairs"]
 
 
@@ -244,7 +289,7 @@ def test_the_same_text_twice_is_encoded_once(tmp_path: Path) -> None:
         encoder.batches.clear()
         result = similarity(embedder, ["one", "two"], ["two", "one", "one"])
     assert sorted(text for batch in encoder.batches for text in batch) == ["one", "two"]
-    assert result.usage.texts == 5
+    assert len(result.pairs) == 6
 
 
 def test_a_calibration_is_measured_once_and_a_damaged_one_is_measured_again(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ def test_a_small_call_is_not_stuck_behind_a_large_one_and_cancelling_stops_the_w
     with ServerProcess(data_dir, "--no-cache") as server:
         server.handshake()
         server.call("embed", {"texts": ["warm"]})
-        large = server.send("tools/call", server.call_params("embed", {"texts": texts, "output": "file"}))
+        large = server.send("tools/call", server.call_params("embed", {"texts": texts}))
         wait_until(lambda: pieces_waiting(server) > 0, "the texts in the queue")
         assert all(json.loads(line).get("id") != large for line in server.lines)
         small = server.send("tools/call", server.call_params("similarity", {"left": ["a"], "right": ["b"]}))

@@ -1,48 +1,67 @@
-"""The answers and sizes in ``docs/tools.md``, made by a real server."""
+"""The answers and sizes in ``docs/tools.md``, made by a real server that may read the folder of the examples."""
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from corpus import sentences
-from test_answers import DEFAULT_CALLS, Calls, compact, tokens
 from wire import ServerProcess
 
 PAGE = Path(__file__).parents[1] / "docs" / "tools.md"
+DATA = Path(__file__).parents[1] / "examples" / "data"
 
-_CALL = re.compile(r"<!-- call (\w+) -->\n```json\n(.*?)\n```\n(?:```text\n.*?\n```\n)?<!-- /call -->", re.DOTALL)
+_CALL = re.compile(r"<!-- call (\w+) -->\n```json\n(.*?)\n```\n(?:```json\n.*?\n```\n)?<!-- /call -->", re.DOTALL)
 _SIZES = re.compile(r"(<!-- sizes -->\n)(.*?)(<!-- /sizes -->)", re.DOTALL)
-COUNTS = (10, 100, 2000)
-
-CALLS: dict[str, Calls] = {
-    **DEFAULT_CALLS,
-    "rank": lambda texts: {"query": "a lost bicycle", "texts": texts},
-    "condense": lambda texts: {"texts": texts, "max_tokens": 500},
-}
-"""By tool: a call with these texts as a client would make it."""
+CORE = ("embed", "search", "similarity", "status")
 
 
-def with_answers(text: str, server: ServerProcess, data_dir: Path) -> str:
+@contextmanager
+def page_server(data_dir: Path) -> Iterator[ServerProcess]:
+    """The server of the page; what it writes is removed at the end."""
+    with (
+        TemporaryDirectory() as output,
+        ServerProcess(data_dir, "--allow-dir", str(DATA), "--output-dir", output) as server,
+    ):
+        server.handshake()
+        yield server
+
+
+def with_answers(text: str, server: ServerProcess) -> str:
     """The page with each call's answer and the sizes as the server gives them now."""
 
     def answered(found: re.Match[str]) -> str:
         tool, arguments = found[1], found[2]
-        answer: str = server.call(tool, json.loads(arguments))["content"][0]["text"]
-        shown = answer.replace(str(data_dir), "~/.local/share/mcp-server-embeddings")
-        return f"<!-- call {tool} -->\n```json\n{arguments}\n```\n```text\n{shown}\n```\n<!-- /call -->"
+        answer = shown(server.call(tool, json.loads(arguments))["structuredContent"])
+        return f"<!-- call {tool} -->\n```json\n{arguments}\n```\n```json\n{answer}\n```\n<!-- /call -->"
 
     return _SIZES.sub(lambda found: found[1] + sizes(server) + found[3], _CALL.sub(answered, text))
 
 
+def shown(answer: dict[str, Any]) -> str:
+    """An answer as the page shows it: a line for each field and each object of a list, paths shortened."""
+    lines = []
+    for name, value in answer.items():
+        objects = isinstance(value, list) and value and isinstance(value[0], dict)
+        entries = ",\n".join(f"    {_line(entry)}" for entry in value) if objects else ""
+        lines.append(f"  {_line(name)}: " + (f"[\n{entries}\n  ]" if objects else _line(value)))
+    written = "{\n" + ",\n".join(lines) + "\n}"
+    return re.sub(r'"/[^"]*/(?=[^"]*")', '"…/', written)
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def sizes(server: ServerProcess) -> str:
-    """One row a tool: bytes on the wire and tokens, by the number of texts."""
-    rows = ["| tool | " + " | ".join(f"{count:,} texts" for count in COUNTS) + " |", "| --- |" + " --- |" * len(COUNTS)]
-    for tool, arguments in CALLS.items():
-        cells = []
-        for count in COUNTS:
-            result = server.call(tool, arguments(sentences(count)))
-            dearest = max(tokens(result["content"][0]["text"]), tokens(compact(result["structuredContent"])))
-            cells.append(f"{len(server.lines[-1]):,} bytes, {dearest:,} tokens")
-        rows.append(f"| `{tool}` | {' | '.join(cells)} |")
-    listed = tokens(compact(server.request("tools/list")))
-    return "\n".join(rows) + f"\n\n`tools/list` for all tools costs {listed:,} tokens.\n"
+    """What the definitions cost, in characters of compact JSON."""
+    tools = server.request("tools/list")["tools"]
+    read = [{name: tool[name] for name in ("name", "description", "inputSchema")} for tool in tools]
+    core = [tool for tool in read if tool["name"] in CORE]
+    counts = [len(json.dumps(part, separators=(",", ":"), ensure_ascii=False)) for part in (read, core, tools)]
+    return (
+        "| | all tools | `--tools core` | all tools with output schemas |\n| --- | --- | --- | --- |\n"
+        f"| characters of `tools/list` | {counts[0]:,} | {counts[1]:,} | {counts[2]:,} |\n"
+    )

@@ -96,8 +96,8 @@ class Labelled:
         method = ""
         for part in parts(texts, [*self.labels, *(row.text for row in shown)], session.limits):
             arguments = {"texts": texts[part], "labels": self.labels, "examples": examples, "abstain": abstain}
-            answer = await session.call("classify", ClassifyResult, {**arguments, "top": session.limits.texts})
-            given += [item.label for item in answer.items]
+            answer, saved = await session.saved("classify", ClassifyResult, arguments)
+            given += [str(row["label"]) if row["label"] is not None else None for row in saved]
             method = answer.method
         return given, method
 
@@ -108,12 +108,12 @@ class Labelled:
         texts, wanted = [row.text for row in rows], [row.label for row in rows]
         figures = []
         for name, clusters in (("number of labels given", len(set(wanted))), ("number chosen", None)):
-            arguments = {"texts": texts, "clusters": clusters, "top": session.limits.texts}
-            answer = await session.call("cluster", ClusterResult, arguments)
-            note = (
-                f"{len(texts):,} texts, {len(answer.clusters):,} clusters; outliers, as clusters of one: "
-                f"{answer.outlier_count:,}"
-            )
-            value = v_measure([cluster.members for cluster in answer.clusters], wanted)
+            answer, saved = await session.saved("cluster", ClusterResult, {"texts": texts, "clusters": clusters})
+            members: dict[object, list[int]] = {}
+            for position, row in enumerate(saved):
+                if row["cluster"] is not None:
+                    members.setdefault(row["cluster"], []).append(position)
+            note = f"{len(texts):,} texts, {len(members):,} clusters; outliers, as clusters of one: {answer.outliers:,}"
+            value = v_measure(list(members.values()), wanted)
             figures.append(Figure(f"V-measure, {name}", value, note))
         return figures

@@ -12,7 +12,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from mcp_server_embeddings.tools.results import RankResult
+from mcp_server_embeddings.tools.results import SearchResult
 from quality.beir import Collection, read_collection
 from quality.metrics import average_precision, ndcg
 from quality.section import Figure, Section
@@ -83,8 +83,8 @@ class Retrieval:
         keys, texts = list(documents), list(documents.values())
         found: list[tuple[float, str]] = []
         for part in calls:
-            arguments = {"query": self.collection.queries[query], "texts": texts[part], "top": _MAP_CUT + 1}
-            answer = await session.call("rank", RankResult, arguments)
-            found += [(hit.score, keys[part.start + hit.index]) for hit in answer.hits]
+            asked = {"query": self.collection.queries[query], "mode": "semantic", "top": _MAP_CUT}
+            answer = await session.call("search", SearchResult, {**asked, "texts": texts[part]})
+            found += [(hit.score, keys[part.start + int(hit.id)]) for hit in answer.hits]
         found.sort(key=lambda hit: -hit[0])
         return [key for _, key in found if key != query]

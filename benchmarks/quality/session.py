@@ -1,12 +1,16 @@
 """A server of our own, spoken to as by any client: tool calls only."""
 
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
+import anyio.to_thread
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import TextContent
@@ -38,6 +42,27 @@ class Session:
         """
         return await _call(self._client, tool, result, arguments)
 
+    async def saved(
+        self, tool: str, result: type[R], arguments: Mapping[str, object]
+    ) -> tuple[R, list[dict[str, object]]]:
+        """One tool call whose full result, a row for each text, is read from the file it writes and removes.
+
+        Raises:
+            QualityError: The server refuses it; the message is the server's.
+        """
+        answer = await self.call(tool, result, {**arguments, "save_as": f"quality-{uuid4().hex}.jsonl"})
+        file = getattr(answer, "file", None)
+        if file is None:
+            raise QualityError(f"the server wrote no file for {tool}")
+        return answer, await anyio.to_thread.run_sync(_take_rows, Path(file.path))
+
+
+def _take_rows(path: Path) -> list[dict[str, object]]:
+    """Read a JSON lines file and remove it."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    path.unlink()
+    return rows
+
 
 @asynccontextmanager
 async def open_session(model: str | None) -> AsyncIterator[Session]:
@@ -60,6 +85,8 @@ async def open_session(model: str | None) -> AsyncIterator[Session]:
 
 async def _call(client: Client, tool: str, result: type[R], arguments: Mapping[str, object]) -> R:
     answer = await client.call_tool(tool, dict(arguments))
+    while (answer.structured_content or {}).get("running"):
+        answer = await client.call_tool(tool, dict(arguments))
     if answer.is_error:
         words = " ".join(block.text for block in answer.content if isinstance(block, TextContent))
         raise QualityError(f"the server refused a call of {tool}: {words}")

@@ -62,7 +62,7 @@ class Sts:
             sides = {"left": [pair.left for pair in batch], "right": [pair.right for pair in batch]}
             answer = await session.call("similarity", SimilarityResult, {**sides, "top": len(batch) ** 2})
             diagonal = (pair for pair in answer.pairs if pair.left == pair.right)
-            judged += sorted(diagonal, key=lambda pair: pair.left)
+            judged += sorted(diagonal, key=lambda pair: int(pair.left))
         human = [pair.human for pair in self.pairs]
         spearman, pearson = correlations([pair.score for pair in judged], human)
         figures = [Figure("Spearman", spearman), Figure("Pearson", pearson)]

@@ -1,11 +1,12 @@
-"""What both agents work on: the feedback, the task, how a script is followed, and its report."""
+"""What both agents work on: the feedback, the task, a script and how it is followed, and its report."""
 
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-Answer = TypeVar("Answer")
+Answer = Mapping[str, Any]
+"""The structured content of a tool's answer; its text is the same as JSON."""
 
 FEEDBACK = [
     "Search is wonderfully fast now, I love it!",
@@ -84,11 +85,29 @@ def without(repeats: Mapping[int, int]) -> list[str]:
     return [text for position, text in enumerate(FEEDBACK) if position not in repeats]
 
 
-def follow(script: Generator[Call, Answer, Report], answers: Iterable[Answer]) -> Call | Report:
+def analyst() -> Generator[Call, Answer, Report]:
+    """The script. Texts that are sent have their positions as ids."""
+    answer = yield Call("deduplicate", {"texts": FEEDBACK})
+    repeats = {again: kept for kept, *others in answer.get("groups", []) for again in others}
+
+    kept = without(repeats)
+    answer = yield Call("cluster", {"texts": kept, "members": len(kept)})
+    clusters = [[kept[member["id"]] for member in cluster["members"]] for cluster in answer["clusters"]]
+    themes = {texts[0]: texts for texts in clusters}
+
+    themed = [text for texts in clusters for text in texts]
+    answer = yield Call("classify", {"texts": themed, "labels": KINDS, "examples": EXAMPLES})
+    labels = dict.fromkeys(themed) | {themed[key]: label for label, keys in answer["labels"].items() for key in keys}
+
+    return Report(repeats, themes, labels)
+
+
+def follow(answers: Iterable[Answer]) -> Call | Report:
     """What the script does after these answers: call the next tool, or report.
 
     It starts anew each time, because a model too is handed the whole conversation at every turn.
     """
+    script = analyst()
     try:
         call = next(script)
         for answer in answers:

@@ -14,12 +14,11 @@ langchain-mcp-adapters needs mcp 1 and the server mcp 2.
 """
 
 import asyncio
+import json
 import os
-import re
-from collections.abc import Generator
 from typing import Self
 
-from feedback import EXAMPLES, FEEDBACK, KINDS, TASK, Call, Report, follow, without
+from feedback import TASK, Call, follow
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
@@ -27,34 +26,6 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_mcp_adapters.client import MultiServerMCPClient
 from langchain_mcp_adapters.tools import load_mcp_tools
 from langsmith import tracing_context
-
-REPEATS = re.compile(r"^(keep|  drop) \[(\d+)\]", re.MULTILINE)
-THEME = re.compile(r"^\d+: .* e\.g\. \[(\d+)\] .*; members ([\d, ]+)$", re.MULTILINE)
-LABEL = re.compile(r"^\[(\d+)\] .*: (?:no label|'(.+)') \(", re.MULTILINE)
-
-
-def analyst() -> Generator[Call, str, Report]:
-    """The script. What LangChain hands a model of these answers is their text."""
-    answer = yield Call("deduplicate", {"texts": FEEDBACK})
-    repeats, kept_position = {}, 0
-    for verb, position in REPEATS.findall(answer):
-        if verb == "keep":
-            kept_position = int(position)
-        else:
-            repeats[int(position)] = kept_position
-
-    kept = without(repeats)
-    answer = yield Call("cluster", {"texts": kept})
-    themes = {
-        kept[int(exemplar)]: [kept[int(position)] for position in members.split(", ")]
-        for exemplar, members in THEME.findall(answer)
-    }
-
-    themed = [text for texts in themes.values() for text in texts]
-    answer = yield Call("classify", {"texts": themed, "labels": KINDS, "examples": EXAMPLES})
-    labels = {themed[int(position)]: label or None for position, label in LABEL.findall(answer)}
-
-    return Report(repeats, themes, labels)
 
 
 def answered(messages: list[BaseMessage]) -> list[ToolMessage]:
@@ -83,7 +54,7 @@ class ScriptedModel(BaseChatModel):  # type: ignore[misc]  # where this is check
         for answer in answers:
             if answer.status == "error":  # a language model would mend its call
                 raise ValueError(answer.text)
-        step = follow(analyst(), [answer.text for answer in answers])
+        step = follow([json.loads(answer.text) for answer in answers])
         message = (
             AIMessage("", tool_calls=[called(step, len(answers))]) if isinstance(step, Call) else AIMessage(str(step))
         )

@@ -13,32 +13,12 @@ The command ``mcp-server-embeddings`` must be on the PATH; it may live in anothe
 """
 
 import os
-from collections.abc import Generator
-from typing import Any
 
 from fastmcp.client.transports import StdioTransport
-from feedback import EXAMPLES, FEEDBACK, KINDS, TASK, Call, Report, follow, without
+from feedback import TASK, Call, follow
 from pydantic_ai import Agent, ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.models.function import AgentInfo, FunctionModel
-
-
-def analyst() -> Generator[Call, Any, Report]:
-    """The script. What pydantic-ai hands a model of these answers is their structured content."""
-    answer = yield Call("deduplicate", {"texts": FEEDBACK})
-    repeats = {found["index"]: group["keep"] for group in answer["groups"] for found in group["duplicates"]}
-
-    kept = without(repeats)
-    answer = yield Call("cluster", {"texts": kept})
-    themes = {
-        kept[theme["exemplar"]]: [kept[position] for position in theme["members"]] for theme in answer["clusters"]
-    }
-
-    themed = [text for texts in themes.values() for text in texts]
-    answer = yield Call("classify", {"texts": themed, "labels": KINDS, "examples": EXAMPLES})
-    labels = {themed[item["index"]]: item["label"] for item in answer["items"]}
-
-    return Report(repeats, themes, labels)
 
 
 def answered(messages: list[ModelMessage]) -> list[ToolReturnPart]:
@@ -52,7 +32,7 @@ def scripted(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
     for answer in answers:
         if answer.outcome != "success":  # a language model would mend its call
             raise ValueError(answer.content)
-    step = follow(analyst(), [answer.content for answer in answers])
+    step = follow([answer.content for answer in answers])
     if isinstance(step, Call):
         return ModelResponse(parts=[ToolCallPart(step.tool, step.arguments)])
     return ModelResponse(parts=[TextPart(str(step))])

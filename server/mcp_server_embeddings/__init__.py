@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from mcp_server_embeddings.store import open_store
     from mcp_server_embeddings.store.protocol import CollectionStore
     from mcp_server_embeddings.tools.align import align
-    from mcp_server_embeddings.tools.classify import Example, classify
+    from mcp_server_embeddings.tools.classify import classify
     from mcp_server_embeddings.tools.cluster import cluster
+    from mcp_server_embeddings.tools.coercion import Example
     from mcp_server_embeddings.tools.collection_add import collection_add
-    from mcp_server_embeddings.tools.collection_list import collection_list
     from mcp_server_embeddings.tools.collection_remove import collection_remove
-    from mcp_server_embeddings.tools.collection_search import collection_search
     from mcp_server_embeddings.tools.condense import condense
     from mcp_server_embeddings.tools.deduplicate import deduplicate
     from mcp_server_embeddings.tools.embed import embed
-    from mcp_server_embeddings.tools.rank import rank
+    from mcp_server_embeddings.tools.read import read
+    from mcp_server_embeddings.tools.search import search
     from mcp_server_embeddings.tools.similarity import similarity
+    from mcp_server_embeddings.tools.sources import Sources
     from mcp_server_embeddings.tools.status import status
 
 __all__ = [
@@ -37,18 +38,18 @@ __all__ = [
     "Example",
     "Reader",
     "Settings",
+    "Sources",
     "align",
     "classify",
     "cluster",
     "collection_add",
-    "collection_list",
     "collection_remove",
-    "collection_search",
     "condense",
     "deduplicate",
     "embed",
     "open_store",
-    "rank",
+    "read",
+    "search",
     "similarity",
     "status",
 ]
@@ -58,9 +59,10 @@ _MODULES = {
     "Embedder": "engine.embedder",
     "EmbeddingsError": "errors",
     "Engine": "engine.engine",
-    "Example": "tools.classify",
+    "Example": "tools.coercion",
     "Reader": "reading.selecting",
     "Settings": "config",
+    "Sources": "tools.sources",
     "open_store": "store",
 }
 """Where a name is defined; tools are in the module of their name."""

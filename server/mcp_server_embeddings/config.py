@@ -24,7 +24,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Suggest the closest known name, or list all of them.
+    """Suggest the closest known name, or list the first twenty.
 
     Example:
         >>> nearest("modle", ["device", "model"])
@@ -32,7 +32,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    more = f" and {len(known) - 20:,} more" if len(known) > 20 else ""
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known[:20])}{more}"
 
 
 def encoder_entry_points() -> EntryPoints:
@@ -101,15 +102,18 @@ class Settings:
         15.0, "MINUTES", "free the model after this long without a call; 0: never", (0, 10_080)
     )
     tools: tuple[str, ...] = _setting(
-        (), "NAMES", "serve only these tools; core: embed, similarity, rank, status; collections (comma-separated)"
+        (), "NAMES", "serve only these tools; core: embed, similarity, search, status; collections (comma-separated)"
     )
     exclude_tools: tuple[str, ...] = _setting((), "NAMES", "serve all tools but these (comma-separated)")
     allow_dir: tuple[Path, ...] = _setting(
-        (), "FOLDER", "collection_add may read files below this folder; may be given several times, none by default"
+        (), "FOLDER", "tools may read files below this folder; may be given several times, none by default"
     )
     data_dir: Path = field(
         default_factory=default_data_dir,
         metadata=_option("DIR", "folder for collections, the cache and what else the tools write"),
+    )
+    output_dir: Path | None = _setting(  # noqa: RUF009 - a constant
+        None, "DIR", "folder for the files that save_as writes (default: output in the data folder)"
     )
     cache_dir: Path = field(
         default_factory=default_cache_dir,

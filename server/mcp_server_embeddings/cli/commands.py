@@ -18,7 +18,24 @@ _DESCRIPTION = (
     "A Model Context Protocol server that gives agents a sense of meaning: embeddings and similarity with a model on "
     "this machine. Without a command it serves over stdio, as MCP clients start it."
 )
-_MODES = ("hybrid", "semantic", "keyword")
+
+_TOOLS = {
+    "search": ("SOURCE QUERY...", "find what is about a question", "handbook 'how do I get a refund'"),
+    "read": ("SOURCE ID...", "print the words of items", "docs guide.md"),
+    "classify": ("[SOURCE]", "label items", "tickets.csv#message --labels labels.txt --save-as labelled.csv"),
+    "cluster": ("[SOURCE]", "group items by theme", "feedback.csv#text --save-as themes.csv"),
+    "deduplicate": ("[SOURCE]", "find items that say the same", "tickets.csv#message"),
+    "align": ("LEFT RIGHT", "match two lists and show what changed", "old.csv#requirement new.csv#requirement"),
+    "condense": ("[SOURCE]", "shorten to the sentences that stand for all", "docs --max-tokens 500"),
+    "similarity": ("[LEFT] [RIGHT]", "compare texts", "--left 'Payment is late.' --right 'The invoice is overdue.'"),
+    "embed": ("[SOURCE]", "turn texts into vectors", "tickets.csv#message --save-as vectors.npy"),
+    "status": ("", "tell what there is: collections, model, limits", ""),
+    "collection_remove": ("NAME [ID...]", "remove items, or with --all the whole collection", "handbook --all"),
+}
+"""Tools as commands: operands, summary and example. Options come from the declaration, once a command is chosen.
+
+``collection_add`` is the command ``index``, which takes several paths.
+"""
 
 
 class MainParser(Parser):
@@ -45,8 +62,15 @@ class MainParser(Parser):
 
 
 class CommandParser(Parser):
-    """Takes operands before, between and after options, and ends its errors with its example."""
+    """Takes operands before, between and after options, and ends its errors with its example.
 
+    What is not needed to choose a command is added once it is chosen: serving starts without it.
+
+    Attributes:
+        tool: The tool whose options it takes; empty for none.
+    """
+
+    tool = ""
     _inside = False
 
     def parse_known_args(  # type: ignore[override]
@@ -56,6 +80,11 @@ class CommandParser(Parser):
         if self._inside:  # called by argparse below, for the options and for the operands
             return super().parse_known_args(args, namespace)
         self._inside = True
+        if self.tool:
+            from mcp_server_embeddings.cli.tool import add_options
+
+            add_options(self, self.tool)
+        add_settings(self)
         parsed, unknown = self.parse_known_intermixed_args(args, namespace)
         self.refuse(unknown)
         return parsed, []
@@ -76,8 +105,6 @@ def main_parser() -> MainParser:
         title="commands", description="COMMAND --help lists the options of a command", parser_class=CommandParser
     )
     add_settings(parser)
-    settings = CommandParser(add_help=False)
-    add_settings(settings)
 
     def add(
         name: str, run: str, summary: str, operands: str = "", example: str = "", *parents: CommandParser
@@ -88,13 +115,17 @@ def main_parser() -> MainParser:
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=f"Example: {DISTRIBUTION} {name} {example}" if example else None,
-            parents=[*parents, settings],
+            parents=list(parents),
             allow_abbrev=False,
         )
         command.set_defaults(run=run)
         return command
 
     add("serve", "serve:run", "serve over stdio (the default)")
+    for name, (operands, summary, example) in _TOOLS.items():
+        command = add(name.replace("collection_", ""), "tool:run", summary, operands, example)
+        command.tool = name
+        command.set_defaults(tool=name)
     _add_collection_commands(add)
     _add_model_commands(add)
     parser.commands = commands.choices
@@ -116,24 +147,12 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         *(collection, as_json),
     )
     command.add_argument(
-        "paths", metavar="PATH", nargs="+", help="a file, a folder or a pattern such as 'docs/**/*.md'"
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a file, a folder, a pattern such as 'docs/**/*.md', or tickets.csv#message",
     )
-    command.add_argument("--field", metavar="NAME", help="column or key with the text of CSV and JSONL files")
-
-    command = add(
-        "search",
-        "search:run",
-        "search a collection",
-        "NAME QUERY",
-        "handbook 'how do I get a refund'",
-        *(collection, as_json),
-    )
-    command.add_argument("query", metavar="QUERY", help="a question or description")
-    command.add_argument("--top", metavar="N", type=int, help="how many hits, 1 to 1,000 (default: up to 5)")
-    command.add_argument("--mode", choices=_MODES, default="hybrid", help="meaning, words, or both (default: hybrid)")
-    command.add_argument(
-        "--where", metavar="JSON", help='only texts whose metadata fits, as in {"year": {"gte": 2020}}'
-    )
+    command.add_argument("--id-field", metavar="NAME", help="column of a table with the ids of its rows")
 
     add("collections", "list_collections:run", "list the collections", "", "", as_json)
     command = add(

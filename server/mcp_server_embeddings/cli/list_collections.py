@@ -9,7 +9,7 @@ from mcp_server_embeddings.cli.output import console, safe, say, say_json, size,
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.records import CollectionRecord
-from mcp_server_embeddings.tools.collection_list import collection_info
+from mcp_server_embeddings.tools.status import collection_info
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,14 +33,14 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _fields(record: CollectionRecord) -> dict[str, object]:
-    """Return what ``collection_list`` returns, except what needs the model."""
+    """Return what ``status`` returns of a collection, except what needs the model."""
     return collection_info(record, record.identity).model_dump(mode="json", exclude={"usable"})
 
 
 def _table(records: list[CollectionRecord]) -> "Table":
     rows = table()
     rows.add_column("name", overflow="fold")
-    for name in ("size", "chunks"):
+    for name in ("size", "passages"):
         rows.add_column(name, justify="right", no_wrap=True)
     rows.add_column("model", overflow="fold")
     rows.add_column("bytes", justify="right", no_wrap=True)

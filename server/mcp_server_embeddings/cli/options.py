@@ -114,6 +114,7 @@ _READERS: dict[object, tuple[Callable[[str], object], str]] = {
     float: (float, "a number"),
     bool: (lambda text: _SWITCH[text.strip().lower()], "1 or 0"),
     Path: (lambda text: Path(text).expanduser(), "a folder"),
+    Path | None: (lambda text: Path(text).expanduser(), "a folder"),
     tuple[str, ...]: (lambda text: tuple(name.strip() for name in text.split(",") if name.strip()), "names"),
 }
 """By the type of a field: how to read its text, and what is expected."""

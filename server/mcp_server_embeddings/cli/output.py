@@ -42,7 +42,7 @@ def say_json(fields: dict[str, object]) -> None:
 def say_result(result: "BaseModel", as_json: bool, *sentences: str) -> None:
     """Print a result as JSON for another program, or as sentences for a person."""
     if as_json:
-        say_json(result.model_dump(mode="json"))
+        say_json(result.model_dump(mode="json", exclude_defaults=True))
     else:
         say(*sentences)
 

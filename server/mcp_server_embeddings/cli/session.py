@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 from mcp_server_embeddings.cli.process import prepare
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.call import Call
-from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import CallCancelledError
 from mcp_server_embeddings.store import open_store
@@ -50,7 +49,7 @@ class Task:
 
 def run_with_store(
     settings: Settings,
-    work: Callable[[Embedder, CollectionStore, Task], T],
+    work: Callable[[Engine, CollectionStore, Task], T],
     *,
     collection: str = "",
     load_model: bool = True,
@@ -73,8 +72,7 @@ def run_with_store(
         if collection:
             store.record(collection)
         with engine if load_model else nullcontext():
-            embedder = engine.embedder(task.call)
-            return run_watched(lambda: work(embedder, store, task), task)
+            return run_watched(lambda: work(engine, store, task), task)
 
 
 def run_watched(work: Callable[[], T], task: Task) -> T:

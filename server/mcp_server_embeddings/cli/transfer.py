@@ -5,7 +5,7 @@ import argparse
 from mcp_server_embeddings.cli.output import say_result, size
 from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import check_name
 from mcp_server_embeddings.tools.collection_export import CollectionExported, collection_export
@@ -22,13 +22,13 @@ def run_export(settings: Settings, options: argparse.Namespace) -> int:
         OperatorError: The collections cannot be read, or the file cannot be written.
     """
 
-    def work(_: Embedder, store: CollectionStore, task: Task) -> CollectionExported:
+    def work(_: Engine, store: CollectionStore, task: Task) -> CollectionExported:
         return collection_export(
             store, options.name, options.file, overwrite=options.force, call=task.call, report=task.report
         )
 
     result = run_with_store(settings, work, load_model=False)
-    counts = f"{result.size:,} documents, {result.chunks:,} vectors, {size(result.bytes)}"
+    counts = f"{result.size:,} items, {result.chunks:,} vectors, {size(result.bytes)}"
     say_result(result, options.json, f"{result.collection}: {counts} in {result.file}")
     return 0
 
@@ -43,8 +43,8 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
     check_name(options.name)
     check_suffix(options.file)
 
-    def work(embedder: Embedder, store: CollectionStore, task: Task) -> CollectionImported:
-        return collection_import(embedder, store, options.name, options.file, task.report)
+    def work(engine: Engine, store: CollectionStore, task: Task) -> CollectionImported:
+        return collection_import(engine.embedder(task.call), store, options.name, options.file, task.report)
 
     result = run_with_store(settings, work)
     vectors = "the vectors of the file were taken over"
@@ -56,7 +56,7 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
         options.json,
         f"{result.collection}: {result.added:,} added, {result.updated:,} updated, {result.unchanged:,} unchanged; "
         f"{vectors}",
-        f"{result.size:,} documents in {result.chunks:,} chunks now",
+        f"{result.size:,} items in {result.chunks:,} passages now",
     )
     return 0
 
@@ -69,13 +69,13 @@ def run_reindex(settings: Settings, options: argparse.Namespace) -> int:
         OperatorError: The model cannot be used, or the collections cannot be written.
     """
 
-    def work(embedder: Embedder, store: CollectionStore, task: Task) -> CollectionReindexed:
-        return collection_reindex(embedder, store, options.name, task.report)
+    def work(engine: Engine, store: CollectionStore, task: Task) -> CollectionReindexed:
+        return collection_reindex(engine.embedder(task.call), store, options.name, task.report)
 
     result = run_with_store(settings, work, collection=options.name)
     name, after = result.collection, result.model
     summary = f"{name} has vectors of {after} already; nothing was done"
     if result.reindexed:
-        summary = f"{name}: {result.size:,} documents in {result.chunks:,} chunks, from {result.before} to {after}"
+        summary = f"{name}: {result.size:,} items in {result.chunks:,} passages, from {result.before} to {after}"
     say_result(result, options.json, summary)
     return 0

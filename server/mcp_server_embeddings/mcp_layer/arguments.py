@@ -1,20 +1,18 @@
 """Validate what a client sends to a tool, with errors that a model can act on."""
 
 import difflib
-import reprlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.tools.coercion import SHOWN, shown
 from mcp_server_embeddings.tools.declaration import Arguments
+from mcp_server_embeddings.tools.parameters import SYNONYMS
 
 _MAX_ERRORS = 4
 """Errors that are named; a list of 2,000 numbers has 2,000."""
-
-SHOWN = 60
-"""Characters of a wrong value that an error repeats."""
 
 _LISTS = {"examples": "a list of objects with text and label", "metadata": "a list of objects"}
 """The arguments that are not lists of strings."""
@@ -49,6 +47,7 @@ def parse(model: type[Arguments], raw: Mapping[str, object]) -> Arguments:
         InputError: Something is missing, unknown or of the wrong type; the first four errors are named.
     """
     fields = model.model_fields
+    raw = {_own_name(name, fields, raw): value for name, value in raw.items()}
     # Clients send null for what their model left out.
     sent = {k: raw[k] for k in fields if k in raw and (raw[k] is not None or fields[k].is_required())}
     unknown = [name for name in raw if name not in fields]
@@ -60,6 +59,12 @@ def parse(model: type[Arguments], raw: Mapping[str, object]) -> Arguments:
         rest = len(errors) - len(sentences) + len(unknown[_MAX_ERRORS:])
         more = [f"and {rest:,} more faults"] if rest else []
         raise InputError("; ".join(sentences + more)) from None
+
+
+def _own_name(name: str, fields: Container[str], raw: Container[str]) -> str:
+    """Return the tool's own name of a parameter that the client called by a synonym."""
+    own = SYNONYMS.get(name, name)
+    return own if name not in fields and own in fields and own not in raw else name
 
 
 def _sentence(error: ErrorDetails, known: list[str]) -> str:
@@ -79,14 +84,9 @@ def _sentence(error: ErrorDetails, known: list[str]) -> str:
         allowed = "one of " + str(error.get("ctx", {}).get("expected", ""))
     else:
         allowed = _ALLOWED.get(kind, error["msg"])
-    return f"{where} is {_shown(error['input'])}; allowed: {allowed}"
+    return f"{where} is {shown(error['input'])}; allowed: {allowed}"
 
 
 def _path(location: tuple[int | str, ...]) -> str:
     head, *rest = location
     return str(head)[:SHOWN] + "".join(f"[{part}]" if isinstance(part, int) else f".{part[:SHOWN]}" for part in rest)
-
-
-def _shown(value: object) -> str:
-    text = repr(value[:SHOWN]) if isinstance(value, str) else reprlib.repr(value)
-    return f"{text if len(text) <= SHOWN else text[:SHOWN] + '…'} ({type(value).__name__})"

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import anyio
@@ -15,9 +15,11 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
 from mcp_server_embeddings.mcp_layer.arguments import parse
-from mcp_server_embeddings.mcp_layer.rendering import render
+from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS, BackgroundCalls, call_key
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import Tool, ToolContext
+from mcp_server_embeddings.tools.parameters import SYNONYMS
+from mcp_server_embeddings.tools.results import Running
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,9 @@ take up to 130 MB."""
 _LARGE = 500
 """Texts over which a call is large; a string counts as a text for each hundred characters, since it may be a list."""
 
+_LOOKUPS = frozenset({"search", "read", "collection_add"})
+"""Tools that take little memory, however many items a source has."""
+
 T = TypeVar("T")
 
 Report = Callable[[float, float | None, str | None], Awaitable[None]]
@@ -46,40 +51,49 @@ Report = Callable[[float, float | None, str | None], Awaitable[None]]
 
 
 class CallRunner:
-    """Runs tool calls on worker threads of its own, apart from those that read and write the wire."""
+    """Runs tool calls on worker threads of its own, apart from those that read and write the wire.
 
-    def __init__(self, engine: Engine, store: CollectionStore) -> None:
+    Args:
+        engine: The engine.
+        store: The collections.
+        wait_seconds: After these a call goes on in the background, and is answered with how far it has come.
+    """
+
+    def __init__(self, engine: Engine, store: CollectionStore, wait_seconds: float = WAIT_SECONDS) -> None:
         self._engine = engine
         self._store = store
         self._threads = ThreadPoolExecutor(CONCURRENT_CALLS, "call")
         self._large = ThreadPoolExecutor(_LARGE_CALLS, "large call")
+        self._background = BackgroundCalls[CallToolResult](wait_seconds)
 
     async def run(self, tool: Tool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
         """Answer one call.
 
         On cancellation the inference stops at the next batch, and nothing is answered.
         """
-        call = Call()
+        key = call_key(tool.name, raw, protocol)
+        call = self._background.call(key)
+        threads = self._large if _is_large(tool.name, raw) else self._threads
+
+        def start(call: Call) -> Future[CallToolResult]:
+            return threads.submit(self._run, tool, raw, self._context(call, protocol))
+
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report_progress, call, report)
-            threads = self._large if _is_large(raw) else self._threads
-            answer = await self._run_on_thread(threads, call, protocol, lambda context: self._run(tool, raw, context))
+            answer = await self._background.wait(key, call, start)
             tasks.cancel_scope.cancel()
-        return answer
+        return _running(call) if answer is None else answer
 
     async def read(self, function: Callable[[ToolContext], T], protocol: str) -> T:
         """Read a resource: it may wait for the model or the disk."""
-        return await self._run_on_thread(self._threads, Call(), protocol, function)
-
-    async def _run_on_thread(
-        self, threads: ThreadPoolExecutor, call: Call, protocol: str, function: Callable[[ToolContext], T]
-    ) -> T:
-        """Run a function on a thread until it is done or the caller cancels."""
-        context = ToolContext(self._engine, self._engine.embedder(call), self._store, protocol)
+        call = Call()
         try:
-            return await asyncio.wrap_future(threads.submit(function, context))
+            return await asyncio.wrap_future(self._threads.submit(function, self._context(call, protocol)))
         finally:
             call.cancel()
+
+    def _context(self, call: Call, protocol: str) -> ToolContext:
+        return ToolContext(self._engine, self._engine.embedder(call), self._store, protocol)
 
     def _run(self, tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
         try:
@@ -95,7 +109,9 @@ class CallRunner:
             )
 
 
-def _is_large(raw: Mapping[str, object]) -> bool:
+def _is_large(tool: str, raw: Mapping[str, object]) -> bool:
+    if tool not in _LOOKUPS and any(SYNONYMS.get(name, name).endswith("source") for name in raw):
+        return True
     texts = sum(len(value) for value in raw.values() if isinstance(value, list))
     characters = sum(len(value) for value in raw.values() if isinstance(value, str))
     return texts + characters // 100 > _LARGE
@@ -104,10 +120,9 @@ def _is_large(raw: Mapping[str, object]) -> bool:
 def _answer(tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
     arguments = parse(tool.arguments, raw)
     result = tool.call(context, arguments)
-    text = render(tool.name, result, dict(arguments))
-    answer = CallToolResult(
-        content=[TextContent(type="text", text=text)], structured_content=result.model_dump(mode="json")
-    )
+    compact = result.compact()
+    text = pydantic_core.to_json(compact).decode()
+    answer = CallToolResult(content=[TextContent(type="text", text=text)], structured_content=compact)
     check_size(answer, tool.too_large)
     return answer
 
@@ -121,6 +136,18 @@ def check_size(answer: Result, advice: str) -> None:
     size = len(pydantic_core.to_json(answer, by_alias=True, exclude_none=True))
     if size > ANSWER_BYTES:
         raise AnswerTooLargeError(f"the answer would be {size:,} bytes, at most {ANSWER_BYTES:,} are sent; {advice}")
+
+
+def _running(call: Call) -> CallToolResult:
+    """Return the answer of a call that goes on in the background."""
+    result = Running(
+        done=call.done,
+        total=call.total,
+        notes=[f"{call.stage or 'working'}; it goes on: send the same call again to wait for more"],
+    )
+    return CallToolResult(
+        content=[TextContent(type="text", text=result.model_dump_json())], structured_content=result.model_dump()
+    )
 
 
 def _failed(reason: str) -> CallToolResult:

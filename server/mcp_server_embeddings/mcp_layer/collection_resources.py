@@ -8,7 +8,7 @@ from mcp_types import Resource, ResourceTemplate
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import Chunk, CollectionRecord
-from mcp_server_embeddings.tools.collection_list import collection_info
+from mcp_server_embeddings.tools.status import collection_info
 from mcp_server_embeddings.tools.texts import snippet
 
 ROOT = "embeddings://collections"
@@ -68,9 +68,7 @@ def read(store: CollectionStore, uri: str) -> tuple[str, str]:
         return json.dumps(content, ensure_ascii=False), "application/json"
     text = collection.text_of(unquote(document))
     if text is None:
-        raise CollectionError(
-            f"collection {collection.name!r} has no document {unquote(document)!r}; collection_search gives ids"
-        )
+        raise CollectionError(f"collection {collection.name!r} has no document {unquote(document)!r}; search gives ids")
     return text, "text/plain"
 
 

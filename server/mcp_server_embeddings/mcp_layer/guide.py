@@ -32,14 +32,17 @@ _GUIDE = """\
 ## What a score does not tell
 
 Similarity is of subject and sense, not of truth: a sentence and its denial, or two that differ in a number, score
-high. Single words have all their senses at once. A text over the token limit is one average of its windows.
+high. Read `differs`, which names changed numbers, negations and words of close pairs. Single words have all their
+senses at once. A text over the token limit is one average of its windows, a document one of its passages.
 
 ## Which tool
 
 {tools}
 
-Every answer names texts by their position in your lists, so the positions of one are the input of the next.
-An answer lists as much as a small context bears and says how much it left out; top= asks for more.
+Do not retype texts: pass `source`, the name of a collection or a path such as `docs/` or `tickets.csv#message`.
+Answers name items by the caller's own ids (a table's id column or row numbers from 1, paths, positions from 0 of texts
+that were sent); pass them on as `ids`. An answer has about 8,000 characters, doubtful cases first, and says what it
+left out; `save_as` writes every item to a file.
 """
 
 
@@ -62,7 +65,7 @@ def guide(embedder: Embedder, served: Mapping[str, Tool]) -> str:
     figures = [
         f"## Under this model, {identity.short}",
         _figures(symmetric, "the same in other words"),
-        "### A query with texts (rank; condense with a query)",
+        "### A query with texts (search; condense with a query)",
         "An answer scores lower with its question than with another wording of itself, so these bands begin lower.",
         _figures(retrieval, "a subject and what is said of it"),
     ]

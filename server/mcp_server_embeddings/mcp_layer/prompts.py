@@ -1,5 +1,6 @@
 """Ready-made requests for common jobs, which a person picks in the client."""
 
+import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +12,13 @@ from mcp_server_embeddings.errors import InputError
 Given = Mapping[str, str]
 """What the person filled in, by argument; blank ones left out."""
 
-_LIST = "one text a line, or a JSON list"
+_LIST = "one text a line, a JSON list, or a source: a collection or a path such as tickets.csv#message"
+
+_PATH = re.compile(r"\A(?:~|\.|/|\w:\\)|\.[A-Za-z]\w{1,7}(?:#[^#]*)?\Z")
+"""What a path has that a text of one line seldom has."""
+
+_MAX_PATH = 300
+"""Characters of a path; a longer line is a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +71,28 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _duplicates(given: Given) -> str:
     keep = given.get("keep", "longest")
     return (
-        f"Find the duplicates in the list below. Call deduplicate with all texts and keep={keep}. Look at "
-        "the lowest scores of each group: if those texts do not say the same, call it again with a threshold above "
-        "them. Then show what stays, what goes and why, by position, and ask before anything is deleted.\n\n"
-        f"{given['texts']}"
-    )
+        f"Find the duplicates in {_what(given, 'texts')}. Call deduplicate with keep={keep}. Read the pairs under "
+        "doubtful, which are nearest the threshold: if pairs that do not say the same are duplicates there, call it "
+        "again with a threshold above their score. Then show by id what stays, what goes and why, and ask before "
+        "anything is deleted."
+    ) + _below(given, "texts")
 
 
 def _themes(given: Given) -> str:
     number = f" and clusters={given['themes']}" if "themes" in given else ""
     return (
-        f"Sort the feedback below into themes. Call deduplicate first and leave the repeats out, then cluster with "
-        f"the rest{number}. Name each theme in a few words from its exemplar and terms, say how many texts it "
-        "has, repeats included, and quote one. List the outliers apart: they are often the news.\n\n"
-        f"{given['texts']}"
-    )
+        f"Sort {_what(given, 'texts')} into themes. Call cluster{number}. Name each theme in a few words from its "
+        "terms and members, say how many items it has, and quote one. Say how many outliers there are: they are often "
+        "the news. Call deduplicate and say how many items repeat another."
+    ) + _below(given, "texts")
 
 
 def _difference(given: Given) -> str:
     return (
-        "Compare two versions of a list of requirements. Call align with the old ones as left and the new ones as "
-        "right. Report what was dropped (only left), what is new (only right), and which matches changed in meaning: "
-        "read every match below the band 'same' word for word, since a changed number or a 'not' hardly moves the "
-        f"score.\n\nOld:\n{given['old']}\n\nNew:\n{given['new']}"
+        f"Compare two versions of a list of requirements. Call align with {_what(given, 'old', 'left')} and "
+        f"{_what(given, 'new', 'right')}. Report what was dropped (left_only), what is new (right_only), and what "
+        "changed: read every pair under changed word for word, with what differs names, since a changed number or a "
+        "'not' hardly moves the score." + _below(given, "old", "Old") + _below(given, "new", "New")
     )
 
 
@@ -94,10 +100,32 @@ def _context(given: Given) -> str:
     query = f", query set to the question {given['question']!r}" if "question" in given else ""
     budget = given.get("max_tokens", "1000")
     return (
-        f"Choose what to keep of the texts below. Call condense with max_tokens={budget}{query}. "
-        "Then give the selected texts word for word in their order, and say what share of all they stand for and what "
-        f"kind of text was left out.\n\n{given['texts']}"
-    )
+        f"Choose what to keep of {_what(given, 'texts')}. Call condense with max_tokens={budget}{query}. Then give "
+        "its text word for word, and say what share of all it stands for (coverage) and what kind of text was left out."
+    ) + _below(given, "texts")
+
+
+def _is_source(filled: str) -> bool:
+    """Tell a path or a collection's name from texts."""
+    line = filled.strip()
+    if "\n" in line or line.startswith("[") or len(line) > _MAX_PATH:
+        return False
+    return " " not in line or bool(_PATH.search(line))
+
+
+def _what(given: Given, argument: str, side: str = "") -> str:
+    """Return what the model shall pass: a source by its name, else the texts below."""
+    parameter = f"{side}_source" if side else "source"
+    if _is_source(given[argument]):
+        return f"{parameter}={given[argument].strip()!r}"
+    return f"the list below as {side or 'texts'}"
+
+
+def _below(given: Given, argument: str, title: str = "") -> str:
+    """Return the texts that were filled in, to stand below the request; nothing for a source."""
+    if _is_source(given[argument]):
+        return ""
+    return f"\n\n{title}:\n{given[argument]}" if title else f"\n\n{given[argument]}"
 
 
 def _argument(name: str, description: str, *, required: bool = False) -> PromptArgument:
@@ -130,7 +158,7 @@ _ALL = (
             ],
         ),
         _themes,
-        ("deduplicate", "cluster"),
+        ("cluster", "deduplicate"),
         {"themes": tuple(map(str, range(2, 13)))},
     ),
     ServedPrompt(

@@ -39,7 +39,9 @@ def _models(_: ToolContext) -> str:
 
 
 def _status(context: ToolContext) -> str:
-    return status(context.engine, protocol=context.protocol).model_dump_json()
+    return json.dumps(
+        status(context.engine, context.store, protocol=context.protocol, output_dir=context.output_dir).compact()
+    )
 
 
 def _guide(context: ToolContext) -> str:

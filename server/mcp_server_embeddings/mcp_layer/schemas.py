@@ -4,6 +4,9 @@ from pydantic import BaseModel, TypeAdapter
 
 JsonSchema = dict[str, object]
 
+_DEPTH = 2
+"""Levels of objects whose fields an output schema lists: the result, and the entries of its lists."""
+
 
 def input_schema(model: type[BaseModel]) -> JsonSchema:
     """The schema of a tool's arguments: no titles, no references, no union with null, since absent says the same.
@@ -11,18 +14,21 @@ def input_schema(model: type[BaseModel]) -> JsonSchema:
     Clients' models mishandle unions: they send lists as JSON strings.
     """
     schema = model.model_json_schema()
-    return _plain(schema, _definitions(schema))
+    plain = _plain(schema, _definitions(schema))
+    # Synonyms of parameters are understood, and what is unknown is refused with the nearest name.
+    del plain["additionalProperties"]
+    return plain
 
 
 def output_schema(model: type[BaseModel]) -> JsonSchema:
     """The outline of a tool's result: its fields and their types, and the fields of objects in lists.
 
-    What they mean is in the tool's description, and in the models themselves (``tools/results.py``). PutResult out
-    in full, the schemas of all results would cost every client twice the tokens of everything else in the list.
-    All fields are always present; ``required`` would say so, and cost its tokens again.
+    What they mean is in the tool's description, and in the models themselves (``tools/results.py``). Written in full,
+    the schemas of all results would cost every client twice the tokens of everything else in the list. A field that has
+    its default is absent.
     """
     schema = model.model_json_schema(mode="serialization")
-    return _object(schema, _definitions(schema))
+    return _object(schema, _definitions(schema), _DEPTH)
 
 
 def _definitions(schema: JsonSchema) -> dict[str, JsonSchema]:
@@ -48,6 +54,8 @@ def _resolved(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSch
 def _plain(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
     schema = _without_null(_resolved(schema, definitions))
     plain = {key: value for key, value in schema.items() if key not in ("title", "$defs")}
+    if plain.get("default", ...) is None:  # absent says the same
+        del plain["default"]
     if "properties" in plain:
         plain["properties"] = {name: _plain(field, definitions) for name, field in _fields(schema).items()}
     if "items" in plain:
@@ -57,28 +65,32 @@ def _plain(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema
 
 
 def _without_null(schema: JsonSchema) -> JsonSchema:
-    if {"type": "null"} not in _parts(schema.get("anyOf", [])):
+    choices = _parts(schema.get("anyOf", []))
+    if {"type": "null"} not in choices:
         return schema
-    (only,) = [choice for choice in _parts(schema["anyOf"]) if choice != {"type": "null"}]
+    left = [choice for choice in choices if choice != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
-    return {**only, **rest}
+    return {**left[0], **rest} if len(left) == 1 else {"anyOf": left, **rest}
 
 
-def _object(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
-    fields = {name: _outline(field, definitions) for name, field in _fields(schema).items()}
+def _object(schema: JsonSchema, definitions: dict[str, JsonSchema], depth: int) -> JsonSchema:
+    if not depth:
+        return {"type": "object"}
+    fields = {name: _outline(field, definitions, depth) for name, field in _fields(schema).items()}
     return {"type": "object", "properties": fields}
 
 
-def _outline(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
-    schema = _resolved(schema, definitions)
-    choices = [_outline(choice, definitions) for choice in _parts(schema.get("anyOf", []))]
-    if choices:
-        return {"anyOf": choices}
+def _outline(schema: JsonSchema, definitions: dict[str, JsonSchema], depth: int) -> JsonSchema:
+    schema = _resolved(_without_null(_resolved(schema, definitions)), definitions)
+    if "enum" in schema:
+        return {"enum": schema["enum"]}
+    choices = [_resolved(choice, definitions) for choice in _parts(schema.get("anyOf", []))]
+    if choices:  # one type each: some clients' dialects have no list of types
+        types = list(dict.fromkeys(str(choice["type"]) for choice in choices))
+        return {"type": types[0]} if len(types) == 1 else {"anyOf": [{"type": name} for name in types]}
     items = schema.get("items")
     if items is None:
-        return {"type": schema["type"]}
-    (item,) = (_resolved(part, definitions) for part in _parts([items]))
-    return {
-        "type": "array",
-        "items": _object(item, definitions) if "properties" in item else _outline(item, definitions),
-    }
+        return {"type": schema["type"]} if "type" in schema else {}
+    item = _resolved(_parts([items])[0], definitions)
+    inside = _object(item, definitions, depth - 1) if "properties" in item else _outline(item, definitions, depth)
+    return {"type": "array", "items": inside}

@@ -40,7 +40,7 @@ from mcp_server_embeddings.config import DISTRIBUTION, nearest
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import EmbeddingsError, InputError
 from mcp_server_embeddings.mcp_layer import collection_resources
-from mcp_server_embeddings.mcp_layer.arguments import SHOWN
+from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS
 from mcp_server_embeddings.mcp_layer.calls import CallRunner, check_size
 from mcp_server_embeddings.mcp_layer.collection_resources import ROOT
 from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier, Context
@@ -48,29 +48,36 @@ from mcp_server_embeddings.mcp_layer.prompts import ServedPrompt, served_prompts
 from mcp_server_embeddings.mcp_layer.registry import published, served_tools
 from mcp_server_embeddings.mcp_layer.resources import HOUR, RESOURCES
 from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.tools.coercion import SHOWN
 from mcp_server_embeddings.tools.declaration import ToolContext
 
 INSTRUCTIONS = (
-    "Tells what texts mean to each other, with an embedding model on this machine; no text leaves it. Send whole lists "
-    "in one call (up to 2,000 texts) rather than one text a call. Answers name texts by their position in your lists, "
-    "so one tool's answer is the next one's input. Keep what is asked about more than once in a collection. "
-    "Judge closeness by band (unrelated, weak, related, close, same), "
-    "not by raw score; embeddings://guide says how. Answers are short and say what they left out; top= asks for more. "
-    "The first call may take some seconds while the model loads."
+    "Tells what texts mean to each other, with a model on this machine; no text leaves it. Do not retype texts: pass "
+    "source, the name of a collection or a path in a folder that may be read: a file, a folder, a glob, or a table's "
+    "column as tickets.csv#message (CSV, TSV, JSONL, Parquet, XLSX). ids and where choose among its items. Answers use "
+    "the caller's own ids: id column, path, row number from 1, position of a sent text from 0; pass them on as ids. "
+    "Answers are short, doubtful cases first; save_as writes every row to a file, tag keeps results as metadata. "
+    "Judge closeness by band (unrelated, weak, related, close, same). Vectors hardly see numbers and negations: read "
+    "differs. status lists collections and folders. The first call may take some seconds while the model loads."
 )
 
 T = TypeVar("T")
 
 
-def build_server(engine: Engine, store: CollectionStore) -> Server[ChangeNotifier]:
+def build_server(engine: Engine, store: CollectionStore, wait_seconds: float = WAIT_SECONDS) -> Server[ChangeNotifier]:
     """The server for one engine and its collections, with the tools its settings ask for.
+
+    Args:
+        engine: The engine.
+        store: The collections.
+        wait_seconds: After these a call goes on in the background, and is answered with how far it has come.
 
     Raises:
         ConfigurationError: The settings name an unknown tool.
     """
     tools = served_tools(engine.settings)
     prompts = _Prompts(served_prompts(tools))
-    runner = CallRunner(engine, store)
+    runner = CallRunner(engine, store, wait_seconds)
 
     @functools.cache  # made when it is asked for: the schemas cost a twentieth of the handshake
     def listed_tools() -> ListToolsResult:
@@ -178,7 +185,7 @@ def _stored_resource(store: CollectionStore, uri: str) -> ReadResourceResult:
     """What a collection's resource says, unless it is too much at once."""
     text, kind = collection_resources.read(store, uri)
     answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
-    check_size(answer, "read a part of it: find passages with collection_search, whose ids can be read too")
+    check_size(answer, "read a part of it: find passages with search, and read them with the tool read")
     return answer
 
 

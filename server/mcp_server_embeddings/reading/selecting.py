@@ -20,6 +20,9 @@ class Reader:
         limits: Upper bounds.
         cancelled: Called often; raises if the caller cancelled.
 
+    Attributes:
+        folders: Absolute paths of the folders.
+
     Example:
         >>> [entry.path for entry in Reader([Path("/home/me")]).select(["docs/*.md"]).entries]
         ['/home/me/docs/a.md', '/home/me/docs/b.md']
@@ -33,16 +36,20 @@ class Reader:
         cancelled: Cancelled = never_cancelled,
     ) -> None:
         self._folders = [allowed_folder(str(path)) for path in allowed_dirs]
+        self.folders = tuple(folder.path for folder in self._folders)
         self._limits = limits
         self._cancelled = cancelled
 
-    def select(self, paths: Sequence[str], *, field: str | None = None) -> "Selection":
+    def select(
+        self, paths: Sequence[str], *, field: str | None = None, limits: ReadingLimits | None = None
+    ) -> "Selection":
         """Select the files at ``paths`` without reading them.
 
         Args:
             paths: Files, folders with everything below them, and patterns (``*``, ``?``, ``[…]``, ``**``); absolute,
                 from ``~``, or relative to an allowed folder. What is named itself is taken even if hidden or ignored.
             field: Column or key that contains the text of tables and JSONL files.
+            limits: Upper bounds for these files; those of the reader by default.
 
         Raises:
             InputError: No folder may be read, or a path is outside of them, malformed, or matches nothing.
@@ -52,7 +59,7 @@ class Reader:
         paths = [paths] if isinstance(paths, str) else list(paths)
         if not paths:
             raise InputError("paths is an empty list; give files, folders or patterns such as 'docs/**/*.md'")
-        parsing = Parsing(field, self._limits, self._cancelled)
+        parsing = Parsing(field, limits or self._limits, self._cancelled)
         roots = {root.path + repr(root.glob): root for root in (self._root(path, parsing) for path in paths)}
         return Selection([roots[key] for key in sorted(roots)], parsing)
 

@@ -47,6 +47,7 @@ class TableTexts:
         texts: Not blank.
         rows: Indices of the rows in the table's columns, ascending.
         blank: Number of rows that were left out, because their text is blank.
+        numbered: The ids are the numbers of the rows.
     """
 
     column: str
@@ -54,6 +55,7 @@ class TableTexts:
     texts: list[str]
     rows: list[int]
     blank: int
+    numbered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,14 @@ class Table:
         self._parsing.check_total(sum(map(len, texts)))
         if not texts:
             raise UnreadableError(f"no row has text in column {column!r}")
-        return TableTexts(column, self._ids(id_field, rows), texts, rows, self.rows - len(rows))
+        return TableTexts(
+            column,
+            self._ids(id_field, rows),
+            texts,
+            rows,
+            self.rows - len(rows),
+            self._id_column(id_field) is None,
+        )
 
     def ids(self, id_field: str | None = None) -> list[str]:
         """Return the id of each row; see ``texts``.

@@ -2,7 +2,10 @@
 
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.store.sqlite.fulltext import WordIndex
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
+
+__all__ = ["WordIndex", "open_store"]
 
 
 def open_store(settings: Settings) -> CollectionStore:

@@ -114,6 +114,16 @@ class Collection(Protocol):
             InputError: ``where`` is refused.
         """
 
+    def documents_of(self, keys: Sequence[int]) -> list[str]:
+        """Return the ids of the documents of chunks."""
+
+    def texts_of(self, ids: Sequence[str]) -> list[str]:
+        """Return the texts of documents by id.
+
+        Raises:
+            CollectionError: One is not there.
+        """
+
     def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
         """Return the texts of documents, or their first ``length`` characters.
 
@@ -145,14 +155,14 @@ class Collection(Protocol):
         """Return the names that some document's metadata has, sorted."""
 
     def annotate(self, name: str, values: Mapping[str, Scalar]) -> int:
-        """Set one metadata value of documents; everything else of them stays.
+        """Set or remove one metadata value of documents; everything else of them stays.
 
         Args:
             name: Of the metadata.
-            values: By document id; ids that are not there are passed over.
+            values: By document id, None to remove it; ids that are not there are passed over.
 
         Returns:
-            How many documents have it now.
+            How many of these documents were there.
         """
 
     def put(self, documents: Sequence[NewDocument]) -> PutResult:
@@ -223,6 +233,16 @@ class CollectionStore(Protocol):
         """The hidden collection that is to take the place of another by ``replace``; listed nowhere.
 
         What an earlier, unfinished attempt left is gone on with, unless it was for another model.
+        """
+
+    def open_source(self, key: str, identity: str, model: str, dimensions: int) -> Collection:
+        """The hidden collection that keeps the items of files, created anew for another model; listed nowhere.
+
+        Args:
+            key: Stands for the files.
+            identity: Digest of the identity of the model.
+            model: That identity, short.
+            dimensions: Length of its vectors.
         """
 
     def replace(self, name: str, by: str, unless_changed_since: int) -> bool:

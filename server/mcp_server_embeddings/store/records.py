@@ -208,7 +208,16 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class WordMatches:
-    """The chunks with words of a query, best first; and whether some chunk has all of them."""
+    """The chunks with words of a query, best first.
+
+    Attributes:
+        keys: The chunks.
+        scores: Shape ``(k,)``: BM25 of each, above 0.
+        words: How many different words were looked up.
+        complete: Some chunk has all of them.
+    """
 
     keys: list[int]
+    scores: Scores
+    words: int
     complete: bool

@@ -1,122 +1,216 @@
-"""What two lists have in common, and what only one of them has."""
+"""Match two lists one to one: what is the same, what changed, what only one of them has."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.protocol import Collection
-from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
-from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
+from mcp_server_embeddings.reading.cells import Cell
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget
+from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.parameters import THRESHOLD, StoredTexts, Texts, Top
-from mcp_server_embeddings.tools.results import AlignedCounts, AlignResult, Pair, Usage
-from mcp_server_embeddings.tools.texts import check_size
-from mcp_server_embeddings.vectors.matching import one_to_one
-from mcp_server_embeddings.vectors.scores import scores
+from mcp_server_embeddings.tools.differences import CHANGED, Differences, differences
+from mcp_server_embeddings.tools.items import Items, Selection, common_folder, select_items
+from mcp_server_embeddings.tools.output_file import write_table
+from mcp_server_embeddings.tools.parameters import MAX_TOP, THRESHOLD, IdField, Range, SaveAs, Source, Texts
+from mcp_server_embeddings.tools.results import AlignCounts, AlignResult, Changed, Differs, OutputFile
+from mcp_server_embeddings.tools.saving import check_save_as, own_columns
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.vectors.blocks import Watch
+from mcp_server_embeddings.vectors.matching import matched
 
-_ONE_SIDE_SHARE = 0.25
-"""Of the answer, at most, for what only one of the lists has; the matches have the rest."""
+_CHANGED_CHARACTERS = 160
+"""Characters of each side of a changed pair."""
 
+_COMPARED_CHARACTERS = 4_000
 _DECIMALS = 4
+
+_Match = tuple[int, int, float, Differences]
+"""Left and right position, cosine, and what differs."""
 
 
 @tool(
     title="Compare two lists",
     description=(
         "Matches two lists one to one by meaning: a diff that sees through rewording. Use it for two versions of "
-        "requirements, minutes or questions: unchanged, changed, removed, added. Not for the best hits of a query: "
-        "use rank. Returns matches by position with score, percentile and band, most changed first, and texts "
-        "on one side only. Read low matches: a changed number or a 'not' hardly moves the score."
+        "requirements, contracts or tables, or to join two files. Not to search: use search. Returns changed pairs "
+        "with texts and what differs (numbers, negation, words), most changed first, same pairs, ids of one side "
+        "only, counts."
     ),
     purpose="compare two versions of a list",
+    effect="writes",
 )
 def align(
     embedder: Embedder,
-    left: Annotated[Texts | None, Field(description="texts, such as the old list")] = None,
-    right: Annotated[Texts | None, Field(description="texts, such as the new list")] = None,
+    left: Annotated[Texts, Field(description="old texts")] = None,
+    right: Annotated[Texts, Field(description="new texts")] = None,
     *,
-    collection: Annotated[StoredTexts, Field(description="a stored collection, instead of left or right")] = None,
+    left_source: Source = None,
+    right_source: Source = None,
+    id_field: IdField = None,
     threshold: Annotated[
-        float | None,
-        THRESHOLD,
-        Field(description="lowest cosine of a match; absent: where 'related' begins"),
+        float | None, THRESHOLD, Field(description="lowest cosine; absent: where 'related' begins")
     ] = None,
-    top: Top = None,
+    top: Annotated[int, Range(1, MAX_TOP), Field(description="changed pairs")] = 20,
+    save_as: SaveAs = None,
+    sources: Sources | None = None,
+    output_dir: Path | None = None,
 ) -> AlignResult:
-    """Match two lists one to one by meaning: a diff that sees through rewording.
+    """Match two lists one to one by meaning.
 
-    Of all matchings the one is found whose pairs exceed the threshold by most in sum (``one_to_one``), so a text
-    may be matched with its second best where that serves the whole.
+    Of all matchings the one is found whose pairs exceed the threshold by most in sum, so an item may be matched with
+    its second best where that serves the whole. A matched pair is ``changed`` where what differs makes a change of
+    meaning likely (``differences``), else ``same``.
 
     Args:
         embedder: The engine.
-        left: One or more texts.
-        right: One or more; both lists together at most 2,000 texts and 2,000,000 characters.
-        collection: In place of one of the two: its chunks, at most 2,000.
-        threshold: The lowest cosine of a match, 0 to 1; None for the edge of ``related``, which 19 of 20
-            rewordings reach.
-        top: How many entries of each of the three lists, 1 to 2,000; None for as many as fit a small answer.
+        left: Texts, or a map from id to text.
+        right: Texts; both sides together at most 2,000 texts and 2,000,000 characters.
+        left_source: In place of ``left``; see ``Sources.open``.
+        right_source: In place of ``right``.
+        id_field: The column of ids of the tables that are sources.
+        threshold: The lowest cosine of a match, 0 to 1; None for the edge of ``related``, which 19 of 20 rewordings
+            reach.
+        top: How many changed pairs to show, 1 to 1,000.
+        save_as: Writes a row for each pair and each item of one side only, with the columns of both sides.
+        sources: Where sources are looked up.
+        output_dir: Where ``save_as`` writes.
 
     Returns:
-        Matches, lowest score first: what changed most. Positions in ``usage`` run over ``left`` and then
-        ``right``.
+        ``changed``: most changed first, by what differs and then by the score.
 
     Raises:
-        InputError: Not two of the three are given, a list is empty, there are too many texts, a text is blank, or the
-            threshold is out of range.
-        OperatorError: The model cannot be used.
+        InputError: A side is missing or given twice, or see ``select_items``.
+        OperatorError: The model cannot be used, or a file cannot be written.
+
+    Example:
+        >>> align(embedder, ["Pay in 30 days."], ["Pay within 60 days."]).changed[0].differs.numbers
+        ['30 days → 60 days']
     """
-    room = AnswerBudget(top)
-    lefts, rights = _sides(left, right, collection)
-    embedded = lefts.embed(embedder), rights.embed(embedder)
-    calibration = embedder.calibration()
-    chosen = round(calibration.edges[1], _DECIMALS) if threshold is None else threshold
-    cosines = scores(embedded[0].vectors, embedded[1].vectors, "cosine")
-    pairs = sorted(one_to_one(cosines, chosen), key=lambda pair: (float(cosines[pair]), pair))
-    matches = []
-    for row, column in pairs:
-        score, percentile, band = calibration.interpret(float(cosines[row, column]))
-        matches.append(Pair(left=row, right=column, score=score, percentile=percentile, band=band))
-    left_only = sorted(set(range(len(lefts.texts))) - {row for row, _ in pairs})
-    right_only = sorted(set(range(len(rights.texts))) - {column for _, column in pairs})
-    on_left = left_only[: room.take(lefts.entries(left_only, "left"), _ONE_SIDE_SHARE)]
-    on_right = right_only[: room.take(rights.entries(right_only, "right"), _ONE_SIDE_SHARE)]
-    matched = matches[: room.take([_entry(pair, lefts, rights) for pair in matches])]
+    check_save_as(output_dir, save_as)
+    missing = [
+        f"{side} (or {side}_source)"
+        for side, sent, source in (("left", left, left_source), ("right", right, right_source))
+        if sent is None and source is None
+    ]
+    if missing:
+        raise InputError(f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing; give both sides")
+    notes: list[str] = []
+    lefts = _side(embedder, sources, left, left_source, id_field, "left", notes)
+    rights = _side(embedder, sources, right, right_source, id_field, "right", notes)
+    vectors = lefts.embed(embedder), rights.embed(embedder)
+    chosen = round(embedder.calibration().edges[1], _DECIMALS) if threshold is None else threshold
+    found, complete = matched(*vectors, chosen, Watch(embedder.call.raise_if_cancelled))
+    if not complete:
+        notes.append("only the 50 nearest of each item took part in the matching")
+    rows, columns = found.rows.tolist(), found.columns.tolist()
+    pairs = list(zip(rows, columns, found.scores.tolist(), strict=True))
+    matches = _compared(embedder, lefts, rights, pairs)
+    changed = [match for match in matches if match[3].changed >= CHANGED]
+    changed.sort(key=lambda match: (-match[3].changed, match[2], match[0]))
+    same = [match for match in matches if match[3].changed < CHANGED]
+    left_only = sorted(set(range(len(lefts))) - {match[0] for match in matches})
+    right_only = sorted(set(range(len(rights))) - {match[1] for match in matches})
+    file = _saved(lefts, rights, matches, left_only, right_only, sources, output_dir, save_as)
+    budget = AnswerBudget()
+    shown = _shown(lefts, rights, changed[:top])
+    shown = shown[: budget.take(shown, share=0.7)]
+    only = [lefts.ids_of(left_only), rights.ids_of(right_only)]
+    only = [ids[: budget.take(ids, share=0.4)] for ids in only]
+    alike: list[list[Id]] = [[lefts.ids[at], rights.ids[other]] for at, other, _, _ in same]
+    alike = alike[: budget.take(alike)]
+    counts = AlignCounts(changed=len(changed), same=len(same), left_only=len(left_only), right_only=len(right_only))
+    if (len(shown), len(alike), *map(len, only)) != tuple(counts.model_dump().values()):
+        notes.append("not everything fits; counts has all, and save_as writes every pair")
     return AlignResult(
         model=embedder.identity().short,
-        usage=Usage.of(*embedded),
-        matches=matched,
-        left_only=on_left,
-        right_only=on_right,
-        counts=AlignedCounts(matches=len(matches), left_only=len(left_only), right_only=len(right_only)),
+        notes=notes,
+        folder=common_folder(lefts, rights, notes),
+        changed=shown,
+        same=alike,
+        left_only=only[0],
+        right_only=only[1],
+        counts=counts,
         threshold=chosen,
-        recalled=[
-            *lefts.recalled([*(pair.left for pair in matched), *on_left]),
-            *rights.recalled([*(pair.right for pair in matched), *on_right]),
-        ],
+        file=file,
     )
 
 
-def _sides(
-    left: Sequence[str] | None, right: Sequence[str] | None, collection: Collection | None
-) -> tuple[Corpus, Corpus]:
-    """Both lists; the collection stands in for the one that did not come."""
-    sent = {"left": left, "right": right, "collection": collection}
-    came = [name for name, value in sent.items() if value is not None]
-    if len(came) != 2:
-        raise InputError(
-            f"{' and '.join(came) or 'none'} of left, right and collection came; give exactly two: left and right, or "
-            "one of them and a collection in place of the other"
+def _side(
+    embedder: Embedder,
+    sources: Sources | None,
+    texts: Texts,
+    source: str | None,
+    id_field: str | None,
+    name: str,
+    notes: list[str],
+) -> Items:
+    table = id_field if source is not None else None
+    return select_items(embedder, sources, texts, Selection(source, table), name=name, notes=notes)
+
+
+def _compared(embedder: Embedder, lefts: Items, rights: Items, pairs: list[tuple[int, int, float]]) -> list[_Match]:
+    texts = list(
+        zip(
+            lefts.texts([left for left, _, _ in pairs], _COMPARED_CHARACTERS),
+            rights.texts([right for _, right, _ in pairs], _COMPARED_CHARACTERS),
+            strict=True,
         )
-    lefts = corpus_of(left, collection if left is None else None, "left")
-    rights = corpus_of(right, collection if right is None else None, "right")
-    check_size([*lefts.sent, *rights.sent])
-    return lefts, rights
+    )
+    found = differences(embedder, texts, cosines=[score for _, _, score in pairs])
+    return [(*pair, differ) for pair, differ in zip(pairs, found, strict=True)]
 
 
-def _entry(pair: Pair, lefts: Corpus, rights: Corpus) -> Entry:
-    left, right = lefts.entry("", [pair.left]), rights.entry("", [pair.right])
-    return Entry(pair.model_dump_json(), f"{left.recalled} {right.recalled}", left.repeated + right.repeated)
+def _shown(lefts: Items, rights: Items, changed: list[_Match]) -> list[Changed]:
+    texts = zip(
+        lefts.snippets([match[0] for match in changed], _CHANGED_CHARACTERS),
+        rights.snippets([match[1] for match in changed], _CHANGED_CHARACTERS),
+        strict=True,
+    )
+    return [
+        Changed(
+            left=lefts.ids[left],
+            right=rights.ids[right],
+            score=round(score, _DECIMALS),
+            texts=list(both),
+            differs=Differs.of(differ),
+        )
+        for (left, right, score, differ), both in zip(changed, texts, strict=True)
+    ]
+
+
+def _saved(
+    lefts: Items,
+    rights: Items,
+    matches: list[_Match],
+    left_only: list[int],
+    right_only: list[int],
+    sources: Sources | None,
+    output_dir: Path | None,
+    name: str | None,
+) -> OutputFile | None:
+    if name is None or output_dir is None:
+        return None
+    rows: list[tuple[int | None, int | None, str, float | None]] = [
+        (left, right, "changed" if differ.changed >= CHANGED else "same", round(score, _DECIMALS))
+        for left, right, score, differ in matches
+    ]
+    rows += [(at, None, "left only", None) for at in left_only]
+    rows += [(None, at, "right only", None) for at in right_only]
+    columns: dict[str, Sequence[Cell]] = {
+        "id": list(range(1, len(rows) + 1)),
+        "left": [None if left is None else lefts.ids[left] for left, _, _, _ in rows],
+        "right": [None if right is None else rights.ids[right] for _, right, _, _ in rows],
+        "match": [kind for _, _, kind, _ in rows],
+        "score": [score for _, _, _, score in rows],
+    }
+    for side, items, positions in (
+        ("left", lefts, [left for left, _, _, _ in rows]),
+        ("right", rights, [right for _, right, _, _ in rows]),
+    ):
+        for column, values in own_columns(items, sources).items():
+            columns[f"{side}_{column}"] = [None if at is None else values[at] for at in positions]
+    return write_table(output_dir, name, columns)

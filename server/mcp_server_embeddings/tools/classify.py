@@ -1,26 +1,49 @@
-"""Which label fits a text."""
+"""Give each item the label that fits."""
 
+import math
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from numpy.typing import NDArray
+from pydantic import Field, WithJsonSchema
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
-from mcp_server_embeddings.tools.corpus import corpus_of
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget
+from mcp_server_embeddings.tools.coercion import Example, Id, coerce_examples, coerce_labels
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.parameters import OBJECTS, StoredTexts, Strings, Texts, Top, validated_as
-from mcp_server_embeddings.tools.results import ClassifyResult, Item, LabelCount, Usage
-from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_texts, snippet, well_formed
-from mcp_server_embeddings.vectors.calibration import Calibration
-from mcp_server_embeddings.vectors.labelling import Classes, class_means, probabilities
-from mcp_server_embeddings.vectors.scores import Scores, scores
+from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.parameters import (
+    MAX_TOP,
+    STRINGS,
+    IdField,
+    Ids,
+    Range,
+    SaveAs,
+    Source,
+    Tag,
+    Texts,
+    WhereFilter,
+    coerced,
+)
+from mcp_server_embeddings.tools.results import Check, ClassifyResult
+from mcp_server_embeddings.tools.saving import check_save_as, save_items
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.tools.texts import CONTROL, check_size, snippet
+from mcp_server_embeddings.vectors.blocks import Watch
+from mcp_server_embeddings.vectors.labelling import Classes, Probe, class_means, labelled
+from mcp_server_embeddings.vectors.scores import Scores, Vectors
 
 MAX_LABEL = 200
-"""Characters of a label: a phrase or a sentence. Answers repeat labels."""
+"""Characters of a label: a phrase. Answers repeat labels."""
+
+_MAX_DESCRIPTION = 2_000
+"""Characters of the sentence that describes a label."""
 
 _FEWEST_FOR_PROBE = 4
 """Examples of every label from which on a linear probe is ahead of the nearest mean."""
@@ -34,213 +57,340 @@ _LEAST_PROBABILITY_MARGIN = 0.15
 """Likewise of a probability. With 8 examples a label this answers 88 % of BANKING77, 89 % of it rightly, where
 answering all is right in 83 %."""
 
-_COUNTS_SHARE = 0.3
-"""Of the answer, at most, for how often each label was given."""
+_CHECK_CHARACTERS = (160, 120, 100, 80, 60, 45)
+"""Characters of a text in the check list: the most with which the whole list fits."""
 
+_IDS_SHARE = 0.5
+"""Of the answer, for ids; the check list takes what is left."""
+
+_DIGIT = re.compile(r"\d")
 _DECIMALS = 4
 
 Method = Literal["labels", "means", "probe"]
 
 
-class Example(BaseModel):
-    """A text whose label is known."""
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """By item: the best label, the next, the lead over it as published, and whether the label is given."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    text: str
-    label: str
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    margins: Scores
+    given: NDArray[np.bool_]
 
 
 @tool(
-    title="Label texts",
+    title="Label items",
     description=(
-        "Gives each text the label that fits its meaning. Use it to sort texts into kinds you name, from the labels "
-        "alone or from examples, which are more reliable. Not to find unknown kinds: use cluster. Returns for each "
-        "text label (null where it abstains), score, margin, runner_up, and counts. Check small margins yourself."
+        "Sorts texts into kinds that you name: tickets, messages, rows of a table. Use it with label names, a "
+        "sentence for each, or 5 or more examples a label (the most reliable). Not to find unknown kinds: use "
+        "cluster. Returns counts, ids under each label, and check: the least sure with their texts; read and "
+        "correct those."
     ),
     purpose="sort into kinds you can name",
+    effect="destroys",  # a tag replaces what an earlier one stored
 )
 def classify(
     embedder: Embedder,
-    texts: Annotated[Texts | None, Field(description="texts to label")] = None,
+    texts: Annotated[Texts, Field(description="texts")] = None,
     *,
     labels: Annotated[
-        Strings,
-        Field(
-            description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2}
-        ),
-    ],
+        Sequence[str] | Mapping[str, str] | None,
+        coerced(coerce_labels),
+        STRINGS,
+        Field(description="names, or an object from name to a sentence"),
+    ] = None,
     examples: Annotated[
         Sequence[Example] | None,
-        validated_as(list[Example] | None),
-        *OBJECTS,
-        Field(description="labelled texts, for every label; 4 or more each work best"),
+        coerced(coerce_examples),
+        WithJsonSchema({"type": "array", "items": {"type": "object"}}),
+        Field(description='labelled cases: [{"text" or "id", "label"}], or label → texts or ids'),
     ] = None,
-    collection: StoredTexts = None,
-    abstain: Annotated[bool, Field(description="give no label where none fits or two fit alike")] = True,
-    top: Top = None,
+    abstain: Annotated[bool, Field(description="no label where unsure")] = True,
+    source: Source = None,
+    id_field: IdField = None,
+    ids: Ids = None,
+    where: WhereFilter = None,
+    top: Annotated[int, Range(1, MAX_TOP), Field(description="entries of check")] = 30,
+    save_as: SaveAs = None,
+    tag: Tag = None,
+    sources: Sources | None = None,
+    output_dir: Path | None = None,
 ) -> ClassifyResult:
-    """Give every text the label that fits best.
+    """Give each item the label whose meaning is nearest.
 
-    Without examples a text gets the label whose own text is nearest, underscores read as spaces (``labels``).
-    With examples, the label with the nearest mean of its examples and its own text (``means``), or, from 4
-    examples of every label on, the likeliest by a linear probe and the nearest example (``probe``; see
-    ``vectors.labelling.probabilities``).
+    Without examples a text is compared with the labels as words and with their sentences; with fewer than 4 examples a
+    label, with the mean of a label's examples and its words; with more, by a linear probe (``probabilities``).
 
-    With ``abstain`` a text gets no label in two cases. Its score is within chance: with half its lead over the
-    next label added, below what an unrelated text reaches with the nearest of so many labels once in twenty
+    With ``abstain`` a text has no label in two cases. Its score is within chance: with half its lead over the next
+    label added, below what an unrelated text reaches with the nearest of so many labels once in twenty
     (``Calibration.chance``; the lead counts because short labels score low). Or its margin is too small to mean
-    anything: under 3 % of the distance between the edges of ``weak`` and ``same``, with the probe under 0.15.
+    anything.
 
     Args:
         embedder: The engine.
-        texts: What to label; with labels and examples at most 2,000 texts and 2,000,000 characters.
-        labels: Two or more, each of up to 200 characters, a phrase or a sentence, all different.
-        examples: Texts with their labels, one or more for every label.
-        collection: In place of ``texts``: its chunks, at most 2,000.
-        abstain: Whether a text may get no label.
-        top: How many items to list, 1 to 2,000; None for as many as fit a small answer.
+        texts: What to label, up to 2,000 texts; or a map from id to text.
+        labels: Two or more names of up to 200 characters, all different, or a map from name to the sentence that says
+            what belongs there. Optional where examples name them.
+        examples: Texts, or ids of items, with their labels.
+        abstain: Whether an item may get no label.
+        source: In place of ``texts``; see ``Sources.open``.
+        id_field: See ``Sources.open``.
+        ids: Only these items of the source.
+        where: Only items whose metadata fits.
+        top: How many doubtful cases ``check`` lists, 1 to 1,000.
+        save_as: Writes a row for each item with ``label``, ``runner_up`` and ``margin``.
+        tag: Stores each label as metadata of the collection's items under this name.
+        sources: Where sources are looked up.
+        output_dir: Where ``save_as`` writes.
 
     Returns:
-        Items in the order of the texts. ``score`` is the cosine to the best label, or to its mean with
-        examples; ``margin`` the lead over the next label, in cosines, or with the probe in probabilities;
-        ``runner_up`` the best label not given: the second, or where none was given the first. Positions in
-        ``usage`` run over texts, labels, examples.
+        ``margin`` is on one scale whatever the method, 0 to 1: with the probe the lead in probability, else
+        ``1 - 0.85 ** (lead / l)`` of the lead in cosines, where ``l`` is 3 % of the distance from ``weak`` to ``same``.
+        From 0.15 on a label is given.
+        ``runner_up`` is the best label not given.
 
     Raises:
-        InputError: There are too few labels or two alike, an example has a label that is not in the list, a
-            label has no example, a text is blank, or see ``corpus_of``.
-        OperatorError: The model cannot be used.
+        InputError: There are too few labels or two alike, an example has an unknown label or id, or see
+            ``select_items``.
+        OperatorError: The model cannot be used, or a file cannot be written.
+
+    Example:
+        >>> classify(embedder, ["My card is lost"], labels=["card", "loan"]).labels
+        {'card': [0]}
     """
-    room = AnswerBudget(top)
-    corpus = corpus_of(texts, collection)
-    labels = _checked_labels(labels)
-    examples = _checked_examples(examples, labels)
-    known = [example.text for example in examples]
-    check_size([*corpus.sent, *labels, *known])
-    shown_texts = [[_spoken(label) for label in labels], known]
-    parts = [corpus.embed(embedder), *(embedder.embed(part) for part in shown_texts if part)]
-    shown = np.concatenate([part.vectors for part in parts[1:]])
-    classes = np.array([*range(len(labels)), *(labels.index(example.label) for example in examples)])
-    method = _method(classes, len(labels), examples)
-    calibration = embedder.calibration()
-    cosines = scores(parts[0].vectors, class_means(shown, classes, len(labels)), "cosine")
-    likely = cosines if method != "probe" else probabilities(shown, classes, parts[0].vectors)
-    items = _items(cosines, likely, labels, calibration, _limits(method, len(labels), calibration) if abstain else None)
-    counts = [LabelCount(label=label, texts=n) for label, n in Counter(item.label for item in items).most_common()]
-    tallies = [Entry(count.model_dump_json(), "") for count in counts]
-    tallied = room.take(tallies, _COUNTS_SHARE) if top is None else len(counts)
-    listed = room.take([corpus.entry(item.model_dump_json(), [item.index]) for item in items])
+    check_save_as(output_dir, save_as)
+    items = select_items(embedder, sources, texts, Selection(source, id_field, ids, where))
+    items.check_tag(tag)
+    names, sentences = _checked_labels(labels, examples)
+    known = _checked_examples(examples or [], names, items)
+    check_size([*names, *filter(None, sentences), *known.texts])
+    vectors = items.embed(embedder)
+    shown, classes = _label_vectors(embedder, names, sentences, known, vectors)
+    method = _method(classes, len(names), bool(examples))
+    result = _label(embedder, vectors, shown, classes, len(names), method, abstain=abstain)
+    _settle(result, known)
+    return _result(embedder, items, names, result, method, known, top, save_as, tag, sources, output_dir)
+
+
+def _result(
+    embedder: Embedder,
+    items: Items,
+    names: Sequence[str],
+    result: _Labelled,
+    method: Method,
+    known: "_Known",
+    top: int,
+    save_as: str | None,
+    tag: str | None,
+    sources: Sources | None,
+    output_dir: Path | None,
+) -> ClassifyResult:
+    chosen = [names[label] if given else None for label, given in zip(result.first, result.given, strict=True)]
+    others = [
+        names[second if given else first]
+        for first, second, given in zip(result.first, result.second, result.given, strict=True)
+    ]
+    margins = [round(float(margin), _DECIMALS) + 0.0 for margin in result.margins]
+    file = save_items(items, sources, output_dir, save_as, {"label": chosen, "runner_up": others, "margin": margins})
+    if tag is not None:
+        items.tag(tag, chosen)
+    counts = Counter(label for label in chosen if label is not None)
+    by_label: dict[str, list[Id]] = {label: [] for label, _ in counts.most_common()}
+    abstained: list[Id] = []
+    for key, label in zip(items.ids, chosen, strict=True):
+        (abstained if label is None else by_label[label]).append(key)
+    budget = AnswerBudget()
+    counted = [*counts.most_common(), *([("", len(abstained))] if abstained else [])]
+    fitting = budget.take(counted)
+    if fitting < len(counted):
+        items.notes.append(f"{len(counted) - fitting:,} labels with few items do not fit into counts")
+    listed = [*by_label, *abstained, *(key for ids in by_label.values() for key in ids)]
+    complete = budget.take_all(listed, share=_IDS_SHARE)
+    if not complete:
+        items.notes.append(
+            f"the ids of {len(items):,} items do not fit an answer; counts has how many each label got, and save_as "
+            "writes every item"
+        )
+    asked = [int(at) for at in np.argsort(result.margins, kind="stable") if at not in known.by_position][:top]
+    check = _fitting_check(items, asked, chosen, others, margins, budget)
     return ClassifyResult(
         model=embedder.identity().short,
-        usage=Usage.of(*parts),
-        more=len(items) - listed,
+        notes=items.notes,
+        folder=items.folder,
         method=method,
-        counts=counts[:tallied],
-        items=items[:listed],
-        recalled=corpus.recalled(item.index for item in items[:listed]),
+        counts=dict(counted[:fitting]),
+        labels=by_label if complete else {},
+        abstained=abstained if complete else [],
+        check=check,
+        file=file,
     )
 
 
+def _fitting_check(
+    items: Items,
+    asked: Sequence[int],
+    labels: Sequence[str | None],
+    others: Sequence[str],
+    margins: Sequence[float],
+    budget: AnswerBudget,
+) -> list[Check]:
+    """Return the check list with texts as long as fit; where even short ones do not, its beginning."""
+    check: list[Check] = []
+    for characters in _CHECK_CHARACTERS:
+        texts = items.snippets(asked, characters)
+        check = [
+            Check(id=items.ids[at], text=text, label=labels[at], runner_up=others[at], margin=margins[at])
+            for at, text in zip(asked, texts, strict=True)
+        ]
+        if budget.take_all(check):
+            return check
+    items.notes.append(f"not all {len(asked):,} entries of check fit; the least sure come first")
+    return check[: budget.take(check)]
+
+
+def _settle(result: _Labelled, known: "_Known") -> None:
+    """Give items the labels that the caller said they have."""
+    for position, label in known.by_position.items():
+        if result.first[position] != label:
+            result.second[position] = result.first[position]
+        result.first[position], result.given[position], result.margins[position] = label, True, 1.0
+
+
+def _label_vectors(
+    embedder: Embedder, names: Sequence[str], sentences: Sequence[str], known: "_Known", vectors: Vectors
+) -> tuple[Vectors, Classes]:
+    """Return what shows each label, and of which label each row is: its name, its sentence, its examples."""
+    described = [(at, sentence) for at, sentence in enumerate(sentences) if sentence.strip()]
+    words = [*map(_spoken, names), *(sentence for _, sentence in described), *known.texts]
+    shown = [embedder.embed(words).vectors]
+    classes = [*range(len(names)), *(at for at, _ in described), *known.labels]
+    if known.by_position:
+        shown.append(vectors[list(known.by_position)])
+        classes += known.by_position.values()
+    return np.concatenate(shown), np.array(classes)
+
+
 def _spoken(label: str) -> str:
-    """``card_arrival`` as a person would say it."""
+    """Return ``card_arrival`` as a person would say it."""
     return label.replace("_", " ").strip() or label
 
 
-def _method(classes: Classes, labels: int, examples: Sequence[Example]) -> Method:
-    if not examples:
+def _method(classes: Classes, labels: int, has_examples: bool) -> Method:
+    if not has_examples:
         return "labels"
     fewest = int(np.bincount(classes, minlength=labels).min()) - 1  # the label's own text is none of them
     return "probe" if fewest >= _FEWEST_FOR_PROBE else "means"
 
 
-def _limits(method: Method, labels: int, calibration: Calibration) -> tuple[float, float]:
-    """What a score with half its lead must reach, and the smallest margin with which a label is given."""
-    weak, _, _, same = calibration.edges
-    margin = _LEAST_PROBABILITY_MARGIN if method == "probe" else _LEAST_MARGIN * (same - weak)
-    return calibration.chance(labels), margin
+def _label(
+    embedder: Embedder,
+    vectors: Vectors,
+    shown: Vectors,
+    classes: Classes,
+    labels: int,
+    method: Method,
+    *,
+    abstain: bool,
+) -> _Labelled:
+    """Label items, a block at a time."""
+    calibration, means = embedder.calibration(), class_means(shown, classes, labels)
+    probe = Probe(shown, classes) if method == "probe" else None
+    found = labelled(vectors, means, probe, Watch(embedder.call.raise_if_cancelled))
+    margins = found.margins
+    if probe is None:
+        weak, _, _, same = calibration.edges
+        # Grows with the lead without end, and reaches the least margin where a lead in cosines begins to count.
+        margins = 1 - np.exp(math.log(1 - _LEAST_PROBABILITY_MARGIN) * margins / (_LEAST_MARGIN * (same - weak)))
+    sure = (found.scores + found.leads / 2 >= calibration.chance(labels)) & (margins >= _LEAST_PROBABILITY_MARGIN)
+    given = sure if abstain else np.ones(len(vectors), np.bool_)
+    return _Labelled(found.best.copy(), found.second.copy(), margins, given)
 
 
-def _items(
-    cosines: Scores,
-    likely: Scores,
-    labels: Annotated[
-        Strings,
-        Field(
-            description="2 or more words, phrases or sentences that name a subject", json_schema_extra={"minItems": 2}
-        ),
-    ],
-    calibration: Calibration,
-    limits: tuple[float, float] | None,
-) -> list[Item]:
-    items = []
-    for index, row in enumerate(likely):
-        first, second = (int(label) for label in np.argsort(-row, kind="stable")[:2])
-        cosine, margin = float(cosines[index, first]), float(row[first] - row[second])
-        lead = cosine - float(np.delete(cosines[index], first).max())
-        given = limits is None or (cosine + lead / 2 >= limits[0] and margin >= limits[1])
-        score, percentile, band = calibration.interpret(cosine)
-        items.append(
-            Item(
-                index=index,
-                label=labels[first] if given else None,
-                score=score,
-                percentile=percentile,
-                band=band,
-                margin=round(margin, _DECIMALS) + 0.0,
-                runner_up=labels[second if given else first],
-            )
-        )
-    return items
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The examples: texts that came with the call and their labels, and the labels of items by position."""
+
+    texts: list[str]
+    labels: list[int]
+    by_position: dict[int, int]
 
 
-def _checked_labels(labels: Sequence[str]) -> list[str]:
-    labels = checked_texts("labels", labels)
-    if len(labels) < 2:
-        raise InputError(f"labels has 1 label, {snippet(labels[0])!r}; give 2 or more, or use rank to sort by one")
-    long = [i for i, label in enumerate(labels) if len(label) > MAX_LABEL]
-    if long:
-        raise InputError(
-            f"labels[{long[0]}] has {len(labels[long[0]]):,} characters; at most {MAX_LABEL}: a label is a phrase or "
-            "a sentence, longer texts of a kind go into examples"
-        )
-    strange = [i for i, label in enumerate(labels) if CONTROL.search(label)]
-    if strange:
-        raise InputError(f"labels[{strange[0]}] has control characters: {labels[strange[0]][:20]!r}; leave them out")
-    _check_different(labels)
-    return labels
+def _checked_labels(
+    labels: Sequence[str] | Mapping[str, str] | None, examples: Sequence[Example] | None
+) -> tuple[list[str], list[str]]:
+    """Return the names of the labels and their sentences.
 
-
-def _check_different(labels: Sequence[str]) -> None:
-    """Labels that read alike have one vector, and a text would get neither."""
-    read: dict[str, str] = {}
-    for label in labels:
-        key = " ".join(_spoken(label).casefold().split())
-        if key in read:
-            alike = "is there twice" if read[key] == label else f"reads like {snippet(read[key])!r}"
-            raise InputError(f"labels has {snippet(label)!r}, which {alike}; give each label once")
-        read[key] = label
-
-
-def _checked_examples(examples: Sequence[Example] | None, labels: Sequence[str]) -> list[Example]:
-    if not examples:
-        return []
-    texts = checked_texts("examples", [example.text for example in examples])
-    examples = [
-        Example(text=text, label=well_formed(example.label)) for text, example in zip(texts, examples, strict=True)
-    ]
-    wanted = set(labels)
-    given = {example.label for example in examples}
-    for position, example in enumerate(examples):
-        if example.label not in wanted:
+    Raises:
+        InputError: There are fewer than two, or one is refused.
+    """
+    named = dict.fromkeys((example.label for example in examples or []), "") if labels is None else labels
+    names = list(named)
+    sentences = list(named.values()) if isinstance(named, Mapping) else [""] * len(names)
+    if len(names) < 2:
+        came = f"labels has 1 label, {snippet(names[0])!r}" if names else "neither labels nor examples name a label"
+        raise InputError(f"{came}; give 2 or more, or use search to find what is about one subject")
+    for at, (name, sentence) in enumerate(zip(names, sentences, strict=True)):
+        if not name.strip() or CONTROL.search(name):
+            raise InputError(f"labels[{at}] is {name[:40]!r}; give a name with visible characters and no control ones")
+        if len(name) > MAX_LABEL or len(sentence) > _MAX_DESCRIPTION:
             raise InputError(
-                f"examples[{position}] has the label {snippet(example.label)!r}, which is not in labels; add it there, "
-                "or correct it"
+                f"labels[{at}] has {max(len(name), len(sentence)):,} characters; at most {MAX_LABEL} for a name and "
+                f"{_MAX_DESCRIPTION:,} for its sentence: longer texts of a kind go into examples"
             )
-    bare = [label for label in labels if label not in given]
-    if bare:
-        raise InputError(
-            f"{len(bare)} of {len(labels)} labels have no example, the first is {snippet(bare[0])!r}; give every label "
-            "one or more, or leave examples out"
-        )
-    return examples
+    _check_different(names)
+    return names, sentences
+
+
+def _check_different(names: Sequence[str]) -> None:
+    """Refuse labels that read alike: they have one vector, and an item would get neither.
+
+    Raises:
+        InputError: Two do.
+    """
+    read: dict[str, str] = {}
+    for name in names:
+        key = " ".join(_spoken(name).casefold().split())
+        if key in read:
+            alike = "is there twice" if read[key] == name else f"reads like {snippet(read[key])!r}"
+            raise InputError(f"labels has {snippet(name)!r}, which {alike}; give each label once")
+        read[key] = name
+
+
+def _checked_examples(examples: Sequence[Example], names: Sequence[str], items: Items) -> _Known:
+    """Find the examples.
+
+    Raises:
+        InputError: One has a label or an id that is unknown, or some labels have examples and others none.
+    """
+    known = _Known([], [], {})
+    places = {str(key): at for at, key in enumerate(items.ids)}
+    patterns = {_pattern(str(key)) for key in items.ids} - {""}
+    for at, example in enumerate(examples):
+        if example.label not in names:
+            raise InputError(
+                f"examples[{at}] has the label {snippet(example.label)!r}, which is not in labels; add it there, or "
+                "correct it"
+            )
+        label = names.index(example.label)
+        if example.text is not None and example.text not in places:
+            if not example.text.strip():
+                raise InputError(f"examples[{at}] is blank; every example needs a text or an id")
+            if _pattern(example.text) in patterns:
+                raise InputError(
+                    f"examples[{at}] is {example.text[:100]!r}, which looks like an id and is none of {items.label}; "
+                    "correct it, or give a longer text"
+                )
+            known.texts.append(example.text)
+            known.labels.append(label)
+        else:
+            key = str(example.text if example.id is None else example.id).removeprefix(items.folder)
+            if key not in places:
+                raise InputError(f"examples[{at}] has the id {key[:100]!r}, which is not in {items.label}; correct it")
+            known.by_position[places[key]] = label
+    return known
+
+
+def _pattern(key: str) -> str:
+    """Return an id with each digit as 0, so that T7 and T9 are alike; ``""`` for what has no digit."""
+    return _DIGIT.sub("0", key) if _DIGIT.search(key) else ""

@@ -17,7 +17,7 @@ from mcp_server_embeddings.tools.collection_file import (
     write_records,
 )
 from mcp_server_embeddings.tools.collection_reindex import ReportProgress, no_progress
-from mcp_server_embeddings.tools.results import Result, Usage
+from mcp_server_embeddings.tools.results import Result
 
 
 class CollectionExported(Result):
@@ -97,7 +97,6 @@ def collection_export(
         write_records(path, suffix, header, batches())
     return CollectionExported(
         model=record.model,
-        usage=Usage.counted(),
         collection=collection,
         file=str(file),
         size=size,

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from mcp_server_embeddings.errors import ConfigurationError, InputError
 from mcp_server_embeddings.store.records import NewDocument, Scalar, Vector, as_json
-from mcp_server_embeddings.tools.collection_add import MAX_ID
+from mcp_server_embeddings.tools.coercion import MAX_ID
 
 VERSION = 1
 """Of the format; a reader refuses a higher one."""

@@ -24,7 +24,7 @@ from mcp_server_embeddings.tools.collection_file import (
 )
 from mcp_server_embeddings.tools.collection_reindex import ReportProgress, no_progress, source_document
 from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument
-from mcp_server_embeddings.tools.results import Result, Usage
+from mcp_server_embeddings.tools.results import Result
 
 _CHARACTERS_PER_BATCH = 500_000
 
@@ -92,7 +92,6 @@ def collection_import(
     now, written = target.current(), importer.written
     return CollectionImported(
         model=identity.short,
-        usage=Usage.counted(importer.done, importer.ingester.tokens),
         collection=collection,
         added=written.added,
         updated=written.updated,

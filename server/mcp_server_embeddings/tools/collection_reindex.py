@@ -9,7 +9,7 @@ from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import NewDocument
 from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument
-from mcp_server_embeddings.tools.results import Result, Usage
+from mcp_server_embeddings.tools.results import Result
 
 ReportProgress = Callable[[int, int], None]
 """Called with the number of documents done and their total."""
@@ -73,7 +73,7 @@ def collection_reindex(
     source = store.open(collection)
     identity = embedder.identity()
     before = source.record
-    copied = tokens = 0
+    copied = 0
     if before.identity != identity.digest:
         target = store.successor(collection, identity.digest, identity.short, identity.dimensions)
         copying = _Copy(embedder, source, target, report)
@@ -87,11 +87,10 @@ def collection_reindex(
                 f"collection {collection!r} changes faster than it can be embedded; end what writes to it and "
                 "send the call again: what is embedded already is kept"
             )
-        copied, tokens = copying.documents, copying.tokens
+        copied = copying.documents
     now = store.record(collection)
     return CollectionReindexed(
         model=identity.short,
-        usage=Usage.counted(copied, tokens),
         collection=collection,
         reindexed=before.identity != identity.digest,
         before=before.model,

@@ -1,176 +1,303 @@
-"""The few texts that stand for the many."""
+"""Choose the few items or sentences that stand for all of them."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.identity import Role
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry, positions
+from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AROUND, json_length
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.parameters import Texts, Top
-from mcp_server_embeddings.tools.results import CondenseResult, Passage, Usage
+from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.paragraphs import paragraphs
+from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Texts, WhereFilter
+from mcp_server_embeddings.tools.results import CondenseResult
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
-from mcp_server_embeddings.tools.texts import (
-    MAX_CHARACTERS,
-    MAX_TEXTS,
-    check_range,
-    check_size,
-    checked_query,
-    checked_texts,
-    snippet,
-)
-from mcp_server_embeddings.vectors.coverage import best_cover
-from mcp_server_embeddings.vectors.scores import Scores, scores
-
-_SNIPPET = 120
-"""Characters of a chosen passage: enough to find it by."""
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.tools.texts import CONTROL, MAX_CHARACTERS, checked_query
+from mcp_server_embeddings.vectors.blocks import Watch
+from mcp_server_embeddings.vectors.coverage import best_cover_of_vectors
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
 
 _DECIMALS = 4
 
+_SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'”’»)\]]*$")
+_ABBREVIATION = re.compile(
+    r"\b(?:approx|ca|max|min|incl|excl|resp|[Vv]ols?|[Rr]efs?|[Ff]igs?|[Ee]qs?|[Ss]ecs?|[Tt]abs?|[Aa]pp|[Cc]h|Nos?|pp?)\.$"
+)
+"""What is followed by a number or a name, in the same sentence."""
+
+_WORD = re.compile(r"\w+")
+_MIN_WORDS = 4
+_MIN_CHARACTERS = 8
+"""Of a sentence in a script without spaces."""
+
+_MAX_SENTENCE = 800
+"""Characters of a sentence; a longer one is a list or a table that lost its lines."""
+
+_BOILERPLATE_ITEMS = 3
+"""Items that have the same sentence, from which on it is boilerplate."""
+
+_MAX_SHORT = 20
+"""A unit costs at least this part of the budget, or the shortest sentences, which say least, would be preferred."""
+
+_MAX_ITEMS = 10_000
+_MAX_UNITS = 10_000
+"""Of more, those are considered that are most like the query or, without one, an even sample. Every unit is compared
+with every other: 10,000 take four seconds of one core."""
+
+_CHARACTERS_PER_TOKEN = 8
+"""A digest never has more characters a token, whatever a tokenizer makes of one long word."""
+
+_SHARES = 1_000_000
+"""The budget where tokens and characters are both limited; a unit costs the larger share of the two."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What is chosen as a whole: an item, or a sentence of one."""
+
+    item: int
+    text: str
+
 
 @tool(
-    title="Keep what says most",
+    title="Condense",
     description=(
-        "Chooses the few texts, or sentences of one long text, that stand for all of them. Use it to fit notes, "
-        "results or a document into a context; with query, keeps what matters for it. Not to summarise: it rewrites "
-        "nothing; not for the best hits: use rank. Returns selected positions in their order, tokens (never over "
-        "max_tokens) and coverage (0 to 1), for one text also where its sentences are."
+        "Shortens texts or documents to the sentences or items that stand for all, word for word, within "
+        "max_tokens. Use it to fit material into a context, or for a digest; with query, keeps what matters for "
+        "it. Not to rewrite; not for the best hits: use search. Returns the digest as text, the ids it is from, "
+        "coverage."
     ),
     purpose="fit into a budget",
 )
 def condense(
     embedder: Embedder,
-    texts: Annotated[Texts, Field(description="texts to choose from, or one long text")],
+    texts: Annotated[Texts, Field(description="texts, or one long text")] = None,
     *,
-    max_tokens: Annotated[
-        int | None,
-        Field(description="tokens that may stay, by this model's tokenizer", json_schema_extra={"minimum": 1}),
-    ] = None,
-    count: Annotated[int | None, Field(description="texts that may stay", json_schema_extra={"minimum": 1})] = None,
-    query: Annotated[str | None, Field(description="what matters; absent: keep what is typical")] = None,
-    top: Top = None,
+    max_tokens: Annotated[int | None, Range(1, MAX_CHARACTERS), Field(description="of the digest")] = None,
+    count: Annotated[int | None, Range(1, 1_000), Field(description="sentences or items")] = None,
+    query: Annotated[str | None, Field(description="what matters")] = None,
+    source: Source = None,
+    id_field: IdField = None,
+    ids: Ids = None,
+    where: WhereFilter = None,
+    sources: Sources | None = None,
 ) -> CondenseResult:
-    """Choose the subset that says most, within a budget of tokens, of texts, or of both.
+    """Choose the subset that says most, within a budget of tokens, of units, or of both.
 
-    A chosen text stands for another as far as their cosine rises above the edge of ``weak``: 0 there, 1 for an
-    equal one. What the subset stands for, summed over all texts, is maximised (``best_cover``). With a query a
-    text weighs as much as it is about the query, by the same measure. Where nothing is above ``weak``
-    ``no_match`` says so, and where nothing is about the query at all, every text weighs the same.
+    Where every item has at most 320 characters, items are chosen as a whole, without their heading lines. Otherwise
+    sentences are: hard-wrapped lines are joined; headings, tables, code, fragments, repeats, and sentences that three
+    items or more have, are left out. A chosen unit stands for another as far as their cosine rises above the edge of
+    ``weak``: 0 there, 1 for an equal one. What the subset stands for, summed over all units, is maximised
+    (``best_cover``). With a query a unit weighs as much as it is about the query.
 
-    A single text is cut into sentences, which are then chosen from; a sentence over 320 characters is cut
-    between words.
+    Up to 10,000 items and 10,000 sentences are compared; of more, the nearest to the query or an even sample.
 
     Args:
         embedder: The engine.
-        texts: 2 to 2,000 texts, or one of two sentences or more; 2,000,000 characters in all.
-        max_tokens: The tokens of the chosen texts are never more than this, as this model's tokenizer counts.
-        count: No more texts than this are chosen.
+        texts: Texts, a map from id to text, or one text of two sentences or more.
+        max_tokens: The tokens of the digest are never more than this, as this model's tokenizer counts.
+        count: No more sentences or items than this, 1 to 1,000.
         query: What matters; None to keep what is typical.
-        top: How many of the chosen to list, 1 to 2,000; None for as many as fit a small answer.
+        source: In place of ``texts``; see ``Sources.open``.
+        id_field: See ``Sources.open``.
+        ids: Only these items of the source.
+        where: Only items whose metadata fits.
+        sources: Where sources are looked up.
 
     Returns:
-        ``selected``: positions in the list, or of the sentences of a single text, ascending; ``passages``: where
-        the chosen sentences are in that text, else None. Fewer are chosen than would fit once nothing is left
-        that they do not stand for. ``coverage``: the share of all, by weight, that they stand for, 0 to 1.
+        ``text``: the chosen units in the order of the items, those of one item on one line. ``coverage``: the share of
+        all, by weight, that they stand for, 0 to 1.
 
     Raises:
-        InputError: There is no budget, or it is smaller than the shortest text; there is nothing to choose from;
-            a text or the query is blank.
+        InputError: There is no budget, or it is smaller than the shortest unit; there is nothing to choose from; or see
+            ``select_items``.
         OperatorError: The model cannot be used.
+
+    Example:
+        >>> condense(embedder, ["Prices rise.", "Costs go up.", "It rains."], count=2).selected
+        [0, 2]
     """
-    room = AnswerBudget(top)
-    _check_budget(max_tokens, count)
+    if max_tokens is None and count is None:
+        raise InputError("neither max_tokens nor count is given; say how many tokens or how many items may stay")
     query = None if query is None else checked_query("query", query)
-    texts = checked_texts("texts", texts)
-    check_size(texts, query or "")
-    places = _places(texts)
-    units = texts if places is None else [texts[0][start:end] for start, end in places]
-    costs = np.array(embedder.count_tokens(units), dtype=np.int64).clip(min=1)
-    if max_tokens is not None and max_tokens < costs.min():
+    items = select_items(embedder, sources, texts, Selection(source, id_field, ids, where))
+    units = _considered_units(embedder, items, query)
+    if not units or len(items) == len(units) == 1:
         raise InputError(
-            f"max_tokens={max_tokens} is less than the shortest {'text' if places is None else 'sentence'} has, "
-            f"{costs.min()} tokens at position {costs.argmin()}; give {costs.min()} or more"
+            f"{items.label} has only one item of one sentence, so there is nothing to choose from; give more"
         )
-    embedded = embedder.embed(units, role="symmetric" if query is None else "document")
-    weights, no_match, asked = _weights(embedder, embedded, query)
-    likeness = _risen(scores(embedded.vectors, embedded.vectors, "cosine"), embedder.calibration().edges[0])
-    choice = best_cover(likeness, weights, costs, budget=max_tokens, count=count or len(units))
-    selected = sorted(choice.rows)
-    chosen = None if places is None else [_passage(texts[0], places[row]) for row in selected]
-    listed = room.take(_entries(selected, units, chosen))
+    role: Role = "symmetric" if query is None else "document"
+    vectors = embedder.embed([unit.text for unit in units], role=role).vectors
+    if len(units) > _MAX_UNITS:
+        kept = _nearest(embedder, vectors, query, _MAX_UNITS)
+        items.notes.append(f"{len(kept):,} of {len(units):,} sentences were considered, {_how_chosen(query)}")
+        units, vectors = [units[row] for row in kept], vectors[kept]
+    tokens = np.array(embedder.count_tokens([unit.text for unit in units]), dtype=np.int64).clip(min=1)
+    if max_tokens is not None and max_tokens < tokens.min():
+        raise InputError(
+            f"max_tokens={max_tokens} is less than the shortest of {len(units):,} units has, {tokens.min()} tokens; "
+            f"give {tokens.min()} or more"
+        )
+    weights, no_match = _weights(embedder, vectors, query, [unit.item for unit in units])
+    edge = embedder.calibration().edges[0]
+    watch = Watch(embedder.call.raise_if_cancelled)
+    most = len(units) if count is None else count
+    costs = tokens.clip(min=(max_tokens or 0) // _MAX_SHORT)
+    choice = best_cover_of_vectors(vectors, weights, costs, edge, budget=max_tokens, count=most, watch=watch)
+    limit = max(ANSWER_CHARACTERS - AROUND, _CHARACTERS_PER_TOKEN * (max_tokens or 0))
+    characters = np.array([json_length(unit.text) + json_length(items.ids[unit.item]) for unit in units])
+    if characters[choice.rows].sum() > limit:
+        shares = np.maximum(tokens / (max_tokens or np.inf), characters / limit)
+        costs = np.ceil(shares * _SHARES).astype(np.int64)
+        choice = best_cover_of_vectors(vectors, weights, costs, edge, budget=_SHARES, count=most, watch=watch)
+        items.notes.append(f"the digest was kept to {limit:,} characters; pass a larger max_tokens for more")
+    chosen = sorted(choice.rows)
     return CondenseResult(
         model=embedder.identity().short,
-        usage=Usage.of(embedded if places is None else _as_one(embedded), *asked),
-        more=len(selected) - listed,
-        selected=selected[:listed],
-        passages=None if chosen is None else chosen[:listed],
-        tokens=int(costs[selected].sum()),
+        notes=items.notes,
+        folder=items.folder,
+        text=_joined(units, chosen),
+        selected=items.ids_of(list(dict.fromkeys(units[row].item for row in chosen))),
+        tokens=int(tokens[chosen].sum()),
         coverage=round(choice.coverage, _DECIMALS),
         no_match=no_match,
     )
 
 
-def _check_budget(max_tokens: int | None, count: int | None) -> None:
-    if max_tokens is None and count is None:
-        raise InputError("neither max_tokens nor count is given; say how many tokens or how many texts may stay")
-    if max_tokens is not None:
-        check_range("max_tokens", max_tokens, 1, MAX_CHARACTERS)
-    if count is not None:
-        check_range("count", count, 1, MAX_TEXTS)
-
-
-def _places(texts: Sequence[str]) -> list[tuple[int, int]] | None:
-    """Where the sentences of a single text are; None for several texts, which are chosen from as they are."""
-    if len(texts) > 1:
-        return None
-    places = passages(texts[0])
-    if len(places) < 2:
-        raise InputError("texts is one text of one sentence, so there is nothing to choose from; give more")
-    if len(places) > MAX_TEXTS:
-        raise InputError(
-            f"the text has {len(places):,} sentences (of up to {MAX_PASSAGE} characters); at most {MAX_TEXTS:,}: cut "
-            "it into parts, condense each, then what is left of them"
-        )
-    return places
-
-
-def _weights(
-    embedder: Embedder, embedded: Embeddings, query: str | None
-) -> tuple[Scores, bool, tuple[Embeddings, ...]]:
-    """What each text weighs, whether none fits the query, and what the query cost."""
-    equal = np.ones(len(embedded.vectors))
+def _considered_units(embedder: Embedder, items: Items, query: str | None) -> list[_Unit]:
+    """Return the units of the items, or of as many as can be compared."""
+    if len(items) <= _MAX_ITEMS:
+        return _units(items, range(len(items)))
     if query is None:
-        return equal, False, ()
-    asked = embedder.embed([query], role="query")
+        rows = _evenly(len(items), _MAX_ITEMS)
+    else:
+        rows = _nearest(embedder, items.embed(embedder, "document"), query, _MAX_ITEMS)
+    items.notes.append(f"{len(rows):,} of {len(items):,} items were considered, {_how_chosen(query)}")
+    return _units(items, rows)
+
+
+def _nearest(embedder: Embedder, vectors: Vectors, query: str | None, most: int) -> list[int]:
+    """Return the rows nearest a query, or an even sample of them, in their order."""
+    if query is None:
+        return _evenly(len(vectors), most)
+    cosines = scores(vectors, embedder.embed([query], role="query").vectors, "cosine")[:, 0]
+    return sorted(int(row) for row in np.argsort(-cosines, kind="stable")[:most])
+
+
+def _evenly(number: int, most: int) -> list[int]:
+    return [int(row) for row in np.linspace(0, number - 1, most).round()]
+
+
+def _how_chosen(query: str | None) -> str:
+    return "an even sample" if query is None else "those nearest the query"
+
+
+def _units(items: Items, positions: Sequence[int]) -> list[_Unit]:
+    """Return whole items where all are short, else their sentences, without repeats and boilerplate."""
+    texts = [CONTROL.sub(" ", text) for text in items.texts(positions)]
+    if len(texts) > 1 and all(len(text) <= MAX_PASSAGE for text in texts):
+        whole = [
+            _Unit(at, " ".join(paragraphs(text)) or " ".join(text.split()))
+            for at, text in zip(positions, texts, strict=True)
+        ]
+        return _without_repeats([unit for unit in whole if unit.text])
+    sentences = [
+        _Unit(at, sentence) for at, text in zip(positions, texts, strict=True) for sentence in _sentences(text)
+    ]
+    return _without_repeats(_without_boilerplate(sentences))
+
+
+def _sentences(text: str) -> list[str]:
+    """Return the sentences of a text; of one that has none its longer fragments, else all it has."""
+    found = [sentence for block in paragraphs(text) for sentence in _rejoined(block)]
+    whole = [one for one in found if len(one) <= _MAX_SENTENCE and _is_long(one) and _is_sentence(one)]
+    if whole:
+        return whole
+    pieces = [one[start:end] for one in found or [" ".join(text.split())] for start, end in passages(one)]
+    return [piece for piece in pieces if _is_long(piece)] or pieces
+
+
+def _rejoined(block: str) -> Iterator[str]:
+    """Yield the sentences of a paragraph: what was cut for its length, or at an abbreviation, is one again."""
+    begin = last = 0
+    for start, end in passages(block):
+        before = block[begin:last]
+        goes_on = not _SENTENCE_END.search(before) or _ABBREVIATION.search(before) or block[start].islower()
+        if before and not goes_on:
+            yield before
+            begin = start
+        last = end
+    if last > begin:
+        yield block[begin:last]
+
+
+def _is_sentence(text: str) -> bool:
+    """Tell a sentence from a part of one: where it was cut, it begins in lower case or a bracket stays open."""
+    return (
+        bool(_SENTENCE_END.search(text))
+        and not text[0].islower()
+        and all(text.count(opening) == text.count(closing) for opening, closing in ("()", "[]", "“”"))
+    )
+
+
+def _is_long(text: str) -> bool:
+    return len(_WORD.findall(text)) >= _MIN_WORDS or (len(text) >= _MIN_CHARACTERS and not text.isascii())
+
+
+def _without_boilerplate(units: Sequence[_Unit]) -> list[_Unit]:
+    """Leave out what so many items have, but from items that have nothing else."""
+    keys = [_key(unit) for unit in units]
+    items = Counter(key for key, _ in {(key, unit.item) for key, unit in zip(keys, units, strict=True)})
+    own = {unit.item for key, unit in zip(keys, units, strict=True) if items[key] < _BOILERPLATE_ITEMS}
+    return [
+        unit for key, unit in zip(keys, units, strict=True) if items[key] < _BOILERPLATE_ITEMS or unit.item not in own
+    ]
+
+
+def _without_repeats(units: Sequence[_Unit]) -> list[_Unit]:
+    """Keep the first of units with the same words."""
+    kept: dict[str, _Unit] = {}
+    for unit in units:
+        kept.setdefault(_key(unit), unit)
+    return list(kept.values())
+
+
+def _key(unit: _Unit) -> str:
+    return " ".join(_WORD.findall(unit.text.casefold())) or unit.text
+
+
+def _weights(embedder: Embedder, vectors: Vectors, query: str | None, items: Sequence[int]) -> tuple[Scores, bool]:
+    """Return what each unit weighs, and whether none fits the query.
+
+    Without a query a unit weighs by its likeness to the mean of its item, squared: what an item is about weighs more
+    than what every such text says. Items weigh alike.
+    """
+    equal = np.ones(len(vectors))
+    if query is None:
+        _, item, counts = np.unique(np.array(items), return_inverse=True, return_counts=True)
+        means = np.zeros((len(counts), vectors.shape[1]))
+        np.add.at(means, item, unit_rows(vectors).astype(np.float64))
+        central = np.einsum("ij,ij->i", unit_rows(vectors), unit_rows(means.astype(np.float32))[item])
+        share = np.clip(central, 0, 1).astype(np.float64) ** 2
+        return share / np.bincount(item, share)[item].clip(1e-9), False
     calibration = embedder.calibration("retrieval")
-    cosines = scores(embedded.vectors, asked.vectors, "cosine")[:, 0]
-    weights = _risen(cosines, calibration.edges[0])
-    no_match = not calibration.above_weak(float(cosines.max()))
-    return weights if weights.any() else equal, no_match, (asked,)
+    cosines = scores(vectors, embedder.embed([query], role="query").vectors, "cosine")[:, 0]
+    weak = calibration.edges[0]
+    weights: Scores = np.clip((cosines - weak) / (1 - weak), 0, 1)
+    return weights if weights.any() else equal, not calibration.above_weak(float(cosines.max()))
 
 
-def _risen(cosines: Scores, edge: float) -> Scores:
-    """How far cosines rise above an edge: 0 there and below, 1 for a cosine of 1."""
-    risen: Scores = np.clip((cosines - edge) / (1 - edge), 0, 1)
-    return risen
-
-
-def _as_one(embedded: Embeddings) -> Embeddings:
-    """The sentences of a single text as that text: what the caller sent."""
-    return replace(embedded, vectors=embedded.vectors[:1], windowed=(0,) if embedded.windowed else ())
-
-
-def _entries(selected: Sequence[int], units: Sequence[str], chosen: Sequence[Passage] | None) -> list[Entry]:
-    if chosen is None:
-        return positions(selected, units)
-    both = zip(selected, chosen, strict=True)
-    return [Entry(f"{row},{passage.model_dump_json()}", passage.snippet) for row, passage in both]
-
-
-def _passage(text: str, place: tuple[int, int]) -> Passage:
-    start, end = place
-    return Passage(start=start, end=end, snippet=snippet(text[start:end], _SNIPPET))
+def _joined(units: Sequence[_Unit], rows: Sequence[int]) -> str:
+    """Return the digest: the units of one item on one line."""
+    lines: dict[int, list[str]] = {}
+    for row in rows:
+        lines.setdefault(units[row].item, []).append(units[row].text)
+    return "\n".join(" ".join(line) for line in lines.values())

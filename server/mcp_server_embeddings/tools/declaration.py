@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -14,9 +15,9 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.protocol import CollectionStore
-from mcp_server_embeddings.tools.corpus import opened
-from mcp_server_embeddings.tools.parameters import OpenedByName, Range
+from mcp_server_embeddings.tools.parameters import Range
 from mcp_server_embeddings.tools.results import Result
+from mcp_server_embeddings.tools.sources import Sources
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
@@ -32,21 +33,31 @@ class ToolContext:
         engine: The engine.
         embedder: The engine as this call sees it.
         store: The collections.
-        protocol: The revision of MCP that is spoken with the client.
+        protocol: The revision of MCP that is spoken with the client; None without one.
     """
 
     engine: Engine
     embedder: Embedder
     store: CollectionStore
-    protocol: str
+    protocol: str | None
 
     @property
     def reader(self) -> Reader:
         """Reads files in the folders that the user allowed."""
         return Reader(self.engine.settings.allow_dir, cancelled=self.embedder.call.raise_if_cancelled)
 
+    @property
+    def sources(self) -> Sources:
+        """Where ``source`` is looked up."""
+        return Sources(self.store, self.reader)
 
-_PROVIDED = ("engine", "embedder", "store", "protocol", "reader")
+    @property
+    def output_dir(self) -> Path:
+        """Where ``save_as`` writes."""
+        return self.engine.settings.output_dir or self.engine.settings.data_dir / "output"
+
+
+_PROVIDED = ("engine", "embedder", "store", "protocol", "reader", "sources", "output_dir")
 
 
 class Arguments(BaseModel):
@@ -103,25 +114,14 @@ class Tool:
             EmbeddingsError: The tool refuses the arguments, or cannot answer.
         """
         values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
-        for name in values:
-            if _marks(self._hints[name], OpenedByName):
-                values[name] = opened(context.embedder, context.store, values[name])
         provided = {name: getattr(context, name) for name in self._parameters if name in _PROVIDED}
         return self.function(**values, **provided)
 
     @functools.cached_property
     def ranges(self) -> dict[str, Range]:
         """The range of each parameter that has one."""
-        found = {name: _marks(hint, Range) for name, hint in self._hints.items()}
-        return {name: marks[0] for name, marks in found.items() if marks}
-
-
-M = TypeVar("M")
-
-
-def _marks(hint: object, kind: type[M]) -> list[M]:
-    """Return the annotations of one kind."""
-    return [mark for mark in get_args(hint)[1:] if isinstance(mark, kind)] if get_origin(hint) is Annotated else []
+        annotated = {name: get_args(hint)[1:] for name, hint in self._hints.items() if get_origin(hint) is Annotated}
+        return {name: mark for name, marks in annotated.items() for mark in marks if isinstance(mark, Range)}
 
 
 _TOOLS: dict[str, Tool] = {}

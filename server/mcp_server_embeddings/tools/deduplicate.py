@@ -1,135 +1,185 @@
-"""Which texts say the same."""
+"""Find items that say the same."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.answer_budget import AnswerBudget, Entry
-from mcp_server_embeddings.tools.corpus import Corpus, corpus_of
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.parameters import THRESHOLD, StoredTexts, Texts, Top
-from mcp_server_embeddings.tools.results import DeduplicateResult, Duplicate, DuplicateGroup, Usage
-from mcp_server_embeddings.tools.texts import check_size
-from mcp_server_embeddings.vectors.calibration import Calibration
-from mcp_server_embeddings.vectors.duplicates import complete_groups, suggested_threshold
-from mcp_server_embeddings.vectors.scores import Scores, scores
+from mcp_server_embeddings.tools.differences import differences
+from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.parameters import (
+    MAX_TOP,
+    THRESHOLD,
+    IdField,
+    Ids,
+    Range,
+    SaveAs,
+    Source,
+    Texts,
+    WhereFilter,
+)
+from mcp_server_embeddings.tools.results import DeduplicateResult, Differs, Doubtful
+from mcp_server_embeddings.tools.saving import check_save_as, save_items
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.vectors.blocks import Watch, pairs_above
+from mcp_server_embeddings.vectors.duplicates import (
+    complete_groups_of_pairs,
+    nearest_threshold,
+    suggested_threshold,
+)
 
 Keep = Literal["longest", "first"]
+
+_DOUBTFUL_CHARACTERS = 160
+"""Characters of each side of a doubtful pair: enough to judge it by."""
+
+_COMPARED_CHARACTERS = 4_000
+
+_BELOW = 0.05
+"""How far below a threshold doubtful pairs are looked for."""
+
+_LISTED = 20
+"""Items listed of each group where not all groups fit."""
+
+_MAX_PAIRS = 20_000_000
+"""Pairs that are kept: 320 MB, and twice that for a moment."""
 
 _DECIMALS = 4
 
 
 @tool(
-    title="Find repeats",
+    title="Find duplicates",
     description=(
-        "Finds texts that say the same, reworded or copied. Use it to clean a list or to merge findings. Not for "
-        "texts that merely share a subject: use cluster; not between two lists: use align. Returns groups with the "
-        "position to keep and its duplicates, how many texts are unique, and the threshold; check the lowest scores "
-        "and call again with another threshold if they are not the same."
+        "Finds texts that say the same, copied or reworded. Use it to clean a list, table or folder. Not for a "
+        "shared subject: use cluster; not between two lists: use align. Returns groups of ids, the one to keep "
+        "first, and doubtful pairs with their texts, nearest the threshold; if those differ, call again with a "
+        "higher threshold."
     ),
     purpose="find repeats",
+    effect="writes",
 )
 def deduplicate(
     embedder: Embedder,
-    texts: Annotated[Texts | None, Field(description="texts to compare")] = None,
+    texts: Annotated[Texts, Field(description="texts")] = None,
     *,
-    collection: StoredTexts = None,
-    threshold: Annotated[
-        float | None,
-        THRESHOLD,
-        Field(description="lowest cosine of duplicates; absent: suggested from these texts"),
-    ] = None,
-    keep: Annotated[Keep, Field(description="which text of a group to keep")] = "longest",
-    top: Top = None,
+    threshold: Annotated[float | None, THRESHOLD, Field(description="lowest cosine; absent: suggested")] = None,
+    keep: Annotated[Keep, Field(description="of a group")] = "longest",
+    source: Source = None,
+    id_field: IdField = None,
+    ids: Ids = None,
+    where: WhereFilter = None,
+    top: Annotated[int, Range(1, MAX_TOP), Field(description="doubtful pairs")] = 10,
+    save_as: SaveAs = None,
+    sources: Sources | None = None,
+    output_dir: Path | None = None,
 ) -> DeduplicateResult:
-    """Find the texts that say the same.
+    """Find the items that say the same.
 
-    Identical texts are duplicates without being encoded twice. Others are grouped so that every two of a group
-    reach the threshold (``complete_groups``): a text that is like two unlike ones is grouped with one of them.
+    Items are grouped so that every two of a group reach the threshold: an item that is like two unlike ones is grouped
+    with one of them.
 
     Args:
         embedder: The engine.
-        texts: 2 to 2,000 texts with 2,000,000 characters in all.
-        collection: In place of ``texts``: its chunks, 2 to 2,000.
+        texts: 2 to 2,000 texts, or a map from id to text.
         threshold: The lowest cosine of duplicates, 0 to 1; None for the suggested one.
-        keep: Which text of a group stays: the longest, or the first; ties by position.
-        top: How many groups, and duplicates of each, to list, 1 to 2,000; None for as many as fit a small answer.
+        keep: Which item of a group stays: the longest, or the first; ties by order.
+        source: In place of ``texts``; see ``Sources.open``.
+        id_field: See ``Sources.open``.
+        ids: Only these items of the source.
+        where: Only items whose metadata fits.
+        top: How many doubtful pairs to show, 1 to 1,000.
+        save_as: Writes a row for each item with ``keep`` (whether it stays) and ``duplicate_of``.
+        sources: Where sources are looked up.
+        output_dir: Where ``save_as`` writes.
 
     Returns:
-        Groups, largest first. ``suggested_threshold`` lies in the widest gap between the scores of these texts
-        from the edge of ``close`` to that of ``same`` (``suggested_threshold`` in ``vectors.duplicates``).
+        Groups, largest first. ``suggested_threshold`` lies in the widest gap between the scores of these items from
+        the edge of ``close`` to that of ``same``.
 
     Raises:
-        InputError: There is one text, the threshold is out of range, a text is blank, or see ``corpus_of``.
-        OperatorError: The model cannot be used.
+        InputError: There is one item, or see ``select_items``.
+        OperatorError: The model cannot be used, or a file cannot be written.
+
+    Example:
+        >>> deduplicate(embedder, ["Where is my card?", "Where's my card?", "Close my account"]).groups
+        [[0, 1]]
     """
-    room = AnswerBudget(top)
-    corpus = corpus_of(texts, collection)
-    check_size(corpus.sent)
-    if len(corpus.texts) < 2:
-        raise InputError(f"{corpus.name} has 1 text, which has no duplicate; give 2 or more")
-    copies: dict[str, list[int]] = {}
-    for position, text in enumerate(corpus.texts):
-        copies.setdefault(text, []).append(position)
-    different = list(copies)
-    embedded = corpus.embed(embedder)
-    vectors = embedded.vectors[[positions[0] for positions in copies.values()]]
-    cosines = scores(vectors, vectors, "cosine")
-    calibration = embedder.calibration()
-    _, _, close, same = calibration.edges
-    suggested = round(suggested_threshold(cosines, close, same), _DECIMALS)
+    check_save_as(output_dir, save_as)
+    items = select_items(embedder, sources, texts, Selection(source, id_field, ids, where))
+    if len(items) < 2:
+        raise InputError(f"{items.label} has 1 item, which has no duplicate; give 2 or more")
+    vectors = items.embed(embedder)
+    _, _, close, same = embedder.calibration().edges
+    watch = Watch(embedder.call.raise_if_cancelled)
+    lowest = close if threshold is None else max(0.0, min(close, threshold - _BELOW))
+    pairs = pairs_above(vectors, None, lowest, _MAX_PAIRS, watch)
+    suggested = suggested_threshold(pairs.scores, close, same, pairs.complete_above)
     chosen = suggested if threshold is None else threshold
-    alike = complete_groups(cosines, chosen)
-    grouped = {row for rows in alike for row in rows}
-    alike += [[row] for row, text in enumerate(different) if row not in grouped and len(copies[text]) > 1]
-    places = list(copies.values())
-    found = [_group(rows, places, different, cosines, keep, calibration) for rows in alike]
-    found.sort(key=lambda group: (-group.size, group.keep))
-    longest = max((group.size for group in found), default=0)
-    listed, members = room.take_members(lambda members: [_entry(group, members, corpus) for group in found], longest)
-    groups = [_shortened(group, members) for group in found[:listed]]
+    if chosen <= pairs.complete_above:
+        chosen = pairs.complete_above + 1e-6
+        items.notes.append(
+            f"over {_MAX_PAIRS:,} pairs reach the threshold, so it was raised to {chosen:.4f}; pass a higher one"
+        )
+    found = complete_groups_of_pairs(pairs, len(items), chosen, watch)
+    lengths = [len(text) for text in items.texts()] if keep == "longest" else [0] * len(items)
+    groups = [sorted(group, key=lambda at: (-lengths[at], at)) for group in found]
+    groups.sort(key=lambda group: (-len(group), min(group)))
+    kept: list[int | None] = [None] * len(items)
+    for group in groups:
+        for at in group[1:]:
+            kept[at] = group[0]
+    file = save_items(
+        items,
+        sources,
+        output_dir,
+        save_as,
+        {
+            "keep": [at is None for at in kept],
+            "duplicate_of": [None if at is None else items.ids[at] for at in kept],
+        },
+    )
+    budget = AnswerBudget()
+    doubtful = _doubtful(embedder, items, nearest_threshold(pairs, chosen, top))
+    doubtful = doubtful[: budget.take(doubtful, share=0.7)]
+    listed = [items.ids_of(group) for group in groups]
+    fitting = len(listed)
+    if not budget.take_all(listed):
+        listed = [group[:_LISTED] for group in listed]
+        fitting = budget.take(listed)
+        items.notes.append(
+            f"{fitting:,} of {len(listed):,} groups are listed, the largest, with {_LISTED} items at most; "
+            "save_as writes every item"
+        )
     return DeduplicateResult(
         model=embedder.identity().short,
-        usage=Usage.of(embedded),
-        more=len(found) - listed,
-        groups=groups,
-        unique=len(corpus.texts) - sum(group.size - 1 for group in found),
-        threshold=chosen,
-        suggested_threshold=suggested,
-        recalled=corpus.recalled(position for group in groups for position in _named(group)),
+        notes=items.notes,
+        folder=items.folder,
+        groups=listed[:fitting],
+        doubtful=doubtful,
+        unique=len(items) - sum(len(group) - 1 for group in groups),
+        threshold=round(chosen, _DECIMALS),
+        suggested_threshold=round(suggested, _DECIMALS),
+        file=file,
     )
 
 
-def _group(
-    rows: list[int],
-    places: list[list[int]],
-    different: list[str],
-    cosines: Scores,
-    keep: Keep,
-    calibration: Calibration,
-) -> DuplicateGroup:
-    """One group of rows of different texts, as positions of all their copies."""
-    kept = max(rows, key=lambda row: (len(different[row]) if keep == "longest" else 0, -places[row][0]))
-    pairs = [(position, 1.0 if row == kept else float(cosines[kept, row])) for row in rows for position in places[row]]
-    duplicates = []
-    for position, cosine in sorted(pairs, key=lambda pair: (-pair[1], pair[0])):
-        if position == places[kept][0]:
-            continue
-        score, percentile, band = calibration.interpret(cosine)
-        duplicates.append(Duplicate(index=position, score=score, percentile=percentile, band=band))
-    return DuplicateGroup(keep=places[kept][0], size=len(duplicates) + 1, duplicates=duplicates)
-
-
-def _shortened(group: DuplicateGroup, members: int) -> DuplicateGroup:
-    return group.model_copy(update={"duplicates": group.duplicates[:members]})
-
-
-def _named(group: DuplicateGroup) -> list[int]:
-    return [group.keep, *(duplicate.index for duplicate in group.duplicates)]
-
-
-def _entry(group: DuplicateGroup, members: int, corpus: Corpus) -> Entry:
-    short = _shortened(group, members)
-    return corpus.entry(short.model_dump_json(), _named(short))
+def _doubtful(embedder: Embedder, items: Items, pairs: Sequence[tuple[int, int, float]]) -> list[Doubtful]:
+    lefts, rights = [left for left, _, _ in pairs], [right for _, right, _ in pairs]
+    whole = list(zip(items.texts(lefts, _COMPARED_CHARACTERS), items.texts(rights, _COMPARED_CHARACTERS), strict=True))
+    differ = differences(embedder, whole, cosines=[score for _, _, score in pairs])
+    shown = zip(items.snippets(lefts, _DOUBTFUL_CHARACTERS), items.snippets(rights, _DOUBTFUL_CHARACTERS), strict=True)
+    return [
+        Doubtful(
+            left=items.ids[left],
+            right=items.ids[right],
+            score=round(score, _DECIMALS),
+            texts=list(texts),
+            differs=Differs.of(found),
+        )
+        for (left, right, score), texts, found in zip(pairs, shown, differ, strict=True)
+    ]

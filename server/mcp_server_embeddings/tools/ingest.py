@@ -1,13 +1,20 @@
 """From texts to documents with vectors, encoding only what no chunk of the collection has yet."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.reading.document import Section
+from mcp_server_embeddings.reading.document import Document, Section, UnreadableError
+from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, PutResult, Vector, as_json, digest
 from mcp_server_embeddings.tools.chunking import chunk_limit, chunk_places
+
+_DOCUMENTS_PER_BATCH = 512
+"""Encoded and committed together: enough to keep every stream busy, and little to lose."""
+
+_CHARACTERS_PER_BATCH = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +119,92 @@ class Ingester:
             self.tokens += embedded.tokens
             vectors |= dict(zip(missing, embedded.vectors, strict=True))
         return vectors
+
+
+class FileIngester:
+    """Puts files into a collection, several small ones in one transaction. Unchanged files are not parsed again.
+
+    Args:
+        ingester: Of the collection.
+        target: The collection.
+        metadata: For every document, beside what the files have.
+
+    Attributes:
+        written: What was done, in documents.
+        removed: Documents that the files no longer have.
+        skipped: Files that could not be read.
+        seen: Paths of all files that were put.
+    """
+
+    def __init__(self, ingester: Ingester, target: Collection, metadata: Metadata | None = None) -> None:
+        self.written = PutResult()
+        self.removed = 0
+        self.skipped: list[Skipped] = []
+        self.seen: set[str] = set()
+        self._ingester = ingester
+        self._target = target
+        self._metadata: Metadata = metadata or {}
+        self._known = target.files()
+        self._waiting: list[SourceDocument] = []
+
+    def put(self, entries: Iterator[FoundFile | Skipped]) -> None:
+        """Read files and commit their documents; what cannot be read is added to ``skipped``."""
+        for entry in entries:
+            self.seen.add(entry.path)
+            if isinstance(entry, Skipped):
+                self.skipped.append(entry)
+                continue
+            try:
+                content = entry.read()
+                key = content_digest(content)
+                if self._known.get(entry.path) == key:
+                    self.written += PutResult(unchanged=len(self._target.ids_of_file(entry.path)))
+                    continue
+                documents = entry.documents(content)
+            except UnreadableError as error:
+                self.skipped.append(Skipped(entry.path, error.reason))
+                continue
+            self._put_file(entry.path, key, documents)
+        self._flush()
+
+    def _put_file(self, path: str, key: bytes, documents: Sequence[Document]) -> None:
+        sources = [
+            SourceDocument(
+                id=path + document.suffix,
+                text=document.text,
+                sections=document.sections,
+                metadata={**document.metadata, **self._metadata},
+                file=path,
+                file_digest=key,
+            )
+            for document in documents
+            if document.text.strip()
+        ]
+        kept = {source.id for source in sources}
+        left = [old for old in self._target.ids_of_file(path) if old not in kept] if path in self._known else []
+        self.removed += len(self._target.remove(left).ids) if left else 0
+        if len(sources) > _DOCUMENTS_PER_BATCH or not sources:
+            # Its digest is kept last: after a crash in the middle the file is read again.
+            for part in document_batches([source.of_unfinished_file() for source in sources]):
+                self.written += self._ingester.put(part)
+            self._target.keep_files({path: key})
+            return
+        self._waiting += sources
+        characters = sum(len(source.text) for source in self._waiting)
+        if len(self._waiting) >= _DOCUMENTS_PER_BATCH or characters > _CHARACTERS_PER_BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self.written += self._ingester.put(self._waiting)
+            self._waiting = []
+
+
+def content_digest(content: bytes) -> bytes:
+    """Return 16 bytes that stand for a file's content."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def document_batches(documents: Sequence[SourceDocument]) -> Iterator[list[SourceDocument]]:
+    """Split documents into batches that are encoded and committed together."""
+    return (list(documents[i : i + _DOCUMENTS_PER_BATCH]) for i in range(0, len(documents), _DOCUMENTS_PER_BATCH))

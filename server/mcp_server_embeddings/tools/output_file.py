@@ -17,7 +17,7 @@ from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.reading.cells import Cell
 from mcp_server_embeddings.reading.decoding import clean
 from mcp_server_embeddings.tools.collection_file import pyarrow
-from mcp_server_embeddings.tools.results import ResultModel
+from mcp_server_embeddings.tools.results import OutputFile
 
 TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -30,20 +30,6 @@ _FORBIDDEN = frozenset('/\\:*?"<>|')
 
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")})
 """Names that Windows gives to devices, whatever follows their first dot."""
-
-
-class OutputFile(ResultModel):
-    """A file that was written.
-
-    Attributes:
-        path: Its absolute path.
-        rows: Number of rows.
-        columns: Their names; the first is ``id``.
-    """
-
-    path: str
-    rows: int
-    columns: list[str]
 
 
 def output_path(folder: Path, name: str, suffixes: Sequence[str] = TABLE_SUFFIXES) -> Path:

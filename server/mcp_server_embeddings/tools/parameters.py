@@ -1,24 +1,72 @@
-"""Annotations that several tools' parameters share: description, range, and what clients may send instead."""
+"""Annotations that several tools' parameters share: description, range, and how what clients send is coerced."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, GetPydanticSchema, ValidationInfo
+from pydantic import Field, GetJsonSchemaHandler, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.lenient_json import parse_json
-from mcp_server_embeddings.store.protocol import Collection
-from mcp_server_embeddings.tools.texts import MAX_TEXTS, well_formed
+from mcp_server_embeddings.store.where import Where
+from mcp_server_embeddings.tools.coercion import (
+    Id,
+    TextsOrMap,
+    coerce_ids,
+    coerce_object,
+    coerce_objects,
+    coerce_strings,
+    coerce_texts,
+)
 
 MAX_TOP = 1_000
-"""The most pairs and hits that a caller may ask for."""
+"""The most entries of a list that a caller may ask for."""
 
-_MAX_KEYS = 200
-"""Keys of one object in a list. Metadata of the longest JSON that is stored has fewer."""
+SYNONYMS = {
+    "documents": "texts",
+    "docs": "texts",
+    "items": "texts",
+    "inputs": "texts",
+    "input": "texts",
+    "text": "texts",
+    "text1": "left",
+    "text2": "right",
+    "a": "left",
+    "b": "right",
+    "old": "left",
+    "new": "right",
+    "before": "left",
+    "after": "right",
+    "old_source": "left_source",
+    "new_source": "right_source",
+    "path": "source",
+    "file": "source",
+    "paths": "source",
+    "collection_name": "collection",
+    "collections": "source",
+    "id": "ids",
+    "id_column": "id_field",
+    "filter": "where",
+    "filters": "where",
+    "k": "top",
+    "top_k": "top",
+    "limit": "top",
+    "n": "top",
+    "max_results": "top",
+    "n_clusters": "clusters",
+    "num_clusters": "clusters",
+    "categories": "labels",
+    "classes": "labels",
+    "budget": "max_tokens",
+    "tokens": "max_tokens",
+    "question": "query",
+    "q": "query",
+    "output": "save_as",
+    "metadatas": "metadata",
+}
+"""Common names of parameters for which a tool's own name is meant, where it has that and not the synonym itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,101 +101,49 @@ class Range:
         return handler(schema) | {"minimum": self.minimum, "maximum": self.maximum}
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedByName:
-    """Marks a parameter for which clients send the name of a collection."""
+def coerced(function: Callable[[str, object], object]) -> PlainValidator:
+    """Validate a parameter with a function of ``tools/coercion.py``; None passes."""
+
+    def validate(value: object, info: ValidationInfo) -> object:
+        return None if value is None else function(info.field_name or "", value)
+
+    return PlainValidator(validate)
 
 
-def parse_if_string(value: object) -> object:
-    """Return what a string contains as JSON; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return parse_json(well_formed(value).encode())
-    except ValueError:
-        return value
+STRINGS = WithJsonSchema({"type": "array", "items": {"type": "string"}})
 
+Texts = Annotated[TextsOrMap | None, coerced(coerce_texts), STRINGS]
+"""The texts of a call, or a map from id to text. The schema is a plain array: models handle unions badly."""
 
-def _as_strings(value: object) -> object:
-    """Accept one string as a list of one, and a JSON list of strings inside a string.
+Strings = Annotated[Sequence[str] | None, coerced(coerce_strings), STRINGS]
 
-    Clients send all three forms whatever the schema says.
-    """
-    if not isinstance(value, str):
-        return value
-    parsed = parse_if_string(value)
-    return parsed if isinstance(parsed, list) and all(isinstance(item, str) for item in parsed) else [value]
+Ids = Annotated[Sequence[Id] | None, coerced(coerce_ids), STRINGS, Field(description="only these")]
 
+Source = Annotated[str | None, Field(description="or collection or path")]
 
-def _as_objects(value: object) -> object:
-    """Accept one object as a list of one, and JSON of either inside a string."""
-    parsed = parse_if_string(value)
-    return [parsed] if isinstance(parsed, dict) else parsed
+IdField = Annotated[str | None, Field(description="column of ids")]
 
-
-def _check_length(value: object, info: ValidationInfo) -> object:
-    """Refuse a list that is longer, or has larger objects, than any call may have; pydantic would list every error.
-
-    Raises:
-        InputError: It is.
-    """
-    if not isinstance(value, list):
-        return value
-    if len(value) > MAX_TEXTS:
-        raise InputError(
-            f"{info.field_name} has {len(value):,} elements; at most {MAX_TEXTS:,} texts in one call: "
-            "split them over several calls"
-        )
-    for position, item in enumerate(value):
-        if isinstance(item, dict) and len(item) > _MAX_KEYS:
-            raise InputError(
-                f"{info.field_name}[{position}] has {len(item):,} keys; at most {_MAX_KEYS}: leave out what is not "
-                "asked for"
-            )
-    return value
-
-
-def validated_as(type_: object) -> GetPydanticSchema:
-    """Validate and publish a parameter as another type than its annotation says, as a list for a ``Sequence``."""
-    return GetPydanticSchema(lambda _, handler: handler(type_))
-
-
-Strings = Annotated[
-    Sequence[str], validated_as(list[str]), BeforeValidator(_check_length), BeforeValidator(_as_strings)
+WhereFilter = Annotated[
+    Where | None,
+    coerced(coerce_object),
+    WithJsonSchema({"type": "object"}),
+    Field(description='filter: {"year": {"gte": 2020}}'),
 ]
-"""A list of strings, or one string."""
-
-Texts = Annotated[Strings, Field(json_schema_extra={"minItems": 1, "maxItems": MAX_TEXTS})]
-"""The texts of a call. The schema has their bounds; tools check them with better errors."""
-
-OBJECTS = (BeforeValidator(_check_length), BeforeValidator(_as_objects))
-"""Validators of a list of objects, or one object."""
 
 MetadataObjects = Annotated[
-    Mapping[str, object] | Sequence[Mapping[str, object]], validated_as(list[dict[str, object]]), *OBJECTS
+    Mapping[str, object] | Sequence[Mapping[str, object]] | None,
+    coerced(coerce_objects),
+    WithJsonSchema({"type": "array", "items": {"type": "object"}}),
 ]
 """Flat objects: one per text, or one for all."""
 
-StoredTexts = Annotated[
-    Collection | None,
-    validated_as(str | None),
-    OpenedByName(),
-    Field(description="a stored collection, instead of texts"),
-]
+CollectionName = Annotated[str, Field(description="its name", json_schema_extra={"minLength": 1, "maxLength": 64})]
 
-CollectionName = Annotated[
-    str, Field(description="name of a collection", json_schema_extra={"minLength": 1, "maxLength": 64})
-]
+LongTexts = Annotated[LongText, Field(description="over the token limit")]
 
-LongTexts = Annotated[
-    LongText, Field(description="text over the token limit: average its windows, read its beginning, or refuse")
-]
+SaveAs = Annotated[str | None, Field(description="new .csv, .jsonl or .parquet file")]
 
-Top = Annotated[
-    int | None,
-    Range(1, MAX_TEXTS),
-    Field(description="entries to list; absent: as many as fit a small answer"),
-]
+Tag = Annotated[str | None, Field(description="store results as this metadata")]
 
 THRESHOLD = Range(0, 1, "a cosine from 0 to 1, or leave it out to have it chosen")
 """The range of a threshold."""

@@ -1,21 +1,24 @@
-"""What the tools return: one model a tool, all fields always present."""
+"""What the tools return. Fields with a default are left out of the answer where they have it."""
 
-from itertools import accumulate
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasPath, BaseModel, ConfigDict, Field
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.cache import CacheFigures
-from mcp_server_embeddings.engine.embedder import Embeddings
 from mcp_server_embeddings.engine.encoder import Agreement
 from mcp_server_embeddings.engine.lifecycle import State
 from mcp_server_embeddings.engine.scheduler import QueueStats
+from mcp_server_embeddings.tools.differences import Differences
 from mcp_server_embeddings.vectors.calibration import Band
 from mcp_server_embeddings.vectors.scores import Metric
 
-_POSITIONS = 50
-"""Positions of cut texts that an answer lists; 2,000 of them would fill a small context."""
+ItemId = Annotated[str | int, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})]
+"""The caller's own id: an id column's value, a path, the number of a row, or the position of a text that was sent."""
+
+Scalar = Annotated[str | int | float | bool | None, WithJsonSchema({})]
+
+MetadataValue = Annotated[Scalar | list[Scalar], WithJsonSchema({})]
 
 
 class ResultModel(BaseModel):
@@ -23,78 +26,39 @@ class ResultModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def compact(self) -> dict[str, object]:
+        """Return the result as JSON values, without the fields that have their default.
 
-class Usage(ResultModel):
-    """What a call cost and what was done to its texts. Positions run over all lists of the call in order."""
-
-    texts: int
-    tokens: int
-    windowed: list[int] = Field(description="positions of texts averaged over windows")
-    truncated: list[int] = Field(description="positions of texts cut at the token limit")
-    unlisted: int = Field(description="more such positions")
-
-    @classmethod
-    def counted(cls, texts: int = 0, tokens: int = 0) -> "Usage":
-        """The usage of a call none of whose texts was cut."""
-        return cls(texts=texts, tokens=tokens, windowed=[], truncated=[], unlisted=0)
-
-    @classmethod
-    def of(cls, *embeddings: Embeddings) -> "Usage":
-        """The usage of one call from its embeddings, in the order in which their positions are counted on."""
-        offsets = accumulate((len(part.vectors) for part in embeddings), initial=0)
-        windowed: list[int] = []
-        truncated: list[int] = []
-        for offset, part in zip(offsets, embeddings, strict=False):
-            windowed += [offset + position for position in part.windowed]
-            truncated += [offset + position for position in part.truncated]
-        return cls(
-            texts=sum(len(part.vectors) for part in embeddings),
-            tokens=sum(part.tokens for part in embeddings),
-            windowed=windowed[:_POSITIONS],
-            truncated=truncated[:_POSITIONS],
-            unlisted=max(0, len(windowed) - _POSITIONS) + max(0, len(truncated) - _POSITIONS),
-        )
+        Example:
+            >>> Span(lines=(3, 5)).compact()
+            {'lines': [3, 5]}
+        """
+        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class Result(ResultModel):
     """Common to every result."""
 
     model: str = Field(description="model identity; vectors of different identities cannot be compared")
-    usage: Usage
+    notes: list[str] = []
+    folder: str = Field(default="", description="ids are paths below it")
 
 
-class Listing(Result):
-    """Common to the results that list entries and may leave some out."""
+class Running(ResultModel):
+    """The answer of a call that goes on in the background."""
 
-    more: int = Field(description="entries left out; ask with top=")
-
-
-class ScoredResult(ResultModel):
-    """A cosine and what it means under this model."""
-
-    score: float
-    percentile: float = Field(description="share of unrelated pairs that score lower, 0-100")
-    band: Band
+    running: Literal[True] = True
+    done: int
+    total: int
+    notes: list[str]
 
 
-class Indexed(ResultModel):
-    """About the text at this position."""
+class OutputFile(ResultModel):
+    """A file that was written."""
 
-    index: int
-
-
-class Excerpt(Indexed):
-    """A chunk of a collection that an answer lists by its position."""
-
-    id: str
-    snippet: str
-
-
-class Sides(ResultModel):
-    """About a text of each list."""
-
-    left: int
-    right: int
+    path: str
+    rows: int
+    columns: list[str] = []
 
 
 class VectorFile(ResultModel):
@@ -105,136 +69,183 @@ class VectorFile(ResultModel):
     dtype: str
 
 
-class Saved(ResultModel):
-    """What ``embed`` stored beside."""
-
-    collection: str
-    added: int
-    updated: int
-    unchanged: int
-
-
 class EmbedResult(Result):
     """Result of ``embed``."""
 
     dimensions: int
-    encoding: Literal["float", "base64"]
-    output: Literal["inline", "file"]
-    vectors: list[list[float]] | list[str] | None = Field(description="one per text; null when in a file")
-    file: VectorFile | None = Field(description=".npy with one row per text; null when inline")
-    saved: Saved | None = Field(description="null without save_as")
+    vectors: list[list[float]] | list[str] | None = Field(default=None, description="absent when in a file")
+    file: VectorFile | None = Field(default=None, description=".npy with one row per text")
 
 
-class Pair(ScoredResult, Sides):
-    """Two texts and how close they are."""
+class Differs(ResultModel):
+    """What differs between two close texts that their vectors do not show."""
+
+    removed: list[str] = []
+    added: list[str] = []
+    numbers: list[str] = []
+    negation: list[str] = []
+
+    @classmethod
+    def of(cls, found: Differences) -> "Differs | None":
+        """Return what the texts differ in; None where they do not."""
+        lists = (list(found.removed), list(found.added), list(found.numbers), list(found.negation))
+        return cls(**dict(zip(cls.model_fields, lists, strict=True))) if any(lists) else None
 
 
-class SimilarityResult(Listing):
+class Pair(ResultModel):
+    """Two items and how close they are."""
+
+    left: ItemId
+    right: ItemId
+    score: float
+    percentile: float
+    band: Band
+    differs: Differs | None = None
+
+
+class SimilarityResult(Result):
     """Result of ``similarity``."""
 
     metric: Metric
     pairs: list[Pair] = Field(description="best first")
-    scores: list[list[float]] | None = Field(description="left x right; null over 400 cells")
+    scores: list[list[float]] = Field(default=[], description="left x right, up to 400 cells")
 
 
-class CharacterRange(ResultModel):
-    """Characters ``start`` to ``end`` of a text."""
+class Hit(ResultModel):
+    """An item that was found, by its best passage."""
 
-    start: int
-    end: int
-
-
-class Span(ScoredResult, CharacterRange):
-    """The passage of a text that fits best, and how well by itself."""
-
-
-class Hit(ScoredResult, Indexed):
-    """A text that was found."""
-
-    id: str | None = Field(description="in a collection; null when sent")
-    snippet: str = Field(description="its beginning; with spans, its best passage word for word")
-    span: Span | None
+    id: ItemId
+    score: float
+    band: Band | None = None
+    text: str
+    lines: tuple[int, int] | None = Field(default=None, description="first and last, from 1")
+    page: int | None = None
+    heading: str = ""
+    metadata: dict[str, MetadataValue] = {}
 
 
-class RankResult(Listing):
-    """Result of ``rank``."""
+class QueryHits(ResultModel):
+    """What one of several queries found."""
 
-    hits: list[Hit] = Field(description="best first")
-    no_match: bool = Field(description="nothing rises above weak")
-
-
-class Item(ScoredResult, Indexed):
-    """A text and its label. The score is that of the best label, given or not."""
-
-    label: str | None = Field(description="null: abstained")
-    margin: float = Field(description="lead over the next label")
-    runner_up: str = Field(description="best label not given")
+    query: str
+    hits: list[Hit]
+    no_match: bool = False
 
 
-class LabelCount(ResultModel):
-    """How often a label was given."""
+class SearchResult(Result):
+    """Result of ``search``."""
 
-    label: str | None
-    texts: int
+    hits: list[Hit] = Field(default=[], description="with query: best first")
+    no_match: bool = Field(default=False, description="nothing fits")
+    results: list[QueryHits] = Field(default=[], description="with queries: one per query")
 
 
-class ClassifyResult(Listing):
+class ReadItem(ResultModel):
+    """The words of an item or a passage."""
+
+    id: ItemId
+    text: str
+    lines: tuple[int, int] | None = None
+    page: int | None = None
+
+
+class ReadResult(Result):
+    """Result of ``read``."""
+
+    items: list[ReadItem]
+
+
+class Check(ResultModel):
+    """An item whose label is doubtful."""
+
+    id: ItemId
+    text: str
+    label: str | None = None
+    runner_up: str
+    margin: float
+
+
+class ClassifyResult(Result):
     """Result of ``classify``."""
 
     method: Literal["labels", "means", "probe"]
-    counts: list[LabelCount]
-    items: list[Item]
-    recalled: list[Excerpt] = Field(description="stored texts at these positions; empty when sent")
+    counts: dict[str, int]
+    labels: dict[str, list[ItemId]] = {}
+    abstained: list[ItemId] = []
+    check: list[Check] = Field(default=[], description="least sure first")
+    file: OutputFile | None = None
+
+
+class Member(ResultModel):
+    """An item that is typical of its cluster."""
+
+    id: ItemId
+    text: str
+
+
+class ClusterPart(ResultModel):
+    """A cluster inside a cluster."""
+
+    id: str
+    size: int
+    terms: list[str]
+    members: list[Member] = []
 
 
 class Cluster(ResultModel):
-    """A group of texts on one theme."""
+    """Items on one theme."""
 
     id: int
     size: int
-    members: list[int] = Field(description="nearest the centre first")
-    exemplar: int
     terms: list[str]
-    cohesion: float = Field(description="mean cosine of two members; 1 for a single one")
-    percentile: float
-    band: Band
+    members: list[Member] = Field(description="the most typical first")
+    parts: list[ClusterPart] = []
 
 
-class ClusterResult(Listing):
+class ClusterResult(Result):
     """Result of ``cluster``."""
 
     clusters: list[Cluster] = Field(description="largest first")
-    outliers: list[int] = Field(description="texts near no cluster")
-    outlier_count: int
-    recalled: list[Excerpt] = Field(description="stored texts at these positions; empty when sent")
+    outliers: int = Field(description="items near no cluster")
+    file: OutputFile | None = None
 
 
-class Duplicate(ScoredResult, Indexed):
-    """A text that says what the kept one says."""
+class Doubtful(ResultModel):
+    """A pair whose score is nearest the threshold."""
+
+    left: ItemId
+    right: ItemId
+    score: float
+    texts: list[str]
+    differs: Differs | None = None
 
 
-class DuplicateGroup(ResultModel):
-    """Texts of which every two are duplicates."""
-
-    keep: int
-    size: int
-    duplicates: list[Duplicate]
-
-
-class DeduplicateResult(Listing):
+class DeduplicateResult(Result):
     """Result of ``deduplicate``."""
 
-    groups: list[DuplicateGroup] = Field(description="largest first")
-    unique: int = Field(description="texts left without the duplicates")
+    groups: list[list[ItemId]] = Field(description="kept, duplicates...")
+    doubtful: list[Doubtful] = Field(default=[], description="nearest the threshold")
+    unique: int = Field(description="items left without the duplicates")
     threshold: float
     suggested_threshold: float
-    recalled: list[Excerpt] = Field(description="stored texts at these positions; empty when sent")
+    file: OutputFile | None = None
 
 
-class AlignedCounts(ResultModel):
+class Changed(ResultModel):
+    """Two items that were matched and do not say the same."""
+
+    left: ItemId
+    right: ItemId
+    score: float
+    texts: list[str]
+    differs: Differs | None = None
+
+
+class AlignCounts(ResultModel):
     """How many there are, listed or not."""
 
-    matches: int
+    changed: int
+    same: int
     left_only: int
     right_only: int
 
@@ -242,28 +253,59 @@ class AlignedCounts(ResultModel):
 class AlignResult(Result):
     """Result of ``align``."""
 
-    matches: list[Pair] = Field(description="most changed first")
-    left_only: list[int]
-    right_only: list[int]
-    counts: AlignedCounts = Field(description="entries found; ask for those left out with top=")
+    changed: list[Changed] = Field(description="most changed first")
+    same: list[list[ItemId]] = Field(default=[], description="left, right")
+    left_only: list[ItemId] = []
+    right_only: list[ItemId] = []
+    counts: AlignCounts
     threshold: float
-    recalled: list[Excerpt] = Field(description="stored texts at positions of the collection's side")
+    file: OutputFile | None = None
 
 
-class Passage(CharacterRange):
-    """A sentence of the one text that was sent."""
-
-    snippet: str
-
-
-class CondenseResult(Listing):
+class CondenseResult(Result):
     """Result of ``condense``."""
 
-    selected: list[int]
-    passages: list[Passage] | None
+    text: str
+    selected: list[ItemId]
     tokens: int
     coverage: float
-    no_match: bool
+    no_match: bool = False
+
+
+class SkippedFile(ResultModel):
+    """A file that was not stored."""
+
+    path: str
+    reason: str
+
+
+class CollectionAddResult(Result):
+    """Result of ``collection_add``."""
+
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    skipped: list[SkippedFile] = []
+    size: int = Field(description="items in it now")
+
+
+class CollectionRemoveResult(Result):
+    """Result of ``collection_remove``."""
+
+    removed: int
+    size: int = Field(description="items left")
+
+
+class CollectionInfo(ResultModel):
+    """One collection."""
+
+    name: str
+    size: int
+    passages: int
+    model: str
+    updated: str
+    usable: bool | None = Field(default=None, description="by this model")
 
 
 class ServerInfo(ResultModel):
@@ -294,23 +336,26 @@ class Limits(ResultModel):
 
     texts: int
     characters: int
-    answer_bytes: int
+    answer_characters: int
 
 
 class Status(Result):
     """Result of ``status``."""
 
     server: ServerInfo
-    protocol: str | None
+    protocol: str | None = None
     state: State
-    detail: str
-    identity: ModelInfo | None = Field(description="null until the model is loaded")
+    detail: str = ""
+    identity: ModelInfo | None = Field(default=None, description="absent until the model is loaded")
     engine: str
     precision: Precision
-    agreement: Agreement | None = Field(description="with sentence-transformers; null for itself")
+    agreement: Agreement | None = Field(default=None, description="with sentence-transformers; absent for itself")
     device: str
     streams: int
     calibrated: bool
     limits: Limits
+    collections: list[CollectionInfo]
+    folders: list[str] = Field(description="may be read")
+    output_folder: str
     queue: QueueStats
-    cache: CacheFigures | None
+    cache: CacheFigures | None = None

@@ -1,49 +1,74 @@
-"""The one retrieval pipeline: candidates → fusion → choice → passages → answer.
+"""The one retrieval pipeline: candidates → fusion → (rerank) → choice → passages → answer.
 
-Candidates are the chunks nearest the query and those with its words, both from the store. Fusion makes one ranking of
-the two. ``choose`` takes the hits from it, for relevance alone or for variety. Passages are the sentences that a hit
-is shown by. The tools make the answer.
-
-A reranker comes between fusion and ``choose``: it scores the query with the texts of the first candidates and puts
-these in the order of its scores.
+Candidates are the passages nearest the query and those with its words: of a collection both from the store, of texts
+that were sent all of them. Fusion gives each one score of the two. A reranker comes between fusion and choice: it
+scores the query with the texts of the first candidates and puts these in the order of its scores. Choice takes one
+passage of each item. Passages are the sentences that a hit is shown by (``excerpts``). The tools make the answer.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection as Set
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.store import WordIndex
 from mcp_server_embeddings.store.protocol import Collection
-from mcp_server_embeddings.store.records import Chunk, Nearest, WordMatches
+from mcp_server_embeddings.store.records import Chunk, WordMatches
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.tools.collection_results import FoundBy
-from mcp_server_embeddings.tools.results import Span
-from mcp_server_embeddings.tools.sentences import joined, passages
 from mcp_server_embeddings.vectors.calibration import Calibration
-from mcp_server_embeddings.vectors.fusion import reciprocal_rank_fusion
+from mcp_server_embeddings.vectors.fusion import fused_scores
 from mcp_server_embeddings.vectors.ranking import diverse_rows
-from mcp_server_embeddings.vectors.scores import Vectors, scores
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
-_WEIGHTS = (1.0, 0.3)
-"""Of meaning and of words when both are put together. With equal weights hybrid lost 0.023 nDCG@10 to meaning alone
-on a set where words are much the weaker, with these 0.004 (docs/collections.md)."""
+SearchMode = Literal["hybrid", "semantic", "keyword"]
 
-_MAX_SENTENCES = 2_000
-"""Of all hits together; where there are more, neighbours are joined up to the length of a passage, so that spans cost
-about as much as the texts themselves."""
+_DEPTH = 100
+"""Candidates of each kind at first; more where these are of too few items."""
 
-_NONE_NEAR = Nearest([], np.empty(0), np.empty((0, 0), np.float32), 0)
+_WORDS_DEPTH = 1_000
+"""Passages whose scores by words are known; of others they count as 0."""
+
+_UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
-class RetrievedChunk:
-    """A hit: the chunk, its cosine with the query (NaN by words alone), and which kind of search found it."""
+class Asked:
+    """A query and how it is looked for.
+
+    Attributes:
+        query: What is looked for.
+        mode: By what passages are ordered.
+        top: How many hits at most.
+        vector: Shape ``(1, d)``: the query's; None with ``keyword``, which needs no model.
+        calibration: Of searches; None with ``keyword``.
+        diversity: 0 (the best by score) to 1 (the most unlike each other): maximal marginal relevance.
+    """
+
+    query: str
+    mode: SearchMode
+    top: int
+    vector: Vectors | None = None
+    calibration: Calibration | None = None
+    diversity: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievedPassage:
+    """A hit: the best passage of an item, the score that orders hits, and its cosine with the query."""
 
     chunk: Chunk
+    score: float
     cosine: float
-    found_by: FoundBy
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievedText:
+    """A hit: the position of a text that was sent; otherwise as ``RetrievedPassage``."""
+
+    position: int
+    score: float
+    cosine: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,106 +76,126 @@ class Retrieved:
     """What a search of a collection found.
 
     Attributes:
-        hits: Best first.
-        total: How many chunks could be listed.
-        best_cosine: The highest of all; -1 where there is none.
-        words_match: Some chunk has all words of the query.
+        hits: Best first, one for each item.
+        no_match: Nothing is above the band ``weak``, and no passage has all words of the query.
     """
 
-    hits: list[RetrievedChunk]
-    total: int
-    best_cosine: float
-    words_match: bool
+    hits: list[RetrievedPassage]
+    no_match: bool
 
 
 def retrieve(
-    source: Collection,
-    vectors: Vectors | None,
-    words: str | None,
-    *,
-    top: int,
-    depth: int,
-    where: Where | None = None,
-    diversity: float | None = None,
+    source: Collection, asked: Asked, *, where: Where | None = None, documents: Set[str] | None = None
 ) -> Retrieved:
-    """Search a collection by meaning, by words, or by reciprocal rank fusion of both.
+    """Search a collection by meaning, by words, or by both.
 
     Args:
         source: The collection, inside ``Collection.reading``, so that all steps see one state.
-        vectors: Shape ``(1, d)``: the query's; None to search by words alone.
-        words: The query; None to search by meaning alone.
-        top: How many hits at most.
-        depth: How many candidates of each kind.
-        where: Only chunks whose document's metadata fits.
-        diversity: By meaning alone, see ``choose``; None takes the ranking as it is.
+        asked: The query.
+        where: Only passages of items whose metadata fits.
+        documents: Only items with these ids; None for all.
 
     Raises:
         InputError: ``where`` is refused.
         CollectionError: The collection was removed meanwhile.
     """
-    near, matches = _NONE_NEAR, WordMatches([], complete=False)
-    if vectors is not None:
-        (near,) = source.nearest(vectors, depth, where)
-    if words is not None:
-        matches = source.matching(words, depth, where)
-    ranking = reciprocal_rank_fusion([near.keys, matches.keys], _WEIGHTS)
-    chosen = ranking[:top] if diversity is None else choose(near, top, diversity)
-    cosines = dict(zip(near.keys, near.cosines.tolist(), strict=True))
-    by_meaning, by_words = frozenset(near.keys), frozenset(matches.keys)
-    rest = [key for key in chosen if key not in cosines]
-    if vectors is not None and rest:
-        cosines |= zip(rest, source.cosines(rest, vectors[0]).tolist(), strict=True)
-    return Retrieved(
-        hits=[
-            RetrievedChunk(
-                chunk, cosines.get(chunk.key, math.nan), _found_by(chunk.key in by_meaning, chunk.key in by_words)
-            )
-            for chunk in source.chunks(chosen)
-        ],
-        total=len(matches.keys) if vectors is None else near.total,
-        best_cosine=max(near.cosines.tolist(), default=-1.0),
-        words_match=matches.complete,
-    )
+    every = source.current().chunks
+    depth = max(_DEPTH, 4 * asked.top) if documents is None else every
+    while True:
+        candidates = _candidates(source, asked, depth, where)
+        of = source.documents_of(candidates.keys)
+        if depth >= every or len(set(of)) >= asked.top:
+            break
+        depth *= 8
+    if not candidates.keys:
+        return Retrieved([], no_match=True)
+    order = sorted(range(len(of)), key=lambda at: (-candidates.scores[at], candidates.keys[at]))
+    best: dict[str, int] = {}
+    for at in order:
+        if documents is None or of[at] in documents:
+            best.setdefault(of[at], at)
+    firsts = list(best.values())
+    chosen = firsts[: asked.top]
+    if asked.diversity and firsts:
+        vectors = source.vectors([candidates.keys[at] for at in firsts])
+        chosen = [firsts[row] for row in _diverse(candidates.scores[firsts], vectors, asked)]
+    hits = [
+        RetrievedPassage(chunk, float(candidates.scores[at]), float(candidates.cosines[at]))
+        for chunk, at in zip(source.chunks([candidates.keys[at] for at in chosen]), chosen, strict=True)
+    ]
+    return Retrieved(hits, _no_match(asked, candidates.best_cosine, candidates.complete, len(hits)))
 
 
-def choose(candidates: Nearest, top: int, diversity: float) -> list[int]:
-    """The keys of the hits by maximal marginal relevance (see ``diverse_rows``), ties by key.
+def retrieve_sent(
+    words: WordIndex | None, vectors: Vectors | None, number: int, asked: Asked
+) -> tuple[list[RetrievedText], bool]:
+    """Search texts that were sent, as ``retrieve`` does: the hits, and ``no_match``.
 
     Args:
-        candidates: What is chosen from.
-        top: How many at most.
-        diversity: 0 (relevance alone) to 1 (unlikeness alone).
+        words: Their words; None with the mode ``semantic``.
+        vectors: Shape ``(n, d)``: theirs; None with the mode ``keyword``.
+        number: How many texts there are.
+        asked: The query.
     """
-    if not candidates.keys:
-        return []
-    order = np.argsort(candidates.keys)
-    rows = diverse_rows(candidates.cosines[order], candidates.vectors[order], top, diversity)
-    return [candidates.keys[order[row]] for row in rows]
+    matches = None if words is None else words.matching(asked.query, number)
+    cosines = np.full(number, _UNKNOWN)
+    if vectors is not None and asked.vector is not None:
+        cosines = scores(vectors, asked.vector, "cosine")[:, 0]
+    by_words = np.zeros(number)
+    if matches is not None:
+        by_words[matches.keys] = matches.scores
+    found = _scores(asked, cosines, by_words, matches, number)
+    positions = [at for at in range(number) if asked.mode != "keyword" or by_words[at] > 0]
+    chosen = sorted(positions, key=lambda at: (-found[at], at))[: asked.top]
+    if asked.diversity and vectors is not None:
+        chosen = _diverse(found, vectors, asked)
+    hits = [RetrievedText(at, float(found[at]), float(cosines[at])) for at in chosen]
+    best = float(cosines.max()) if vectors is not None else _UNKNOWN
+    return hits, _no_match(asked, best, matches is not None and matches.complete, len(hits))
 
 
-def _found_by(near: bool, words: bool) -> FoundBy:
-    if near and words:
-        return "both"
-    return "meaning" if near else "words"
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Passages that may be hits, their scores and cosines, the best cosine of all, and ``WordMatches.complete``."""
+
+    keys: list[int]
+    scores: Scores
+    cosines: Scores
+    best_cosine: float
+    complete: bool
 
 
-def best_passages(
-    embedder: Embedder, query: Vectors, texts: Sequence[str], calibration: Calibration
-) -> tuple[list[Span], int]:
-    """For each text its passage nearest the query, all encoded in one call, and the tokens that were read."""
-    if not texts:
-        return [], 0
-    places = [passages(text) for text in texts]
-    if sum(map(len, places)) > _MAX_SENTENCES:
-        places = [joined(found) for found in places]
-    sentences = [text[start:end] for text, found in zip(texts, places, strict=True) for start, end in found]
-    embedded = embedder.embed(sentences, role="document")
-    cosines = scores(embedded.vectors, query, "cosine")[:, 0]
-    spans: list[Span] = []
-    for found in places:
-        own, cosines = cosines[: len(found)], cosines[len(found) :]
-        best = int(np.argmax(own))
-        start, end = found[best]
-        score, percentile, band = calibration.interpret(float(own[best]))
-        spans.append(Span(start=start, end=end, score=score, percentile=percentile, band=band))
-    return spans, embedded.tokens
+def _candidates(source: Collection, asked: Asked, depth: int, where: Where | None) -> _Candidates:
+    near = None if asked.vector is None else source.nearest(asked.vector, depth, where)[0]
+    matches = None if asked.mode == "semantic" else source.matching(asked.query, max(_WORDS_DEPTH, depth), where)
+    keys = list(near.keys) if near is not None else []
+    known = set(keys)
+    keys += [key for key in (matches.keys[:depth] if matches is not None else []) if key not in known]
+    cosines = np.full(len(keys), _UNKNOWN)
+    if near is not None and asked.vector is not None:
+        rest = keys[len(near.keys) :]
+        cosines = np.concatenate([near.cosines, source.cosines(rest, asked.vector[0])]) if rest else near.cosines
+    words = {} if matches is None else dict(zip(matches.keys, matches.scores.tolist(), strict=True))
+    by_words = np.array([words.get(key, 0.0) for key in keys])
+    found = _scores(asked, cosines, by_words, matches, near.total if near is not None else 0)
+    best = float(near.cosines[0]) if near is not None and near.keys else _UNKNOWN
+    return _Candidates(keys, found, cosines, best, matches is not None and matches.complete)
+
+
+def _scores(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatches | None, passages: int) -> Scores:
+    """Return the scores that the mode orders by."""
+    if asked.mode == "hybrid" and matches is not None and asked.calibration is not None:
+        return fused_scores(cosines, by_words, matches.words, passages, asked.calibration)
+    return by_words if asked.mode == "keyword" else cosines
+
+
+def _no_match(asked: Asked, best_cosine: float, complete: bool, hits: int) -> bool:
+    if not hits or asked.calibration is None:
+        return not hits
+    return not (complete or asked.calibration.above_weak(best_cosine))
+
+
+def _diverse(found: Scores, vectors: Vectors, asked: Asked) -> list[int]:
+    """Return the positions that are chosen for their score and their unlikeness, in the order of score."""
+    spread = found / max(float(np.abs(found).max(initial=0.0)), 1e-9)
+    return sorted(diverse_rows(spread, vectors, asked.top, asked.diversity), key=lambda at: (-found[at], at))

@@ -6,6 +6,9 @@ MAX_PASSAGE = 320
 """Characters of a passage at most. A sentence over it, in a table or a log, is cut between words."""
 
 
+_SHORT = 25
+"""Characters under which a sentence says little."""
+
 _BLOCK = 4_000
 """Characters that sentencex sees at once: its time grows with the square of the quotes and brackets among them, and
 no other thread of the process runs meanwhile."""
@@ -36,6 +39,24 @@ def passage_blocks(text: str) -> Iterator[list[tuple[int, int]]]:
             for piece in _cut(text, start, end, MAX_PASSAGE):
                 found += _trimmed(text, *piece)
         yield found
+
+
+def headline(text: str) -> str:
+    r"""Return the title of a text: its heading, or a first line by itself; else its first sentence.
+
+    A sentence under 25 characters, such as a greeting, is returned with the next one.
+
+    Example:
+        >>> headline("# Refunds\n\nYou get your money back.")
+        'Refunds'
+    """
+    lines = [line.strip() for line in text.strip().splitlines()]
+    title = lines[0].strip("#* ") if lines else ""
+    if title and len(lines) > 1 and (lines[0].startswith("#") or not lines[1] or set(lines[1]) <= set("=-")):
+        return title
+    paragraph = " ".join(lines[: lines.index("")] if "" in lines else lines)
+    ends = [end for _, end in passages(paragraph)]
+    return paragraph[: next((end for end in ends if end >= _SHORT), None)]
 
 
 def joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""How close texts are."""
+"""Tell how close in meaning items are."""
 
 from typing import Annotated
 
@@ -7,102 +7,168 @@ from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.parameters import MAX_TOP, LongTexts, Range, Texts
-from mcp_server_embeddings.tools.results import Pair, SimilarityResult, Usage
-from mcp_server_embeddings.tools.texts import check_size, checked_texts
-from mcp_server_embeddings.vectors.scores import Metric, Scores, best_cells, scores
+from mcp_server_embeddings.tools.differences import differences
+from mcp_server_embeddings.tools.items import Items, Selection, common_folder, select_items
+from mcp_server_embeddings.tools.parameters import MAX_TOP, LongTexts, Range, Source, Texts
+from mcp_server_embeddings.tools.results import Differs, Pair, SimilarityResult
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.vectors.blocks import Pairs, Watch, top_pairs
+from mcp_server_embeddings.vectors.scores import Metric, Scores, Vectors, best_cells, scores
 
 MATRIX_CELLS = 400
 """The matrix of scores is part of the answer up to this many cells: 20 texts with 20."""
 
+_DENSE_CELLS = 4_000_000
+"""Up to this many cells the matrix is computed as a whole: 32 MB."""
+
 _LARGE_MATRIX = 100
-"""Over this many cells the matrix has two decimals: 400 of them must leave room for the pairs, which have four."""
+"""Over this many cells the matrix has two decimals, so that the pairs, which have four, fit beside it."""
 
 _DECIMALS = 4
 _FEW_DECIMALS = 2
+
+_PAIR_CHARACTERS = 160
+"""Of a pair with what differs; so many more may an answer have for each pair that is asked for."""
+
+_PAIRS_SHARE = 0.6
+"""Of an answer that has the matrix too."""
+
+_COMPARED_CHARACTERS = 4_000
+"""Of each text of a pair, for what differs."""
 
 
 @tool(
     title="Compare meanings",
     description=(
-        "Tells how close in meaning texts are. Use it to compare two texts, or to find the nearest pairs between "
-        "two lists or within one (leave right out). Not for exact wording, facts or logic: opposites on one subject "
-        "score high; to search use rank. Returns the closest pairs by position, with score (cosine), percentile and "
-        "band: unrelated, weak, related, close, same. Judge by band; raw scores differ between models."
+        "Tells how close in meaning texts are. Use it to compare two texts, or to find the nearest pairs between two "
+        "lists or within one (leave right out). Not for facts: opposites score high, so read differs; for versions of "
+        "a list use align. Returns the closest pairs with score, percentile and band: unrelated, weak, related, close, "
+        "same. Judge by band."
     ),
     purpose="compare texts",
     core=True,
 )
 def similarity(
     embedder: Embedder,
-    left: Annotated[Texts, Field(description="texts")],
-    right: Annotated[
-        Texts | None, Field(description="texts to compare left with; absent: every pair inside left")
-    ] = None,
+    left: Annotated[Texts, Field(description="texts")] = None,
+    right: Annotated[Texts, Field(description="absent: pairs inside left")] = None,
     *,
-    metric: Annotated[Metric, Field(description="of the score; distances are negated, so higher is closer")] = "cosine",
-    top: Annotated[int, Range(1, MAX_TOP), Field(description="how many of the closest pairs")] = 10,
+    left_source: Source = None,
+    right_source: Source = None,
+    metric: Annotated[Metric, Field(description="distances are negated")] = "cosine",
+    top: Annotated[int, Range(1, MAX_TOP), Field(description="pairs")] = 10,
     long_text: LongTexts = "window",
+    sources: Sources | None = None,
 ) -> SimilarityResult:
-    """Compare every text of ``left`` with every text of ``right``, or with each other.
+    """Compare every item of ``left`` with every item of ``right``, or with each other.
 
     Args:
         embedder: The engine.
-        left: Texts; two or more when ``right`` is absent.
-        right: Texts; both lists together at most 2,000 texts and 2,000,000 characters.
-        metric: What ``score`` is; percentile and band always come from the cosine. Distances are negated,
-            so that higher is closer.
+        left: Texts, or a map from id to text; two or more when there is no right side.
+        right: Texts; both sides together at most 2,000 texts and 2,000,000 characters.
+        left_source: In place of ``left``; see ``Sources.open``.
+        right_source: In place of ``right``.
+        metric: What ``score`` is; percentile and band always come from the cosine. Only ``cosine`` for over 4,000,000
+            pairs. Distances are negated, so that higher is closer.
         top: How many pairs to return, 1 to 1,000.
         long_text: What becomes of a text over the model's limit; see ``Embedder.embed``.
+        sources: Where sources are looked up.
 
     Returns:
-        The closest pairs, best first, ties in the order of the lists. Positions in ``usage`` run over
-        ``left`` and then on over ``right``.
+        The closest pairs, best first, ties in the order of the items, each with what differs between close texts.
 
     Raises:
-        InputError: A text is blank, there are too many or too few, or ``top`` is out of range.
+        InputError: A side is missing, blank, too long, or given twice.
         TextTooLongError: See ``long_text``.
         OperatorError: The model cannot be used.
+
+    Example:
+        >>> similarity(embedder, ["Apple"], ["Orange", "Lightning"]).pairs[0].right
+        0
     """
-    left = checked_texts("left", left)
-    others = None if right is None else checked_texts("right", right)
-    if others is None and len(left) == 1:
+    notes: list[str] = []
+    lefts = select_items(embedder, sources, left, Selection(left_source), name="left", notes=notes)
+    two_sided = right is not None or right_source is not None
+    rights = lefts
+    if two_sided:
+        rights = select_items(embedder, sources, right, Selection(right_source), name="right", notes=notes)
+    elif len(lefts) < 2:
         raise InputError(
-            "left has 1 text and right is absent, so there is nothing to compare; "
-            "give right, or 2 or more texts in left"
+            f"{lefts.label} has 1 text and right is absent, so there is nothing to compare; give right, or 2 or more "
+            "texts in left"
         )
-    every = [*left, *(others or [])]
-    check_size(every)
-    embedded = embedder.embed(every, long_text=long_text)
-    a = embedded.vectors[: len(left)]
-    b = a if others is None else embedded.vectors[len(left) :]
-    values = scores(a, b, metric)
-    cosines = values if metric == "cosine" else scores(a, b, "cosine")
-    calibration = embedder.calibration()
-    picked = best_cells(values, top, upper=others is None)
-    possible = len(left) * (len(left) - 1) // 2 if others is None else values.size
+    a = lefts.embed(embedder, long_text=long_text)
+    b = rights.embed(embedder, long_text=long_text) if two_sided else None
+    found, matrix = _compare(embedder, a, b, metric, top)
+    pairs = _pairs(embedder, lefts, rights, a, a if b is None else b, found)
+    cells = _rounded(matrix)
+    budget = AnswerBudget(max(ANSWER_CHARACTERS, top * _PAIR_CHARACTERS))
+    listed = budget.take(pairs, share=_PAIRS_SHARE if cells else 1)
+    if listed < len(pairs):
+        notes.append(f"{len(pairs) - listed:,} more pairs do not fit; pass a larger top, or fewer texts")
     return SimilarityResult(
-        more=possible - len(picked),
         model=embedder.identity().short,
-        usage=Usage.of(embedded),
+        notes=notes,
+        folder=common_folder(lefts, rights, notes),
         metric=metric,
-        pairs=[
-            Pair(
-                left=row,
-                right=column,
-                score=round(float(values[row, column]), _DECIMALS) + 0.0,
-                percentile=calibration.percentile(float(cosines[row, column])),
-                band=calibration.band(float(cosines[row, column])),
-            )
-            for row, column in picked
-        ],
-        scores=_matrix(values) if values.size <= MATRIX_CELLS else None,
+        pairs=pairs[:listed],
+        scores=cells if budget.take([cells]) else [],
     )
 
 
-def _matrix(values: Scores) -> list[list[float]]:
-    rounded: list[list[float]] = (
-        np.round(values, _FEW_DECIMALS if values.size > _LARGE_MATRIX else _DECIMALS) + 0.0
-    ).tolist()
+def _compare(
+    embedder: Embedder, a: Vectors, b: Vectors | None, metric: Metric, top: int
+) -> tuple[Pairs, Scores | None]:
+    """Return the best pairs, and the matrix where it is small enough to send."""
+    others = a if b is None else b
+    if len(a) * len(others) > _DENSE_CELLS:
+        if metric != "cosine":
+            raise InputError(
+                f"metric={metric!r} is for up to {_DENSE_CELLS:,} pairs, and there are {len(a) * len(others):,}; use "
+                "cosine"
+            )
+        return top_pairs(a, b, top, Watch(cancelled=embedder.call.raise_if_cancelled)), None
+    values = scores(a, others, metric)
+    cells = best_cells(values, top, upper=b is None)
+    rows, columns = np.array([row for row, _ in cells]), np.array([column for _, column in cells])
+    found = Pairs(rows, columns, np.array([values[cell] for cell in cells]), 1.0)
+    return found, values if values.size <= MATRIX_CELLS else None
+
+
+def _pairs(embedder: Embedder, lefts: Items, rights: Items, a: Vectors, b: Vectors, found: Pairs) -> list[Pair]:
+    calibration = embedder.calibration()
+    rows, columns = [int(row) for row in found.rows], [int(column) for column in found.columns]
+    cosines = [
+        float(scores(a[row : row + 1], b[column : column + 1], "cosine")[0, 0])
+        for row, column in zip(rows, columns, strict=True)
+    ]
+    texts = list(zip(lefts.texts(rows, _COMPARED_CHARACTERS), rights.texts(columns, _COMPARED_CHARACTERS), strict=True))
+    close = [at for at, cosine in enumerate(cosines) if calibration.band(cosine) in ("close", "same")]
+    differ = dict(
+        zip(
+            close,
+            differences(embedder, [texts[at] for at in close], cosines=[cosines[at] for at in close]),
+            strict=True,
+        )
+    )
+    return [
+        Pair(
+            left=lefts.ids[row],
+            right=rights.ids[column],
+            score=round(float(score), _DECIMALS) + 0.0,
+            percentile=calibration.percentile(cosine),
+            band=calibration.band(cosine),
+            differs=Differs.of(differ[at]) if at in differ else None,
+        )
+        for at, (row, column, score, cosine) in enumerate(zip(rows, columns, found.scores, cosines, strict=True))
+    ]
+
+
+def _rounded(matrix: Scores | None) -> list[list[float]]:
+    if matrix is None:
+        return []
+    decimals = _FEW_DECIMALS if matrix.size > _LARGE_MATRIX else _DECIMALS
+    rounded: list[list[float]] = (np.round(matrix, decimals) + 0.0).tolist()
     return rounded

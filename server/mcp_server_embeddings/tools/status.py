@@ -1,12 +1,17 @@
-"""What the server is doing and with what."""
+"""Tell what the server is doing and with what."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 
 from mcp_server_embeddings.config import DISTRIBUTION
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.store.records import CollectionRecord
+from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.results import Limits, ServerInfo, Status, Usage
+from mcp_server_embeddings.tools.results import CollectionInfo, Limits, ServerInfo, Status
 from mcp_server_embeddings.tools.texts import MAX_CHARACTERS, MAX_TEXTS
 
 ANSWER_BYTES = 4_000_000
@@ -17,30 +22,57 @@ twice, as text and as structured content."""
 @tool(
     title="Server status",
     description=(
-        "Tells which model serves, whether it is still loading, and the limits of a call. Use it when a call "
-        "failed or is slow, or to learn the model's token limit. Not needed before other calls: they wait for the "
-        "model themselves. Returns state, model identity, device, limits and queue; never waits."
+        "Tells which collections there are, which folders may be read, and which model serves. Use it to learn what "
+        "can be a source, or when a call failed. Not needed before other calls. Returns collections, folders, model, "
+        "device, limits; never waits."
     ),
-    too_large="report this as a defect",
     core=True,
 )
-def status(engine: Engine, *, protocol: str | None = None) -> Status:
-    """Take a snapshot of server, model and queue. Never waits, even while the model loads.
+def status(
+    engine: Engine, store: CollectionStore, *, protocol: str | None = None, output_dir: Path | None = None
+) -> Status:
+    """Take a snapshot of server, model, collections and queue. Never waits, even while the model loads.
 
     Args:
         engine: The engine that serves.
+        store: The collections.
         protocol: The protocol revision spoken with the caller, if there is one.
+        output_dir: Where ``save_as`` writes.
+
+    Raises:
+        OperatorError: The store cannot be read.
 
     Example:
-        >>> status(engine).state
+        >>> status(engine, store).state
         'ready'
     """
+    figures = asdict(engine.status())
+    loaded = engine.embedder().lifecycle.snapshot()[-1]
+    identity = None if loaded is None else loaded.encoder.identity.digest
+    collections = [collection_info(record, identity) for record in store.list()]
+    listed = AnswerBudget().take(collections, share=0.6)
+    more = len(collections) - listed
     return Status.model_validate(
         {
-            **asdict(engine.status()),
-            "usage": Usage.counted(),
+            **figures,
+            "notes": [f"{more:,} more collections are not listed"] if more else [],
             "server": ServerInfo(name=DISTRIBUTION, version=metadata.version(DISTRIBUTION)),
             "protocol": protocol,
-            "limits": Limits(texts=MAX_TEXTS, characters=MAX_CHARACTERS, answer_bytes=ANSWER_BYTES),
+            "limits": Limits(texts=MAX_TEXTS, characters=MAX_CHARACTERS, answer_characters=ANSWER_CHARACTERS),
+            "collections": collections[:listed],
+            "folders": [str(folder) for folder in engine.settings.allow_dir],
+            "output_folder": "" if output_dir is None else str(output_dir),
         }
+    )
+
+
+def collection_info(record: CollectionRecord, identity: str | None) -> CollectionInfo:
+    """Return a record as answers give it; ``usable`` by a model of this identity, None where that is not known."""
+    return CollectionInfo(
+        name=record.name,
+        size=record.documents,
+        passages=record.chunks,
+        model=record.model,
+        usable=record.identity == identity if identity is not None else None,
+        updated=datetime.fromtimestamp(record.updated, UTC).isoformat(timespec="seconds"),
     )

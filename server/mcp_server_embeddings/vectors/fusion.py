@@ -1,25 +1,36 @@
-"""Combine rankings."""
+"""Combine scores by meaning with scores by words."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+import math
 
-_K = 60
-"""The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009, SIGIR, found 60 to be near the optimum on
-four TREC collections)."""
+import numpy as np
+
+from mcp_server_embeddings.vectors.calibration import Calibration
+from mcp_server_embeddings.vectors.scores import Scores
+
+_WORDS_WEIGHT = 0.45
+"""Of words. Of 588 rules it is the best in each of 18 folds that leave one public set out; mean nDCG@10 over the sets
+0.6750, by the better half of each 0.6378, and at most 0.0041 below the better half on any."""
 
 
-def reciprocal_rank_fusion(rankings: Sequence[Sequence[int]], weights: Sequence[float]) -> list[int]:
-    """Order the items of several rankings by the sum of ``weight / (60 + rank)``, ranks from 1.
+def fused_scores(cosines: Scores, words: Scores, n_words: int, n_passages: int, calibration: Calibration) -> Scores:
+    """Return one score for each passage: ``exp(c') + 0.45 (1 + 1/n) BM25 / ln N``.
+
+    ``c'`` is the cosine on the model's own scale: 0 for unrelated texts and 1 for a query with its answer, on average.
 
     Args:
-        rankings: Each best first, without repeats.
-        weights: One for each ranking, above 0.
+        cosines: Shape ``(k,)``: of the passages with the query.
+        words: Shape ``(k,)``: BM25, 0 where a passage has none of the words.
+        n_words: ``n``: words of the query that were looked up.
+        n_passages: ``N``: passages that were searched.
+        calibration: Of searches.
 
-    Returns:
-        Every item once, best first; ties in the order of the items themselves.
+    Example:
+        >>> fused_scores(np.array([0.6, 0.6]), np.array([0.0, 4.0]), 2, 1_000, calibration).argmax()
+        1
     """
-    fused: defaultdict[int, float] = defaultdict(float)
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, item in enumerate(ranking, 1):
-            fused[item] += weight / (_K + rank)
-    return sorted(fused, key=lambda item: (-fused[item], item))
+    unrelated, answers = float(calibration.unrelated.mean()), float(calibration.paraphrase.mean())
+    meaning: Scores = np.exp((cosines - unrelated) / max(answers - unrelated, 1e-6))
+    if not n_words:
+        return meaning
+    found: Scores = meaning + _WORDS_WEIGHT * (1 + 1 / n_words) * words / math.log(max(n_passages, 3))
+    return found

@@ -204,6 +204,33 @@ class SqliteCollection(Collection):
             found = database.execute(query, (key, *parameters)).fetchall()
         return ItemKeys([row for row, _ in found], [document for _, document in found])
 
+    def documents_of(self, keys: Sequence[int]) -> list[str]:
+        with self._reading() as database:
+            found = {
+                row: str(document)
+                for marks, batch in query_batches(keys)
+                for row, document in database.execute(
+                    "SELECT c.row, d.id FROM chunks AS c JOIN documents AS d ON d.row = c.document "
+                    f"WHERE c.row IN ({marks})",
+                    batch,
+                )
+            }
+        self._check_items(key in found for key in keys)
+        return [found[key] for key in keys]
+
+    def texts_of(self, ids: Sequence[str]) -> list[str]:
+        with self._reading() as database:
+            found = {
+                document: str(text)
+                for marks, batch in query_batches(ids)
+                for document, text in database.execute(
+                    f"SELECT id, text FROM documents WHERE collection = ? AND id IN ({marks})",
+                    (self.record.key, *batch),
+                )
+            }
+        self._check_items(document in found for document in ids)
+        return [found[document] for document in ids]
+
     def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
         column = "text" if length is None else f"substr(text, 1, {length:d})"
         return [str(text) for text in self._of_items(keys, column)]

@@ -3,10 +3,13 @@
 import re
 import sqlite3
 from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
 
 from mcp_server_embeddings.store.records import WordMatches
 from mcp_server_embeddings.store.sqlite.filtering import Filter
-from mcp_server_embeddings.store.sqlite.schema import words_table
+from mcp_server_embeddings.store.sqlite.schema import create_words, words_table
 from mcp_server_embeddings.store.where import Operand
 
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
@@ -44,7 +47,7 @@ def best_matches(
     counts = {word: _count(database, table, word) for word in query_words(query)}
     known = sorted((word for word in counts if counts[word]), key=lambda word: counts[word])
     if not known:
-        return WordMatches([], complete=False)
+        return WordMatches([], np.empty(0), 0, complete=False)
     searched = _affordable(known, counts)
     within = ""
     if condition is not None:
@@ -56,12 +59,42 @@ def best_matches(
         "ORDER BY worth, rowid LIMIT ?",
         (" OR ".join(searched), *parameters, k),
     )
-    found = [row for row, _ in rows]
+    found = [(row, -worth) for row, worth in rows]
     together = " AND ".join(known)
     complete = len(known) == len(counts) and _exists(database, table, (together,))
     if complete and within:  # costs as much as the search, so only where it can say no
         complete = _exists(database, table, (together, *parameters), within)
-    return WordMatches(found, complete)
+    return WordMatches([row for row, _ in found], np.array([worth for _, worth in found]), len(searched), complete)
+
+
+class WordIndex:
+    """Texts in memory, searched by words as those of a collection are. For one thread.
+
+    Args:
+        texts: Their positions are the keys of what is found.
+
+    Example:
+        >>> WordIndex(["a red fox", "a bike"]).matching("foxes", 5).keys
+        [0]
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._database = sqlite3.connect(":memory:")
+        create_words(self._database, 0)
+        rows = ((position, indexed(text)) for position, text in enumerate(texts))
+        self._database.executemany(f"INSERT INTO {words_table(0)} (rowid, text) VALUES (?, ?)", rows)
+
+    def __enter__(self) -> Self:
+        """Return the index."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of it."""
+        self._database.close()
+
+    def matching(self, words: str, k: int) -> WordMatches:
+        """Return the texts with words of a text; see ``Collection.matching``."""
+        return best_matches(self._database, 0, words, k, None)
 
 
 def _exists(database: sqlite3.Connection, table: str, parameters: Sequence[Operand], within: str = "") -> bool:

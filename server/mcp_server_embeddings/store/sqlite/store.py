@@ -24,6 +24,12 @@ _MEMORY_BYTES = 2_000_000_000
 _SUCCESSOR = ":successor"
 """What a hidden collection is called after the one whose place it will take; no name of a user's has a colon."""
 
+_SOURCE = ":source:"
+"""What a hidden collection is called that keeps the items of files."""
+
+_MAX_SOURCES = 100
+"""Hidden collections of files; before one more is created, the one that was written first is removed."""
+
 
 class SqliteStore(CollectionStore):
     """Collections in one file of a folder, which is made on the first write."""
@@ -47,15 +53,21 @@ class SqliteStore(CollectionStore):
         return self.open_for(name, identity, model)
 
     def successor(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
-        hidden = name + _SUCCESSOR
+        return self._hidden(name + _SUCCESSOR, identity, model, dimensions)
+
+    def open_source(self, key: str, identity: str, model: str, dimensions: int) -> Collection:
+        return self._hidden(_SOURCE + key, identity, model, dimensions)
+
+    def _hidden(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
         with self._database.writing() as database:
-            record = read_record(database, hidden)
+            record = read_record(database, name)
             if record is not None and record.identity != identity:
                 remove_collection(database, record.key)
                 record = None
             if record is None:
-                _insert(database, hidden, identity, model, dimensions)
-            created = read_record(database, hidden)
+                _remove_oldest_source(database)
+                _insert(database, name, identity, model, dimensions)
+            created = read_record(database, name)
         if created is None:
             raise CollectionError(f"collection {name!r} is being replaced by another process; send the call again")
         return self._opened(created)
@@ -95,7 +107,7 @@ class SqliteStore(CollectionStore):
         if not self._database.exists():
             return []
         with self._database.reading() as database:
-            return [record for record in read_records(database) if not record.name.endswith(_SUCCESSOR)]
+            return [record for record in read_records(database) if ":" not in record.name]
 
     def _opened(self, record: CollectionRecord) -> Collection:
         return SqliteCollection(self._database, record, self._matrix)
@@ -110,6 +122,12 @@ class SqliteStore(CollectionStore):
                 _, oldest = self._matrices.popitem(last=False)
                 others -= oldest.nbytes
         return matrix
+
+
+def _remove_oldest_source(database: sqlite3.Connection) -> None:
+    sources = [record for record in read_records(database) if record.name.startswith(_SOURCE)]
+    if len(sources) >= _MAX_SOURCES:
+        remove_collection(database, min(sources, key=lambda record: record.updated).key)
 
 
 def _insert(database: sqlite3.Connection, name: str, identity: str, model: str, dimensions: int) -> None:

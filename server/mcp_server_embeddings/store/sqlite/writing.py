@@ -68,7 +68,8 @@ def annotate_documents(
         if found is None:
             continue
         row, metadata, file = found
-        annotated = as_json({**json.loads(metadata), name: value})
+        fields = {**json.loads(metadata), name: value}
+        annotated = as_json({key: field for key, field in fields.items() if key != name or value is not None})
         database.execute("UPDATE documents SET metadata = ? WHERE row = ?", (annotated, row))
         database.execute("DELETE FROM attributes WHERE document = ?", (row,))
         _insert_attributes(database, collection.key, row, annotated, file)

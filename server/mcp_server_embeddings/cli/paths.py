@@ -1,0 +1,23 @@
+"""What a person names on the command line: a path that is named there may be read."""
+
+import os
+from pathlib import Path
+
+from mcp_server_embeddings.reading.globs import is_pattern
+from mcp_server_embeddings.reading.tables import split_source
+
+
+def located(name: str) -> tuple[str, Path] | None:
+    """Return the absolute form of a path or pattern, and the folder to read it in; None where there is nothing.
+
+    Args:
+        name: As it was given, relative to the current folder; also a column as ``tickets.csv#message``.
+    """
+    source = str(Path.cwd() / name)
+    path, _ = split_source(source, lambda path: Path(path).is_file())
+    real = Path(os.path.realpath(path))
+    if not real.exists() and is_pattern(path):
+        real = next(folder for folder in Path(path).parents if not is_pattern(str(folder)))
+    if not real.exists():
+        return None
+    return source, real if real.is_dir() else real.parent

@@ -1,0 +1,346 @@
+"""Coerce what clients send into what a parameter takes.
+
+Language models send a list as a JSON string, in a Markdown fence, or as a Python list; one text where a list is asked
+for; a map from id to text. Each has one meaning, so each is understood. Anything else is refused with the fix.
+"""
+
+import ast
+import re
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.lenient_json import parse_json
+from mcp_server_embeddings.tools.texts import MAX_TEXTS, well_formed
+
+Id = str | int
+"""What a caller calls an item: a string, or the position of a text or the number of a row."""
+
+TextsById = dict[Id, str]
+
+TextsOrMap = Sequence[str] | Mapping[str, str] | Mapping[int, str] | Mapping[Id, str]
+"""Texts of a call: a list, or a map from id to text. A mapping is invariant in its keys, so each kind is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An item whose label is known: its text, or its id among the items.
+
+    Attributes:
+        label: Its label.
+        text: Its words; None where it is named by its id.
+        id: The id of an item of the call.
+    """
+
+    label: str
+    text: str | None = None
+    id: Id | None = None
+
+
+_FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
+
+_MAX_LITERAL = 100_000
+"""Characters of a Python literal. Python's parser takes up to 360 bytes for each; JSON has no such limit."""
+
+_MAX_KEYS = 200
+"""Keys of one object in a list. Metadata of the longest JSON that is stored has fewer."""
+
+_TEXT_KEYS = ("text", "content", "document", "page_content", "body")
+"""What clients call the text of an object."""
+
+MAX_ID = 512
+"""Characters of an id."""
+
+SHOWN = 60
+"""Characters of a wrong value that an error repeats."""
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as an error repeats it: shortened, with its type.
+
+    Example:
+        >>> shown(5)
+        '5 (int)'
+    """
+    text = repr(value[:SHOWN]) if isinstance(value, str) else reprlib.repr(value)
+    return f"{text if len(text) <= SHOWN else text[:SHOWN] + '…'} ({type(value).__name__})"
+
+
+def parse_literal(value: object) -> object:
+    """Return what a string contains as JSON or as a Python literal, in a Markdown fence too; anything else as it is.
+
+    Only lists and objects count: a text that happens to be a number or a quoted word stays a text.
+
+    Example:
+        >>> parse_literal("['a', 'b']")
+        ['a', 'b']
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    fenced = _FENCE.match(text)
+    if fenced:
+        text = fenced[1].strip()
+    if not text.startswith(("[", "{", "(")):
+        return value
+    try:
+        return parse_json(well_formed(text).encode())
+    except ValueError:
+        pass
+    if len(text) > _MAX_LITERAL:
+        return value
+    try:
+        parsed: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return value
+    if isinstance(parsed, list | tuple):
+        return list(parsed)
+    return parsed if isinstance(parsed, dict) else value
+
+
+def coerce_texts(name: str, value: object) -> list[str] | TextsById:
+    """Return texts as a list, or as a map from id to text where the client gave ids.
+
+    Args:
+        name: The parameter, for errors.
+        value: A list of strings or one string, a map from id to text, or a list of objects with ``text`` and, in all
+            or in none, ``id``; each also as a literal in a string.
+
+    Raises:
+        InputError: It is none of these, too long, or two texts have one id.
+
+    Example:
+        >>> coerce_texts("texts", '{"a1": "An apple"}')
+        {'a1': 'An apple'}
+    """
+    value = parse_literal(value)
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        if any(isinstance(value.get(key), str) for key in _TEXT_KEYS) and len(value) <= 3 and "id" in value:
+            value = [value]
+        else:
+            return _texts_by_id(name, value)
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{name} is {shown(value)}; allowed: a list of strings")
+    check_length(name, value)
+    if value and all(isinstance(item, Mapping) for item in value):
+        return _from_objects(name, value)
+    wrong = [position for position, item in enumerate(value) if not isinstance(item, str)]
+    if wrong:
+        raise InputError(_wrong_items(name, value, wrong))
+    return list(value)
+
+
+def coerce_strings(name: str, value: object) -> list[str]:
+    """Return a list of strings: a list, one string, or a literal in a string.
+
+    Raises:
+        InputError: It is none of these, or too long.
+    """
+    texts = coerce_texts(name, value)
+    if isinstance(texts, dict):
+        raise InputError(f"{name} is {shown(value)}; allowed: a list of strings")
+    return texts
+
+
+def coerce_ids(name: str, value: object) -> list[Id]:
+    """Return a list of ids: strings and whole numbers, one of them, or a literal in a string.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    value = parse_literal(value)
+    ids: list[Id] = []
+    for item in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(item, bool) or not isinstance(item, str | int):
+            raise InputError(f"{name} has {shown(item)}; allowed: a list of ids as an answer names them")
+        ids.append(item)
+    return ids
+
+
+def coerce_labels(name: str, value: object) -> list[str] | dict[str, str]:
+    """Return labels as a list of names, or as a map from name to the sentence that describes it.
+
+    Args:
+        name: The parameter, for errors.
+        value: A list of names, a map from name to sentence, objects with ``name`` and ``description``, or one string
+            with names between commas, semicolons or lines.
+
+    Raises:
+        InputError: It is none of these, or a name comes twice.
+
+    Example:
+        >>> coerce_labels("labels", "bug, question, praise")
+        ['bug', 'question', 'praise']
+    """
+    value = parse_literal(value)
+    if isinstance(value, str):
+        separator = next((mark for mark in ("\n", ";", ",") if mark in value), "\n")
+        labels = [part.strip(" \t-*") for part in value.split(separator)]
+        return [label for label in labels if label] or [value]
+    if isinstance(value, Mapping):
+        wrong = [label for label, sentence in value.items() if not isinstance(sentence, str)]
+        if wrong:
+            raise InputError(f"{name}.{wrong[0]} is {shown(value[wrong[0]])}; allowed: a sentence that describes it")
+        return {str(label): str(sentence) for label, sentence in value.items()}
+    if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
+        check_length(name, value)
+        described: dict[str, str] = {}
+        for position, item in enumerate(value):
+            label = item.get("name", item.get("label"))
+            sentence = item.get("description", "")
+            if not isinstance(label, str) or not isinstance(sentence, str):
+                raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object with name and description")
+            if label in described:
+                raise InputError(f"{name} has {label!r} twice; give each label once")
+            described[label] = sentence
+        return described
+    return coerce_strings(name, value)
+
+
+def coerce_object(name: str, value: object) -> dict[str, object]:
+    """Return an object, or what a string contains as one.
+
+    Raises:
+        InputError: It is none.
+    """
+    parsed = parse_literal(value)
+    if not isinstance(parsed, Mapping):
+        raise InputError(f"{name} is {shown(value)}; allowed: an object")
+    return {str(key): item for key, item in parsed.items()}
+
+
+def coerce_objects(name: str, value: object) -> list[dict[str, object]]:
+    """Return a list of objects, or one object as a list of one; a literal in a string too.
+
+    Raises:
+        InputError: It is none of these, or too long.
+    """
+    parsed = parse_literal(value)
+    items = [parsed] if isinstance(parsed, Mapping) else parsed
+    if not isinstance(items, list | tuple):
+        raise InputError(f"{name} is {shown(value)}; allowed: a list of objects")
+    check_length(name, items)
+    for position, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object")
+    return [{str(key): part for key, part in item.items()} for item in items]
+
+
+def check_length(name: str, value: Sequence[object]) -> None:
+    """Refuse a list that is longer, or has larger objects, than any call may have.
+
+    Raises:
+        InputError: It is.
+    """
+    if len(value) > MAX_TEXTS:
+        raise InputError(
+            f"{name} has {len(value):,} elements; at most {MAX_TEXTS:,} can be sent in one call: put them into a file "
+            "or a collection and name it as source"
+        )
+    for position, item in enumerate(value):
+        if isinstance(item, Mapping) and len(item) > _MAX_KEYS:
+            raise InputError(
+                f"{name}[{position}] has {len(item):,} keys; at most {_MAX_KEYS}: leave out what is not asked for"
+            )
+
+
+def _texts_by_id(name: str, value: Mapping[object, object]) -> TextsById:
+    if len(value) > MAX_TEXTS:
+        raise InputError(
+            f"{name} has {len(value):,} texts; at most {MAX_TEXTS:,} can be sent in one call: put them into a file or "
+            "a collection and name it as source"
+        )
+    wrong = [key for key, text in value.items() if not isinstance(text, str)]
+    if wrong or not value:
+        what = f"{name}[{wrong[0]!r:.40}] is {shown(value[wrong[0]])}" if wrong else f"{name} is an empty object"
+        raise InputError(f"{what}; allowed: a list of strings, or an object from id to text")
+    return _checked_ids(name, {key if isinstance(key, int) else str(key): str(text) for key, text in value.items()})
+
+
+def _from_objects(name: str, items: Sequence[Mapping[str, object]]) -> list[str] | TextsById:
+    texts: list[str] = []
+    ids: list[Id] = []
+    for position, item in enumerate(items):
+        text = next((item[key] for key in _TEXT_KEYS if isinstance(item.get(key), str)), None)
+        if not isinstance(text, str):
+            raise InputError(f"{name}[{position}] is {shown(item)}; allowed: a string, or an object with id and text")
+        texts.append(text)
+        key = item.get("id")
+        if isinstance(key, str | int) and not isinstance(key, bool):
+            ids.append(key)
+    if not ids:
+        return texts
+    if len(ids) < len(texts):
+        raise InputError(f"{name} has {len(texts) - len(ids):,} objects without id; give every one an id, or none")
+    by_id = dict(zip(ids, texts, strict=True))
+    if len(by_id) < len(ids):
+        twice = next(key for position, key in enumerate(ids) if key in ids[:position])
+        raise InputError(f"{name} has the id {twice!r:.60} twice; every text needs an id of its own")
+    return _checked_ids(name, by_id)
+
+
+def _checked_ids(name: str, by_id: TextsById) -> TextsById:
+    """Refuse an id that would fill answers.
+
+    Raises:
+        InputError: There is one.
+    """
+    for key in by_id:
+        if isinstance(key, str) and len(key) > MAX_ID:
+            raise InputError(f"{name} has an id of {len(key):,} characters, {shown(key)}; at most {MAX_ID}")
+    return by_id
+
+
+def _wrong_items(name: str, value: Sequence[object], wrong: Sequence[int]) -> str:
+    """Return the sentence about elements that are not strings; the first few are named."""
+    named = [f"{name}[{position}] is {shown(value[position])}" for position in wrong[:4]]
+    rest = [f"and {len(wrong) - 4:,} more"] if len(wrong) > 4 else []
+    return f"{'; '.join(named + rest)}; allowed: a string"
+
+
+def coerce_examples(name: str, value: object) -> list[Example]:
+    """Return labelled examples.
+
+    Args:
+        name: The parameter, for errors.
+        value: A list of objects with ``label`` and either ``text`` or ``id``; or a map from label to texts, where whole
+            numbers are ids.
+
+    Raises:
+        InputError: It is neither.
+
+    Example:
+        >>> coerce_examples("examples", {"card": ["my card is lost", 7]})
+        [Example(label='card', text='my card is lost', id=None), Example(label='card', text=None, id=7)]
+    """
+    value = parse_literal(value)
+    if isinstance(value, Mapping) and not {"text", "label"} <= value.keys():
+        return _examples_by_label(name, value)
+    if isinstance(value, list | tuple) and value and all(isinstance(item, Example) for item in value):
+        return list(value)
+    examples: list[Example] = []
+    for position, item in enumerate(coerce_objects(name, value)):
+        label, text, key = item.get("label"), item.get("text"), item.get("id")
+        if not isinstance(label, str):
+            raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object with label and text or id")
+        if isinstance(text, str):
+            examples.append(Example(label, text=text))
+        elif isinstance(key, str | int) and not isinstance(key, bool):
+            examples.append(Example(label, id=key))
+        else:
+            raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object with label and text or id")
+    return examples
+
+
+def _examples_by_label(name: str, value: Mapping[object, object]) -> list[Example]:
+    examples: list[Example] = []
+    for label, shown_by in value.items():
+        for item in list(shown_by) if isinstance(shown_by, list | tuple) else [shown_by]:
+            if isinstance(item, bool) or not isinstance(item, str | int):
+                raise InputError(f"{name}[{str(label)[:40]!r}] has {shown(item)}; allowed: texts, or numbers of items")
+            examples.append(Example(str(label), id=item) if isinstance(item, int) else Example(str(label), text=item))
+    check_length(name, examples)
+    return examples

@@ -1,0 +1,144 @@
+"""Read the words of items and passages by id."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from mcp_server_embeddings.config import nearest
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.estimate import EstimatedTokens
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.store.records import Chunk
+from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS
+from mcp_server_embeddings.tools.coercion import Id
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.locating import lines_or_page
+from mcp_server_embeddings.tools.parameters import IdField, Ids, Range
+from mcp_server_embeddings.tools.results import ReadItem, ReadResult
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.tools.texts import CONTROL
+
+_MAX_TOKENS = 100_000
+_DEFAULT_CHARACTERS = ANSWER_CHARACTERS - 600
+
+_COUNTER = EstimatedTokens()
+
+_LINES = re.compile(r"(.+):([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?", re.DOTALL)
+"""``notes.md:40-52``, as hits say where they are: lines, or pages."""
+
+
+@tool(
+    title="Read items",
+    description=(
+        "Returns the words of items or passages by the ids that answers name. Use it after search or "
+        "cluster. Not to find: use search. Returns texts with lines or page, within a budget."
+    ),
+    purpose="read what was found",
+)
+def read(
+    embedder: Embedder,
+    source: Annotated[str, Field(description="collection or path")],
+    ids: Ids,
+    *,
+    id_field: IdField = None,
+    around: Annotated[int, Range(0, 20), Field(description="passages before and after")] = 0,
+    max_tokens: Annotated[int | None, Range(1, _MAX_TOKENS), Field(description="default about 2,000")] = None,
+    sources: Sources | None = None,
+) -> ReadResult:
+    """Read items of a source, whole or by passage.
+
+    Args:
+        embedder: The engine; encodes what is new in files. A collection needs no model.
+        source: See ``Sources.open``.
+        ids: Ids of items; of a part of one its lines, as ``notes.md:40-52`` (of a PDF its pages, ``paper.pdf:3``), or
+            its second passage, ``notes.md#2``.
+        id_field: See ``Sources.open``.
+        around: Of a part: how many passages before and after it to read too, 0 to 20.
+        max_tokens: Of all texts together, as a fixed estimate counts; what does not fit is cut, with a note.
+        sources: Where sources are looked up.
+
+    Raises:
+        InputError: An id is unknown, or see ``Sources.open``.
+        OperatorError: The store cannot be read.
+
+    Example:
+        >>> read(embedder, "notes", ["monday.md"], sources=sources).items[0].text
+        'Call the plumber.'
+    """
+    if not ids:
+        raise InputError("ids is an empty list; give ids as another answer names them")
+    items = select_items(embedder, sources, None, Selection(source, id_field), needs_model=False)
+    assert items.collection is not None  # noqa: S101 - items of a source are stored
+    found = [_read(items, items.collection, key, around) for key in ids]
+    listed, left_out = _within(found, max_tokens)
+    if left_out:
+        items.notes.append(f"{left_out}; pass a larger max_tokens, or fewer ids")
+    return ReadResult(model=items.collection.record.model, notes=items.notes, folder=items.folder, items=listed)
+
+
+def _read(items: Items, collection: Collection, key: Id, around: int) -> ReadItem:
+    document, lines = f"{items.folder}{str(key).removeprefix(items.folder)}", None
+    chunks = collection.chunks_of(document)
+    cited = _LINES.fullmatch(document)
+    if not chunks and cited:
+        document, lines = cited[1], (int(cited[2]), int(cited[3] or cited[2]))
+        chunks = collection.chunks_of(document)
+    if not chunks:
+        known = [str(one) for one in items.ids[:10_000]]
+        raise InputError(f"{str(key)[:100]!r} is not in {items.label}; {nearest(str(key), known)}")
+    passage = None if document == chunks[0].document else chunks[0].part
+    document = chunks[0].document
+    whole, parts = collection.texts_of([document])[0], collection.chunks_of(document)
+    row = collection.stored([document])[document].file not in ("", document)
+    start, end = 0, len(whole)
+    if passage is not None:
+        near = [part for part in parts if abs(part.part - passage) <= around]
+        start, end = near[0].start, near[-1].stop
+    elif lines is not None:
+        start, end = _of_lines(whole, parts, lines, around)
+    place = lines_or_page(document, whole, start, end, parts[0].heading, row=row)
+    return ReadItem(id=key, text=CONTROL.sub(" ", whole[start:end]), lines=place.lines, page=place.page)
+
+
+def _of_lines(text: str, parts: Sequence[Chunk], lines: tuple[int, int], around: int) -> tuple[int, int]:
+    """Return the characters of lines, with whole passages around them; of a document without lines, of pages.
+
+    Raises:
+        InputError: It has not so many lines.
+    """
+    paged = [part for part in parts if part.heading in {f"page {page}" for page in range(lines[0], lines[1] + 1)}]
+    if paged:
+        start, end = paged[0].start, paged[-1].stop
+    else:
+        starts = [0, *(found.end() for found in re.finditer("\n", text)), len(text) + 1]
+        if not 1 <= lines[0] <= lines[1] or lines[0] >= len(starts):
+            raise InputError(f"lines {lines[0]} to {lines[1]} are not in a text of {len(starts) - 1:,} lines")
+        start, end = starts[lines[0] - 1], min(starts[min(lines[1], len(starts) - 1)] - 1, len(text))
+    if around:
+        touched = [part.part for part in parts if part.stop > start and part.start < end] or [0]
+        near = [part for part in parts if touched[0] - around <= part.part <= touched[-1] + around]
+        start, end = min(start, near[0].start), max(end, near[-1].stop)
+    return start, end
+
+
+def _within(found: Sequence[ReadItem], max_tokens: int | None) -> tuple[list[ReadItem], str]:
+    """Return the items that fit the budget, the last one cut, and what was left out in words."""
+    listed: list[ReadItem] = []
+    left = _DEFAULT_CHARACTERS if max_tokens is None else max_tokens
+    for at, item in enumerate(found):
+        cost = len(item.text) if max_tokens is None else _COUNTER.count([item.text])[0]
+        if cost <= left:
+            listed.append(item)
+            left -= cost
+            continue
+        share = int(len(item.text) * left / cost)
+        if share > 0:
+            listed.append(item.model_copy(update={"text": item.text[:share].rstrip() + "…"}))
+        rest = len(found) - at - 1
+        what = f"{item.id} was cut after {share:,} of {len(item.text):,} characters"
+        return listed, what + (f", and {rest:,} more were left out" if rest else "")
+    return listed, ""

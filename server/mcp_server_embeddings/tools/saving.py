@@ -1,0 +1,95 @@
+"""Write a tool's full result, one row for each item, to the output folder."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.reading.cells import Cell
+from mcp_server_embeddings.reading.tables import as_text
+from mcp_server_embeddings.tools.items import Items
+from mcp_server_embeddings.tools.output_file import output_path, write_table
+from mcp_server_embeddings.tools.results import OutputFile
+from mcp_server_embeddings.tools.sources import Sources
+
+
+def check_save_as(output_dir: Path | None, name: str | None) -> None:
+    """Refuse a file that cannot be written, before anything is computed.
+
+    Raises:
+        InputError: The name is invalid, or the file exists.
+    """
+    if name is None:
+        return
+    if output_dir is None:
+        raise InputError(f"save_as={name!r} needs output_dir, a folder")
+    output_path(output_dir, name)
+
+
+def save_items(
+    items: Items,
+    sources: Sources | None,
+    output_dir: Path | None,
+    name: str | None,
+    columns: Mapping[str, Sequence[Cell]],
+) -> OutputFile | None:
+    """Write one row for each item: its id, what it had before, and the new columns.
+
+    Args:
+        items: The items.
+        sources: Where their table is read again; its other columns come before the new ones.
+        output_dir: The output folder.
+        name: A bare file name; None writes nothing.
+        columns: The new columns, one value for each item.
+
+    Raises:
+        InputError: The name is invalid, or the file exists.
+        OperatorError: The file cannot be written.
+    """
+    if name is None or output_dir is None:
+        return None
+    written: dict[str, Sequence[Cell]] = {"id": list(items.ids)}
+    for column, values in own_columns(items, sources).items():
+        if column.casefold() != "id" or [as_text(value).strip() for value in values] != [str(key) for key in items.ids]:
+            written[_free_name(column, written, "own")] = values
+    for column, new in columns.items():
+        written[_free_name(column, written, "new")] = new
+    return write_table(output_dir, name, written)
+
+
+def own_columns(items: Items, sources: Sources | None) -> dict[str, list[Cell]]:
+    """Return what items had before: the columns of their table, or their text and metadata.
+
+    Raises:
+        InputError: The table changed since it was read, or can no longer be read.
+    """
+    if items.collection is None or sources is None or items.selection is None:
+        return {"text": list(items.texts())}
+    if not items.table:
+        return {"text": list(items.texts()), **_metadata(items.collection.item_metadata(items.keys))}
+    table, texts = sources.reread(items.table, items.selection.source or "", items.selection.id_field)
+    rows = dict(zip(texts.ids, texts.rows, strict=True))
+    chosen = [rows[str(key)] for key in items.ids if str(key) in rows]
+    if len(chosen) < len(items):
+        raise InputError(f"{items.table!r} changed while it was read; send the call again")
+    return {column: [values[row] for row in chosen] for column in table.columns for values in [table.column(column)]}
+
+
+def _metadata(objects: Sequence[Mapping[str, Cell | list[Cell]]]) -> dict[str, list[Cell]]:
+    """Return a column for each name; lists are written as JSON."""
+    names = dict.fromkeys(name for fields in objects for name in fields)
+    return {
+        name: [
+            json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+            for value in (fields.get(name) for fields in objects)
+        ]
+        for name in names
+    }
+
+
+def _free_name(name: str, taken: Mapping[str, object], which: str) -> str:
+    """Return the name of a column, with ``(own)`` or ``(new)`` behind it where another has it in any letter case."""
+    known = {column.casefold() for column in taken}
+    while name.casefold() in known:
+        name = f"{name} ({which})"
+    return name

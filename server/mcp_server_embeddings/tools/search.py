@@ -1,0 +1,311 @@
+"""Find items about a query."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.store import WordIndex
+from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.tools.answer_budget import AnswerBudget, json_length
+from mcp_server_embeddings.tools.coercion import Id
+from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.excerpts import Run, best_sentences, by_meaning, by_words, only_headings
+from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.locating import heading_of, lines_or_page
+from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Strings, Texts, WhereFilter
+from mcp_server_embeddings.tools.results import Hit, MetadataValue, QueryHits, SearchResult
+from mcp_server_embeddings.tools.retrieval import Asked, SearchMode, retrieve, retrieve_sent
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_query
+from mcp_server_embeddings.vectors.scores import Vectors
+
+MAX_QUERIES = 20
+_MAX_HITS = 100
+
+_SENTENCE_CHARACTERS = (120, 320)
+"""Characters of the sentences that a hit is shown by, at least and at most: as many as fit for every hit."""
+
+_ANSWER_CHARACTERS = (8_000, 16_000)
+"""Characters of the answer to one query, and to several."""
+
+_HIT_CHARACTERS = 200
+"""Characters of the answer for each hit that is asked for, where ``top`` is larger than that allows."""
+
+_METADATA_CHARACTERS = 400
+"""Characters of a hit's metadata as JSON; fields that do not fit are left out."""
+
+_AROUND = 60
+"""Characters of a hit beside its text that are known late: lines, escapes."""
+
+_DECIMALS = 4
+
+
+@tool(
+    title="Search",
+    description=(
+        "Finds what is about a question or phrase, by meaning and words, in texts, files, folders or collections. Use "
+        "it to answer from documents, quote, or pick what to read; several queries in one call. Not for sorting into "
+        "kinds: use classify. Returns one hit per item, best first: id, score, band, best sentences word for word, "
+        "lines or page; no_match: nothing fits. Then read."
+    ),
+    purpose="find what is about a question",
+    core=True,
+)
+def search(
+    embedder: Embedder,
+    query: Annotated[str | None, Field(description="phrase or question")] = None,
+    texts: Annotated[Texts, Field(description="texts")] = None,
+    *,
+    queries: Annotated[Strings, Field(description="or up to 20")] = None,
+    source: Source = None,
+    id_field: IdField = None,
+    ids: Ids = None,
+    where: WhereFilter = None,
+    mode: Annotated[SearchMode, Field(description="by meaning, words, or both")] = "hybrid",
+    top: Annotated[int, Range(1, _MAX_HITS), Field(description="hits")] = 5,
+    diversity: Annotated[float, Range(0, 1), Field(description="above 0: varied hits")] = 0.0,
+    full: Annotated[bool, Field(description="whole passages")] = False,
+    sources: Sources | None = None,
+) -> SearchResult:
+    """Find the items about one or several queries: every vector is compared.
+
+    Args:
+        embedder: The engine.
+        query: What is looked for; encoded with the model's prompt for queries where it has one.
+        texts: 1 to 2,000 texts, or a map from id to text.
+        queries: In place of ``query``: 1 to 20.
+        source: In place of ``texts``; see ``Sources.open``.
+        id_field: See ``Sources.open``.
+        ids: Only these items of the source.
+        where: Only items whose metadata fits.
+        mode: ``semantic`` by cosine, ``keyword`` by BM25, ``hybrid`` by both (``fused_scores``). ``keyword`` in a
+            collection needs no model, whichever the collection's is.
+        top: How many hits for each query, 1 to 100.
+        diversity: 0 takes the best by score; up to 1, an item is the less welcome the more it resembles others that
+            are taken.
+        full: Show whole passages.
+        sources: Where sources are looked up.
+
+    Returns:
+        Hits in the order of ``score``, whose scale depends on ``mode``; judge by ``band``, which ``keyword`` has not.
+        ``text`` is word for word; a longer sentence than fits ends in ``…``. ``no_match``: nothing is above the band
+        ``weak``, and no passage has all words of the query.
+
+    Raises:
+        InputError: A query is blank, both or neither of ``query`` and ``queries`` came, or see ``select_items``.
+        OperatorError: The model or the store cannot be used.
+
+    Example:
+        >>> search(embedder, "fruit", ["an apple", "a bike"]).hits[0].id
+        0
+    """
+    if (query is None) == (not queries):
+        raise InputError("pass either query or queries" + (", not both" if query is not None else ""))
+    asked = (
+        [checked_query("query", query)]
+        if query is not None
+        else [checked_query("queries", one) for one in queries or []]
+    )
+    if len(asked) > MAX_QUERIES:
+        raise InputError(
+            f"queries has {len(asked)} elements; at most {MAX_QUERIES} in one call: split them over several"
+        )
+    items = select_items(
+        embedder, sources, texts, Selection(source, id_field, ids, where), needs_model=mode != "keyword"
+    )
+    check_size(items.sent, "".join(asked))
+    with _finder(embedder, items, mode, top, diversity) as finder:
+        found = finder.find(asked)
+        low, high = _SENTENCE_CHARACTERS
+        characters = max(_ANSWER_CHARACTERS[len(asked) > 1], _HIT_CHARACTERS * top * len(asked))
+        most = max(low, min(high, _room(found, characters)))
+        results = [_answer(one, None if full else finder.sentences(one, most), most) for one in found]
+    fitting = _fitting(results, characters)
+    left_out = sum(len(result.hits) for result in results) - sum(len(result.hits) for result in fitting)
+    if left_out:
+        items.notes.append(f"{left_out:,} hits do not fit; pass fewer queries, a smaller top, or full=false")
+    one = fitting[0]
+    return SearchResult(
+        model=embedder.identity().short if items.collection is None else items.collection.record.model,
+        notes=items.notes,
+        folder=items.folder,
+        hits=one.hits if query is not None else [],
+        no_match=one.no_match if query is not None else False,
+        results=[] if query is not None else fitting,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """What a hit's text is taken from: a run of an item's text.
+
+    Attributes:
+        hit: The hit without its text and place.
+        document: Id of the item in its collection, which tells the format.
+        whole: All of the item's text.
+        run: The passage.
+        heading: What it stands under.
+        row: The item is a table's row.
+    """
+
+    hit: Hit
+    document: str
+    whole: str
+    run: Run
+    heading: str = ""
+    row: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.whole[slice(*self.run)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one query found."""
+
+    asked: Asked
+    passages: list[_Passage]
+    no_match: bool
+
+
+class _Finder:
+    """Finds the hits of one query after the other in the same items."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        items: Items,
+        mode: SearchMode,
+        top: int,
+        diversity: float,
+        words: WordIndex | None,
+    ) -> None:
+        self._embedder = embedder
+        self._items = items
+        self._mode: SearchMode = mode
+        self._top = top
+        self._diversity = diversity
+        self._words = words
+        self._calibration = None if mode == "keyword" else embedder.calibration("retrieval")
+        sent = items.collection is None and mode != "keyword"
+        self._vectors = items.embed(embedder, "document") if sent else None
+        self._ids = {f"{items.folder}{key}": key for key in items.ids}
+
+    def find(self, queries: Sequence[str]) -> list[_Found]:
+        """Return what each query finds."""
+        vectors: list[Vectors | None] = [None] * len(queries)
+        if self._mode != "keyword":
+            embedded = self._embedder.embed(queries, role="query").vectors
+            vectors = [embedded[at : at + 1] for at in range(len(queries))]
+        asked = [
+            Asked(query, self._mode, self._top, vector, self._calibration, self._diversity)
+            for query, vector in zip(queries, vectors, strict=True)
+        ]
+        collection = self._items.collection
+        if collection is None:
+            return [self._find_sent(one) for one in asked]
+        return [self._find_stored(collection, one) for one in asked]
+
+    def sentences(self, found: _Found, most: int) -> list[Run]:
+        """Return the sentences of each passage to show, as characters of it."""
+        vector = found.asked.vector
+        score = by_words(found.asked.query) if vector is None else by_meaning(self._embedder, vector)
+        texts = [passage.text for passage in found.passages]
+        return best_sentences(score, texts, [passage.heading for passage in found.passages], most)
+
+    def _find_sent(self, asked: Asked) -> _Found:
+        found, no_match = retrieve_sent(self._words, self._vectors, len(self._items), asked)
+        texts = self._items.texts([hit.position for hit in found])
+        passages = [
+            _Passage(self._hit(self._items.ids[hit.position], hit.score, hit.cosine), "", text, (0, len(text)))
+            for hit, text in zip(found, texts, strict=True)
+        ]
+        return _Found(asked, passages, no_match)
+
+    def _find_stored(self, collection: Collection, asked: Asked) -> _Found:
+        selection = self._items.selection
+        with collection.reading() as view:
+            found = retrieve(
+                view,
+                asked,
+                where=selection.where if selection else None,
+                documents=self._ids.keys() if selection and selection.ids is not None else None,
+            )
+            ids = [hit.chunk.document for hit in found.hits]
+            wholes, stored = view.texts_of(ids), view.stored(ids)
+        passages = []
+        for hit, whole in zip(found.hits, wholes, strict=True):
+            chunk = hit.chunk
+            of_row = stored[chunk.document].file not in ("", chunk.document)
+            bare = self._hit(self._ids.get(chunk.document, chunk.document), hit.score, hit.cosine)
+            bare = bare.model_copy(
+                update={
+                    "heading": heading_of(chunk.heading),
+                    "metadata": {} if of_row and self._items.path_source else _short(chunk.metadata),
+                }
+            )
+            stop = chunk.stop
+            if only_headings(chunk.text, chunk.heading):
+                stop = min(len(whole), stop + 2 * _SENTENCE_CHARACTERS[1])  # the words it announces
+            passages.append(_Passage(bare, chunk.document, whole, (chunk.start, stop), chunk.heading, of_row))
+        return _Found(asked, passages, found.no_match)
+
+    def _hit(self, key: Id, score: float, cosine: float) -> Hit:
+        band = None if self._calibration is None else self._calibration.band(cosine)
+        return Hit(id=key, score=round(score, _DECIMALS), band=band, text="")
+
+
+def _short(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
+    """Return the metadata that an answer has room for, the first fields that are short."""
+    kept: dict[str, MetadataValue] = {}
+    for name, value in metadata.items():
+        if json_length({**kept, name: value}) <= _METADATA_CHARACTERS:
+            kept[name] = value
+    return kept
+
+
+@contextmanager
+def _finder(embedder: Embedder, items: Items, mode: SearchMode, top: int, diversity: float) -> Iterator[_Finder]:
+    if items.collection is not None or mode == "semantic":
+        yield _Finder(embedder, items, mode, top, diversity, None)
+        return
+    with WordIndex(items.sent) as words:
+        yield _Finder(embedder, items, mode, top, diversity, words)
+
+
+def _answer(found: _Found, runs: Sequence[Run] | None, most: int) -> QueryHits:
+    """Return the hits with their text and place; ``runs`` are characters of the passages, None for all of them."""
+    hits = []
+    for at, passage in enumerate(found.passages):
+        start, end = (0, len(passage.text)) if runs is None else runs[at]
+        first, last = passage.run[0] + start, passage.run[0] + end
+        place = lines_or_page(passage.document, passage.whole, first, last, passage.heading, row=passage.row)
+        text = CONTROL.sub(" ", passage.whole[first:last])
+        if runs is not None and len(text) > most:
+            space = text.rfind(" ", most // 2, most)
+            text = text[: space if space > 0 else most - 1].rstrip() + "…"
+        hits.append(passage.hit.model_copy(update={"text": text, "lines": place.lines, "page": place.page}))
+    return QueryHits(query=found.asked.query, hits=hits, no_match=found.no_match)
+
+
+def _room(found: Sequence[_Found], characters: int) -> int:
+    """Return how many characters of sentences each hit may have, so that all hits fit."""
+    hits = [passage.hit for one in found for passage in one.passages]
+    budget = characters - 600 - sum(json_length(one.asked.query) + 40 for one in found)
+    return (budget - sum(map(json_length, hits))) // max(len(hits), 1) - _AROUND
+
+
+def _fitting(results: Sequence[QueryHits], characters: int) -> list[QueryHits]:
+    """Return as many hits of each query as fit into the budget, divided among the queries."""
+    budget = AnswerBudget(characters)
+    share = 1 / len(results)
+    return [
+        result.model_copy(update={"hits": result.hits[: max(1, budget.take(result.hits, share=share))]})
+        for result in results
+    ]
