@@ -239,7 +239,6 @@ def test_many_long_labels_fit_an_answer(fake_embedder: Embedder) -> None:
         ({"labels": ["card", "Card "]}, "reads like"),
         ({"labels": ["card", " "]}, "visible characters"),
         ({"labels": ["card", "loan"], "examples": [Example("lone", text="a loan")]}, "not in labels"),
-        ({"labels": ["card", "loan"], "examples": [Example("loan", text="a loan")]}, "1 of 2 labels have no example"),
         ({"labels": ["card", "loan"], "tag": "kind"}, "use save_as"),
         ({"labels": ["card", "loan"], "top": 0}, "out of range"),
     ],
@@ -247,3 +246,10 @@ def test_many_long_labels_fit_an_answer(fake_embedder: Embedder) -> None:
 def test_bad_input_names_the_fix(embedder: Embedder, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         classify(embedder, TEXTS, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_label_without_examples_is_shown_by_its_name(embedder: Embedder) -> None:
+    texts = ["I lost my card.", "The loan has a high rate.", "Send me a new card."]
+    found = classify(embedder, texts, labels=["card", "loan"], examples=[Example("loan", text="a loan for a house")])
+    assert found.method == "means"
+    assert found.labels == {"card": [0, 2], "loan": [1]}
