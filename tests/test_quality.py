@@ -144,7 +144,7 @@ def test_one_command_prints_all_figures_and_what_they_were_measured_on(data_dir:
     assert found["2-shot accuracy"] >= 0.75
     assert "12 texts, method means" in sections[1]
     assert found["V-measure, number of labels given"] > 0.7
-    assert found["nDCG@10"] == found["MAP@10"] == 1
+    assert found["nDCG@10"] == found["MAP@100"] == 1
 
 
 def test_nothing_to_measure_is_refused_with_what_to_give(data_dir: Path) -> None:

@@ -193,7 +193,10 @@ def test_numbered_rows_are_integers_as_the_file_counts_them(place: Place) -> Non
     items = place.items("t.csv#message")
     assert items.ids == [1, 2, 3, 5]
     assert (items.folder, items.table) == ("", str(place.root / "t.csv"))
-    assert items.notes == ["1 rows without text in 'message' were left out"]
+    assert items.notes == [
+        "1 rows without text in 'message' were left out",
+        "ids are row numbers; id_field takes a column: ticket, year",
+    ]
     assert place.items("t.csv#message", ids=[3, "1"]).ids == [1, 3]
     assert place.items("t.csv#message", where={"year": {"gte": 2022}}).ids == [3, 5]
     assert place.items("t.csv#message").notes == items.notes

@@ -18,6 +18,7 @@ about as much as the texts themselves."""
 
 _HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]")
 _WORD = re.compile(r"\w+")
+_LINE = re.compile(r"[^\r\n]+")
 _LETTER = re.compile(r"[^\W_]")
 _SENTENCE_END = re.compile(r"[.!?:;…。！？：；।؟][)\]\"'”’»]*$")
 
@@ -94,7 +95,7 @@ def _without_headings(text: str, place: Run, heading: str) -> Run | None:
     """Return a run without the headings and rules at its beginning and the rules at its end; None without a rest."""
     names = {_plain(part) for part in heading.split(" > ")} if heading else set()
     start, end = place
-    lines = [(found.start() + start, found.end() + start) for found in re.finditer(r"[^\r\n]+", text[start:end])]
+    lines = [(found.start() + start, found.end() + start) for found in _LINE.finditer(text[start:end])]
     while lines and _is_heading(text[slice(*lines[0])], names):
         lines.pop(0)
     while lines and not _LETTER.search(text[slice(*lines[-1])]):

@@ -18,6 +18,8 @@ NUMBER = (
 )
 """A number in digits. Each branch reads a character a bounded number of times, so a text is read in linear time."""
 
+_DIGIT = re.compile(r"\d")
+_NON_DIGIT = re.compile(r"\D")
 _LONGEST = 40
 """Digits that are converted; longer ones are keys and are compared as they are written."""
 
@@ -218,16 +220,16 @@ def _value(text: str) -> tuple[str, str]:
     if "/" in text:
         return _plain(Decimal(text[0]) / Decimal(text[2])), ""
     if _GROUPED.fullmatch(text) and not text.startswith("0"):
-        parts = re.split(r"[^\d]", text)
+        parts = _NON_DIGIT.split(text)
         return _plain(Decimal("".join(parts))), _plain(Decimal(".".join(parts))) if len(parts) == 2 else ""
-    separators = re.sub(r"\d", "", text)
+    separators = _DIGIT.sub("", text)
     if not separators:
         return _plain(Decimal(text)), ""
     whole, _, decimals = text.replace(separators[-1], ".").rpartition(".")
     if len(separators) == 1 and separators in ".,":
         return _plain(Decimal(f"{whole}.{decimals}")), ""
     if separators[-1] in ".," and len(set(separators)) == 2 and separators.count(separators[-1]) == 1:
-        return _plain(Decimal(re.sub(r"\D", "", whole) + "." + decimals)), ""
+        return _plain(Decimal(_NON_DIGIT.sub("", whole) + "." + decimals)), ""
     return text, ""
 
 

@@ -27,6 +27,7 @@ _DEFAULT_CHARACTERS = ANSWER_CHARACTERS - 600
 
 _COUNTER = EstimatedTokens()
 
+_LINE_END = re.compile("\n")
 _LINES = re.compile(r"(.+):([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?", re.DOTALL)
 """``notes.md:40-52``, as hits say where they are: lines, or pages."""
 
@@ -114,7 +115,7 @@ def _of_lines(text: str, parts: Sequence[Chunk], lines: tuple[int, int], around:
     if paged:
         start, end = paged[0].start, paged[-1].stop
     else:
-        starts = [0, *(found.end() for found in re.finditer("\n", text)), len(text) + 1]
+        starts = [0, *(found.end() for found in _LINE_END.finditer(text)), len(text) + 1]
         if not 1 <= lines[0] <= lines[1] or lines[0] >= len(starts):
             raise InputError(f"lines {lines[0]} to {lines[1]} are not in a text of {len(starts) - 1:,} lines")
         start, end = starts[lines[0] - 1], min(starts[min(lines[1], len(starts) - 1)] - 1, len(text))

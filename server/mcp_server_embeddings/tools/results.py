@@ -359,3 +359,7 @@ class Status(Result):
     output_folder: str
     queue: QueueStats
     cache: CacheFigures | None = None
+
+    def compact(self) -> dict[str, object]:
+        """Return the result as JSON values; a figure that is 0 is a figure."""
+        return super().compact() | self.model_dump(mode="json", include={"queue", "cache"}, exclude_none=True)
