@@ -86,13 +86,3 @@ def check_size(texts: Sequence[str], query: str = "") -> None:
             f"{characters:,} characters in one call (the longest text, at position {longest}, has "
             f"{len(texts[longest]):,}); at most {MAX_CHARACTERS:,}: split the text or spread it over calls"
         )
-
-
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a number outside its range.
-
-    Raises:
-        InputError: It is.
-    """
-    if not low <= value <= high:  # false for NaN too
-        raise InputError(f"{name}={value} is out of range; allowed: {low:,} to {high:,}")

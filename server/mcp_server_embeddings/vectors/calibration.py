@@ -91,10 +91,6 @@ class Calibration:
             paraphrase=_sorted(np.concatenate([cosines[row, row], cosines[row, row + groups]])),
         )
 
-    def interpret(self, cosine: float) -> tuple[float, float, Band]:
-        """Return a cosine rounded to four decimals, its percentile and its band."""
-        return round(cosine, 4) + 0.0, self.percentile(cosine), self.band(cosine)
-
     def above_weak(self, cosine: float) -> bool:
         """Tell whether a cosine is in ``related`` or a closer band, so that a search has a match."""
         return self.band(cosine) not in ("unrelated", "weak")

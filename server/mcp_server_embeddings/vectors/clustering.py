@@ -109,11 +109,6 @@ def distinct_points(tree: Tree) -> int:
     return 1 + int((tree[:, 2] > _MIN_DISTANCE).sum())
 
 
-def grouped(vectors: Vectors, cosines: Scores, tree: Tree, count: int | None, *, weak: float, close: float) -> Grouping:
-    """``clustered``, for callers that still have the cosines."""
-    return clustered(vectors, tree, count, weak=weak, close=close)
-
-
 def clustered(
     vectors: Vectors, tree: Tree, count: int | None, *, weak: float, close: float, watch: Watch = UNWATCHED
 ) -> Grouping:
