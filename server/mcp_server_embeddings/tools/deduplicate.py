@@ -28,6 +28,7 @@ from mcp_server_embeddings.tools.saving import check_save_as, save_items
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Watch, pairs_above
 from mcp_server_embeddings.vectors.duplicates import (
+    MAX_PAIRS,
     complete_groups_of_pairs,
     nearest_threshold,
     suggested_threshold,
@@ -45,9 +46,6 @@ _BELOW = 0.05
 
 _LISTED = 20
 """Items listed of each group where not all groups fit."""
-
-_MAX_PAIRS = 20_000_000
-"""Pairs that are kept: 320 MB, and twice that for a moment."""
 
 _DECIMALS = 4
 
@@ -117,13 +115,13 @@ def deduplicate(
     _, _, close, same = embedder.calibration().edges
     watch = Watch(embedder.call.raise_if_cancelled)
     lowest = close if threshold is None else max(0.0, min(close, threshold - _BELOW))
-    pairs = pairs_above(vectors, None, lowest, _MAX_PAIRS, watch)
+    pairs = pairs_above(vectors, None, lowest, MAX_PAIRS, watch)
     suggested = suggested_threshold(pairs.scores, close, same, pairs.complete_above)
     chosen = suggested if threshold is None else threshold
     if chosen <= pairs.complete_above:
         chosen = pairs.complete_above + 1e-6
         items.notes.append(
-            f"over {_MAX_PAIRS:,} pairs reach the threshold, so it was raised to {chosen:.4f}; pass a higher one"
+            f"over {MAX_PAIRS:,} pairs reach the threshold, so it was raised to {chosen:.4f}; pass a higher one"
         )
     found = complete_groups_of_pairs(pairs, len(items), chosen, watch)
     lengths = [len(text) for text in items.texts()] if keep == "longest" else [0] * len(items)

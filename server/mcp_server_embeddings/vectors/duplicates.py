@@ -14,8 +14,8 @@ from mcp_server_embeddings.vectors.scores import Scores
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-MAX_PAIRS = 10_000_000
-"""Pairs that one search for duplicates holds: 160 MB, for a moment 480."""
+MAX_PAIRS = 20_000_000
+"""Pairs that one search for duplicates holds: 320 MB, for a moment 960."""
 
 _TOLERANCE = 5e-7
 """Half the last decimal of a score: a cosine equal to the threshold reaches it."""
