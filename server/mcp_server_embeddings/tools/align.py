@@ -12,20 +12,17 @@ from mcp_server_embeddings.reading.cells import Cell
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.differences import CHANGED, Differences, differences
+from mcp_server_embeddings.tools.differences import CHANGED, Differences
 from mcp_server_embeddings.tools.items import Items, Selection, common_folder, select_items
 from mcp_server_embeddings.tools.output_file import write_table
+from mcp_server_embeddings.tools.pairs import pair_differences, shown_pairs
 from mcp_server_embeddings.tools.parameters import MAX_TOP, THRESHOLD, IdField, Range, SaveAs, Source, Texts
-from mcp_server_embeddings.tools.results import AlignCounts, AlignResult, Changed, Differs, OutputFile
+from mcp_server_embeddings.tools.results import AlignCounts, AlignResult, OutputFile
 from mcp_server_embeddings.tools.saving import check_save_as, own_columns
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.matching import matched
 
-_CHANGED_CHARACTERS = 160
-"""Characters of each side of a changed pair."""
-
-_COMPARED_CHARACTERS = 4_000
 _DECIMALS = 4
 
 _Match = tuple[int, int, float, Differences]
@@ -108,7 +105,8 @@ def align(
         notes.append("only the 50 nearest of each item took part in the matching")
     rows, columns = found.rows.tolist(), found.columns.tolist()
     pairs = list(zip(rows, columns, found.scores.tolist(), strict=True))
-    matches = _compared(embedder, lefts, rights, pairs)
+    differing = pair_differences(embedder, lefts, rights, pairs)
+    matches: list[_Match] = [(*pair, differ) for pair, differ in zip(pairs, differing, strict=True)]
     changed = [match for match in matches if match[3].changed >= CHANGED]
     changed.sort(key=lambda match: (-match[3].changed, match[2], match[0]))
     same = [match for match in matches if match[3].changed < CHANGED]
@@ -116,7 +114,8 @@ def align(
     right_only = sorted(set(range(len(rights))) - {match[1] for match in matches})
     file = _saved(lefts, rights, matches, left_only, right_only, sources, output_dir, save_as)
     budget = AnswerBudget()
-    shown = _shown(lefts, rights, changed[:top])
+    listed = changed[:top]
+    shown = shown_pairs(lefts, rights, [match[:3] for match in listed], [match[3] for match in listed])
     shown = shown[: budget.take(shown, share=0.7)]
     only = [lefts.ids_of(left_only), rights.ids_of(right_only)]
     only = [ids[: budget.take(ids, share=0.4)] for ids in only]
@@ -150,36 +149,6 @@ def _side(
 ) -> Items:
     table = id_field if source is not None else None
     return select_items(embedder, sources, texts, Selection(source, table), name=name, notes=notes)
-
-
-def _compared(embedder: Embedder, lefts: Items, rights: Items, pairs: list[tuple[int, int, float]]) -> list[_Match]:
-    texts = list(
-        zip(
-            lefts.texts([left for left, _, _ in pairs], _COMPARED_CHARACTERS),
-            rights.texts([right for _, right, _ in pairs], _COMPARED_CHARACTERS),
-            strict=True,
-        )
-    )
-    found = differences(embedder, texts, cosines=[score for _, _, score in pairs])
-    return [(*pair, differ) for pair, differ in zip(pairs, found, strict=True)]
-
-
-def _shown(lefts: Items, rights: Items, changed: list[_Match]) -> list[Changed]:
-    texts = zip(
-        lefts.snippets([match[0] for match in changed], _CHANGED_CHARACTERS),
-        rights.snippets([match[1] for match in changed], _CHANGED_CHARACTERS),
-        strict=True,
-    )
-    return [
-        Changed(
-            left=lefts.ids[left],
-            right=rights.ids[right],
-            score=round(score, _DECIMALS),
-            texts=list(both),
-            differs=Differs.of(differ),
-        )
-        for (left, right, score, differ), both in zip(changed, texts, strict=True)
-    ]
 
 
 def _saved(

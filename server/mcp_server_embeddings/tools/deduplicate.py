@@ -1,6 +1,5 @@
 """Find items that say the same."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,8 +9,8 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.differences import differences
-from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.items import Selection, select_items
+from mcp_server_embeddings.tools.pairs import pair_differences, shown_pairs
 from mcp_server_embeddings.tools.parameters import (
     MAX_TOP,
     THRESHOLD,
@@ -23,7 +22,7 @@ from mcp_server_embeddings.tools.parameters import (
     Texts,
     WhereFilter,
 )
-from mcp_server_embeddings.tools.results import DeduplicateResult, Differs, Doubtful
+from mcp_server_embeddings.tools.results import DeduplicateResult
 from mcp_server_embeddings.tools.saving import check_save_as, save_items
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Watch, pairs_above
@@ -35,11 +34,6 @@ from mcp_server_embeddings.vectors.duplicates import (
 )
 
 Keep = Literal["longest", "first"]
-
-_DOUBTFUL_CHARACTERS = 160
-"""Characters of each side of a doubtful pair: enough to judge it by."""
-
-_COMPARED_CHARACTERS = 4_000
 
 _BELOW = 0.05
 """How far below a threshold doubtful pairs are looked for."""
@@ -142,7 +136,8 @@ def deduplicate(
         },
     )
     budget = AnswerBudget()
-    doubtful = _doubtful(embedder, items, nearest_threshold(pairs, chosen, top))
+    near = nearest_threshold(pairs, chosen, top)
+    doubtful = shown_pairs(items, items, near, pair_differences(embedder, items, items, near))
     doubtful = doubtful[: budget.take(doubtful, share=0.7)]
     listed = [items.ids_of(group) for group in groups]
     fitting = len(listed)
@@ -164,20 +159,3 @@ def deduplicate(
         suggested_threshold=round(suggested, _DECIMALS),
         file=file,
     )
-
-
-def _doubtful(embedder: Embedder, items: Items, pairs: Sequence[tuple[int, int, float]]) -> list[Doubtful]:
-    lefts, rights = [left for left, _, _ in pairs], [right for _, right, _ in pairs]
-    whole = list(zip(items.texts(lefts, _COMPARED_CHARACTERS), items.texts(rights, _COMPARED_CHARACTERS), strict=True))
-    differ = differences(embedder, whole, cosines=[score for _, _, score in pairs])
-    shown = zip(items.snippets(lefts, _DOUBTFUL_CHARACTERS), items.snippets(rights, _DOUBTFUL_CHARACTERS), strict=True)
-    return [
-        Doubtful(
-            left=items.ids[left],
-            right=items.ids[right],
-            score=round(score, _DECIMALS),
-            texts=list(texts),
-            differs=Differs.of(found),
-        )
-        for (left, right, score), texts, found in zip(pairs, shown, differ, strict=True)
-    ]

@@ -210,8 +210,8 @@ class ClusterResult(Result):
     file: OutputFile | None = None
 
 
-class Doubtful(ResultModel):
-    """A pair whose score is nearest the threshold."""
+class ShownPair(ResultModel):
+    """A pair with both texts, to judge it by."""
 
     left: ItemId
     right: ItemId
@@ -224,21 +224,11 @@ class DeduplicateResult(Result):
     """Result of ``deduplicate``."""
 
     groups: list[list[ItemId]] = Field(description="kept, duplicates...")
-    doubtful: list[Doubtful] = Field(default=[], description="nearest the threshold")
+    doubtful: list[ShownPair] = Field(default=[], description="nearest the threshold")
     unique: int = Field(description="items left without the duplicates")
     threshold: float
     suggested_threshold: float
     file: OutputFile | None = None
-
-
-class Changed(ResultModel):
-    """Two items that were matched and do not say the same."""
-
-    left: ItemId
-    right: ItemId
-    score: float
-    texts: list[str]
-    differs: Differs | None = None
 
 
 class AlignCounts(ResultModel):
@@ -253,7 +243,7 @@ class AlignCounts(ResultModel):
 class AlignResult(Result):
     """Result of ``align``."""
 
-    changed: list[Changed] = Field(description="most changed first")
+    changed: list[ShownPair] = Field(description="most changed first")
     same: list[list[ItemId]] = Field(default=[], description="left, right")
     left_only: list[ItemId] = []
     right_only: list[ItemId] = []

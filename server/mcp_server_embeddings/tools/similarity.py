@@ -9,8 +9,8 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.differences import differences
 from mcp_server_embeddings.tools.items import Items, Selection, common_folder, select_items
+from mcp_server_embeddings.tools.pairs import pair_differences
 from mcp_server_embeddings.tools.parameters import MAX_TOP, LongTexts, Range, Source, Texts
 from mcp_server_embeddings.tools.results import Differs, Pair, SimilarityResult
 from mcp_server_embeddings.tools.sources import Sources
@@ -34,9 +34,6 @@ _PAIR_CHARACTERS = 160
 
 _PAIRS_SHARE = 0.6
 """Of an answer that has the matrix too."""
-
-_COMPARED_CHARACTERS = 4_000
-"""Of each text of a pair, for what differs."""
 
 
 @tool(
@@ -144,15 +141,9 @@ def _pairs(embedder: Embedder, lefts: Items, rights: Items, a: Vectors, b: Vecto
         float(scores(a[row : row + 1], b[column : column + 1], "cosine")[0, 0])
         for row, column in zip(rows, columns, strict=True)
     ]
-    texts = list(zip(lefts.texts(rows, _COMPARED_CHARACTERS), rights.texts(columns, _COMPARED_CHARACTERS), strict=True))
     close = [at for at, cosine in enumerate(cosines) if calibration.band(cosine) in ("close", "same")]
-    differ = dict(
-        zip(
-            close,
-            differences(embedder, [texts[at] for at in close], cosines=[cosines[at] for at in close]),
-            strict=True,
-        )
-    )
+    compared = [(rows[at], columns[at], cosines[at]) for at in close]
+    differ = dict(zip(close, pair_differences(embedder, lefts, rights, compared), strict=True))
     return [
         Pair(
             left=lefts.ids[row],
