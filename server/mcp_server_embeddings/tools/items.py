@@ -15,11 +15,11 @@ from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, check_size, snippet, well_formed
 from mcp_server_embeddings.vectors.scores import Vectors
 
-_SHOWN_CHARACTERS = 40
-"""Characters of each of them."""
-
 _SHOWN_IDS = 10
 """Ids that a note or an error names."""
+
+_SHOWN_CHARACTERS = 40
+"""Characters of each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: li
             "or a longer text to work on these words"
         )
     if len(ids) < len(by_id):
-        blank = [key for key in by_id if key not in set(ids)]
+        blank = [key for key, text in by_id.items() if not text.strip()]
         notes.append(f"{len(blank):,} blank texts of {name} were skipped: {shown_ids(blank)}")
     checked = [well_formed(by_id[key]) for key in ids]
     check_size(checked)
@@ -235,11 +235,13 @@ def _stored_items(
     opened = sources.open(embedder, selection.source or "", selection.id_field, needs_model=needs_model)
     notes += opened.notes
     collection, where = opened.collection, selection.where
-    every = collection.items()
     if where:
         _check_names(collection, opened.label, where)
-    found = collection.items(where) if where else every
-    folder = _common_folder(every.ids) if opened.folder is None else opened.folder
+    found = collection.items(where)
+    folder = opened.folder
+    if folder is None:
+        # The same whatever is selected, so that the ids of one answer fit another.
+        folder = _common_folder((collection.items() if where else found).ids)
     ids: Sequence[Id] = [key.removeprefix(folder) for key in found.ids] if folder else found.ids
     keys: Sequence[int] = found.keys
     if opened.numbered:
