@@ -1,5 +1,6 @@
 """Tell how close in meaning items are."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -99,7 +100,8 @@ def similarity(
     a = lefts.embed(embedder, long_text=long_text)
     b = rights.embed(embedder, long_text=long_text) if two_sided else None
     found, matrix = _compare(embedder, a, b, metric, top)
-    pairs = _pairs(embedder, lefts, rights, a, a if b is None else b, found)
+    cosines = _cosines(a, a if b is None else b, found, metric)
+    pairs = _pairs(embedder, lefts, rights, found, cosines)
     cells = _rounded(matrix)
     budget = AnswerBudget(max(ANSWER_CHARACTERS, top * _PAIR_CHARACTERS))
     listed = budget.take(pairs, share=_PAIRS_SHARE if cells else 1)
@@ -134,13 +136,20 @@ def _compare(
     return found, values if values.size <= MATRIX_CELLS else None
 
 
-def _pairs(embedder: Embedder, lefts: Items, rights: Items, a: Vectors, b: Vectors, found: Pairs) -> list[Pair]:
+def _cosines(a: Vectors, b: Vectors, found: Pairs, metric: Metric) -> list[float]:
+    """Return the cosines of pairs: their scores, unless these are of another metric."""
+    if metric == "cosine":
+        cosines: list[float] = found.scores.tolist()
+        return cosines
+    return [
+        float(scores(a[row : row + 1], b[column : column + 1], "cosine")[0, 0])
+        for row, column in zip(found.rows, found.columns, strict=True)
+    ]
+
+
+def _pairs(embedder: Embedder, lefts: Items, rights: Items, found: Pairs, cosines: Sequence[float]) -> list[Pair]:
     calibration = embedder.calibration()
     rows, columns = [int(row) for row in found.rows], [int(column) for column in found.columns]
-    cosines = [
-        float(scores(a[row : row + 1], b[column : column + 1], "cosine")[0, 0])
-        for row, column in zip(rows, columns, strict=True)
-    ]
     close = [at for at, cosine in enumerate(cosines) if calibration.band(cosine) in ("close", "same")]
     compared = [(rows[at], columns[at], cosines[at]) for at in close]
     differ = dict(zip(close, pair_differences(embedder, lefts, rights, compared), strict=True))
