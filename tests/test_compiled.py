@@ -247,7 +247,7 @@ def test_the_largest_call_stays_within_the_promised_memory(engine: Engine, data_
     with ServerProcess(data_dir, "--no-cache") as server:
         server.handshake()
         # With a token, so that progress comes: all of it takes longer than the patience for one message.
-        found = server.call("embed", {"texts": texts, "output": "file"}, token="t")["structuredContent"]
+        found = server.finished_call("embed", {"texts": texts}, token="t")
         assert found["file"]["shape"] == [2000, 384]
         lines = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8").splitlines()
         peak = next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

@@ -19,10 +19,7 @@ def test_the_limit_of_an_answer_counts_bytes_and_not_characters(data_dir: Path) 
     with ServerProcess(data_dir) as server:
         server.handshake()
         added = {"collection": "large", "texts": {"long": text}}
-        answer = server.call("collection_add", added)["structuredContent"]
-        while answer.get("running"):
-            answer = server.call("collection_add", added)["structuredContent"]
-        assert answer["added"] == 1
+        assert server.finished_call("collection_add", added)["added"] == 1
         request = server.send("resources/read", {"uri": "embeddings://collections/large/long"})
         error = server.answer(request)["error"]
         assert "4,020," in error["message"]

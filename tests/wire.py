@@ -133,6 +133,13 @@ class ServerProcess:
         """Call a tool and wait; the result."""
         return self.request("tools/call", self.call_params(tool, arguments, token=token))
 
+    def finished_call(self, tool: str, arguments: Mapping[str, Any], *, token: str | None = None) -> dict[str, Any]:
+        """Call a tool until it no longer goes on in the background; the structured result."""
+        while True:
+            found: dict[str, Any] = self.call(tool, arguments, token=token)["structuredContent"]
+            if not found.get("running"):
+                return found
+
     @staticmethod
     def call_params(tool: str, arguments: Mapping[str, Any], *, token: str | None = None) -> dict[str, Any]:
         params: dict[str, Any] = {"name": tool, "arguments": dict(arguments)}

@@ -28,7 +28,7 @@ _DEFAULT_CHARACTERS = ANSWER_CHARACTERS - 600
 _COUNTER = EstimatedTokens()
 
 _LINE_END = re.compile("\n")
-_LINES = re.compile(r"(.+):([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?", re.DOTALL)
+_LINES = re.compile(r"\A(.+):([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?\Z", re.DOTALL)
 """``notes.md:40-52``, as hits say where they are: lines, or pages."""
 
 
