@@ -354,7 +354,7 @@ def test_a_removed_collection_takes_its_unfinished_successor_along(embedder: Emb
             ("index", "notes"),
             "the following arguments are required: PATH. Example: mcp-server-embeddings index handbook docs",
         ),
-        (("index", "no name", "x"), "collection 'no name' is no name; allowed: "),
+        (("index", "no name", "x"), "invalid collection name 'no name'; allowed: "),
         (("index", "notes", "/nowhere/at/all"), "'/nowhere/at/all' does not exist; give files, folders, or patterns"),
         (
             ("search",),

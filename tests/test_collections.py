@@ -1,6 +1,5 @@
 """Collections through the tools: what is stored, found, skipped, refused and removed."""
 
-import itertools
 import json
 import sqlite3
 import threading
@@ -434,15 +433,3 @@ def test_a_cancelled_removal_removes_nothing(no_model: Engine, keys: list[str] |
     thread.join()
     assert removed == []
     assert store.record("kept").documents == 3
-
-
-def test_neighbours_are_the_parts_beside_each_hit_and_no_others(tmp_path: Path) -> None:
-    parts = [f"part {number} " for number in range(3_000)]
-    starts = [0, *itertools.accumulate(map(len, parts))]
-    chunks = tuple(NewChunk(start, stop, "", np.ones(2, np.float32)) for start, stop in itertools.pairwise(starts))
-    one = open_store(Settings(data_dir=tmp_path)).open_or_create("long", "identity", "model@1", 2)
-    one.put([NewDocument("doc", "".join(parts), None, chunks), document("short", "alone")])
-    rows = [chunk.key for chunk in one.first(4_000)]
-    beside = one.neighbours([rows[0], rows[1_000], rows[2_999], rows[3_000]])
-    assert sorted(chunk.part for chunk in beside) == [1, 999, 1_001, 2_998]
-    assert {chunk.text for chunk in beside} == {parts[part] for part in (1, 999, 1_001, 2_998)}

@@ -530,9 +530,9 @@ def test_a_selection_tells_what_it_covers_and_what_is_gone(root: Path) -> None:
 
 def test_a_found_file_is_read_and_parsed(root: Path) -> None:
     tree(root, {"rows.csv": "id,note\n1,hello\n"})
-    (entry,) = Reader([root]).select(["rows.csv"], field="note").entries
+    (entry,) = Reader([root]).select(["rows.csv"]).entries
     assert isinstance(entry, FoundFile)
     content = entry.read()
     assert entry.size == len(content)
     assert entry.modified_ns == (root / "rows.csv").stat().st_mtime_ns
-    assert [document.text for document in entry.documents(content)] == ["hello"]
+    assert [document.text for document in entry.documents(content)] == ["id: 1\nnote: hello"]

@@ -383,7 +383,6 @@ def test_the_nearest_come_first_and_equal_texts_in_the_order_of_keys(one: Collec
         assert found.keys == [left[i].key for i in wanted[:k]]
         np.testing.assert_allclose(found.cosines, exact[wanted[:k]], atol=2e-6)
         assert found.total == 98
-    assert one.positions([left[i].key for i in (5, 0, 97)]) == [5, 0, 97]
     keys = [left[i].key for i in (9, 3)]
     np.testing.assert_allclose(one.cosines(keys, query), exact[[9, 3]], atol=2e-6)
     both = one.nearest(np.stack([vector("text 8"), query]), 2)
@@ -405,7 +404,6 @@ def test_all_that_is_read_in_a_block_sees_one_state(by: str, store: CollectionSt
         assert by_words(view, "fox") == ["a", "b"]
         assert view.current().chunks == nearest(view).total == 12
         np.testing.assert_array_equal(view.cosines(before.keys, vector("")), before.cosines)
-        assert view.positions(sorted(before.keys)) == list(range(12))
     assert sorted(ids(one, nearest(one).keys)) == [*map(str, range(10)), "b", "c"]
     assert by_words(one, "fox") == ["c"]
 
@@ -459,7 +457,7 @@ def test_a_collection_removed_meanwhile_says_so(store: CollectionStore) -> None:
     (key,) = (chunk.key for chunk in one.first(1))
     assert store.remove("notes").documents == 1
     assert store.list() == []
-    searches = (lambda: nearest(one), lambda: one.cosines([key], vector("one")), lambda: one.positions([key]))
+    searches = (lambda: nearest(one), lambda: one.cosines([key], vector("one")))
     writes = (lambda: one.put([]), lambda: one.remove(["a"]))
     for call in (one.current, *searches, *writes, lambda: one.vectors([key])):
         with pytest.raises(CollectionError, match="meanwhile; send the call again"):

@@ -383,9 +383,8 @@ def test_rows_of_packed_tables_are_documents_too(name: str) -> None:
         "a.xlsx": xlsx(sheet(cells("n", "text") + cells(3, "hello", row=2))),
         "a.parquet": parquet({"n": [3], "text": ["hello"]}),
     }[name]
-    (row,) = read_documents(name, content, Parsing("text"))
-    assert (row.suffix, row.text, row.metadata) == (":1", "hello", {"n": 3})
-    assert read_documents(name, content)[0].text == "n: 3\ntext: hello"
+    (row,) = read_documents(name, content)
+    assert (row.suffix, row.text, row.metadata) == (":1", "n: 3\ntext: hello", {"n": 3, "text": "hello"})
 
 
 # Hostile files

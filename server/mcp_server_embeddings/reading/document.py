@@ -85,12 +85,10 @@ class Parsing:
     """How to parse a file. Its checks raise ``UnreadableError``.
 
     Attributes:
-        field: Column or key that contains the text of tables and JSONL files.
         limits: Upper bounds.
         cancelled: Raises if the caller cancelled, or if the file takes too long.
     """
 
-    field: str | None = None
     limits: ReadingLimits = DEFAULT_LIMITS
     cancelled: Cancelled = never_cancelled
 

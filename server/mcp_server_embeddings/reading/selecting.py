@@ -40,15 +40,12 @@ class Reader:
         self._limits = limits
         self._cancelled = cancelled
 
-    def select(
-        self, paths: Sequence[str], *, field: str | None = None, limits: ReadingLimits | None = None
-    ) -> "Selection":
+    def select(self, paths: Sequence[str], *, limits: ReadingLimits | None = None) -> "Selection":
         """Select the files at ``paths`` without reading them.
 
         Args:
             paths: Files, folders with everything below them, and patterns (``*``, ``?``, ``[…]``, ``**``); absolute,
                 from ``~``, or relative to an allowed folder. What is named itself is taken even if hidden or ignored.
-            field: Column or key that contains the text of tables and JSONL files.
             limits: Upper bounds for these files; those of the reader by default.
 
         Raises:
@@ -59,7 +56,7 @@ class Reader:
         paths = [paths] if isinstance(paths, str) else list(paths)
         if not paths:
             raise InputError("paths is an empty list; give files, folders or patterns such as 'docs/**/*.md'")
-        parsing = Parsing(field, limits or self._limits, self._cancelled)
+        parsing = Parsing(limits or self._limits, self._cancelled)
         roots = {root.path + repr(root.glob): root for root in (self._root(path, parsing) for path in paths)}
         return Selection([roots[key] for key in sorted(roots)], parsing)
 

@@ -73,14 +73,8 @@ class Collection(Protocol):
     def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
         """The chunks with words of a text, by BM25 or the like, ties by key; ``k`` and ``where`` as in ``nearest``."""
 
-    def positions(self, keys: Sequence[int]) -> list[int]:
-        """The positions of chunks in the order of all, counted from 0."""
-
     def chunks(self, keys: Sequence[int]) -> list[Chunk]:
         """Chunks in the order asked for; those removed meanwhile are left out."""
-
-    def neighbours(self, keys: Sequence[int]) -> list[Chunk]:
-        """The parts right before and after chunks in their documents, in no order."""
 
     def chunks_of(self, document: str) -> list[Chunk]:
         """All parts of a document, or the one part that an id such as ``notes.md#2`` names; empty without such."""

@@ -30,8 +30,8 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"collection {name[:80]!r} is no name; allowed: 1 to 64 letters, digits, '_', '-' and '.', beginning with "
-            "a letter or digit, such as 'notes' or 'handbook-2026'"
+            f"invalid collection name {name[:80]!r}; allowed: 1 to 64 letters, digits, '_', '-' and '.', beginning "
+            "with a letter or digit, such as 'notes' or 'handbook-2026'"
         )
 
 

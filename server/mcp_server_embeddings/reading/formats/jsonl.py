@@ -2,14 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mcp_server_embeddings.reading.cells import Cell, Cells
 from mcp_server_embeddings.reading.decoding import clean, decoded
-from mcp_server_embeddings.reading.document import Document, Parsing, Scalar, UnreadableError, listed, row
+from mcp_server_embeddings.reading.document import Document, Parsing, Scalar, UnreadableError, row
+from mcp_server_embeddings.reading.formats.table import cells_documents
 
 _USUAL_KEYS = ("text", "content", "body")
-"""Tried in this order when no key is named."""
+"""Of the text of a line; tried in this order."""
 
 _MAX_DEPTH = 5
 """Of objects in objects whose keys become columns."""
@@ -19,23 +20,27 @@ _Row = tuple[int, dict[str, object]]
 
 
 def jsonl_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """Parse each line that has text under ``parsing.field`` into a document; other strings and numbers are metadata.
+    """Parse each line that has text into a document.
+
+    The text is that of the usual key which all lines have, and their other strings and numbers are metadata. Where
+    there is none, a line is a row of a table; see ``row_documents``.
 
     Raises:
-        UnreadableError: A line is malformed or has no such key, no key was named and none of the usual ones fits, or
-            no line has text.
+        UnreadableError: A line is malformed, or no line has text.
     """
     rows = list(_rows(decoded(content), parsing))
-    field = parsing.field or _usual_key(rows)
+    key = next((key for key in _USUAL_KEYS if all(isinstance(values.get(key), str) for _, values in rows)), None)
+    if key is None:
+        return cells_documents(_cells(rows, parsing), parsing)
     documents: list[Document] = []
     for number, values in rows:
         parsing.cancelled()
-        text = _text(number, values, field)
+        text = clean(str(values[key]))
         parsing.check_characters(len(text))
         if text.strip():
-            documents.append(row(f":{number}", text, _scalars(values, field)))
+            documents.append(row(f":{number}", text, _scalars(values, key)))
     if not documents:
-        raise UnreadableError(f"no line has text in {field!r}")
+        raise UnreadableError(f"no line has text in {key!r}")
     return documents
 
 
@@ -47,9 +52,13 @@ def jsonl_cells(content: bytes, parsing: Parsing) -> Cells:
     Raises:
         UnreadableError: A line is malformed, or the file is too large.
     """
+    return _cells(_rows(decoded(content), parsing), parsing)
+
+
+def _cells(lines: Iterable[_Row], parsing: Parsing) -> Cells:
     rows: list[dict[str, Cell]] = []
     keys: dict[str, None] = {}
-    for number, values in _rows(decoded(content), parsing):
+    for number, values in lines:
         try:
             rows.append(_flat(values))
         except RecursionError:
@@ -96,31 +105,10 @@ def _rows(text: str, parsing: Parsing) -> Iterator[_Row]:
         yield number, values
 
 
-def _usual_key(rows: list[_Row]) -> str:
-    for key in _USUAL_KEYS:
-        if all(isinstance(values.get(key), str) for _, values in rows):
-            return key
-    keys = list(dict.fromkeys(key for _, values in rows for key in values))
-    raise UnreadableError(f"no key of the text found; pass field= with one of {listed(keys)}")
-
-
-def _text(number: int, values: dict[str, object], field: str) -> str:
-    found: object = values
-    for key in [field] if field in values else field.split("."):
-        if not isinstance(found, dict) or key not in found:
-            raise UnreadableError(f"line {number} has no {field!r}; its keys: {listed(list(values))}")
-        found = found[key]
-    if found is None:
-        return ""
-    if not isinstance(found, str):
-        raise UnreadableError(f"line {number}: {field!r} is not a string; pass field= with the key of a text")
-    return clean(found)
-
-
-def _scalars(values: dict[str, object], field: str) -> dict[str, Scalar]:
+def _scalars(values: dict[str, object], text_key: str) -> dict[str, Scalar]:
     scalars: dict[str, Scalar] = {}
     for key, value in values.items():
-        if key == field or not isinstance(value, str | int | float):
+        if key == text_key or not isinstance(value, str | int | float):
             continue
         if isinstance(value, float) and not math.isfinite(value):
             continue

@@ -8,7 +8,7 @@ from itertools import chain
 
 from mcp_server_embeddings.reading.cells import Cell, Cells, of_rows
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, listed, row
+from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, row
 
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile('"[^"]*"')
@@ -71,7 +71,7 @@ def csv_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> list
     """Parse each row of a CSV or TSV file that has text into a document; see ``row_documents``.
 
     Raises:
-        UnreadableError: There is no such column, the file is malformed, or no row has text.
+        UnreadableError: The file is malformed, or no row has text.
     """
     rows = csv_rows(content, parsing, delimiter)
     return row_documents([name.strip() for name in next(rows, [])], rows, parsing)
@@ -81,29 +81,24 @@ def cells_documents(cells: Cells, parsing: Parsing) -> list[Document]:
     """Make a document of each row of a table that has text; see ``row_documents``.
 
     Raises:
-        UnreadableError: There is no such column, or no row has text.
+        UnreadableError: No row has text.
     """
     parsing.check_cells(cells.rows * len(cells.names))
     return row_documents(cells.names, zip(*map(cells.column, range(len(cells.names))), strict=True), parsing)
 
 
 def row_documents(names: list[str], rows: Iterable[Sequence[Cell]], parsing: Parsing) -> list[Document]:
-    """Make a document of each row that has text.
-
-    With ``parsing.field`` the text is that column and the others are metadata; without it, the text is all columns as
-    ``name: value`` lines.
+    """Make a document of each row that has text: all columns as ``name: value`` lines.
 
     Raises:
-        UnreadableError: There is no such column, or no row has text.
+        UnreadableError: No row has text.
     """
-    if parsing.field is not None and parsing.field not in names:
-        raise UnreadableError(f"has no column {parsing.field!r}; its columns: {listed(names)}")
     documents: list[Document] = []
     for number, cells in enumerate(rows, start=1):
         parsing.check_rows(len(documents))
         documents += _documents(number, _named(names, cells), parsing)
     if not documents:
-        raise UnreadableError("no row has text" + (f" in column {parsing.field!r}" if parsing.field else ""))
+        raise UnreadableError("no row has text")
     return documents
 
 
@@ -118,11 +113,6 @@ def _named(names: list[str], cells: Sequence[Cell]) -> dict[str, str | int | flo
 
 
 def _documents(number: int, values: dict[str, str | int | float | bool], parsing: Parsing) -> list[Document]:
-    if parsing.field is None:
-        lines = [f"{name}: {value}" for name, value in values.items() if str(value).strip()]
-        text, others = "\n".join(lines), values
-    else:
-        text = str(values.get(parsing.field, ""))
-        others = {name: value for name, value in values.items() if name != parsing.field}
+    text = "\n".join(f"{name}: {value}" for name, value in values.items() if str(value).strip())
     parsing.check_characters(len(text))
-    return [row(f":{number}", text, others)] if text.strip() else []
+    return [row(f":{number}", text, values)] if text.strip() else []

@@ -105,10 +105,6 @@ class SqliteCollection(Collection):
             key = self._current(database).key
             return best_matches(database, key, words, k, filtered(key, where))
 
-    def positions(self, keys: Sequence[int]) -> list[int]:
-        with self._reading() as database:
-            return self.snapshot(database).positions(keys)
-
     def snapshot(self, database: Connection) -> Snapshot:
         """The vectors in memory, brought up to date first. What is given is never changed."""
         record = self._current(database)
@@ -122,18 +118,6 @@ class SqliteCollection(Collection):
                 for chunk in _read_chunks(database, f"c.row IN ({marks})", batch)
             }
         return [found[key] for key in keys if key in found]
-
-    def neighbours(self, keys: Sequence[int]) -> list[Chunk]:
-        beside = (
-            "c.row IN (SELECT n.row FROM chunks AS h JOIN chunks AS n ON n.document = h.document "
-            "AND n.part IN (h.part - 1, h.part + 1) WHERE h.row IN ({}))"
-        )
-        with self._reading() as database:
-            return [
-                chunk
-                for marks, batch in query_batches(keys)
-                for chunk in _read_chunks(database, beside.format(marks), batch)
-            ]
 
     def chunks_of(self, document: str) -> list[Chunk]:
         with self._reading() as database:

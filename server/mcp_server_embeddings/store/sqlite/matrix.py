@@ -2,7 +2,6 @@
 
 import sqlite3
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,11 +70,6 @@ class Snapshot:
             weighted = self.vectors[places[run]] * weights[run, None].astype(np.float32)
             means[first:last] = np.add.reduceat(weighted, starts[first:last] - starts[first], axis=0)
         return unit_rows(means)
-
-    def positions(self, chunks: Sequence[int]) -> list[int]:
-        """How many chunks stand before each of these."""
-        found: list[int] = np.searchsorted(self.rows[self.alive], chunks).tolist()
-        return found
 
 
 def _highest(cosines: NDArray[np.float32], k: int) -> NDArray[np.int64]:
