@@ -27,7 +27,7 @@ def run(script: Path, data_dir: Path) -> str:
         stdout=subprocess.PIPE,
         encoding="utf-8",
         timeout=PATIENCE,
-        env=client_environment() | {"XDG_DATA_HOME": str(data_dir)},
+        env=client_environment(HOME=str(data_dir)),
     ).stdout
 
 
