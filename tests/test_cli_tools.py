@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,13 +30,27 @@ LABELS = "card: a payment card that is lost\nloan: borrowing money\n"
 Command = Callable[..., str]
 
 
+@pytest.fixture(scope="module")
+def tickets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table and labels."""
+    folder = tmp_path_factory.mktemp("tickets")
+    (folder / "tickets.csv").write_text(TICKETS, encoding="utf-8")
+    (folder / "labels.txt").write_text(LABELS, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a table and labels."""
-    (tmp_path / "tickets.csv").write_text(TICKETS, encoding="utf-8")
-    (tmp_path / "labels.txt").write_text(LABELS, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def folder(tickets: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same as the current folder."""
+    monkeypatch.chdir(tickets)
+    return tickets
+
+
+@pytest.fixture(scope="module")
+def allowed_engine(data_dir: Path, tickets: Path) -> Iterator[Engine]:
+    """May read the folder."""
+    with Engine(Settings(data_dir=data_dir, allow_dir=(tickets,))) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -141,11 +155,10 @@ def test_the_output_folder_can_be_named(command: Command, folder: Path) -> None:
     ],
 )
 def test_json_is_the_structured_content_of_the_same_call(
-    command: Command, data_dir: Path, folder: Path, tool: str, operands: list[str], arguments: dict[str, object]
+    command: Command, allowed_engine: Engine, tool: str, operands: list[str], arguments: dict[str, object]
 ) -> None:
     printed = json.loads(command(tool, *operands, "--json"))
-    with Engine(Settings(data_dir=data_dir, allow_dir=(folder,))) as engine:
-        assert printed == structured(call(engine, tool, arguments))
+    assert printed == structured(call(allowed_engine, tool, arguments))
 
 
 @pytest.mark.parametrize(

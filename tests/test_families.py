@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,11 @@ from transformers import (
 
 from mcp_server_embeddings.config import Precision, Settings
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.locate import locate
 from mcp_server_embeddings.engine.native.files import UnsupportedModelError, read_model
 from mcp_server_embeddings.engine.native.sentence import native_model
+from mcp_server_embeddings.engine.reference import ReferenceEncoder
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.vectors.scores import Vectors
 from models import NAMES, SMALL, byte_level_tokenizer, randomise, save_transformer, unigram_tokenizer
@@ -276,12 +278,20 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return FAMILIES[request.param](tmp_path_factory.mktemp("family") / request.param)
 
 
+@dataclass(frozen=True)
+class Ours:
+    """What the native engine makes of a model."""
+
+    vectors: Vectors
+    identity: ModelIdentity
+
+
 @pytest.fixture(scope="module")
-def ours(folder: Path, data_dir: Path) -> Vectors:
-    """Vectors of our engine, of batches that the scheduler made, after no child process and no conversion."""
+def ours(folder: Path, data_dir: Path) -> Ours:
+    """Of batches that the scheduler made, after no child process and no conversion."""
     settings = Settings(model=str(folder), data_dir=data_dir, cache_dir=data_dir / "cache", no_cache=True)
     with Engine(settings) as engine:
-        found = engine.embedder().embed(TEXTS, long_text="truncate").vectors
+        found = Ours(engine.embedder().embed(TEXTS, long_text="truncate").vectors, engine.embedder().identity())
         kind = engine.status().engine
         assert kind == ("static" if "static" in folder.name or "model2vec" in folder.name else "compiled")
         assert engine.status().agreement is None
@@ -290,27 +300,26 @@ def ours(folder: Path, data_dir: Path) -> Vectors:
 
 
 @pytest.fixture(scope="module")
-def theirs(folder: Path) -> SentenceTransformer:
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32})
+def theirs(folder: Path) -> ReferenceEncoder:
+    return ReferenceEncoder(locate(str(folder)), "cpu", threads=1)
 
 
-def test_a_native_graph_gives_the_vectors_of_sentence_transformers(ours: Vectors, theirs: SentenceTransformer) -> None:
-    expected = theirs.encode(TEXTS, show_progress_bar=False)
-    assert np.isfinite(ours).all()
-    assert cosines(ours, expected).min() >= AGREEMENT
-    np.testing.assert_allclose(np.linalg.norm(ours, axis=1), np.linalg.norm(expected, axis=1), rtol=1e-4)
+def test_a_native_graph_gives_the_vectors_of_sentence_transformers(ours: Ours, theirs: ReferenceEncoder) -> None:
+    expected = theirs.model.encode(TEXTS, show_progress_bar=False)
+    assert np.isfinite(ours.vectors).all()
+    assert cosines(ours.vectors, expected).min() >= AGREEMENT
+    lengths = np.linalg.norm(ours.vectors, axis=1)
+    np.testing.assert_allclose(lengths, np.linalg.norm(expected, axis=1), rtol=1e-4)
 
 
-def test_random_models_tell_texts_apart(ours: Vectors) -> None:
+def test_random_models_tell_texts_apart(ours: Ours) -> None:
     """Otherwise the test above could not fail."""
-    assert np.quantile(cosines(ours[:-1], ours[1:]), 0.25) < 0.999
+    assert np.quantile(cosines(ours.vectors[:-1], ours.vectors[1:]), 0.25) < 0.999
 
 
-def test_both_engines_call_a_model_the_same(folder: Path, data_dir: Path) -> None:
+def test_both_engines_call_a_model_the_same(ours: Ours, theirs: ReferenceEncoder) -> None:
     """Otherwise vectors stored under one engine would be refused by the other."""
-    settings = Settings(model=str(folder), data_dir=data_dir, cache_dir=data_dir / "cache", no_cache=True)
-    with Engine(settings) as engine, Engine(replace(settings, engine="reference")) as reference:
-        assert engine.embedder().identity() == reference.embedder().identity()
+    assert ours.identity == theirs.identity
 
 
 def without_padding_id(folder: Path) -> None:

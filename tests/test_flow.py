@@ -69,8 +69,8 @@ def fill(stdin: IO[bytes], line: bytes) -> int:
     return written // len(line)
 
 
-def test_ten_thousand_requests_are_answered_once_to_a_client_that_reads_only_then(data_dir: Path) -> None:
-    number = 10_000
+def test_thousands_of_requests_are_answered_once_to_a_client_that_reads_only_then(data_dir: Path) -> None:
+    number = 3_000
     with unread_server(data_dir) as (process, stdin, stdout):
         stdin.write(b"".join(request(identifier, "tools/list") for identifier in range(number)))
         stdin.flush()
@@ -107,12 +107,12 @@ def test_a_cancelled_request_gives_its_place_to_the_next(data_dir: Path) -> None
     with ServerProcess(data_dir, "--engine", "reference") as server:
         server.handshake()
         cancelled = []
-        for number in range(3_000):
+        for number in range(1_000):
             cancelled.append(server.send("tools/call", server.call_params("embed", {"texts": [f"text {number}"]})))
             server.notify("notifications/cancelled", {"requestId": cancelled[-1]})
         assert server.request("ping") == {}
         answered = [json.loads(line).get("id") for line in server.lines]
-        assert len(set(answered) & set(cancelled)) < 1_000
+        assert len(set(answered) & set(cancelled)) < 300
 
 
 def test_a_held_request_can_be_cancelled(data_dir: Path) -> None:

@@ -1,7 +1,13 @@
 """The size of lines and of answers."""
 
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.store.records import NewChunk, NewDocument
 from wire import ServerProcess, error_text, peak_memory
 
 
@@ -13,20 +19,20 @@ def test_vectors_over_the_limit_of_an_answer_are_in_a_file(data_dir: Path) -> No
         assert file["shape"] == [600, 384]
 
 
-def test_the_limit_of_an_answer_counts_bytes_and_not_characters(data_dir: Path) -> None:
+def test_the_limit_of_an_answer_counts_bytes_and_not_characters(tmp_path: Path) -> None:
     """One and a third million characters of three bytes are stored, but not sent in one answer."""
     text = "会议" * 670_000
-    with ServerProcess(data_dir) as server:
+    with closing(open_store(Settings(data_dir=tmp_path))) as store:
+        parts = (NewChunk(0, 500, "", np.ones(2, np.float32)), NewChunk(500, len(text), "", np.ones(2, np.float32)))
+        store.open_or_create("large", "identity", "model@1", 2).put([NewDocument("long", text, None, parts)])
+    with ServerProcess(tmp_path) as server:
         server.handshake()
-        added = {"collection": "large", "texts": {"long": text}}
-        assert server.finished_call("collection_add", added)["added"] == 1
         request = server.send("resources/read", {"uri": "embeddings://collections/large/long"})
         error = server.answer(request)["error"]
         assert "4,020," in error["message"]
         assert "at most 4,000,000" in error["message"]
         assert "read a part of it" in error["message"]
         assert server.request("resources/read", {"uri": "embeddings://collections/large/long%231"})["contents"]
-        server.call("collection_remove", {"collection": "large", "all": True})
 
 
 def test_what_repeats_a_large_request_is_not_sent(data_dir: Path) -> None:
@@ -49,7 +55,7 @@ def test_what_repeats_a_large_request_is_not_sent(data_dir: Path) -> None:
 def test_a_line_over_the_limit_is_refused_and_not_kept(data_dir: Path) -> None:
     with ServerProcess(data_dir) as server:
         server.handshake()
-        for _ in range(8):
+        for _ in range(4):
             server.write(b'{"jsonrpc":"2.0","id":1,"method":"')
             for _ in range(20):
                 server.write(b"x" * 10_000_000)
