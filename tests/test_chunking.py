@@ -10,6 +10,7 @@ import pytest
 
 from mcp_server_embeddings.errors import CallCancelledError
 from mcp_server_embeddings.reading import Section
+from mcp_server_embeddings.store.records import passage_text
 from mcp_server_embeddings.tools.chunking import chunk_places
 
 _MOST = 256
@@ -41,6 +42,13 @@ def test_a_chunk_takes_in_sentences_as_long_as_they_fit() -> None:
     text = "One two three. " * 10_000
     chunks = chunk_places(text, [Section(0, len(text), "")], words, _MOST)
     assert [words([text[chunk.start : chunk.end]])[0] for chunk in chunks[:-1]] == [_MOST] * (len(chunks) - 1)
+
+
+def test_a_chunk_fits_together_with_its_heading_path() -> None:
+    text, heading = "One two three. " * 100, "Four five six"
+    chunks = chunk_places(text, [Section(0, len(text), heading)], words, _MOST)
+    together = words([passage_text(heading, text[chunk.start : chunk.end]) for chunk in chunks])
+    assert _MOST - 4 < max(together) <= _MOST
 
 
 def test_a_section_that_fits_is_one_chunk() -> None:

@@ -18,6 +18,7 @@ from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.store.records import passage_text
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.excerpts import best_sentences, by_words
 from mcp_server_embeddings.tools.read import read
@@ -251,6 +252,22 @@ def test_an_item_is_hit_once_however_many_passages_it_has(
     assert len(found.hits) == len(set(ids(found.hits))) == 8
     assert [hit.score for hit in found.hits] == sorted((hit.score for hit in found.hits), reverse=True)
     assert {hit.heading for hit in found.hits} == {f"Minutes of {str(hit.id)[:-3]} > Heating" for hit in found.hits}
+
+
+def test_passages_are_embedded_and_found_with_the_title_and_headings_above_them(
+    embedder: Embedder, tmp_path: Path
+) -> None:
+    page = "<title>Kettle manual</title><h1>Care</h1><h2>Cleaning</h2><p>Use vinegar.</p>"
+    tree(tmp_path / "pages", {"kettle.html": page, "notes.md": "# Care\n\nUse vinegar."})
+    store = open_store(Settings(data_dir=tmp_path / "data"))
+    sources = Sources(store, Reader([tmp_path / "pages"]))
+    collection_add(embedder, store, "pages", source="*", sources=sources)
+    found = search(embedder, "kettle cleaning vinegar", source="pages", mode="keyword", sources=sources)
+    assert (found.hits[0].heading, found.hits[0].text) == ("Kettle manual > Care > Cleaning", "Use vinegar.")
+    chunks = store.open("pages").first(9)
+    expected = embedder.embed([passage_text(chunk.heading, chunk.text) for chunk in chunks], role="document")
+    np.testing.assert_allclose(store.open("pages").vectors([one.key for one in chunks]), expected.vectors, atol=1e-6)
+    store.close()
 
 
 def test_items_of_few_passages_are_found_behind_one_of_many(embedder: Embedder, sources: Sources) -> None:

@@ -19,6 +19,7 @@ from mcp_server_embeddings.store.records import (
     RemoveResult,
     Vector,
     digest,
+    passage_text,
 )
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import scores
@@ -66,6 +67,11 @@ def document(key: str, *parts: str, metadata: Metadata | None = None, file: str 
         chunks.append(NewChunk(len(text), len(text) + len(part), f"# {part[:3]}", vector(part)))
         text += part
     return NewDocument(key, text, metadata, tuple(chunks), file, digest(text) if file else b"")
+
+
+def embedded(part: str) -> bytes:
+    """The digest of what is embedded of a part of ``document``."""
+    return digest(passage_text(f"# {part[:3]}", part))
 
 
 def collection(store: CollectionStore, name: str = "notes") -> Collection:
@@ -152,16 +158,17 @@ def test_the_same_text_may_have_two_ids(one: Collection) -> None:
     assert by_words(one, "twin") == ["a", "b"]
     one.remove(["a"])
     assert by_words(one, "twin") == ["b"]
-    assert one.known_vectors([digest("twin")]).keys() == {digest("twin")}
+    assert one.known_vectors([embedded("twin")]).keys() == {embedded("twin")}
 
 
 def test_vectors_are_known_by_the_digests_of_texts(store: CollectionStore) -> None:
     one = collection(store)
     one.put([document("a", "one ", "two")])
-    known = one.known_vectors([digest(text) for text in ("two", "three")])
-    assert known.keys() == {digest("two")}
-    np.testing.assert_array_equal(known[digest("two")], vector("two"))
-    assert collection(store, "others").known_vectors([digest("two")]) == {}
+    two = embedded("two")
+    known = one.known_vectors([two, embedded("three")])
+    assert known.keys() == {two}
+    np.testing.assert_array_equal(known[two], vector("two"))
+    assert collection(store, "others").known_vectors([two]) == {}
 
 
 def test_removing_names_what_was_there(one: Collection) -> None:
@@ -309,6 +316,33 @@ def test_words_are_found_in_their_forms_and_scripts(one: Collection) -> None:
     assert sorted(by_words(one, "re\u0301sume\u0301")) == ["accent", "macos"]
     assert by_words(one, "my_function") == ["code"]
     assert by_words(one, "unknown") == []
+
+
+def test_a_passage_is_found_by_the_words_of_its_heading(one: Collection) -> None:
+    heading, text = "Ships > Sails", "Canvas, mostly."
+    one.put([NewDocument("a", text, None, (NewChunk(0, len(text), heading, vector(text)),))])
+    assert by_words(one, "ships sail") == ["a"]
+    assert one.matching("sails of canvas mostly", 5).keys
+    one.remove(["a"])
+    assert by_words(one, "ships") == []
+
+
+@pytest.mark.parametrize(
+    ("heading", "text", "expected"),
+    [
+        ("", "text", "text"),
+        ("Install > Linux", "Use apt.", "Install > Linux\nUse apt."),
+        ("Install > Linux", "## *Linux*\n\nUse apt.", "Install\n## *Linux*\n\nUse apt."),
+        ("Install", "Install\n=======\nUse apt.", "Install\n=======\nUse apt."),
+        ("Install", "Install it with apt.", "Install\nInstall it with apt."),
+        ("page 3", "text", "text"),
+        ("Manual > page 3", "text", "Manual\ntext"),
+        (f"{'a' * 90} > {'b' * 90} > c", "text", f"{'b' * 90} > c\ntext"),
+        ("a" * 200, "text", f"{'a' * 120}\ntext"),
+    ],
+)
+def test_what_is_embedded_and_indexed_begins_with_the_heading_path(heading: str, text: str, expected: str) -> None:
+    assert passage_text(heading, text) == expected
 
 
 @pytest.mark.parametrize(

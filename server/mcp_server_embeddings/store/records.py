@@ -20,6 +20,11 @@ Metadata = Mapping[str, Scalar | Sequence[Scalar]]
 """One flat object; a list counts as having each of its values."""
 
 _NAME = re.compile(r"\w[\w.-]{0,63}")
+_PAGE = re.compile(r"(?:^| > )page \d+$")
+_WORD = re.compile(r"\w+")
+
+_CONTEXT = 120
+"""Characters of a heading path that go before a passage at most: about 30 tokens of the 256 of a chunk."""
 
 
 def check_name(name: str) -> None:
@@ -47,6 +52,39 @@ def as_json(metadata: Metadata) -> str:
 def digest(text: str) -> bytes:
     """16 bytes that stand for a text."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def heading_context(heading: str) -> str:
+    """Return what of a heading path says what a passage is about: its last names, no page numbers.
+
+    Example:
+        >>> heading_context("Manual > Install > page 3")
+        'Manual > Install'
+    """
+    names = _PAGE.sub("", heading).split(" > ")
+    while len(names) > 1 and len(" > ".join(names)) > _CONTEXT:
+        names.pop(0)
+    return " > ".join(names)[:_CONTEXT]
+
+
+def passage_text(heading: str, text: str) -> str:
+    r"""Return what is embedded and indexed of a passage: its heading path, a line feed, and its text.
+
+    A name that is the passage's first line is not repeated.
+
+    Example:
+        >>> passage_text("Install > Linux", "## Linux\n\nUse apt.")
+        'Install\n## Linux\n\nUse apt.'
+    """
+    context = heading_context(heading)
+    path, _, name = context.rpartition(" > ")
+    if name and _words(name) == _words(text.lstrip().partition("\n")[0][: 2 * _CONTEXT]):
+        context = path
+    return f"{context}\n{text}" if context else text
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.reading.document import Section
+from mcp_server_embeddings.store.records import heading_context
 from mcp_server_embeddings.tools.sentences import passage_blocks
 
 CHUNK_TOKENS = 256
@@ -37,12 +38,19 @@ def chunk_places(text: str, sections: Sequence[Section], count: Count, most: int
         text: The document.
         sections: Its sections, ascending, not overlapping.
         count: Tokens of each of some texts.
-        most: Tokens of a chunk at most; a longer sentence is cut.
+        most: Tokens of a chunk at most, with those of its heading path; a longer sentence is cut.
 
     Returns:
         Their places with the headings of their sections, ascending; together every visible character of those.
     """
-    return [chunk for section in sections for chunk in _section_chunks(text, section, count, most)]
+    paths = [heading_context(section.heading) for section in sections]
+    different = list(dict.fromkeys(filter(None, paths)))
+    taken = dict(zip(different, count(different), strict=True)) if different else {}
+    return [
+        chunk
+        for section, path in zip(sections, paths, strict=True)
+        for chunk in _section_chunks(text, section, count, max(most - taken.get(path, 0), most // 2))
+    ]
 
 
 def _section_chunks(text: str, section: Section, count: Count, most: int) -> list[Section]:

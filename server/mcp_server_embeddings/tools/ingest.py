@@ -8,7 +8,16 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.reading.document import Document, Section, UnreadableError
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.store.protocol import Collection
-from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, PutResult, Vector, as_json, digest
+from mcp_server_embeddings.store.records import (
+    Metadata,
+    NewChunk,
+    NewDocument,
+    PutResult,
+    Vector,
+    as_json,
+    digest,
+    passage_text,
+)
 from mcp_server_embeddings.tools.chunking import chunk_limit, chunk_places
 
 _DOCUMENTS_PER_BATCH = 512
@@ -68,7 +77,8 @@ class Ingester:
         same = self._unchanged(list(distinct.values()))
         places = {key: () if key in same else tuple(self._places(document)) for key, document in distinct.items()}
         texts = {
-            key: [document.text[place.start : place.end] for place in places[key]] for key, document in distinct.items()
+            key: [passage_text(place.heading, document.text[place.start : place.end]) for place in places[key]]
+            for key, document in distinct.items()
         }
         vectors = self._vectors([text for parts in texts.values() for text in parts])
         new = [
@@ -172,7 +182,7 @@ class FileIngester:
             SourceDocument(
                 id=path + document.suffix,
                 text=document.text,
-                sections=document.sections,
+                sections=_under_title(document),
                 metadata={**document.metadata, **self._metadata},
                 file=path,
                 file_digest=key,
@@ -198,6 +208,20 @@ class FileIngester:
         if self._waiting:
             self.written += self._ingester.put(self._waiting)
             self._waiting = []
+
+
+def _under_title(document: Document) -> tuple[Section, ...]:
+    """Return the sections of a whole file with its title before their headings, unless these begin with it."""
+    title = document.metadata.get("title")
+    if document.suffix or not isinstance(title, str):
+        return document.sections
+    named = title.casefold()
+    return tuple(
+        section
+        if (first := section.heading.split(" > ")[0].casefold()) and (first in named or named in first)
+        else replace(section, heading=f"{title} > {section.heading}" if section.heading else title)
+        for section in document.sections
+    )
 
 
 def content_digest(content: bytes) -> bytes:

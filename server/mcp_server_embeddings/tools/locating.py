@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-_PAGE = re.compile(r"page (\d+)$")
+_PAGE = re.compile(r"(?:^| > )page (\d+)$")
 
 _CONVERTED = (".pdf", ".docx", ".html", ".htm", ".xhtml")
 """Of these files the text has other lines than the file."""
@@ -35,17 +35,22 @@ def lines_or_page(document: str, text: str, start: int, end: int, heading: str, 
         >>> lines_or_page("notes.md", "one\ntwo\nthree", 4, 7, "")
         Place(lines=(2, 2), page=None)
     """
-    page = _PAGE.search(heading)
-    if page and document.lower().endswith(".pdf"):
-        return Place(page=int(page[1]))
+    page = page_of(heading)
+    if page is not None and document.lower().endswith(".pdf"):
+        return Place(page=page)
     if row or "\n" not in text.rstrip() or document.lower().endswith(_CONVERTED):
         return Place()
     first = text.count("\n", 0, start) + 1
     return Place(lines=(first, first + text[start:end].rstrip().count("\n")))
 
 
+def page_of(heading: str) -> int | None:
+    """Return the page that a heading path of a PDF names."""
+    found = _PAGE.search(heading)
+    return int(found[1]) if found else None
+
+
 def heading_of(heading: str) -> str:
     """Return a heading path as an answer shows it: pages are shown as ``page``, of a long path the end."""
-    if _PAGE.fullmatch(heading):
-        return ""
+    heading = _PAGE.sub("", heading)
     return heading if len(heading) <= _HEADING else "…" + heading[1 - _HEADING :]

@@ -16,7 +16,7 @@ from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS
 from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
-from mcp_server_embeddings.tools.locating import lines_or_page
+from mcp_server_embeddings.tools.locating import lines_or_page, page_of
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range
 from mcp_server_embeddings.tools.results import ReadItem, ReadResult
 from mcp_server_embeddings.tools.sources import Sources
@@ -111,7 +111,7 @@ def _of_lines(text: str, parts: Sequence[Chunk], lines: tuple[int, int], around:
     Raises:
         InputError: It has not so many lines.
     """
-    paged = [part for part in parts if part.heading in {f"page {page}" for page in range(lines[0], lines[1] + 1)}]
+    paged = [part for part in parts if page_of(part.heading) in range(lines[0], lines[1] + 1)]
     if paged:
         start, end = paged[0].start, paged[-1].stop
     else:

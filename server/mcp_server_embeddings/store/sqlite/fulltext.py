@@ -7,9 +7,8 @@ from typing import Self
 
 import numpy as np
 
-from mcp_server_embeddings.store.records import WordMatches
+from mcp_server_embeddings.store.records import WordMatches, passage_text
 from mcp_server_embeddings.store.sqlite.filtering import Filter
-from mcp_server_embeddings.store.sqlite.schema import create_words, words_table
 from mcp_server_embeddings.store.where import Operand
 
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
@@ -26,6 +25,45 @@ _MAX_POSTINGS = 40_000
 """Occurrences that one search scores, about 25 ms. Frequent words tell little (BM25 weighs them near nothing) and cost
 nearly all: 'the' in 100,000 texts takes 60 ms. So the rarest words come first, and a list of stop words, which would
 know one language, is not needed."""
+
+
+def words_table(collection: int) -> str:
+    """The full-text table of a collection. Each has its own: BM25 weighs a word by how many texts have it."""
+    return f"words_{collection:d}"
+
+
+def create_words(database: sqlite3.Connection, collection: int) -> None:
+    """Make the full-text table.
+
+    It keeps what was indexed. A table without content must be told exactly that on removal, and is damaged where
+    another version of this program, or of a library, would index otherwise.
+    """
+    database.execute(
+        f"CREATE VIRTUAL TABLE {words_table(collection)} "
+        "USING fts5(text, tokenize='porter unicode61 remove_diacritics 2')"
+    )
+
+
+def insert_words(database: sqlite3.Connection, collection: int, row: int, text: str) -> None:
+    """Index the text of a passage."""
+    database.execute(f"INSERT INTO {words_table(collection)} (rowid, text) VALUES (?, ?)", (row, indexed(text)))
+
+
+def delete_words(database: sqlite3.Connection, collection: int, row: int) -> None:
+    """Remove a passage from the index."""
+    database.execute(f"DELETE FROM {words_table(collection)} WHERE rowid = ?", (row,))
+
+
+def rebuild_words(database: sqlite3.Connection) -> None:
+    """Index all passages of all collections anew."""
+    for (collection,) in database.execute("SELECT row FROM collections").fetchall():
+        database.execute(f"DROP TABLE {words_table(collection)}")
+        create_words(database, collection)
+        documents = database.execute("SELECT row, text FROM documents WHERE collection = ?", (collection,))
+        for document, text in documents:
+            query = "SELECT row, start, stop, heading FROM chunks WHERE document = ?"
+            for row, start, stop, heading in database.execute(query, (document,)):
+                insert_words(database, collection, row, passage_text(heading, text[start:stop]))
 
 
 def indexed(text: str) -> str:
@@ -81,8 +119,8 @@ class WordIndex:
     def __init__(self, texts: Sequence[str]) -> None:
         self._database = sqlite3.connect(":memory:")
         create_words(self._database, 0)
-        rows = ((position, indexed(text)) for position, text in enumerate(texts))
-        self._database.executemany(f"INSERT INTO {words_table(0)} (rowid, text) VALUES (?, ?)", rows)
+        for position, text in enumerate(texts):
+            insert_words(self._database, 0, position, text)
 
     def __enter__(self) -> Self:
         """Return the index."""

@@ -1,9 +1,11 @@
 """The file format and its versions. Described for other programs in ``docs/storage.md``."""
 
 import sqlite3
+from collections.abc import Callable
 
 from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.sqlite import transaction
+from mcp_server_embeddings.store.sqlite.fulltext import rebuild_words
 
 APPLICATION_ID = 0x656D6264
 """``embd`` in ASCII: tells this file from other SQLite files (``PRAGMA application_id``)."""
@@ -67,24 +69,12 @@ CREATE INDEX attributes_by_value ON attributes (collection, name, value, documen
 CREATE INDEX attributes_of_document ON attributes (document);
 """
 
-MIGRATIONS = (_VERSION_1,)
-"""Entry ``n`` leads from version ``n`` to ``n + 1``. Never changed once released; a change is one more at the end."""
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_VERSION_1, rebuild_words)
+"""Entry ``n`` leads from version ``n`` to ``n + 1``, by statements or a function. Never changed once released; a change
+is one more at the end. ``rebuild_words`` always leads to the present words."""
 
 VERSION = len(MIGRATIONS)
 """What this program writes (``PRAGMA user_version``)."""
-
-
-def words_table(collection: int) -> str:
-    """The full-text table of a collection. Each has its own: BM25 weighs a word by how many texts have it."""
-    return f"words_{collection:d}"
-
-
-def create_words(database: sqlite3.Connection, collection: int) -> None:
-    """Make the full-text table. It keeps no second copy of the texts (``content=''``)."""
-    database.execute(
-        f"CREATE VIRTUAL TABLE {words_table(collection)} "
-        "USING fts5(text, content='', tokenize='porter unicode61 remove_diacritics 2')"
-    )
 
 
 def migrate(database: sqlite3.Connection, path: str) -> None:
@@ -96,8 +86,11 @@ def migrate(database: sqlite3.Connection, path: str) -> None:
     if checked_version(database, path) == VERSION:
         return
     with transaction(database):
-        for statements in MIGRATIONS[_version(database, path) :]:  # another process may have been first
-            for statement in statements.split(";\n"):
+        for migration in MIGRATIONS[_version(database, path) :]:  # another process may have been first
+            if callable(migration):
+                migration(database)
+                continue
+            for statement in migration.split(";\n"):
                 database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
         database.execute(f"PRAGMA user_version = {VERSION:d}")

@@ -12,8 +12,8 @@ from mcp_server_embeddings.store.protocol import Collection, CollectionStore, co
 from mcp_server_embeddings.store.records import CollectionRecord, check_name
 from mcp_server_embeddings.store.sqlite.collection import SqliteCollection, read_record, read_records
 from mcp_server_embeddings.store.sqlite.database import Database
+from mcp_server_embeddings.store.sqlite.fulltext import create_words
 from mcp_server_embeddings.store.sqlite.matrix import Matrix
-from mcp_server_embeddings.store.sqlite.schema import create_words
 from mcp_server_embeddings.store.sqlite.writing import remove_collection
 
 _FILE = "collections.sqlite"

@@ -15,10 +15,10 @@ from mcp_server_embeddings.store.records import (
     Scalar,
     as_json,
     digest,
+    passage_text,
 )
 from mcp_server_embeddings.store.sqlite.filtering import storable
-from mcp_server_embeddings.store.sqlite.fulltext import indexed
-from mcp_server_embeddings.store.sqlite.schema import words_table
+from mcp_server_embeddings.store.sqlite.fulltext import delete_words, insert_words, words_table
 
 MAX_CHUNKS = 1_000_000
 """Of a collection: what an exact search holds in memory and goes through in a tenth of a second or two."""
@@ -135,16 +135,15 @@ def _insert(
         (collection, document.id, digest(document.text), file, metadata, document.text),
     ).lastrowid
     _insert_attributes(database, collection, int(row or 0), metadata, document.file)
-    table = words_table(collection)
     for part, chunk in enumerate(document.chunks):
-        text = document.text[chunk.start : chunk.stop]
+        text = passage_text(chunk.heading, document.text[chunk.start : chunk.stop])
         number = database.execute(
             "INSERT INTO chunks (collection, document, part, start, stop, heading, digest) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (collection, row, part, chunk.start, chunk.stop, chunk.heading, digest(text)),
         ).lastrowid
         database.execute("INSERT INTO vectors VALUES (?, ?)", (number, _stored(chunk)))
-        database.execute(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", (number, indexed(text)))
+        insert_words(database, collection, int(number or 0), text)
     change.count(1, document.text, len(document.chunks), record.dimensions)
 
 
@@ -168,16 +167,11 @@ def _attributes(metadata: dict[str, Scalar | list[Scalar]], file: str) -> Iterab
 
 
 def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequence[int], change: _Change) -> None:
-    table = words_table(record.key)
     for row in rows:
         (text, file) = database.execute("SELECT text, file FROM documents WHERE row = ?", (row,)).fetchone()
-        chunks = database.execute("SELECT row, start, stop FROM chunks WHERE document = ?", (row,)).fetchall()
-        for chunk, start, stop in chunks:
-            # The index keeps no texts: it is told which words go.
-            database.execute(
-                f"INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?, ?)",
-                (chunk, indexed(text[start:stop])),
-            )
+        chunks = database.execute("SELECT row FROM chunks WHERE document = ?", (row,)).fetchall()
+        for (chunk,) in chunks:
+            delete_words(database, record.key, chunk)
             database.execute("DELETE FROM vectors WHERE chunk = ?", (chunk,))
         for name, column in (("chunks", "document"), ("attributes", "document"), ("documents", "row")):
             database.execute(f"DELETE FROM {name} WHERE {column} = ?", (row,))
