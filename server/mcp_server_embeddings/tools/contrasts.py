@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import pairwise, zip_longest
 from typing import NamedTuple
 
-from mcp_server_embeddings.tools.languages import Language, tables
+from mcp_server_embeddings.languages import Language, tables
 
 _OBLIGATION = 0
 """The group of opposites of each language that grades obligation: "must not" and "may not" forbid alike."""

@@ -23,8 +23,8 @@ from itertools import zip_longest
 import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.languages import Language, languages_of, tables
 from mcp_server_embeddings.tools.contrasts import arrows, contrasts, denials, negations, prefixed, shown
-from mcp_server_embeddings.tools.languages import Language, languages_of, tables
 from mcp_server_embeddings.tools.quantities import NUMBER, quantities, unmatched
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.scores import Scores, unit_rows
@@ -319,7 +319,7 @@ def _is_cjk(word: str) -> bool:
 
 
 def _has_content(word: str, language: Language) -> bool:
-    if word in language.function or word in language.negation or word in language.concord:
+    if any(word in words for words in (language.function, language.light, language.negation, language.concord)):
         return False
     if _is_cjk(word):
         return word[0] >= "\u30a0" and not (language.cues is not None and language.cues.fullmatch(word))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
-from mcp_server_embeddings.tools.languages import Language, tables
+from mcp_server_embeddings.languages import Language, tables
 
 NUMBER = (
     r"\d{4}-\d\d-\d\d(?!\d)"

@@ -1,11 +1,12 @@
-"""The words of each language that a comparison of wordings knows: function words, negations, numbers, opposites."""
+"""What is known of the words of each language: function words, negations, numbers, opposites."""
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 
 _GUESSED_FROM = 200
 """Words at the beginning of a text that tell its language."""
@@ -25,6 +26,7 @@ class Language:
 
     Attributes:
         function: Words without content of their own.
+        light: Words with little content of their own: a comparison passes over them, too.
         negation: Words that deny.
         concord: Words that deny only where no word of ``negation`` does.
         numbers: Number words and their values below 1,000, hundred apart.
@@ -40,6 +42,7 @@ class Language:
     """
 
     function: frozenset[str]
+    light: frozenset[str]
     negation: frozenset[str]
     concord: frozenset[str]
     numbers: Mapping[str, int]
@@ -80,6 +83,7 @@ def tables() -> Tables:
     for code, language in languages.items():
         for word in {
             *language.function,
+            *language.light,
             *language.negation,
             *language.numbers,
             *language.calendar,
@@ -106,6 +110,23 @@ def languages_of(one: Sequence[str], other: Sequence[str]) -> tuple[Language, La
     languages = tables().languages
     votes = _votes(one), _votes(other)
     return languages[_winner(*votes)], languages[_winner(*reversed(votes))]
+
+
+def language_of(words: Iterable[str], among: Container[str]) -> tuple[str | None, float]:
+    """Guess the language of a text by itself.
+
+    Args:
+        words: Its words in lower case. Single Latin letters tell nothing: they are as often variables.
+        among: Codes of the languages that it may have.
+
+    Returns:
+        The code of the language with most known words, English where equal, and the share of these words; None where
+        nothing tells.
+    """
+    telling = [word for word in islice(words, _GUESSED_FROM) if len(word) > 1 or word > "\u007f"]
+    votes = {"en": 0, **_votes(telling)}
+    best = max((code for code in votes if code in among), key=lambda code: votes[code], default="en")
+    return (best, votes[best] / len(telling)) if votes[best] else (None, 0.0)
 
 
 def _votes(words: Sequence[str]) -> dict[str, int]:
@@ -157,6 +178,7 @@ def _language(entry: Mapping[str, str | list[str]]) -> Language:
     }
     return Language(
         function=frozenset(words.get("function", ())),
+        light=frozenset(words.get("light", ())),
         negation=frozenset(words.get("negation", ())),
         concord=frozenset(words.get("concord", ())),
         numbers=numbers,
