@@ -22,7 +22,7 @@ from mcp_server_embeddings.reading import (
     split_source,
 )
 from mcp_server_embeddings.reading.globs import Glob
-from mcp_server_embeddings.store.sqlite.fulltext import indexed, query_words
+from mcp_server_embeddings.store.analysis import STEMMERS, passage_terms, query_words
 from mcp_server_embeddings.tools.sentences import passages
 from mcp_server_embeddings.tools.terms import distinguishing_terms
 from mcp_server_embeddings.tools.texts import snippet
@@ -105,8 +105,8 @@ def _text_columns(text: str) -> None:
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "passages": passages,
     "snippet": snippet,
-    "indexed": indexed,
-    "query_words": query_words,
+    "passage_terms": passage_terms,
+    "query_words": lambda text: query_words(text, STEMMERS),
     "distinguishing_terms": lambda text: distinguishing_terms([[text]]),
     "split_source": lambda text: split_source(text.replace("a", ".csv#")),
     "text_columns": _text_columns,

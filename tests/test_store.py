@@ -172,10 +172,10 @@ def test_vectors_are_known_by_the_digests_of_texts(store: CollectionStore) -> No
 
 
 def test_removing_names_what_was_there(one: Collection) -> None:
-    one.put([document(key, f"text {key} ", "more") for key in "abc"])
+    one.put([document(key, f"text {key} ", "end") for key in "abc"])
     assert sorted(one.remove(["c", "x", "a"]).ids) == ["a", "c"]
     assert one.remove(["c"]) == RemoveResult([], 1)
-    assert sorted(by_words(one, "text more")) == ["b#1", "b#2"]
+    assert sorted(by_words(one, "text end")) == ["b#1", "b#2"]
     assert (one.current().documents, one.current().chunks) == (1, 2)
     assert one.chunks_of("a") == []
 

@@ -12,7 +12,6 @@ from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import PutResult, Vector
 from mcp_server_embeddings.store.sqlite.collection import SqliteCollection
 from mcp_server_embeddings.store.sqlite.filtering import filtered
-from mcp_server_embeddings.store.sqlite.fulltext import query_words
 from mcp_server_embeddings.store.sqlite.matrix import Snapshot
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from mcp_server_embeddings.store.sqlite.writing import MAX_CHUNKS
@@ -59,10 +58,6 @@ def test_the_vectors_in_memory_follow_the_file(tmp_path: Path) -> None:
     assert len(snapshot(one).rows) == 0
     one.put([document("last", "last")])
     assert_follows(one)
-
-
-def test_a_long_query_has_at_most_32_words() -> None:
-    assert len(query_words(" ".join(f"w{i}" for i in range(1000)))) == 32
 
 
 def test_a_collection_at_its_limit_takes_nothing_more(tmp_path: Path) -> None:

@@ -1,30 +1,19 @@
 """Search by words: what is indexed, and a query that is never SQL or search syntax."""
 
-import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 
+from mcp_server_embeddings.store.analysis import STEMMERS, language_term, passage_terms, query_words
 from mcp_server_embeddings.store.records import WordMatches, passage_text
 from mcp_server_embeddings.store.sqlite.filtering import Filter
 from mcp_server_embeddings.store.where import Operand
 
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
-"""Letters of scripts that put no spaces between words, or particles without: Thai, Lao, Burmese, Khmer, Japanese,
-Chinese, Korean. The ranges are fixed, because what was indexed must be found again when it is removed."""
-
-_WORD = re.compile("[\\w\u0300-\u036f]+")
-"""With accents that stand by themselves, as in texts from macOS."""
-
-_MAX_WORDS = 32
-"""Different words of a query that are looked up."""
-
 _MAX_POSTINGS = 40_000
 """Occurrences that one search scores, about 25 ms. Frequent words tell little (BM25 weighs them near nothing) and cost
-nearly all: 'the' in 100,000 texts takes 60 ms. So the rarest words come first, and a list of stop words, which would
-know one language, is not needed."""
+nearly all: 'the' in 100,000 texts takes 60 ms. So the rarest words come first."""
 
 
 def words_table(collection: int) -> str:
@@ -40,13 +29,15 @@ def create_words(database: sqlite3.Connection, collection: int) -> None:
     """
     database.execute(
         f"CREATE VIRTUAL TABLE {words_table(collection)} "
-        "USING fts5(text, tokenize='porter unicode61 remove_diacritics 2')"
+        """USING fts5(text, tokenize="ascii tokenchars '='")"""
     )
 
 
 def insert_words(database: sqlite3.Connection, collection: int, row: int, text: str) -> None:
     """Index the text of a passage."""
-    database.execute(f"INSERT INTO {words_table(collection)} (rowid, text) VALUES (?, ?)", (row, indexed(text)))
+    database.execute(
+        f"INSERT INTO {words_table(collection)} (rowid, text) VALUES (?, ?)", (row, " ".join(passage_terms(text)))
+    )
 
 
 def delete_words(database: sqlite3.Connection, collection: int, row: int) -> None:
@@ -66,24 +57,19 @@ def rebuild_words(database: sqlite3.Connection) -> None:
                 insert_words(database, collection, row, passage_text(heading, text[start:stop]))
 
 
-def indexed(text: str) -> str:
-    """The text as it is indexed: every letter of an unspaced script is a word."""
-    return _UNSPACED.sub(r" \g<0> ", text)
-
-
-def query_words(query: str) -> list[str]:
-    """The different words of a query as FTS5 strings, in order; a run of an unspaced script is one phrase."""
-    words = dict.fromkeys(word.lower() for word in _WORD.findall(query))
-    return [f'"{" ".join(indexed(word).split())}"' for word in words][:_MAX_WORDS]
-
-
 def best_matches(
     database: sqlite3.Connection, collection: int, query: str, k: int, condition: Filter | None
 ) -> WordMatches:
     """Chunks that have words of the query, best first by BM25 (Robertson and Zaragoza 2009, as in SQLite's FTS5)."""
     table = words_table(collection)
-    counts = {word: _count(database, table, word) for word in query_words(query)}
-    known = sorted((word for word in counts if counts[word]), key=lambda word: counts[word])
+    languages = [code for code in STEMMERS if _exists(database, table, (f'"{language_term(code)}"',))]
+    words = query_words(query, languages)
+    wholes = [_expression(word.terms, word.beginning) for word in words]
+    units = {whole: at for at, whole in enumerate(wholes)}
+    for at, word in enumerate(words):
+        units |= {_expression(part): at for part in word.parts if _expression(part) not in units}
+    counts = {unit: _count(database, table, unit) for unit in units}
+    known = sorted((unit for unit in units if counts[unit]), key=lambda unit: counts[unit])
     if not known:
         return WordMatches([], np.empty(0), 0, complete=False)
     searched = _affordable(known, counts)
@@ -98,11 +84,18 @@ def best_matches(
         (" OR ".join(searched), *parameters, k),
     )
     found = [(row, -worth) for row, worth in rows]
-    together = " AND ".join(known)
-    complete = len(known) == len(counts) and _exists(database, table, (together,))
+    together = " AND ".join(wholes)
+    complete = all(counts[whole] for whole in wholes) and _exists(database, table, (together,))
     if complete and within:  # costs as much as the search, so only where it can say no
         complete = _exists(database, table, (together, *parameters), within)
-    return WordMatches([row for row, _ in found], np.array([worth for _, worth in found]), len(searched), complete)
+    number = len({units[unit] for unit in searched})
+    return WordMatches([row for row, _ in found], np.array([worth for _, worth in found]), number, complete)
+
+
+def _expression(terms: Sequence[str], beginning: bool = False) -> str:
+    """An FTS5 expression for any of some terms."""
+    mark = "*" if beginning else ""
+    return "(" + " OR ".join(f'"{term}"{mark}' for term in terms) + ")"
 
 
 class WordIndex:

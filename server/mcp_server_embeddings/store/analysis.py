@@ -1,0 +1,206 @@
+"""Analyse texts and queries for the search by words: which terms they have.
+
+A passage's terms are the stems of its words by the language of the passage, with accents folded. A name such as
+``getUserName`` or ``max_retries`` has a term for each of its parts, and one with capitals inside has one as a whole.
+Scripts without spaces have a term for each two letters in a row. One more term names the passage's language, so that a
+query can be analysed by the languages that are there.
+"""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from Stemmer import Stemmer  # type: ignore[import-not-found]
+
+from mcp_server_embeddings.languages import language_of, tables
+
+STEMMERS = {
+    "en": "porter",
+    "de": "german",
+    "fr": "french",
+    "es": "spanish",
+    "it": "italian",
+    "pt": "portuguese",
+    "nl": "dutch",
+    "sv": "swedish",
+    "pl": "polish",
+    "ru": "russian",
+    "ar": "arabic",
+    "hi": "hindi",
+}
+"""Snowball's stemmer of each language that is told from others; a text of none of them is taken for English."""
+
+_DEFAULT = "en"
+
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+"""Letters of scripts that put no spaces between words, or particles without: Thai, Lao, Burmese, Khmer, Japanese,
+Chinese, Korean."""
+
+_INDIC = "\u0900-\u0963\u0966-\u0dff"
+_MARKS = f"\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670{_INDIC}"
+"""Accents and vowel signs, which ``\\w`` leaves out."""
+
+_LETTER = f"(?:[^\\W{_UNSPACED}]|[{_MARKS}])"
+_ASCII_NAME = re.compile(r"\w+(?:\.\w+)*", re.ASCII)
+_NAME = re.compile(rf"[{_UNSPACED}]+|{_LETTER}+(?:\.{_LETTER}+)*")
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]")
+_SIGNS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u17b4-\u17d3\u3099\u309a"
+_CLUSTER = re.compile(f"[^{_SIGNS}][{_SIGNS}]*|[{_SIGNS}]+")
+_ACCENT = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0640]")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
+_JOINT = re.compile(r"[._]+")
+_QUOTED = re.compile(r'`[^`]+`|"[^"]+"')
+
+_LETTERS = str.maketrans({"ß": "ss", "ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe"})
+"""Letters that Unicode does not decompose."""
+
+_LONGEST = 100
+"""Characters of a name at most; what is as long or longer is data, such as base64, and is not taken apart."""
+
+_LONGEST_STEMMED = 40
+
+_KNOWN_SHARE = 0.1
+"""Of a passage's words that must be known words of another language than English: source code has a few by chance."""
+
+_MAX_WORDS = 64
+"""Different words of a query that are looked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryWord:
+    """A word of a query: it is found where a passage has one of its ``terms``, or words of one in a row.
+
+    Attributes:
+        terms: Its stem by each language; of a name of several parts their stems, with spaces.
+        parts: Of such a name: the stems of each part.
+        beginning: Terms need only begin so.
+    """
+
+    terms: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...] = ()
+    beginning: bool = False
+
+
+def language_term(language: str) -> str:
+    """Return the term of all passages in a language; no word has it."""
+    return f"={language}"
+
+
+def passage_terms(text: str) -> list[str]:
+    """Return the terms of a passage in order, after the term of its language.
+
+    Example:
+        >>> passage_terms("Two foxes, getName")
+        ['=en', 'two', 'fox', 'get', 'name', 'getnam']
+    """
+    names = list(_names(text))
+    language = _passage_language(names)
+    terms = [language_term(language)]
+    for name in names:
+        terms += _run_terms(name) if _is_unspaced(name) else _name_terms(name[:_LONGEST], language)
+    return terms
+
+
+def query_words(query: str, languages: Collection[str]) -> list[QueryWord]:
+    """Return the different words of a query that are looked up.
+
+    Function words are left out where the language is known, unless there are no others; never names, words in quotes or
+    backticks, and capitals.
+
+    Args:
+        query: What is looked for.
+        languages: Those that passages have, in the order of ``STEMMERS``.
+    """
+    names = list(_names(query))
+    language, _ = language_of((name.lower() for name in names), languages)
+    function = tables().languages[language].function if language else frozenset[str]()
+    quoted = set(_names(" ".join(_QUOTED.findall(query))))
+    capitals = query.isupper()
+
+    def content(name: str) -> bool:
+        return name.lower() not in function or name in quoted or (len(name) > 1 and name.isupper() and not capitals)
+
+    kept = [name for name in names if content(name)] or names
+    words: dict[QueryWord, None] = {}
+    for name in dict.fromkeys(kept):
+        words |= dict.fromkeys(_query_words(name, languages or [_DEFAULT], function))
+        if len(words) >= _MAX_WORDS:
+            break
+    return list(words)[:_MAX_WORDS]
+
+
+def _query_words(name: str, languages: Collection[str], function: Collection[str]) -> Iterator[QueryWord]:
+    if _is_unspaced(name):
+        *pairs, last = _run_terms(name)
+        yield from map(QueryWord, ((pair,) for pair in pairs)) if pairs else [QueryWord((last,), beginning=True)]
+    else:
+        pieces = _pieces(name[:_LONGEST])
+        parts = [part for piece in pieces for part in piece]
+        wholes = [" ".join(_stem(part, language) for part in parts) for language in languages]
+        if len(parts) == 1:
+            yield QueryWord(tuple(dict.fromkeys(wholes)))
+            return
+        if len(pieces) == 1:
+            wholes += [_stem("".join(parts), language) for language in languages]
+        searched = [part for part in parts if part not in function]
+        yield QueryWord(tuple(dict.fromkeys(wholes)), tuple(_stems(part, languages) for part in searched))
+
+
+def _names(text: str) -> Iterator[str]:
+    if text.isascii():
+        yield from _ASCII_NAME.findall(text)
+    else:
+        yield from _NAME.findall(unicodedata.normalize("NFKC", text).replace("\u00ad", ""))
+
+
+def _passage_language(names: list[str]) -> str:
+    language, share = language_of((name.lower() for name in names), STEMMERS)
+    return language if language and share >= _KNOWN_SHARE else _DEFAULT
+
+
+def _run_terms(run: str) -> list[str]:
+    """The terms of letters without spaces: each with the next, the last alone, so that each begins one."""
+    letters = _CLUSTER.findall(run)  # with their vowel signs
+    return ["".join(letters[at : at + 2]) for at in range(len(letters))]
+
+
+@lru_cache(20_000)
+def _name_terms(name: str, language: str) -> tuple[str, ...]:
+    """The terms of a name in a passage."""
+    pieces = _pieces(name)
+    terms: list[str] = []
+    for word in [part for piece in pieces for part in piece] + ["".join(piece) for piece in pieces if len(piece) > 1]:
+        # Without its accents a word may have another stem: a query may lack them.
+        terms += dict.fromkeys((_stem(word, language), _stem(_folded(word), language)))
+    return tuple(terms)
+
+
+def _pieces(name: str) -> list[list[str]]:
+    """A name's words, divided by its dots and underscores, and of each the parts with their capitals, in lower case."""
+    if len(name) == _LONGEST:
+        return [[name.lower()]]
+    return [_HUMP.sub(" ", piece).lower().split() for piece in _JOINT.split(name) if piece] or [[name]]
+
+
+def _is_unspaced(name: str) -> bool:
+    return _UNSPACED_RUN.match(name) is not None
+
+
+def _stems(word: str, languages: Collection[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_stem(word, language) for language in languages))
+
+
+@lru_cache(20_000)
+def _stem(word: str, language: str) -> str:
+    if 2 < len(word) <= _LONGEST_STEMMED and not any(map(str.isdigit, word)):
+        word = str(Stemmer(STEMMERS[language], 0).stemWord(word))  # a new one: it is for one thread
+    return _folded(word)
+
+
+def _folded(word: str) -> str:
+    """A word without accents."""
+    if word.isascii():
+        return word
+    return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", word.translate(_LETTERS))))
