@@ -1,6 +1,7 @@
 """The one inference queue."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from fakes import DIMENSIONS, FakeEncoder
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import EncoderInput
-from mcp_server_embeddings.engine.scheduler import Scheduler
+from mcp_server_embeddings.engine.scheduler import QueuedModel, Scheduler
 from mcp_server_embeddings.errors import CallCancelledError, EncodingError, OperatorError
 from mcp_server_embeddings.vectors.scores import Vectors
 from waiting import wait_until
@@ -254,3 +255,79 @@ def test_one_call_with_many_texts_keeps_every_stream_busy() -> None:
     scheduler.run(pieces(*("word " * 60 for _ in range(10))), Call())
     assert scheduler.stats().batches_done == 10
     scheduler.close()
+
+
+def second_model(encoder: FakeEncoder) -> tuple[QueuedModel, list[list[str]]]:
+    """A model beside the encoder that gives the length of a text, and its batches; the encoder's gate holds it too."""
+    batches: list[list[str]] = []
+
+    def encode(batch: Sequence[EncoderInput]) -> Vectors:
+        encoder.gate.wait()
+        batches.append([piece.text for piece in batch])
+        return np.array([[len(piece.text)] for piece in batch], np.float32)
+
+    return QueuedModel(encode, BATCH_TOKENS, 1), batches
+
+
+def test_two_models_share_the_queue_but_no_batch(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> None:
+    model, batches = second_model(encoder)
+    submit = held(encoder, scheduler, callers)
+    texts = [submit(pieces(f"text {number}")) for number in range(3)]
+    lengths = [callers.submit(scheduler.run, pieces("a" * n), Call(), model=model) for n in range(1, 4)]
+    wait_for_pieces(scheduler, 6)
+    encoder.gate.set()
+    assert [length.result().tolist() for length in lengths] == [[[1.0]], [[2.0]], [[3.0]]]
+    assert all(text.result().shape == (1, DIMENSIONS) for text in texts)
+    assert sorted(batches[0]) == ["a", "aa", "aaa"]
+    assert [len(batch) for batch in encoder.batches] == [1, 3]
+
+
+def test_what_is_in_no_batch_at_the_deadline_is_left_out(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> None:
+    model, batches = second_model(encoder)
+    submit = held(encoder, scheduler, callers)
+    late = callers.submit(scheduler.run, pieces("never"), Call(), model=model, deadline=time.monotonic() + 0.01)
+    assert np.isnan(late.result()).all()
+    assert late.result().shape == (1, 1)
+    text = submit(pieces("text"))
+    encoder.gate.set()
+    text.result()
+    assert (batches, scheduler.stats().calls_waiting) == ([], 0)
+
+
+def test_with_a_deadline_inputs_are_taken_in_their_order_and_a_begun_batch_is_waited_for(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> None:
+    begun = threading.Event()
+
+    def encode(batch: Sequence[EncoderInput]) -> Vectors:
+        begun.set()
+        encoder.gate.wait()
+        return np.ones((len(batch), 1), np.float32)
+
+    encoder.gate.clear()
+    work = pieces(*("word " * n for n in (30, 28, 60, 1, 2)))
+    deadline = time.monotonic() + 0.2
+    running = callers.submit(scheduler.run, work, Call(), model=QueuedModel(encode, BATCH_TOKENS, 1), deadline=deadline)
+    begun.wait()
+    wait_for_pieces(scheduler, 0)
+    encoder.gate.set()
+    assert np.isfinite(running.result()[:, 0]).tolist() == [True, True, False, False, False]
+
+
+def test_cancelling_ends_a_call_with_a_deadline(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> None:
+    model, batches = second_model(encoder)
+    held(encoder, scheduler, callers)
+    call = Call()
+    running = callers.submit(scheduler.run, pieces("never"), call, model=model, deadline=time.monotonic() + 600)
+    wait_for_pieces(scheduler, 1)
+    call.cancel()
+    with pytest.raises(CallCancelledError):
+        running.result()
+    assert (batches, scheduler.stats().pieces_waiting) == ([], 0)
+    encoder.gate.set()

@@ -4,9 +4,12 @@ A call is a job with inputs. A free stream (a thread that encodes) takes the nex
 tokens served, its longest inputs first, filled with inputs of other jobs that need little padding. So a small call
 waits for at most one batch of a large one, concurrent small calls share a batch, and cancelling drops the inputs that
 are not yet in a batch.
+
+The encoder and the reranker share the queue and its streams; a batch is of one model.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,21 +26,40 @@ _DENSITY = 0.6
 _REMEDY = "start the server with --engine reference, or with another --model"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class QueuedModel:
+    """A model that the streams run.
+
+    Attributes:
+        encode: Encodes one batch; called by one thread at a time per stream.
+        batch_tokens: Upper bound of a batch's inputs times its longest input; a single input may exceed it.
+        dimensions: How many numbers it returns for each input.
+        remedy: What to do when it returns none that can be used.
+    """
+
+    encode: Callable[[Sequence[EncoderInput]], Vectors]
+    batch_tokens: int
+    dimensions: int
+    remedy: str = _REMEDY
+
+
 @dataclass(eq=False)
 class Job:
     """The inputs of one call in the queue.
 
     Attributes:
+        model: Encodes them.
         inputs: In the caller's order.
         call: Receives progress.
-        pending: Rows not yet in a batch, shortest input first.
+        pending: Rows not yet in a batch, the next one last.
         served: Tokens served so far, plus the minimum of the other jobs when this one arrived.
-        vectors: Filled row by row; shape ``(len(inputs), d)``.
-        missing: Rows not yet filled.
+        vectors: Filled row by row; shape ``(len(inputs), d)``, NaN before.
+        missing: Rows not yet filled, and not given up.
         error: Why the job ended early.
         done: Set when the job has ended.
     """
 
+    model: QueuedModel
     inputs: Sequence[EncoderInput]
     call: Call
     pending: list[int]
@@ -59,21 +81,19 @@ class QueueStats:
 
 
 class Scheduler:
-    """Runs ``encode`` on ``streams`` threads of its own.
+    """Runs ``encode`` on ``streams`` threads of its own; see ``QueuedModel``.
 
     Args:
-        encode: Encodes one batch; called by one thread at a time per stream.
+        encode: The encoder's.
         streams: How many batches run at once.
-        batch_tokens: Upper bound of a batch's inputs times its longest input; a single input may exceed it.
+        batch_tokens: The encoder's.
         dimensions: How many numbers each vector must have.
     """
 
     def __init__(
         self, encode: Callable[[Sequence[EncoderInput]], Vectors], streams: int, batch_tokens: int, dimensions: int
     ) -> None:
-        self._encode = encode
-        self._dimensions = dimensions
-        self._batch_tokens = batch_tokens
+        self._model = QueuedModel(encode, batch_tokens, dimensions)
         self._jobs: list[Job] = []
         self._ready = threading.Condition()
         self._closed: EmbeddingsError | None = None
@@ -85,24 +105,36 @@ class Scheduler:
         for thread in self._threads:
             thread.start()
 
-    def run(self, inputs: Sequence[EncoderInput], call: Call) -> Vectors:
+    def run(
+        self,
+        inputs: Sequence[EncoderInput],
+        call: Call,
+        *,
+        model: QueuedModel | None = None,
+        deadline: float | None = None,
+    ) -> Vectors:
         """Encode ``inputs`` and wait for the result.
 
         Args:
             inputs: One or more.
             call: Receives progress; its cancellation ends the wait.
+            model: Encodes them; by default the encoder.
+            deadline: With one, inputs are taken in their order, and those that are in no batch by then, in seconds of
+                ``time.monotonic``, are left out. A batch that was begun is waited for.
 
         Returns:
-            Shape ``(len(inputs), d)``, in order.
+            Shape ``(len(inputs), d)``, in order; NaN where an input was left out.
 
         Raises:
             EncodingError: The model returned no usable vector for one of the inputs.
             CallCancelledError: The call was cancelled, or the scheduler closed.
         """
-        job = self._submit(inputs, call)
+        job = self._submit(model or self._model, inputs, call, in_order=deadline is not None)
         with call.on_cancel(lambda: self._drop(job)):
             if call.cancelled:
                 self._drop(job)
+            if deadline is not None and not job.done.wait(max(0.0, deadline - time.monotonic())):
+                self._leave_out_rest(job)
             job.done.wait()
         if job.error is not None:
             raise job.error
@@ -132,9 +164,9 @@ class Scheduler:
         for thread in self._threads:
             thread.join()
 
-    def _submit(self, inputs: Sequence[EncoderInput], call: Call) -> Job:
-        pending = sorted(range(len(inputs)), key=lambda row: inputs[row].tokens)
-        job = Job(inputs, call, pending, missing=len(inputs))
+    def _submit(self, model: QueuedModel, inputs: Sequence[EncoderInput], call: Call, *, in_order: bool) -> Job:
+        pending = sorted(range(len(inputs)), key=lambda row: -row if in_order else inputs[row].tokens)
+        job = Job(model, inputs, call, pending, missing=len(inputs))
         with self._ready:
             if self._closed is not None:
                 raise self._closed
@@ -146,15 +178,29 @@ class Scheduler:
     def _drop(self, job: Job) -> None:
         self._fail([job], CallCancelledError("the caller cancelled this call"))
 
+    def _leave_out_rest(self, job: Job) -> None:
+        """Give up what is not yet in a batch."""
+        with self._ready:
+            if job.done.is_set():
+                return
+            job.missing -= len(job.pending)
+            job.pending.clear()
+            if job.vectors is None:
+                job.vectors = _unfilled(job)
+            if job.missing == 0:
+                self._jobs.remove(job)
+                job.done.set()
+
     def _stream(self) -> None:
         while (batch := self._next_batch()) is not None:
+            model = batch[0][0].model
             try:
-                vectors = self._encode([job.inputs[row] for job, row in batch])
-                self._deliver(batch, vectors)
+                vectors = model.encode([job.inputs[row] for job, row in batch])
+                self._deliver(model, batch, vectors)
             except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers raise it
                 self._fail([job for job, _ in batch], error)
             except BaseException as error:  # noqa: BLE001 - would end this thread, and in a caller's the whole server
-                failure = EncodingError(f"the model's runtime failed ({type(error).__name__}); {_REMEDY}")
+                failure = EncodingError(f"the model's runtime failed ({type(error).__name__}); {model.remedy}")
                 failure.__cause__ = error
                 self._fail([job for job, _ in batch], failure)
 
@@ -175,10 +221,10 @@ class Scheduler:
         batch: list[tuple[Job, int]] = []
         longest = text = 0
         for job in waiting:
-            while job.pending:
+            while job.pending and (not batch or job.model is batch[0][0].model):
                 tokens = job.inputs[job.pending[-1]].tokens
                 padded = max(longest, tokens) * (len(batch) + 1)
-                fits = padded <= self._batch_tokens and text + tokens >= _DENSITY * padded
+                fits = padded <= job.model.batch_tokens and text + tokens >= _DENSITY * padded
                 if batch and not fits:
                     break
                 batch.append((job, job.pending.pop()))
@@ -186,26 +232,26 @@ class Scheduler:
                 job.served += tokens
         return batch
 
-    def _deliver(self, batch: list[tuple[Job, int]], vectors: Vectors) -> None:
+    def _deliver(self, model: QueuedModel, batch: list[tuple[Job, int]], vectors: Vectors) -> None:
         """Hand each job its rows.
 
         Raises:
             EncodingError: There is not one vector of the right length for each input.
         """
-        expected = len(batch), self._dimensions
+        expected, remedy = (len(batch), model.dimensions), model.remedy
         if np.shape(vectors) != expected:
-            raise EncodingError(f"the model returned an array of shape {np.shape(vectors)}, not {expected}; {_REMEDY}")
+            raise EncodingError(f"the model returned an array of shape {np.shape(vectors)}, not {expected}; {remedy}")
         finite = np.atleast_1d(np.isfinite(vectors).all(axis=1))
         with self._ready:
             for (job, row), vector, usable in zip(batch, vectors, finite, strict=True):
                 if not usable:
                     tokens = job.inputs[row].tokens
                     reason = f"the model returned a vector that is not finite for a text of {tokens} tokens"
-                    self._fail([job], EncodingError(f"{reason}; {_REMEDY}"))
+                    self._fail([job], EncodingError(f"{reason}; {remedy}"))
                 if job.done.is_set():
                     continue
                 if job.vectors is None:
-                    job.vectors = np.empty((len(job.inputs), self._dimensions), dtype=np.float32)
+                    job.vectors = _unfilled(job)
                 job.vectors[row] = vector
                 job.missing -= 1
                 job.call.done += 1
@@ -222,3 +268,7 @@ class Scheduler:
                     self._jobs.remove(job)
                     job.error = error
                     job.done.set()
+
+
+def _unfilled(job: Job) -> Vectors:
+    return np.full((len(job.inputs), job.model.dimensions), np.nan, dtype=np.float32)
