@@ -23,6 +23,8 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "cache_size": ("1", 1, "2000", 2000),
     "no_cache": ("", True, "0", False),
     "idle_unload": ("0", 0, "2.5", 2.5),
+    "reranker": ("a/first", "a/first", "a/second", "a/second"),
+    "rerank_ms": ("0", 0, "1000", 1000),
     "tools": ("embed, status", ("embed", "status"), "similarity", ("similarity",)),
     "exclude_tools": ("embed", ("embed",), "status,similarity", ("status", "similarity")),
     "allow_dir": ("/", (Path("/"),), "/tmp", (Path("/tmp"),)),

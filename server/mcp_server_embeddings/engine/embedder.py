@@ -1,5 +1,6 @@
 """Turn the texts of one caller into vectors."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from mcp_server_embeddings.engine.calibrate import Comparison
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import LongText, TokenizedText
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
-from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel
+from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel, ModelLifecycle
+from mcp_server_embeddings.engine.reranker import LoadedReranker
+from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.vectors.calibration import Calibration
-from mcp_server_embeddings.vectors.scores import Vectors
+from mcp_server_embeddings.vectors.scores import Scores, Vectors
 from mcp_server_embeddings.vectors.shape import joined_windows
 
 
@@ -43,12 +46,16 @@ class Embedder:
         cache: Vectors of texts seen before; None caches nothing.
         call: Progress and cancellation.
         data_dir: Where a tool may write.
+        reranker: Loads and holds the reranker; None without one.
+        rerank_ms: Time for the reranking of one query, in milliseconds.
     """
 
-    lifecycle: Lifecycle
+    lifecycle: ModelLifecycle
     cache: VectorCache | None
     call: Call
     data_dir: Path
+    reranker: Lifecycle[LoadedReranker] | None = None
+    rerank_ms: int = 0
 
     def embed(self, texts: Sequence[str], *, role: Role = "symmetric", long_text: LongText = "window") -> Embeddings:
         """Turn texts into vectors. Equal texts are encoded once, cached ones not at all.
@@ -111,6 +118,40 @@ class Embedder:
         """Count the model's tokens of each text, without prompt and special tokens."""
         with self.lifecycle.use(self.call) as loaded:
             return loaded.counter.count(texts, self.call)
+
+    def reranks(self) -> bool:
+        """Tell whether there is a reranker; waits until it is loaded, and raises as ``rerank`` does."""
+        if self.reranker is None:
+            return False
+        with self.reranker.use(self.call):
+            return True
+
+    def rerank(self, query: str, passages: Sequence[str]) -> Scores:
+        """Score how relevant passages are to a query, in the queue of the encoder.
+
+        Args:
+            query: What is looked for.
+            passages: The most important first: those that are in no batch after ``rerank_ms`` are not scored.
+
+        Returns:
+            How relevant each is, 0 to 1 (``RerankerCalibration``), shape ``(n,)``; NaN where there was no time.
+
+        Raises:
+            ConfigurationError: There is no reranker.
+            OperatorError: It is missing, cannot be loaded, or gave a score that is not finite.
+            CallCancelledError: The caller cancelled; scoring stops at the next batch.
+        """
+        if self.reranker is None:
+            raise ConfigurationError("there is no reranker; start with --reranker MODEL")
+        with self.reranker.use(self.call) as loaded, self.lifecycle.use(self.call) as model:
+            if not self.rerank_ms:
+                return np.full(len(passages), np.nan)
+            deadline = time.monotonic() + self.rerank_ms / 1000
+            pairs = [(query, passage) for passage in passages]
+            self.call.total += len(pairs)
+            scores = loaded.score(pairs, model.scheduler, self.call, deadline)
+            self.call.total -= int(np.isnan(scores).sum())
+            return loaded.calibration.relevance(loaded.reranker.identity.logits(scores))
 
     def _encoded(self, loaded: LoadedModel, texts: list[str], role: Role, long_text: LongText) -> list[CachedText]:
         tokenized = loaded.counter.tokenize(texts, role, long_text, self.call)

@@ -37,12 +37,14 @@ class EncoderInput:
         role: Picks the prompt.
         tokens: Number of tokens that the model reads, prompt and special tokens included.
         ids: These tokens, truncated at the model's limit; empty from a counter that has no tokenizer.
+        types: Their token types; empty where all are 0. Those of a pair's second text are 1 in most cross-encoders.
     """
 
     text: str
     role: Role
     tokens: int
     ids: Sequence[int] = ()
+    types: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from mcp_server_embeddings.config import Precision, Settings
 from mcp_server_embeddings.engine.cache import CacheFigures, VectorCache
-from mcp_server_embeddings.engine.calibrate import Calibrations, calibrations_for
+from mcp_server_embeddings.engine.calibrate import calibrations_for
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.catalogue import full_id
 from mcp_server_embeddings.engine.download import download
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.encoder import Agreement, LoadedEncoder
 from mcp_server_embeddings.engine.identity import ModelIdentity
-from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel, ReportState, State
-from mcp_server_embeddings.engine.locate import looks_like_path
+from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel, ModelLifecycle, ReportState, State
+from mcp_server_embeddings.engine.loading import streams_for
+from mcp_server_embeddings.engine.locate import locate, looks_like_path
+from mcp_server_embeddings.engine.native.files import UnsupportedModelError
 from mcp_server_embeddings.engine.registry import load_encoder
+from mcp_server_embeddings.engine.reranker import LoadedReranker
+from mcp_server_embeddings.engine.reranker_calibration import calibrated
 from mcp_server_embeddings.engine.scheduler import QueueStats
-from mcp_server_embeddings.errors import ModelMissingError
+from mcp_server_embeddings.errors import ModelLoadError, ModelMissingError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class EngineStatus:
         identity: None while not loaded.
         engine: As ``Encoder.engine``, like the next four; empty or as configured while not loaded.
         calibrated: Whether percentiles and bands are available.
+        reranker: Its name and state, and why it failed; empty without one.
         cache: None without one.
     """
 
@@ -44,6 +51,7 @@ class EngineStatus:
     device: str
     streams: int
     calibrated: bool
+    reranker: str
     queue: QueueStats
     cache: CacheFigures | None
 
@@ -73,7 +81,11 @@ class Engine:
         self._cache: VectorCache | None = None
         if not settings.no_cache:
             self._cache = VectorCache(settings.data_dir / "cache.sqlite", settings.cache_size * 1_000_000)
-        self._lifecycle = Lifecycle(self._load_encoder, self._calibrations, 60 * settings.idle_unload)
+        self._reranker: Lifecycle[LoadedReranker] | None = None
+        if settings.reranker:
+            idle = 60 * settings.idle_unload
+            self._reranker = Lifecycle(self._load_reranker, idle, option="--reranker")
+        self._lifecycle = ModelLifecycle(self._load_model, 60 * settings.idle_unload, complete=self._calibrate)
 
     def __enter__(self) -> Self:
         self.start()
@@ -82,10 +94,14 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
         self._lifecycle.join()
+        if self._reranker:
+            self._reranker.join()
 
     def start(self) -> None:
         """Start loading in the background unless that has started. Returns at once."""
         self._lifecycle.start()
+        if self._reranker:
+            self._reranker.start()
 
     def close(self) -> None:
         """Free the model for good; waiting and later calls raise ``CallCancelledError``. Does not wait.
@@ -94,12 +110,21 @@ class Engine:
         manager, which waits for its threads; the server skips finalisers instead.
         """
         self._lifecycle.close()
+        if self._reranker:
+            self._reranker.close()
         if self._cache:
             self._cache.close()
 
     def embedder(self, call: Call | None = None) -> Embedder:
         """Return an interface for one caller, who can follow progress and cancel through ``call``."""
-        return Embedder(self._lifecycle, self._cache, call or Call(), self.settings.data_dir)
+        return Embedder(
+            self._lifecycle,
+            self._cache,
+            call or Call(),
+            self.settings.data_dir,
+            self._reranker,
+            self.settings.rerank_ms,
+        )
 
     def status(self) -> EngineStatus:
         """Take a snapshot; never waits."""
@@ -116,34 +141,66 @@ class Engine:
             device=encoder.device if encoder else self.settings.device,
             streams=encoder.streams if encoder else 0,
             calibrated=loaded is not None and loaded.calibrations is not None,
+            reranker=self._reranker_state(),
             queue=loaded.scheduler.stats() if loaded else QueueStats(),
             cache=self._cache.figures() if self._cache else None,
         )
 
-    def _load_encoder(self, report: ReportState) -> LoadedEncoder:
-        """Load the model; download it first where the user allowed that."""
-        name = full_id(self.settings.model)
+    def _load_model(self, report: ReportState) -> LoadedModel:
+        def load() -> LoadedEncoder:
+            return self._load(self.settings, lambda detail: report("warming", detail))
 
-        def warming(detail: str) -> None:
-            report("warming", detail)
+        return LoadedModel.start(self._downloaded(self.settings.model, load, report))
+
+    def _load_reranker(self, report: ReportState) -> LoadedReranker:
+        # Imported here: it loads the runtime, which starting does not need.
+        from mcp_server_embeddings.engine.cross_encoder import CrossEncoderReranker
+
+        name, streams = self.settings.reranker, streams_for(self.settings)
+
+        def load() -> CrossEncoderReranker:
+            try:
+                return CrossEncoderReranker(locate(name), streams)
+            except UnsupportedModelError as error:
+                raise ModelLoadError(str(error)) from error
+
+        loaded = LoadedReranker(self._downloaded(name, load, report))
+        identity = loaded.reranker.identity
+        with self._lifecycle.use(Call()) as model:
+            loaded.calibration = calibrated(
+                identity,
+                self.settings.cache_dir / "calibration",
+                lambda pairs: identity.logits(loaded.score(pairs, model.scheduler)),
+            )
+        return loaded
+
+    def _reranker_state(self) -> str:
+        if self._reranker is None:
+            return ""
+        state, detail, _ = self._reranker.snapshot()
+        return f"{full_id(self.settings.reranker)}: {state}" + (f", {detail}" if detail else "")
+
+    def _downloaded(self, model: str, load: Callable[[], T], report: ReportState) -> T:
+        """Load a model; download it first where it is missing and the user allowed that."""
+        name = full_id(model)
 
         def downloaded(done: int, total: int) -> None:
             report("downloading", f"downloading {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
         try:
-            return self._load(self.settings, warming)
+            return load()
         except ModelMissingError:
-            if not self.settings.download or looks_like_path(self.settings.model):
+            if not self.settings.download or looks_like_path(model):
                 raise
         report("downloading", f"downloading {name}")
-        download(self.settings.model, downloaded)
-        warming("loading the model")
-        return self._load(self.settings, warming)
+        download(model, downloaded)
+        report("warming", "loading the model")
+        return load()
 
-    def _calibrations(self, loaded: LoadedModel) -> Calibrations:
+    def _calibrate(self, loaded: LoadedModel) -> None:
         # Without the cache: calibrations are cached as a whole, and would evict the texts of callers.
         embedder = Embedder(self._lifecycle, None, Call(), self.settings.data_dir)
-        return calibrations_for(
+        loaded.calibrations = calibrations_for(
             loaded.encoder.identity,
             loaded.encoder.precision,
             self.settings.cache_dir / "calibration",

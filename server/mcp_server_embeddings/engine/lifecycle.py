@@ -1,4 +1,4 @@
-"""Load the model after the handshake or on first use, and free it when idle."""
+"""Load a model after the handshake or on first use, and free it when idle."""
 
 import ctypes
 import gc
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 from mcp_server_embeddings.engine.calibrate import Calibrations
 from mcp_server_embeddings.engine.call import Call
@@ -30,46 +30,55 @@ ReportState = Callable[[State, str], None]
 """Called with the state and the current activity, for a person."""
 
 
-@dataclass(slots=True)
-class LoadedModel:
-    """A model ready to encode; ``calibrations`` follow once they are measured."""
+class Loaded(Protocol):
+    """What a lifecycle holds."""
 
-    encoder: Encoder
-    counter: TokenCounter
-    scheduler: Scheduler
-    calibrations: Calibrations | None = None
+    def close(self, reason: EmbeddingsError | None = None) -> None:
+        """Fail what waits for it, with ``reason`` or because the engine shuts down."""
+        ...
+
+    def join(self) -> None:
+        """Wait, after ``close``, until nothing runs on it any more."""
+        ...
 
 
-class Lifecycle:
-    """Loads the model on a thread of its own, and frees it after a time without use.
+L = TypeVar("L", bound=Loaded)
+
+
+class Lifecycle(Generic[L]):
+    """Loads a model on a thread of its own, and frees it after a time without use.
 
     The next use retries a failed load, so a model that was downloaded in the meantime is found.
 
     Args:
-        load: Loads the encoder; may take seconds.
-        calibrate: Measures a loaded model.
+        load: Loads it; may take seconds.
         idle_seconds: Free the model after this long without use; 0 keeps it.
+        option: The setting that names the model.
+        complete: Completes a model that is in use already.
     """
 
     def __init__(
         self,
-        load: Callable[[ReportState], LoadedEncoder],
-        calibrate: Callable[[LoadedModel], Calibrations],
+        load: Callable[[ReportState], L],
         idle_seconds: float,
+        *,
+        option: str = "--model",
+        complete: Callable[[L], None] | None = None,
     ) -> None:
-        self._load_encoder = load
-        self._calibrate = calibrate
+        self._load_model = load
+        self._complete = complete
         self._idle_seconds = idle_seconds
+        self._option = option
         self._changed = threading.Condition()
         self._state: State = "idle"
         self._detail = ""
         self._error: OperatorError | None = None
-        self._loaded: LoadedModel | None = None
+        self._loaded: L | None = None
         self._users = 0
         self._last_use = 0.0
         self._closed = False
         self._loaders: list[threading.Thread] = []
-        self._closing: list[Scheduler] = []
+        self._closing: list[L] = []
 
     def start(self) -> None:
         """Start loading in the background unless that has started. Returns at once."""
@@ -88,8 +97,8 @@ class Lifecycle:
             loaded, self._loaded, self._state = self._loaded, None, "idle"
             self._changed.notify_all()
         if loaded is not None:
-            loaded.scheduler.close()
-            self._closing.append(loaded.scheduler)
+            loaded.close()
+            self._closing.append(loaded)
 
     def join(self) -> None:
         """Wait, after ``close``, until all threads of this engine have ended. Do not call it from one of them.
@@ -103,13 +112,13 @@ class Lifecycle:
         while self._closing:
             self._closing.pop().join()
 
-    def snapshot(self) -> tuple[State, str, LoadedModel | None]:
+    def snapshot(self) -> tuple[State, str, L | None]:
         """Return the state, the current activity, and the model if it is loaded. Never waits."""
         with self._changed:
             return self._state, self._detail, self._loaded
 
     @contextmanager
-    def use(self, call: Call) -> Iterator[LoadedModel]:
+    def use(self, call: Call) -> Iterator[L]:
         """Keep the model in memory while the block runs; waits until it is loaded.
 
         Raises:
@@ -132,14 +141,6 @@ class Lifecycle:
             with self._changed:
                 self._users -= 1
                 self._last_use = time.monotonic()
-
-    def calibrations(self, call: Call) -> Calibrations:
-        """Return the model's calibrations; waits until they are measured, and raises as ``use`` does."""
-        with self.use(call) as loaded:
-            self._wait(call, lambda: loaded.calibrations is not None)
-            if loaded.calibrations is None:
-                raise CallCancelledError("the engine was closed; create a new one")
-            return loaded.calibrations
 
     def _wait(self, call: Call, ready: Callable[[], bool]) -> None:
         """Wait until ``ready`` holds or loading has failed, and report progress meanwhile."""
@@ -166,7 +167,7 @@ class Lifecycle:
     def _load(self) -> None:
         loaded = None
         try:
-            loaded = _start_scheduler(self._load_encoder(self._report))
+            loaded = self._load_model(self._report)
             self._serve(loaded)
         except OperatorError as error:
             self._fail(error, loaded)
@@ -176,49 +177,49 @@ class Lifecycle:
         except BaseException as error:  # noqa: BLE001
             _log.exception("loading the model failed")
             reason = f"the model cannot be loaded ({type(error).__name__}: {error})"
-            self._fail(ModelLoadError(f"{reason}; try another --model, or see the server's log"), loaded)
+            self._fail(ModelLoadError(f"{reason}; try another {self._option}, or see the server's log"), loaded)
 
-    def _serve(self, loaded: LoadedModel) -> None:
+    def _serve(self, loaded: L) -> None:
         with self._changed:
             if self._closed:
-                loaded.scheduler.close()
-                loaded.scheduler.join()
+                loaded.close()
+                loaded.join()
                 return
             self._loaded, self._state, self._detail = loaded, "ready", ""
             self._last_use = time.monotonic()
             self._changed.notify_all()
-        calibrations = self._calibrate(loaded)
-        with self._changed:
-            loaded.calibrations = calibrations
-            self._changed.notify_all()
+        if self._complete is not None:
+            self._complete(loaded)
+            with self._changed:
+                self._changed.notify_all()
         if self._idle_seconds:
             self._free_when_idle(loaded)
 
-    def _unload(self, loaded: LoadedModel, error: ModelChangedError) -> None:
+    def _unload(self, loaded: L, error: ModelChangedError) -> None:
         """Drop a model whose files changed: calls in progress raise ``error``, the next call loads it again."""
         with self._changed:
             if self._loaded is loaded:
                 self._loaded, self._state = None, "idle"
                 self._changed.notify_all()
-            self._closing.append(loaded.scheduler)
-        loaded.scheduler.close(error)
+            self._closing.append(loaded)
+        loaded.close(error)
 
     def _report(self, state: State, detail: str) -> None:
         with self._changed:
             self._state, self._detail = state, detail
             self._changed.notify_all()
 
-    def _fail(self, error: OperatorError, loaded: LoadedModel | None) -> None:
+    def _fail(self, error: OperatorError, loaded: L | None) -> None:
         """Record the error and close this thread's model; a model loaded by another thread is not affected."""
         with self._changed:
             if (loaded is None or self._loaded is loaded) and not self._closed:
                 self._loaded, self._state, self._error, self._detail = None, "failed", error, str(error)
             self._changed.notify_all()
         if loaded is not None:
-            loaded.scheduler.close(error)
-            loaded.scheduler.join()
+            loaded.close(error)
+            loaded.join()
 
-    def _free_when_idle(self, loaded: LoadedModel) -> None:
+    def _free_when_idle(self, loaded: L) -> None:
         """Wait on the loader's thread until the model has been idle long enough, then free it."""
         with self._changed:
             while self._loaded is loaded:
@@ -227,14 +228,45 @@ class Lifecycle:
                     self._loaded, self._state = None, "idle"
                     break
                 self._changed.wait(max(self._idle_seconds - idle, 0.01 * self._idle_seconds))
-        loaded.scheduler.close()
-        loaded.scheduler.join()
+        loaded.close()
+        loaded.join()
 
 
-def _start_scheduler(loaded: LoadedEncoder) -> LoadedModel:
-    encoder = loaded.encoder
-    scheduler = Scheduler(encoder.encode, encoder.streams, encoder.batch_tokens, encoder.identity.dimensions)
-    return LoadedModel(encoder, loaded.counter, scheduler)
+@dataclass(slots=True)
+class LoadedModel:
+    """A model ready to encode, with the engine's queue; ``calibrations`` follow once they are measured."""
+
+    encoder: Encoder
+    counter: TokenCounter
+    scheduler: Scheduler
+    calibrations: Calibrations | None = None
+
+    @classmethod
+    def start(cls, loaded: LoadedEncoder) -> "LoadedModel":
+        """Start the queue of an encoder."""
+        encoder = loaded.encoder
+        scheduler = Scheduler(encoder.encode, encoder.streams, encoder.batch_tokens, encoder.identity.dimensions)
+        return cls(encoder, loaded.counter, scheduler)
+
+    def close(self, reason: EmbeddingsError | None = None) -> None:
+        """End the queue; see ``Loaded.close``."""
+        self.scheduler.close(reason)
+
+    def join(self) -> None:
+        """Wait for its streams; see ``Loaded.join``."""
+        self.scheduler.join()
+
+
+class ModelLifecycle(Lifecycle[LoadedModel]):
+    """The encoder's."""
+
+    def calibrations(self, call: Call) -> Calibrations:
+        """Return the model's calibrations; waits until they are measured, and raises as ``use`` does."""
+        with self.use(call) as loaded:
+            self._wait(call, lambda: loaded.calibrations is not None)
+            if loaded.calibrations is None:
+                raise CallCancelledError("the engine was closed; create a new one")
+            return loaded.calibrations
 
 
 def _return_memory() -> None:

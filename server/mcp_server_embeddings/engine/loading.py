@@ -119,14 +119,14 @@ def _compile(files: ModelFiles, mapped: MappedFiles, settings: Settings) -> Load
         return measure_agreement(compiled(settings.precision, 1).encoder, exact.encoder, exact.counter)
 
     if settings.precision == "exact":
-        return compiled("exact", _streams(settings))
+        return compiled("exact", streams_for(settings))
     key = hashlib.sha256(f"{model.identity.digest} {settings_digest(files.located.folder)} {runtime_key()}".encode())
     path = settings.cache_dir / "agreement" / f"{key.hexdigest()[:16]}-{settings.precision}.json"
     agreement = cached_agreement(path, measure)
     reason = refusal(settings.precision, agreement)
     if reason:
         raise ConversionError(reason)
-    return compiled(settings.precision, _streams(settings), agreement)
+    return compiled(settings.precision, streams_for(settings), agreement)
 
 
 def _load_converted(model: LocatedModel, settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
@@ -139,7 +139,7 @@ def _load_converted(model: LocatedModel, settings: Settings, progress: Callable[
         artifact.mapped,
         precision=artifact.manifest.precision,
         agreement=artifact.manifest.agreement,
-        streams=_streams(settings),
+        streams=streams_for(settings),
     )
     return _with_tokenizer(encoder, (artifact.folder / TOKENIZER_FILE).read_text(encoding="utf-8"))
 
@@ -149,6 +149,7 @@ def _with_tokenizer(encoder: Encoder, tokenizer_json: str) -> LoadedEncoder:
     return LoadedEncoder(encoder, TextTokenizer(tokenizer_json, identity.prompts, identity.max_tokens))
 
 
-def _streams(settings: Settings) -> int:
+def streams_for(settings: Settings) -> int:
+    """Return how many batches run at once."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return settings.threads or min(_MAX_STREAMS, available)

@@ -7,6 +7,13 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server_embeddings.engine.call import Call
+from mcp_server_embeddings.engine.encoder import EncoderInput
+from mcp_server_embeddings.engine.reranker_calibration import RerankerCalibration
+from mcp_server_embeddings.engine.scheduler import QueuedModel, Scheduler
+from mcp_server_embeddings.errors import EmbeddingsError
+from mcp_server_embeddings.vectors.scores import Scores
+
 Pair = tuple[str, str]
 """A query and a passage."""
 
@@ -14,7 +21,10 @@ Scale = Literal["logit", "probability"]
 """Whether scores are unbounded, or between 0 and 1; as the model's publisher chose."""
 
 PairScores = NDArray[np.float32]
-"""Shape ``(n,)``, float32; higher is more relevant."""
+"""Shape ``(n,)``, float32; higher is more relevant, NaN where a pair was not scored."""
+
+_SMALLEST = 1e-7
+"""Probabilities nearer to 0 or 1 are not told apart in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +45,92 @@ class RerankerIdentity:
     scale: Scale
     prompt: str = ""
 
+    def logits(self, scores: PairScores) -> Scores:
+        """Return scores as logits, whatever their scale."""
+        found: Scores = scores.astype(np.float64)
+        if self.scale == "probability":
+            found = np.clip(found, _SMALLEST, 1 - _SMALLEST)
+            found = np.log(found / (1 - found))
+        return found
+
 
 class Reranker(Protocol):
-    """Scores how relevant passages are to queries. Safe to use from several threads."""
+    """Scores how relevant passages are to queries. Safe to use from several threads.
+
+    Attributes:
+        batch_tokens: Padded tokens of its best batch.
+    """
+
+    batch_tokens: int
 
     @property
     def identity(self) -> RerankerIdentity:
         """The model's identity."""
         ...
 
-    def score(self, pairs: Sequence[Pair]) -> PairScores:
+    def tokenize(self, pairs: Sequence[Pair]) -> list[EncoderInput]:
+        """Turn each pair into one input.
+
+        From a pair over the token limit, tokens are removed at the end of its longer text until it fits.
+        """
+        ...
+
+    def score(self, inputs: Sequence[EncoderInput]) -> NDArray[np.float32]:
+        """Score one batch.
+
+        Args:
+            inputs: One or more.
+
+        Returns:
+            Shape ``(len(inputs), 1)``, in order.
+
+        Raises:
+            ModelChangedError: The model's files were changed while it was in use.
+        """
+        ...
+
+
+class LoadedReranker:
+    """A reranker that scores in the engine's queue, as its lifecycle holds it.
+
+    Args:
+        reranker: The model.
+
+    Attributes:
+        calibration: Measured before any call is served.
+    """
+
+    calibration: RerankerCalibration
+
+    def __init__(self, reranker: Reranker) -> None:
+        self.reranker = reranker
+        remedy = f"fetch {reranker.identity.name!r} again, or use another --reranker"
+        self._queued = QueuedModel(reranker.score, reranker.batch_tokens, 1, remedy)
+
+    def score(
+        self, pairs: Sequence[Pair], queue: Scheduler, call: Call | None = None, deadline: float | None = None
+    ) -> PairScores:
         """Score pairs.
 
         Args:
-            pairs: Any number of (query, passage) pairs. From a pair over the token limit, tokens are removed at the
-                end of its longer text until it fits.
-
-        Returns:
-            One finite score per pair, in order.
+            pairs: Any number, the most important first.
+            queue: The engine's.
+            call: Cancels.
+            deadline: In seconds of ``time.monotonic``: pairs that are in no batch by then are not scored.
 
         Raises:
             EncodingError: The model gave a score that is not finite.
             ModelChangedError: The model's files were changed while it was in use.
+            CallCancelledError: The call was cancelled.
         """
-        ...
+        if not pairs:
+            return np.empty(0, np.float32)
+        inputs = self.reranker.tokenize(pairs)
+        scores: PairScores = queue.run(inputs, call or Call(), model=self._queued, deadline=deadline)[:, 0]
+        return scores
+
+    def close(self, reason: EmbeddingsError | None = None) -> None:
+        """Do nothing: calls wait in the engine's queue."""
+
+    def join(self) -> None:
+        """Do nothing: the streams are the queue's."""

@@ -246,7 +246,7 @@ class Scheduler:
             for (job, row), vector, usable in zip(batch, vectors, finite, strict=True):
                 if not usable:
                     tokens = job.inputs[row].tokens
-                    reason = f"the model returned a vector that is not finite for a text of {tokens} tokens"
+                    reason = f"the model returned a result that is not finite for a text of {tokens} tokens"
                     self._fail([job], EncodingError(f"{reason}; {remedy}"))
                 if job.done.is_set():
                     continue

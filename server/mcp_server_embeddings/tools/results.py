@@ -41,6 +41,11 @@ class Result(ResultModel):
 
     model: str = Field(description="model identity; vectors of different identities cannot be compared")
     notes: list[str] = []
+
+
+class ItemsResult(Result):
+    """Common to the results that give ids of items."""
+
     folder: str = Field(default="", description="ids are paths below it")
 
 
@@ -103,7 +108,7 @@ class Pair(ResultModel):
     differs: Differs | None = None
 
 
-class SimilarityResult(Result):
+class SimilarityResult(ItemsResult):
     """Result of ``similarity``."""
 
     metric: Metric
@@ -132,7 +137,7 @@ class QueryHits(ResultModel):
     no_match: bool = False
 
 
-class SearchResult(Result):
+class SearchResult(ItemsResult):
     """Result of ``search``."""
 
     hits: list[Hit] = Field(default=[], description="with query: best first")
@@ -149,7 +154,7 @@ class ReadItem(ResultModel):
     page: int | None = None
 
 
-class ReadResult(Result):
+class ReadResult(ItemsResult):
     """Result of ``read``."""
 
     items: list[ReadItem]
@@ -165,7 +170,7 @@ class Check(ResultModel):
     margin: float
 
 
-class ClassifyResult(Result):
+class ClassifyResult(ItemsResult):
     """Result of ``classify``."""
 
     method: Literal["labels", "means", "probe"]
@@ -202,7 +207,7 @@ class Cluster(ResultModel):
     parts: list[ClusterPart] = []
 
 
-class ClusterResult(Result):
+class ClusterResult(ItemsResult):
     """Result of ``cluster``."""
 
     clusters: list[Cluster] = Field(description="largest first")
@@ -220,7 +225,7 @@ class ShownPair(ResultModel):
     differs: Differs | None = None
 
 
-class DeduplicateResult(Result):
+class DeduplicateResult(ItemsResult):
     """Result of ``deduplicate``."""
 
     groups: list[list[ItemId]] = Field(description="kept, duplicates...")
@@ -240,7 +245,7 @@ class AlignCounts(ResultModel):
     right_only: int
 
 
-class AlignResult(Result):
+class AlignResult(ItemsResult):
     """Result of ``align``."""
 
     changed: list[ShownPair] = Field(description="most changed first")
@@ -252,7 +257,7 @@ class AlignResult(Result):
     file: OutputFile | None = None
 
 
-class CondenseResult(Result):
+class CondenseResult(ItemsResult):
     """Result of ``condense``."""
 
     text: str
@@ -343,6 +348,7 @@ class Status(Result):
     device: str
     streams: int
     calibrated: bool
+    reranker: str = ""
     limits: Limits
     collections: list[CollectionInfo]
     folders: list[str] = Field(description="may be read")

@@ -1,6 +1,6 @@
 """Build the graph of a cross-encoder: a transformer with a sequence-classification head of one label."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ from mcp_server_embeddings.engine.native.files import (
     SETTINGS_FILE,
     ClassifierModule,
     Config,
+    EmbeddingModule,
     Module,
     SavedSettings,
     UnsupportedModelError,
@@ -19,6 +20,7 @@ from mcp_server_embeddings.engine.native.files import (
 )
 from mcp_server_embeddings.engine.native.layers import Weights, activation, first_token, mean_token
 from mcp_server_embeddings.engine.native.modernbert import ModernBertConfig
+from mcp_server_embeddings.engine.native.sentence import DenseConfig, PoolingConfig, after_pooling, dense, pooled
 from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.engine.native.tokenizer import transformer_tokenizer, uses_token_types
 from mcp_server_embeddings.engine.native.transformer import Transformer, build_transformer
@@ -58,6 +60,13 @@ class _HeadConfig(Config):
     def labels(self) -> int:
         """Number of labels; transformers does not save it where it is 2."""
         return len(self.id2label) if self.id2label is not None else self.num_labels or 2
+
+
+class _ScoreConfig(DenseConfig):
+    """The configuration of the Dense module that gives the score."""
+
+    out_features: Literal[1]
+    module_output_name: Literal["scores"]  # type: ignore[assignment]  # where a CrossEncoder looks for it
 
 
 class _ModernBertHeadConfig(ModernBertConfig):
@@ -108,12 +117,15 @@ def _cross_encoder(located: LocatedModel) -> NativeCrossEncoder:
     settings = _Settings() if plain else read_config(located.folder / SETTINGS_FILE, _Settings, optional=True)
     if not plain and settings.model_type != "CrossEncoder":
         raise UnsupportedModelError(f"it is a {settings.model_type}")
-    module = _only_module(read_modules(located.folder))
+    modules = read_modules(located.folder)
+    if not modules or modules[0].kind != "Transformer":
+        raise UnsupportedModelError(f"its modules are {', '.join(part.kind for part in modules) or 'none'}")
+    module, *rest = modules
     config = read_config(module.folder / CONFIG_FILE, _HeadConfig)
-    build_head = _head(config)
+    build_head, kind = (_modular_head(rest), EmbeddingModule) if rest else (_head(config), ClassifierModule)
     scale = _scale(settings, config)
     transformer = build_transformer(module.folder, token_types=uses_token_types(module.folder))
-    limits = read_transformer_settings(module.folder, transformer.positions, plain=plain, kind=ClassifierModule)
+    limits = read_transformer_settings(module.folder, transformer.positions, plain=plain, kind=kind)
     scores = build_head(transformer, module)
     if scale == "probability":
         scores = ops.sigmoid(scores)
@@ -124,10 +136,19 @@ def _cross_encoder(located: LocatedModel) -> NativeCrossEncoder:
     )
 
 
-def _only_module(modules: tuple[Module, ...]) -> Module:
-    if [module.kind for module in modules] != ["Transformer"]:
-        raise UnsupportedModelError(f"its modules are {', '.join(module.kind for module in modules) or 'none'}")
-    return modules[0]
+def _modular_head(modules: Sequence[Module]) -> Callable[[Transformer, Module], Node]:
+    """Build a head of modules after the transformer, as the Ettin rerankers have: Pooling, …, Dense to one score."""
+    first, *between, last = modules if len(modules) > 1 else (*modules, *modules)
+    if first.kind != "Pooling" or last.kind != "Dense":
+        raise UnsupportedModelError(f"its modules are {', '.join(('Transformer', *(part.kind for part in modules)))}")
+    pooling = read_config(first.folder / CONFIG_FILE, PoolingConfig)
+    final = read_config(last.folder / CONFIG_FILE, _ScoreConfig)
+
+    def head(transformer: Transformer, _: Module) -> Node:
+        vectors, size = after_pooling(pooled(transformer, pooling), transformer.size, between)
+        return dense(vectors, size, last, final)[0]
+
+    return head
 
 
 def _scale(settings: _Settings, config: _HeadConfig) -> Scale:

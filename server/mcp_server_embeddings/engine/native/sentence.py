@@ -73,6 +73,16 @@ class DenseConfig(Config):
     use_residual: Literal[False] = False
 
 
+class LayerNormConfig(Config):
+    """The configuration of a LayerNorm module."""
+
+    dimension: int = Field(ge=1)
+
+
+LAYER_NORM_EPSILON = 1e-5
+"""The default of torch's ``LayerNorm``, which the module leaves as it is."""
+
+
 class NormalizeConfig(Config):
     """The configuration of a Normalize module; older releases write no file."""
 
@@ -116,7 +126,7 @@ def native_model(files: ModelFiles) -> NativeModel:
     settings = read_transformer_settings(first.folder, transformer.positions, plain=files.plain)
     mean = PoolingConfig(pooling_mode="mean")
     pooling = mean if files.plain else read_config(rest[0].folder / CONFIG_FILE, PoolingConfig)
-    vectors, dimensions = _after_pooling(_pooled(transformer, pooling), transformer.size, rest[1:])
+    vectors, dimensions = after_pooling(pooled(transformer, pooling), transformer.size, rest[1:])
     identity = ModelIdentity(
         name=files.located.name,
         sha256=files.located.sha256,
@@ -133,8 +143,8 @@ def native_model(files: ModelFiles) -> NativeModel:
     )
 
 
-def _pooled(transformer: Transformer, pooling: PoolingConfig) -> Node:
-    """One vector per text, shape ``(batch, size)``."""
+def pooled(transformer: Transformer, pooling: PoolingConfig) -> Node:
+    """Return one vector per text, shape ``(batch, size)``."""
     tokens, mask = transformer.tokens, transformer.inputs.mask
     if pooling.pooling_mode == "cls":
         return first_token(tokens)
@@ -144,28 +154,39 @@ def _pooled(transformer: Transformer, pooling: PoolingConfig) -> Node:
     return ops.gather(tokens, last, np.int64(1), 1)
 
 
-def _after_pooling(vectors: Node, size: int, modules: Sequence[Module]) -> tuple[Node, int]:
+def after_pooling(vectors: Node, size: int, modules: Sequence[Module]) -> tuple[Node, int]:
     """Apply the modules after pooling; return the vectors and their length."""
     for module in modules:
         path = module.folder / CONFIG_FILE
         if module.kind == "Normalize":
             read_config(path, NormalizeConfig, optional=True)
             vectors = _normalised(vectors)
-        elif module.kind == "Dense":
-            dense = read_config(path, DenseConfig)
-            act = _ACTIVATIONS.get(dense.activation_function)
-            if act is None:
-                raise UnsupportedModelError(f"the activation {dense.activation_function!r} is not supported")
-            if dense.in_features != size:
-                raise ModelLoadError(
-                    f"a Dense module expects {dense.in_features} dimensions but gets {size}; fetch the model again"
-                )
+        elif module.kind == "LayerNorm":
+            _check_size(module, read_config(path, LayerNormConfig).dimension, size)
             weights = Weights(Tensors(module.folder / WEIGHTS_FILE))
-            vectors = act(weights.linear(vectors, "linear", (dense.out_features, size), bias=dense.bias))
-            size = dense.out_features
+            vectors = weights.layer_norm(vectors, "norm", size, LAYER_NORM_EPSILON)
+        elif module.kind == "Dense":
+            vectors, size = dense(vectors, size, module, read_config(path, DenseConfig))
         else:
             raise UnsupportedModelError(f"the module {module.kind} is not supported")
     return vectors, size
+
+
+def dense(vectors: Node, size: int, module: Module, config: DenseConfig) -> tuple[Node, int]:
+    """Apply a Dense module; return the vectors and their length."""
+    act = _ACTIVATIONS.get(config.activation_function)
+    if act is None:
+        raise UnsupportedModelError(f"the activation {config.activation_function!r} is not supported")
+    _check_size(module, config.in_features, size)
+    weights = Weights(Tensors(module.folder / WEIGHTS_FILE))
+    return act(weights.linear(vectors, "linear", (config.out_features, size), bias=config.bias)), config.out_features
+
+
+def _check_size(module: Module, expected: int, size: int) -> None:
+    if expected != size:
+        raise ModelLoadError(
+            f"a {module.kind} module expects {expected} dimensions but gets {size}; fetch the model again"
+        )
 
 
 def _normalised(vectors: Node) -> Node:
