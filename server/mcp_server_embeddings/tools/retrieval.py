@@ -1,11 +1,13 @@
-"""The one retrieval pipeline: candidates → fusion → (rerank) → choice → passages → answer.
+"""The one retrieval pipeline: candidates → fusion → choice → (rerank) → passages → answer.
 
 Candidates are the passages nearest the query and those with its words: of a collection both from the store, of texts
-that were sent all of them. Fusion gives each one score of the two. A reranker comes between fusion and choice: it
-scores the query with the texts of the first candidates and puts these in the order of its scores. Choice takes one
-passage of each item. Passages are the sentences that a hit is shown by (``excerpts``). The tools make the answer.
+that were sent all of them. Fusion gives each one score of the two. Choice takes the best passage of each item. A
+reranker, where there is one, scores the query with the first of these and puts them in the order of its scores
+(``reranking``); the first ones are the hits. Passages are the sentences that a hit is shown by (``excerpts``). The
+tools make the answer.
 """
 
+from collections.abc import Callable, Sequence
 from collections.abc import Collection as Set
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +18,7 @@ from mcp_server_embeddings.store import WordIndex
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import Chunk, WordMatches
 from mcp_server_embeddings.store.where import Where
+from mcp_server_embeddings.tools.reranking import Ranked, Reranking, unchanged
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.fusion import fused_scores
 from mcp_server_embeddings.vectors.ranking import diverse_rows
@@ -43,6 +46,7 @@ class Asked:
         vector: Shape ``(1, d)``: the query's; None with ``keyword``, which needs no model.
         calibration: Of searches; None with ``keyword``.
         diversity: 0 (the best by score) to 1 (the most unlike each other): maximal marginal relevance.
+        reranking: Gives the first candidates their final order; None without a reranker.
     """
 
     query: str
@@ -51,6 +55,7 @@ class Asked:
     vector: Vectors | None = None
     calibration: Calibration | None = None
     diversity: float = 0.0
+    reranking: Reranking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,29 +119,36 @@ def retrieve(
     for at in order:
         if documents is None or of[at] in documents:
             best.setdefault(of[at], at)
-    firsts = list(best.values())
-    chosen = firsts[: asked.top]
-    if asked.diversity and firsts:
-        vectors = source.vectors([candidates.keys[at] for at in firsts])
-        chosen = [firsts[row] for row in _diverse(candidates.scores[firsts], vectors, asked)]
+
+    def passages(firsts: list[int]) -> list[str]:
+        chunks = source.chunks([candidates.keys[at] for at in firsts])
+        return [f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text for chunk in chunks]
+
+    ranked = _ranked(asked, list(best.values()), candidates.scores, passages)
+    chosen = list(range(len(ranked.order)))[: asked.top]
+    if asked.diversity and chosen:
+        vectors = source.vectors([candidates.keys[at] for at in ranked.order])
+        chosen = _diverse(ranked.scores, vectors, asked)
+    keys = [candidates.keys[ranked.order[row]] for row in chosen]
     hits = [
-        RetrievedPassage(chunk, float(candidates.scores[at]), float(candidates.cosines[at]))
-        for chunk, at in zip(source.chunks([candidates.keys[at] for at in chosen]), chosen, strict=True)
+        RetrievedPassage(chunk, float(ranked.scores[row]), float(candidates.cosines[ranked.order[row]]))
+        for chunk, row in zip(source.chunks(keys), chosen, strict=True)
     ]
     return Retrieved(hits, _no_match(asked, candidates.best_cosine, candidates.complete, len(hits)))
 
 
 def retrieve_sent(
-    words: WordIndex | None, vectors: Vectors | None, number: int, asked: Asked
+    words: WordIndex | None, vectors: Vectors | None, texts: Sequence[str], asked: Asked
 ) -> tuple[list[RetrievedText], bool]:
     """Search texts that were sent, as ``retrieve`` does: the hits, and ``no_match``.
 
     Args:
         words: Their words; None with the mode ``semantic``.
         vectors: Shape ``(n, d)``: theirs; None with the mode ``keyword``.
-        number: How many texts there are.
+        texts: The texts.
         asked: The query.
     """
+    number = len(texts)
     matches = None if words is None else words.matching(asked.query, number)
     cosines = np.full(number, _UNKNOWN)
     if vectors is not None and asked.vector is not None:
@@ -146,10 +158,14 @@ def retrieve_sent(
         by_words[matches.keys] = matches.scores
     found = _scores(asked, cosines, by_words, matches, number)
     positions = [at for at in range(number) if asked.mode != "keyword" or by_words[at] > 0]
-    chosen = sorted(positions, key=lambda at: (-found[at], at))[: asked.top]
+    order = sorted(positions, key=lambda at: (-found[at], at))
+    ranked = _ranked(asked, order, found, lambda firsts: [texts[at] for at in firsts])
+    chosen = list(range(len(order)))[: asked.top]
     if asked.diversity and vectors is not None:
-        chosen = _diverse(found, vectors, asked)
-    hits = [RetrievedText(at, float(found[at]), float(cosines[at])) for at in chosen]
+        chosen = _diverse(ranked.scores, vectors[ranked.order], asked)
+    hits = [
+        RetrievedText(ranked.order[row], float(ranked.scores[row]), float(cosines[ranked.order[row]])) for row in chosen
+    ]
     best = float(cosines.max()) if vectors is not None else _UNKNOWN
     return hits, _no_match(asked, best, matches is not None and matches.complete, len(hits))
 
@@ -187,6 +203,13 @@ def _scores(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatche
     if asked.mode == "hybrid" and matches is not None and asked.calibration is not None:
         return fused_scores(cosines, by_words, matches.words, passages, asked.calibration)
     return by_words if asked.mode == "keyword" else cosines
+
+
+def _ranked(asked: Asked, order: list[int], found: Scores, passages: Callable[[list[int]], Sequence[str]]) -> Ranked:
+    """Return candidates in their final order; ``found`` are the scores of all positions."""
+    if asked.reranking is None or not order:
+        return unchanged(order, found[order])
+    return asked.reranking.ranked(asked.query, order, found[order], asked.top, passages)
 
 
 def _no_match(asked: Asked, best_cosine: float, complete: bool, hits: int) -> bool:

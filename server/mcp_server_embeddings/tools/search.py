@@ -18,6 +18,7 @@ from mcp_server_embeddings.tools.excerpts import Run, best_sentences, by_meaning
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.locating import heading_of, lines_or_page
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Strings, Texts, WhereFilter
+from mcp_server_embeddings.tools.reranking import Reranking
 from mcp_server_embeddings.tools.results import Hit, MetadataValue, QueryHits, SearchResult
 from mcp_server_embeddings.tools.retrieval import Asked, SearchMode, retrieve, retrieve_sent
 from mcp_server_embeddings.tools.sources import Sources
@@ -93,6 +94,8 @@ def search(
 
     Returns:
         Hits in the order of ``score``, whose scale depends on ``mode``; judge by ``band``, which ``keyword`` has not.
+        With a reranker, ``score`` is how relevant it finds the passage, 0 to 1, and below 0 where it had no time;
+        ``keyword``, which needs no model, is not reranked.
         ``text`` is word for word; a longer sentence than fits ends in ``…``. ``no_match``: nothing is above the band
         ``weak``, and no passage has all words of the query.
 
@@ -121,6 +124,7 @@ def search(
     check_size(items.sent, "".join(asked))
     with _finder(embedder, items, mode, top, diversity) as finder:
         found = finder.find(asked)
+        items.notes.extend(finder.notes())
         low, high = _SENTENCE_CHARACTERS
         characters = max(_ANSWER_CHARACTERS[len(asked) > 1], _HIT_CHARACTERS * top * len(asked))
         most = max(low, min(high, _room(found, characters)))
@@ -192,6 +196,7 @@ class _Finder:
         self._top = top
         self._diversity = diversity
         self._words = words
+        self._reranking = Reranking(embedder) if mode != "keyword" and embedder.reranks() else None
         self._calibration = None if mode == "keyword" else embedder.calibration("retrieval")
         sent = items.collection is None and mode != "keyword"
         self._vectors = items.embed(embedder, "document") if sent else None
@@ -204,13 +209,17 @@ class _Finder:
             embedded = self._embedder.embed(queries, role="query").vectors
             vectors = [embedded[at : at + 1] for at in range(len(queries))]
         asked = [
-            Asked(query, self._mode, self._top, vector, self._calibration, self._diversity)
+            Asked(query, self._mode, self._top, vector, self._calibration, self._diversity, self._reranking)
             for query, vector in zip(queries, vectors, strict=True)
         ]
         collection = self._items.collection
         if collection is None:
             return [self._find_sent(one) for one in asked]
         return [self._find_stored(collection, one) for one in asked]
+
+    def notes(self) -> list[str]:
+        """Return what is to be said of the search."""
+        return [] if self._reranking is None else self._reranking.notes()
 
     def sentences(self, found: _Found, most: int) -> list[Run]:
         """Return the sentences of each passage to show, as characters of it."""
@@ -220,7 +229,7 @@ class _Finder:
         return best_sentences(score, texts, [passage.heading for passage in found.passages], most)
 
     def _find_sent(self, asked: Asked) -> _Found:
-        found, no_match = retrieve_sent(self._words, self._vectors, len(self._items), asked)
+        found, no_match = retrieve_sent(self._words, self._vectors, self._items.sent, asked)
         texts = self._items.texts([hit.position for hit in found])
         passages = [
             _Passage(self._hit(self._items.ids[hit.position], hit.score, hit.cosine), "", text, (0, len(text)))
