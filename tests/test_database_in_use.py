@@ -16,6 +16,7 @@ import pytest
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import CollectionError, InputError, StorageError
+from mcp_server_embeddings.store.records import StoredFile
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from mcp_server_embeddings.tools.collection_import import collection_import
 from scripts import run
@@ -236,14 +237,14 @@ def test_a_file_that_was_moved_keeps_what_was_acknowledged_before(change: str, t
         assert database.execute("SELECT id FROM documents").fetchall() == [("first",)]
 
 
-class Moving(UserDict[str, bytes]):
+class Moving(UserDict[str, StoredFile]):
     """Digests that are asked for inside the transaction, when the file is moved."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__({"a.md": b"digest"})
+        super().__init__({"a.md": StoredFile(b"digest")})
         self._folder = folder
 
-    def items(self) -> ItemsView[str, bytes]:
+    def items(self) -> ItemsView[str, StoredFile]:
         move_all(self._folder)
         return super().items()
 

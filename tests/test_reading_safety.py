@@ -534,5 +534,6 @@ def test_a_found_file_is_read_and_parsed(root: Path) -> None:
     assert isinstance(entry, FoundFile)
     content = entry.read()
     assert entry.size == len(content)
-    assert entry.modified_ns == (root / "rows.csv").stat().st_mtime_ns
+    status = (root / "rows.csv").stat()
+    assert entry.changed_ns == max(status.st_mtime_ns, status.st_ctime_ns)
     assert [document.text for document in entry.documents(content)] == ["id: 1\nnote: hello"]

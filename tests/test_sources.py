@@ -155,6 +155,34 @@ def test_what_is_unchanged_is_neither_encoded_nor_parsed_again(place: Place, par
     assert (place.encoded(), parsed) == ([], [])
 
 
+def test_a_file_is_read_again_unless_its_time_would_show_a_change(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two changes within the resolution of the clock have one time, and may have one size."""
+    read: list[str] = []
+    original = reading_found.FoundFile.read
+
+    def noted(file: reading_found.FoundFile) -> bytes:
+        read.append(file.path)
+        return original(file)
+
+    monkeypatch.setattr(reading_found.FoundFile, "read", noted)
+    place.write({"a.md": "one two"})
+    place.items(".")
+    status = (place.root / "a.md").stat()
+    place.write({"a.md": "two one"})
+    os.utime(place.root / "a.md", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert place.texts(".") == {"a.md": "two one"}
+    assert len(read) == 2
+    monkeypatch.setattr("mcp_server_embeddings.reading.snapshot.CLOCK_MARGIN_NS", -(10**12))  # all times are old
+    place.items(".")
+    place.items(".")
+    assert len(read) == 3
+    place.write({"a.md": "One two"})
+    os.utime(place.root / "a.md", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert place.texts(".") == {"a.md": "One two"}
+
+
 def test_changed_renamed_new_and_deleted_files_are_right_at_the_next_call(place: Place) -> None:
     place.write(FILES)
     place.items(".")

@@ -1,5 +1,6 @@
 """Collections in any store: what goes in comes out, is found by words and by metadata, and changes as asked."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mcp_server_embeddings.store.records import (
     NewDocument,
     PutResult,
     RemoveResult,
+    StoredFile,
     Vector,
     digest,
     passage_text,
@@ -192,8 +194,12 @@ def test_a_part_of_a_document_has_an_id_of_its_own(one: Collection) -> None:
 
 def test_files_have_digests_and_take_their_documents_along(one: Collection) -> None:
     one.put([document("a", "one", file="x.md"), document("b", "two", file="x.md"), document("c", "three")])
-    one.keep_files({"empty.md": b"e" * 16})
-    assert one.files() == {"x.md": digest("two"), "empty.md": b"e" * 16}
+    one.keep_files({"empty.md": StoredFile(b"e" * 16, 7, 99)})
+    assert {path: file.digest for path, file in one.files().items()} == {"x.md": digest("two"), "empty.md": b"e" * 16}
+    empty = one.files()["empty.md"]
+    assert (empty.size, empty.changed_ns, empty.documents) == (7, 99, 0)
+    assert (one.files()["x.md"].size, one.files()["x.md"].documents) == (-1, 2)
+    assert time.time() - 600 < empty.indexed <= time.time()
     assert one.ids_of_file("x.md") == ["a", "b"]
     assert by_where(one, {"path": "x.md"}) == "ab"
     assert one.forget_files(["x.md", "empty.md", "never.md"]) == 2

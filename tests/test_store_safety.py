@@ -17,8 +17,8 @@ import pytest
 
 from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.store.protocol import Collection
-from mcp_server_embeddings.store.records import Nearest, NewChunk, NewDocument, digest
-from mcp_server_embeddings.store.sqlite.schema import APPLICATION_ID, VERSION
+from mcp_server_embeddings.store.records import Nearest, NewChunk, NewDocument, StoredFile, digest
+from mcp_server_embeddings.store.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from scripts import run, small_disk
 from wire import PATIENCE, client_environment
@@ -433,6 +433,20 @@ def test_an_interrupted_start_leaves_a_file_that_the_next_one_finishes(tmp_path:
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
         assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_a_file_of_the_first_version_is_brought_to_this_one_and_its_files_are_read_again(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        database.executescript(MIGRATIONS[0])
+        database.execute("INSERT INTO collections (name, model, identity, dimensions) VALUES ('notes', 'm', 'i', 3)")
+        database.execute("CREATE VIRTUAL TABLE words_1 USING fts5(text, content='')")
+        database.execute("INSERT INTO files (collection, path, digest) VALUES (1, '/a.md', x'00')")
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute("PRAGMA user_version = 1")
+    store = SqliteStore(tmp_path)
+    assert store.open("notes").sources() == {}
+    store.open_or_create("others", "i", "m", 3)
+    assert store.open("notes").files() == {"/a.md": StoredFile(b"\0")}
 
 
 def test_reading_makes_no_folder(tmp_path: Path) -> None:

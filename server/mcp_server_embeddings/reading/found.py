@@ -1,7 +1,6 @@
 """The results of a walk: files to read, and skipped files with the reason."""
 
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from mcp_server_embeddings.reading.allowed import AllowedFolder, Parts
 from mcp_server_embeddings.reading.document import Document, Parsing
@@ -32,7 +31,7 @@ class FoundFile:
     Attributes:
         path: Absolute, without links; the id of its document.
         size: Bytes when it was listed.
-        modified_ns: Time of its last change, nanoseconds since 1970.
+        changed_ns: When it was changed last; see ``Entry``.
         folder: The allowed folder that contains it.
         parts: Its path components below that folder.
         parsing: How to parse it.
@@ -40,7 +39,7 @@ class FoundFile:
 
     path: str
     size: int
-    modified_ns: int
+    changed_ns: int
     folder: AllowedFolder
     parts: Parts
     parsing: Parsing
@@ -72,7 +71,7 @@ class FoundFile:
 
 def size_limit(path: str, limits: ReadingLimits) -> int:
     """Return the maximum size of a file of this name, in bytes."""
-    return limits.packed_bytes if PurePath(path).suffix.lower() in _PACKED else limits.file_bytes
+    return limits.packed_bytes if path.lower().endswith(_PACKED) else limits.file_bytes
 
 
 def shown(path: str) -> str:

@@ -9,6 +9,7 @@ from mcp_server_embeddings.reading.document import Parsing
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS, Cancelled, ReadingLimits, never_cancelled
 from mcp_server_embeddings.reading.resolving import Root, resolved
+from mcp_server_embeddings.reading.snapshot import Snapshot
 from mcp_server_embeddings.reading.walk import Tally, Walk
 
 
@@ -86,6 +87,11 @@ class Selection:
         self._roots = roots
         self._parsing = parsing
         self._tally = Tally()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What was listed; final after iteration."""
+        return self._tally.snapshot
 
     @property
     def ignored(self) -> int:

@@ -17,21 +17,24 @@ from mcp_server_embeddings.reading.gitignore import (
 )
 from mcp_server_embeddings.reading.globs import States
 from mcp_server_embeddings.reading.resolving import Root
+from mcp_server_embeddings.reading.snapshot import Snapshot
 
 _LINK = "a symbolic link; give its target in paths"
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of what walks left out.
+    """What walks listed and left out.
 
     Attributes:
         ignored: Number of files and folders that are hidden or in .gitignore.
         unlisted: Paths of folders that were not visited.
+        snapshot: What was listed.
     """
 
     ignored: int = 0
     unlisted: list[str] = field(default_factory=list)
+    snapshot: Snapshot = field(default_factory=Snapshot)
 
 
 @dataclass(slots=True)
@@ -65,6 +68,9 @@ class Walk:
         if not root.is_folder:
             yield self._requested_file()
             return
+        for depth in range(len(root.parts)):
+            for name in (IGNORE_FILE, REPOSITORY):
+                self._tally.snapshot.note(root.folder, (*root.parts[:depth], name))
         rules = inherited_rules(root.folder, root.parts, self._parsing.cancelled)
         yield from self._enter(root.parts, rules, root.glob.start() if root.glob else frozenset())
         while self._levels:
@@ -78,6 +84,7 @@ class Walk:
 
     def _requested_file(self) -> FoundFile | Skipped:
         """Return a file that was requested by name, even if hidden or ignored."""
+        self._tally.snapshot.note(self._root.folder, self._root.parts)
         try:
             return self._file(self._root.parts, self._root.folder.entry(self._root.parts))
         except OSError as error:
@@ -89,7 +96,7 @@ class Walk:
             yield self._unlisted(parts, f"more than {self._parsing.limits.depth} folders deep; give it in paths")
             return
         try:
-            entries = self._root.folder.listing(parts)
+            entries = self._tally.snapshot.listing(self._root.folder, parts)
         except OSError as error:
             yield self._unlisted(parts, reason(error))
             return
@@ -127,7 +134,7 @@ class Walk:
         limit = size_limit(path, self._parsing.limits)
         if entry.size > limit:
             return self._skipped(parts, too_large(entry.size, limit))
-        return FoundFile(path, entry.size, entry.modified_ns, self._root.folder, parts, self._parsing)
+        return FoundFile(path, entry.size, entry.changed_ns, self._root.folder, parts, self._parsing)
 
     def _skipped(self, parts: Parts, why: str) -> Skipped:
         return Skipped(shown(self._root.folder.full(parts)), why)

@@ -21,6 +21,7 @@ from mcp_server_embeddings.store.records import (
     RemoveResult,
     Scalar,
     StoredDocument,
+    StoredFile,
     Vector,
     WordMatches,
 )
@@ -177,17 +178,23 @@ class Collection(Protocol):
             confirm: Called last; where it raises, nothing is removed.
         """
 
-    def files(self) -> dict[str, bytes]:
-        """Path and digest of every file that was read."""
+    def files(self) -> dict[str, StoredFile]:
+        """Every file that was read, by path."""
 
     def ids_of_file(self, path: str) -> list[str]:
         """The documents that were read from a file."""
 
-    def keep_files(self, digests: Mapping[str, bytes]) -> None:
-        """Note digests of files, by path: files are not read again unless they change."""
+    def keep_files(self, files: Mapping[str, StoredFile]) -> None:
+        """Note the state of files, by path: they are not read again unless they change."""
 
     def forget_files(self, paths: Sequence[str]) -> int:
         """Remove files with their documents; how many documents that were."""
+
+    def sources(self) -> dict[str, str]:
+        """What the collection is kept up to date from: paths, and how they are read."""
+
+    def keep_sources(self, sources: Mapping[str, str], forget: Sequence[str] = ()) -> None:
+        """Note some of ``sources``, and drop others by path."""
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All documents with their vectors, ``size`` at a time, as they were when iteration began."""

@@ -150,6 +150,25 @@ class NewDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that was read.
+
+    Attributes:
+        digest: Of its content; empty while it is not stored as a whole.
+        size: Bytes when it was read; -1 where that is not known.
+        changed_ns: When it was changed last, nanoseconds since 1970; 0 where that cannot show a later change.
+        indexed: When that was noted, seconds since 1970; set by the store.
+        documents: How many documents it has; counted by the store.
+    """
+
+    digest: bytes
+    size: int = -1
+    changed_ns: int = 0
+    indexed: float = 0.0
+    documents: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StoredDocument:
     """A document without its text: enough to see whether it changed."""
 

@@ -104,16 +104,17 @@ def collection_add(
     ingester, tally = Ingester(embedder, target), _Tally()
     for batch in document_batches(documents):
         tally.written += ingester.put(batch)
-    for path, content, table, rows in read:
-        if target.files().get(path) == content:
+    known = target.files()
+    for path, state, table, rows in read:
+        if path in known and known[path].digest == state.digest:
             tally.written += PutResult(unchanged=len(rows.ids))
             continue
         written, removed = store_table(ingester, target, path, table, rows, shared)
-        target.keep_files({path: content})
+        target.keep_files({path: state})
         tally.written += written
         tally.removed += removed
     if selection is not None:
-        files = FileIngester(ingester, target, shared)
+        files = FileIngester(lambda: ingester, target, shared)
         files.put(selection.entries)
         gone = [path for path in target.files() if selection.gone(path)]
         tally.written += files.written

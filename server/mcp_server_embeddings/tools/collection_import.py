@@ -12,7 +12,7 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.private import is_database
 from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
-from mcp_server_embeddings.store.records import NewChunk, NewDocument, PutResult, as_json, digest
+from mcp_server_embeddings.store.records import NewChunk, NewDocument, PutResult, StoredFile, as_json, digest
 from mcp_server_embeddings.tools.collection_add import MAX_METADATA
 from mcp_server_embeddings.tools.collection_file import (
     DOCUMENTS_PER_BATCH,
@@ -124,7 +124,7 @@ class _Importer:
         self._ready: list[NewDocument] = []
         self._to_embed: list[SourceDocument] = []
         self._characters = 0
-        self._files: dict[str, bytes] = {}
+        self._files: dict[str, StoredFile] = {}
 
     def run(self, records: Records, call: Call) -> None:
         try:
@@ -142,7 +142,7 @@ class _Importer:
 
     def _add(self, place: str, record: Record) -> None:
         if record.file:
-            self._files[record.file] = bytes.fromhex(record.file_digest)
+            self._files[record.file] = StoredFile(bytes.fromhex(record.file_digest))
         document = NewDocument(
             id=record.id or digest(record.text).hex()[:16],
             text=record.text,

@@ -1,18 +1,22 @@
 """From texts to documents with vectors, encoding only what no chunk of the collection has yet."""
 
+import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.reading.document import Document, Section, UnreadableError
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
+from mcp_server_embeddings.reading.snapshot import is_settled
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import (
     Metadata,
     NewChunk,
     NewDocument,
     PutResult,
+    StoredFile,
     Vector,
     as_json,
     digest,
@@ -132,10 +136,12 @@ class Ingester:
 
 
 class FileIngester:
-    """Puts files into a collection, several small ones in one transaction. Unchanged files are not parsed again.
+    """Puts files into a collection, several small ones in one transaction.
+
+    A file with the size and time of change that are stored is not read, one with the stored content not parsed.
 
     Args:
-        ingester: Of the collection.
+        ingester: Makes the ingester of the collection when there is something to encode.
         target: The collection.
         metadata: For every document, beside what the files have.
 
@@ -144,40 +150,50 @@ class FileIngester:
         removed: Documents that the files no longer have.
         skipped: Files that could not be read.
         seen: Paths of all files that were put.
+        changed: How many files had another content than is stored.
     """
 
-    def __init__(self, ingester: Ingester, target: Collection, metadata: Metadata | None = None) -> None:
+    def __init__(self, ingester: Callable[[], Ingester], target: Collection, metadata: Metadata | None = None) -> None:
         self.written = PutResult()
         self.removed = 0
         self.skipped: list[Skipped] = []
         self.seen: set[str] = set()
-        self._ingester = ingester
+        self.changed = 0
+        self._ingester = functools.cache(ingester)
         self._target = target
         self._metadata: Metadata = metadata or {}
         self._known = target.files()
         self._waiting: list[SourceDocument] = []
+        self._states: dict[str, StoredFile] = {}
 
-    def put(self, entries: Iterator[FoundFile | Skipped]) -> None:
+    def put(self, entries: Iterable[FoundFile | Skipped]) -> None:
         """Read files and commit their documents; what cannot be read is added to ``skipped``."""
         for entry in entries:
             self.seen.add(entry.path)
             if isinstance(entry, Skipped):
                 self.skipped.append(entry)
                 continue
+            known = self._known.get(entry.path)
+            if known is not None and is_unchanged(known, entry):
+                self.written += PutResult(unchanged=known.documents)
+                continue
             try:
-                content = entry.read()
-                key = content_digest(content)
-                if self._known.get(entry.path) == key:
-                    self.written += PutResult(unchanged=len(self._target.ids_of_file(entry.path)))
-                    continue
-                documents = entry.documents(content)
+                self._read(entry, known)
             except UnreadableError as error:
                 self.skipped.append(Skipped(entry.path, error.reason))
-                continue
-            self._put_file(entry.path, key, documents)
         self._flush()
 
-    def _put_file(self, path: str, key: bytes, documents: Sequence[Document]) -> None:
+    def _read(self, entry: FoundFile, known: StoredFile | None) -> None:
+        content, state = read_file(entry)
+        if known is not None and known.digest == state.digest:
+            self.written += PutResult(unchanged=known.documents)
+            if (known.size, known.changed_ns) != (state.size, state.changed_ns):
+                self._states[entry.path] = state
+            return
+        self._put_file(entry.path, state, entry.documents(content))
+
+    def _put_file(self, path: str, state: StoredFile, documents: Sequence[Document]) -> None:
+        self.changed += 1
         sources = [
             SourceDocument(
                 id=path + document.suffix,
@@ -185,7 +201,7 @@ class FileIngester:
                 sections=_under_title(document),
                 metadata={**document.metadata, **self._metadata},
                 file=path,
-                file_digest=key,
+                file_digest=state.digest,
             )
             for document in documents
             if document.text.strip()
@@ -196,18 +212,39 @@ class FileIngester:
         if len(sources) > _DOCUMENTS_PER_BATCH or not sources:
             # Its digest is kept last: after a crash in the middle the file is read again.
             for part in document_batches([source.of_unfinished_file() for source in sources]):
-                self.written += self._ingester.put(part)
-            self._target.keep_files({path: key})
+                self.written += self._ingester().put(part)
+            self._target.keep_files({path: state})
             return
         self._waiting += sources
+        self._states[path] = state
         characters = sum(len(source.text) for source in self._waiting)
         if len(self._waiting) >= _DOCUMENTS_PER_BATCH or characters > _CHARACTERS_PER_BATCH:
             self._flush()
 
     def _flush(self) -> None:
         if self._waiting:
-            self.written += self._ingester.put(self._waiting)
+            self.written += self._ingester().put(self._waiting)
             self._waiting = []
+        if self._states:
+            self._target.keep_files(self._states)
+            self._states = {}
+
+
+def is_unchanged(known: StoredFile, entry: FoundFile) -> bool:
+    """Tell by size and time of change that a file is as it is stored."""
+    return (known.size, known.changed_ns) == (entry.size, entry.changed_ns)
+
+
+def read_file(entry: FoundFile) -> tuple[bytes, StoredFile]:
+    """Read a file: its content and what is kept of its state, so that every later change is noticed.
+
+    Raises:
+        UnreadableError: It cannot be read.
+    """
+    now = time.time_ns()
+    content = entry.read()
+    changed = entry.changed_ns if is_settled(entry.changed_ns, now) else 0
+    return content, StoredFile(content_digest(content), entry.size, changed)
 
 
 def _under_title(document: Document) -> tuple[Section, ...]:

@@ -21,8 +21,15 @@ from mcp_server_embeddings.reading.limits import TABLE_LIMITS
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.reading.tables import Table, TableTexts, is_table, split_source
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
-from mcp_server_embeddings.store.records import Metadata, PutResult
-from mcp_server_embeddings.tools.ingest import FileIngester, Ingester, SourceDocument, content_digest, document_batches
+from mcp_server_embeddings.store.records import Metadata, PutResult, StoredFile
+from mcp_server_embeddings.tools.ingest import (
+    FileIngester,
+    Ingester,
+    SourceDocument,
+    document_batches,
+    is_unchanged,
+    read_file,
+)
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\*?~#]|\.\w{1,8}$")
 
@@ -165,18 +172,21 @@ class Sources:
             return False
         return True
 
-    def read_table(self, path: str, column: str | None, id_field: str | None) -> tuple[str, bytes, Table, TableTexts]:
-        """Read the texts of a table: its absolute path, its digest, the table, and its texts.
+    def read_table(
+        self, path: str, column: str | None, id_field: str | None
+    ) -> tuple[str, StoredFile, Table, TableTexts]:
+        """Read the texts of a table: its absolute path, its state, the table, and its texts.
 
         Raises:
             InputError: It cannot be read, a column must be named, or its ids are not unique.
         """
-        entry, content = self._read(path)
+        entry = self._file(path)
+        content, state = self._read(entry)
         table = self._parse(entry, content)
-        return entry.path, content_digest(content), table, _texts(table, column, id_field)
+        return entry.path, state, table, _texts(table, column, id_field)
 
-    def _read(self, path: str) -> tuple[FoundFile, bytes]:
-        """Read the one file at a path.
+    def _file(self, path: str) -> FoundFile:
+        """Find the one file at a path.
 
         Raises:
             InputError: It is not exactly one file, or cannot be read.
@@ -187,10 +197,13 @@ class Sources:
         (entry,) = entries
         if isinstance(entry, Skipped):
             raise InputError(f"{path!r} cannot be read: {entry.reason}")
+        return entry
+
+    def _read(self, entry: FoundFile) -> tuple[bytes, StoredFile]:
         try:
-            return entry, entry.read()
+            return read_file(entry)
         except UnreadableError as error:
-            raise InputError(f"{path!r} cannot be read: {error.reason}") from None
+            raise InputError(f"{entry.path!r} cannot be read: {error.reason}") from None
 
     def _parse(self, entry: FoundFile, content: bytes) -> Table:
         try:
@@ -199,28 +212,34 @@ class Sources:
             raise InputError(f"{entry.path!r} cannot be read: {error.reason}") from None
 
     def _table(self, embedder: Embedder, path: str, column: str | None, id_field: str | None) -> OpenedSource:
-        entry, content = self._read(path)
-        digest = content_digest(content)
+        entry = self._file(path)
         collection = self._hidden(embedder, [entry.path, column, id_field])
         label = f"{path}#{column}" if column else path
         files = collection.files()
-        state = _TableState.from_json(files.get(_STATE, b""))
-        if files.get(entry.path) != digest:
-            table = self._parse(entry, content)
-            texts = _texts(table, column, id_field)
-            store_table(Ingester(embedder, collection), collection, entry.path, table, texts)
-            moved = not texts.numbered and collection.items().ids != texts.ids
-            state = _TableState(texts.numbered, _table_notes(table, texts), texts.ids if moved else [])
-            collection.keep_files({entry.path: digest, _STATE: state.to_json()})
+        known, state = files.get(entry.path), _TableState.from_json(files[_STATE].digest if _STATE in files else b"")
+        if known is None or not is_unchanged(known, entry):
+            content, now = self._read(entry)
+            if known is None or known.digest != now.digest:
+                table = self._parse(entry, content)
+                texts = _texts(table, column, id_field)
+                state = self._update_table(embedder, collection, entry.path, table, texts)
+            collection.keep_files({entry.path: now, _STATE: StoredFile(state.to_json())})
         return OpenedSource(
             label, collection, state.numbered, entry.path, folder="", order=state.in_order, notes=state.notes
         )
+
+    def _update_table(
+        self, embedder: Embedder, collection: Collection, path: str, table: Table, texts: TableTexts
+    ) -> "_TableState":
+        store_table(Ingester(embedder, collection), collection, path, table, texts)
+        moved = not texts.numbered and collection.items().ids != texts.ids
+        return _TableState(texts.numbered, _table_notes(table, texts), texts.ids if moved else [])
 
     def _files(self, embedder: Embedder, path: str) -> OpenedSource:
         selection = self.reader.select([path])
         (root,) = selection.roots
         collection = self._hidden(embedder, [root, path])
-        files = FileIngester(Ingester(embedder, collection), collection)
+        files = FileIngester(lambda: Ingester(embedder, collection), collection)
         files.put(selection.entries)
         # What cannot be read any more is as gone as what is not there: nothing out of date is answered from.
         read = files.seen - {file.path for file in files.skipped}

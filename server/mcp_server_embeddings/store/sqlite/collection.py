@@ -23,6 +23,7 @@ from mcp_server_embeddings.store.records import (
     RemoveResult,
     Scalar,
     StoredDocument,
+    StoredFile,
     Vector,
     WordMatches,
 )
@@ -281,21 +282,24 @@ class SqliteCollection(Collection):
             confirm()
         return RemoveResult(list(found.values()), record.documents - len(found))
 
-    def files(self) -> dict[str, bytes]:
+    def files(self) -> dict[str, StoredFile]:
+        query = (
+            "SELECT path, digest, size, changed, indexed, (SELECT count(*) FROM documents WHERE file = files.row) "
+            "FROM files WHERE collection = ?"
+        )
         with self._reading() as database:
-            query = "SELECT path, digest FROM files WHERE collection = ?"
-            return {str(path): bytes(digest) for path, digest in database.execute(query, (self.record.key,))}
+            return {path: StoredFile(*state) for path, *state in database.execute(query, (self.record.key,))}
 
     def ids_of_file(self, path: str) -> list[str]:
         with self._reading() as database:
             found = database.execute(f"SELECT id {_OF_FILE}", (self.record.key, path))
             return [str(key) for (key,) in found]
 
-    def keep_files(self, digests: Mapping[str, bytes]) -> None:
+    def keep_files(self, files: Mapping[str, StoredFile]) -> None:
         with self._database.writing() as database:
             key = self._current(database).key
-            for path, content in digests.items():
-                remember_file(database, key, path, content)
+            for path, state in files.items():
+                remember_file(database, key, path, state)
 
     def forget_files(self, paths: Sequence[str]) -> int:
         removed = 0
@@ -307,6 +311,19 @@ class SqliteCollection(Collection):
                 database.execute("DELETE FROM files WHERE collection = ? AND path = ?", (record.key, path))
                 removed += len(rows)
         return removed
+
+    def sources(self) -> dict[str, str]:
+        with self._reading() as database:
+            query = "SELECT path, options FROM sources WHERE collection = ?"
+            return dict(database.execute(query, (self.record.key,)).fetchall())
+
+    def keep_sources(self, sources: Mapping[str, str], forget: Sequence[str] = ()) -> None:
+        with self._database.writing() as database:
+            key = self._current(database).key
+            query = "DELETE FROM sources WHERE collection = ? AND path = ?"
+            database.executemany(query, [(key, path) for path in forget])
+            rows = [(key, path, options) for path, options in sources.items()]
+            database.executemany("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", rows)
 
     def batches(self, size: int) -> Iterator[Batch]:
         with self._reading() as database:

@@ -69,7 +69,23 @@ CREATE INDEX attributes_by_value ON attributes (collection, name, value, documen
 CREATE INDEX attributes_of_document ON attributes (document);
 """
 
-MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_VERSION_1, rebuild_words)
+_FILE_STATES = """
+ALTER TABLE files ADD COLUMN size INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE files ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE files ADD COLUMN indexed REAL NOT NULL DEFAULT 0;
+CREATE TABLE sources (
+    collection INTEGER NOT NULL REFERENCES collections,
+    path TEXT NOT NULL,
+    options TEXT NOT NULL,
+    PRIMARY KEY (collection, path)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
+    _VERSION_1,
+    rebuild_words,
+    _FILE_STATES,
+)
 """Entry ``n`` leads from version ``n`` to ``n + 1``, by statements or a function. Never changed once released; a change
 is one more at the end. ``rebuild_words`` always leads to the present words."""
 

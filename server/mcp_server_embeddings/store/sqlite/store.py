@@ -77,6 +77,7 @@ class SqliteStore(CollectionStore):
             old, new = read_record(database, name), read_record(database, by)
             if old is None or new is None or old.key == new.key or old.revision != unless_changed_since:
                 return False
+            database.execute("UPDATE sources SET collection = ? WHERE collection = ?", (new.key, old.key))
             remove_collection(database, old.key)
             database.execute("UPDATE collections SET name = ?, revision = revision + 1 WHERE row = ?", (name, new.key))
         with self._lock:

@@ -13,6 +13,7 @@ from mcp_server_embeddings.store.records import (
     NewDocument,
     PutResult,
     Scalar,
+    StoredFile,
     as_json,
     digest,
     passage_text,
@@ -90,22 +91,30 @@ def remove_documents(database: sqlite3.Connection, collection: CollectionRecord,
 def remove_collection(database: sqlite3.Connection, collection: int) -> None:
     """Remove a collection with all that is in it."""
     database.execute("DELETE FROM vectors WHERE chunk IN (SELECT row FROM chunks WHERE collection = ?)", (collection,))
-    for table in ("attributes", "chunks", "documents", "files"):
+    for table in ("attributes", "chunks", "documents", "files", "sources"):
         database.execute(f"DELETE FROM {table} WHERE collection = ?", (collection,))
     database.execute(f"DROP TABLE {words_table(collection)}")
     database.execute("DELETE FROM collections WHERE row = ?", (collection,))
 
 
-def remember_file(database: sqlite3.Connection, collection: int, path: str, content: bytes) -> int:
-    """The row of a file, whose digest is now that of ``content``'s."""
+def remember_file(database: sqlite3.Connection, collection: int, path: str, state: StoredFile) -> int:
+    """The row of a file, whose state is noted."""
     database.execute(
-        "INSERT INTO files (collection, path, digest) VALUES (?, ?, ?) "
-        "ON CONFLICT (collection, path) DO UPDATE SET digest = excluded.digest",
-        (collection, path, content),
+        "INSERT INTO files (collection, path, digest, size, changed, indexed) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (collection, path) DO UPDATE SET digest = excluded.digest, size = excluded.size, "
+        "changed = excluded.changed, indexed = excluded.indexed",
+        (collection, path, state.digest, state.size, state.changed_ns, time.time()),
     )
     query = "SELECT row FROM files WHERE collection = ? AND path = ?"
     (row,) = database.execute(query, (collection, path)).fetchone()
     return int(row)
+
+
+def _remembered(database: sqlite3.Connection, collection: int, document: NewDocument) -> int | None:
+    """The row of a document's file; what else is known of the file is noted when it is stored as a whole."""
+    if not document.file:
+        return None
+    return remember_file(database, collection, document.file, StoredFile(document.file_digest))
 
 
 @dataclass(slots=True)
@@ -129,7 +138,7 @@ def _insert(
     database: sqlite3.Connection, record: CollectionRecord, document: NewDocument, metadata: str, change: _Change
 ) -> None:
     collection = record.key
-    file = remember_file(database, collection, document.file, document.file_digest) if document.file else None
+    file = _remembered(database, collection, document)
     row = database.execute(
         "INSERT INTO documents (collection, id, digest, file, metadata, text) VALUES (?, ?, ?, ?, ?, ?)",
         (collection, document.id, digest(document.text), file, metadata, document.text),
@@ -181,7 +190,7 @@ def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequen
 
 def _set_file(database: sqlite3.Connection, collection: int, row: int, document: NewDocument) -> bool:
     """Note where an unchanged document comes from now; whether that is another file."""
-    file = remember_file(database, collection, document.file, document.file_digest) if document.file else None
+    file = _remembered(database, collection, document)
     (before, metadata) = database.execute("SELECT file, metadata FROM documents WHERE row = ?", (row,)).fetchone()
     if file == before:
         return False
