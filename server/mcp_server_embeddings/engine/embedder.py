@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,10 @@ class Embedder:
             windowed=tuple(i for i, entry in enumerate(entries) if entry.cut == "windowed"),
             truncated=tuple(i for i, entry in enumerate(entries) if entry.cut == "truncated"),
         )
+
+    def of(self, call: Call) -> "Embedder":
+        """Return the same for another call."""
+        return replace(self, call=call)
 
     def identity(self) -> ModelIdentity:
         """Return the model's identity; waits until it is loaded."""

@@ -18,6 +18,7 @@ from mcp_server_embeddings.mcp_layer.arguments import parse
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS, BackgroundCalls, call_key
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import Tool, ToolContext
+from mcp_server_embeddings.tools.freshness import Freshness
 from mcp_server_embeddings.tools.parameters import SYNONYMS
 from mcp_server_embeddings.tools.results import Running
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
@@ -64,6 +65,7 @@ class CallRunner:
         self._store = store
         self._threads = ThreadPoolExecutor(CONCURRENT_CALLS, "call")
         self._large = ThreadPoolExecutor(_LARGE_CALLS, "large call")
+        self._freshness = Freshness()
         self._background = BackgroundCalls[CallToolResult](wait_seconds)
 
     async def run(self, tool: Tool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
@@ -92,8 +94,12 @@ class CallRunner:
         finally:
             call.cancel()
 
+    def close(self) -> None:
+        """Stop bringing collections up to date in the background."""
+        self._freshness.close()
+
     def _context(self, call: Call, protocol: str) -> ToolContext:
-        return ToolContext(self._engine, self._engine.embedder(call), self._store, protocol)
+        return ToolContext(self._engine, self._engine.embedder(call), self._store, protocol, self._freshness)
 
     def _run(self, tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
         try:

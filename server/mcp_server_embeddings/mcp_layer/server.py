@@ -134,8 +134,11 @@ class _Resources:
     async def lifespan(self, _: Server[ChangeNotifier]) -> AsyncIterator[ChangeNotifier]:
         """One notifier for each connection (stdio) or application (HTTP)."""
         notifier = ChangeNotifier(self._store)
-        async with notifier.polling():
-            yield notifier
+        try:
+            async with notifier.polling():
+                yield notifier
+        finally:
+            self._runner.close()
 
     async def list_all(self, context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
         stored = await self._read_store(context, lambda call: collection_resources.listed(call.store), ROOT)

@@ -33,6 +33,11 @@ class Root:
         """Return the absolute path, without links."""
         return self.folder.full(self.parts)
 
+    @property
+    def named(self) -> str:
+        """Return the path with the pattern."""
+        return self.folder.full((*self.parts, *(self.glob.segments if self.glob else ())))
+
     def below(self, path: str) -> Parts | None:
         """Split a resolved path into its components below this root; None if this root does not include it."""
         parts = self.folder.parts(path)

@@ -1,6 +1,8 @@
 """Select the files that a caller requests."""
 
+import copy
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mcp_server_embeddings.errors import InputError
@@ -41,6 +43,21 @@ class Reader:
         self._limits = limits
         self._cancelled = cancelled
 
+    def cancelled_by(self, cancelled: Cancelled) -> "Reader":
+        """Return the same for another caller, who cancels otherwise."""
+        reader = copy.copy(self)
+        reader._cancelled = cancelled  # noqa: SLF001 - its own class
+        return reader
+
+    def may_check(self, path: str) -> bool:
+        """Tell whether an absolute path is in one of the folders, and that folder is there."""
+        for folder in self._folders:
+            if folder.parts(path) is not None:
+                with suppress(OSError):
+                    folder.entry(())
+                    return True
+        return False
+
     def select(self, paths: Sequence[str], *, limits: ReadingLimits | None = None) -> "Selection":
         """Select the files at ``paths`` without reading them.
 
@@ -76,12 +93,18 @@ class Selection:
 
     Attributes:
         roots: Absolute paths that were requested; of a pattern the folder before its first wildcard.
+        folders: The same; of a file its folder.
+        paths: The same; of a pattern with the pattern.
         entries: Files, and what is skipped with its reason; found while it is iterated, once.
         complete: The limit of files did not end it early; final after iteration.
     """
 
     def __init__(self, roots: Sequence[Root], parsing: Parsing) -> None:
         self.roots = tuple(root.path for root in roots)
+        self.folders = tuple(root.path if root.is_folder else root.folder.full(root.parts[:-1]) for root in roots)
+        self.paths = tuple(
+            root.folder.full((*root.parts, *(root.glob.segments if root.glob else ()))) for root in roots
+        )
         self.complete = True
         self.entries = self._found()
         self._roots = roots

@@ -10,16 +10,19 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.reading.found import Skipped
-from mcp_server_embeddings.reading.tables import is_table, split_source
+from mcp_server_embeddings.reading.selecting import Reader
+from mcp_server_embeddings.reading.tables import Table, TableTexts, is_table, split_source
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
-from mcp_server_embeddings.store.records import Metadata, PutResult, as_json, digest
+from mcp_server_embeddings.store.records import Metadata, PutResult, StoredFile, as_json, digest
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.coercion import MAX_ID, TextsOrMap
 from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.freshness import includes, source_options
 from mcp_server_embeddings.tools.ingest import FileIngester, Ingester, SourceDocument, document_batches
 from mcp_server_embeddings.tools.parameters import CollectionName, IdField, MetadataObjects, Strings, Texts
 from mcp_server_embeddings.tools.results import CollectionAddResult, SkippedFile
-from mcp_server_embeddings.tools.sources import Sources, store_table
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.tools.table_items import parse_texts, read_content, select_table, store_table
 from mcp_server_embeddings.tools.texts import check_size, checked_texts
 
 MAX_METADATA = 1_000
@@ -39,9 +42,9 @@ class _Tally:
 @tool(
     title="Store texts or files in a collection",
     description=(
-        "Stores texts, files, folders or a table's column in a named collection that stays; call it again to "
-        "update. Use it for what is asked about often, or by metadata. Not for one question: every tool takes a "
-        "path as source. Returns counts of items added, updated, unchanged, removed, and files skipped."
+        "Stores texts, files, folders or a table's column in a named collection, which follows its files. Use it "
+        "for what is asked about often, or by metadata. Not for one question: pass a path as source. Returns counts "
+        "of items added, updated, unchanged, removed, and files skipped."
     ),
     purpose="keep texts or files for later",
     too_large="add fewer files at a time",
@@ -72,8 +75,8 @@ def collection_add(
         collection: Its name.
         texts: 1 to 2,000 texts with 2,000,000 characters in all, or a map from id to text; a text whose id is there
             already replaces it. Without ids they are made from the texts.
-        source: Files, folders, patterns and columns of tables, in place of ``texts``. A file that has not changed is
-            not read again; items of files under these paths that are gone are removed.
+        source: Files, folders, patterns and columns of tables, in place of ``texts``. The collection is kept up to
+            date with them from then on, at each call that uses it where they may be read.
         id_field: The column whose values are the ids of a table's rows.
         metadata: One flat object a text, or one for all; with ``source``, one for all.
         sources: Reads files where the user allowed it; needed with ``source``.
@@ -97,15 +100,16 @@ def collection_add(
         raise InputError(f"{len(metadata)} metadata objects came with source; give one object for all files")
     shared = _checked_metadata(metadata, 1)[0] if source is not None else None
     tables, paths = _split(source or [], id_field)
-    read = [sources.read_table(path, column, id_field) for path, column in tables] if sources is not None else []
+    read = [_read_table(sources.reader, path, column, id_field) for path, column in tables] if sources else []
     selection = sources.reader.select(paths) if sources is not None and paths else None
     identity = embedder.identity()
     target = store.open_or_create(collection, identity.digest, identity.short, identity.dimensions)
     ingester, tally = Ingester(embedder, target), _Tally()
     for batch in document_batches(documents):
         tally.written += ingester.put(batch)
-    known = target.files()
+    known, kept = target.files(), dict[str, str]()
     for path, state, table, rows in read:
+        kept[path] = source_options(table=True, column=rows.column, id_field=id_field, metadata=shared)
         if path in known and known[path].digest == state.digest:
             tally.written += PutResult(unchanged=len(rows.ids))
             continue
@@ -121,7 +125,26 @@ def collection_add(
         tally.removed += files.removed + (target.forget_files(gone) if gone else 0)
         tally.skipped += files.skipped
         tally.ignored = selection.ignored
+        kept |= dict.fromkeys(selection.paths, source_options(metadata=shared))
+    _keep_sources(target, kept)
     return _result(identity.short, target, tally)
+
+
+def _read_table(
+    reader: Reader, path: str, column: str | None, id_field: str | None
+) -> tuple[str, StoredFile, Table, TableTexts]:
+    _, entry = select_table(reader, path)
+    content, state = read_content(entry)
+    return entry.path, state, *parse_texts(entry, content, column, id_field)
+
+
+def _keep_sources(target: Collection, sources: Mapping[str, str]) -> None:
+    """Note what the collection is kept up to date from; files below, which were removed from it, belong to it again."""
+    if sources:
+        again = [
+            path for path, how in target.sources().items() if not how and any(includes(one, path) for one in sources)
+        ]
+        target.keep_sources(sources, forget=again)
 
 
 def _result(model: str, target: Collection, tally: _Tally) -> CollectionAddResult:

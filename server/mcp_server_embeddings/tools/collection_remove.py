@@ -1,13 +1,15 @@
 """Remove items, or a whole collection."""
 
+from collections.abc import Set
 from typing import Annotated
 
 from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.freshness import includes
 from mcp_server_embeddings.tools.items import shown_ids
 from mcp_server_embeddings.tools.parameters import CollectionName, Ids
 from mcp_server_embeddings.tools.results import CollectionRemoveResult
@@ -60,7 +62,17 @@ def collection_remove(
         raise InputError("ids is an empty list; give the ids to remove, or all=true for the whole collection")
     target = store.open(collection)
     wanted = [str(key) for key in ids]
+    stored = target.stored(wanted)
     gone = target.remove(wanted, confirm)
+    _leave_out(target, {document.file for document in stored.values() if document.file})
     missing = sorted(set(wanted) - set(gone.ids))
     notes = [f"{len(missing):,} ids were not there: {shown_ids(missing)}"] if missing else []
     return CollectionRemoveResult(model=target.record.model, notes=notes, removed=len(gone.ids), size=gone.left)
+
+
+def _leave_out(collection: Collection, files: Set[str]) -> None:
+    """Keep files that have no items left from coming back when the collection is brought up to date."""
+    sources, left = collection.sources(), collection.files()
+    gone = [file for file in files if file not in left and any(includes(path, file) for path in sources)]
+    if gone:
+        collection.keep_sources(dict.fromkeys(gone, ""))

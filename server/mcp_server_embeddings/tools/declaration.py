@@ -5,7 +5,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
@@ -15,6 +15,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.tools.freshness import Freshness
 from mcp_server_embeddings.tools.parameters import Range
 from mcp_server_embeddings.tools.results import Result
 from mcp_server_embeddings.tools.sources import Sources
@@ -34,12 +35,14 @@ class ToolContext:
         embedder: The engine as this call sees it.
         store: The collections.
         protocol: The revision of MCP that is spoken with the client; None without one.
+        freshness: What is remembered of files from one call to the next.
     """
 
     engine: Engine
     embedder: Embedder
     store: CollectionStore
     protocol: str | None
+    freshness: Freshness = field(default_factory=Freshness)
 
     @property
     def reader(self) -> Reader:
@@ -49,7 +52,7 @@ class ToolContext:
     @property
     def sources(self) -> Sources:
         """Where ``source`` is looked up."""
-        return Sources(self.store, self.reader)
+        return Sources(self.store, self.reader, self.freshness)
 
     @property
     def output_dir(self) -> Path:

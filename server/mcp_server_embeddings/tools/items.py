@@ -11,7 +11,7 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.tools.coercion import Id, TextsOrMap
-from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.tools.sources import OpenedSource, Sources
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, check_size, snippet, well_formed
 from mcp_server_embeddings.vectors.scores import Vectors
 
@@ -37,6 +37,7 @@ class Items:
         table: Path of the table they are rows of; empty where they are not.
         path_source: They are read from files, and not from a collection of the user's.
         selection: What was asked for.
+        fresh: They are known to be as their files are now.
     """
 
     label: str
@@ -49,6 +50,7 @@ class Items:
     table: str = ""
     path_source: bool = False
     selection: "Selection | None" = None
+    fresh: bool = True
 
     def __len__(self) -> int:
         """Return how many items there are."""
@@ -147,6 +149,7 @@ def select_items(
     name: str = "texts",
     notes: list[str] | None = None,
     needs_model: bool = True,
+    patience: float | None = None,
 ) -> Items:
     """Return the items of a call: the texts that were sent, or those of a source.
 
@@ -158,6 +161,7 @@ def select_items(
         name: The parameter, for errors: ``texts``, ``left`` or ``right``.
         notes: Where notes are added; a new list by default.
         needs_model: False where a collection's vectors are not compared, so that they may be another model's.
+        patience: See ``Sources.open``.
 
     Raises:
         InputError: Both or neither came, all texts are blank, there are too many, what was sent is probably the name of
@@ -176,7 +180,10 @@ def select_items(
     if selection.source is not None:
         if sources is None:
             raise InputError(f"{parameter}={selection.source!r} needs sources=Sources(store, reader)")
-        return _stored_items(embedder, sources, selection, notes, needs_model)
+        opened = sources.open(
+            embedder, selection.source, selection.id_field, needs_model=needs_model, patience=patience
+        )
+        return _stored_items(opened, selection, notes)
     if texts is None:
         raise InputError(
             f"pass {name}, a list of texts, or {parameter}, the name of a collection or a path such as "
@@ -229,10 +236,7 @@ def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: li
     return Items(name, ids, notes, sent=checked)
 
 
-def _stored_items(
-    embedder: Embedder, sources: Sources, selection: Selection, notes: list[str], needs_model: bool
-) -> Items:
-    opened = sources.open(embedder, selection.source or "", selection.id_field, needs_model=needs_model)
+def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str]) -> Items:
     notes += opened.notes
     collection, where = opened.collection, selection.where
     if where:
@@ -266,6 +270,7 @@ def _stored_items(
         table=opened.path,
         path_source=opened.folder is not None,
         selection=selection,
+        fresh=opened.fresh,
     )
 
 

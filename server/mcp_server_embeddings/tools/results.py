@@ -127,6 +127,7 @@ class Hit(ResultModel):
     page: int | None = None
     heading: str = ""
     metadata: dict[str, MetadataValue] = {}
+    indexed: str = ""
 
 
 class QueryHits(ResultModel):

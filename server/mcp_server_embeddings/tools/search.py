@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -11,10 +12,12 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store import WordIndex
 from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.store.records import StoredFile
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, json_length
 from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.excerpts import Run, best_sentences, by_meaning, by_words, only_headings
+from mcp_server_embeddings.tools.freshness import SEARCH_PATIENCE
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.locating import heading_of, lines_or_page
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Strings, Texts, WhereFilter
@@ -119,7 +122,12 @@ def search(
             f"queries has {len(asked)} elements; at most {MAX_QUERIES} in one call: split them over several"
         )
     items = select_items(
-        embedder, sources, texts, Selection(source, id_field, ids, where), needs_model=mode != "keyword"
+        embedder,
+        sources,
+        texts,
+        Selection(source, id_field, ids, where),
+        needs_model=mode != "keyword",
+        patience=SEARCH_PATIENCE,
     )
     check_size(items.sent, "".join(asked))
     with _finder(embedder, items, mode, top, diversity) as finder:
@@ -248,6 +256,7 @@ class _Finder:
             )
             ids = [hit.chunk.document for hit in found.hits]
             wholes, stored = view.texts_of(ids), view.stored(ids)
+            files = {} if self._items.fresh else view.files()
         passages = []
         for hit, whole in zip(found.hits, wholes, strict=True):
             chunk = hit.chunk
@@ -256,6 +265,7 @@ class _Finder:
             bare = bare.model_copy(
                 update={
                     "heading": heading_of(chunk.heading),
+                    "indexed": _time(files.get(stored[chunk.document].file)),
                     "metadata": {} if of_row and self._items.path_source else _short(chunk.metadata),
                 }
             )
@@ -268,6 +278,13 @@ class _Finder:
     def _hit(self, key: Id, score: float, cosine: float) -> Hit:
         band = None if self._calibration is None else self._calibration.band(cosine)
         return Hit(id=key, score=round(score, _DECIMALS), band=band, text="")
+
+
+def _time(file: StoredFile | None) -> str:
+    """Return when a file was indexed, to the minute; empty where that is not known."""
+    if file is None or not file.indexed:
+        return ""
+    return datetime.fromtimestamp(file.indexed, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _short(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:

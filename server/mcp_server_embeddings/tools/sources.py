@@ -1,35 +1,27 @@
 """Open a source: a collection, or files, a folder or a table that the user allowed to be read.
 
-What is read from files is kept in a hidden collection for each source, and brought up to date by content hash at each
-call: nothing is embedded twice, and nothing is out of date.
+What is read from files is kept in a hidden collection for each source. That and collections made from files are
+brought up to date at each call (``freshness``).
 """
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 
 from mcp_server_embeddings.config import nearest
+from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.reading.document import MAX_FIELDS, MAX_VALUE, Section, UnreadableError
-from mcp_server_embeddings.reading.found import FoundFile, Skipped
-from mcp_server_embeddings.reading.limits import TABLE_LIMITS
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.reading.tables import Table, TableTexts, is_table, split_source
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
-from mcp_server_embeddings.store.records import Metadata, PutResult, StoredFile
-from mcp_server_embeddings.tools.ingest import (
-    FileIngester,
-    Ingester,
-    SourceDocument,
-    document_batches,
-    is_unchanged,
-    read_file,
-)
+from mcp_server_embeddings.store.records import StoredFile
+from mcp_server_embeddings.tools.freshness import Freshness, Update, skipped_note, update_from_files
+from mcp_server_embeddings.tools.ingest import Ingester, is_unchanged
+from mcp_server_embeddings.tools.table_items import parse_texts, read_content, select_table, store_table
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\*?~#]|\.\w{1,8}$")
 
@@ -41,9 +33,6 @@ _MAX_PATH = 300
 
 _STATE = ":state"
 """Stands for a file in the hidden collection of a table; its digest is the state as JSON."""
-
-_MAX_SKIPPED = 5
-"""Skipped files that a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +47,7 @@ class OpenedSource:
         folder: The ids of its items are paths below it, with its separator; empty for a table; None for a collection.
         order: Puts positions of ids in the order of the files, whatever was written when; None where they are.
         notes: What was skipped or left out, in sentences.
+        fresh: It is known to have what its files have now.
     """
 
     label: str
@@ -67,6 +57,7 @@ class OpenedSource:
     folder: str | None = None
     order: Callable[[Sequence[str]], list[int]] | None = None
     notes: list[str] = field(default_factory=list)
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +67,7 @@ class Sources:
     Attributes:
         store: Its collections.
         reader: Reads files in the folders that the user allowed.
+        freshness: Remembers what was read, from one call to the next.
 
     Example:
         >>> sources = Sources(open_store(settings), Reader([Path("/home/me/data")]))
@@ -84,9 +76,16 @@ class Sources:
 
     store: CollectionStore
     reader: Reader
+    freshness: Freshness = field(default_factory=Freshness)
 
     def open(
-        self, embedder: Embedder, source: str, id_field: str | None = None, *, needs_model: bool = True
+        self,
+        embedder: Embedder,
+        source: str,
+        id_field: str | None = None,
+        *,
+        needs_model: bool = True,
+        patience: float | None = None,
     ) -> OpenedSource:
         """Open a source and bring it up to date.
 
@@ -96,6 +95,8 @@ class Sources:
                 column of a table as ``tickets.csv#message``.
             id_field: The column whose values are the ids of a table's rows.
             needs_model: False to open a collection whatever its model, without loading one.
+            patience: Seconds to wait for what changed in files that were indexed before; None for all of it. The rest
+                is indexed in the background.
 
         Raises:
             InputError: There is no such source, a table's column must be named, or its ids are not unique.
@@ -107,20 +108,30 @@ class Sources:
         if source in names:
             if id_field is not None:
                 raise InputError(f"id_field is for tables; {source!r} is a collection: leave id_field out")
-            return OpenedSource(f"collection {source!r}", self._collection(embedder, source, needs_model=needs_model))
+            return self._stored(embedder, source, needs_model=needs_model, patience=patience)
         self._check_path(source, names)
         path, column = split_source(source, self._is_file)
         if is_table(path):
             return self._table(embedder, path, column, id_field)
         if id_field is not None:
             raise InputError(f"id_field is for tables; {path!r} is not one: leave id_field out")
-        return self._files(embedder, path)
+        return self._files(embedder, path, patience)
 
-    def _collection(self, embedder: Embedder, name: str, *, needs_model: bool) -> Collection:
-        if not needs_model:
-            return self.store.open(name)
-        identity = embedder.identity()
-        return self.store.open_for(name, identity.digest, identity.short)
+    def _stored(self, embedder: Embedder, name: str, *, needs_model: bool, patience: float | None) -> OpenedSource:
+        identity = embedder.identity() if needs_model else None
+        collection = self.store.open_for(name, identity.digest, identity.short) if identity else self.store.open(name)
+        label, sources = f"collection {name!r}", collection.sources()
+        if not any(map(self.reader.may_check, sources)):
+            return OpenedSource(label, collection, fresh=False)
+        updated = self.freshness.update(
+            (collection.record.key, tuple(sources.items()), self.reader.folders),
+            lambda call: update_from_files(
+                embedder.of(call), self.reader.cancelled_by(call.raise_if_cancelled), collection, sources
+            ),
+            embedder.call,
+            patience,
+        )
+        return OpenedSource(label, collection, notes=list(updated.notes), fresh=updated.fresh)
 
     def reread(self, path: str, source: str, id_field: str | None) -> tuple[Table, TableTexts]:
         """Read a table again.
@@ -134,8 +145,8 @@ class Sources:
             InputError: It cannot be read.
         """
         _, column = split_source(source.strip(), self._is_file)
-        _, _, table, texts = self.read_table(path, column, id_field)
-        return table, texts
+        _, entry = select_table(self.reader, path)
+        return parse_texts(entry, read_content(entry)[0], column, id_field)
 
     def mistaken(self, text: str) -> str | None:
         """Say what a lone text probably is: a collection's name or a path; None for a text."""
@@ -172,86 +183,63 @@ class Sources:
             return False
         return True
 
-    def read_table(
-        self, path: str, column: str | None, id_field: str | None
-    ) -> tuple[str, StoredFile, Table, TableTexts]:
-        """Read the texts of a table: its absolute path, its state, the table, and its texts.
-
-        Raises:
-            InputError: It cannot be read, a column must be named, or its ids are not unique.
-        """
-        entry = self._file(path)
-        content, state = self._read(entry)
-        table = self._parse(entry, content)
-        return entry.path, state, table, _texts(table, column, id_field)
-
-    def _file(self, path: str) -> FoundFile:
-        """Find the one file at a path.
-
-        Raises:
-            InputError: It is not exactly one file, or cannot be read.
-        """
-        entries = list(self.reader.select([path], limits=TABLE_LIMITS).entries)
-        if len(entries) != 1:
-            raise InputError(f"{path!r} matches {len(entries)} files; name one table with its column")
-        (entry,) = entries
-        if isinstance(entry, Skipped):
-            raise InputError(f"{path!r} cannot be read: {entry.reason}")
-        return entry
-
-    def _read(self, entry: FoundFile) -> tuple[bytes, StoredFile]:
-        try:
-            return read_file(entry)
-        except UnreadableError as error:
-            raise InputError(f"{entry.path!r} cannot be read: {error.reason}") from None
-
-    def _parse(self, entry: FoundFile, content: bytes) -> Table:
-        try:
-            return entry.table(content)
-        except UnreadableError as error:
-            raise InputError(f"{entry.path!r} cannot be read: {error.reason}") from None
-
     def _table(self, embedder: Embedder, path: str, column: str | None, id_field: str | None) -> OpenedSource:
-        entry = self._file(path)
+        _, entry = select_table(self.reader, path)
         collection = self._hidden(embedder, [entry.path, column, id_field])
         label = f"{path}#{column}" if column else path
         files = collection.files()
         known, state = files.get(entry.path), _TableState.from_json(files[_STATE].digest if _STATE in files else b"")
         if known is None or not is_unchanged(known, entry):
-            content, now = self._read(entry)
+            content, now = read_content(entry)
             if known is None or known.digest != now.digest:
-                table = self._parse(entry, content)
-                texts = _texts(table, column, id_field)
-                state = self._update_table(embedder, collection, entry.path, table, texts)
+                table, texts = parse_texts(entry, content, column, id_field)
+                store_table(Ingester(embedder, collection), collection, entry.path, table, texts)
+                moved = not texts.numbered and collection.items().ids != texts.ids
+                state = _TableState(texts.numbered, _table_notes(table, texts), texts.ids if moved else [])
             collection.keep_files({entry.path: now, _STATE: StoredFile(state.to_json())})
         return OpenedSource(
             label, collection, state.numbered, entry.path, folder="", order=state.in_order, notes=state.notes
         )
 
-    def _update_table(
-        self, embedder: Embedder, collection: Collection, path: str, table: Table, texts: TableTexts
-    ) -> "_TableState":
-        store_table(Ingester(embedder, collection), collection, path, table, texts)
-        moved = not texts.numbered and collection.items().ids != texts.ids
-        return _TableState(texts.numbered, _table_notes(table, texts), texts.ids if moved else [])
-
-    def _files(self, embedder: Embedder, path: str) -> OpenedSource:
+    def _files(self, embedder: Embedder, path: str, patience: float | None) -> OpenedSource:
         selection = self.reader.select([path])
-        (root,) = selection.roots
+        (root,), (named,) = selection.roots, selection.paths
         collection = self._hidden(embedder, [root, path])
-        files = FileIngester(lambda: Ingester(embedder, collection), collection)
-        files.put(selection.entries)
-        # What cannot be read any more is as gone as what is not there: nothing out of date is answered from.
-        read = files.seen - {file.path for file in files.skipped}
-        gone = [file for file in collection.files() if file not in read] if selection.complete else []
-        if gone:
-            collection.forget_files(gone)
-        folder = str(PurePath(root).parent if root in files.seen else root)
+        sources, complete = {named: "{}"}, bool(collection.sources())
+        updated = self.freshness.update(
+            (collection.record.key, named, self.reader.folders),
+            lambda call: update_from_files(
+                embedder.of(call), self.reader.cancelled_by(call.raise_if_cancelled), collection, sources
+            ),
+            embedder.call,
+            # What was never complete is waited for; what was is searched meanwhile.
+            patience if complete else None,
+            may_fail=not complete,
+        )
+        if not complete:
+            collection.keep_sources(sources)
+        (folder,) = selection.folders
         folder = folder if folder.endswith(("/", "\\")) else folder + ("\\" if "\\" in folder else "/")
-        notes = []
-        if files.skipped:
-            notes.append(f"{len(files.skipped):,} files were skipped: {_some(files.skipped, folder)}")
-        return OpenedSource(path, collection, folder=folder, order=_by_path, notes=notes)
+        notes = [*updated.notes, *skipped_note(updated.skipped, folder)]
+        return OpenedSource(path, collection, folder=folder, order=_by_path, notes=notes, fresh=updated.fresh)
+
+    def _updated(
+        self,
+        embedder: Embedder,
+        collection: Collection,
+        sources: Mapping[str, str],
+        patience: float | None,
+        *,
+        may_fail: bool = False,
+    ) -> Update:
+        """Bring a collection up to date with its files."""
+
+        def work(call: Call) -> Update:
+            reader = self.reader.cancelled_by(call.raise_if_cancelled)
+            return update_from_files(embedder.of(call), reader, collection, sources)
+
+        key = (collection.record.key, tuple(sources.items()), self.reader.folders)
+        return self.freshness.update(key, work, embedder.call, patience, may_fail=may_fail)
 
     def _hidden(self, embedder: Embedder, key: Sequence[object]) -> Collection:
         identity = embedder.identity()
@@ -293,18 +281,6 @@ def _by_path(ids: Sequence[str]) -> list[int]:
     return sorted(range(len(ids)), key=key)
 
 
-def _some(skipped: Sequence[Skipped], folder: str) -> str:
-    named = "; ".join(f"{file.path.removeprefix(folder)}: {file.reason}" for file in skipped[:_MAX_SKIPPED])
-    return named + (f"; and {len(skipped) - _MAX_SKIPPED:,} more" if len(skipped) > _MAX_SKIPPED else "")
-
-
-def _texts(table: Table, column: str | None, id_field: str | None) -> TableTexts:
-    try:
-        return table.texts(column, id_field)
-    except UnreadableError as error:
-        raise InputError(f"{table.name!r} cannot be read: {error.reason}") from None
-
-
 def _table_notes(table: Table, texts: TableTexts) -> list[str]:
     blank = [f"{texts.blank:,} rows without text in {texts.column!r} were left out"] if texts.blank else []
     others = [name for name in table.columns if name != texts.column]
@@ -312,45 +288,3 @@ def _table_notes(table: Table, texts: TableTexts) -> list[str]:
         [f"ids are row numbers; id_field takes a column: {', '.join(others[:10])}"] if texts.numbered and others else []
     )
     return [*table.notes, *blank, *numbers]
-
-
-def store_table(
-    ingester: Ingester,
-    collection: Collection,
-    path: str,
-    table: Table,
-    texts: TableTexts,
-    shared: Metadata | None = None,
-) -> tuple[PutResult, int]:
-    """Bring the items of a table up to date: one for each row, the other columns as metadata.
-
-    Args:
-        ingester: Of the collection.
-        collection: Where they are stored.
-        path: Of the table; rows that it had before and no longer has are removed.
-        table: The table.
-        texts: Its texts and ids.
-        shared: Metadata for every row, beside its columns.
-
-    Returns:
-        What was written, and how many items were removed.
-    """
-    columns = {name: table.typed(name) for name in table.columns[: MAX_FIELDS + 1] if name != texts.column}
-
-    def metadata(row: int) -> Metadata:
-        values = {name: cells[row] for name, cells in columns.items()}
-        return {
-            name: value
-            for name, value in [*values.items(), *(shared or {}).items()]
-            if value is not None and not (isinstance(value, str) and not 0 < len(value) <= MAX_VALUE)
-        }
-
-    documents = [
-        SourceDocument(id=str(key), text=text, sections=(Section(0, len(text), ""),), metadata=metadata(row), file=path)
-        for key, text, row in zip(texts.ids, texts.texts, texts.rows, strict=True)
-    ]
-    left = set(collection.ids_of_file(path)) - {document.id for document in documents}
-    written = PutResult()
-    for batch in document_batches(documents):
-        written += ingester.put(batch)
-    return written, len(collection.remove(sorted(left)).ids) if left else 0

@@ -1,0 +1,295 @@
+"""Keep collections that were made from files as the files are, at each call and without waiting long for it.
+
+What a walk listed is remembered, and compared at the next call. Only where something differs is it walked again, and
+only files whose size or time differs are read.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcp_server_embeddings.engine.call import Call
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.errors import (
+    CallCancelledError,
+    CollectionError,
+    EmbeddingsError,
+    InputError,
+    OperatorError,
+)
+from mcp_server_embeddings.reading.found import Skipped
+from mcp_server_embeddings.reading.globs import Glob, is_pattern
+from mcp_server_embeddings.reading.selecting import Reader
+from mcp_server_embeddings.reading.snapshot import Snapshot
+from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.tools.ingest import FileIngester, Ingester, is_unchanged
+from mcp_server_embeddings.tools.table_items import parse_texts, read_content, select_table, store_table
+
+_log = logging.getLogger(__name__)
+
+SEARCH_PATIENCE = 1.0
+"""Seconds that a search waits for files that changed: some twenty pages are embedded in it."""
+
+_MAX_KEPT = 16
+"""Collections whose files are remembered; each takes some 200 bytes a file."""
+
+_MAX_SKIPPED = 5
+"""Skipped files that a note names."""
+
+_LATE = (
+    "files are still being checked or indexed in the background: this answer may lack their last changes; "
+    "the same call later has them"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What bringing a collection up to date came to.
+
+    Attributes:
+        fresh: It has what its files had when they were listed.
+        notes: What could not be checked.
+        skipped: Files that could not be read.
+        snapshots: What was listed; None where listing the same again does not mean that nothing changed.
+    """
+
+    fresh: bool = True
+    notes: Sequence[str] = ()
+    skipped: Sequence[Skipped] = ()
+    snapshots: Sequence[Snapshot] | None = None
+
+    def is_current(self) -> bool:
+        """Tell whether nothing was changed since."""
+        return self.snapshots is not None and all(snapshot.is_current() for snapshot in self.snapshots)
+
+
+class Freshness:
+    """Remembers what was listed, and brings collections up to date in the background. Thread-safe; one a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, Update] = OrderedDict()
+        self._jobs: dict[Hashable, tuple[Future[Update], Call]] = {}
+
+    def update(
+        self,
+        key: Hashable,
+        work: Callable[[Call], Update],
+        call: Call,
+        patience: float | None,
+        *,
+        may_fail: bool = False,
+    ) -> Update:
+        """Bring a collection up to date, unless it is.
+
+        Args:
+            key: Stands for the collection and its files.
+            work: Does it.
+            call: The caller's.
+            patience: Seconds to wait; the work goes on in the background. None does it in this thread.
+            may_fail: Raise what ``work`` raises; by default it is said in a note.
+
+        Raises:
+            CallCancelledError: The caller cancelled.
+        """
+        kept = self._kept.get(key)
+        if kept is not None and kept.is_current():
+            return kept
+        try:
+            if patience is None:
+                return self._keep(key, work(call))
+            return self._wait(key, work, patience)
+        except CallCancelledError:
+            raise
+        except EmbeddingsError as error:
+            if may_fail:
+                raise
+            return Update(fresh=False, notes=(f"files could not be checked for changes: {error}",))
+
+    def close(self) -> None:
+        """Stop what goes on in the background."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        for _, call in jobs:
+            call.cancel()
+
+    def _wait(self, key: Hashable, work: Callable[[Call], Update], patience: float) -> Update:
+        deadline = time.monotonic() + patience
+        while True:
+            job, is_own = self._job(key, work)
+            try:
+                updated = job.result(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                return Update(fresh=False, notes=(_LATE,))
+            # Another caller's began earlier, perhaps before the last change.
+            if is_own or updated.is_current():
+                return updated
+
+    def _job(self, key: Hashable, work: Callable[[Call], Update]) -> tuple[Future[Update], bool]:
+        with self._lock:
+            if key in self._jobs:
+                return self._jobs[key][0], False
+            job, call = Future[Update](), Call()
+            self._jobs[key] = (job, call)
+        threading.Thread(target=self._run, args=(key, work, job, call), name="freshness", daemon=True).start()
+        return job, True
+
+    def _run(self, key: Hashable, work: Callable[[Call], Update], job: Future[Update], call: Call) -> None:
+        failed: EmbeddingsError | None = None
+        updated = Update()
+        try:
+            updated = self._keep(key, work(call))
+        except EmbeddingsError as error:
+            failed = error
+        # The outermost edge of a thread: the text of a crash stays in the log.
+        except BaseException:  # noqa: BLE001
+            _log.exception("bringing a collection up to date crashed")
+            failed = OperatorError("that failed inside the server; its log on standard error says why")
+        with self._lock:
+            del self._jobs[key]
+        if failed is None:
+            job.set_result(updated)
+        else:
+            job.set_exception(failed)
+
+    def _keep(self, key: Hashable, updated: Update) -> Update:
+        settled = updated.snapshots is not None and all(snapshot.is_settled() for snapshot in updated.snapshots)
+        with self._lock:
+            self._kept.pop(key, None)
+            if settled:
+                self._kept[key] = updated
+            while len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
+        return updated
+
+
+def update_from_files(embedder: Embedder, reader: Reader, collection: Collection, sources: Mapping[str, str]) -> Update:
+    """Bring a collection up to date with its files: what changed is indexed, what is gone or unreadable removed.
+
+    Args:
+        embedder: The engine; used only where something is to be encoded.
+        reader: Of paths that it may not read, the files stay as they are indexed.
+        collection: The collection.
+        sources: See ``Collection.sources``.
+
+    Raises:
+        CollectionError: Something is to be encoded, and the collection is another model's.
+        OperatorError: The model or the store cannot be used.
+        CallCancelledError: The call was cancelled.
+    """
+    updating = _Updating(embedder, reader, collection, frozenset(path for path, how in sources.items() if not how))
+    # The longest first: a file is read as the path says that is nearest to it.
+    for path in sorted((path for path, how in sources.items() if how), key=len, reverse=True):
+        updating.read(path, json.loads(sources[path]))
+    return updating.finished()
+
+
+def source_options(**options: object) -> str:
+    """Return how a path is read, as ``Collection.sources`` keeps it; what is None or empty is left out."""
+    return json.dumps({name: value for name, value in options.items() if value}, ensure_ascii=False)
+
+
+def includes(path: str, file: str) -> bool:
+    """Tell whether a file is a path, is below it, or matches it as a pattern."""
+    if file == path or file.startswith(path if path.endswith(os.sep) else path + os.sep):
+        return True
+    return is_pattern(path) and Glob(Path(path).parts).matches(Path(file).parts)
+
+
+def skipped_note(skipped: Sequence[Skipped], folder: str) -> list[str]:
+    """Return a note that names some skipped files, relative to a folder; none where there are none."""
+    if not skipped:
+        return []
+    named = "; ".join(f"{file.path.removeprefix(folder)}: {file.reason}" for file in skipped[:_MAX_SKIPPED])
+    more = f"; and {len(skipped) - _MAX_SKIPPED:,} more" if len(skipped) > _MAX_SKIPPED else ""
+    return [f"{len(skipped):,} files were skipped: {named}{more}"]
+
+
+@dataclass(slots=True)
+class _Updating:
+    """One update, path after path."""
+
+    embedder: Embedder
+    reader: Reader
+    collection: Collection
+    left_out: frozenset[str]
+    complete: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    skipped: list[Skipped] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    unchecked: bool = False
+    missing: bool = False
+
+    def read(self, path: str, options: Mapping[str, object]) -> None:
+        """Index what changed at a path."""
+        if not self.reader.may_check(path):
+            self.unchecked = True
+            return
+        try:
+            if options.get("table"):
+                self._read_table(path, options)
+            else:
+                self._read_files(path, options)
+        except InputError:  # nothing is there
+            self.missing = True
+            self.complete.append(path)
+
+    def finished(self) -> Update:
+        """Remove what is gone."""
+        read = self.seen - {file.path for file in self.skipped}
+        gone = [
+            file
+            for file in self.collection.files()
+            if file not in read and any(includes(path, file) for path in self.complete)
+        ]
+        if gone:
+            self.collection.forget_files(gone)
+        unlike = self.missing or self.unchecked
+        return Update(not self.unchecked, (), tuple(self.skipped), None if unlike else tuple(self.snapshots))
+
+    def _read_files(self, path: str, options: Mapping[str, object]) -> None:
+        selection = self.reader.select([path])
+        metadata = options.get("metadata")
+        files = FileIngester(self._ingester, self.collection, metadata if isinstance(metadata, dict) else None)
+        known = self.seen | self.left_out
+        files.put(entry for entry in selection.entries if entry.path not in known)
+        self.seen |= files.seen
+        self.skipped += files.skipped
+        self.snapshots.append(selection.snapshot)
+        if selection.complete:
+            self.complete.append(path)
+
+    def _read_table(self, path: str, options: Mapping[str, object]) -> None:
+        selection, entry = select_table(self.reader, path)
+        known = self.collection.files().get(entry.path)
+        if known is None or not is_unchanged(known, entry):
+            content, state = read_content(entry)
+            if known is None or known.digest != state.digest:
+                column, id_field, metadata = (options.get(name) for name in ("column", "id_field", "metadata"))
+                table, texts = parse_texts(entry, content, _text(column), _text(id_field))
+                shared = metadata if isinstance(metadata, dict) else None
+                store_table(self._ingester(), self.collection, entry.path, table, texts, shared)
+            self.collection.keep_files({entry.path: state})
+        self.seen.add(entry.path)
+        self.snapshots.append(selection.snapshot)
+        self.complete.append(path)
+
+    def _ingester(self) -> Ingester:
+        identity, record = self.embedder.identity(), self.collection.record
+        if identity.digest != record.identity:
+            raise CollectionError(
+                f"files changed since they were indexed, and collection {record.name!r} holds vectors of the model "
+                f"{record.model}, this server runs {identity.short}"
+            )
+        return Ingester(self.embedder, self.collection)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
