@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from mcp_server_embeddings.reading.cells import Cells
 from mcp_server_embeddings.reading.document import DEFAULT_PARSING, Document, Parsing, until
+from mcp_server_embeddings.reading.formats.code import CODE_SUFFIXES, code_documents
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 
@@ -34,6 +35,8 @@ def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING
     seconds = parsing.limits.pdf_seconds if suffix == ".pdf" else parsing.limits.seconds
     parsing = replace(parsing, cancelled=until(seconds, parsing.cancelled))
     parsing.cancelled()
+    if suffix in CODE_SUFFIXES:
+        return code_documents(path, content, parsing)
     return _format(suffix)(content, parsing)
 
 

@@ -1,0 +1,274 @@
+"""Source code, cut at functions and classes, whose names are the headings. Needs the extra ``code``."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from mcp_server_embeddings.reading.decoding import decoded
+from mcp_server_embeddings.reading.document import Document, Parsing, Section, whole
+
+if TYPE_CHECKING:
+    from tree_sitter import Language, Node, Tree
+
+
+def _kinds(names: str) -> frozenset[str]:
+    """Return kinds of nodes, as the grammars call them."""
+    return frozenset(names.split())
+
+
+_LANGUAGES = (
+    ((".py", ".pyi"), "tree_sitter_python", "language"),
+    ((".js", ".mjs", ".cjs", ".jsx"), "tree_sitter_javascript", "language"),
+    ((".ts", ".mts", ".cts"), "tree_sitter_typescript", "language_typescript"),
+    ((".tsx",), "tree_sitter_typescript", "language_tsx"),
+    ((".rs",), "tree_sitter_rust", "language"),
+    ((".go",), "tree_sitter_go", "language"),
+    ((".java",), "tree_sitter_java", "language"),
+    ((".c",), "tree_sitter_c", "language"),
+    ((".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx"), "tree_sitter_cpp", "language"),
+)
+
+_DEFINITIONS = _kinds(
+    # Python; JavaScript, TypeScript and Java; Rust; Go; C and C++. A kind means the same wherever it occurs.
+    "class_definition function_definition "
+    "class_declaration abstract_class_declaration interface_declaration enum_declaration internal_module "
+    "function_declaration generator_function_declaration method_definition variable_declarator "
+    "record_declaration annotation_type_declaration method_declaration constructor_declaration "
+    "function_item struct_item enum_item union_item trait_item impl_item mod_item macro_definition "
+    "type_declaration "
+    "struct_specifier class_specifier enum_specifier union_specifier namespace_definition"
+)
+
+_NEED_BODY = _kinds("struct_specifier class_specifier enum_specifier union_specifier mod_item")
+"""Without a body they name a type or a file and define nothing."""
+
+_WRAPPERS = _kinds(
+    "decorated_definition export_statement lexical_declaration variable_declaration expression_statement "
+    "template_declaration"
+)
+"""Belong to the first definition in them, if there is one."""
+
+_CONTAINERS = _kinds(
+    "module program source_file translation_unit block class_body interface_body enum_body enum_body_declarations "
+    "annotation_type_body statement_block declaration_list field_declaration_list linkage_specification "
+    "if_statement else_clause elif_clause try_statement except_clause with_statement type_definition "
+    "preproc_if preproc_ifdef preproc_else preproc_elif ERROR"
+)
+"""What definitions are looked for in."""
+
+_FUNCTIONS = _kinds("arrow_function function_expression generator_function class")
+"""Values that make a variable of JavaScript a definition."""
+
+CODE_SUFFIXES = frozenset(suffix for suffixes, *_ in _LANGUAGES for suffix in suffixes)
+
+_WHOLE = 800
+"""Characters of a definition that is not cut further: about a passage of code."""
+
+_MAX_CHARACTERS = 1_000_000
+"""A longer file is read as text: it was generated."""
+
+_STEPS_PER_BYTE = 0.02
+"""Hundreds of steps of the parser: code takes 0.005 to 0.011 for each byte, hostile text many times that."""
+
+_SECONDS = 3.0
+"""A file that takes longer to parse is read as text: a megabyte of code takes half a second."""
+
+_DEPTH = 64
+"""Levels of the tree that are looked at."""
+
+_BLOCK = 65_536
+"""Bytes that the parser gets at a time."""
+
+_MAX_NAME = 100
+"""Characters of a name in a heading."""
+
+_WORD = re.compile(r"\w")
+
+_BEFORE = ("//", "/*", "*", "#", "@")
+"""How lines begin that belong to the definition below them: comments, attributes, decorators."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    """A function, class or the like: where it begins and ends, and its name, after that of its owner."""
+
+    start: int
+    end: int
+    names: tuple[str, ...]
+
+
+def code_documents(path: str, content: bytes, parsing: Parsing) -> list[Document]:
+    """Parse source code into one document, cut at its functions and classes; one section where it cannot be parsed.
+
+    Raises:
+        UnreadableError: It is binary, blank or too long, or has too many definitions.
+    """
+    text = decoded(content)
+    parsing.check_characters(len(text))
+    file = PurePath(path)
+    found = _definitions(text, file.suffix.lower()) if len(text) <= _MAX_CHARACTERS else []
+    parsing.check_sections(len(found))
+    sections = _Cutter(text, found).sections(file.stem) if found else [Section(0, len(text), "")]
+    return whole(text, tuple(sections) if text.strip() else ())
+
+
+def _definitions(text: str, suffix: str) -> list[_Definition]:
+    """Return definitions in the order in which they begin, the outer first; none where the parser is missing."""
+    (module, function) = next(rest for suffixes, *rest in _LANGUAGES if suffix in suffixes)
+    try:
+        from tree_sitter import Language
+
+        language = Language(getattr(import_module(module), function)())
+    except ImportError:
+        return []
+    data = text.encode()
+    tree = _parsed(language, data)
+    return _in_characters(data, list(_found(data, tree.root_node))) if tree is not None else []
+
+
+def _parsed(language: "Language", data: bytes) -> "Tree | None":
+    """Parse; None where it takes too long."""
+    from tree_sitter import Parser
+
+    left = iter(range(1_000 + int(_STEPS_PER_BYTE * len(data))))
+    deadline = time.monotonic() + _SECONDS
+    with suppress(ValueError):  # what an interrupted parse raises
+        return Parser(language).parse(
+            lambda offset, _: data[offset : offset + _BLOCK],
+            progress_callback=lambda *_: next(left, None) is None or time.monotonic() > deadline,
+        )
+    return None
+
+
+def _found(data: bytes, node: "Node", depth: int = 0) -> Iterator[_Definition]:
+    """Yield the definitions in a node."""
+    for child in node.named_children if depth < _DEPTH else ():
+        wrapped = _wrapped(child, depth) if child.type in _WRAPPERS else child
+        names = _names(data, wrapped) if wrapped.type in _DEFINITIONS else ()
+        if names:
+            yield _Definition(child.start_byte, child.end_byte, names)
+            body = wrapped.child_by_field_name("body")
+            if body is not None:
+                yield from _found(data, body, depth + 1)
+        elif child.type in _CONTAINERS:
+            yield from _found(data, child, depth + 1)
+
+
+def _wrapped(node: "Node", depth: int) -> "Node":
+    """Return the first definition in a wrapper, which may be in another one; the node itself without one."""
+    for child in node.named_children if depth < _DEPTH else ():
+        inner = _wrapped(child, depth + 1) if child.type in _WRAPPERS else child
+        if inner.type in _DEFINITIONS:
+            return inner
+    return node
+
+
+def _names(data: bytes, node: "Node") -> tuple[str, ...]:
+    """Return the name of a definition, after that of its owner; empty where it defines nothing."""
+    body = node.child_by_field_name("body")
+    if body is None and node.type in _NEED_BODY:
+        return ()
+    if node.type == "variable_declarator":
+        value = node.child_by_field_name("value")
+        if value is None or value.type not in _FUNCTIONS:
+            return ()
+    name = _name_node(node)
+    receiver = node.child_by_field_name("receiver") if node.type == "method_declaration" else None
+    owner = receiver.named_children[0].child_by_field_name("type") if receiver and receiver.named_children else None
+    return tuple(text for one in (owner, name) if one is not None and (text := _text(data, one)))
+
+
+def _name_node(node: "Node") -> "Node | None":
+    if node.type == "type_declaration" and node.named_children:  # of Go
+        node = node.named_children[0]
+    found = node.child_by_field_name("type" if node.type == "impl_item" else "name")
+    for _ in range(_DEPTH):  # of C: in the declarator of a function, of a pointer to it, and so on
+        inner = (found or node).child_by_field_name("declarator")
+        if inner is None and found is not None and found.type == "reference_declarator":
+            inner = found.named_children[-1]
+        if inner is None:
+            break
+        found = inner
+    return found
+
+
+def _text(data: bytes, node: "Node") -> str:
+    text = data[node.start_byte : node.end_byte].decode("utf-8", "replace")
+    return " ".join(text.replace("::", " > ").lstrip("*&").split())[:_MAX_NAME]
+
+
+def _in_characters(data: bytes, found: Sequence[_Definition]) -> list[_Definition]:
+    """Turn offsets in bytes into offsets in characters."""
+    if data.isascii():
+        return list(found)
+    places = sorted({place for one in found for place in (one.start, one.end)})
+    characters, before, count = {}, 0, 0
+    for place in places:
+        count += len(data[before:place].decode("utf-8", "replace"))
+        characters[place], before = count, place
+    return [replace(one, start=characters[one.start], end=characters[one.end]) for one in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A definition that has begun, or the whole file."""
+
+    start: int
+    end: int
+    heading: str
+
+
+class _Cutter:
+    """Cuts a text at definitions; those within a short one are part of it."""
+
+    def __init__(self, text: str, found: Sequence[_Definition]) -> None:
+        self._text = text
+        self._found = found
+        self._sections: list[Section] = []
+        self._at = 0
+
+    def sections(self, module: str) -> list[Section]:
+        """Return sections that together have every visible character."""
+        whole_text = _Open(0, len(self._text), module)
+        stack = [whole_text]
+        for one in self._found:
+            while one.start >= stack[-1].end and len(stack) > 1:
+                self._close(stack.pop())
+            above = stack[-1]
+            is_short = above is not whole_text and above.end - above.start <= _WHOLE
+            if is_short or one.start < self._at or one.end > above.end:
+                continue  # part of a short one, or not nested: a macro, or a mistake in the file
+            self._close(replace(above, end=self._with_comments(one.start)))
+            stack.append(_Open(self._at, one.end, " > ".join((above.heading, *one.names))))
+        while stack:
+            self._close(stack.pop())
+        return self._sections or [Section(0, len(self._text), module)]
+
+    def _close(self, part: "_Open") -> None:
+        """End a section where a part ends; what has no word in it is added to the one before or after."""
+        piece = self._text[self._at : part.end]
+        if _WORD.search(piece):
+            self._sections.append(Section(self._at, part.end, part.heading))
+        elif self._sections:
+            self._sections[-1] = replace(self._sections[-1], end=part.end)
+        else:
+            return
+        self._at = part.end
+
+    def _with_comments(self, start: int) -> int:
+        """Return where the comments, attributes and decorators right above a definition begin."""
+        line = max(self._at, self._text.rfind("\n", self._at, start) + 1)
+        if self._text[line:start].strip():
+            return start
+        start = line
+        while start > self._at:
+            line = max(self._at, self._text.rfind("\n", self._at, start - 1) + 1)
+            if not self._text[line:start].lstrip().startswith(_BEFORE):
+                break
+            start = line
+        return start
