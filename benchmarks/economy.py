@@ -28,9 +28,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from quality.beir import read_collection
 from quality.rows import Row, distinct, read_rows
 from server_process import OURS, MeasuredServer
+
+from mcp_server_embeddings.reading.beir import read_retrieval_set
 
 SEED = 0
 LABELS, MESSAGES, EXAMPLES = 12, 300, 5
@@ -155,9 +156,9 @@ def join(task: Task, folder: Path, pairs: Sequence[tuple[str, str, float]]) -> N
 
 def documents(tasks: Mapping[str, Task], folder: Path, path: Path) -> None:
     """Search, group and condense documents; print each row."""
-    found = read_collection(path)
+    found = read_retrieval_set(path)
     ids = list(found.documents)[:DOCUMENTS]
-    size = write_csv(folder / "documents.csv", ["id", "text"], [(key, found.documents[key]) for key in ids])
+    size = write_csv(folder / "documents.csv", ["id", "text"], [(key, found.documents[key].whole) for key in ids])
     answerable = [query for query, relevant in found.relevance.items() if set(relevant) <= set(ids)]
     queries = random.Random(SEED).sample(answerable, QUERIES)
     source = "documents.csv#text"
@@ -176,7 +177,9 @@ def documents(tasks: Mapping[str, Task], folder: Path, path: Path) -> None:
     task.right = f"{len(sizes)} themes of {min(sizes.values())} to {max(sizes.values())} documents"
     print(task.row(), flush=True)
     task = tasks["digest"]
-    task.data = write_csv(folder / "few.csv", ["id", "text"], [(key, found.documents[key]) for key in ids[:DIGESTED]])
+    task.data = write_csv(
+        folder / "few.csv", ["id", "text"], [(key, found.documents[key].whole) for key in ids[:DIGESTED]]
+    )
     answer = task.call("condense", source="few.csv#text", max_tokens=DIGEST_TOKENS)
     task.right = f"{answer['tokens']} tokens of {len(answer['selected'])} documents"
     print(task.row(), flush=True)

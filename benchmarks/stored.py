@@ -1,28 +1,22 @@
-"""How fast collections are, and whether both kinds of search together are as good as the better one.
+"""How fast collections are.
 
-    python benchmarks/stored.py speed
-    python benchmarks/stored.py fusion FOLDER [FOLDER]
+    python benchmarks/stored.py
 
-``speed`` makes 100,000 short texts of random words, which is the same work for a search as any others, and measures on
+It makes 100,000 short texts of random words, which is the same work for a search as any others, and measures on
 an otherwise idle machine: opening, semantic and hybrid searches through the function behind the tool (encoding the
 query included, every query new), and adding 10,000 texts beside the bare encoder on others of the same kind, in turns.
-``fusion`` reads retrieval sets in BEIR's layout (corpus.jsonl, queries.jsonl, qrels), which you fetch yourself.
 """
 
-import argparse
 import os
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, quantiles
+from statistics import quantiles
 
 os.environ.update(HF_HUB_OFFLINE="1", OPENBLAS_NUM_THREADS="1")
 
 import numpy as np
 from machine import machine, versions
-from quality.beir import read_collection
-from quality.metrics import ndcg
 
 from mcp_server_embeddings import (
     CollectionStore,
@@ -41,7 +35,6 @@ from mcp_server_embeddings.tools.retrieval import SearchMode
 CHUNKS, ADDED, QUERIES, AT_ONCE = 100_000, 10_000, 200, 1_000
 MODES: tuple[SearchMode, ...] = ("semantic", "keyword", "hybrid")
 VOCABULARY = 30_000
-CUT = 10
 
 
 def texts(count: int, words: int, seed: int) -> list[str]:
@@ -110,38 +103,11 @@ def speed() -> None:
         store.close()
 
 
-def fusion(folders: Sequence[Path]) -> None:
-    """Mean nDCG@10 of each kind of search on each set."""
-    for folder in folders:
-        data = read_collection(folder)
-        with tempfile.TemporaryDirectory() as place, Engine(Settings(data_dir=Path(place))) as engine:
-            embedder, store = engine.embedder(), open_store(engine.settings)
-            sources = Sources(store, Reader(()))
-            documents = [(key, text) for key, text in data.documents.items() if text.strip()]
-            for start in range(0, len(documents), AT_ONCE):
-                collection_add(embedder, store, "set", dict(documents[start : start + AT_ONCE]))
-            for mode in MODES:
-                gains = []
-                for query, relevance in data.relevance.items():
-                    found = search(embedder, data.queries[query], source="set", mode=mode, top=2 * CUT, sources=sources)
-                    order = [str(hit.id) for hit in found.hits]
-                    gains.append(ndcg([key for key in order if key != query], relevance, CUT))
-                print(f"{folder.name}, {mode}: nDCG@{CUT} {mean(gains):.4f} over {len(gains):,} queries")
-            store.close()
-
-
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("speed", "fusion"))
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
-    given = parser.parse_args()
+    """Measure."""
     print(machine())
     print(versions())
-    if given.what == "speed":
-        speed()
-    else:
-        fusion(given.folders)
+    speed()
 
 
 if __name__ == "__main__":

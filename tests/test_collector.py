@@ -29,6 +29,7 @@ OPERANDS = {
     "embed": ("missing",),
     "status": (),
     "remove": ("missing", "--all"),
+    "eval": ("missing",),
     "collections": (),
     "export": ("missing", "{folder}"),
     "import": ("missing", "{folder}"),

@@ -1,12 +1,11 @@
 """``python benchmarks/quality``: its figures on small files of ours, its words on bad ones, its metrics by hand."""
 
 import csv
-import json
 import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import anyio
@@ -15,22 +14,19 @@ import pytest
 from calls import client
 from corpus import REWORDED, THEMES
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.results import Limits, Status
 from wire import PATIENCE, client_environment
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-from quality.data import QualityError
 from quality.labelled import Labelled
 from quality.metrics import (
     accuracy_and_macro_f1,
-    average_precision,
     correlations,
     coverage_and_accuracy,
-    ndcg,
     v_measure,
 )
-from quality.retrieval import Retrieval
 from quality.section import Section, Task
 from quality.session import Session, parts
 from quality.sts import Sts
@@ -46,40 +42,12 @@ PAIRS = [
     *((left, right, "0") for left, (right, _) in zip(FIRST_OF_THEME, REWORDED, strict=True)),
 ]
 ROWS = [(text, theme) for theme, texts in THEMES.items() for text in texts]
-DOCUMENTS = [
-    {"_id": "bread", "title": "Bread", "text": "Flour, water and salt are kneaded and baked in the oven."},
-    {"_id": "bees", "title": "Bees", "text": "A hive makes honey from the nectar of flowers."},
-    {"_id": "tides", "title": "Tides", "text": "The moon pulls the sea up and down twice a day."},
-    {"_id": "rails", "text": "The night train runs on rails from one capital to the next."},
-    {"_id": "blank", "text": " "},
-]
-QUERIES = [
-    {"_id": "1", "text": "how is bread baked"},
-    {"_id": "2", "text": "who makes honey"},
-    {"_id": "3", "text": "why does the sea rise and fall"},
-    {"_id": "unjudged", "text": "where to sleep on a train"},
-]
-QRELS = [("1", "bread", "2"), ("2", "bees", "1"), ("3", "tides", "1"), ("3", "rails", "0")]
 
 
 def csv_file(path: Path, rows: Rows) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     return path
-
-
-def beir_folder(
-    folder: Path,
-    qrels: Rows = QRELS,
-    documents: Sequence[Mapping[str, str]] = DOCUMENTS,
-    queries: Sequence[Mapping[str, str]] = QUERIES,
-) -> Path:
-    (folder / "qrels").mkdir(parents=True)
-    for name, entries in (("corpus.jsonl", documents), ("queries.jsonl", queries)):
-        (folder / name).write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), encoding="utf-8")
-    lines = ["\t".join(row) for row in [("query-id", "corpus-id", "score"), *qrels]]
-    (folder / "qrels" / "test.tsv").write_text("\n".join(lines), encoding="utf-8")
-    return folder
 
 
 def run(data_dir: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -113,7 +81,7 @@ def values(section: Section) -> dict[str, float]:
 
 def refusal(read: Callable[[], Task]) -> str:
     """The one sentence about bad data."""
-    with pytest.raises(QualityError) as caught:
+    with pytest.raises(InputError) as caught:
         read()
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -122,17 +90,15 @@ def refusal(read: Callable[[], Task]) -> str:
 def test_one_command_prints_all_figures_and_what_they_were_measured_on(data_dir: Path, tmp_path: Path) -> None:
     pairs = csv_file(tmp_path / "pairs.csv", [("one", "other", "score"), *PAIRS])
     rows = csv_file(tmp_path / "rows.csv", [("category", "text"), *((label, text) for text, label in [*ROWS, ROWS[0]])])
-    folder = beir_folder(tmp_path / "trivia")
-    finished = run(data_dir, "--sts", pairs, "--labelled", rows, "--retrieval", folder, "--examples", "2")
+    finished = run(data_dir, "--sts", pairs, "--labelled", rows, "--examples", "2")
     assert (finished.returncode, finished.stderr) == (0, "")
     head, *sections = finished.stdout.split("\n\n")
     for line in (r"mcp \d", r"mcp .* scipy \d", r"mcp-server-embeddings \d", r"model all-MiniLM-L6-v2@\w{8}: "):
         assert re.search(rf"^{line}", head, re.MULTILINE)
-    assert head.endswith(f"--retrieval {folder} --examples 2")
+    assert head.endswith(f"--labelled {rows} --examples 2")
     assert [section.splitlines()[0] for section in sections] == [
         "pairs.csv: 12 pairs, cosines rounded to 4 decimals",
         "rows.csv, columns 'text' and 'category': 20 different texts (1 repeated ones left out), 4 labels, seed 0",
-        "trivia: 4 documents (1 empty ones left out), 3 of 3 queries with a relevant one, seed 0",
     ]
     found = {
         name: float(value) for name, value in re.findall(r"^  (\S.*?) {2,}(\d\.\d{4})\b", finished.stdout, re.MULTILINE)
@@ -144,13 +110,12 @@ def test_one_command_prints_all_figures_and_what_they_were_measured_on(data_dir:
     assert found["2-shot accuracy"] >= 0.75
     assert "12 texts, method means" in sections[1]
     assert found["V-measure, number of labels given"] > 0.7
-    assert found["nDCG@10"] == found["MAP@100"] == 1
 
 
 def test_nothing_to_measure_is_refused_with_what_to_give(data_dir: Path) -> None:
     finished = run(data_dir)
     assert finished.returncode == 2
-    assert "give --sts, --labelled or --retrieval" in finished.stderr
+    assert "give --sts or --labelled" in finished.stderr
 
 
 def test_a_bad_file_ends_in_one_sentence_and_status_2(data_dir: Path, tmp_path: Path) -> None:
@@ -189,27 +154,11 @@ def test_examples_are_drawn_by_the_seed_and_never_scored(tmp_path: Path) -> None
         assert len(shown) + len(held_out) == len(ROWS)
 
 
-def test_calls_as_small_as_can_be_give_the_same_ranking_and_labels(engine: Engine, tmp_path: Path) -> None:
-    retrieval = Retrieval.read(beir_folder(tmp_path / "trivia"), 300, 0)
-    assert measured(engine, retrieval, texts=2) == measured(engine, retrieval)
+def test_calls_as_small_as_can_be_give_the_same_labels(engine: Engine, tmp_path: Path) -> None:
     labelled = Labelled.read(csv_file(tmp_path / "rows.csv", ROWS), 4, 0)
     whole, small = values(measured(engine, labelled)), values(measured(engine, labelled, texts=21))
     assert whole.keys() == small.keys()
     assert all(value == small[name] for name, value in whole.items() if "shot" in name)
-
-
-def test_a_document_with_the_id_of_the_query_is_not_counted(engine: Engine, tmp_path: Path) -> None:
-    """As in BEIR, whose duplicate questions are both documents and queries."""
-    same = {"_id": "1", "text": "how is bread baked"}
-    task = Retrieval.read(beir_folder(tmp_path / "same", documents=[same, *DOCUMENTS]), 300, 0)
-    assert set(values(measured(engine, task)).values()) == {1.0}
-
-
-def test_queries_are_a_seeded_choice_of_the_judged_ones(tmp_path: Path) -> None:
-    folder = beir_folder(tmp_path / "trivia")
-    assert sorted(Retrieval.read(folder, 300, 0).sample) == ["1", "2", "3"]
-    assert len({tuple(Retrieval.read(folder, 1, seed).sample) for seed in range(20)}) == 3
-    assert Retrieval.read(folder, 2, 5).sample == Retrieval.read(folder, 2, 5).sample
 
 
 def test_texts_are_split_by_number_and_by_characters() -> None:
@@ -217,7 +166,7 @@ def test_texts_are_split_by_number_and_by_characters() -> None:
     assert parts(["a"] * 5, ["b"], limits) == [slice(0, 3), slice(3, 5)]
     assert parts(["aaaa", "aaa", "aaa", "aaaaaaa"], ["bbb"], limits) == [slice(0, 2), slice(2, 3), slice(3, 4)]
     for beside in (["b"] * 4, ["bbbb"]):
-        with pytest.raises(QualityError, match=r"do not fit into one call .*; give fewer labels"):
+        with pytest.raises(InputError, match=r"do not fit into one call .*; give fewer labels"):
             parts(["aaaaaaa"], beside, limits)
 
 
@@ -255,40 +204,6 @@ def test_a_bad_file_of_labels_is_refused_in_words(rows: list[tuple[str, ...]], w
     assert refusal(lambda: Labelled.read(path, 1, 0)).startswith(words.format(path))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("corpus.jsonl", b"\xff\xfe", "is not UTF-8 from byte 0 on; save it as UTF-8"),
-        ("corpus.jsonl", b'{"_id": "x"}\n', "lacks _id or text; every line needs both, as strings"),
-        ("queries.jsonl", b"[1]\n", "is no JSON object; put one object on each line"),
-        ("queries.jsonl", b'{"_id": "1", "text": ""}\n{"_id": "1", "text": "a"}\n', "has the _id '1' a second time"),
-        ("qrels/test.tsv", b"1 bread 1\n", "has 1 columns; wanted: query-id, corpus-id and a whole number"),
-        ("qrels/test.tsv", b"1\tbread\t1\n1\tbread\tyes\n", "has the score 'yes'; wanted: "),
-        (
-            "qrels/test.tsv",
-            b"1\tcake\t1\n",
-            "names the document 'cake', which is not among the 5 of the folder; add it",
-        ),
-        ("qrels/test.tsv", b"9\tbread\t1\n", "names the query '9', which is not among the 4 of the folder; add it"),
-        ("qrels/test.tsv", b"1\tbread\t0\n", "has no score above 0; give "),
-    ],
-)
-def test_a_bad_retrieval_folder_is_refused_in_words(name: str, content: bytes, words: str, tmp_path: Path) -> None:
-    folder = beir_folder(tmp_path / "trivia")
-    (folder / name).write_bytes(content)
-    said = refusal(lambda: Retrieval.read(folder, 300, 0))
-    assert words in said
-    assert str(folder / name) in said
-
-
-def test_qrels_may_lie_beside_the_corpus_without_a_header(tmp_path: Path) -> None:
-    folder = beir_folder(tmp_path / "trivia")
-    nested = folder / "qrels" / "test.tsv"
-    (folder / "qrels.tsv").write_bytes(nested.read_bytes().partition(b"\n")[2])
-    nested.unlink()
-    assert sorted(Retrieval.read(folder, 300, 0).sample) == ["1", "2", "3"]
-
-
 def test_each_metric_is_the_one_computed_by_hand() -> None:
     # ranks 1 2 3 4 against 1 3 2 4: 1 - 6 * 2 / (4 * 15); deviations give 13 / sqrt(5 * 50)
     assert correlations([1, 2, 3, 4], [1, 3, 2, 10]) == pytest.approx((0.8, 13 / math.sqrt(250)))
@@ -298,15 +213,3 @@ def test_each_metric_is_the_one_computed_by_hand() -> None:
     assert coverage_and_accuracy([None], ["a"]) == pytest.approx((0, math.nan), nan_ok=True)
     # two outliers, each alone: homogeneity 1, completeness 1 - 0.5 ln 2 / (1.5 ln 2) = 2/3
     assert v_measure([[0, 1]], ["a", "a", "b", "b"]) == pytest.approx(2 * (2 / 3) / (1 + 2 / 3))
-
-
-def test_retrieval_metrics_are_those_computed_by_hand() -> None:
-    relevance = {"a": 2, "b": 1, "c": 1}
-    third = 1 / math.log2(3)
-    assert ndcg(["x", "a", "b"], relevance, 3) == pytest.approx((2 * third + 1 / 2) / (2 + third + 1 / 2))
-    assert ndcg(["x", "a", "b"], relevance, 2) == pytest.approx(2 * third / (2 + third))
-    assert ndcg(["a"], relevance, 10) == pytest.approx(2 / (2 + third + 1 / 2))
-    assert ndcg(["x", "y"], relevance, 10) == 0
-    assert average_precision(["a", "x", "b"], relevance, 100) == pytest.approx((1 + 2 / 3) / 3)
-    assert average_precision(["a", "x", "b"], relevance, 2) == pytest.approx(1 / 3)
-    assert average_precision(["x"], relevance, 2) == 0

@@ -437,7 +437,7 @@ def test_an_interrupted_start_leaves_a_file_that_the_next_one_finishes(tmp_path:
 
 def test_a_file_of_the_first_version_is_brought_to_this_one_and_its_files_are_read_again(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
-        database.executescript(MIGRATIONS[0])
+        database.executescript(str(MIGRATIONS[0]))
         database.execute("INSERT INTO collections (name, model, identity, dimensions) VALUES ('notes', 'm', 'i', 3)")
         database.execute("CREATE VIRTUAL TABLE words_1 USING fts5(text, content='')")
         database.execute("INSERT INTO files (collection, path, digest) VALUES (1, '/a.md', x'00')")

@@ -1,9 +1,9 @@
 """The quality figures of this server on your own data, measured through it as any client would.
 
-    python benchmarks/quality --sts pairs.csv --labelled rows.csv --retrieval FOLDER
+    python benchmarks/quality --sts pairs.csv --labelled rows.csv
 
-One of the three is enough, and each may be repeated. ``--help`` says what the files look like and what else can be
-chosen. The same data, seed and model give the same figures.
+One of the two is enough, and each may be repeated. ``--help`` says what the files look like and what else can be
+chosen. The same data, seed and model give the same figures. Search is measured by ``mcp-server-embeddings eval``.
 """
 
 import argparse
@@ -19,10 +19,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from machine import machine, versions
 
+from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.results import Status
-from quality.data import QualityError
 from quality.labelled import Labelled
-from quality.retrieval import Retrieval
 from quality.section import Task
 from quality.session import open_session
 from quality.sts import Sts
@@ -30,7 +29,6 @@ from quality.sts import Sts
 DATA = (
     ("--sts", "CSV", "text, text, human score; with or without a header"),
     ("--labelled", "CSV", "columns text and label (or category), or else the first two"),
-    ("--retrieval", "FOLDER", "as BEIR's: corpus.jsonl, queries.jsonl, and qrels/test.tsv or qrels.tsv"),
 )
 
 
@@ -41,14 +39,13 @@ def options() -> argparse.Namespace:
     for option, form, words in DATA:
         data.add_argument(option, type=Path, action="append", default=[], metavar=form, help=words)
     parser.add_argument("--examples", type=int, default=8, metavar="N", help="of each label for few-shot; 0: none (8)")
-    parser.add_argument("--queries", type=int, default=300, metavar="N", help="at most, a random choice (300)")
     parser.add_argument("--seed", type=int, default=0, help="of all random choices (0)")
     parser.add_argument("--model", help="the server's --model")
     given = parser.parse_args()
-    if not (given.sts or given.labelled or given.retrieval):
-        parser.error("there is nothing to measure; give --sts, --labelled or --retrieval with a file or folder")
-    if given.examples < 0 or given.queries < 1:
-        parser.error("--examples must be 0 or more, --queries 1 or more")
+    if not (given.sts or given.labelled):
+        parser.error("there is nothing to measure; give --sts or --labelled with a file")
+    if given.examples < 0:
+        parser.error("--examples must be 0 or more")
     return given
 
 
@@ -56,12 +53,11 @@ def read(given: argparse.Namespace) -> list[Task]:
     """All data, before anything is measured.
 
     Raises:
-        QualityError: A file is not what it should be.
+        InputError: A file is not what it should be.
     """
     return [
         *(Sts.read(path) for path in given.sts),
         *(Labelled.read(path, given.examples, given.seed) for path in given.labelled),
-        *(Retrieval.read(path, given.queries, given.seed) for path in given.retrieval),
     ]
 
 
@@ -90,7 +86,7 @@ def main() -> int:
     given, status = options(), 0
     try:
         anyio.run(measure, read(given), given.model)
-    except* (QualityError, MCPError) as group:  # the client's tasks put errors into groups within groups
+    except* (InputError, MCPError) as group:  # the client's tasks put errors into groups within groups
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]

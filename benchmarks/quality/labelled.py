@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.results import ClassifyResult, ClusterResult
-from quality.data import QualityError
 from quality.metrics import accuracy_and_macro_f1, coverage_and_accuracy, v_measure
 from quality.rows import Row, distinct, read_rows
 from quality.section import Figure, Section
@@ -37,16 +37,16 @@ class Labelled:
         """Read a file, without the rows whose text came before.
 
         Raises:
-            QualityError: The file is no such file, or has too few rows of a label.
+            InputError: The file is no such file, or has too few rows of a label.
         """
         found, columns = read_rows(path)
         rows = distinct(found)
         counts = Counter(row.label for row in rows)
         if len(counts) < 2:
-            raise QualityError(f"{path} has fewer than 2 labels: {sorted(counts)}; give texts of 2 or more")
+            raise InputError(f"{path} has fewer than 2 labels: {sorted(counts)}; give texts of 2 or more")
         rarest, fewest = counts.most_common()[-1]
         if examples and fewest <= examples:
-            raise QualityError(
+            raise InputError(
                 f"{path} has too few different texts of the label {rarest!r}, {fewest}; --examples {examples} needs "
                 f"{examples + 1} of each: give a smaller number (0 leaves few-shot out), or leave out rare labels"
             )

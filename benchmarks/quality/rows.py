@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from quality.data import QualityError, Table, read_csv
+from mcp_server_embeddings.errors import InputError
+from quality.data import Table, read_csv
 
 _WANTED = "wanted: the columns text and label (or category), by these names or else as the first two"
 
@@ -23,7 +24,7 @@ def read_rows(path: Path) -> tuple[list[Row], str]:
     Without known column names, a first row whose second cell is no other row's is a header.
 
     Raises:
-        QualityError: The file is no such file.
+        InputError: The file is no such file.
     """
     table = read_csv(path)
     header, body = table[0][1], table[1:]
@@ -49,7 +50,7 @@ def distinct(rows: Iterable[Row]) -> list[Row]:
 def _check_width(path: Path, table: Table, width: int) -> None:
     for line, row in table:
         if len(row) != width or width < 2:
-            raise QualityError(
+            raise InputError(
                 f"line {line} of {path} has {len(row)} columns, the first line {width}; {_WANTED}, texts with commas "
                 "in quotes"
             )
@@ -57,5 +58,5 @@ def _check_width(path: Path, table: Table, width: int) -> None:
 
 def _row(path: Path, line: int, text: str, label: str) -> Row:
     if not (text and label):
-        raise QualityError(f"line {line} of {path} has no {'label' if text else 'text'}; fill it in or take it out")
+        raise InputError(f"line {line} of {path} has no {'label' if text else 'text'}; fill it in or take it out")
     return Row(text, label)

@@ -35,6 +35,6 @@ class Task(Protocol):
         """Ask the server.
 
         Raises:
-            QualityError: The server refuses the data.
+            InputError: The server refuses the data.
         """
         ...

@@ -15,8 +15,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import TextContent
 
+from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.results import Limits, Result, SimilarityResult, Status
-from quality.data import QualityError
 
 R = TypeVar("R", bound=Result)
 
@@ -38,7 +38,7 @@ class Session:
         """One tool call.
 
         Raises:
-            QualityError: The server refuses it; the message is the server's.
+            InputError: The server refuses it; the message is the server's.
         """
         return await _call(self._client, tool, result, arguments)
 
@@ -48,12 +48,12 @@ class Session:
         """One tool call whose full result, a row for each text, is read from the file it writes and removes.
 
         Raises:
-            QualityError: The server refuses it; the message is the server's.
+            InputError: The server refuses it; the message is the server's.
         """
         answer = await self.call(tool, result, {**arguments, "save_as": f"quality-{uuid4().hex}.jsonl"})
         file = getattr(answer, "file", None)
         if file is None:
-            raise QualityError(f"the server wrote no file for {tool}")
+            raise InputError(f"the server wrote no file for {tool}")
         return answer, await anyio.to_thread.run_sync(_take_rows, Path(file.path))
 
 
@@ -72,7 +72,7 @@ async def open_session(model: str | None) -> AsyncIterator[Session]:
         model: As of ``--model``; None for what the server takes by itself.
 
     Raises:
-        QualityError: The model cannot be used.
+        InputError: The model cannot be used.
     """
     chosen = ["--model", model] if model is not None else []
     server = StdioServerParameters(
@@ -89,7 +89,7 @@ async def _call(client: Client, tool: str, result: type[R], arguments: Mapping[s
         answer = await client.call_tool(tool, dict(arguments))
     if answer.is_error:
         words = " ".join(block.text for block in answer.content if isinstance(block, TextContent))
-        raise QualityError(f"the server refused a call of {tool}: {words}")
+        raise InputError(f"the server refused a call of {tool}: {words}")
     return result.model_validate(answer.structured_content)
 
 
@@ -102,13 +102,13 @@ def parts(texts: Sequence[str], beside: Sequence[str], limits: Limits) -> list[s
         limits: Of a call.
 
     Raises:
-        QualityError: No text, or not the longest, has room beside the others.
+        InputError: No text, or not the longest, has room beside the others.
     """
     most = limits.texts - len(beside)
     room = limits.characters - sum(map(len, beside))
     longest = max(map(len, texts))
     if most < 1 or longest > room:
-        raise QualityError(
+        raise InputError(
             f"a text of {longest:,} characters and the {len(beside):,} that go with it (labels and examples, or a "
             f"query) do not fit into one call of at most {limits.texts:,} texts and {limits.characters:,} characters; "
             "give fewer labels or --examples, or leave long texts out"

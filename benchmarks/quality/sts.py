@@ -6,10 +6,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Self
 
+from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.results import Pair as ScoredResult
 from mcp_server_embeddings.tools.results import SimilarityResult
 from mcp_server_embeddings.vectors.calibration import BANDS
-from quality.data import QualityError, read_csv
+from quality.data import read_csv
 from quality.metrics import correlations
 from quality.section import Figure, Section
 from quality.session import Session
@@ -41,14 +42,14 @@ class Sts:
         """Read rows of text, text, score; a first row whose third cell is no number is a header.
 
         Raises:
-            QualityError: The file is no such file.
+            InputError: The file is no such file.
         """
         rows = read_csv(path)
         if len(rows[0][1]) == 3 and not _is_number(rows[0][1][2]):
             rows = rows[1:]
         pairs = [_pair(path, line, row) for line, row in rows]
         if len({pair.human for pair in pairs}) < 2:
-            raise QualityError(
+            raise InputError(
                 f"{path} has {len(pairs):,} pairs and not two different human scores, so nothing can correlate; "
                 "give pairs of different likeness"
             )
@@ -75,12 +76,12 @@ class Sts:
 
 def _pair(path: Path, line: int, row: list[str]) -> Pair:
     if len(row) != 3:
-        raise QualityError(f"line {line} of {path} has {len(row)} columns; {_WANTED}")
+        raise InputError(f"line {line} of {path} has {len(row)} columns; {_WANTED}")
     left, right, score = row
     if not (left and right):
-        raise QualityError(f"line {line} of {path} has an empty text; {_WANTED}, or leave the row out")
+        raise InputError(f"line {line} of {path} has an empty text; {_WANTED}, or leave the row out")
     if not _is_number(score):
-        raise QualityError(f"line {line} of {path} has the score {score!r}; {_WANTED}")
+        raise InputError(f"line {line} of {path} has the score {score!r}; {_WANTED}")
     return Pair(left, right, float(score))
 
 

@@ -132,6 +132,17 @@ def main_parser() -> MainParser:
     return parser
 
 
+def _positive(value: str) -> int:
+    """Return a whole number of 1 or more.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is no whole number of 1 or more")
+    return int(value)
+
+
 def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
     as_json, collection, file = (CommandParser(add_help=False) for _ in range(3))
     as_json.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -153,6 +164,24 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         help="a file, a folder, a pattern such as 'docs/**/*.md', or tickets.csv#message",
     )
     command.add_argument("--id-field", metavar="NAME", help="column of a table with the ids of its rows")
+
+    command = add(
+        "eval",
+        "evaluate:run",
+        "measure search on your own retrieval sets",
+        "FOLDER...",
+        "set --queries 300",
+        as_json,
+    )
+    command.add_argument(
+        "folders",
+        metavar="FOLDER",
+        type=Path,
+        nargs="+",
+        help="in BEIR's layout: corpus.jsonl, queries.jsonl, and qrels/test.tsv or qrels.tsv",
+    )
+    command.add_argument("--queries", metavar="N", type=_positive, help="at most, a random choice (default: all)")
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice (default: 0)")
 
     add("collections", "list_collections:run", "list the collections", "", "", as_json)
     command = add(

@@ -152,6 +152,18 @@ def search(
     )
 
 
+def ranked(
+    embedder: Embedder, sources: Sources, collection: str, queries: Sequence[str], mode: SearchMode, top: int
+) -> list[QueryHits]:
+    """Search a collection as ``search`` does, for any number of queries and without the hits' texts."""
+    items = select_items(embedder, sources, None, Selection(collection), needs_model=mode != "keyword")
+    with _finder(embedder, items, mode, top, 0.0) as finder:
+        return [
+            QueryHits(query=one.asked.query, hits=[passage.hit for passage in one.passages], no_match=one.no_match)
+            for one in finder.find(queries)
+        ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Passage:
     """What a hit's text is taken from: a run of an item's text.

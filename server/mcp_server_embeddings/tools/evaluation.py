@@ -1,0 +1,259 @@
+"""Measure how well searches do on retrieval sets: queries with documents that people judged relevant.
+
+Every figure comes from the same search as the tool's (``ranked``), on a collection of the set's documents.
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import get_args
+
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.reading.beir import Entry, RetrievalSet
+from mcp_server_embeddings.reading.document import Section
+from mcp_server_embeddings.reading.selecting import Reader
+from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument, document_batches
+from mcp_server_embeddings.tools.results import QueryHits, ResultModel
+from mcp_server_embeddings.tools.retrieval import SearchMode
+from mcp_server_embeddings.tools.search import ranked
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.vectors.calibration import Band
+from mcp_server_embeddings.vectors.metrics import ndcg, recall, reciprocal_rank
+
+MODES: tuple[SearchMode, ...] = get_args(SearchMode)
+CUT = 10
+"""Hits that count."""
+
+FIRST = 5
+"""Hits among which a document must be to be found by a word that only it has: as many as the tool shows by default."""
+
+_AT_ONCE = 100
+"""Queries between two reports of progress."""
+
+_RARE_WORDS = 200
+"""Words that are looked for at most."""
+
+_FOREIGN = 100
+"""Queries of each other set at most."""
+
+_WORD = re.compile(r"\w{4,}")
+
+Report = Callable[[int, int], None]
+"""Takes how many searches are done, of how many."""
+
+
+class BandShare(ResultModel):
+    """Hits of one band, and how many of them are relevant."""
+
+    hits: int
+    relevant: int
+
+    @property
+    def share(self) -> float:
+        """Of the hits that are relevant."""
+        return self.relevant / self.hits if self.hits else float("nan")
+
+
+class ModeFigures(ResultModel):
+    """What one mode of search finds in one set.
+
+    Attributes:
+        ndcg_at_10: Mean over the queries, as the next two.
+        recall_at_10: Share of the relevant documents among the first ten.
+        mrr_at_10: Mean reciprocal rank.
+        no_match: Share of the queries, which all have a relevant document.
+        foreign_no_match: Share of queries of the other sets, which have none here; None for a single set.
+        rare_words: Of words that one document only has, the share that finds it among the first five; None without any.
+        bands: Of the first ten hits, by band.
+    """
+
+    ndcg_at_10: float
+    recall_at_10: float
+    mrr_at_10: float
+    no_match: float
+    foreign_no_match: float | None = None
+    rare_words: float | None = None
+    bands: dict[Band, BandShare]
+
+
+class SetFigures(ResultModel):
+    """What every mode of search finds in one set."""
+
+    name: str
+    documents: int
+    empty: int
+    passages: int
+    queries: int
+    judged: int
+    modes: dict[SearchMode, ModeFigures]
+
+
+class Evaluation(ResultModel):
+    """The figures of all sets under one model."""
+
+    model: str
+    seed: int
+    sets: list[SetFigures]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The queries of a set that are asked, drawn by a seed.
+
+    Attributes:
+        data: The set.
+        queries: Ids of queries with a relevant document.
+        rare: Words that one document only has, with its id.
+    """
+
+    data: RetrievalSet
+    queries: list[str]
+    rare: dict[str, str]
+
+    @classmethod
+    def draw(cls, data: RetrievalSet, most: int | None, seed: int) -> "Sample":
+        """Choose at most so many queries, all for None."""
+        judged, rare = list(data.relevance), _rare_words(data.documents)
+        draw = random.Random(seed)  # noqa: S311 - not for secrets
+        chosen = judged if most is None else draw.sample(judged, min(most, len(judged)))
+        words = draw.sample(sorted(rare), min(_RARE_WORDS, len(rare)))
+        return cls(data, chosen, {word: rare[word] for word in words})
+
+    def texts(self) -> list[str]:
+        """Return the queries."""
+        return [self.data.queries[key] for key in self.queries]
+
+
+def evaluate(
+    embedder: Embedder,
+    store: CollectionStore,
+    sets: Sequence[RetrievalSet],
+    *,
+    queries: int | None = None,
+    seed: int = 0,
+    report: Report = lambda done, total: None,
+) -> Evaluation:
+    """Index each set and ask its queries, and a share of the other sets', in every mode.
+
+    Args:
+        embedder: The engine.
+        store: Takes a collection for each set, by its position.
+        sets: One or more.
+        queries: At most so many of each set; None for all.
+        seed: Of the choice of queries and words.
+        report: Told how many searches are done.
+
+    Raises:
+        OperatorError: The model or the store cannot be used.
+        CallCancelledError: The caller cancelled.
+    """
+    samples = [Sample.draw(data, queries, seed) for data in sets]
+    own = sum(len(sample.queries) + len(sample.rare) for sample in samples)
+    foreign = (len(sets) - 1) * sum(min(len(sample.queries), _FOREIGN) for sample in samples)
+    searcher = _Searcher(embedder, store, report, (own + foreign) * len(MODES))
+    figures = [searcher.measure(f"set-{at}", at, samples) for at in range(len(sets))]
+    return Evaluation(model=embedder.identity().short, seed=seed, sets=figures)
+
+
+def index(embedder: Embedder, store: CollectionStore, name: str, documents: Mapping[str, Entry]) -> int:
+    """Put the documents of a set into a collection, as the tool does; the number of passages.
+
+    A title is a heading and stands before the text.
+    """
+    identity = embedder.identity()
+    target = store.open_or_create(name, identity.digest, identity.short, identity.dimensions)
+    ingester = Ingester(embedder, target)
+    for batch in document_batches([_source(key, entry) for key, entry in documents.items()]):
+        ingester.put(batch)
+    return target.current().chunks
+
+
+class _Searcher:
+    """Asks queries and counts them."""
+
+    def __init__(self, embedder: Embedder, store: CollectionStore, report: Report, total: int) -> None:
+        self._embedder = embedder
+        self._store = store
+        self._sources = Sources(store, Reader(()))
+        self._report = report
+        self._done, self._total = 0, total
+
+    def measure(self, collection: str, at: int, samples: Sequence[Sample]) -> SetFigures:
+        """Index one of the sets and measure every mode."""
+        data = samples[at].data
+        passages = index(self._embedder, self._store, collection, data.documents)
+        foreign = [text for other, sample in enumerate(samples) if other != at for text in sample.texts()[:_FOREIGN]]
+        return SetFigures(
+            name=data.name,
+            documents=len(data.documents),
+            empty=data.empty,
+            passages=passages,
+            queries=len(samples[at].queries),
+            judged=len(data.relevance),
+            modes={mode: self._mode(collection, mode, samples[at], foreign) for mode in MODES},
+        )
+
+    def _mode(self, collection: str, mode: SearchMode, sample: Sample, foreign: Sequence[str]) -> ModeFigures:
+        found = self._ask(collection, mode, sample.texts())
+        by_word = [
+            document in [hit.id for hit in one.hits]
+            for one, document in zip(
+                self._ask(collection, mode, list(sample.rare), FIRST), sample.rare.values(), strict=True
+            )
+        ]
+        elsewhere = self._ask(collection, mode, foreign, 1)
+        rankings = [_ranking(hits, query) for hits, query in zip(found, sample.queries, strict=True)]
+        judged = [
+            (ranking, sample.data.relevance[query]) for ranking, query in zip(rankings, sample.queries, strict=True)
+        ]
+        return ModeFigures(
+            ndcg_at_10=mean(ndcg(ranking, relevant, CUT) for ranking, relevant in judged),
+            recall_at_10=mean(recall(ranking, relevant, CUT) for ranking, relevant in judged),
+            mrr_at_10=mean(reciprocal_rank(ranking, relevant, CUT) for ranking, relevant in judged),
+            no_match=mean(one.no_match for one in found),
+            foreign_no_match=mean(one.no_match for one in elsewhere) if elsewhere else None,
+            rare_words=mean(by_word) if by_word else None,
+            bands=_bands(found, [relevant for _, relevant in judged]),
+        )
+
+    def _ask(self, collection: str, mode: SearchMode, queries: Sequence[str], top: int = CUT + 1) -> list[QueryHits]:
+        """Return what each query finds; one more than counts, since a document may be the query itself."""
+        found: list[QueryHits] = []
+        for start in range(0, len(queries), _AT_ONCE):
+            self._embedder.call.raise_if_cancelled()
+            part = queries[start : start + _AT_ONCE]
+            found += ranked(self._embedder, self._sources, collection, part, mode, top)
+            self._done += len(part)
+            self._report(self._done, self._total)
+        return found
+
+
+def _source(key: str, entry: Entry) -> SourceDocument:
+    text = entry.whole
+    return SourceDocument(key, text, (Section(0, len(text), ""),), None)
+
+
+def _ranking(found: QueryHits, query: str) -> list[str]:
+    """Return the ids of the hits; as in BEIR, a document with the query's own id does not count."""
+    return [str(hit.id) for hit in found.hits if hit.id != query][:CUT]
+
+
+def _rare_words(documents: Mapping[str, Entry]) -> dict[str, str]:
+    """Return the words of four letters or more that one document only has, with that document."""
+    words = {key: set(_WORD.findall(entry.whole.lower())) for key, entry in documents.items()}
+    counts = Counter(word for found in words.values() for word in found)
+    return {word: key for key, found in words.items() for word in found if counts[word] == 1}
+
+
+def _bands(found: Sequence[QueryHits], relevant: Sequence[Mapping[str, int]]) -> dict[Band, BandShare]:
+    hits, right = Counter[Band](), Counter[Band]()
+    for one, of_query in zip(found, relevant, strict=True):
+        for hit in one.hits[:CUT]:
+            if hit.band is not None:
+                hits[hit.band] += 1
+                right[hit.band] += hit.id in of_query
+    return {band: BandShare(hits=hits[band], relevant=right[band]) for band in get_args(Band) if hits[band]}
