@@ -3,20 +3,24 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
 
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.catalogue import (
+    BenchmarkV2,
     CatalogueModel,
     CataloguePrompts,
     ScoresV1,
     ScoresV2,
     catalogue,
+    choices,
     full_id,
     known,
     refusal,
+    rerankers,
 )
 from mcp_server_embeddings.engine.engine import Engine
 from models import BGE_PROMPT, save_random_bert
@@ -60,9 +64,13 @@ def printed(home: Path, columns: str) -> list[list[str]]:
         check=True,
     )
     assert finished.stderr == ""
-    facts, _, scores, _, refused, _ = finished.stdout.split("\n\n")
+    facts, _, scores, _, ready, _, reranking, _, refused, _ = finished.stdout.split("\n\n")
     assert max(map(len, finished.stdout.splitlines())) <= int(columns)
-    return [facts.splitlines()[1:], scores.splitlines()[2:], refused.splitlines()[1:]]
+    return [
+        facts.splitlines()[1:],
+        scores.splitlines()[2:],
+        *(part.splitlines()[1:] for part in (ready, reranking, refused)),
+    ]
 
 
 def test_the_catalogue_begins_with_the_default_and_has_each_model_once() -> None:
@@ -175,7 +183,7 @@ def test_models_with_code_of_their_own_are_refused_and_no_others() -> None:
 
 @pytest.mark.parametrize("columns", ["80", "120"])
 def test_models_prints_every_entry_within_the_width_of_the_terminal(columns: str, tmp_path: Path) -> None:
-    facts, scores, refused = printed(tmp_path, columns)
+    facts, scores, ready, reranking, refused = printed(tmp_path, columns)
 
     def name(model: str) -> str:
         return model if columns == "120" else model.rsplit("/", 1)[-1]
@@ -185,16 +193,62 @@ def test_models_prints_every_entry_within_the_width_of_the_terminal(columns: str
         "!" if entry.instead else "*" if entry.id == DEFAULT_MODEL else " " for entry in catalogue()
     ]
     assert [row.split()[0] for row in scores] == [name(e.id) for e in SERVED if e.mteb or e.mteb_v2]
+    assert [row.split()[:2] for row in ready] == [[one.name, name(one.model)] for one in choices()]
+    assert [row.split()[0] for row in reranking] == [name(entry.id) for entry in rerankers()]
     assert [row.split() for row in refused] == [[name(e.id), name(e.instead or "")] for e in REFUSED]
 
 
 def test_models_prints_both_versions_of_mteb_beside_each_other(tmp_path: Path) -> None:
-    _, scores, _ = printed(tmp_path, "120")
+    _, scores, ready, *_ = printed(tmp_path, "120")
+    assert [row.split()[2:] for row in ready] == [["64.0", "51.4", "-"], ["60.8", "47.7", "56.6"]]
     rows = {name: figures for name, *figures in map(str.split, scores)}
     assert rows[DEFAULT_MODEL] == ["59.0", "42.9", "41.7", "63.0", "42.4", "42.0", "78.9"]
     assert rows["MongoDB/mdbr-leaf-mt"] == ["64.0", "51.4", "-", "-", "-", "-", "-"]
     assert rows["google/embeddinggemma-300m"] == ["69.7", "55.7", "61.4", "-", "-", "-", "-"]
     assert rows["BAAI/bge-large-en-v1.5"] == ["-", "-", "-", "76.0", "46.1", "54.3", "83.1"]
+
+
+def test_a_ready_choice_is_a_model_that_is_better_than_the_default_for_its_purpose() -> None:
+    default = known(DEFAULT_MODEL)
+    assert default is not None
+    purposes: dict[str, tuple[BenchmarkV2, Literal["mean", "retrieval"]]] = {
+        "better-english": ("MTEB(eng, v2)", "retrieval"),
+        "multilingual": ("MTEB(Multilingual, v2)", "mean"),
+    }
+    for choice in choices():
+        entry = known(choice.model)
+        assert entry in SERVED
+        assert full_id(choice.name) == choice.model
+        score, before = (each.v2(*purposes[choice.name]) for each in (entry, default) if each is not None)
+        assert (score or 0) > (before or 0) + 5
+
+
+def test_pull_says_which_model_a_ready_choice_is_with_figures_and_their_source(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [*PROGRAM, "pull", "multilingual"],
+        env=client_environment(HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1"),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    said = finished.stdout.splitlines()
+    assert said[0].startswith("multilingual is hotchpotch/bekko-embedding-v1-a8m: many languages, ")
+    assert "  MTEB(Multilingual, v2), mean: 56.63 (the default model: 41.71)" in said
+    assert said[-1].startswith("  source: https://github.com/embeddings-benchmark/results/")
+    assert "cannot fetch 'hotchpotch/bekko-embedding-v1-a8m': HF_HUB_OFFLINE is set" in finished.stderr
+
+
+def test_rerankers_have_figures_with_sources_and_short_names() -> None:
+    assert len({entry.id for entry in rerankers()}) == len(rerankers())
+    for entry in rerankers():
+        assert full_id(entry.id.rsplit("/", 1)[-1]) == entry.id
+        assert {"card", "scores"} <= set(entry.sources)
+        assert (entry.mrr is None) == ("mrr" not in entry.sources)
+        assert all(source.startswith("https://") for source in entry.sources.values())
+    figures = {entry.id: (entry.retrieval, entry.mrr) for entry in rerankers()}
+    assert figures["cross-encoder/ettin-reranker-17m-v1"] == (55.76, None)
+    assert figures["cross-encoder/ms-marco-MiniLM-L6-v2"] == (50.82, 39.01)
 
 
 def test_the_readme_quotes_the_catalogue() -> None:

@@ -216,7 +216,9 @@ def _add_model_commands(add: Callable[..., CommandParser]) -> None:
     command = add(
         "pull", "pull:run", "fetch a model for offline use; run again, it keeps finished files", "MODEL", example
     )
-    command.add_argument("model", metavar="MODEL", help="its Hugging Face id")
+    command.add_argument(
+        "model", metavar="MODEL", help="its Hugging Face id, or a ready choice: better-english, multilingual"
+    )
     command = add(
         "compile",
         "compile:run",

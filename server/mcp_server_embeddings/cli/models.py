@@ -6,16 +6,26 @@ import sys
 from collections.abc import Sequence
 
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
-from mcp_server_embeddings.engine.catalogue import CatalogueModel, catalogue
+from mcp_server_embeddings.engine.catalogue import (
+    FIGURES,
+    CatalogueModel,
+    CatalogueReranker,
+    catalogue,
+    choices,
+    known,
+    rerankers,
+)
 from mcp_server_embeddings.engine.locate import cached_folder
 
 _WIDE = 120
 """Columns of a terminal that has room for full ids; a narrower one gets short names, which --model takes too."""
 
-_LEFT_ALIGNED = ("model", "licence", "use instead")
+_LEFT_ALIGNED = ("pull", "model", "reranker", "licence", "use instead")
 _FACTS = ("", "model", "dims", "tokens", "MB", "licence")
 _SCORES = ("model", "eng", "retr", "mult", "clas", "clus", "retr", "STS")
 _REFUSED = ("model", "use instead")
+_CHOICES = ("pull", "model", "eng", "retr", "mult")
+_RERANKERS = ("", "reranker", "M", "licence", "retr", "nano", "MRR")
 
 _FACTS_LEGEND = """
 * on this machine, ! refused (see below). dims: a range where vectors may be
@@ -26,6 +36,16 @@ _SCORES_LEGEND = """
 MTEB v2: the mean over MTEB(eng, v2), its retrieval tasks alone, and the mean
 over MTEB(Multilingual, v2). MTEB v1, English: classification, clustering,
 retrieval, STS. All in percent; v2 has other tasks and does not compare with v1.
+
+"""
+_CHOICES_LEGEND = """
+Ready choices: `mcp-server-embeddings pull better-english`, then start with
+--model better-english. Columns as above.
+
+"""
+_RERANKERS_LEGEND = """
+For --reranker. M: million parameters. nDCG@10 of the retrieval tasks of
+MTEB(eng, v2) and of NanoBEIR, MRR@10 of MS MARCO, in percent.
 
 """
 _REFUSED_LEGEND = """
@@ -41,9 +61,12 @@ def run(_: Settings, __: argparse.Namespace) -> int:
     facts = [_facts(entry, wide) for entry in catalogue()]
     scores = [_scores(entry, wide) for entry in served if entry.mteb or entry.mteb_v2]
     refused = [(_name(entry.id, wide), _name(entry.instead, wide)) for entry in catalogue() if entry.instead]
+    ready = [(choice.name, _name(choice.model, wide), *_averages(choice.model)) for choice in choices()]
     tables = (
         _table(_FACTS, facts) + _FACTS_LEGEND,
         _versions(scores) + _table(_SCORES, scores) + _SCORES_LEGEND,
+        _table(_CHOICES, ready) + _CHOICES_LEGEND,
+        _table(_RERANKERS, [_reranker(entry, wide) for entry in rerankers()]) + _RERANKERS_LEGEND,
         _table(_REFUSED, refused) + _REFUSED_LEGEND,
     )
     sys.stdout.write("".join(tables))
@@ -82,13 +105,23 @@ def _facts(entry: CatalogueModel, wide: bool) -> tuple[str, ...]:
 
 def _scores(entry: CatalogueModel, wide: bool) -> tuple[str, ...]:
     v1 = entry.mteb
-    averages = (
-        entry.v2("MTEB(eng, v2)", "mean"),
-        entry.v2("MTEB(eng, v2)", "retrieval"),
-        entry.v2("MTEB(Multilingual, v2)", "mean"),
-        *((v1.classification, v1.clustering, v1.retrieval, v1.sts) if v1 else (None,) * 4),
-    )
-    return (_name(entry.id, wide), *("-" if average is None else f"{average:.1f}" for average in averages))
+    averages = (v1.classification, v1.clustering, v1.retrieval, v1.sts) if v1 else (None,) * 4
+    return (_name(entry.id, wide), *_averages(entry.id), *map(_figure, averages))
+
+
+def _averages(model: str) -> tuple[str, ...]:
+    entry = known(model)
+    return tuple(_figure(entry.v2(benchmark, average) if entry else None) for benchmark, average in FIGURES)
+
+
+def _reranker(entry: CatalogueReranker, wide: bool) -> tuple[str, ...]:
+    here = "*" if cached_folder(entry.id) is not None else ""
+    size, figures = f"{entry.parameters_millions:.0f}", map(_figure, (entry.retrieval, entry.nanobeir, entry.mrr))
+    return (here, _name(entry.id, wide), size, entry.licence, *figures)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _name(model: str, wide: bool) -> str:

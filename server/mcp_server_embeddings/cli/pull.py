@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from mcp_server_embeddings.cli.output import say
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
-from mcp_server_embeddings.engine.catalogue import full_id
+from mcp_server_embeddings.engine.catalogue import FIGURES, choices, full_id, known
 from mcp_server_embeddings.engine.download import download
 from mcp_server_embeddings.engine.locate import locate, looks_like_path
 from mcp_server_embeddings.errors import ConfigurationError, DownloadError
@@ -20,6 +20,7 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
         OperatorError: It cannot be downloaded.
     """
     model = settings.model
+    _say_choice(model)
     if looks_like_path(model):
         raise ConfigurationError(f"{model!r} is a folder; pull takes a Hugging Face id, serve takes the folder")
     if full_id(model) != DEFAULT_MODEL:  # that one came with the installation
@@ -27,6 +28,20 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     located = locate(model)
     say(f"{located.name} is stored in {located.folder}", f"SHA-256 of its weights: {located.sha256}")
     return 0
+
+
+def _say_choice(name: str) -> None:
+    """Say which model a ready choice is, and how it compares with the default one."""
+    choice = next((choice for choice in choices() if choice.name == name), None)
+    chosen, default = (None, None) if choice is None else (known(choice.model), known(DEFAULT_MODEL))
+    if choice is None or chosen is None or default is None:
+        return
+    say(f"{name} is {chosen.id}: {choice.summary}. {chosen.licence}, {chosen.size_mb:.0f} MB.")
+    for benchmark, average in FIGURES:
+        score, before = chosen.v2(benchmark, average), default.v2(benchmark, average)
+        if score is not None and before is not None:
+            say(f"  {benchmark}, {average}: {score:.2f} (the default model: {before:.2f})")
+    say(*dict.fromkeys(f"  source: {scores.source}" for scores in chosen.mteb_v2))
 
 
 def _download(model: str) -> None:

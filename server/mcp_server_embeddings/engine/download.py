@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 from mcp_server_embeddings.config import nearest
-from mcp_server_embeddings.engine.catalogue import catalogue, full_id, refusal
+from mcp_server_embeddings.engine.catalogue import full_id, known_ids, refusal
 from mcp_server_embeddings.engine.locate import MODULES_FILE
 from mcp_server_embeddings.errors import DownloadError
 
@@ -61,7 +61,7 @@ def download(model: str, progress: Progress) -> Path:
             "`hf auth login`, and run again"
         ) from error
     except (hub_errors.RepositoryNotFoundError, hub_errors.HFValidationError) as error:
-        hint = nearest(name, [entry.id for entry in catalogue()])
+        hint = nearest(name, known_ids())
         raise DownloadError(f"there is no model {name!r} on the Hugging Face hub; {hint}") from error
     # HTTPError is httpx's or httpx2's, by the release of huggingface_hub; RuntimeError is what hf_xet raises.
     except (OSError, RuntimeError, hub_errors.HTTPError) as error:  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mcp.server import CacheHint
 from mcp_types import Resource
 
-from mcp_server_embeddings.engine.catalogue import catalogue
+from mcp_server_embeddings.engine.catalogue import catalogue, rerankers
 from mcp_server_embeddings.mcp_layer.guide import guide
 from mcp_server_embeddings.mcp_layer.registry import served_tools
 from mcp_server_embeddings.tools.declaration import ToolContext
@@ -35,7 +35,8 @@ class ServedResource:
 
 
 def _models(_: ToolContext) -> str:
-    return json.dumps([entry.model_dump(mode="json", exclude_none=True) for entry in catalogue()], ensure_ascii=False)
+    entries = (*catalogue(), *rerankers())
+    return json.dumps([entry.model_dump(mode="json", exclude_none=True) for entry in entries], ensure_ascii=False)
 
 
 def _status(context: ToolContext) -> str:
