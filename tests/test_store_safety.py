@@ -32,6 +32,7 @@ from itertools import count
 from pathlib import Path
 import numpy as np
 from mcp_server_embeddings.errors import StorageError
+from mcp_server_embeddings.languages import tables
 from mcp_server_embeddings.store.records import NewChunk, NewDocument
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
 
@@ -285,6 +286,7 @@ def test_a_file_size_limit_loses_nothing_acknowledged(tmp_path: Path) -> None:
 
 
 READ_ONLY = """
+tables()  # read while the package may be read
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
 folder = Path(sys.argv[1])
@@ -435,18 +437,28 @@ def test_an_interrupted_start_leaves_a_file_that_the_next_one_finishes(tmp_path:
         assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
-def test_a_file_of_the_first_version_is_brought_to_this_one_and_its_files_are_read_again(tmp_path: Path) -> None:
+def test_a_file_of_the_first_version_is_brought_to_this_one(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
         database.executescript(str(MIGRATIONS[0]))
-        database.execute("INSERT INTO collections (name, model, identity, dimensions) VALUES ('notes', 'm', 'i', 3)")
-        database.execute("CREATE VIRTUAL TABLE words_1 USING fts5(text, content='')")
-        database.execute("INSERT INTO files (collection, path, digest) VALUES (1, '/a.md', x'00')")
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute("PRAGMA user_version = 1")
+        database.executescript(f"""
+            INSERT INTO collections (name, model, identity, dimensions, documents, chunks)
+                VALUES ('notes', 'model@1', 'identity', {DIMENSIONS}, 1, 2);
+            CREATE VIRTUAL TABLE words_1 USING fts5(text, content='');
+            INSERT INTO files (collection, path, digest) VALUES (1, '/a.md', x'00');
+            INSERT INTO documents VALUES (1, 1, '/a.md', x'00', 1, '{{}}', 'one fox two foxes');
+            INSERT INTO chunks VALUES (1, 1, 1, 0, 0, 7, '', x'00'), (2, 1, 1, 1, 8, 17, 'Birds', x'01');
+            INSERT INTO vectors VALUES (1, zeroblob({4 * DIMENSIONS})), (2, zeroblob({4 * DIMENSIONS}));
+            PRAGMA application_id = {APPLICATION_ID};
+            PRAGMA user_version = 1;
+        """)
     store = SqliteStore(tmp_path)
-    assert store.open("notes").sources() == {}
-    store.open_or_create("others", "i", "m", 3)
-    assert store.open("notes").files() == {"/a.md": StoredFile(b"\0")}
+    store.open_or_create("others", "identity", "model@1", DIMENSIONS)  # the first that writes changes the file
+    one = store.open("notes")
+    assert (one.sources(), one.files()) == ({}, {"/a.md": StoredFile(b"\0", documents=1)})
+    assert sorted(one.matching("fox", 5).keys) == [1, 2]
+    assert one.matching("bird", 5).keys == [2]
+    assert one.remove(["/a.md"]).ids == ["/a.md"]
+    assert one.matching("fox", 5).keys == []
 
 
 def test_reading_makes_no_folder(tmp_path: Path) -> None:

@@ -72,18 +72,3 @@ def test_a_collection_at_its_limit_takes_nothing_more(tmp_path: Path) -> None:
     one.put([document("b", "two")])
     assert one.put([document("b", "changed")]) == PutResult(updated=1)
     one.remove(["b"])
-
-
-def test_the_words_of_a_file_of_version_1_are_indexed_anew(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path)
-    collection(store).put([document("a", "one fox ", "two foxes"), document("b", "three")])
-    store.close()
-    with closing(sqlite3.connect(tmp_path / "collections.sqlite")) as database, database:
-        database.execute("DROP TABLE words_1")
-        database.execute("CREATE VIRTUAL TABLE words_1 USING fts5(text, content='')")
-        database.execute("PRAGMA user_version = 1")
-    one = collection(store)
-    assert by_words(one, "fox") == ["a#1", "a#2"]
-    one.remove(["a"])
-    assert by_words(one, "fox") == []
-    assert by_words(one, "three") == ["b"]
