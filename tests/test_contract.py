@@ -93,7 +93,7 @@ def test_the_tools_are_those_of_the_contract() -> None:
 PARAMETERS: dict[str, str] = {
     "embed": "texts source id_field ids where save_as role dimensions encoding long_text",
     "similarity": "left right left_source right_source metric top",
-    "search": "texts source id_field ids where top query queries mode diversity full",
+    "search": "texts source id_field ids where top query queries mode diversity full explain",
     "read": "source id_field ids around max_tokens",
     "classify": "texts source id_field ids where top save_as tag labels examples abstain",
     "cluster": "texts source id_field ids where save_as tag clusters members",

@@ -11,11 +11,13 @@ from sentence_transformers import CrossEncoder
 
 from calls import call, error, structured
 from fakes import FakeEncoder
+from mcp_server_embeddings.cli.answer import say_answer
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.reranker_calibration import calibrated
 from mcp_server_embeddings.errors import CallCancelledError
+from mcp_server_embeddings.tools.results import Hit, SearchResult
 from mcp_server_embeddings.vectors.scores import Scores
 from test_rerankers import bert
 from waiting import wait_until
@@ -34,6 +36,13 @@ TEXTS = [
     "Write to support to cancel an order.",
     "Gift cards cannot be exchanged for money.",
 ]
+MATCHED = {
+    "Money is returned to the card that paid.": ["money"],
+    "Back pain is treated with exercise.": ["back"],
+    "Gift cards cannot be exchanged for money.": ["money"],
+}
+"""Words of the query in each text."""
+
 MANY = [f"Note {number}: {text}" for number in range(5) for text in TEXTS]
 
 
@@ -211,3 +220,39 @@ def test_a_model_that_is_no_cross_encoder_is_refused_as_a_reranker(bge_folder: P
     with Engine(Settings(data_dir=data_dir, reranker=str(bge_folder))) as wrong:
         reason = error(call(wrong, "search", {"query": QUERY, "texts": TEXTS}))
     assert "'bge-like' cannot be used as a reranker: it is a SentenceTransformer" in reason
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
+@pytest.mark.parametrize("of", ["texts", "collection"])
+def test_a_hit_is_explained_by_the_numbers_of_each_step(of: str, mode: str, reranking: Engine) -> None:
+    arguments = {"texts": TEXTS} if of == "texts" else {"source": "reranked"}
+    found = search(reranking, mode=mode, explain=True, **arguments)
+    steps = {
+        "hybrid": {"words", "cosine", "meaning", "fusion", "rerank"},
+        "semantic": {"cosine", "meaning", "rerank"},
+        "keyword": {"words"},
+    }[mode]
+    calibration = reranking.embedder().calibration("retrieval")
+    for hit in found["hits"]:
+        explained = hit["explain"]
+        assert set(explained) - {"matched"} == steps
+        assert explained.get("matched", []) == (MATCHED.get(hit["text"], []) if mode != "semantic" else [])
+        assert hit["score"] == explained["words" if mode == "keyword" else "rerank"]
+        if mode != "keyword":
+            assert explained["meaning"] == pytest.approx(calibration.relative(explained["cosine"]), abs=1e-3)
+            assert hit["band"] == calibration.band(explained["cosine"])
+
+
+def test_hits_are_not_explained_unasked_and_fusion_is_their_score_without_a_reranker(engine: Engine) -> None:
+    assert not any("explain" in hit for hit in search(engine, texts=TEXTS)["hits"])
+    hits = search(engine, texts=TEXTS, explain=True)["hits"]
+    assert [hit["explain"]["fusion"] for hit in hits] == [hit["score"] for hit in hits]
+    assert not any("rerank" in hit["explain"] for hit in hits)
+
+
+def test_the_command_shows_the_numbers_as_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    hit = Hit(id=7, score=0.5, text="the text", explain={"words": 1.25, "matched": ["red"]})
+    say_answer(SearchResult(model="m", hits=[hit]))
+    heading, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["id", "score", "words", "matched", "text"]
+    assert row.split() == ["7", "0.500", "1.250", "red", "the", "text"]

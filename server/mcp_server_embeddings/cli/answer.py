@@ -79,6 +79,7 @@ def _pairs(title: str, fields: Mapping[str, object]) -> "Table":
 def _rows(title: str, entries: Sequence[Mapping[str, object]]) -> "Table":
     from rich.text import Text
 
+    entries = [_explained(entry) for entry in entries]
     names = _ordered({name: None for entry in entries for name in entry})
     rows = table()
     rows.title, rows.title_justify, rows.title_style = title or None, "left", "bold"
@@ -88,6 +89,13 @@ def _rows(title: str, entries: Sequence[Mapping[str, object]]) -> "Table":
         cells = [_field(name, entry.get(name, "")) for name in names]
         rows.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in cells))
     return rows
+
+
+def _explained(entry: Mapping[str, object]) -> dict[str, object]:
+    """Return a hit with the numbers of its explanation as columns of their own, before its text."""
+    explanation = entry.get("explain")
+    numbers = dict(explanation) if isinstance(explanation, Mapping) else {}
+    return {**numbers, **{name: value for name, value in entry.items() if name != "explain"}}
 
 
 def _ordered(names: Mapping[str, object]) -> list[str]:

@@ -128,6 +128,7 @@ class Hit(ResultModel):
     heading: str = ""
     metadata: dict[str, MetadataValue] = {}
     indexed: str = ""
+    explain: dict[str, float | list[str]] = {}
 
 
 class QueryHits(ResultModel):

@@ -59,12 +59,29 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """The numbers behind a score; NaN where a step had no part in it.
+
+    Attributes:
+        words: BM25.
+        cosine: With the query.
+        fused: Of the two.
+        rerank: How relevant the reranker finds it.
+    """
+
+    words: float
+    cosine: float
+    fused: float
+    rerank: float
+
+
+@dataclass(frozen=True, slots=True)
 class RetrievedPassage:
-    """A hit: the best passage of an item, the score that orders hits, and its cosine with the query."""
+    """A hit: the best passage of an item, the score that orders hits, and how it came about."""
 
     chunk: Chunk
     score: float
-    cosine: float
+    trace: Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +90,7 @@ class RetrievedText:
 
     position: int
     score: float
-    cosine: float
+    trace: Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +148,7 @@ def retrieve(
         chosen = _diverse(ranked.scores, vectors, asked)
     keys = [candidates.keys[ranked.order[row]] for row in chosen]
     hits = [
-        RetrievedPassage(chunk, float(ranked.scores[row]), float(candidates.cosines[ranked.order[row]]))
+        RetrievedPassage(chunk, float(ranked.scores[row]), _trace(ranked, row, candidates))
         for chunk, row in zip(source.chunks(keys), chosen, strict=True)
     ]
     return Retrieved(hits, _no_match(asked, candidates.best_cosine, candidates.complete, len(hits)))
@@ -163,20 +180,23 @@ def retrieve_sent(
     chosen = list(range(len(order)))[: asked.top]
     if asked.diversity and vectors is not None:
         chosen = _diverse(ranked.scores, vectors[ranked.order], asked)
-    hits = [
-        RetrievedText(ranked.order[row], float(ranked.scores[row]), float(cosines[ranked.order[row]])) for row in chosen
-    ]
     best = float(cosines.max()) if vectors is not None else _UNKNOWN
-    return hits, _no_match(asked, best, matches is not None and matches.complete, len(hits))
+    complete = matches is not None and matches.complete
+    candidates = _Candidates([], found, cosines, by_words, best, complete)
+    hits = [
+        RetrievedText(ranked.order[row], float(ranked.scores[row]), _trace(ranked, row, candidates)) for row in chosen
+    ]
+    return hits, _no_match(asked, best, complete, len(hits))
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Passages that may be hits, their scores and cosines, the best cosine of all, and ``WordMatches.complete``."""
+    """Passages that may be hits: their scores, cosines and BM25, the best cosine, and ``WordMatches.complete``."""
 
     keys: list[int]
     scores: Scores
     cosines: Scores
+    words: Scores
     best_cosine: float
     complete: bool
 
@@ -195,7 +215,17 @@ def _candidates(source: Collection, asked: Asked, depth: int, where: Where | Non
     by_words = np.array([words.get(key, 0.0) for key in keys])
     found = _scores(asked, cosines, by_words, matches, near.total if near is not None else 0)
     best = float(near.cosines[0]) if near is not None and near.keys else _UNKNOWN
-    return _Candidates(keys, found, cosines, best, matches is not None and matches.complete)
+    return _Candidates(keys, found, cosines, by_words, best, matches is not None and matches.complete)
+
+
+def _trace(ranked: Ranked, row: int, candidates: _Candidates) -> Trace:
+    at = ranked.order[row]
+    return Trace(
+        float(candidates.words[at]),
+        float(candidates.cosines[at]),
+        float(candidates.scores[at]),
+        float(ranked.relevance[row]),
+    )
 
 
 def _scores(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatches | None, passages: int) -> Scores:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -17,13 +17,14 @@ from mcp_server_embeddings.tools.answer_budget import AnswerBudget, json_length
 from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.excerpts import Run, best_sentences, by_meaning, by_words, only_headings
+from mcp_server_embeddings.tools.explaining import explanations
 from mcp_server_embeddings.tools.freshness import SEARCH_PATIENCE
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.locating import heading_of, lines_or_page
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Strings, Texts, WhereFilter
 from mcp_server_embeddings.tools.reranking import Reranking
 from mcp_server_embeddings.tools.results import Hit, MetadataValue, QueryHits, SearchResult
-from mcp_server_embeddings.tools.retrieval import Asked, SearchMode, retrieve, retrieve_sent
+from mcp_server_embeddings.tools.retrieval import Asked, SearchMode, Trace, retrieve, retrieve_sent
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_query
 from mcp_server_embeddings.vectors.scores import Vectors
@@ -53,7 +54,7 @@ _DECIMALS = 4
     title="Search",
     description=(
         "Finds what is about a question or phrase, by meaning and words, in texts, files, folders or collections. Use "
-        "it to answer from documents, quote, or pick what to read; several queries in one call. Not for sorting into "
+        "it to answer from documents, quote, or pick what to read. Not for sorting into "
         "kinds: use classify. Returns one hit per item, best first: id, score, band, best sentences word for word, "
         "lines or page; no_match: nothing fits. Then read."
     ),
@@ -74,6 +75,7 @@ def search(
     top: Annotated[int, Range(1, _MAX_HITS), Field(description="hits")] = 5,
     diversity: Annotated[float, Range(0, 1), Field(description="above 0: varied hits")] = 0.0,
     full: Annotated[bool, Field(description="whole passages")] = False,
+    explain: Annotated[bool, Field(description="how scored")] = False,
     sources: Sources | None = None,
 ) -> SearchResult:
     """Find the items about one or several queries: every vector is compared.
@@ -93,6 +95,7 @@ def search(
         diversity: 0 takes the best by score; up to 1, an item is the less welcome the more it resembles others that
             are taken.
         full: Show whole passages.
+        explain: Show with each hit what each step of the search gave it; see ``explanations``.
         sources: Where sources are looked up.
 
     Returns:
@@ -132,6 +135,8 @@ def search(
     check_size(items.sent, "".join(asked))
     with _finder(embedder, items, mode, top, diversity) as finder:
         found = finder.find(asked)
+        if explain:
+            found = [finder.explained(one) for one in found]
         items.notes.extend(finder.notes())
         low, high = _SENTENCE_CHARACTERS
         characters = max(_ANSWER_CHARACTERS[len(asked) > 1], _HIT_CHARACTERS * top * len(asked))
@@ -170,6 +175,7 @@ class _Passage:
 
     Attributes:
         hit: The hit without its text and place.
+        trace: How its score came about.
         document: Id of the item in its collection, which tells the format.
         whole: All of the item's text.
         run: The passage.
@@ -178,6 +184,7 @@ class _Passage:
     """
 
     hit: Hit
+    trace: Trace
     document: str
     whole: str
     run: Run
@@ -241,6 +248,22 @@ class _Finder:
         """Return what is to be said of the search."""
         return [] if self._reranking is None else self._reranking.notes()
 
+    def explained(self, found: _Found) -> _Found:
+        """Return what a query found with the trace of each hit."""
+        passages = found.passages
+        notes = explanations(
+            found.asked.query,
+            found.asked.mode,
+            [f"{passage.heading}\n{passage.text}" for passage in passages],
+            [passage.trace for passage in passages],
+            self._calibration,
+        )
+        hits = [
+            replace(passage, hit=passage.hit.model_copy(update={"explain": note}))
+            for passage, note in zip(passages, notes, strict=True)
+        ]
+        return replace(found, passages=hits)
+
     def sentences(self, found: _Found, most: int) -> list[Run]:
         """Return the sentences of each passage to show, as characters of it."""
         vector = found.asked.vector
@@ -252,7 +275,9 @@ class _Finder:
         found, no_match = retrieve_sent(self._words, self._vectors, self._items.sent, asked)
         texts = self._items.texts([hit.position for hit in found])
         passages = [
-            _Passage(self._hit(self._items.ids[hit.position], hit.score, hit.cosine), "", text, (0, len(text)))
+            _Passage(
+                self._hit(self._items.ids[hit.position], hit.score, hit.trace), hit.trace, "", text, (0, len(text))
+            )
             for hit, text in zip(found, texts, strict=True)
         ]
         return _Found(asked, passages, no_match)
@@ -273,7 +298,7 @@ class _Finder:
         for hit, whole in zip(found.hits, wholes, strict=True):
             chunk = hit.chunk
             of_row = stored[chunk.document].file not in ("", chunk.document)
-            bare = self._hit(self._ids.get(chunk.document, chunk.document), hit.score, hit.cosine)
+            bare = self._hit(self._ids.get(chunk.document, chunk.document), hit.score, hit.trace)
             bare = bare.model_copy(
                 update={
                     "heading": heading_of(chunk.heading),
@@ -284,11 +309,13 @@ class _Finder:
             stop = chunk.stop
             if only_headings(chunk.text, chunk.heading):
                 stop = min(len(whole), stop + 2 * _SENTENCE_CHARACTERS[1])  # the words it announces
-            passages.append(_Passage(bare, chunk.document, whole, (chunk.start, stop), chunk.heading, of_row))
+            passages.append(
+                _Passage(bare, hit.trace, chunk.document, whole, (chunk.start, stop), chunk.heading, of_row)
+            )
         return _Found(asked, passages, found.no_match)
 
-    def _hit(self, key: Id, score: float, cosine: float) -> Hit:
-        band = None if self._calibration is None else self._calibration.band(cosine)
+    def _hit(self, key: Id, score: float, trace: Trace) -> Hit:
+        band = None if self._calibration is None else self._calibration.band(trace.cosine)
         return Hit(id=key, score=round(score, _DECIMALS), band=band, text="")
 
 

@@ -95,6 +95,11 @@ class Calibration:
         """Tell whether a cosine is in ``related`` or a closer band, so that a search has a match."""
         return self.band(cosine) not in ("unrelated", "weak")
 
+    def relative(self, cosine: float) -> float:
+        """Return a cosine on the model's own scale: 0 for unrelated texts and 1 for paraphrases, on average."""
+        unrelated, paraphrase = float(self.unrelated.mean()), float(self.paraphrase.mean())
+        return (cosine - unrelated) / max(paraphrase - unrelated, 1e-6)
+
     def chance(self, choices: int) -> float:
         """Return the cosine that an unrelated text reaches with the nearest of ``choices`` texts once in twenty.
 

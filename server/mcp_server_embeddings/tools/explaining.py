@@ -1,0 +1,60 @@
+"""Explain the score of a hit: what each step of the search gave it."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from mcp_server_embeddings.store import WordIndex
+from mcp_server_embeddings.tools.retrieval import SearchMode, Trace
+from mcp_server_embeddings.vectors.calibration import Calibration
+
+_WORD = re.compile(r"\w+")
+_DECIMALS = 4
+
+Explanation = dict[str, float | list[str]]
+
+
+def explanations(
+    query: str, mode: SearchMode, passages: Sequence[str], traces: Sequence[Trace], calibration: Calibration | None
+) -> list[Explanation]:
+    """Return the numbers of each hit by step; a step that had no part in it is left out.
+
+    Args:
+        query: What was looked for.
+        mode: By what.
+        passages: The texts of the hits as they were searched.
+        traces: Theirs.
+        calibration: Of searches; None without cosines.
+
+    Returns:
+        ``words`` (BM25) and ``matched`` (words of the query in it), ``cosine`` and ``meaning`` (the cosine on the
+        model's own scale: 0 unrelated, 1 an answer), ``fusion`` (of both), ``rerank`` (0 to 1).
+    """
+    matched = matched_words(query, passages) if mode != "semantic" else [[] for _ in passages]
+    found: list[Explanation] = []
+    for trace, words in zip(traces, matched, strict=True):
+        numbers: Mapping[str, float] = {
+            "words": trace.words if mode != "semantic" else math.nan,
+            "cosine": trace.cosine,
+            "meaning": calibration.relative(trace.cosine) if calibration is not None else math.nan,
+            "fusion": trace.fused if mode == "hybrid" else math.nan,
+            "rerank": trace.rerank,
+        }
+        known: Explanation = {name: round(value, _DECIMALS) for name, value in numbers.items() if math.isfinite(value)}
+        found.append({**known, "matched": words} if words else known)
+    return found
+
+
+def matched_words(query: str, passages: Sequence[str]) -> list[list[str]]:
+    """Return the words of a query that are in each text, as the search by words finds them: stems count.
+
+    Example:
+        >>> matched_words("red foxes", ["a red fox", "a bike"])
+        [['red', 'foxes'], []]
+    """
+    matched: list[list[str]] = [[] for _ in passages]
+    with WordIndex(passages) as index:
+        for word in dict.fromkeys(_WORD.findall(query)):
+            for position in index.matching(word, len(passages)).keys:
+                matched[position].append(word)
+    return matched
