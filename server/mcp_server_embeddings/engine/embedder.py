@@ -14,6 +14,7 @@ from mcp_server_embeddings.engine.encoder import LongText, TokenizedText
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel, ModelLifecycle
 from mcp_server_embeddings.engine.reranker import LoadedReranker
+from mcp_server_embeddings.engine.text_languages import TextLanguages
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.scores import Scores, Vectors
@@ -48,6 +49,7 @@ class Embedder:
         data_dir: Where a tool may write.
         reranker: Loads and holds the reranker; None without one.
         rerank_ms: Time for the reranking of one query, in milliseconds.
+        text_languages: Told of texts that are encoded; None for texts of our own.
     """
 
     lifecycle: ModelLifecycle
@@ -56,6 +58,7 @@ class Embedder:
     data_dir: Path
     reranker: Lifecycle[LoadedReranker] | None = None
     rerank_ms: int = 0
+    text_languages: TextLanguages | None = None
 
     def embed(self, texts: Sequence[str], *, role: Role = "symmetric", long_text: LongText = "window") -> Embeddings:
         """Turn texts into vectors. Equal texts are encoded once, cached ones not at all.
@@ -158,6 +161,8 @@ class Embedder:
             return loaded.calibration.relevance(loaded.reranker.identity.logits(scores))
 
     def _encoded(self, loaded: LoadedModel, texts: list[str], role: Role, long_text: LongText) -> list[CachedText]:
+        if self.text_languages is not None:
+            self.text_languages.see(texts)
         tokenized = loaded.counter.tokenize(texts, role, long_text, self.call)
         inputs = [part for text in tokenized for part in text.inputs]
         self.call.total += len(inputs)

@@ -21,6 +21,7 @@ from mcp_server_embeddings.engine.registry import load_encoder
 from mcp_server_embeddings.engine.reranker import LoadedReranker
 from mcp_server_embeddings.engine.reranker_calibration import calibrated
 from mcp_server_embeddings.engine.scheduler import QueueStats
+from mcp_server_embeddings.engine.text_languages import TextLanguages
 from mcp_server_embeddings.errors import ModelLoadError, ModelMissingError
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Engine:
         load: Callable[[Settings, Callable[[str], None]], LoadedEncoder] = load_encoder,
     ) -> None:
         self.settings = settings
+        self.text_languages = TextLanguages()
         self._load = load
         self._cache: VectorCache | None = None
         if not settings.no_cache:
@@ -124,6 +126,7 @@ class Engine:
             self.settings.data_dir,
             self._reranker,
             self.settings.rerank_ms,
+            self.text_languages,
         )
 
     def status(self) -> EngineStatus:

@@ -49,13 +49,14 @@ def status(
     figures = asdict(engine.status())
     loaded = engine.embedder().lifecycle.snapshot()[-1]
     identity = None if loaded is None else loaded.encoder.identity.digest
+    notes = [] if loaded is None else engine.text_languages.note(loaded.encoder.identity.name)
     collections = [collection_info(record, identity) for record in store.list()]
     listed = AnswerBudget().take(collections, share=0.6)
     more = len(collections) - listed
     return Status.model_validate(
         {
             **figures,
-            "notes": [f"{more:,} more collections are not listed"] if more else [],
+            "notes": [*([f"{more:,} more collections are not listed"] if more else []), *notes],
             "server": ServerInfo(name=DISTRIBUTION, version=metadata.version(DISTRIBUTION)),
             "protocol": protocol,
             "limits": Limits(texts=MAX_TEXTS, characters=MAX_CHARACTERS, answer_characters=ANSWER_CHARACTERS),

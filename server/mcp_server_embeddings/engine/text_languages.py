@@ -1,0 +1,104 @@
+"""Notice that texts are mostly in a language which the model was not trained for. No text is kept, only counts."""
+
+import functools
+import re
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from mcp_server_embeddings.engine.catalogue import known
+from mcp_server_embeddings.languages import language_of
+
+_NAMES = {
+    "en": "English",
+    "de": "German",
+    "fr": "French",
+    "es": "Spanish",
+    "it": "Italian",
+    "pt": "Portuguese",
+    "nl": "Dutch",
+    "sv": "Swedish",
+    "pl": "Polish",
+}
+"""Languages in Latin letters that function words tell apart."""
+
+_SCRIPTS = {"CJK": "Chinese or Japanese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
+"""Scripts of one or two languages, by the first word of their letters' names; others are named by themselves."""
+
+_TEXTS = 8
+_CHARACTERS = 160
+"""How many texts of each call are looked at, and how much of each: about half a millisecond."""
+
+_FUNCTION_WORDS = 0.2
+"""Share of a text's words that must be known words of one language. Prose has twice as many, code and names none."""
+
+_ENOUGH = 20
+_RECENT = 400
+"""Texts from which on something is said, and after which earlier ones count half."""
+
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+class TextLanguages:
+    """Counts the languages of texts as they are embedded. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._told = False
+        self._lock = threading.Lock()
+
+    def see(self, texts: Sequence[str]) -> None:
+        """Look at a few of these texts."""
+        chosen = texts[:: max(1, -(-len(texts) // _TEXTS))]
+        found = Counter(name for text in chosen if (name := language(text[:_CHARACTERS])))
+        with self._lock:
+            self._counts += found
+            if self._counts.total() > _RECENT:
+                self._counts = Counter({name: count // 2 for name, count in self._counts.items()})
+
+    def count(self) -> int:
+        """Return how many texts were counted."""
+        with self._lock:
+            return self._counts.total()
+
+    def note(self, model: str) -> list[str]:
+        """Say that most texts are in another language than English, once, of a model that knows English alone.
+
+        Args:
+            model: Name of the model; of those that are not in the catalogue nothing is said.
+        """
+        with self._lock:
+            counts, told = Counter(self._counts), self._told
+        foreign = counts.total() - counts["English"]
+        if told or counts.total() < _ENOUGH or foreign <= counts["English"]:
+            return []
+        entry = known(model)
+        if entry is None or entry.languages != "English":
+            return []
+        self._told = True
+        name = next(name for name, _ in counts.most_common() if name != "English")
+        seen = f"most texts are not in English (many in {name}), for which {entry.id} was trained"
+        return [f"{seen}; `pull multilingual` fetches a model of many languages, --model multilingual serves with it"]
+
+
+def language(text: str) -> str | None:
+    """Return the language of a text, or the name of its script; None where nothing tells.
+
+    Example:
+        >>> language("Die Rechnung ist noch nicht bezahlt."), language("Счёт не оплачен"), language("x = f(y)")
+        ('German', 'Cyrillic script', None)
+    """
+    letters = [letter for letter in text if letter.isalpha()]
+    scripts = Counter(_script(letter) for letter in letters if letter > "\u007f")
+    scripts["LATIN"] += len(letters) - scripts.total()
+    script, count = scripts.most_common(1)[0]
+    if script != "LATIN":
+        return _SCRIPTS.get(script, f"{script.capitalize()} script") if 2 * count > len(letters) else None
+    code, share = language_of((word.lower() for word in _WORD.findall(text)), _NAMES)
+    return _NAMES[code] if code is not None and share >= _FUNCTION_WORDS else None
+
+
+@functools.cache
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "UNKNOWN").split()[0]
