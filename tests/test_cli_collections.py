@@ -1,6 +1,7 @@
 """Collections from the command line: what a person and a program see, with the real model."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -279,6 +280,28 @@ def test_reindex_leaves_the_texts_and_files_and_changes_the_model(
     assert "0 added, 0 updated, 3 unchanged" in command("index", "cli-reindex", docs, "--model", bge_folder)
     assert command("reindex", "cli-reindex", "--model", bge_folder).endswith(" already; nothing was done\n")
     assert not any(":" in record.name for record in store.list())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_watching_indexes_changes_as_they_come_until_it_is_interrupted(data_dir: Path, docs: Path) -> None:
+    command = [*PROGRAM, "index", "cli-watch", str(docs), "--watch", "--data-dir", str(data_dir)]
+    with subprocess.Popen(command, env=client_environment(), stdout=subprocess.PIPE, encoding="utf-8") as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout)
+
+        def next_counts() -> str:
+            return next(line for line in lines if " added, " in line)
+
+        try:
+            assert next_counts().startswith("3 added, 0 updated, 0 unchanged, 0 removed")
+            (docs / "new.md").write_text("Lighthouses stand at the harbour.", encoding="utf-8")
+            assert next_counts().startswith("1 added, 0 updated, 3 unchanged, 0 removed")
+            (docs / "guide.md").unlink()
+            assert next_counts().startswith("0 added, 0 updated, 3 unchanged, 1 removed")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
 
 
 def test_what_others_change_during_a_reindex_is_not_lost(

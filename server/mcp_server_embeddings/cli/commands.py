@@ -164,6 +164,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         help="a file, a folder, a pattern such as 'docs/**/*.md', or tickets.csv#message",
     )
     command.add_argument("--id-field", metavar="NAME", help="column of a table with the ids of its rows")
+    command.add_argument("--watch", action="store_true", help="go on as files change, until Ctrl-C")
 
     command = add(
         "eval",

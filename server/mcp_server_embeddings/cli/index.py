@@ -1,13 +1,21 @@
 """``mcp-server-embeddings index NAME PATH...``: files into a collection."""
 
 import argparse
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
-from mcp_server_embeddings.cli.output import say_result
+from mcp_server_embeddings.cli.output import say, say_result
 from mcp_server_embeddings.cli.paths import located
 from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.errors import CallCancelledError, ConfigurationError, InputError
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import check_name
@@ -15,31 +23,116 @@ from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.results import CollectionAddResult
 from mcp_server_embeddings.tools.sources import Sources
 
+_STEP_MS = 300
+"""Files that rest so long are indexed."""
+
+_DEBOUNCE_MS = 3_000
+"""Files that never rest are indexed this often."""
+
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Index files, then print what became of them.
+    """Index files, then print what became of them; with ``--watch`` again after each change, until Ctrl-C.
 
     Raises:
         CallerError: The name or a path is refused, or the collection is another model's.
-        OperatorError: The model cannot be used, or the collections cannot be written.
+        OperatorError: The model cannot be used, the collections cannot be written, or watchfiles is missing.
     """
     check_name(options.name)
+    if options.watch:
+        _watchfiles()
+    indexing = _Indexing(settings, options, *_located(options.paths))
+    # Ctrl-C is how a watch ends.
+    with suppress(CallCancelledError) if options.watch else nullcontext():
+        run_with_store(settings, indexing.run)
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Indexing:
+    """Indexes what was named, once or again after each change."""
+
+    settings: Settings
+    options: argparse.Namespace
+    paths: Sequence[str]
+    folders: Sequence[Path]
+
+    def run(self, engine: Engine, store: CollectionStore, task: Task) -> None:
+        _say(self._add(engine, store, task), as_json=self.options.json)
+        for _ in self._changes(task) if self.options.watch else ():
+            try:
+                result = self._add(engine, store, task)
+            except InputError as error:  # a path is gone for now
+                say(str(error))
+                continue
+            if result.added or result.updated or result.removed:
+                _say(result, as_json=self.options.json)
+
+    def _add(self, engine: Engine, store: CollectionStore, task: Task) -> CollectionAddResult:
+        return collection_add(
+            engine.embedder(task.call),
+            store,
+            self.options.name,
+            source=list(self.paths),
+            id_field=self.options.id_field,
+            sources=Sources(store, Reader(self.folders, cancelled=task.call.raise_if_cancelled)),
+        )
+
+    def _changes(self, task: Task) -> Iterator[object]:
+        """Yield when the watch has begun, so that nothing before it is missed, and after each change that has rested.
+
+        Ends when the task is cancelled.
+        """
+        watchfiles, stop = _watchfiles(), threading.Event()
+        task.call.stage = "watching"
+        with task.call.on_cancel(stop.set):
+            events = watchfiles.watch(
+                *self.folders,
+                # What this program writes itself is no change.
+                watch_filter=watchfiles.DefaultFilter(ignore_paths=[self.settings.data_dir, self.settings.cache_dir]),
+                debounce=_DEBOUNCE_MS,
+                step=_STEP_MS,
+                rust_timeout=_STEP_MS,
+                stop_event=stop,
+                yield_on_timeout=True,
+                raise_interrupt=False,
+                ignore_permission_denied=True,
+            )
+            yield from (changed for number, changed in enumerate(events) if changed or not number)
+
+
+def _located(names: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Return the absolute forms of paths, and the folders to read them in.
+
+    Raises:
+        InputError: One does not exist.
+    """
     paths, folders = [], []
-    for name in options.paths:
+    for name in names:
         found = located(name)
         if found is None:
             raise InputError(f"{name!r} does not exist; give files, folders, or patterns such as 'docs/**/*.md'")
         paths.append(found[0])
         folders.append(found[1])
+    return paths, folders
 
-    def work(engine: Engine, store: CollectionStore, task: Task) -> CollectionAddResult:
-        sources = Sources(store, Reader(folders, cancelled=task.call.raise_if_cancelled))
-        embedder = engine.embedder(task.call)
-        return collection_add(embedder, store, options.name, source=paths, id_field=options.id_field, sources=sources)
 
-    result = run_with_store(settings, work)
-    say_result(result, options.json, *_summary(result))
-    return 0
+def _say(result: CollectionAddResult, *, as_json: bool) -> None:
+    say_result(result, as_json, *_summary(result))
+    sys.stdout.flush()
+
+
+def _watchfiles() -> ModuleType:
+    """Import watchfiles, an optional dependency.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    try:
+        return import_module("watchfiles")
+    except ImportError:
+        raise ConfigurationError(
+            "--watch needs watchfiles, which is not installed: run pip install 'mcp-server-embeddings[watch]'"
+        ) from None
 
 
 def _summary(result: CollectionAddResult) -> list[str]:

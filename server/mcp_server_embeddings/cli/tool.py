@@ -66,7 +66,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     """
     tool = declared_tools()[options.tool]
     with closing(open_store(settings)) as store:
-        collections = [record.name for record in store.list()]
+        collections = {record.name: list(store.open(record.name).sources()) for record in store.list()}
     raw, folders = _arguments(tool, options, collections, readable=bool(settings.allow_dir))
     output_dir = settings.output_dir or Path.cwd()
     if isinstance(name := raw.get("save_as"), str):
@@ -132,9 +132,9 @@ def _escaped(text: str) -> str:
 
 
 def _arguments(
-    tool: Tool, options: argparse.Namespace, collections: Sequence[str], *, readable: bool
+    tool: Tool, options: argparse.Namespace, collections: Mapping[str, Sequence[str]], *, readable: bool
 ) -> tuple[dict[str, object], list[Path]]:
-    """Return what is sent to the tool, and the folders of the paths that were named.
+    """Return what is sent to the tool, and the folders of the paths that were named, or that collections are made from.
 
     Raises:
         InputError: A source does not exist, or standard input or a file cannot be used.
@@ -149,13 +149,9 @@ def _arguments(
     for field, value in given.items():
         if field in _SIDES and value == STANDARD_INPUT:
             raw[_SIDES[field]] = _standard_input()
-        elif field in _SIDES and value not in collections:
-            found = located(value)
-            if found is None and not readable:
-                known = nearest(value, collections) if collections else "there are no collections yet"
-                raise InputError(f"there is no collection or file {value!r}; {known}")
-            raw[field] = value if found is None else found[0]
-            folders += [] if found is None else [found[1]]
+        elif field in _SIDES:
+            raw[field], named = _source(value, collections, readable=readable)
+            folders += named
         elif field == "query" and isinstance(value, list):
             raw |= {"query": value[0]} if len(value) == 1 else {"queries": value}
         elif isinstance(value, list):
@@ -164,6 +160,21 @@ def _arguments(
         else:
             raw[field] = value
     return raw, folders
+
+
+def _source(value: str, collections: Mapping[str, Sequence[str]], *, readable: bool) -> tuple[str, list[Path]]:
+    """Return a source, and the folders to read: of a path that was named, or of what a collection was made from.
+
+    Raises:
+        InputError: It is neither a collection nor a path.
+    """
+    if value in collections:
+        return value, [found[1] for path in collections[value] if (found := located(path)) is not None]
+    found = located(value)
+    if found is None and not readable:
+        known = nearest(value, list(collections)) if collections else "there are no collections yet"
+        raise InputError(f"there is no collection or file {value!r}; {known}")
+    return (value, []) if found is None else (found[0], [found[1]])
 
 
 def _content(field: str, value: str) -> object:
