@@ -1,17 +1,21 @@
 """How fast collections are.
 
-    python benchmarks/stored.py
+    python benchmarks/stored.py speed
+    python benchmarks/stored.py freshness
 
 It makes 100,000 short texts of random words, which is the same work for a search as any others, and measures on
 an otherwise idle machine: opening, semantic and hybrid searches through the function behind the tool (encoding the
 query included, every query new), and adding 10,000 texts beside the bare encoder on others of the same kind, in turns.
+``freshness`` makes 10,000 files, with made vectors, and measures how long a search looks for changes where there are
+none (in a process that has seen them, and in one that has not), and the next search after a change.
 """
 
+import argparse
 import os
 import tempfile
 import time
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 
 os.environ.update(HF_HUB_OFFLINE="1", OPENBLAS_NUM_THREADS="1")
 
@@ -29,10 +33,13 @@ from mcp_server_embeddings import (
     open_store,
     search,
 )
-from mcp_server_embeddings.store.records import NewChunk, NewDocument
+from mcp_server_embeddings.store.records import NewChunk, NewDocument, Vector
+from mcp_server_embeddings.tools.freshness import SEARCH_PATIENCE
+from mcp_server_embeddings.tools.ingest import content_digest
 from mcp_server_embeddings.tools.retrieval import SearchMode
 
 CHUNKS, ADDED, QUERIES, AT_ONCE = 100_000, 10_000, 200, 1_000
+FILES, CHECKS = 10_000, 15
 MODES: tuple[SearchMode, ...] = ("semantic", "keyword", "hybrid")
 VOCABULARY = 30_000
 
@@ -103,11 +110,95 @@ def speed() -> None:
         store.close()
 
 
+def freshness() -> None:
+    """Everything about following files, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve() / "texts"
+        files = [root / f"{number // 100:02}" / f"{number % 100:02}.md" for number in range(FILES)]
+        for path, text in zip(files, texts(FILES, 8, 4), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        time.sleep(3)  # from then on their times are trusted
+        with Engine(Settings(data_dir=Path(folder) / "data", no_cache=True)) as engine:
+            embedder, store = engine.embedder(), open_store(engine.settings)
+            embedder.calibration("retrieval")
+            sources = Sources(store, Reader([root]))
+            store_made(store, embedder, root, files)
+            checks(embedder, sources)
+            edits(embedder, sources, files)
+            store.close()
+
+
+def store_made(store: CollectionStore, embedder: Embedder, root: Path, files: Sequence[Path]) -> None:
+    """A collection of files with random vectors, as if they had been indexed."""
+    identity = embedder.identity()
+    collection = store.open_or_create("files", identity.digest, identity.short, identity.dimensions)
+    vectors = np.random.default_rng(0).standard_normal((len(files), identity.dimensions)).astype(np.float32)
+    for start in range(0, len(files), AT_ONCE):
+        places = range(start, start + AT_ONCE)
+        collection.put([as_indexed(files[place], vectors[place]) for place in places])
+    collection.keep_sources({str(root): "{}"})
+    Sources(store, Reader([root])).open(embedder, "files")  # notes sizes and times
+
+
+def as_indexed(path: Path, vector: Vector) -> NewDocument:
+    """A file as a document with one vector."""
+    content = path.read_bytes()
+    text = content.decode()
+    chunks = (NewChunk(0, len(text), "", vector),)
+    return NewDocument(str(path), text, {}, chunks, str(path), content_digest(content))
+
+
+def checks(embedder: Embedder, sources: Sources) -> None:
+    """Milliseconds of looking for changes where there are none."""
+    first, later = list[tuple[float, float]](), list[tuple[float, float]]()
+    for _ in range(CHECKS):
+        fresh = Sources(sources.store, sources.reader)
+        for times in (first, later):
+            began, worked = time.perf_counter(), time.process_time()
+            opened = fresh.open(embedder, "files", patience=SEARCH_PATIENCE)
+            times.append((1_000 * (time.perf_counter() - began), 1_000 * (time.process_time() - worked)))
+            assert opened.fresh
+    for kind, times in (("first in a process", first), ("later", later)):
+        passed, spent = (sorted(column) for column in zip(*times, strict=True))
+        print(
+            f"check of {FILES:,} unchanged files, {kind}: median {median(passed):.0f} ms, highest {passed[-1]:.0f} ms; "
+            f"processor time: median {median(spent):.0f} ms"
+        )
+
+
+def edits(embedder: Embedder, sources: Sources, files: Sequence[Path]) -> None:
+    """Milliseconds of the search after a change, which must have it."""
+
+    def found(query: str) -> list[str]:
+        began = time.perf_counter()
+        hits = search(embedder, query, source="files", sources=sources, top=1).hits
+        print(f"search after {query.split()[0]}: {1_000 * (time.perf_counter() - began):.0f} ms")
+        return [str(hit.id) for hit in hits]
+
+    def key(path: Path) -> str:
+        return f"{path.parent.name}/{path.name}"
+
+    files[0].write_text("edited zyzzyva", encoding="utf-8")
+    assert found("edited zyzzyva") == [key(files[0])]
+    moved = files[0].rename(files[0].with_name("moved.md"))
+    assert found("renamed zyzzyva") == [key(moved)]
+    moved.unlink()
+    assert found("deleted zyzzyva") != [key(moved)]
+    assert found("nothing zyzzyva") != [key(moved)]
+
+
 def main() -> None:
-    """Measure."""
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("speed", "freshness"))
+    given = parser.parse_args()
     print(machine())
     print(versions())
-    speed()
+    if given.what == "speed":
+        speed()
+    else:
+        freshness()
 
 
 if __name__ == "__main__":
