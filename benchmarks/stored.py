@@ -3,7 +3,7 @@
     python benchmarks/stored.py speed
     python benchmarks/stored.py freshness
 
-It makes 100,000 short texts of random words, which is the same work for a search as any others, and measures on
+``speed`` makes 100,000 short texts of random words, which is the same work for a search as any others, and measures on
 an otherwise idle machine: opening, semantic and hybrid searches through the function behind the tool (encoding the
 query included, every query new), and adding 10,000 texts beside the bare encoder on others of the same kind, in turns.
 ``freshness`` makes 10,000 files, with made vectors, and measures how long a search looks for changes where there are
@@ -14,6 +14,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median, quantiles
 
