@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sentence_transformers import util
 
-from mcp_server_embeddings.vectors.calibration import BANDS, Calibration
+from mcp_server_embeddings.vectors.calibration import BANDS, Calibration, SearchCalibration
+from mcp_server_embeddings.vectors.fusion import above_chance, fused_scores
 from mcp_server_embeddings.vectors.scores import Metric, Scores, Vectors, best_cells, scores, unit_rows
 from mcp_server_embeddings.vectors.shape import joined_windows, shortened
 
@@ -125,3 +126,49 @@ def test_the_three_samples_hold_every_pair_of_their_kind() -> None:
     assert len(calibration.paraphrase) == count
     assert len(calibration.related) == 2 * count
     assert len(calibration.unrelated) == 9 * count * (count - 1) // 2
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 20), slope=st.floats(0.05, 1), shift=st.floats(0, 0.5))
+def test_a_search_means_the_same_on_a_model_whose_scores_lie_elsewhere(seed: int, slope: float, shift: float) -> None:
+    """Bands, order and no_match."""
+    plain = search_calibration(seed)
+    high = SearchCalibration(
+        *((slope * s + shift).astype(np.float32) for s in (plain.unrelated, plain.related, plain.paraphrase))
+    )
+    random = np.random.default_rng(seed)
+    cosines, words = random.uniform(-0.9, 0.9, 200), random.exponential(size=200) * random.integers(0, 2, 200)
+    for score in cosines:
+        if min(abs(score - edge) for edge in plain.edges) > 1e-3:
+            assert plain.band(float(score)) == high.band(float(slope * score + shift))
+    both = ((cosines, plain), (slope * cosines + shift, high))
+    one, other = (fused_scores(given, words, 3, 5_000, of) for given, of in both)
+    np.testing.assert_allclose(one, other, rtol=1e-3)
+    for by_words in (words, None):
+        one, other = (above_chance(given, by_words, 3, 5_000, of) for given, of in both)
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_the_more_passages_the_nearer_must_a_match_be() -> None:
+    calibration = search_calibration(3)
+    chances = [calibration.by_chance(number) for number in (1, 3, 10, 100, 1_000, 1_000_000)]
+    assert chances == sorted(chances)
+    weak, *_ = calibration.edges
+    assert chances[0] == pytest.approx(float(calibration.scaled(np.array(weak))), abs=1e-5)
+    assert chances[-1] < float(calibration.scaled(np.array(calibration.unrelated[-1], np.float64)))
+
+
+def test_words_can_make_a_match_that_meaning_alone_does_not() -> None:
+    calibration = search_calibration(3)
+    cosines = np.array([float(calibration.edges[1])] * 2)
+    plain, with_words = above_chance(cosines, np.array([0.0, 20.0]), 2, 1_000, calibration)
+    assert with_words > plain
+    assert above_chance(cosines, np.array([0.0, 20.0]), 4, 1_000, calibration)[1] < with_words
+
+
+def search_calibration(seed: int) -> SearchCalibration:
+    """Queries are noisier than paraphrases."""
+    random = np.random.default_rng(seed)
+    statement, paraphrase, related = groups(seed)
+    query = statement + 0.8 * random.normal(size=statement.shape).astype(np.float32)
+    return SearchCalibration.from_queries(query, statement, paraphrase, related)

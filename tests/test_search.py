@@ -74,11 +74,34 @@ def test_a_smaller_top_gives_the_beginning_of_a_larger_one(embedder: Embedder, t
     assert some < set(ids(search(embedder, QUERY, TEXTS, top=top + 1, diversity=0.4).hits)) or top == len(TEXTS)
 
 
-def test_nothing_above_weak_is_no_match_and_the_nearest_are_still_shown(embedder: Embedder) -> None:
+def test_nothing_nearer_than_chance_is_no_match_and_the_nearest_are_still_shown(embedder: Embedder) -> None:
     found = search(embedder, "chemistry of polymers", TEXTS)
     assert found.no_match
     assert len(found.hits) == 5
     assert {hit.band for hit in found.hits} <= {"unrelated", "weak"}
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "semantic"])
+def test_what_is_asked_of_other_texts_is_no_match_and_of_these_is_one(embedder: Embedder, mode: SearchMode) -> None:
+    """Of questions that hardly share a word with their answers, among fifteen texts and before a single one."""
+    halves = QUESTIONS[::2], QUESTIONS[1::2]
+    wrong, missed = 0, 0
+    for these, others in (halves, halves[::-1]):
+        answers = [answer for _, answer in these]
+        missed += sum(search(embedder, question, answers, mode=mode).no_match for question, _ in these)
+        wrong += sum(not search(embedder, question, answers, mode=mode).no_match for question, _ in others)
+    assert missed <= 3
+    assert wrong <= 3
+    assert sum(search(embedder, question, [answer], mode=mode).no_match for question, answer in QUESTIONS) <= 2
+
+
+def test_hits_that_are_no_nearer_than_chance_are_counted(embedder: Embedder) -> None:
+    answers = [answer for _, answer in QUESTIONS]
+    found = search(embedder, "how long does the battery last", answers, mode="semantic", top=10)
+    assert not found.no_match
+    assert found.notes == ["9 of 10 hits are no nearer than chance"]
+    assert search(embedder, "how long does the battery last", answers, mode="semantic", top=1).notes == []
+    assert search(embedder, "chemistry of polymers", answers).notes == []  # no_match says it of all
 
 
 def test_a_text_with_all_words_of_the_query_is_a_match_whatever_its_cosine(embedder: Embedder) -> None:
@@ -155,8 +178,9 @@ def test_the_bands_of_a_search_begin_lower_than_those_between_texts(embedder: Em
     _, between_texts, _, _ = embedder.calibration().edges
     _, in_search, _, _ = embedder.calibration("retrieval").edges
     scored = [search(embedder, question, [answer], mode="semantic").hits[0].score for question, answer in QUESTIONS]
+    assert in_search < between_texts - 0.1
     assert sum(score < between_texts for score in scored) >= 10
-    assert sum(score < in_search for score in scored) <= 4
+    assert sum(score < in_search for score in scored) <= 6
 
 
 def test_an_answer_in_other_words_is_a_match_although_it_scores_low(embedder: Embedder) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.private import replaced
-from mcp_server_embeddings.vectors.calibration import Calibration
+from mcp_server_embeddings.vectors.calibration import Calibration, SearchCalibration
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _log = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ PACKAGED = Path(__file__).parent.parent / "data" / "calibration"
 _LARGEST_COSINE = 1.0001
 """The cosine of equal vectors in float32, with a margin for rounding."""
 
-Comparison = Literal["symmetric", "retrieval"]
-"""Between texts, or between queries and documents."""
+C = TypeVar("C", bound=Calibration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +45,7 @@ class Calibrations:
     """
 
     symmetric: Calibration
-    retrieval: Calibration
-
-    def of(self, comparison: Comparison) -> Calibration:
-        """Return the calibration for one comparison."""
-        return self.symmetric if comparison == "symmetric" else self.retrieval
+    retrieval: SearchCalibration
 
 
 def reference_groups() -> list[dict[str, str]]:
@@ -89,10 +84,10 @@ def calibrations_for(
             return encoded(column, "symmetric")  # the same vectors, so encoded once
         return encode([group[column] for group in reference_groups()], role)
 
-    def cached(file: str, measure: Callable[[], Calibration]) -> Calibration:
+    def cached(file: str, kind: type[C], measure: Callable[[], C]) -> C:
         stored = (_read(packaged / file) if packaged else None) or _read(folder / file)
         if stored is not None:
-            return stored
+            return kind(*stored)
         measured = measure()
         _write(folder / file, measured)
         return measured
@@ -100,11 +95,13 @@ def calibrations_for(
     return Calibrations(
         cached(
             f"{name}.npz",
+            Calibration,
             lambda: Calibration.from_groups(*(encoded(column, "symmetric") for column in _COLUMNS)),
         ),
         cached(
             f"{name}-retrieval.npz",
-            lambda: Calibration.from_queries(
+            SearchCalibration,
+            lambda: SearchCalibration.from_queries(
                 encoded("subject", "query"), *(encoded(column, "document") for column in _COLUMNS)
             ),
         ),
@@ -115,7 +112,7 @@ def _reference_text() -> str:
     return resources.files("mcp_server_embeddings").joinpath("data/reference.jsonl").read_text(encoding="utf-8")
 
 
-def _read(path: Path) -> Calibration | None:
+def _read(path: Path) -> list[NDArray[np.float32]] | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             samples = [stored[sample] for sample in _SAMPLES]
@@ -127,7 +124,7 @@ def _read(path: Path) -> Calibration | None:
     if not all(_is_sample(sample) for sample in samples):
         _log.warning("calibration %s is corrupt; measuring again", path)
         return None
-    return Calibration(*samples)
+    return samples
 
 
 def _is_sample(values: NDArray[np.float32]) -> bool:

@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 
 from mcp_server_embeddings.engine.cache import CachedText, Cut, VectorCache, cache_key
-from mcp_server_embeddings.engine.calibrate import Comparison
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import LongText, TokenizedText
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
@@ -16,7 +16,7 @@ from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel, Model
 from mcp_server_embeddings.engine.reranker import LoadedReranker
 from mcp_server_embeddings.engine.text_languages import TextLanguages
 from mcp_server_embeddings.errors import ConfigurationError
-from mcp_server_embeddings.vectors.calibration import Calibration
+from mcp_server_embeddings.vectors.calibration import Calibration, SearchCalibration
 from mcp_server_embeddings.vectors.scores import Scores, Vectors
 from mcp_server_embeddings.vectors.shape import joined_windows
 
@@ -113,13 +113,20 @@ class Embedder:
         with self.lifecycle.use(self.call) as loaded:
             return loaded.encoder.identity
 
-    def calibration(self, comparison: Comparison = "symmetric") -> Calibration:
+    @overload
+    def calibration(self, comparison: Literal["symmetric"] = "symmetric") -> Calibration: ...
+
+    @overload
+    def calibration(self, comparison: Literal["retrieval"]) -> SearchCalibration: ...
+
+    def calibration(self, comparison: Literal["symmetric", "retrieval"] = "symmetric") -> Calibration:
         """Return the model's calibration; waits until it is measured.
 
         Args:
             comparison: ``symmetric`` for texts with texts, ``retrieval`` for queries with documents.
         """
-        return self.lifecycle.calibrations(self.call).of(comparison)
+        measured = self.lifecycle.calibrations(self.call)
+        return measured.symmetric if comparison == "symmetric" else measured.retrieval
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the model's tokens of each text, without prompt and special tokens."""

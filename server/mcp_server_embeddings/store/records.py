@@ -271,10 +271,12 @@ class WordMatches:
         keys: The chunks.
         scores: Shape ``(k,)``: BM25 of each, above 0.
         words: How many different words were looked up.
+        asked: How many there are in the query, with those that no chunk has.
         complete: Some chunk has all of them.
     """
 
     keys: list[int]
     scores: Scores
     words: int
+    asked: int
     complete: bool

@@ -23,6 +23,7 @@ from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import CONTROL, MAX_CHARACTERS, checked_query
 from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.coverage import best_cover_of_vectors
+from mcp_server_embeddings.vectors.fusion import above_chance
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
 
 _DECIMALS = 4
@@ -292,7 +293,9 @@ def _weights(embedder: Embedder, vectors: Vectors, query: str | None, items: Seq
     cosines = scores(vectors, embedder.embed([query], role="query").vectors, "cosine")[:, 0]
     weak = calibration.edges[0]
     weights: Scores = np.clip((cosines - weak) / (1 - weak), 0, 1)
-    return weights if weights.any() else equal, not calibration.above_weak(float(cosines.max()))
+    return weights if weights.any() else equal, bool(
+        (above_chance(cosines, None, 0, len(cosines), calibration) < 0).all()
+    )
 
 
 def _joined(units: Sequence[_Unit], rows: Sequence[int]) -> str:

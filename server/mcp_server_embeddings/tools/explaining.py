@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from mcp_server_embeddings.store import WordIndex
 from mcp_server_embeddings.tools.retrieval import SearchMode, Trace
 from mcp_server_embeddings.vectors.calibration import Calibration
@@ -36,7 +38,7 @@ def explanations(
         numbers: Mapping[str, float] = {
             "words": trace.words if mode != "semantic" else math.nan,
             "cosine": trace.cosine,
-            "meaning": calibration.relative(trace.cosine) if calibration is not None else math.nan,
+            "meaning": float(calibration.scaled(np.array(trace.cosine))) if calibration is not None else math.nan,
             "fusion": trace.fused if mode == "hybrid" else math.nan,
             "rerank": trace.rerank,
         }

@@ -19,8 +19,8 @@ from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import Chunk, WordMatches
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.tools.reranking import Ranked, Reranking, unchanged
-from mcp_server_embeddings.vectors.calibration import Calibration
-from mcp_server_embeddings.vectors.fusion import fused_scores
+from mcp_server_embeddings.vectors.calibration import SearchCalibration
+from mcp_server_embeddings.vectors.fusion import above_chance, fused_scores
 from mcp_server_embeddings.vectors.ranking import diverse_rows
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
@@ -53,7 +53,7 @@ class Asked:
     mode: SearchMode
     top: int
     vector: Vectors | None = None
-    calibration: Calibration | None = None
+    calibration: SearchCalibration | None = None
     diversity: float = 0.0
     reranking: Reranking | None = None
 
@@ -94,16 +94,25 @@ class RetrievedText:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieved:
-    """What a search of a collection found.
+class Match:
+    """Whether a search found anything.
 
     Attributes:
-        hits: Best first, one for each item.
-        no_match: Nothing is above the band ``weak``, and no passage has all words of the query.
+        no_match: No passage is above chance (``above_chance``), and none has all words of the query; by words alone:
+            no passage has any.
+        below: How many hits are not above chance; 0 by words alone.
     """
 
-    hits: list[RetrievedPassage]
     no_match: bool
+    below: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What a search of a collection found: hits, best first, one for each item."""
+
+    hits: list[RetrievedPassage]
+    match: Match
 
 
 def retrieve(
@@ -130,12 +139,12 @@ def retrieve(
             break
         depth *= 8
     if not candidates.keys:
-        return Retrieved([], no_match=True)
+        return Retrieved([], Match(no_match=True))
     order = sorted(range(len(of)), key=lambda at: (-candidates.scores[at], candidates.keys[at]))
+    order = [at for at in order if documents is None or of[at] in documents]
     best: dict[str, int] = {}
     for at in order:
-        if documents is None or of[at] in documents:
-            best.setdefault(of[at], at)
+        best.setdefault(of[at], at)
 
     def passages(firsts: list[int]) -> list[str]:
         chunks = source.chunks([candidates.keys[at] for at in firsts])
@@ -151,13 +160,14 @@ def retrieve(
         RetrievedPassage(chunk, float(ranked.scores[row]), _trace(ranked, row, candidates))
         for chunk, row in zip(source.chunks(keys), chosen, strict=True)
     ]
-    return Retrieved(hits, _no_match(asked, candidates.best_cosine, candidates.complete, len(hits)))
+    margins, complete = candidates.margins, candidates.complete
+    return Retrieved(hits, _match(margins[order], margins[[ranked.order[row] for row in chosen]], complete=complete))
 
 
 def retrieve_sent(
     words: WordIndex | None, vectors: Vectors | None, texts: Sequence[str], asked: Asked
-) -> tuple[list[RetrievedText], bool]:
-    """Search texts that were sent, as ``retrieve`` does: the hits, and ``no_match``.
+) -> tuple[list[RetrievedText], Match]:
+    """Search texts that were sent, as ``retrieve`` does.
 
     Args:
         words: Their words; None with the mode ``semantic``.
@@ -180,24 +190,24 @@ def retrieve_sent(
     chosen = list(range(len(order)))[: asked.top]
     if asked.diversity and vectors is not None:
         chosen = _diverse(ranked.scores, vectors[ranked.order], asked)
-    best = float(cosines.max()) if vectors is not None else _UNKNOWN
+    margins = _margins(asked, cosines, by_words, matches, number)
     complete = matches is not None and matches.complete
-    candidates = _Candidates([], found, cosines, by_words, best, complete)
+    candidates = _Candidates([], found, cosines, by_words, margins, complete)
     hits = [
         RetrievedText(ranked.order[row], float(ranked.scores[row]), _trace(ranked, row, candidates)) for row in chosen
     ]
-    return hits, _no_match(asked, best, complete, len(hits))
+    return hits, _match(margins, margins[[ranked.order[row] for row in chosen]], complete=complete)
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Passages that may be hits: their scores, cosines and BM25, the best cosine, and ``WordMatches.complete``."""
+    """Passages that may be hits: scores, cosines, BM25 and margins above chance, and ``WordMatches.complete``."""
 
     keys: list[int]
     scores: Scores
     cosines: Scores
     words: Scores
-    best_cosine: float
+    margins: Scores
     complete: bool
 
 
@@ -213,9 +223,10 @@ def _candidates(source: Collection, asked: Asked, depth: int, where: Where | Non
         cosines = np.concatenate([near.cosines, source.cosines(rest, asked.vector[0])]) if rest else near.cosines
     words = {} if matches is None else dict(zip(matches.keys, matches.scores.tolist(), strict=True))
     by_words = np.array([words.get(key, 0.0) for key in keys])
-    found = _scores(asked, cosines, by_words, matches, near.total if near is not None else 0)
-    best = float(near.cosines[0]) if near is not None and near.keys else _UNKNOWN
-    return _Candidates(keys, found, cosines, by_words, best, matches is not None and matches.complete)
+    passages = near.total if near is not None else 0
+    found = _scores(asked, cosines, by_words, matches, passages)
+    margins = _margins(asked, cosines, by_words, matches, passages)
+    return _Candidates(keys, found, cosines, by_words, margins, matches is not None and matches.complete)
 
 
 def _trace(ranked: Ranked, row: int, candidates: _Candidates) -> Trace:
@@ -242,10 +253,20 @@ def _ranked(asked: Asked, order: list[int], found: Scores, passages: Callable[[l
     return asked.reranking.ranked(asked.query, order, found[order], asked.top, passages)
 
 
-def _no_match(asked: Asked, best_cosine: float, complete: bool, hits: int) -> bool:
-    if not hits or asked.calibration is None:
-        return not hits
-    return not (complete or asked.calibration.above_weak(best_cosine))
+def _margins(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatches | None, passages: int) -> Scores:
+    """Return how far passages are above chance; by words alone, every one that has a word is."""
+    if asked.calibration is None:
+        return by_words
+    if matches is None:
+        return above_chance(cosines, None, 0, passages, asked.calibration)
+    return above_chance(cosines, by_words, matches.asked, passages, asked.calibration)
+
+
+def _match(margins: Scores, of_hits: Scores, *, complete: bool) -> Match:
+    """Tell whether a search found anything, by the margins of all candidates and of the hits."""
+    if not len(of_hits):
+        return Match(no_match=True)
+    return Match(no_match=not complete and float(margins.max()) < 0, below=int((of_hits < 0).sum()))
 
 
 def _diverse(found: Scores, vectors: Vectors, asked: Asked) -> list[int]:

@@ -24,7 +24,7 @@ from mcp_server_embeddings.tools.locating import heading_of, lines_or_page
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Strings, Texts, WhereFilter
 from mcp_server_embeddings.tools.reranking import Reranking
 from mcp_server_embeddings.tools.results import Hit, MetadataValue, QueryHits, SearchResult
-from mcp_server_embeddings.tools.retrieval import Asked, SearchMode, Trace, retrieve, retrieve_sent
+from mcp_server_embeddings.tools.retrieval import Asked, Match, SearchMode, Trace, retrieve, retrieve_sent
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_query
 from mcp_server_embeddings.vectors.scores import Vectors
@@ -102,8 +102,8 @@ def search(
         Hits in the order of ``score``, whose scale depends on ``mode``; judge by ``band``, which ``keyword`` has not.
         With a reranker, ``score`` is how relevant it finds the passage, 0 to 1, and below 0 where it had no time;
         ``keyword``, which needs no model, is not reranked.
-        ``text`` is word for word; a longer sentence than fits ends in ``…``. ``no_match``: nothing is above the band
-        ``weak``, and no passage has all words of the query.
+        ``text`` is word for word; a longer sentence than fits ends in ``…``. ``no_match``: see ``Match``; how many
+        hits of other queries are no nearer than chance is in ``notes``.
 
     Raises:
         InputError: A query is blank, both or neither of ``query`` and ``queries`` came, or see ``select_items``.
@@ -144,6 +144,8 @@ def search(
         results = [_answer(one, None if full else finder.sentences(one, most), most) for one in found]
     fitting = _fitting(results, characters)
     left_out = sum(len(result.hits) for result in results) - sum(len(result.hits) for result in fitting)
+    if below := sum(one.match.below for one in found if not one.match.no_match):
+        items.notes.append(f"{below:,} of {sum(len(one.passages) for one in found):,} hits are no nearer than chance")
     if left_out:
         items.notes.append(f"{left_out:,} hits do not fit; pass fewer queries, a smaller top, or full=false")
     one = fitting[0]
@@ -164,7 +166,9 @@ def ranked(
     items = select_items(embedder, sources, None, Selection(collection), needs_model=mode != "keyword")
     with _finder(embedder, items, mode, top, 0.0) as finder:
         return [
-            QueryHits(query=one.asked.query, hits=[passage.hit for passage in one.passages], no_match=one.no_match)
+            QueryHits(
+                query=one.asked.query, hits=[passage.hit for passage in one.passages], no_match=one.match.no_match
+            )
             for one in finder.find(queries)
         ]
 
@@ -202,7 +206,7 @@ class _Found:
 
     asked: Asked
     passages: list[_Passage]
-    no_match: bool
+    match: Match
 
 
 class _Finder:
@@ -272,7 +276,7 @@ class _Finder:
         return best_sentences(score, texts, [passage.heading for passage in found.passages], most)
 
     def _find_sent(self, asked: Asked) -> _Found:
-        found, no_match = retrieve_sent(self._words, self._vectors, self._items.sent, asked)
+        found, match = retrieve_sent(self._words, self._vectors, self._items.sent, asked)
         texts = self._items.texts([hit.position for hit in found])
         passages = [
             _Passage(
@@ -280,7 +284,7 @@ class _Finder:
             )
             for hit, text in zip(found, texts, strict=True)
         ]
-        return _Found(asked, passages, no_match)
+        return _Found(asked, passages, match)
 
     def _find_stored(self, collection: Collection, asked: Asked) -> _Found:
         selection = self._items.selection
@@ -312,7 +316,7 @@ class _Finder:
             passages.append(
                 _Passage(bare, hit.trace, chunk.document, whole, (chunk.start, stop), chunk.heading, of_row)
             )
-        return _Found(asked, passages, found.no_match)
+        return _Found(asked, passages, found.match)
 
     def _hit(self, key: Id, score: float, trace: Trace) -> Hit:
         band = None if self._calibration is None else self._calibration.band(trace.cosine)
@@ -356,7 +360,7 @@ def _answer(found: _Found, runs: Sequence[Run] | None, most: int) -> QueryHits:
             space = text.rfind(" ", most // 2, most)
             text = text[: space if space > 0 else most - 1].rstrip() + "…"
         hits.append(passage.hit.model_copy(update={"text": text, "lines": place.lines, "page": place.page}))
-    return QueryHits(query=found.asked.query, hits=hits, no_match=found.no_match)
+    return QueryHits(query=found.asked.query, hits=hits, no_match=found.match.no_match)
 
 
 def _room(found: Sequence[_Found], characters: int) -> int:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.scores import Vectors, scores
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
 Band = Literal["unrelated", "weak", "related", "close", "same"]
 BANDS: tuple[Band, ...] = get_args(Band)
@@ -20,6 +20,12 @@ _RARE = 0.05
 """The share of exceptions in ``Calibration.edges``. Chosen on the STSBenchmark development split with MiniLM: of pairs
 that people rated below 1 of 5, at least 90 % must be ``unrelated`` or ``weak``; of those rated 4 or more, at least 97 %
 ``related`` or closer."""
+
+_ANSWERS = (0.1, 0.5, 0.8)
+"""Quantiles of the answers at which ``related``, ``close`` and ``same`` begin in a search."""
+
+_TAIL = 4
+"""Unrelated pairs beyond a quantile at least; fewer tell nothing about it."""
 
 Sample = NDArray[np.float32]
 """Sorted cosines, shape ``(k,)``."""
@@ -65,42 +71,13 @@ class Calibration:
             paraphrase=_sorted(cosines[row, row + groups]),
         )
 
-    @classmethod
-    def from_queries(cls, query: Vectors, statement: Vectors, paraphrase: Vectors, related: Vectors) -> "Calibration":
-        """Measure the samples for search: short queries against texts.
-
-        A question and its answer score lower than two wordings of one thing, so the bands of a search begin lower.
-
-        Args:
-            query: Shape ``(g, d)``: the subject of each group in a few words.
-            statement: As in ``from_groups``.
-            paraphrase: As in ``from_groups``.
-            related: As in ``from_groups``.
-
-        Returns:
-            As ``paraphrase`` the ``2 g`` pairs of a query with its statement and paraphrase, ``g`` related pairs and
-            ``3 g (g - 1)`` unrelated ones across groups.
-        """
-        groups = len(query)
-        cosines = scores(query, np.concatenate([statement, paraphrase, related]), "cosine")
-        row = np.arange(groups)
-        across = row[:, None] != np.arange(3 * groups)[None, :] % groups
-        return cls(
-            unrelated=_sorted(cosines[across]),
-            related=_sorted(cosines[row, row + 2 * groups]),
-            paraphrase=_sorted(np.concatenate([cosines[row, row], cosines[row, row + groups]])),
-        )
-
-    def above_weak(self, cosine: float) -> bool:
-        """Tell whether a cosine is in ``related`` or a closer band, so that a search has a match."""
-        return self.band(cosine) not in ("unrelated", "weak")
-
-    def relative(self, cosine: float) -> float:
-        """Return a cosine on the model's own scale: 0 for unrelated texts and 1 for paraphrases, on average."""
+    def scaled(self, cosines: Scores) -> Scores:
+        """Return cosines on the model's own scale: 0 for unrelated texts and 1 for paraphrases, on average."""
         unrelated, paraphrase = float(self.unrelated.mean()), float(self.paraphrase.mean())
-        return (cosine - unrelated) / max(paraphrase - unrelated, 1e-6)
+        scaled: Scores = (cosines - unrelated) / max(paraphrase - unrelated, 1e-6)
+        return scaled
 
-    def chance(self, choices: int) -> float:
+    def chance(self, choices: float) -> float:
         """Return the cosine that an unrelated text reaches with the nearest of ``choices`` texts once in twenty.
 
         The more choices, the higher the best of them scores by chance (Bonferroni's correction).
@@ -136,6 +113,61 @@ class Calibration:
         )
         weak, related, close, same = sorted(float(edge) for edge in edges)
         return weak, related, close, same
+
+
+@dataclass(frozen=True)
+class SearchCalibration(Calibration):
+    """A calibration of short queries with texts; ``paraphrase`` has queries with their answers.
+
+    A question and its answer score lower than two wordings of one thing, so the bands of a search begin lower.
+    """
+
+    @classmethod
+    def from_queries(
+        cls, query: Vectors, statement: Vectors, paraphrase: Vectors, related: Vectors
+    ) -> "SearchCalibration":
+        """Measure the samples on groups of reference texts.
+
+        Args:
+            query: Shape ``(g, d)``: the subject of each group in a few words.
+            statement: As in ``Calibration.from_groups``.
+            paraphrase: As in ``Calibration.from_groups``.
+            related: As in ``Calibration.from_groups``.
+
+        Returns:
+            As ``paraphrase`` the ``2 g`` pairs of a query with its statement and paraphrase, ``g`` related pairs and
+            ``3 g (g - 1)`` unrelated ones across groups.
+        """
+        groups = len(query)
+        cosines = scores(query, np.concatenate([statement, paraphrase, related]), "cosine")
+        row = np.arange(groups)
+        across = row[:, None] != np.arange(3 * groups)[None, :] % groups
+        return cls(
+            unrelated=_sorted(cosines[across]),
+            related=_sorted(cosines[row, row + 2 * groups]),
+            paraphrase=_sorted(np.concatenate([cosines[row, row], cosines[row, row + groups]])),
+        )
+
+    @cached_property
+    def edges(self) -> tuple[float, float, float, float]:
+        """The cosines at which ``weak``, ``related``, ``close`` and ``same`` begin.
+
+        One in 20 unrelated texts is ``weak`` or closer. Of the answers 9 in 10 are ``related`` or closer, half are
+        ``close`` or closer, and 1 in 5 is ``same``. They are quantiles, so models that order the pairs alike have the
+        same bands. ``docs/quality.md`` has the share of relevant hits in each band.
+        """
+        edges = (np.quantile(self.unrelated, 1 - _RARE), *np.quantile(self.paraphrase, _ANSWERS))
+        weak, related, close, same = sorted(float(edge) for edge in edges)
+        return weak, related, close, same
+
+    def by_chance(self, passages: int) -> float:
+        """Return the scaled cosine that the nearest of so many unrelated passages reaches once in twenty searches.
+
+        Args:
+            passages: 1 or more; as if they were independent.
+        """
+        most = _RARE * len(self.unrelated) / _TAIL
+        return float(self.scaled(np.array(self.chance(min(max(passages, 1), most)))))
 
 
 def _sorted(values: NDArray[np.float64]) -> Sample:

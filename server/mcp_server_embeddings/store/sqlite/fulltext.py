@@ -71,7 +71,7 @@ def best_matches(
     counts = {unit: _count(database, table, unit) for unit in units}
     known = sorted((unit for unit in units if counts[unit]), key=lambda unit: counts[unit])
     if not known:
-        return WordMatches([], np.empty(0), 0, complete=False)
+        return WordMatches([], np.empty(0), 0, len(words), complete=False)
     searched = _affordable(known, counts)
     within = ""
     if condition is not None:
@@ -89,7 +89,8 @@ def best_matches(
     if complete and within:  # costs as much as the search, so only where it can say no
         complete = _exists(database, table, (together, *parameters), within)
     number = len({units[unit] for unit in searched})
-    return WordMatches([row for row, _ in found], np.array([worth for _, worth in found]), number, complete)
+    scores = np.array([worth for _, worth in found])
+    return WordMatches([row for row, _ in found], scores, number, len(words), complete)
 
 
 def _expression(terms: Sequence[str], beginning: bool = False) -> str:
