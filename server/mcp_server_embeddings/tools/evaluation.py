@@ -34,10 +34,10 @@ FIRST = 5
 _AT_ONCE = 100
 """Queries between two reports of progress."""
 
-_RARE_WORDS = 200
+_RARE_WORDS = 100
 """Words that are looked for at most."""
 
-_FOREIGN = 100
+_FOREIGN = 40
 """Queries of each other set at most."""
 
 _WORD = re.compile(r"\w{4,}")

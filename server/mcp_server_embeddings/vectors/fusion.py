@@ -7,7 +7,7 @@ import numpy as np
 from mcp_server_embeddings.vectors.calibration import SearchCalibration
 from mcp_server_embeddings.vectors.scores import Scores
 
-_WORDS_WEIGHT = 0.45
+WORDS_WEIGHT = 0.45
 """Of words. Of 588 rules it is the best in each of 18 folds that leave one public set out; mean nDCG@10 over the sets
 0.6750, by the better half of each 0.6378, and at most 0.0041 below the better half on any."""
 
@@ -16,7 +16,12 @@ _INDEPENDENCE = 0.75
 
 
 def fused_scores(
-    cosines: Scores, words: Scores, n_words: int, n_passages: int, calibration: SearchCalibration
+    cosines: Scores,
+    words: Scores,
+    n_words: int,
+    n_passages: int,
+    calibration: SearchCalibration,
+    weight: float = WORDS_WEIGHT,
 ) -> Scores:
     """Return one score for each passage: ``exp(c') + 0.45 (1 + 1/n) BM25 / ln N``.
 
@@ -28,6 +33,7 @@ def fused_scores(
         n_words: ``n``: words of the query that were looked up.
         n_passages: ``N``: passages that were searched.
         calibration: Of searches.
+        weight: Of words.
 
     Example:
         >>> fused_scores(np.array([0.6, 0.6]), np.array([0.0, 4.0]), 2, 1_000, calibration).argmax()
@@ -36,7 +42,7 @@ def fused_scores(
     meaning: Scores = np.exp(calibration.scaled(cosines))
     if not n_words:
         return meaning
-    found: Scores = meaning + _WORDS_WEIGHT * (1 + 1 / n_words) * words / math.log(max(n_passages, 3))
+    found: Scores = meaning + weight * (1 + 1 / n_words) * words / math.log(max(n_passages, 3))
     return found
 
 

@@ -1,0 +1,262 @@
+"""How well searches find what is relevant, on sets that you fetch yourself, and what the weight of words is worth.
+
+    python benchmarks/search_quality.py FOLDER... [--queries N] [--data-dir PATH] [--write docs/quality.md]
+
+Folders are in BEIR's layout. ``mcp-server-embeddings eval`` gives the same figures; here they become the page
+``docs/quality.md``, and the one fitted constant of search is chosen anew without each set and reported on it.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from statistics import mean
+
+os.environ.update(HF_HUB_OFFLINE="1")
+
+import numpy as np
+from machine import machine, versions
+from tqdm import tqdm
+
+from mcp_server_embeddings import Embedder, Engine, Settings, open_store
+from mcp_server_embeddings.config import default_data_dir
+from mcp_server_embeddings.reading.beir import RetrievalSet, read_retrieval_set
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
+from mcp_server_embeddings.tools.evaluation import Evaluation, ModeFigures, Sample, SetFigures, evaluate
+from mcp_server_embeddings.tools.retrieval import SearchMode
+from mcp_server_embeddings.vectors.calibration import BANDS
+from mcp_server_embeddings.vectors.fusion import WORDS_WEIGHT, fused_scores
+from mcp_server_embeddings.vectors.metrics import ndcg
+
+PAGE = """# How well searches find what is relevant
+
+`python benchmarks/search_quality.py FOLDER... --write docs/quality.md` writes this page; `mcp-server-embeddings eval
+FOLDER` prints such figures for your own sets in BEIR's layout. All figures are of the default settings and the model
+`{model}`, through the same search as the tool `search`. Sets count alike in means.
+
+{described}
+The rule of hybrid search was chosen on these sets and others, so its weight is also measured on sets that had no part in
+its choice.
+
+## What comes first
+
+Mean nDCG@10, and by how much both together are above the better of meaning and words.
+
+{ranking}
+Score: `exp(c') + {weight} (1 + 1/n) BM25 / ln N` (`vectors/fusion.py`). Its weight, chosen anew on all sets but one and
+measured on that one:
+
+{left_out}
+## A word that only one document has
+
+Found by the word alone among the first five hits.
+
+{rare_words}
+## `no_match`
+
+Share of searches that say it. The rule compares with what chance reaches once in twenty searches among as many unrelated
+passages (`above_chance` in `vectors/fusion.py`); nothing of it was fitted to a set, except, for meaning alone, how many
+passages count as independent. By words alone it means that no word was found.
+
+Queries with a relevant document, where it is wrong:
+
+{own}
+Queries of the other sets, where it is right, except where sets share a field (code; medicine) and an answer is there by
+luck:
+
+{foreign}
+## What a band says
+
+Of the first ten hits by meaning and words in each band, how many are relevant. Most queries have one relevant document,
+so nine of ten hits cannot be.
+
+{bands}
+Measured on {machine}; {versions}; queries a set at most: {queries}, drawn by seed 0.
+"""
+
+WEIGHTS = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6]
+DEPTH = 100
+CUT = 10
+
+SOURCES = {
+    "liveqa": "health questions, graded; MedQuAD and LiveQA of TREC 2017, CC BY 4.0",
+    "stackfaq": "FAQ questions in other words; ML-Recipes/BERT-FAQ, MIT, texts of StackExchange, CC BY-SA",
+    "cosqa": "web queries, Python functions; Jun-jie-Huang/CoCLR, MIT",
+    "anthcode": "questions, passages of Rust code; anthropics/anthropic-cookbook, MIT",
+    "anthdocs": "questions, a software's documentation; anthropics/anthropic-cookbook, MIT",
+    "chunkeval": "questions, passages of five corpora; brandonstarxel/chunking_evaluation, MIT",
+    "pubmedqa": "questions, abstracts; pubmedqa/pubmedqa, MIT",
+}
+"""Of the sets that the constants were chosen on; nothing of them is in the project."""
+
+Rows = list[Sequence[str]]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def average(sets: Sequence[SetFigures], mode: SearchMode, figure: Callable[[ModeFigures], float | None]) -> float:
+    """The mean over the sets, each counted once."""
+    return mean(value for one in sets if (value := figure(one.modes[mode])) is not None)
+
+
+def described(found: Evaluation) -> str:
+    """What the sets are."""
+    rows = [
+        (one.name, SOURCES.get(one.name, ""), f"{one.documents:,}", f"{one.passages:,}", f"{one.queries:,}")
+        for one in found.sets
+    ]
+    return table(("set", "what, where from", "documents", "passages", "queries"), rows)
+
+
+def ranking(found: Evaluation) -> str:
+    """Mean nDCG@10 of each mode, and how far hybrid is above the better of its halves."""
+    head = ("nDCG@10", "meaning", "words", "hybrid", "hybrid over the better half")
+    rows: Rows = []
+    differences = []
+    for one in found.sets:
+        meaning, words, both = (one.modes[mode].ndcg_at_10 for mode in ("semantic", "keyword", "hybrid"))
+        differences.append(both - max(meaning, words))
+        rows.append((one.name, f"{meaning:.3f}", f"{words:.3f}", f"{both:.3f}", f"{differences[-1]:+.4f}"))
+    means = (average(found.sets, mode, lambda of: of.ndcg_at_10) for mode in ("semantic", "keyword", "hybrid"))
+    last = f"mean {mean(differences):+.4f}, worst {min(differences):+.4f}"
+    return table(head, [*rows, ("**mean**", *(f"{value:.3f}" for value in means), last)])
+
+
+def rare_words(found: Evaluation) -> str:
+    """A word that one document only has."""
+    return shares(found, lambda of: of.rare_words, "found in the first five")
+
+
+def shares(found: Evaluation, figure: Callable[[ModeFigures], float | None], name: str) -> str:
+    """A share for each set and mode."""
+    modes: Sequence[SearchMode] = ("semantic", "keyword", "hybrid")
+    rows: Rows = []
+    for one in found.sets:
+        values = [figure(one.modes[mode]) for mode in modes]
+        rows.append((one.name, *("" if value is None else f"{value:.1%}" for value in values)))
+    means = [average(found.sets, mode, figure) for mode in modes]
+    return table((name, "meaning", "words", "hybrid"), [*rows, ("**mean**", *(f"{value:.1%}" for value in means))])
+
+
+def bands(found: Evaluation) -> str:
+    """Of the first ten hits of hybrid searches in each band, how many are relevant."""
+    rows: Rows = []
+    for one in found.sets:
+        of = one.modes["hybrid"].bands
+        cells = [f"{of[band].share:.1%} of {of[band].hits:,}" if band in of else "" for band in BANDS]
+        rows.append((one.name, *cells))
+    means = [
+        mean(one.modes["hybrid"].bands[band].share for one in found.sets if band in one.modes["hybrid"].bands)
+        for band in BANDS
+    ]
+    return table(("relevant", *BANDS), [*rows, ("**mean**", *(f"{share:.1%}" for share in means))])
+
+
+def nearest_weight(figures: dict[str, list[float]], better: dict[str, float], sets: Sequence[str]) -> int:
+    """The weight with the highest mean among those that are nowhere far below the better half."""
+    worst = [min(figures[name][at] - better[name] for name in sets) for at in range(len(WEIGHTS))]
+    allowed = [at for at in range(len(WEIGHTS)) if worst[at] >= max(-0.005, max(worst) - 0.001)] or [
+        int(np.argmax(worst))
+    ]
+    return max(allowed, key=lambda at: mean(figures[name][at] for name in sets))
+
+
+def left_out(found: Evaluation, figures: dict[str, list[float]]) -> str:
+    """Each set under the weight that the others choose."""
+    better = {one.name: max(one.modes["semantic"].ndcg_at_10, one.modes["keyword"].ndcg_at_10) for one in found.sets}
+    rows: Rows = []
+    for name in figures:
+        at = nearest_weight(figures, better, [other for other in figures if other != name])
+        value = figures[name][at]
+        rows.append((name, f"{WEIGHTS[at]:.2f}", f"{value:.3f}", f"{value - better[name]:+.4f}"))
+    return table(("set", "weight chosen without it", "nDCG@10 with that", "over the better half"), rows)
+
+
+def weighed(embedder: Embedder, collection: Collection, sample: Sample) -> list[float]:
+    """Mean nDCG@10 of a set under each weight."""
+    calibration = embedder.calibration("retrieval")
+    gains: list[list[float]] = [[] for _ in WEIGHTS]
+    vectors = embedder.embed(sample.texts(), role="query").vectors
+    with collection.reading() as view:
+        for key, text, vector in zip(sample.queries, sample.texts(), vectors, strict=True):
+            near = view.nearest(vector[None], DEPTH)[0]
+            matches = view.matching(text, 10 * DEPTH)
+            rest = [row for row in matches.keys[:DEPTH] if row not in set(near.keys)]
+            rows = [*near.keys, *rest]
+            cosines = np.concatenate([near.cosines, view.cosines(rest, vector)]) if rest else near.cosines
+            by_row = dict(zip(matches.keys, matches.scores.tolist(), strict=True))
+            words = np.array([by_row.get(row, 0.0) for row in rows])
+            documents = view.documents_of(rows)
+            for at, weight in enumerate(WEIGHTS):
+                scored = fused_scores(cosines, words, matches.words, near.total, calibration, weight)
+                order = dict.fromkeys(documents[place] for place in np.argsort(-scored, kind="stable"))
+                order.pop(key, None)
+                gains[at].append(ndcg(list(order), sample.data.relevance[key], CUT))
+    return [mean(of_weight) for of_weight in gains]
+
+
+def written(found: Evaluation, figures: dict[str, list[float]], queries: int | None) -> str:
+    """The page."""
+    return PAGE.format(
+        model=found.model,
+        described=described(found),
+        ranking=ranking(found),
+        weight=WORDS_WEIGHT,
+        left_out=left_out(found, figures),
+        rare_words=rare_words(found),
+        own=shares(found, lambda of: of.no_match, "says no_match, wrongly"),
+        foreign=shares(found, lambda of: of.foreign_no_match, "says no_match, rightly"),
+        bands=bands(found),
+        machine=machine(),
+        versions=versions(),
+        queries="all" if queries is None else queries,
+    )
+
+
+def measured(
+    embedder: Embedder, store: CollectionStore, sets: Sequence[RetrievalSet], queries: int | None
+) -> tuple[Evaluation, dict[str, list[float]]]:
+    """All figures, and those of each weight."""
+    with tqdm(unit="search", disable=None) as progress:
+
+        def report(done: int, total: int) -> None:
+            progress.total = total
+            progress.update(done - progress.n)
+
+        found = evaluate(embedder, store, sets, queries=queries, report=report)
+    samples = [Sample.draw(data, queries, found.seed) for data in sets]
+    figures = {
+        sample.data.name: weighed(embedder, store.open(f"set-{at}"), sample) for at, sample in enumerate(samples)
+    }
+    return found, figures
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--queries", type=int, metavar="N", help="of each set at most, a random choice (all)")
+    parser.add_argument("--data-dir", type=Path, default=default_data_dir(), help="whose vector cache is used")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="instead of printing the page")
+    given = parser.parse_args()
+    sets = [read_retrieval_set(folder) for folder in given.folders]
+    with (
+        tempfile.TemporaryDirectory() as place,
+        closing(open_store(Settings(data_dir=Path(place)))) as store,
+        Engine(Settings(data_dir=given.data_dir)) as engine,
+    ):
+        page = written(*measured(engine.embedder(), store, sets, given.queries), given.queries)
+    if given.write is None:
+        print(page)
+    else:
+        given.write.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
