@@ -37,8 +37,8 @@ FOLDER` prints such figures for your own sets in BEIR's layout. All figures are 
 `{model}`, through the same search as the tool `search`. Sets count alike in means.
 
 {described}
-The rule of hybrid search was chosen on these sets and others, so its weight is also measured on sets that had no part in
-its choice.
+The rule of hybrid search was chosen on these sets and others, so its weight is also measured on sets that had no part
+in its choice.
 
 ## What comes first
 
@@ -56,9 +56,9 @@ Found by the word alone among the first five hits.
 {rare_words}
 ## `no_match`
 
-Share of searches that say it. The rule compares with what chance reaches once in twenty searches among as many unrelated
-passages (`above_chance` in `vectors/fusion.py`); nothing of it was fitted to a set, except, for meaning alone, how many
-passages count as independent. By words alone it means that no word was found.
+Share of searches that say it. The rule compares with what chance reaches once in twenty searches among as many
+unrelated passages (`above_chance` in `vectors/fusion.py`); nothing of it was fitted to a set, except, for meaning
+alone, how many passages count as independent. By words alone it means that no word was found.
 
 Queries with a relevant document, where it is wrong:
 
