@@ -46,6 +46,7 @@ _LETTER = f"(?:[^\\W{_UNSPACED}]|[{_MARKS}])"
 _ASCII_NAME = re.compile(r"\w+(?:\.\w+)*", re.ASCII)
 _NAME = re.compile(rf"[{_UNSPACED}]+|{_LETTER}+(?:\.{_LETTER}+)*")
 _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]")
+_FIRST_UNSPACED = _UNSPACED[0]
 _SIGNS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u17b4-\u17d3\u3099\u309a"
 _CLUSTER = re.compile(f"[^{_SIGNS}][{_SIGNS}]*|[{_SIGNS}]+")
 _ACCENT = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0640]")
@@ -99,7 +100,11 @@ def passage_terms(text: str) -> list[str]:
     language = _passage_language(names)
     terms = [language_term(language)]
     for name in names:
-        terms += _run_terms(name) if _is_unspaced(name) else _name_terms(name[:_LONGEST], language)
+        terms += (
+            _run_terms(name)
+            if name >= _FIRST_UNSPACED and _is_unspaced(name)
+            else _name_terms(name[:_LONGEST], language)
+        )
     return terms
 
 
