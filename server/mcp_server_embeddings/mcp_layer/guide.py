@@ -22,7 +22,9 @@ _GUIDE = """\
 # How to read scores, percentiles and bands
 
 - **score**: cosine similarity of two texts' vectors, higher is closer. Its scale differs between models: unrelated
-  texts lie near 0.0 under one and near 0.6 under another. Never carry a threshold from one model to another.
+  texts lie near 0.0 under one and near 0.6 under another. Never carry a threshold from one model to another. Hits of a
+  search are ordered by a score of their own; with a reranker (see status) it is how relevant the passage is: about 0.05
+  for an unrelated one, 0.95 for an answer, below 0 where there was no time. `explain=true` shows the numbers behind it.
 - **percentile**: the share of unrelated reference pairs, under this model, that score lower (0 to 100). It tells
   chance from kinship and saturates soon: above 99.9 look at the band.
 - **band**: what the score means, the same under every model. Judge by it.
