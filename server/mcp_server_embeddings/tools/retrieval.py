@@ -16,7 +16,7 @@ import numpy as np
 
 from mcp_server_embeddings.store import WordIndex
 from mcp_server_embeddings.store.protocol import Collection
-from mcp_server_embeddings.store.records import Chunk, WordMatches
+from mcp_server_embeddings.store.records import Chunk, WordMatches, passage_text
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.tools.reranking import Ranked, Reranking, unchanged
 from mcp_server_embeddings.vectors.calibration import SearchCalibration
@@ -148,7 +148,7 @@ def retrieve(
 
     def passages(firsts: list[int]) -> list[str]:
         chunks = source.chunks([candidates.keys[at] for at in firsts])
-        return [f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text for chunk in chunks]
+        return [passage_text(chunk.heading, chunk.text) for chunk in chunks]
 
     ranked = _ranked(asked, list(best.values()), candidates.scores, passages)
     chosen = list(range(len(ranked.order)))[: asked.top]
