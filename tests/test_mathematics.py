@@ -154,8 +154,8 @@ def test_the_more_passages_the_nearer_must_a_match_be() -> None:
     chances = [calibration.by_chance(number) for number in (1, 3, 10, 100, 1_000, 1_000_000)]
     assert chances == sorted(chances)
     weak, *_ = calibration.edges
-    assert chances[0] == pytest.approx(float(calibration.scaled(np.array(weak))), abs=1e-5)
-    assert chances[-1] < float(calibration.scaled(np.array(calibration.unrelated[-1], np.float64)))
+    assert chances[0] == pytest.approx(float(calibration.relative(np.array(weak))), abs=1e-5)
+    assert chances[-1] < float(calibration.relative(np.array(calibration.unrelated[-1], np.float64)))
 
 
 def test_words_can_make_a_match_that_meaning_alone_does_not() -> None:

@@ -239,8 +239,9 @@ def test_a_hit_is_explained_by_the_numbers_of_each_step(of: str, mode: str, rera
         assert explained.get("matched", []) == (MATCHED.get(hit["text"], []) if mode != "semantic" else [])
         assert hit["score"] == explained["words" if mode == "keyword" else "rerank"]
         if mode != "keyword":
-            scaled = float(calibration.scaled(np.array(explained["cosine"])))
-            assert explained["meaning"] == pytest.approx(scaled, abs=1e-3)
+            assert explained["meaning"] == pytest.approx(
+                float(calibration.relative(np.array(explained["cosine"]))), abs=1e-3
+            )
             assert hit["band"] == calibration.band(explained["cosine"])
 
 

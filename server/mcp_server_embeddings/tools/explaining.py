@@ -38,7 +38,7 @@ def explanations(
         numbers: Mapping[str, float] = {
             "words": trace.words if mode != "semantic" else math.nan,
             "cosine": trace.cosine,
-            "meaning": float(calibration.scaled(np.array(trace.cosine))) if calibration is not None else math.nan,
+            "meaning": float(calibration.relative(np.array(trace.cosine))) if calibration is not None else math.nan,
             "fusion": trace.fused if mode == "hybrid" else math.nan,
             "rerank": trace.rerank,
         }

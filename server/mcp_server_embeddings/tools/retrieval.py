@@ -160,8 +160,7 @@ def retrieve(
         RetrievedPassage(chunk, float(ranked.scores[row]), _trace(ranked, row, candidates))
         for chunk, row in zip(source.chunks(keys), chosen, strict=True)
     ]
-    margins, complete = candidates.margins, candidates.complete
-    return Retrieved(hits, _match(margins[order], margins[[ranked.order[row] for row in chosen]], complete=complete))
+    return Retrieved(hits, _match(candidates, order, [ranked.order[row] for row in chosen]))
 
 
 def retrieve_sent(
@@ -191,17 +190,16 @@ def retrieve_sent(
     if asked.diversity and vectors is not None:
         chosen = _diverse(ranked.scores, vectors[ranked.order], asked)
     margins = _margins(asked, cosines, by_words, matches, number)
-    complete = matches is not None and matches.complete
-    candidates = _Candidates([], found, cosines, by_words, margins, complete)
+    candidates = _Candidates([], found, cosines, by_words, margins, matches is not None and matches.complete)
     hits = [
         RetrievedText(ranked.order[row], float(ranked.scores[row]), _trace(ranked, row, candidates)) for row in chosen
     ]
-    return hits, _match(margins, margins[[ranked.order[row] for row in chosen]], complete=complete)
+    return hits, _match(candidates, order, [ranked.order[row] for row in chosen])
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Passages that may be hits: scores, cosines, BM25 and margins above chance, and ``WordMatches.complete``."""
+    """Passages that may be hits: their scores, cosines, BM25 and margins above chance, ``WordMatches.complete``."""
 
     keys: list[int]
     scores: Scores
@@ -262,11 +260,12 @@ def _margins(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatch
     return above_chance(cosines, by_words, matches.asked, passages, asked.calibration)
 
 
-def _match(margins: Scores, of_hits: Scores, *, complete: bool) -> Match:
-    """Tell whether a search found anything, by the margins of all candidates and of the hits."""
-    if not len(of_hits):
+def _match(candidates: _Candidates, order: Sequence[int], hits: Sequence[int]) -> Match:
+    """Tell whether a search found anything, by the candidates that may be hits and those that are."""
+    if not hits:
         return Match(no_match=True)
-    return Match(no_match=not complete and float(margins.max()) < 0, below=int((of_hits < 0).sum()))
+    best = float(candidates.margins[list(order)].max())
+    return Match(not candidates.complete and best < 0, below=int((candidates.margins[list(hits)] < 0).sum()))
 
 
 def _diverse(found: Scores, vectors: Vectors, asked: Asked) -> list[int]:

@@ -71,11 +71,11 @@ class Calibration:
             paraphrase=_sorted(cosines[row, row + groups]),
         )
 
-    def scaled(self, cosines: Scores) -> Scores:
+    def relative(self, cosines: Scores) -> Scores:
         """Return cosines on the model's own scale: 0 for unrelated texts and 1 for paraphrases, on average."""
         unrelated, paraphrase = float(self.unrelated.mean()), float(self.paraphrase.mean())
-        scaled: Scores = (cosines - unrelated) / max(paraphrase - unrelated, 1e-6)
-        return scaled
+        relative: Scores = (cosines - unrelated) / max(paraphrase - unrelated, 1e-6)
+        return relative
 
     def chance(self, choices: float) -> float:
         """Return the cosine that an unrelated text reaches with the nearest of ``choices`` texts once in twenty.
@@ -167,7 +167,7 @@ class SearchCalibration(Calibration):
             passages: 1 or more; as if they were independent.
         """
         most = _RARE * len(self.unrelated) / _TAIL
-        return float(self.scaled(np.array(self.chance(min(max(passages, 1), most)))))
+        return float(self.relative(np.array(self.chance(min(max(passages, 1), most)))))
 
 
 def _sorted(values: NDArray[np.float64]) -> Sample:

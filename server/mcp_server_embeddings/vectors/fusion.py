@@ -39,7 +39,7 @@ def fused_scores(
         >>> fused_scores(np.array([0.6, 0.6]), np.array([0.0, 4.0]), 2, 1_000, calibration).argmax()
         1
     """
-    meaning: Scores = np.exp(calibration.scaled(cosines))
+    meaning: Scores = np.exp(calibration.relative(cosines))
     if not n_words:
         return meaning
     found: Scores = meaning + weight * (1 + 1 / n_words) * words / math.log(max(n_passages, 3))
@@ -63,7 +63,7 @@ def above_chance(
         n_passages: ``N``: passages that were searched.
         calibration: Of searches.
     """
-    meaning = calibration.scaled(cosines)
+    meaning = calibration.relative(cosines)
     if words is None:
         return meaning - calibration.by_chance(round(n_passages**_INDEPENDENCE))
     shares: Scores = words / (max(n_asked, 1) * math.log(max(n_passages, 3)))
