@@ -193,6 +193,12 @@ def test_what_is_unchanged_is_seen_from_listings_alone(place: Place, monkeypatch
 
     monkeypatch.setattr("mcp_server_embeddings.tools.sources.update_from_files", updated)
     assert asked(place, "cats", sources) == before
+    collection_add(place.embedder, place.store, "notes", {"sent": "A text."})  # another process may have written too
+    assert asked(place, "cats", sources).notes
+    monkeypatch.undo()
+    monkeypatch.setattr("mcp_server_embeddings.reading.snapshot.CLOCK_MARGIN_NS", -(10**12))
+    asked(place, "cats", sources)
+    monkeypatch.setattr("mcp_server_embeddings.tools.sources.update_from_files", updated)
 
     def noticed() -> bool:
         return any("walked" in note for note in asked(place, "cats", sources).notes)

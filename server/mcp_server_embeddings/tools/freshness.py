@@ -29,6 +29,7 @@ from mcp_server_embeddings.reading.globs import Glob, is_pattern
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.reading.snapshot import Snapshot
 from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.store.records import StoredFile
 from mcp_server_embeddings.tools.ingest import FileIngester, Ingester, is_unchanged
 from mcp_server_embeddings.tools.table_items import parse_texts, read_content, select_table, store_table
 
@@ -58,16 +59,24 @@ class Update:
         notes: What could not be checked.
         skipped: Files that could not be read.
         snapshots: What was listed; None where listing the same again does not mean that nothing changed.
+        collection: The collection.
+        revision: Its revision then.
     """
 
     fresh: bool = True
     notes: Sequence[str] = ()
     skipped: Sequence[Skipped] = ()
     snapshots: Sequence[Snapshot] | None = None
+    collection: Collection | None = None
+    revision: int = 0
 
     def is_current(self) -> bool:
-        """Tell whether nothing was changed since."""
-        return self.snapshots is not None and all(snapshot.is_current() for snapshot in self.snapshots)
+        """Tell whether nothing was changed since, in the files or in the collection."""
+        if self.snapshots is None or self.collection is None:
+            return False
+        if self.collection.current().revision != self.revision:
+            return False
+        return all(snapshot.is_current() for snapshot in self.snapshots)
 
 
 class Freshness:
@@ -100,9 +109,9 @@ class Freshness:
             CallCancelledError: The caller cancelled.
         """
         kept = self._kept.get(key)
-        if kept is not None and kept.is_current():
-            return kept
         try:
+            if kept is not None and kept.is_current():
+                return kept
             if patience is None:
                 return self._keep(key, work(call))
             return self._wait(key, work, patience)
@@ -184,7 +193,8 @@ def update_from_files(embedder: Embedder, reader: Reader, collection: Collection
         OperatorError: The model or the store cannot be used.
         CallCancelledError: The call was cancelled.
     """
-    updating = _Updating(embedder, reader, collection, frozenset(path for path, how in sources.items() if not how))
+    left_out = frozenset(path for path, how in sources.items() if not how)
+    updating = _Updating(embedder, reader, collection, left_out, collection.files())
     # The longest first: a file is read as the path says that is nearest to it.
     for path in sorted((path for path, how in sources.items() if how), key=len, reverse=True):
         updating.read(path, json.loads(sources[path]))
@@ -220,6 +230,7 @@ class _Updating:
     reader: Reader
     collection: Collection
     left_out: frozenset[str]
+    known: Mapping[str, StoredFile]
     complete: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     skipped: list[Skipped] = field(default_factory=list)
@@ -244,22 +255,24 @@ class _Updating:
     def finished(self) -> Update:
         """Remove what is gone."""
         read = self.seen - {file.path for file in self.skipped}
-        gone = [
-            file
-            for file in self.collection.files()
-            if file not in read and any(includes(path, file) for path in self.complete)
-        ]
+        gone = [file for file in self.known if file not in read and any(includes(path, file) for path in self.complete)]
         if gone:
             self.collection.forget_files(gone)
-        unlike = self.missing or self.unchecked
-        return Update(not self.unchecked, (), tuple(self.skipped), None if unlike else tuple(self.snapshots))
+        return Update(
+            fresh=not self.unchecked,
+            skipped=tuple(self.skipped),
+            snapshots=None if self.missing or self.unchecked else tuple(self.snapshots),
+            collection=self.collection,
+            revision=self.collection.current().revision,
+        )
 
     def _read_files(self, path: str, options: Mapping[str, object]) -> None:
         selection = self.reader.select([path])
         metadata = options.get("metadata")
-        files = FileIngester(self._ingester, self.collection, metadata if isinstance(metadata, dict) else None)
-        known = self.seen | self.left_out
-        files.put(entry for entry in selection.entries if entry.path not in known)
+        shared = metadata if isinstance(metadata, dict) else None
+        files = FileIngester(self._ingester, self.collection, shared, self.known)
+        passed_over = self.seen | self.left_out
+        files.put(entry for entry in selection.entries if entry.path not in passed_over)
         self.seen |= files.seen
         self.skipped += files.skipped
         self.snapshots.append(selection.snapshot)
@@ -268,7 +281,7 @@ class _Updating:
 
     def _read_table(self, path: str, options: Mapping[str, object]) -> None:
         selection, entry = select_table(self.reader, path)
-        known = self.collection.files().get(entry.path)
+        known = self.known.get(entry.path)
         if known is None or not is_unchanged(known, entry):
             content, state = read_content(entry)
             if known is None or known.digest != state.digest:

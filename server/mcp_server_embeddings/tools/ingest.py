@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -144,6 +144,7 @@ class FileIngester:
         ingester: Makes the ingester of the collection when there is something to encode.
         target: The collection.
         metadata: For every document, beside what the files have.
+        known: The files of the collection, where they were read already.
 
     Attributes:
         written: What was done, in documents.
@@ -153,7 +154,13 @@ class FileIngester:
         changed: How many files had another content than is stored.
     """
 
-    def __init__(self, ingester: Callable[[], Ingester], target: Collection, metadata: Metadata | None = None) -> None:
+    def __init__(
+        self,
+        ingester: Callable[[], Ingester],
+        target: Collection,
+        metadata: Metadata | None = None,
+        known: Mapping[str, StoredFile] | None = None,
+    ) -> None:
         self.written = PutResult()
         self.removed = 0
         self.skipped: list[Skipped] = []
@@ -162,7 +169,7 @@ class FileIngester:
         self._ingester = functools.cache(ingester)
         self._target = target
         self._metadata: Metadata = metadata or {}
-        self._known = target.files()
+        self._known = target.files() if known is None else known
         self._waiting: list[SourceDocument] = []
         self._states: dict[str, StoredFile] = {}
 

@@ -123,14 +123,7 @@ class Sources:
         label, sources = f"collection {name!r}", collection.sources()
         if not any(map(self.reader.may_check, sources)):
             return OpenedSource(label, collection, fresh=False)
-        updated = self.freshness.update(
-            (collection.record.key, tuple(sources.items()), self.reader.folders),
-            lambda call: update_from_files(
-                embedder.of(call), self.reader.cancelled_by(call.raise_if_cancelled), collection, sources
-            ),
-            embedder.call,
-            patience,
-        )
+        updated = self._updated(embedder, collection, sources, patience)
         return OpenedSource(label, collection, notes=list(updated.notes), fresh=updated.fresh)
 
     def reread(self, path: str, source: str, id_field: str | None) -> tuple[Table, TableTexts]:
@@ -206,16 +199,8 @@ class Sources:
         (root,), (named,) = selection.roots, selection.paths
         collection = self._hidden(embedder, [root, path])
         sources, complete = {named: "{}"}, bool(collection.sources())
-        updated = self.freshness.update(
-            (collection.record.key, named, self.reader.folders),
-            lambda call: update_from_files(
-                embedder.of(call), self.reader.cancelled_by(call.raise_if_cancelled), collection, sources
-            ),
-            embedder.call,
-            # What was never complete is waited for; what was is searched meanwhile.
-            patience if complete else None,
-            may_fail=not complete,
-        )
+        # What was never complete is waited for; what was is searched meanwhile.
+        updated = self._updated(embedder, collection, sources, patience if complete else None, may_fail=not complete)
         if not complete:
             collection.keep_sources(sources)
         (folder,) = selection.folders
