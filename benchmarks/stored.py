@@ -35,7 +35,6 @@ from mcp_server_embeddings import (
     search,
 )
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, Vector
-from mcp_server_embeddings.tools.freshness import SEARCH_PATIENCE
 from mcp_server_embeddings.tools.ingest import content_digest
 from mcp_server_embeddings.tools.retrieval import SearchMode
 
@@ -157,7 +156,7 @@ def checks(embedder: Embedder, sources: Sources) -> None:
         fresh = Sources(sources.store, sources.reader)
         for times in (first, later):
             began, worked = time.perf_counter(), time.process_time()
-            opened = fresh.open(embedder, "files", patience=SEARCH_PATIENCE)
+            opened = fresh.open(embedder, "files", patience=fresh.search_patience)
             times.append((1_000 * (time.perf_counter() - began), 1_000 * (time.process_time() - worked)))
             assert opened.fresh
     for kind, times in (("first in a process", first), ("later", later)):

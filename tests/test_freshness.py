@@ -34,6 +34,11 @@ def asked(place: Place, query: str, sources: Sources | None = None, **more: obje
     return search(place.embedder, query, source="notes", sources=sources or place.sources, **more)  # type: ignore[arg-type]
 
 
+def late(found: SearchResult) -> list[str]:
+    """Return the notes but the one on hits that chance explains: these vectors are random."""
+    return [note for note in found.notes if "nearer than chance" not in note]
+
+
 def hits(place: Place, query: str) -> dict[str, str]:
     return {str(hit.id): hit.text for hit in asked(place, query, top=20).hits}
 
@@ -53,7 +58,7 @@ def test_a_collection_follows_its_files_and_encodes_only_new_texts(place: Place)
     assert found["a.md"] == "You get a refund within 60 days."
     encoded = [text for text in place.encoded() if not text.startswith("find: ")]
     assert sorted(encoded) == ["# Refunds\n\nYou get a refund within 60 days.", "A new file on harbours."]
-    assert not asked(place, "refund").notes
+    assert late(asked(place, "refund")) == []
     assert first(place, "harbours").indexed == ""
 
 
@@ -110,9 +115,9 @@ def test_a_session_that_may_not_read_the_files_searches_what_is_stored_and_says_
     add(place, ".")
     place.write({"b.txt": "Dogs sleep most of the day."})
     for reader in (Reader([]), Reader([place.root / "deep"])):
-        found = asked(place, "cats sleep", Sources(place.store, reader))
+        found = asked(place, "cats sleep", Sources(place.store, reader, search_patience=None))
         hit = found.hits[0]
-        assert (hit.id, hit.text, found.notes) == ("b.txt", FILES["b.txt"], [])
+        assert (hit.id, hit.text, late(found)) == ("b.txt", FILES["b.txt"], [])
         assert hit.indexed.endswith("Z")
     assert first(place, "sleep").text == "Dogs sleep most of the day."
 

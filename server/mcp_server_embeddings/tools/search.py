@@ -18,7 +18,6 @@ from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.excerpts import Run, best_sentences, by_meaning, by_words, only_headings
 from mcp_server_embeddings.tools.explaining import explanations
-from mcp_server_embeddings.tools.freshness import SEARCH_PATIENCE
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.locating import heading_of, lines_or_page
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Strings, Texts, WhereFilter
@@ -130,7 +129,7 @@ def search(
         texts,
         Selection(source, id_field, ids, where),
         needs_model=mode != "keyword",
-        patience=SEARCH_PATIENCE,
+        patience=None if sources is None else sources.search_patience,
     )
     check_size(items.sent, "".join(asked))
     with _finder(embedder, items, mode, top, diversity) as finder:

@@ -19,7 +19,7 @@ from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.reading.tables import Table, TableTexts, is_table, split_source
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import StoredFile
-from mcp_server_embeddings.tools.freshness import Freshness, Update, skipped_note, update_from_files
+from mcp_server_embeddings.tools.freshness import SEARCH_PATIENCE, Freshness, Update, skipped_note, update_from_files
 from mcp_server_embeddings.tools.ingest import Ingester, is_unchanged
 from mcp_server_embeddings.tools.table_items import parse_texts, read_content, select_table, store_table
 
@@ -68,6 +68,7 @@ class Sources:
         store: Its collections.
         reader: Reads files in the folders that the user allowed.
         freshness: Remembers what was read, from one call to the next.
+        search_patience: Seconds that a search waits for files that changed; None for all of them.
 
     Example:
         >>> sources = Sources(open_store(settings), Reader([Path("/home/me/data")]))
@@ -77,6 +78,7 @@ class Sources:
     store: CollectionStore
     reader: Reader
     freshness: Freshness = field(default_factory=Freshness)
+    search_patience: float | None = SEARCH_PATIENCE
 
     def open(
         self,
