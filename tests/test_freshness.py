@@ -115,7 +115,7 @@ def test_a_session_that_may_not_read_the_files_searches_what_is_stored_and_says_
     add(place, ".")
     place.write({"b.txt": "Dogs sleep most of the day."})
     for reader in (Reader([]), Reader([place.root / "deep"])):
-        found = asked(place, "cats sleep", Sources(place.store, reader, search_patience=None))
+        found = asked(place, "cats sleep", Sources(place.store, reader, search_patience=600))
         hit = found.hits[0]
         assert (hit.id, hit.text, late(found)) == ("b.txt", FILES["b.txt"], [])
         assert hit.indexed.endswith("Z")

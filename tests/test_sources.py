@@ -52,7 +52,7 @@ class Place:
 
     @property
     def sources(self) -> Sources:
-        return Sources(self.store, Reader([self.root]), search_patience=None)
+        return Sources(self.store, Reader([self.root]), search_patience=600)
 
     def write(self, files: Mapping[str, str]) -> None:
         for name, content in files.items():
