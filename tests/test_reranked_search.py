@@ -17,6 +17,7 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.reranker_calibration import calibrated
 from mcp_server_embeddings.errors import CallCancelledError
+from mcp_server_embeddings.tools.explaining import matched_words
 from mcp_server_embeddings.tools.results import Hit, SearchResult
 from mcp_server_embeddings.vectors.scores import Scores
 from test_rerankers import bert
@@ -38,7 +39,6 @@ TEXTS = [
 ]
 MATCHED = {
     "Money is returned to the card that paid.": ["money"],
-    "Back pain is treated with exercise.": ["back"],
     "Gift cards cannot be exchanged for money.": ["money"],
 }
 """Words of the query in each text."""
@@ -250,6 +250,12 @@ def test_hits_are_not_explained_unasked_and_fusion_is_their_score_without_a_rera
     hits = search(engine, texts=TEXTS, explain=True)["hits"]
     assert [hit["explain"]["fusion"] for hit in hits] == [hit["score"] for hit in hits]
     assert not any("rerank" in hit["explain"] for hit in hits)
+
+
+def test_matched_words_are_those_that_the_search_by_words_looks_up() -> None:
+    texts = ["The foxes are in the garden with the cat.", "The card is in the shop.", "getUserName is called here."]
+    assert matched_words("where is the red fox in a garden", texts) == [["fox", "garden"], [], []]
+    assert matched_words("user name", texts) == [[], [], ["user", "name"]]
 
 
 def test_the_command_shows_the_numbers_as_columns(capsys: pytest.CaptureFixture[str]) -> None:

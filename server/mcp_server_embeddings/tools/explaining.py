@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mcp_server_embeddings.store import WordIndex
+from mcp_server_embeddings.store.analysis import STEMMERS, language_term, passage_terms, query_words
 from mcp_server_embeddings.tools.retrieval import SearchMode, Trace
 from mcp_server_embeddings.vectors.calibration import Calibration
 
@@ -48,15 +49,21 @@ def explanations(
 
 
 def matched_words(query: str, passages: Sequence[str]) -> list[list[str]]:
-    """Return the words of a query that are in each text, as the search by words finds them: stems count.
+    """Return the words of a query that are in each text, as the search by words finds them.
+
+    Stems count, and words that the search leaves out do not.
 
     Example:
-        >>> matched_words("red foxes", ["a red fox", "a bike"])
+        >>> matched_words("the red foxes", ["the red fox", "the bike"])
         [['red', 'foxes'], []]
     """
     matched: list[list[str]] = [[] for _ in passages]
+    terms = {term for text in passages for term in passage_terms(text)}
+    languages = [code for code in STEMMERS if language_term(code) in terms]
+    searched = set(query_words(query, languages))
+    words = [word for word in _WORD.findall(query) if searched.intersection(query_words(word, languages))]
     with WordIndex(passages) as index:
-        for word in dict.fromkeys(_WORD.findall(query)):
+        for word in dict.fromkeys(words):
             for position in index.matching(word, len(passages)).keys:
                 matched[position].append(word)
     return matched

@@ -12,7 +12,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store import WordIndex
 from mcp_server_embeddings.store.protocol import Collection
-from mcp_server_embeddings.store.records import StoredFile
+from mcp_server_embeddings.store.records import StoredFile, passage_text
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, json_length
 from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
@@ -257,7 +257,7 @@ class _Finder:
         notes = explanations(
             found.asked.query,
             found.asked.mode,
-            [f"{passage.heading}\n{passage.text}" for passage in passages],
+            [passage_text(passage.heading, passage.text) for passage in passages],
             [passage.trace for passage in passages],
             self._calibration,
         )
