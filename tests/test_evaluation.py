@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from corpus import sentences
 from mcp_server_embeddings.cli.main import main
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.reading.beir import read_retrieval_set
+from mcp_server_embeddings.reading.beir import Entry, read_retrieval_set
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.protocol import CollectionStore
@@ -101,6 +102,16 @@ def test_the_order_is_that_of_the_tool(embedder: Embedder, store: CollectionStor
                 (hit.id, hit.score, hit.band) for hit in of_tool.hits
             ]
             assert one.no_match == of_tool.no_match
+            scores = [hit.score for hit in one.hits]
+            assert scores == sorted(scores, reverse=True)
+
+
+def test_a_name_that_one_passage_has_brings_it_up_among_many_alike(embedder: Embedder, store: CollectionStore) -> None:
+    documents = {str(at): Entry("", text) for at, text in enumerate(sentences(200))}
+    index(embedder, store, "many", {**documents, "part": Entry("", "Nothing is known of xk77b in the warehouse.")})
+    sources = Sources(store, Reader(()))
+    (found,) = ranked(embedder, sources, "many", ["the clerk sold two tickets to xk77b"], "hybrid", 5)
+    assert found.hits[0].id == "part"
 
 
 def test_a_document_with_the_id_of_the_query_does_not_count(

@@ -37,7 +37,7 @@ _AT_ONCE = 100
 _RARE_WORDS = 100
 """Words that are looked for at most."""
 
-_FOREIGN = 40
+_FOREIGN = 20
 """Queries of each other set at most."""
 
 _WORD = re.compile(r"\w{4,}")
