@@ -156,7 +156,7 @@ def checks(embedder: Embedder, sources: Sources) -> None:
         fresh = Sources(sources.store, sources.reader)
         for times in (first, later):
             began, worked = time.perf_counter(), time.process_time()
-            opened = fresh.open(embedder, "files", patience=fresh.search_patience)
+            opened = fresh.open(embedder, "files")
             times.append((1_000 * (time.perf_counter() - began), 1_000 * (time.process_time() - worked)))
             assert opened.fresh
     for kind, times in (("first in a process", first), ("later", later)):
