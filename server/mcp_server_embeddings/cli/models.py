@@ -86,7 +86,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _versions(scores: Sequence[Sequence[str]]) -> str:
-    """A line above the scores: which columns are of which version."""
+    """Return a line above the scores: which columns are of which version."""
     indent = " " * max(len(row[0]) for row in scores)
     return f"{indent}  {' MTEB v2 '.center(16, '-')}  {' MTEB v1 '.center(22, '-')}\n"
 

@@ -35,7 +35,7 @@ TEMPLATES = [
 
 
 def uri_of(name: str) -> str:
-    """The resource of a collection."""
+    """Return the resource of a collection."""
     return f"{ROOT}/{quote(name, safe='')}"
 
 
@@ -52,7 +52,7 @@ def listed(store: CollectionStore) -> list[Resource]:
 
 
 def read(store: CollectionStore, uri: str) -> tuple[str, str]:
-    """The text of a collection resource and its type.
+    """Return the text of a collection resource and its type.
 
     Raises:
         CollectionError: There is no such collection or document.

@@ -49,7 +49,7 @@ left out; `save_as` writes every item to a file.
 
 
 def guide(embedder: Embedder, served: Mapping[str, Tool]) -> str:
-    """The guide; waits until the model is measured, and says so where it cannot be.
+    """Return the guide; waits until the model is measured, and says so where it cannot be.
 
     Args:
         embedder: Whose model it is about.

@@ -152,5 +152,5 @@ async def _send(subscriber: _Subscriber, updated: list[str], *, list_changed: bo
 
 
 def _session_id(context: Context) -> str | None:
-    """The client's HTTP session; None on stdio, where the connection is the session."""
+    """Return the client's HTTP session; None on stdio, where the connection is the session."""
     return context.request.headers.get(_SESSION_HEADER) if context.request is not None else None

@@ -38,7 +38,7 @@ class ServedPrompt:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def message(self, given: Given) -> str:
-        """The message with the arguments filled in.
+        """Return the message with the arguments filled in.
 
         Raises:
             InputError: An argument is missing, unknown or not allowed.
@@ -56,7 +56,7 @@ class ServedPrompt:
         return self.text(filled)
 
     def completions(self, argument: str, begun: str) -> list[str]:
-        """The choices that begin as the person has begun, in order."""
+        """Return the choices that begin as the person has begun, in order."""
         return [choice for choice in self.choices.get(argument, ()) if choice.startswith(begun.strip().lower())]
 
 
@@ -193,5 +193,5 @@ _ALL = (
 
 
 def served_prompts(tools: Container[str]) -> dict[str, ServedPrompt]:
-    """The prompts whose tools are all served, by name, in the order of ``prompts/list``."""
+    """Return the prompts whose tools are all served, by name, in the order of ``prompts/list``."""
     return {prompt.listed.name: prompt for prompt in _ALL if all(tool in tools for tool in prompt.tools)}

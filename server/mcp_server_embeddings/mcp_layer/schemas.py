@@ -9,7 +9,7 @@ _DEPTH = 2
 
 
 def input_schema(model: type[BaseModel]) -> JsonSchema:
-    """The schema of a tool's arguments: no titles, no references, no union with null, since absent says the same.
+    """Return the schema of a tool's arguments: no titles, references or unions with null, since absent says the same.
 
     Clients' models mishandle unions: they send lists as JSON strings.
     """
@@ -21,7 +21,7 @@ def input_schema(model: type[BaseModel]) -> JsonSchema:
 
 
 def output_schema(model: type[BaseModel]) -> JsonSchema:
-    """The outline of a tool's result: its fields and their types, and the fields of objects in lists.
+    """Return the outline of a tool's result: its fields and their types, and the fields of objects in lists.
 
     What they mean is in the tool's description, and in the models themselves (``tools/results.py``). Written in full,
     the schemas of all results would cost every client twice the tokens of everything else in the list. A field that has
@@ -44,7 +44,7 @@ def _fields(schema: JsonSchema) -> dict[str, JsonSchema]:
 
 
 def _resolved(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
-    """What a reference stands for; a schema that is none as it is."""
+    """Return what a reference stands for; a schema that is none as it is."""
     reference = schema.get("$ref")
     if not isinstance(reference, str):
         return schema

@@ -65,7 +65,7 @@ T = TypeVar("T")
 
 
 def build_server(engine: Engine, store: CollectionStore, wait_seconds: float = WAIT_SECONDS) -> Server[ChangeNotifier]:
-    """The server for one engine and its collections, with the tools its settings ask for.
+    """Return the server for one engine and its collections, with the tools its settings ask for.
 
     Args:
         engine: The engine.
@@ -185,7 +185,7 @@ class _Resources:
 
 
 def _stored_resource(store: CollectionStore, uri: str) -> ReadResourceResult:
-    """What a collection's resource says, unless it is too much at once."""
+    """Return what a collection's resource says, unless it is too much at once."""
     text, kind = collection_resources.read(store, uri)
     answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
     check_size(answer, "read a part of it: find passages with search, and read them with the tool read")

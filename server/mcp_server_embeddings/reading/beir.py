@@ -104,7 +104,7 @@ def _entries(path: Path) -> dict[str, Entry]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file that are not blank, each with its number."""
+    """Return the lines of a file that are not blank, each with its number."""
     return ((number, line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip())
 
 

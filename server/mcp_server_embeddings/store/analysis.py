@@ -166,14 +166,14 @@ def _passage_language(names: list[str]) -> str:
 
 
 def _run_terms(run: str) -> list[str]:
-    """The terms of letters without spaces: each with the next, the last alone, so that each begins one."""
+    """Return the terms of letters without spaces: each with the next, the last alone, so that each begins one."""
     letters = _CLUSTER.findall(run)  # with their vowel signs
     return ["".join(letters[at : at + 2]) for at in range(len(letters))]
 
 
 @lru_cache(20_000)
 def _name_terms(name: str, language: str) -> tuple[str, ...]:
-    """The terms of a name in a passage."""
+    """Return the terms of a name in a passage."""
     pieces = _pieces(name)
     terms: list[str] = []
     for word in [part for piece in pieces for part in piece] + ["".join(piece) for piece in pieces if len(piece) > 1]:
@@ -183,7 +183,7 @@ def _name_terms(name: str, language: str) -> tuple[str, ...]:
 
 
 def _pieces(name: str) -> list[list[str]]:
-    """A name's words, divided by its dots and underscores, and of each the parts with their capitals, in lower case."""
+    """Divide a name at dots and underscores, and each word into its parts with their capitals, in lower case."""
     if len(name) == _LONGEST:
         return [[name.lower()]]
     return [_HUMP.sub(" ", piece).lower().split() for piece in _JOINT.split(name) if piece] or [[name]]
@@ -205,7 +205,7 @@ def _stem(word: str, language: str) -> str:
 
 
 def _folded(word: str) -> str:
-    """A word without accents."""
+    """Return a word without accents."""
     if word.isascii():
         return word
     return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", word.translate(_LETTERS))))

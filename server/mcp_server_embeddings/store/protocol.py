@@ -57,7 +57,7 @@ class Collection(Protocol):
         """Give the same collection for reading: all that is read from it in the block sees one state."""
 
     def nearest(self, vectors: Vectors, k: int, where: Where | None = None) -> list[Nearest]:
-        """The chunks with the highest cosines to each vector, compared in single precision, ties by key.
+        """Return the chunks with the highest cosines to each vector, compared in single precision, ties by key.
 
         Args:
             vectors: Shape ``(n, d)``.
@@ -69,10 +69,10 @@ class Collection(Protocol):
         """
 
     def cosines(self, keys: Sequence[int], vector: Vector) -> Scores:
-        """The cosines of chunks with a vector, as in ``Nearest``."""
+        """Return the cosines of chunks with a vector, as in ``Nearest``."""
 
     def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
-        """The chunks with words of a text, by BM25 or the like, ties by key; ``k`` and ``where`` as in ``nearest``."""
+        """Return the chunks with words of a text, by BM25 or the like, ties by key; see ``nearest``."""
 
     def chunks(self, keys: Sequence[int]) -> list[Chunk]:
         """Chunks in the order asked for; those removed meanwhile are left out."""
@@ -81,10 +81,10 @@ class Collection(Protocol):
         """All parts of a document, or the one part that an id such as ``notes.md#2`` names; empty without such."""
 
     def text_of(self, document: str) -> str | None:
-        """The text of a document, or of one part as in ``chunks_of``; None without such."""
+        """Return the text of a document, or of one part as in ``chunks_of``; None without such."""
 
     def first(self, limit: int) -> list[Chunk]:
-        """The first chunks, in the order in which they came."""
+        """Return the first chunks, in the order in which they came."""
 
     def vectors(self, keys: Sequence[int]) -> Vectors:
         """Vectors as the model gave them, shape ``(n, d)``.
@@ -97,7 +97,7 @@ class Collection(Protocol):
         """Vectors of texts that some chunk already has, by the texts' digests."""
 
     def stored(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
-        """What is known of documents, by id."""
+        """Return what is known of documents, by id."""
 
     def items(self, where: Where | None = None) -> ItemKeys:
         """Return the keys and ids of all documents, in the order in which they came.
@@ -182,7 +182,7 @@ class Collection(Protocol):
         """Every file that was read, by path."""
 
     def ids_of_file(self, path: str) -> list[str]:
-        """The documents that were read from a file."""
+        """Return the documents that were read from a file."""
 
     def keep_files(self, files: Mapping[str, StoredFile]) -> None:
         """Note the state of files, by path: they are not read again unless they change."""
@@ -191,7 +191,7 @@ class Collection(Protocol):
         """Remove files with their documents; how many documents that were."""
 
     def sources(self) -> dict[str, str]:
-        """What the collection is kept up to date from: paths, and how they are read."""
+        """Return what the collection is kept up to date from: paths, and how they are read."""
 
     def keep_sources(self, sources: Mapping[str, str], forget: Sequence[str] = ()) -> None:
         """Note some of ``sources``, and drop others by path."""
@@ -200,7 +200,7 @@ class Collection(Protocol):
         """All documents with their vectors, ``size`` at a time, as they were when iteration began."""
 
     def differing(self, copy: "Collection", after: int, size: int) -> Batch:
-        """The first documents, above the key ``after``, that a copy of this collection lacks or has otherwise."""
+        """Return the first documents above the key ``after`` that a copy of this collection lacks or has otherwise."""
 
     def surplus(self, copy: "Collection") -> list[str]:
         """Ids that a copy of this collection has and this one has no longer."""
@@ -213,17 +213,17 @@ class CollectionStore(Protocol):
     """
 
     def version(self) -> int:
-        """A number that changes when any process changed any collection."""
+        """Return a number that changes when any process changed any collection."""
 
     def open(self, name: str) -> Collection:
-        """An existing collection whatever its model: for what needs no new vectors.
+        """Return an existing collection whatever its model: for what needs no new vectors.
 
         Raises:
             CollectionError: There is none.
         """
 
     def open_or_create(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
-        """The collection of that name, created now if there is none; arguments as for ``open_for``.
+        """Return the collection of that name, created now if there is none; arguments as for ``open_for``.
 
         Raises:
             InputError: It cannot be called so.
@@ -231,13 +231,13 @@ class CollectionStore(Protocol):
         """
 
     def successor(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
-        """The hidden collection that is to take the place of another by ``replace``; listed nowhere.
+        """Return the hidden collection that is to take the place of another by ``replace``; listed nowhere.
 
         What an earlier, unfinished attempt left is gone on with, unless it was for another model.
         """
 
     def open_source(self, key: str, identity: str, model: str, dimensions: int) -> Collection:
-        """The hidden collection that keeps the items of files, created anew for another model; listed nowhere.
+        """Return the hidden collection that keeps the items of files, created anew for another model; listed nowhere.
 
         Args:
             key: Stands for the files.
@@ -273,7 +273,7 @@ class CollectionStore(Protocol):
         """Let go of what is open and in memory; both come back on need."""
 
     def open_for(self, name: str, identity: str, model: str) -> Collection:
-        """An existing collection with the vectors of a model.
+        """Return an existing collection with the vectors of a model.
 
         Args:
             name: Its name.
@@ -293,7 +293,7 @@ class CollectionStore(Protocol):
         return collection
 
     def record(self, name: str) -> CollectionRecord:
-        """The record of a collection, whatever its model.
+        """Return the record of a collection, whatever its model.
 
         Raises:
             CollectionError: There is none.
@@ -305,4 +305,4 @@ class CollectionStore(Protocol):
         return records[name]
 
     def list(self) -> list[CollectionRecord]:
-        """The records of all collections, by name."""
+        """Return the records of all collections, by name."""

@@ -36,7 +36,7 @@ class Condition:
 
 
 def checked_conditions(where: Where | None) -> list[Condition]:
-    """The conditions of a filter, which must all hold; none where nothing is filtered.
+    """Return the conditions of a filter, which must all hold; none where nothing is filtered.
 
     Raises:
         InputError: A comparison is unknown or a value is no scalar.

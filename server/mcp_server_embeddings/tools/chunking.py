@@ -32,7 +32,7 @@ def chunk_limit(embedder: Embedder) -> int:
 
 
 def chunk_places(text: str, sections: Sequence[Section], count: Count, most: int) -> list[Section]:
-    """The chunks of a text: whole sentences, as many as fit, never across a section.
+    """Return the chunks of a text: whole sentences, as many as fit, never across a section.
 
     Args:
         text: The document.
@@ -75,7 +75,7 @@ def _section_chunks(text: str, section: Section, count: Count, most: int) -> lis
 
 
 def _counted(text: str, count: Count, most: int) -> Iterator[tuple[tuple[int, int], int]]:
-    """The sentences of a text with their tokens, longer ones cut; a part of the text at a time."""
+    """Yield the sentences of a text with their tokens, longer ones cut; a part of the text at a time."""
     pieces: list[tuple[int, int]] = []
     for block in passage_blocks(text):
         pieces += block
@@ -88,7 +88,7 @@ def _counted(text: str, count: Count, most: int) -> Iterator[tuple[tuple[int, in
 def _fitting(
     text: str, pieces: Sequence[tuple[int, int]], count: Count, most: int
 ) -> list[tuple[tuple[int, int], int]]:
-    """The pieces with their tokens; those over the limit halved until they fit or are one character."""
+    """Return the pieces with their tokens; those over the limit halved until they fit or are one character."""
     fitting: list[tuple[tuple[int, int], int]] = []
     for (start, end), tokens in zip(pieces, count([text[start:end] for start, end in pieces]), strict=True):
         if tokens <= most or end - start == 1:

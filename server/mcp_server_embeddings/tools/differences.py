@@ -192,7 +192,7 @@ class _Scale:
 
 
 def _cosine(vectors: Scores, rows: Sequence[int | None]) -> float:
-    """The cosine of two texts by their rows; 0 where one is blank and has none."""
+    """Return the cosine of two texts by their rows; 0 where one is blank and has none."""
     left, right = rows
     return 0.0 if left is None or right is None else float(vectors[left] @ vectors[right])
 

@@ -51,7 +51,7 @@ class SourceDocument:
     file_digest: bytes = b""
 
     def of_unfinished_file(self) -> "SourceDocument":
-        """The same with the digest of no file: more of its file is to come."""
+        """Return the same with the digest of no file: more of its file is to come."""
         return replace(self, file_digest=b"")
 
 

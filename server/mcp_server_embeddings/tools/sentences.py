@@ -15,7 +15,7 @@ no other thread of the process runs meanwhile."""
 
 
 def passages(text: str) -> list[tuple[int, int]]:
-    """The sentences of a text as character offsets, white space around them left out.
+    """Return the sentences of a text as character offsets, white space around them left out.
 
     Returns:
         Pairs ``(start, end)``, ascending, not overlapping; together they hold every visible character.
@@ -24,7 +24,7 @@ def passages(text: str) -> list[tuple[int, int]]:
 
 
 def passage_blocks(text: str) -> Iterator[list[tuple[int, int]]]:
-    """The same block by block, for texts whose sentences together take much memory.
+    """Yield the sentences of a text block by block, for texts whose sentences together take much memory.
 
     Sentence ends are found by sentencex (Wikimedia), which knows the punctuation of about 300 languages; its
     English rules serve all here, since a text does not say its language.

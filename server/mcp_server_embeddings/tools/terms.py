@@ -19,7 +19,7 @@ _MORE = frozenset({"did", "does", "doing", "just", "really"})
 
 
 def distinguishing_terms(groups: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The five best terms of each group by class-based tf-idf, ties in alphabetical order.
+    """Return the five best terms of each group by class-based tf-idf, ties in alphabetical order.
 
     All texts of a group are one document: a term's weight is its share of the group's words times
     ``log(1 + A / f)``, with ``A`` the mean number of words of a group and ``f`` the term's count over all groups

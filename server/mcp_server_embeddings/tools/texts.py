@@ -21,7 +21,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def snippet(text: str, length: int = SNIPPET) -> str:
-    """The beginning of a text on one line, at most ``length`` characters, without control characters."""
+    """Return the beginning of a text on one line, at most ``length`` characters, without control characters."""
     visible = text.strip()
     line = " ".join(CONTROL.sub(" ", visible[: 4 * length]).split())
     whole = len(visible) <= 4 * length and len(line) <= length
@@ -29,7 +29,7 @@ def snippet(text: str, length: int = SNIPPET) -> str:
 
 
 def checked_query(name: str, query: str) -> str:
-    """The one text that others are compared with; as ``checked_texts``."""
+    """Return the one text that others are compared with; as ``checked_texts``."""
     if not query.strip():
         raise InputError(f"{name} is empty or only white space; say in a phrase or sentence what is looked for")
     (checked,) = checked_texts(name, [query])
@@ -37,7 +37,7 @@ def checked_query(name: str, query: str) -> str:
 
 
 def checked_texts(name: str, texts: Sequence[str]) -> list[str]:
-    """The texts as a list, each usable by a tokenizer.
+    """Return the texts as a list, each usable by a tokenizer.
 
     A lone surrogate (half of a character, from a string cut inside an emoji) becomes U+FFFD, since no
     tokenizer accepts it.
@@ -63,7 +63,7 @@ def checked_texts(name: str, texts: Sequence[str]) -> list[str]:
 
 
 def well_formed(text: str) -> str:
-    """The text with lone surrogates replaced by U+FFFD."""
+    """Return the text with lone surrogates replaced by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

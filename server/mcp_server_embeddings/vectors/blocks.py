@@ -241,7 +241,7 @@ class _Collected:
         self._size = len(found)
 
     def best(self) -> tuple[Positions, Positions, Scores]:
-        """What was kept, in no order."""
+        """Return what was kept, in no order."""
         empty = np.empty(0, np.int32)
         self._parts.append((empty, empty, np.empty(0)))
         self._cut()
@@ -265,7 +265,7 @@ def _collected(
 
 
 def top_pairs(left: Vectors, right: Vectors | None, top: int, watch: Watch = UNWATCHED) -> Pairs:
-    """The highest cosines, best first, ties by row and then by column: ``best_cells`` without the matrix.
+    """Return the highest cosines, best first, ties by row and then by column: ``best_cells`` without the matrix.
 
     Args:
         left: Shape ``(n, d)``.
@@ -315,7 +315,7 @@ class Neighbours:
 def nearest_neighbours(
     left: Vectors, right: Vectors | None, top: int, *, least: float = -1, watch: Watch = UNWATCHED
 ) -> Neighbours:
-    """The nearest columns of each row, ties by column.
+    """Return the nearest columns of each row, ties by column.
 
     Args:
         left: Shape ``(n, d)``.

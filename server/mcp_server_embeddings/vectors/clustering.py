@@ -83,7 +83,7 @@ class Grouping:
 
 
 def sample_rows(count: int) -> Labels:
-    """The positions of the rows that a tree of ``count`` vectors is built on: all, or 4,000 evenly spaced."""
+    """Return the positions of the rows that a tree of ``count`` vectors is built on: all, or 4,000 evenly spaced."""
     return np.linspace(0, count - 1, min(count, LARGEST_TREE)).round().astype(np.int64)
 
 
@@ -162,7 +162,7 @@ def _cut(tree: Tree, number: int) -> Labels:
 
 
 def _candidates(size: int, tree: Tree) -> list[int]:
-    """The numbers of clusters to try."""
+    """Return the numbers of clusters to try."""
     largest = min(size - 1, distinct_points(tree), round(1.5 * np.sqrt(size)), _MOST_CLUSTERS)
     fewest = min(max(2, round(size**0.3)), _FEWEST_CLUSTERS)
     if largest < 2:
@@ -178,7 +178,7 @@ def _mean_cosine(units: Vectors) -> float:
 
 
 def _centres(units: Vectors, labels: Labels, number: int) -> tuple[Scores, Labels]:
-    """The mean of each cluster, and its size."""
+    """Return the mean of each cluster, and its size."""
     order = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels, minlength=number)
     parts = np.split(order, np.cumsum(sizes)[:-1])
@@ -187,7 +187,7 @@ def _centres(units: Vectors, labels: Labels, number: int) -> tuple[Scores, Label
 
 
 def _products(units: Vectors, centres: Scores, watch: Watch) -> Iterator[tuple[slice, Scores]]:
-    """The products of blocks of vectors with all centres."""
+    """Yield the products of blocks of vectors with all centres."""
 
     def product(part: slice) -> tuple[slice, Scores]:
         return part, units[part].astype(np.float64) @ centres.T

@@ -106,11 +106,11 @@ class _Dense:
         self._similarity = similarity
 
     def column(self, text: int) -> tuple[slice, Scores]:
-        """The texts that one represents, and how well."""
+        """Return the texts that one represents, and how well."""
         return slice(None), self._similarity[:, text]
 
     def gains(self, weights: Scores) -> Scores:
-        """What each text alone covers."""
+        """Return what each text alone covers."""
         return weights @ self._similarity
 
 
@@ -127,12 +127,12 @@ class _Sparse:
         self._graph = graph.maximum(graph.T).maximum(eye_array(size, format="csr")).tocsr()
 
     def column(self, text: int) -> tuple[NDArray[np.int32], Scores]:
-        """The texts that one represents, and how well."""
+        """Return the texts that one represents, and how well."""
         part = slice(self._graph.indptr[text], self._graph.indptr[text + 1])
         return self._graph.indices[part], self._graph.data[part]
 
     def gains(self, weights: Scores) -> Scores:
-        """What each text alone covers."""
+        """Return what each text alone covers."""
         covered: Scores = self._graph @ weights
         return covered
 

@@ -171,7 +171,7 @@ class _Chain:
         return [members.tolist() for members in self._members.values()]
 
     def _nearest(self, cluster: int, before: int) -> int:
-        """The cluster with all pairs whose farthest pair is nearest; -1 if there is none."""
+        """Return the cluster with all pairs whose farthest pair is nearest; -1 if there is none."""
         members, pairs = self._members[cluster], self._pairs
         entries = np.concatenate([np.arange(pairs.starts[row], pairs.starts[row + 1]) for row in members])
         others = self._cluster[pairs.neighbours[entries]]
@@ -222,7 +222,7 @@ def suggested_threshold(cosines: Scores, low: float, high: float, complete_above
 
 
 def nearest_threshold(pairs: Pairs, threshold: float, top: int) -> list[tuple[int, int, float]]:
-    """The doubtful pairs: row, column and cosine, nearest the threshold first, ties by row and then by column."""
+    """Return the doubtful pairs: row, column, cosine; nearest the threshold first, ties by row and then by column."""
     distance = np.round(np.abs(pairs.scores - threshold), 6)
     order = np.lexsort((pairs.columns, pairs.rows, distance))[:top]
     return [(int(pairs.rows[i]), int(pairs.columns[i]), float(pairs.scores[i])) for i in order]

@@ -64,7 +64,7 @@ def matched(
 
 
 def _nearest_pairs(left: Vectors, right: Vectors, least: float, watch: Watch) -> Pairs:
-    """The pairs in which one is among the nearest of the other."""
+    """Return the pairs in which one is among the nearest of the other."""
     by_row = nearest_neighbours(left, right, _NEIGHBOURS, least=least, watch=watch)
     by_column = nearest_neighbours(right, left, _NEIGHBOURS, least=least, watch=watch)
     row, column = np.nonzero(by_row.columns >= 0), np.nonzero(by_column.columns >= 0)
@@ -83,7 +83,7 @@ def _nearest_pairs(left: Vectors, right: Vectors, least: float, watch: Watch) ->
 def _matching(
     pairs: Pairs, shape: tuple[int, int], threshold: float, watch: Watch, largest_matrix: int
 ) -> NDArray[np.int64]:
-    """The chosen pairs, ascending."""
+    """Return the chosen pairs, ascending."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

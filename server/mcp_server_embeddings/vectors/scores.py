@@ -22,7 +22,7 @@ def unit_rows(vectors: Vectors) -> Vectors:
 
 
 def _lengths(rows: Vectors | Scores) -> NDArray[np.floating]:
-    """The divisors that scale each row to length 1, shape ``(n, 1)``."""
+    """Return the divisors that scale each row to length 1, shape ``(n, 1)``."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.where(norms == 0, 1, norms)
 

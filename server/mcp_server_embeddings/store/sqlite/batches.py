@@ -13,7 +13,7 @@ _CHARACTERS_PER_BATCH = 2_000_000
 
 
 def read_batch(database: sqlite3.Connection, condition: str, parameters: Sequence[object], size: int) -> Batch:
-    """The first documents ``d`` that fulfil a condition, in the order of their rows."""
+    """Return the first documents ``d`` that fulfil a condition, in the order of their rows."""
     rows = database.execute(
         "SELECT d.row, d.id, d.text, d.metadata, coalesce(f.path, ''), coalesce(f.digest, x'') FROM documents AS d "
         f"LEFT JOIN files AS f ON f.row = d.file WHERE {condition} ORDER BY d.row LIMIT ?",

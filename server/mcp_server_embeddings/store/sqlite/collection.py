@@ -52,7 +52,7 @@ _OF_FILE = (
 
 
 def read_record(database: sqlite3.Connection, name: str) -> CollectionRecord | None:
-    """The record of a collection; None where there is none."""
+    """Return the record of a collection; None where there is none."""
     row = database.execute(f"SELECT {_COLUMNS} FROM collections WHERE name = ?", (name,)).fetchone()
     return CollectionRecord(*row) if row else None
 
@@ -107,7 +107,7 @@ class SqliteCollection(Collection):
             return best_matches(database, key, words, k, filtered(key, where))
 
     def snapshot(self, database: Connection) -> Snapshot:
-        """The vectors in memory, brought up to date first. What is given is never changed."""
+        """Return the vectors in memory, brought up to date first. What is given is never changed."""
         record = self._current(database)
         return self._matrix(record).snapshot(database, record)
 
@@ -224,7 +224,7 @@ class SqliteCollection(Collection):
         return [json.loads(str(metadata)) for metadata in self._of_items(keys, "metadata")]
 
     def _of_items(self, keys: Sequence[int], column: str) -> list[object]:
-        """The values of a column of documents, in the order of the keys."""
+        """Return the values of a column of documents, in the order of the keys."""
         with self._reading() as database:
             found: dict[int, object] = {
                 row: value

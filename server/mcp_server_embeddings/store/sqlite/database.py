@@ -67,7 +67,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection inside one read transaction: all its queries see one state.
+        """Yield a connection inside one read transaction: all its queries see one state.
 
         Raises:
             StorageError: The file cannot be read.
@@ -83,7 +83,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A connection inside the one write transaction: committed and on disk after the block, or not at all.
+        """Yield a connection inside the one write transaction: committed and on disk after the block, or not at all.
 
         Raises:
             StorageError: The file cannot be written, or was moved meanwhile; nothing of the block is in the one that
@@ -97,7 +97,7 @@ class Database:
             self._check_place(database)
 
     def version(self) -> int:
-        """A number that grows when any process wrote, this one included. 0 without a file.
+        """Return a number that grows when any process wrote, this one included. 0 without a file.
 
         Files' times would not do: they stand still for milliseconds, and the log is written over in place.
 

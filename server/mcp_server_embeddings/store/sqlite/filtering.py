@@ -21,7 +21,7 @@ class Filter:
 
 
 def filtered(collection: int, where: Where | None) -> Filter | None:
-    """The filter of one collection; None where nothing is filtered.
+    """Return the filter of one collection; None where nothing is filtered.
 
     Raises:
         InputError: A comparison is unknown or a value is no scalar.
@@ -44,7 +44,7 @@ def selected_rows(database: sqlite3.Connection, condition: Filter | None) -> NDA
 
 
 def storable(value: Operand) -> Operand:
-    """What is stored and compared: SQLite's whole numbers have 64 bits, its others end near 1.8e308."""
+    """Return what is stored and compared: SQLite's whole numbers have 64 bits, its others end near 1.8e308."""
     if not isinstance(value, int) or abs(value) < 1 << 63:
         return value
     try:

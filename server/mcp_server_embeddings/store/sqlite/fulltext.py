@@ -17,7 +17,7 @@ nearly all: 'the' in 100,000 texts takes 60 ms. So the rarest words come first."
 
 
 def words_table(collection: int) -> str:
-    """The full-text table of a collection. Each has its own: BM25 weighs a word by how many texts have it."""
+    """Return the full-text table of a collection. Each has its own: BM25 weighs a word by how many texts have it."""
     return f"words_{collection:d}"
 
 
@@ -94,7 +94,7 @@ def best_matches(
 
 
 def _expression(terms: Sequence[str], beginning: bool = False) -> str:
-    """An FTS5 expression for any of some terms."""
+    """Return an FTS5 expression for any of some terms."""
     mark = "*" if beginning else ""
     return "(" + " OR ".join(f'"{term}"{mark}' for term in terms) + ")"
 
@@ -140,7 +140,7 @@ def _count(database: sqlite3.Connection, table: str, expression: str) -> int:
 
 
 def _affordable(words: list[str], counts: dict[str, int]) -> list[str]:
-    """The rarest words, one at least, as long as their occurrences stay in the budget."""
+    """Return the rarest words, one at least, as long as their occurrences stay in the budget."""
     chosen, postings = words[:1], counts[words[0]]
     for word in words[1:]:
         postings += counts[word]

@@ -40,7 +40,7 @@ class Snapshot:
     alive: NDArray[np.bool_]
 
     def nearest(self, vectors: Vectors, k: int, selected: NDArray[np.int64] | None) -> list[Nearest]:
-        """The chunks nearest each vector, ties by row; of those selected, or of all."""
+        """Return the chunks nearest each vector, ties by row; of those selected, or of all."""
         wanted = self.alive if selected is None else self.alive & np.isin(self.rows, selected)
         total = int(wanted.sum())
         found = []
@@ -52,7 +52,7 @@ class Snapshot:
         return found
 
     def means(self, chunks: NDArray[np.int64], weights: NDArray[np.int64], starts: NDArray[np.int64]) -> Vectors:
-        """The weighted mean directions of runs of chunks, unit rows.
+        """Return the weighted mean directions of runs of chunks, unit rows.
 
         Args:
             chunks: Shape ``(n,)``: all of them, run after run.
@@ -115,7 +115,7 @@ class Matrix:
         return self._vectors.nbytes + self._rows.nbytes + self._alive.nbytes
 
     def snapshot(self, database: Connection, record: CollectionRecord) -> Snapshot:
-        """The vectors at the revision of ``record``, which was read in the same transaction."""
+        """Return the vectors at the revision of ``record``, which was read in the same transaction."""
         with self._lock:
             if database.generation != self._generation:
                 self._clear(database.generation)

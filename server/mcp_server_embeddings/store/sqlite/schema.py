@@ -113,7 +113,7 @@ def migrate(database: sqlite3.Connection, path: str) -> None:
 
 
 def checked_version(database: sqlite3.Connection, path: str) -> int:
-    """The file's version; nothing is written.
+    """Return the file's version; nothing is written.
 
     Raises:
         StorageError: A newer program wrote the file, or it is another program's.

@@ -114,7 +114,7 @@ class SqliteStore(CollectionStore):
         return SqliteCollection(self._database, record, self._matrix)
 
     def _matrix(self, record: CollectionRecord) -> Matrix:
-        """The matrix of a collection; others give way when together they take too much memory."""
+        """Return the matrix of a collection; others give way when together they take too much memory."""
         with self._lock:
             matrix = self._matrices.setdefault(record.key, Matrix(record.dimensions))
             self._matrices.move_to_end(record.key)

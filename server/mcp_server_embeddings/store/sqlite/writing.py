@@ -98,7 +98,7 @@ def remove_collection(database: sqlite3.Connection, collection: int) -> None:
 
 
 def remember_file(database: sqlite3.Connection, collection: int, path: str, state: StoredFile) -> int:
-    """The row of a file, whose state is noted."""
+    """Return the row of a file, whose state is noted."""
     database.execute(
         "INSERT INTO files (collection, path, digest, size, changed, indexed) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (collection, path) DO UPDATE SET digest = excluded.digest, size = excluded.size, "
@@ -111,7 +111,7 @@ def remember_file(database: sqlite3.Connection, collection: int, path: str, stat
 
 
 def _remembered(database: sqlite3.Connection, collection: int, document: NewDocument) -> int | None:
-    """The row of a document's file; what else is known of the file is noted when it is stored as a whole."""
+    """Return the row of a document's file; what else is known of the file is noted when it is stored as a whole."""
     if not document.file:
         return None
     return remember_file(database, collection, document.file, StoredFile(document.file_digest))
