@@ -242,7 +242,8 @@ def test_freeing_the_real_model_gives_its_memory_back(engine: Engine, data_dir: 
 def test_the_largest_call_stays_within_the_promised_memory(engine: Engine, data_dir: Path) -> None:
     engine.embedder().calibration()
     words = " ".join(TEXTS[-1].split())
-    texts = [f"{i:04} {words[7 * i % 5000 :]}"[:1000] for i in range(2000)]
+    # A word of over 100 characters is one token: as many characters as a call may have, a third of the encoding.
+    texts = [f"{i:04} {words[7 * i % 5000 :]}"[:300].ljust(301).ljust(1000, "x") for i in range(2000)]
     assert {len(text) for text in texts} == {1000}
     with ServerProcess(data_dir, "--no-cache") as server:
         server.handshake()

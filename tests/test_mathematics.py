@@ -155,7 +155,10 @@ def test_the_more_passages_the_nearer_must_a_match_be() -> None:
     assert chances == sorted(chances)
     weak, *_ = calibration.edges
     assert chances[0] == pytest.approx(float(calibration.relative(np.array(weak))), abs=1e-5)
-    assert chances[-1] < float(calibration.relative(np.array(calibration.unrelated[-1], np.float64)))
+    # Beyond what the sample shows, each tenfold adds as much.
+    thousand, ten, hundred = (calibration.by_chance(number) for number in (1_000, 10_000, 100_000))
+    assert hundred - ten == pytest.approx(ten - thousand)
+    assert hundred > ten
 
 
 def test_words_can_make_a_match_that_meaning_alone_does_not() -> None:
