@@ -285,7 +285,8 @@ def test_reindex_leaves_the_texts_and_files_and_changes_the_model(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_watching_indexes_changes_as_they_come_until_it_is_interrupted(data_dir: Path, docs: Path) -> None:
     command = [*PROGRAM, "index", "cli-watch", str(docs), "--watch", "--data-dir", str(data_dir)]
-    with subprocess.Popen(command, env=client_environment(), stdout=subprocess.PIPE, encoding="utf-8") as process:
+    environment = client_environment(PYTHONFAULTHANDLER="1")
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
         lines = iter(process.stdout)
 
@@ -301,7 +302,7 @@ def test_watching_indexes_changes_as_they_come_until_it_is_interrupted(data_dir:
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 0
         finally:
-            process.kill()
+            process.send_signal(signal.SIGABRT)  # one that hangs says where
 
 
 def test_what_others_change_during_a_reindex_is_not_lost(

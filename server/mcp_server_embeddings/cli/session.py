@@ -100,6 +100,9 @@ def _show(result: "Future[T]", task: Task) -> None:
 
     console = Console(stderr=True)
     if not console.is_terminal:
+        # In steps: a wait without a limit is not ended by Ctrl-C on Windows, nor by a signal that another thread got.
+        while wait([result], timeout=_REFRESH_SECONDS).not_done:
+            pass
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
