@@ -17,10 +17,11 @@ from safetensors.numpy import load_file, save_file
 from audit import Audit
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.agreement import cached_agreement, measure_agreement
+from mcp_server_embeddings.engine.agreement import measure_agreement
 from mcp_server_embeddings.engine.artifact import refusal
 from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.engine.measured import cached_measurement
 from mcp_server_embeddings.engine.native.tensors import Tensors
 from mcp_server_embeddings.errors import ModelChangedError, ModelLoadError
 from mcp_server_embeddings.vectors.scores import Vectors
@@ -221,7 +222,7 @@ def test_an_agreement_that_is_not_finite_is_kept_and_not_measured_again(tmp_path
         return measured[-1]
 
     for _ in range(2):
-        assert np.isnan(cached_agreement(tmp_path / "agreement.json", measure).minimum_cosine)
+        assert np.isnan(cached_measurement(tmp_path / "agreement.json", Agreement, measure).minimum_cosine)
     assert len(measured) == 1
 
 

@@ -1,20 +1,12 @@
 """Measure how close one encoder's vectors are to another's."""
 
-import json
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from mcp_server_embeddings.engine.calibrate import reference_groups
 from mcp_server_embeddings.engine.encoder import Agreement, Encoder, EncoderInput, TokenCounter
-from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.vectors.scores import Vectors, scores, unit_rows
-
-_log = logging.getLogger(__name__)
 
 _PROBE_GROUPS = 48
 """Groups of the reference set whose statement and paraphrase are encoded."""
@@ -43,23 +35,6 @@ def measure_agreement(encoder: Encoder, exact: Encoder, counter: TokenCounter) -
     cosines = (unit_rows(ours).astype(np.float64) * unit_rows(theirs)).sum(axis=1)
     kept = _nearest(ours) == _nearest(theirs)
     return Agreement(*(round(float(value), _DIGITS) for value in (cosines.min(), cosines.mean(), kept.mean())))
-
-
-def cached_agreement(path: Path, measure: Callable[[], Agreement]) -> Agreement:
-    """Read the agreement from a file, or measure it and try to write it there."""
-    try:
-        return TypeAdapter(Agreement).validate_json(path.read_bytes())
-    except FileNotFoundError:
-        pass
-    except (OSError, ValidationError) as error:
-        _log.warning("the agreement in %s cannot be read (%s); measuring again", path, type(error).__name__)
-    measured = measure()
-    try:
-        with replaced(path) as file:
-            file.write(json.dumps(asdict(measured)).encode())
-    except OSError as error:
-        _log.warning("the agreement cannot be written to %s (%s)", path, error.strerror)
-    return measured
 
 
 def _probes(counter: TokenCounter) -> list[EncoderInput]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from mcp_server_embeddings.config import Precision, Settings
-from mcp_server_embeddings.engine.agreement import cached_agreement, measure_agreement
+from mcp_server_embeddings.engine.agreement import measure_agreement
 from mcp_server_embeddings.engine.artifact import (
     GRAPH_FILE,
     TOKENIZER_FILE,
@@ -19,6 +19,7 @@ from mcp_server_embeddings.engine.artifact import (
 from mcp_server_embeddings.engine.encoder import Agreement, Encoder, LoadedEncoder
 from mcp_server_embeddings.engine.locate import LocatedModel, locate, verify_weights
 from mcp_server_embeddings.engine.mapped import MappedFiles
+from mcp_server_embeddings.engine.measured import cached_measurement
 from mcp_server_embeddings.engine.native.files import ModelFiles, UnsupportedModelError, read_model
 from mcp_server_embeddings.engine.native.static import StaticEncoder
 from mcp_server_embeddings.engine.reference import ReferenceEncoder
@@ -122,7 +123,7 @@ def _compile(files: ModelFiles, mapped: MappedFiles, settings: Settings) -> Load
         return compiled("exact", streams_for(settings))
     key = hashlib.sha256(f"{model.identity.digest} {settings_digest(files.located.folder)} {runtime_key()}".encode())
     path = settings.cache_dir / "agreement" / f"{key.hexdigest()[:16]}-{settings.precision}.json"
-    agreement = cached_agreement(path, measure)
+    agreement = cached_measurement(path, Agreement, measure)
     reason = refusal(settings.precision, agreement)
     if reason:
         raise ConversionError(reason)

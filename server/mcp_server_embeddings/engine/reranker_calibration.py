@@ -5,20 +5,15 @@ is not relevant. So a model is shown queries with texts that answer them and wit
 """
 
 import hashlib
-import json
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from mcp_server_embeddings.engine.calibrate import reference_groups
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.engine.measured import cached_measurement
 from mcp_server_embeddings.vectors.scores import Scores
-
-_log = logging.getLogger(__name__)
 
 _GROUPS = 40
 """Of the reference set: 160 pairs, half a second with ms-marco-MiniLM-L6-v2. They give means, not quantiles."""
@@ -57,19 +52,7 @@ def calibrated(
     """
     key = hashlib.sha256(repr((identity, reference_groups())).encode()).hexdigest()
     path = folder / f"reranker-{key[:16]}.json"
-    try:
-        return TypeAdapter(RerankerCalibration).validate_json(path.read_bytes())
-    except FileNotFoundError:
-        pass
-    except (OSError, ValidationError) as error:
-        _log.warning("calibration %s cannot be read (%s); measuring again", path, type(error).__name__)
-    measured = _measured(score)
-    try:
-        with replaced(path) as file:
-            file.write(json.dumps(asdict(measured)).encode())
-    except OSError as error:
-        _log.warning("calibration %s cannot be written (%s)", path, error.strerror)
-    return measured
+    return cached_measurement(path, RerankerCalibration, lambda: _measured(score))
 
 
 def _measured(score: Callable[[Sequence[tuple[str, str]]], Scores]) -> RerankerCalibration:
