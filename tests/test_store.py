@@ -556,6 +556,9 @@ def test_items_are_documents_in_the_order_in_which_they_came(one: Collection) ->
     assert one.item_metadata(items.keys) == [{"year": 2020}, {"year": 2021}]
     assert one.items({"year": {"gte": 2021}}).ids == ["a"]
     assert one.items({"year": 1999}).ids == []
+    assert one.id_range() == (min(items.ids), max(items.ids))
+    assert one.id_range({"year": {"gte": 2021}}) == ("a", "a")
+    assert one.id_range({"year": 1999}) is None
 
 
 def test_the_vector_of_an_item_is_the_mean_of_its_chunks_by_length(one: Collection) -> None:

@@ -109,6 +109,16 @@ class Collection(Protocol):
             InputError: ``where`` is refused.
         """
 
+    def id_range(self, where: Where | None = None) -> tuple[str, str] | None:
+        """Return the first and the last id of documents in the order of code points; None where there are none.
+
+        Args:
+            where: Only documents whose metadata fits.
+
+        Raises:
+            InputError: ``where`` is refused.
+        """
+
     def documents_of(self, keys: Sequence[int]) -> list[str]:
         """Return the ids of the documents of chunks."""
 

@@ -1,7 +1,7 @@
 """What a tool works on: items with the caller's own ids, sent with the call or named by a source."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -28,7 +28,8 @@ class Items:
 
     Attributes:
         label: What errors call them: the parameter, or the source.
-        ids: The caller's own: keys or positions of texts that were sent, ids or numbers of rows, paths.
+        ids: The caller's own: keys or positions of texts that were sent, ids or numbers of rows, paths; empty where
+            they are not listed.
         notes: Sentences for the answer about what was skipped or averaged; tools add theirs.
         sent: The texts, where they came with the call.
         collection: Where they are stored; None where they were sent.
@@ -37,6 +38,7 @@ class Items:
         table: Path of the table they are rows of; empty where they are not.
         path_source: They are read from files, and not from a collection of the user's.
         selection: What was asked for.
+        numbered: The ids are the numbers of a table's rows.
         fresh: They are known to be as their files are now.
     """
 
@@ -50,6 +52,7 @@ class Items:
     table: str = ""
     path_source: bool = False
     selection: "Selection | None" = None
+    numbered: bool = False
     fresh: bool = True
 
     def __len__(self) -> int:
@@ -90,6 +93,10 @@ class Items:
     def snippets(self, positions: Sequence[int], length: int) -> list[str]:
         """Return the beginnings of items on one line each, at most ``length`` characters."""
         return [snippet(text, length) for text in self.texts(positions, 4 * length)]
+
+    def id_of(self, document: str) -> Id:
+        """Return the caller's own id of a stored item."""
+        return int(document) if self.numbered else document.removeprefix(self.folder)
 
     def ids_of(self, positions: Sequence[int]) -> list[Id]:
         """Return the ids at positions."""
@@ -149,6 +156,7 @@ def select_items(
     name: str = "texts",
     notes: list[str] | None = None,
     needs_model: bool = True,
+    listed: bool = True,
     patience: float | None = None,
 ) -> Items:
     """Return the items of a call: the texts that were sent, or those of a source.
@@ -161,6 +169,8 @@ def select_items(
         name: The parameter, for errors: ``texts``, ``left`` or ``right``.
         notes: Where notes are added; a new list by default.
         needs_model: False where a collection's vectors are not compared, so that they may be another model's.
+        listed: False where stored items are not needed one by one, so that a call does not take longer the more there
+            are; those named by ``ids`` are listed all the same.
         patience: See ``Sources.open``.
 
     Raises:
@@ -183,7 +193,7 @@ def select_items(
         opened = sources.open(
             embedder, selection.source, selection.id_field, needs_model=needs_model, patience=patience
         )
-        return _stored_items(opened, selection, notes)
+        return _stored_items(opened, selection, notes, listed or selection.ids is not None)
     if texts is None:
         raise InputError(
             f"pass {name}, a list of texts, or {parameter}, the name of a collection or a path such as "
@@ -236,41 +246,41 @@ def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: li
     return Items(name, ids, notes, sent=checked)
 
 
-def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str]) -> Items:
+def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str], listed: bool) -> Items:
     notes += opened.notes
     collection, where = opened.collection, selection.where
     if where:
         _check_names(collection, opened.label, where)
-    found = collection.items(where)
-    folder = opened.folder
-    if folder is None:
-        # The same whatever is selected, so that the ids of one answer fit another.
-        folder = _common_folder((collection.items() if where else found).ids)
-    ids: Sequence[Id] = [key.removeprefix(folder) for key in found.ids] if folder else found.ids
-    keys: Sequence[int] = found.keys
-    if opened.numbered:
-        ids = [int(key) for key in found.ids]
-    if opened.order is not None:
-        in_order = opened.order(found.ids)
-        ids, keys = [ids[position] for position in in_order], [keys[position] for position in in_order]
-    if selection.ids is not None:
-        positions = _positions(ids, selection.ids, opened.label, folder)
-        ids, keys = [ids[position] for position in positions], [keys[position] for position in positions]
-    if not keys:
+    if (extent := collection.id_range(where)) is None:
         fits = "; nothing fits where" if where else ""
         advice = "" if where else "; put some into it with collection_add, or name a path for what is in files"
         raise InputError(f"{opened.label} has no items{fits}{advice}")
-    return Items(
+    folder = opened.folder
+    if folder is None:
+        # The same whatever is selected, so that the ids of one answer fit another.
+        folder = _common_folder(*((collection.id_range() if where else None) or extent))
+    items = Items(
         opened.label,
-        ids,
+        (),
         notes,
         collection=collection,
-        keys=keys,
         folder=folder,
         table=opened.path,
         path_source=opened.folder is not None,
         selection=selection,
+        numbered=opened.numbered,
         fresh=opened.fresh,
+    )
+    if not listed:
+        return items
+    found = collection.items(where)
+    ids = [items.id_of(key) for key in found.ids]
+    chosen: Sequence[int] = range(len(ids)) if opened.order is None else opened.order(found.ids)
+    if selection.ids is not None:
+        ordered = [ids[position] for position in chosen]
+        chosen = [chosen[position] for position in _positions(ordered, selection.ids, opened.label, folder)]
+    return replace(
+        items, ids=[ids[position] for position in chosen], keys=[found.keys[position] for position in chosen]
     )
 
 
@@ -287,11 +297,13 @@ def _check_names(collection: Collection, label: str, where: Where) -> None:
             raise InputError(f"where has the name {name!r}, which no item of {label} has; {advice}")
 
 
-def _common_folder(ids: list[str]) -> str:
-    """Return the folder that all ids are paths in, with its separator; empty where they are no paths."""
-    if not ids or not all(key.startswith("/") or key[1:3] == ":\\" for key in ids):
+def _common_folder(first: str, last: str) -> str:
+    """Return the folder that ids are paths in, with its separator, from the first and the last of them.
+
+    What the two begin with, all between them do. Empty where they are no paths.
+    """
+    if not all(key.startswith("/") or key[1:3] == ":\\" for key in (first, last)):
         return ""
-    first, last = min(ids), max(ids)
     same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     cut = max(first.rfind("/", 0, same), first.rfind("\\", 0, same)) + 1
     return first[:cut] if cut > 1 else ""

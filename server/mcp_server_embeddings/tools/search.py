@@ -129,6 +129,7 @@ def search(
         texts,
         Selection(source, id_field, ids, where),
         needs_model=mode != "keyword",
+        listed=False,
         patience=None if sources is None else sources.search_patience,
     )
     check_size(items.sent, "".join(asked))
@@ -162,7 +163,7 @@ def ranked(
     embedder: Embedder, sources: Sources, collection: str, queries: Sequence[str], mode: SearchMode, top: int
 ) -> list[QueryHits]:
     """Search a collection as ``search`` does, for any number of queries and without the hits' texts."""
-    items = select_items(embedder, sources, None, Selection(collection), needs_model=mode != "keyword")
+    items = select_items(embedder, sources, None, Selection(collection), needs_model=mode != "keyword", listed=False)
     with _finder(embedder, items, mode, top, 0.0) as finder:
         return [
             QueryHits(
@@ -230,7 +231,8 @@ class _Finder:
         self._calibration = None if mode == "keyword" else embedder.calibration("retrieval")
         sent = items.collection is None and mode != "keyword"
         self._vectors = items.embed(embedder, "document") if sent else None
-        self._ids = {f"{items.folder}{key}": key for key in items.ids}
+        selected = items.selection is not None and items.selection.ids is not None
+        self._documents = {f"{items.folder}{key}" for key in items.ids} if selected else None
 
     def find(self, queries: Sequence[str]) -> list[_Found]:
         """Return what each query finds."""
@@ -292,7 +294,7 @@ class _Finder:
                 view,
                 asked,
                 where=selection.where if selection else None,
-                documents=self._ids.keys() if selection and selection.ids is not None else None,
+                documents=self._documents,
             )
             ids = [hit.chunk.document for hit in found.hits]
             wholes, stored = view.texts_of(ids), view.stored(ids)
@@ -301,7 +303,7 @@ class _Finder:
         for hit, whole in zip(found.hits, wholes, strict=True):
             chunk = hit.chunk
             of_row = stored[chunk.document].file not in ("", chunk.document)
-            bare = self._hit(self._ids.get(chunk.document, chunk.document), hit.score, hit.trace)
+            bare = self._hit(self._items.id_of(chunk.document), hit.score, hit.trace)
             bare = bare.model_copy(
                 update={
                     "heading": heading_of(chunk.heading),

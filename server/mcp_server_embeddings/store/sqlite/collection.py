@@ -182,12 +182,20 @@ class SqliteCollection(Collection):
 
     def items(self, where: Where | None = None) -> ItemKeys:
         with self._reading() as database:
-            key = self._current(database).key
-            condition = filtered(key, where)
-            within, parameters = (f" AND row IN ({condition.sql})", condition.parameters) if condition else ("", ())
-            query = f"SELECT row, id FROM documents WHERE collection = ?{within} ORDER BY row"
-            found = database.execute(query, (key, *parameters)).fetchall()
+            condition, parameters = self._within(database, where)
+            query = f"SELECT row, id FROM documents WHERE {condition} ORDER BY row"
+            found = database.execute(query, parameters).fetchall()
         return ItemKeys([row for row, _ in found], [document for _, document in found])
+
+    def id_range(self, where: Where | None = None) -> tuple[str, str] | None:
+        with self._reading() as database:
+            condition, parameters = self._within(database, where)
+            # One query for each: SQLite finds min() and max() by the index only where it is asked for one of them.
+            first, last = (
+                database.execute(f"SELECT {which}(id) FROM documents WHERE {condition}", parameters).fetchone()[0]
+                for which in ("min", "max")
+            )
+        return None if first is None else (first, last)
 
     def documents_of(self, keys: Sequence[int]) -> list[str]:
         with self._reading() as database:
@@ -352,6 +360,14 @@ class SqliteCollection(Collection):
 
     def _reading(self) -> AbstractContextManager[Connection]:
         return self._database.reading() if self._connection is None else nullcontext(self._connection)
+
+    def _within(self, database: sqlite3.Connection, where: Where | None) -> tuple[str, Sequence[object]]:
+        """Return the condition of the documents that fit, and its parameters."""
+        key = self._current(database).key
+        condition = filtered(key, where)
+        if condition is None:
+            return "collection = ?", (key,)
+        return f"collection = ? AND row IN ({condition.sql})", (key, *condition.parameters)
 
     def _current(self, database: sqlite3.Connection) -> CollectionRecord:
         record = read_record(database, self.name)
