@@ -3,9 +3,11 @@
     git worktree add /tmp/before HEAD~1
     python benchmarks/before.py /tmp/before [REPETITIONS]
 
-Handshake and start are whole processes: CPU seconds as the kernel counts them. A cold start has empty cache and data
-folders, a warm one those of earlier starts. Throughput is that of two processes of which one waits, on one thread, with
-texts never used before. Ratios under 1 say that this checkout is quicker.
+Handshake and start are whole processes: CPU seconds and peak of memory as the kernel counts them. A cold start has
+empty cache and data folders, a warm one those of earlier starts. Throughput is that of two processes of which one
+waits, on one thread, with texts never used before; each repetition has new processes, since one process may be a tenth
+slower than the next for all its life. Printed are medians, and the median of the repetitions' ratios: under 1, this
+checkout needs less.
 """
 
 import json
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,13 +38,15 @@ with Engine(Settings(data_dir=Path(sys.argv[1]), threads=int(sys.argv[2]), no_ca
         texts = json.loads(line)
         wall, cpu = time.perf_counter(), time.process_time()
         embedder.embed(texts)
-        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
+        peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
+        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, int(peak) / 1_000]), flush=True)
 """
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+UNITS = ("s wall", "s CPU", "MB")
 CALL = {"name": "similarity", "arguments": {"left": ["Apple"], "right": ["Orange"]}}
 
-Sample = tuple[float, float]
-"""Wall and CPU seconds."""
+Sample = tuple[float, float, float]
+"""Wall and CPU seconds, and the peak of resident memory in megabytes."""
 
 
 @dataclass
@@ -80,10 +84,11 @@ class Checkout:
             if calls:
                 ask(process, "tools/call", CALL)
             wall = time.perf_counter() - began
+            peak = peak_memory(process.pid)
             process.kill()
             _, _, usage = os.wait4(process.pid, 0)
             process.returncode = -9
-        return wall, usage.ru_utime + usage.ru_stime
+        return wall, usage.ru_utime + usage.ru_stime, peak
 
     def cold(self) -> Sample:
         """A first start on a machine."""
@@ -128,25 +133,38 @@ def measure_starts(checkouts: list[Checkout], repetitions: int) -> None:
                 tree.samples.setdefault(name, []).append(sample(tree))
 
 
+def peak_memory(pid: int) -> float:
+    """Megabytes; not ``ru_maxrss``, which begins with what the parent had when it forked."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1_000
+
+
 def measure_throughput(checkouts: list[Checkout], repetitions: int) -> None:
-    """Both workloads on one thread, in turn."""
+    """Both workloads on one thread, in turn, by new processes each time."""
     texts = Texts()
     workloads: dict[str, Callable[[], list[str]]] = {"C": lambda: texts.short(512), "D": lambda: texts.spread(128)}
-    workers = [tree.worker(1) for tree in checkouts]
-    for repetition in range(repetitions + 1):
-        for workload, fresh in workloads.items():
-            sent = json.dumps(fresh())  # the same for both: neither remembers texts
-            for tree, worker in zip(checkouts, workers, strict=True):
-                assert worker.stdin is not None
-                assert worker.stdout is not None
-                worker.stdin.write(sent + "\n")
-                worker.stdin.flush()
-                wall, cpu = json.loads(worker.stdout.readline())
-                if repetition:  # the first meets shapes that the runtime has not seen
-                    tree.samples.setdefault(f"{workload} throughput", []).append((wall, cpu))
-    for worker in workers:
-        worker.kill()
-        worker.wait()
+    for _ in range(repetitions):
+        workers = [tree.worker(1) for tree in checkouts]
+        for warming in (True, False):  # the first texts meet shapes that the runtime has not seen
+            for workload, fresh in workloads.items():
+                sent = json.dumps(fresh())  # the same for both: neither remembers texts
+                for tree, worker in zip(checkouts, workers, strict=True):
+                    assert worker.stdin is not None
+                    assert worker.stdout is not None
+                    worker.stdin.write(sent + "\n")
+                    worker.stdin.flush()
+                    wall, cpu, peak = json.loads(worker.stdout.readline())
+                    if not warming:
+                        tree.samples.setdefault(f"{workload} throughput", []).append((wall, cpu, peak))
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def compared(unit: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Both medians, and the median of the ratios of what was measured in turn."""
+    ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+    return f"{statistics.median(ours):.3f} against {statistics.median(theirs):.3f} {unit}: {ratio:.2f}"
 
 
 def main() -> None:
@@ -159,12 +177,8 @@ def main() -> None:
         measure_starts(checkouts, repetitions)
         measure_throughput(checkouts, repetitions)
     for name in checkouts[0].samples:
-        rows = [[statistics.median(column) for column in zip(*tree.samples[name], strict=True)] for tree in checkouts]
-        (wall, cpu), (other_wall, other_cpu) = rows
-        print(
-            f"{name:14} wall {wall:.3f} against {other_wall:.3f} s: {wall / other_wall:.2f}   "
-            f"CPU {cpu:.3f} against {other_cpu:.3f} s: {cpu / other_cpu:.2f}"
-        )
+        ours_measured, theirs_measured = (list(zip(*tree.samples[name], strict=True)) for tree in checkouts)
+        print(f"{name:14}", "   ".join(map(compared, UNITS, ours_measured, theirs_measured)))
     cold, warm = (
         [statistics.median(column) for column in zip(*checkouts[0].samples[name], strict=True)]
         for name in ("cold start", "warm start")
