@@ -1,6 +1,7 @@
 """Hostile files are refused in time and in little memory, and say why."""
 
 import json
+import re
 import subprocess
 import sys
 import zlib
@@ -16,6 +17,9 @@ _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
 # Each of these takes a minute or much more without its limit, and up to 12 s (the deadline) with it.
 _IN_TIME = 60
+
+# Which limit a file of headings meets first depends on the speed of the processor.
+_HEADINGS = "more than 100,000 headings|takes longer than 10 s"
 
 _SCRIPT = """
 import json, sys
@@ -62,16 +66,16 @@ def styles_chained(count: int) -> bytes:
         ("names.csv", lambda: b"a," * 9_000_000 + b"\nx", "a row of 9,000,001 columns; at most 10,000", 400),
         ("deep.html", lambda: b"<i>" * 6_000_000 + b"x", "inside one another", 400),
         ("items.md", lambda: b"* a\n" * 150_000, "1", 200),
-        ("headings.md", lambda: b"# a\n" * 1_200_000, "more than 100,000 headings", 600),
+        ("headings.md", lambda: b"# a\n" * 1_200_000, _HEADINGS, 600),
         ("heading.md", lambda: b"# " + b"*a_[" * 1_000_000, "1", 200),
-        ("underlined.md", lambda: b"a\n---\n" * 800_000, "more than 100,000 headings", 600),
+        ("underlined.md", lambda: b"a\n---\n" * 800_000, _HEADINGS, 600),
     ],
 )
 def test_a_hostile_file_is_refused_or_read_in_time(
     tmp_path: Path, name: str, made: Callable[[], bytes], said: str, megabytes: int
 ) -> None:
     became, needed = outcome(tmp_path / name, made())
-    assert said in became
+    assert re.search(said, became)
     assert needed < megabytes
 
 
