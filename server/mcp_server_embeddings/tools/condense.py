@@ -18,7 +18,7 @@ from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.paragraphs import paragraphs
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Texts, WhereFilter
 from mcp_server_embeddings.tools.results import CondenseResult
-from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, passages
+from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, SENTENCE_END, passages
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import CONTROL, MAX_CHARACTERS, checked_query
 from mcp_server_embeddings.vectors.blocks import Watch
@@ -28,7 +28,6 @@ from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_r
 
 _DECIMALS = 4
 
-_SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'”’»)\]]*$")
 _ABBREVIATION = re.compile(
     r"\b(?:approx|ca|max|min|incl|excl|resp|[Vv]ols?|[Rr]efs?|[Ff]igs?|[Ee]qs?|[Ss]ecs?|[Tt]abs?|[Aa]pp|[Cc]h|Nos?|pp?)\.$"
 )
@@ -231,7 +230,7 @@ def _rejoined(block: str) -> Iterator[str]:
     begin = last = 0
     for start, end in passages(block):
         before = block[begin:last]
-        goes_on = not _SENTENCE_END.search(before) or _ABBREVIATION.search(before) or block[start].islower()
+        goes_on = not SENTENCE_END.search(before) or _ABBREVIATION.search(before) or block[start].islower()
         if before and not goes_on:
             yield before
             begin = start
@@ -243,7 +242,7 @@ def _rejoined(block: str) -> Iterator[str]:
 def _is_sentence(text: str) -> bool:
     """Tell a sentence from a part of one: where it was cut, it begins in lower case or a bracket stays open."""
     return (
-        bool(_SENTENCE_END.search(text))
+        bool(SENTENCE_END.search(text))
         and not text[0].islower()
         and all(text.count(opening) == text.count(closing) for opening, closing in ("()", "[]", "“”"))
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.tools.sentences import joined, passages
+from mcp_server_embeddings.tools.sentences import STATEMENT_END, joined, passages
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
 Run = tuple[int, int]
@@ -20,7 +20,6 @@ _HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]")
 _WORD = re.compile(r"\w+")
 _LINE = re.compile(r"[^\r\n]+")
 _LETTER = re.compile(r"[^\W_]")
-_SENTENCE_END = re.compile(r"[.!?:;…。！？：；।؟][)\]\"'”’»]*$")
 
 _TITLE = 160
 """Characters of a title at most."""
@@ -130,4 +129,4 @@ def _run(text: str, places: Sequence[Run], values: Scores, most: int) -> Run:
 
 
 def _is_title(sentence: str) -> bool:
-    return len(sentence) <= _TITLE and not _SENTENCE_END.search(sentence)
+    return len(sentence) <= _TITLE and not STATEMENT_END.search(sentence)

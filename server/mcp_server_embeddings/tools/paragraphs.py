@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from mcp_server_embeddings.tools.sentences import STATEMENT_END
+
 # All of these are matched with lines without white space around them.
 _FENCE = re.compile(r"\A(```|~~~)")
 _UNDERLINE = re.compile(r"\A(=+|-+)\Z")
@@ -11,8 +13,6 @@ _NO_PROSE = re.compile(r"\A(#{1,6}(?!\S)|\||<!--|\[\w+\]:|[-=*_~+|: \t]+\Z)")
 
 _QUOTE = re.compile(r"\A(?:>[ \t]?)+")
 _MARKER = re.compile(r"\A(?:[-*+•‣–]|\(?\d{1,3}[.)]|\(?[a-z]\))[ \t]+(?=\S)")
-
-_SENTENCE_END = re.compile(r"[.!?…。！？؟।:;][\"'”’»)\]]*$")
 
 _RAGGED = 12
 """Characters by which a wrapped line may be shorter than its width: an editor's or a hyphenated word's."""
@@ -32,7 +32,7 @@ def paragraphs(text: str) -> list[str]:
         ['You get a refund within 3.5 days.']
     """
     found = [paragraph for block in _blocks(text.splitlines()) for paragraph in _joined(block)]
-    prose = [paragraph for paragraph in found if _SENTENCE_END.search(paragraph) or len(paragraph) > _HEADING]
+    prose = [paragraph for paragraph in found if STATEMENT_END.search(paragraph) or len(paragraph) > _HEADING]
     return prose or found
 
 

@@ -1,6 +1,14 @@
 """Cutting a text into passages short enough to quote."""
 
+import re
 from collections.abc import Iterator
+
+_CLOSING = "[\"'”’»)\\]]*$"
+SENTENCE_END = re.compile(f"[.!?…。！？؟।]{_CLOSING}")
+"""At the end of a text: what ends a sentence, and the quotes and brackets that close after it."""
+
+STATEMENT_END = re.compile(f"[.!?…。！？؟।:;：；]{_CLOSING}")
+"""At the end of a text: what running text ends with and a heading does not; a list may follow."""
 
 MAX_PASSAGE = 320
 """Characters of a passage at most. A sentence over it, in a table or a log, is cut between words."""
