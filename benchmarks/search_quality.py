@@ -1,9 +1,9 @@
-"""How well searches find what is relevant, on sets that you fetch yourself, and what the weight of words is worth.
+"""How well searches find what is relevant, on sets that you fetch yourself, and what their two constants are worth.
 
     python benchmarks/search_quality.py FOLDER... [--queries N] [--data-dir PATH] [--write docs/quality.md]
 
 Folders are in BEIR's layout. ``mcp-server-embeddings eval`` gives the same figures; here they become the page
-``docs/quality.md``, and the one fitted constant of search is chosen anew without each set and reported on it.
+``docs/quality.md``, and both fitted constants of search are chosen anew without each set and reported on it.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from mcp_server_embeddings import Embedder, Engine, Settings, open_store
 from mcp_server_embeddings.config import default_data_dir
 from mcp_server_embeddings.reading.beir import RetrievalSet, read_retrieval_set
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
-from mcp_server_embeddings.tools.evaluation import Evaluation, ModeFigures, Sample, SetFigures, evaluate
+from mcp_server_embeddings.tools.evaluation import FOREIGN, Evaluation, ModeFigures, Sample, SetFigures, evaluate
 from mcp_server_embeddings.tools.retrieval import SearchMode
 from mcp_server_embeddings.vectors.calibration import BANDS
-from mcp_server_embeddings.vectors.fusion import WORDS_WEIGHT, fused_scores
+from mcp_server_embeddings.vectors.fusion import INDEPENDENCE, WORDS_WEIGHT, fused_scores
 from mcp_server_embeddings.vectors.metrics import ndcg
 
 PAGE = """# How well searches find what is relevant
@@ -67,6 +67,11 @@ Queries of the other sets, where it is right, except where sets share a field (c
 luck:
 
 {foreign}
+By meaning alone, ``N`` passages count as ``N ** {independence}`` independent ones. The exponent, chosen anew on the
+collections and queries of all sets but one (the lowest with which nine in ten of the other sets' queries have no
+match), and measured on the collection of that one:
+
+{independence_left_out}
 ## What a band says
 
 Of the first ten hits by meaning and words in each band, how many are relevant. Most queries have one relevant document,
@@ -77,6 +82,8 @@ Measured on {machine}; {versions}; queries a set at most: {queries}, drawn by se
 """
 
 WEIGHTS = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6]
+EXPONENTS = [0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0]
+RIGHT = 0.9
 DEPTH = 100
 CUT = 10
 
@@ -92,6 +99,8 @@ SOURCES = {
 """Of the sets that the constants were chosen on; nothing of them is in the project."""
 
 Rows = list[Sequence[str]]
+Shares = dict[tuple[str, str], list[float]]
+"""Of searches by meaning with no match under each exponent, by collection and the set of the queries."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -201,7 +210,41 @@ def weighed(embedder: Embedder, collection: Collection, sample: Sample) -> list[
     return [mean(of_weight) for of_weight in gains]
 
 
-def written(found: Evaluation, figures: dict[str, list[float]], queries: int | None) -> str:
+def unmatched(embedder: Embedder, collection: Collection, queries: Sequence[str]) -> list[float]:
+    """The share of searches by meaning with no match under each exponent."""
+    calibration = embedder.calibration("retrieval")
+    found = collection.nearest(embedder.embed(queries, role="query").vectors, 1)
+    best = calibration.relative(np.array([near.cosines[0] for near in found]))
+    chance = [calibration.by_chance(round(found[0].total ** exponent)) for exponent in EXPONENTS]
+    return [float((best < limit).mean()) for limit in chance]
+
+
+def unmatched_shares(embedder: Embedder, store: CollectionStore, samples: Sequence[Sample]) -> Shares:
+    """The queries of each set in the collection of each: as many as ``evaluate`` asks."""
+    return {
+        (of.data.name, sample.data.name): unmatched(
+            embedder, store.open(f"set-{at}"), sample.texts() if of is sample else sample.texts()[:FOREIGN]
+        )
+        for at, of in enumerate(samples)
+        for sample in samples
+    }
+
+
+def independence_left_out(shares: Shares) -> str:
+    """Each collection under the exponent that the other sets choose."""
+    rows: Rows = []
+    for name in (of for of, asked in shares if of == asked):
+        others = [values for key, values in shares.items() if name not in key and key[0] != key[1]]
+        right = [mean(values[at] for values in others) for at in range(len(EXPONENTS))] if others else [1.0]
+        at = next((at for at, share in enumerate(right) if share >= RIGHT), len(EXPONENTS) - 1)
+        foreign = [values[at] for (of, asked), values in shares.items() if of == name != asked]
+        shown = (shares[name, name][at], mean(foreign) if foreign else float("nan"))
+        rows.append((name, f"{EXPONENTS[at]:.2f}", *(f"{share:.1%}" for share in shown)))
+    head = ("set", "exponent chosen without it", "says no_match, wrongly", "rightly")
+    return table(head, rows)
+
+
+def written(found: Evaluation, figures: dict[str, list[float]], shares_unmatched: Shares, queries: int | None) -> str:
     """The page."""
     return PAGE.format(
         model=found.model,
@@ -212,6 +255,8 @@ def written(found: Evaluation, figures: dict[str, list[float]], queries: int | N
         rare_words=rare_words(found),
         own=shares(found, lambda of: of.no_match, "says no_match, wrongly"),
         foreign=shares(found, lambda of: of.foreign_no_match, "says no_match, rightly"),
+        independence=INDEPENDENCE,
+        independence_left_out=independence_left_out(shares_unmatched),
         bands=bands(found),
         machine=machine(),
         versions=versions(),
@@ -221,8 +266,8 @@ def written(found: Evaluation, figures: dict[str, list[float]], queries: int | N
 
 def measured(
     embedder: Embedder, store: CollectionStore, sets: Sequence[RetrievalSet], queries: int | None
-) -> tuple[Evaluation, dict[str, list[float]]]:
-    """All figures, and those of each weight."""
+) -> tuple[Evaluation, dict[str, list[float]], Shares]:
+    """All figures, and those of each weight and each exponent."""
     with tqdm(unit="search", disable=None) as progress:
 
         def report(done: int, total: int) -> None:
@@ -234,7 +279,7 @@ def measured(
     figures = {
         sample.data.name: weighed(embedder, store.open(f"set-{at}"), sample) for at, sample in enumerate(samples)
     }
-    return found, figures
+    return found, figures, unmatched_shares(embedder, store, samples)
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ class Entry:
 
     @property
     def whole(self) -> str:
-        """The title and the text, as BEIR joins them."""
-        return f"{self.title} {self.text}".strip()
+        """The title on a line of its own, and the text."""
+        return f"{self.title}\n{self.text}".strip()
 
 
 @dataclass(frozen=True, slots=True)

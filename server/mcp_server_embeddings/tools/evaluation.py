@@ -37,7 +37,7 @@ _AT_ONCE = 100
 _RARE_WORDS = 100
 """Words that are looked for at most."""
 
-_FOREIGN = 20
+FOREIGN = 20
 """Queries of each other set at most."""
 
 _WORD = re.compile(r"\w{4,}")
@@ -153,7 +153,7 @@ def evaluate(
     """
     samples = [Sample.draw(data, queries, seed) for data in sets]
     own = sum(len(sample.queries) + len(sample.rare) for sample in samples)
-    foreign = (len(sets) - 1) * sum(min(len(sample.queries), _FOREIGN) for sample in samples)
+    foreign = (len(sets) - 1) * sum(min(len(sample.queries), FOREIGN) for sample in samples)
     searcher = _Searcher(embedder, store, report, (own + foreign) * len(MODES))
     figures = [searcher.measure(f"set-{at}", at, samples) for at in range(len(sets))]
     return Evaluation(model=embedder.identity().short, seed=seed, sets=figures)
@@ -162,7 +162,7 @@ def evaluate(
 def index(embedder: Embedder, store: CollectionStore, name: str, documents: Mapping[str, Entry]) -> int:
     """Put the documents of a set into a collection, as the tool does; the number of passages.
 
-    A title is a heading and stands before the text.
+    A title is the heading of every passage, as in a file of Markdown.
     """
     identity = embedder.identity()
     target = store.open_or_create(name, identity.digest, identity.short, identity.dimensions)
@@ -186,7 +186,7 @@ class _Searcher:
         """Index one of the sets and measure every mode."""
         data = samples[at].data
         passages = index(self._embedder, self._store, collection, data.documents)
-        foreign = [text for other, sample in enumerate(samples) if other != at for text in sample.texts()[:_FOREIGN]]
+        foreign = [text for other, sample in enumerate(samples) if other != at for text in sample.texts()[:FOREIGN]]
         return SetFigures(
             name=data.name,
             documents=len(data.documents),
@@ -234,7 +234,7 @@ class _Searcher:
 
 def _source(key: str, entry: Entry) -> SourceDocument:
     text = entry.whole
-    return SourceDocument(key, text, (Section(0, len(text), ""),), None)
+    return SourceDocument(key, text, (Section(0, len(text), " ".join(entry.title.split())),), None)
 
 
 def _ranking(found: QueryHits, query: str) -> list[str]:

@@ -11,8 +11,8 @@ WORDS_WEIGHT = 0.45
 """Of words. Of 588 rules it is the best in each of 18 folds that leave one public set out; mean nDCG@10 over the sets
 0.6750, by the better half of each 0.6378, and at most 0.0041 below the better half on any."""
 
-_INDEPENDENCE = 0.75
-"""The exponent without words in ``above_chance``."""
+INDEPENDENCE = 0.75
+"""The exponent without words in ``above_chance``; ``docs/quality.md`` has those that are chosen without one set."""
 
 
 def fused_scores(
@@ -65,6 +65,6 @@ def above_chance(
     """
     meaning = calibration.relative(cosines)
     if words is None:
-        return meaning - calibration.by_chance(round(n_passages**_INDEPENDENCE))
+        return meaning - calibration.by_chance(round(n_passages**INDEPENDENCE))
     shares: Scores = words / (max(n_asked, 1) * math.log(max(n_passages, 3)))
     return meaning + shares - calibration.by_chance(n_passages)
