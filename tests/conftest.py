@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# A shell ignores Ctrl-C in what it starts in the background, which processes inherit; the tests' own do not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is measured of a model is shared by all tests of a run, and never by the user's own server.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mcp-server-embeddings-tests-")
