@@ -14,7 +14,7 @@ from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.differences import CHANGED, Differences
 from mcp_server_embeddings.tools.items import Items, Selection, common_folder, select_items
-from mcp_server_embeddings.tools.output_file import write_table
+from mcp_server_embeddings.tools.output_file import renamed, write_table
 from mcp_server_embeddings.tools.pairs import pair_differences, shown_pairs
 from mcp_server_embeddings.tools.parameters import MAX_TOP, THRESHOLD, IdField, Range, SaveAs, Source, Texts
 from mcp_server_embeddings.tools.results import AlignCounts, AlignResult, OutputFile
@@ -113,6 +113,8 @@ def align(
     left_only = sorted(set(range(len(lefts))) - {match[0] for match in matches})
     right_only = sorted(set(range(len(rights))) - {match[1] for match in matches})
     file = _saved(lefts, rights, matches, left_only, right_only, sources, output_dir, save_as)
+    if file is not None and save_as is not None:
+        notes.extend(renamed(save_as, file.path))
     budget = AnswerBudget()
     listed = changed[:top]
     shown = shown_pairs(lefts, rights, [match[:3] for match in listed], [match[3] for match in listed])

@@ -14,7 +14,7 @@ from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Selection, select_items
-from mcp_server_embeddings.tools.output_file import TABLE_SUFFIXES, new_file, output_path
+from mcp_server_embeddings.tools.output_file import TABLE_SUFFIXES, new_file, output_path, renamed
 from mcp_server_embeddings.tools.parameters import IdField, Ids, LongTexts, SaveAs, Source, Texts, WhereFilter
 from mcp_server_embeddings.tools.results import EmbedResult, VectorFile
 from mcp_server_embeddings.tools.saving import save_items
@@ -98,10 +98,13 @@ def embed(
     inline = path is None and vectors.size <= INLINE_NUMBERS
     if path is not None and path.suffix.lower() != ".npy":
         lists = [json.dumps(row) for row in _inline(vectors, "float")]
-        save_items(items, sources, folder, path.name, {"vector": lists})
+        written = save_items(items, sources, folder, path.name, {"vector": lists})
+        path = path if written is None else Path(written.path)
         file = VectorFile(path=str(path.absolute()), shape=list(vectors.shape), dtype="float32")
     else:
         file = None if inline else _written(vectors, folder, path)
+    if save_as is not None and path is not None:
+        items.notes.extend(renamed(save_as, str(path)))
     return EmbedResult(
         model=identity.short,
         notes=items.notes,

@@ -33,7 +33,7 @@ _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("c
 
 
 def output_path(folder: Path, name: str, suffixes: Sequence[str] = TABLE_SUFFIXES) -> Path:
-    """Return the path of a file to write; call it before the work whose result the file gets.
+    """Return the path of a file to write: of a name that is taken, the next free one, such as ``labelled-2.csv``.
 
     Args:
         folder: The output folder; it need not exist.
@@ -41,7 +41,7 @@ def output_path(folder: Path, name: str, suffixes: Sequence[str] = TABLE_SUFFIXE
         suffixes: In lower case; the name may be in any.
 
     Raises:
-        InputError: The name is not allowed, or the file exists; the message proposes a free name.
+        InputError: The name is not allowed.
 
     Example:
         >>> output_path(Path("/data/output"), "labelled.csv")
@@ -52,10 +52,13 @@ def output_path(folder: Path, name: str, suffixes: Sequence[str] = TABLE_SUFFIXE
             f"save_as={name[:_MOST_CHARACTERS]!r} {fault}; pass a bare file name that ends in {' or '.join(suffixes)}, "
             f"such as 'result{suffixes[0]}'"
         )
-    path = folder / name
-    if os.path.lexists(path):
-        raise _exists(path)
-    return path
+    return _free(folder / name)
+
+
+def renamed(asked: str, path: str) -> list[str]:
+    """Return the note on a file that got another name than was asked for."""
+    name = Path(path).name
+    return [] if name == asked else [f"{asked} existed and was kept; the result is in {name}"]
 
 
 @contextmanager
@@ -74,7 +77,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
     except OSError as error:
         if isinstance(error, FileExistsError) and path.parent.is_dir():
-            raise _exists(path) from None
+            raise InputError(f"save_as: {str(path)!r} appeared meanwhile; send the call again") from None
         raise StorageError(
             f"{str(path)!r} cannot be written ({error.strerror or error}): free space in that folder and make it "
             "writable, or start the server with another --output-dir"
@@ -82,7 +85,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_table(folder: Path, name: str, columns: Mapping[str, Sequence[Cell]]) -> OutputFile:
-    """Write a table under a name that does not exist yet.
+    """Write a table as a new file; see ``output_path``.
 
     Values are kept as they are, but for what a format cannot express: in CSV None is an empty cell and booleans are
     ``true`` and ``false``; numbers that are not finite become None; U+FFFD replaces NUL and unpaired surrogates; a
@@ -97,7 +100,7 @@ def write_table(folder: Path, name: str, columns: Mapping[str, Sequence[Cell]]) 
         columns: Of one length, by name; one is called ``id`` and becomes the first.
 
     Raises:
-        InputError: The name is not allowed, or the file exists.
+        InputError: The name is not allowed.
         ConfigurationError: Parquet was asked for, and pyarrow is missing.
         StorageError: The file cannot be written.
     """
@@ -127,11 +130,12 @@ def _fault(name: str, suffixes: Sequence[str]) -> str:
     return ""
 
 
-def _exists(path: Path) -> InputError:
-    proposed = next(
+def _free(path: Path) -> Path:
+    if not os.path.lexists(path):
+        return path
+    return next(
         free for number in count(2) if not os.path.lexists(free := path.with_name(f"{path.stem}-{number}{path.suffix}"))
     )
-    return InputError(f"save_as: {str(path)!r} exists and is never overwritten; pass save_as={proposed.name!r}")
 
 
 def _writable(cell: Cell) -> Cell:

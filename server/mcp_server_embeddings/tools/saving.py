@@ -8,16 +8,19 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.cells import Cell
 from mcp_server_embeddings.reading.tables import as_text
 from mcp_server_embeddings.tools.items import Items
-from mcp_server_embeddings.tools.output_file import output_path, write_table
+from mcp_server_embeddings.tools.output_file import output_path, renamed, write_table
 from mcp_server_embeddings.tools.results import OutputFile
 from mcp_server_embeddings.tools.sources import Sources
 
+_BEGINNING = 200
+"""Characters of a file's text in a row of its own: enough to know it by, its path leads to the rest."""
+
 
 def check_save_as(output_dir: Path | None, name: str | None) -> None:
-    """Refuse a file that cannot be written, before anything is computed.
+    """Refuse a name that cannot be written, before anything is computed.
 
     Raises:
-        InputError: The name is invalid, or the file exists.
+        InputError: The name is invalid.
     """
     if name is None:
         return
@@ -43,7 +46,7 @@ def save_items(
         columns: The new columns, one value for each item.
 
     Raises:
-        InputError: The name is invalid, or the file exists.
+        InputError: The name is invalid.
         OperatorError: The file cannot be written.
     """
     if name is None or output_dir is None:
@@ -54,11 +57,13 @@ def save_items(
             written[_free_name(column, written, "own")] = values
     for column, new in columns.items():
         written[_free_name(column, written, "new")] = new
-    return write_table(output_dir, name, written)
+    file = write_table(output_dir, name, written)
+    items.notes.extend(renamed(name, file.path))
+    return file
 
 
 def own_columns(items: Items, sources: Sources | None) -> dict[str, list[Cell]]:
-    """Return what items had before: the columns of their table, or their text and metadata.
+    """Return what items had before: the columns of their table, or their text and metadata; of files their beginnings.
 
     Raises:
         InputError: The table changed since it was read, or can no longer be read.
@@ -66,9 +71,11 @@ def own_columns(items: Items, sources: Sources | None) -> dict[str, list[Cell]]:
     if items.collection is None or sources is None or items.selection is None:
         return {"text": list(items.texts())}
     if not items.table:
-        return {"text": list(items.texts()), **_metadata(items.collection.item_metadata(items.keys))}
-    table, texts = sources.reread(items.table, items.selection.source or "", items.selection.id_field)
-    rows = dict(zip(texts.ids, texts.rows, strict=True))
+        every = range(len(items))
+        texts = items.snippets(every, _BEGINNING) if items.path_source else items.texts()
+        return {"text": list(texts), **_metadata(items.collection.item_metadata(items.keys))}
+    table, of_rows = sources.reread(items.table, items.selection.source or "", items.selection.id_field)
+    rows = dict(zip(of_rows.ids, of_rows.rows, strict=True))
     chosen = [rows[str(key)] for key in items.ids if str(key) in rows]
     if len(chosen) < len(items):
         raise InputError(f"{items.table!r} changed while it was read; send the call again")
