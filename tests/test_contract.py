@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-import mcp_server_embeddings
 from mcp_server_embeddings.mcp_layer.registry import published
 from mcp_server_embeddings.mcp_layer.server import INSTRUCTIONS
 from mcp_server_embeddings.tools.declaration import Tool, declared_tools
@@ -38,7 +37,7 @@ def test_tools_list_is_the_committed_snapshot() -> None:
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: Tool) -> None:
     """The Python API and the MCP tool are one function."""
-    parameters = inspect.signature(getattr(mcp_server_embeddings, tool.name)).parameters
+    parameters = inspect.signature(tool.function).parameters
     of_function = {name: p.default for name, p in parameters.items() if name not in PROVIDED_BY_THE_SERVER}
     schema = published(tool).input_schema
     required = TypeAdapter(list[str]).validate_python(schema.get("required", []))

@@ -20,8 +20,14 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading import found as reading_found
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.tools.align import align
+from mcp_server_embeddings.tools.cluster import cluster
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.read import read
+from mcp_server_embeddings.tools.results import SimilarityResult
+from mcp_server_embeddings.tools.search import search
+from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.tools.sources import Sources
 from test_tables import parquet, sheet, xlsx
 from wire import ServerProcess, error_text
@@ -265,6 +271,78 @@ def test_a_change_of_another_column_is_seen_and_encodes_nothing(place: Place) ->
     place.table([(key, message, year + 100) for key, message, year in ROWS])
     assert place.items("t.csv#message", id_field="ticket", where={"year": 2121}).ids == ["T2"]
     assert place.encoded() == []
+
+
+def test_the_lines_of_a_text_are_items_under_their_numbers(place: Place) -> None:
+    place.write({"list.txt": "Pay in 30 days.\r\n\r\n  Keep logs.\n", "one.txt": "One line."})
+    items = place.items("list.txt#lines")
+    assert dict(zip(items.ids, items.texts(), strict=True)) == {1: "Pay in 30 days.", 3: "  Keep logs."}
+    assert place.texts("list.txt#line") == place.texts("list.txt#lines")
+    whole = place.items("list.txt")
+    assert (list(whole.ids), whole.notes) == (
+        ["list.txt"],
+        ["list.txt is one item; list.txt#lines makes each of its lines one"],
+    )
+    place.write({"list.txt": "Pay in 30 days.\nKeep no logs.\n"})
+    assert place.texts("list.txt#lines") == {1: "Pay in 30 days.", 2: "Keep no logs."}
+    assert place.texts("one.txt#lines") == {1: "One line."}
+
+
+def test_an_answer_says_which_column_it_took_and_offers_only_columns_of_ids(place: Place) -> None:
+    place.table(
+        [("T1", "My card is lost.", "mail"), ("T2", "The loan rate is high.", "mail")], header="ticket,message,via"
+    )
+    assert place.items("t.csv").notes == [
+        "the texts are those of the column 'message'",
+        "ids are row numbers; id_field takes a column: ticket",
+    ]
+    assert place.items("t.csv#message", id_field="ticket").notes == []
+
+
+def test_ids_may_begin_with_the_name_of_the_source(place: Place) -> None:
+    place.write(FILES)
+    assert place.items("deep", ids=["deep/c.md"]).ids == ["c.md"]
+    read_whole = read(place.embedder, "deep", ["deep/c.md", "c.md"], sources=place.sources)
+    assert [item.text for item in read_whole.items] == [FILES["deep/c.md"]] * 2
+
+
+def test_what_is_there_is_read_and_what_is_not_is_named(place: Place) -> None:
+    place.table(ROWS)
+    found = read(place.embedder, "t.csv#message", ["T1", "T9"], id_field="ticket", sources=place.sources)
+    assert [item.id for item in found.items] == ["T1"]
+    assert found.notes == ["T9 is not in t.csv#message; known: T1, T2, T3"]
+    with pytest.raises(InputError, match=r"T1 is not in t.csv#message; its ids are row numbers, from 1; pass id_field"):
+        read(place.embedder, "t.csv#message", ["T1"], sources=place.sources)
+    with pytest.raises(
+        InputError, match=r"1 of 2 ids are not in t.csv#message, the first is 'T1'; its ids are row numbers"
+    ):
+        place.items("t.csv#message", ids=["T1", 2])
+
+
+def test_paths_in_place_of_texts_or_questions_are_refused(place: Place) -> None:
+    place.write(FILES)
+    with pytest.raises(InputError, match=r"texts has 2 paths that can be read, such as 'a.md'; pass source"):
+        cluster(place.embedder, ["a.md", "b.txt"], sources=place.sources)
+    with pytest.raises(InputError, match=r"left has 2 paths that can be read"):
+        align(place.embedder, ["a.md", "b.txt"], ["c", "d"], sources=place.sources)
+    with pytest.raises(InputError, match=r"'b.txt' is a path that can be read, and a query is not read from files"):
+        search(place.embedder, queries=["what is new", "b.txt"], source="deep", sources=place.sources)
+    assert len(select_items(place.embedder, place.sources, ["a.md", "not a path"], Selection())) == 2
+
+
+def test_both_sides_of_a_comparison_take_ids_from_a_column(place: Place) -> None:
+    place.table(ROWS)
+
+    def compared(id_field: str | None) -> SimilarityResult:
+        source = "t.csv#message"
+        return similarity(
+            place.embedder, left_source=source, right_source=source, id_field=id_field, top=1, sources=place.sources
+        )
+
+    found = compared("ticket")
+    assert {found.pairs[0].left, found.pairs[0].right} <= {"T1", "T2", "T3"}
+    assert found.notes == []
+    assert compared(None).notes == ["ids are row numbers; id_field takes a column: ticket, year"]
 
 
 @pytest.mark.parametrize("suffix", ["tsv", "jsonl", "xlsx", "parquet"])

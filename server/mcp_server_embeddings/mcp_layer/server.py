@@ -52,13 +52,14 @@ from mcp_server_embeddings.tools.coercion import SHOWN
 from mcp_server_embeddings.tools.declaration import ToolContext
 
 INSTRUCTIONS = (
-    "Tells what texts mean to each other, with a model on this machine; no text leaves it. Do not retype texts: pass "
-    "source, the name of a collection or a path in a folder that may be read: a file, a folder, a glob, or a table's "
-    "column as tickets.csv#message (CSV, TSV, JSONL, Parquet, XLSX). ids and where choose among its items. Answers use "
-    "the caller's own ids: id column, path, row number from 1, position of a sent text from 0; pass them on as ids. "
-    "Answers are short, doubtful cases first; save_as writes every row to a file, tag keeps results as metadata. "
-    "Judge closeness by band (unrelated, weak, related, close, same). Vectors hardly see numbers and negations: read "
-    "differs. status lists collections and folders. The first call may take some seconds while the model loads."
+    "Tells what texts mean to each other, with a model on this machine; no text leaves it. Do not retype texts: "
+    "pass source, the name of a collection or a path in a folder that may be read: a file, a folder, a glob, or a "
+    "table's column as tickets.csv#message (CSV, TSV, JSONL, Parquet, XLSX), or its lines as list.txt#lines. ids "
+    "and where choose among its items. Answers use the caller's own ids: id column, path, row number from 1, "
+    "position of a sent text from 0; pass them on as ids. Answers are short, doubtful cases first; save_as writes "
+    "every row to a file, tag keeps results as metadata. Judge closeness by band (unrelated, weak, related, close, "
+    "same). Vectors hardly see numbers and negations: read differs. status lists collections and folders. The first "
+    "call may take some seconds while the model loads."
 )
 
 T = TypeVar("T")

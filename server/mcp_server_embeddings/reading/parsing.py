@@ -10,6 +10,9 @@ from mcp_server_embeddings.reading.formats.code import CODE_SUFFIXES, code_docum
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 
+LINES_SUFFIX = ".txt"
+"""Of a text whose lines may be read as a table of one column."""
+
 _Format = Callable[[bytes, Parsing], list[Document]]
 
 
@@ -41,7 +44,7 @@ def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING
 
 
 def read_cells(suffix: str, content: bytes, parsing: Parsing) -> Cells:
-    """Parse a file in one of the formats of ``TABLE_SUFFIXES`` as a table.
+    """Parse a file in one of the formats of ``TABLE_SUFFIXES``, or the lines of a text, as a table.
 
     Raises:
         UnreadableError: It is malformed, too large, or takes too long.
@@ -59,6 +62,10 @@ def read_cells(suffix: str, content: bytes, parsing: Parsing) -> Cells:
             from mcp_server_embeddings.reading.formats.jsonl import jsonl_cells
 
             return jsonl_cells(content, parsing)
+        case ".txt":
+            from mcp_server_embeddings.reading.formats.plain import line_cells
+
+            return line_cells(content, parsing)
         case _:
             from mcp_server_embeddings.reading.formats.table import csv_cells
 

@@ -10,8 +10,9 @@ from pathlib import PurePath
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.cells import Cell, Cells
 from mcp_server_embeddings.reading.document import Parsing, UnreadableError, listed, until
+from mcp_server_embeddings.reading.formats.plain import LINES
 from mcp_server_embeddings.reading.limits import TABLE_LIMITS
-from mcp_server_embeddings.reading.parsing import TABLE_SUFFIXES, read_cells
+from mcp_server_embeddings.reading.parsing import LINES_SUFFIX, TABLE_SUFFIXES, read_cells
 
 TABLE_PARSING = Parsing(limits=TABLE_LIMITS)
 
@@ -201,6 +202,16 @@ class Table:
         """
         return self._ids(id_field, range(self.rows))
 
+    def id_columns(self, rows: Sequence[int]) -> list[str]:
+        """Return those of the first 20 columns whose values in some rows are unique, short and not blank."""
+        unique = []
+        for name in self.columns[:20]:
+            values = self.column(name)
+            ids = {as_text(values[row]).strip() for row in rows}
+            if len(ids) == len(rows) and "" not in ids and max(map(len, ids)) <= 100:
+                unique.append(name)
+        return unique
+
     def _ids(self, id_field: str | None, rows: Sequence[int]) -> list[str]:
         column = self._id_column(id_field)
         if column is None:
@@ -231,13 +242,7 @@ class Table:
         return self.column_name(id_field)
 
     def _other_ids(self, column: str, rows: Sequence[int]) -> str:
-        unique = []
-        for name in self.columns[:20]:
-            if name != column:
-                values = self.column(name)
-                ids = {as_text(values[row]).strip() for row in rows}
-                if len(ids) == len(rows) and "" not in ids and max(map(len, ids)) <= 100:
-                    unique.append(f"id_field={name!r}")
+        unique = [f"id_field={name!r}" for name in self.id_columns(rows) if name != column]
         return " or ".join([*unique[:3], f"id_field={ROW_NUMBER!r} to number the rows"])
 
     def _sample(self, name: str) -> list[str]:
@@ -264,7 +269,7 @@ def read_table(path: str, content: bytes, parsing: Parsing = TABLE_PARSING) -> T
         ['7']
     """
     name, suffix = PurePath(path).name, PurePath(path).suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
+    if suffix not in (*TABLE_SUFFIXES, LINES_SUFFIX):
         raise UnreadableError(f"not a table; allowed: {', '.join(TABLE_SUFFIXES)}")
     # Parquet's columns are read later, each within a limit of bytes.
     cancelled = parsing.cancelled if suffix == ".parquet" else until(parsing.limits.seconds, parsing.cancelled)
@@ -282,10 +287,10 @@ def is_table(path: str) -> bool:
 
 
 def split_source(source: str, exists: Callable[[str], bool] = lambda _path: False) -> tuple[str, str | None]:
-    """Split ``tickets.csv#message`` into the path and the column.
+    """Split ``tickets.csv#message`` into the path and the column, ``notes.txt#lines`` into the path and ``lines``.
 
-    A ``#`` splits only behind the name of a table, so that folders and other files may contain one; of several the
-    first does. Nothing is opened.
+    A ``#`` splits only behind the name of a table, or before ``lines`` behind that of a text, so that folders and other
+    files may contain one; of several the first does. Nothing is opened.
 
     Args:
         source: What the caller gave; may be a pattern.
@@ -298,6 +303,9 @@ def split_source(source: str, exists: Callable[[str], bool] = lambda _path: Fals
         >>> split_source("data/tickets.csv#message")
         ('data/tickets.csv', 'message')
     """
+    path, sign, behind = source.rpartition("#")
+    if sign and path.lower().endswith(LINES_SUFFIX) and behind.strip().lower() in (LINES, "line"):
+        return (source, None) if exists(source) else (path, LINES)
     longest = max(map(len, TABLE_SUFFIXES))
     signs = [
         at

@@ -57,7 +57,7 @@ _LEAST_PROBABILITY_MARGIN = 0.15
 """Likewise of a probability. With 8 examples a label this answers 88 % of BANKING77, 89 % of it rightly, where
 answering all is right in 83 %."""
 
-_CHECK_CHARACTERS = (160, 120, 100, 80, 60, 45)
+_CHECK_CHARACTERS = (240, 160, 120, 100, 80, 60, 45)
 """Characters of a text in the check list: the most with which the whole list fits."""
 
 _IDS_SHARE = 0.5
@@ -82,10 +82,10 @@ class _Labelled:
 @tool(
     title="Label items",
     description=(
-        "Sorts texts into kinds that you name: tickets, messages, rows of a table. Use it with label names, a "
+        "Sorts texts into kinds that you name: tickets, messages, rows. Use it with label names, a "
         "sentence for each, or 5 or more examples a label (the most reliable). Not to find unknown kinds: use "
-        "cluster. Returns counts, ids under each label, and check: the least sure with their texts; read and "
-        "correct those."
+        "cluster. Returns counts, ids under each label, and check: the least sure with texts; correct these by "
+        "examples with ids."
     ),
     purpose="sort into kinds you can name",
     effect="destroys",  # a tag replaces what an earlier one stored
@@ -98,13 +98,13 @@ def classify(
         Sequence[str] | Mapping[str, str] | None,
         coerced(coerce_labels),
         STRINGS,
-        Field(description="names, or an object from name to a sentence"),
+        Field(description="names, or {name: sentence}"),
     ] = None,
     examples: Annotated[
         Sequence[Example] | None,
         coerced(coerce_examples),
         WithJsonSchema({"type": "array", "items": {"type": "object"}}),
-        Field(description='labelled cases: [{"text" or "id", "label"}], or label → texts or ids'),
+        Field(description='[{"text" or "id", "label"}], or {label: [texts or ids]}'),
     ] = None,
     abstain: Annotated[bool, Field(description="no label where unsure")] = True,
     source: Source = None,
@@ -206,14 +206,16 @@ def _result(
     if fitting < len(counted):
         items.notes.append(f"{len(counted) - fitting:,} labels with few items do not fit into counts")
     listed = [*by_label, *abstained, *(key for ids in by_label.values() for key in ids)]
-    complete = budget.take_all(listed, share=_IDS_SHARE)
-    if not complete:
+    # A file has the ids too; they come after the list to check then, which gets longer texts.
+    complete = file is None and budget.take_all(listed, share=_IDS_SHARE)
+    if not complete and file is None:
         items.notes.append(
             f"the ids of {len(items):,} items do not fit an answer; counts has how many each label got, and save_as "
             "writes every item"
         )
     asked = [int(at) for at in np.argsort(result.margins, kind="stable") if at not in known.by_position][:top]
     check = _fitting_check(items, asked, chosen, others, margins, budget)
+    complete = complete or (file is not None and budget.take_all(listed))
     return ClassifyResult(
         model=embedder.identity().short,
         notes=items.notes,
@@ -378,7 +380,7 @@ def _checked_examples(examples: Sequence[Example], names: Sequence[str], items: 
                 raise InputError(f"examples[{at}] is blank; every example needs a text or an id")
             if _pattern(example.text) in patterns:
                 raise InputError(
-                    f"examples[{at}] is {example.text[:100]!r}, which looks like an id and is none of {items.label}; "
+                    f"examples[{at}] is {example.text[:100]!r}, which looks like an id and is none of {_where(items)}; "
                     "correct it, or give a longer text"
                 )
             known.texts.append(example.text)
@@ -386,9 +388,18 @@ def _checked_examples(examples: Sequence[Example], names: Sequence[str], items: 
         else:
             key = str(example.text if example.id is None else example.id).removeprefix(items.folder)
             if key not in places:
-                raise InputError(f"examples[{at}] has the id {key[:100]!r}, which is not in {items.label}; correct it")
+                raise InputError(
+                    f"examples[{at}] has the id {key[:100]!r}, which is not in {_where(items)}; correct it"
+                )
             known.by_position[places[key]] = label
     return known
+
+
+def _where(items: Items) -> str:
+    """Say of which items an example is none: a selection may leave out what the source has."""
+    selection = items.selection
+    selected = selection is not None and (selection.ids is not None or selection.where is not None)
+    return f"the {len(items):,} items that ids and where select in {items.label}" if selected else items.label
 
 
 def _pattern(key: str) -> str:

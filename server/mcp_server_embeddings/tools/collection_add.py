@@ -177,7 +177,7 @@ def _split(source: Sequence[str], id_field: str | None) -> tuple[list[tuple[str,
     paths: list[str] = []
     for one in [source] if isinstance(source, str) else source:
         path, column = split_source(one)
-        if is_table(path) and not any(mark in path for mark in "*?["):
+        if (column is not None or is_table(path)) and not any(mark in path for mark in "*?["):
             tables.append((path, column))
         else:
             paths.append(one)

@@ -47,6 +47,9 @@ _BOILERPLATE_ITEMS = 3
 _MAX_SHORT = 20
 """A unit costs at least this part of the budget, or the shortest sentences, which say least, would be preferred."""
 
+_FILLED = 0.8
+"""Of the budget; of a digest with less the answer says why."""
+
 _MAX_ITEMS = 10_000
 _MAX_UNITS = 10_000
 """Of more, those are considered that are most like the query or, without one, an even sample. Every unit is compared
@@ -82,7 +85,9 @@ def condense(
     texts: Annotated[Texts, Field(description="texts, or one long text")] = None,
     *,
     max_tokens: Annotated[int | None, Range(1, MAX_CHARACTERS), Field(description="of the digest")] = None,
-    count: Annotated[int | None, Range(1, 1_000), Field(description="sentences or items")] = None,
+    count: Annotated[
+        int | None, Range(1, 1_000), Field(description="most sentences, or items where all are short")
+    ] = None,
     query: Annotated[str | None, Field(description="what matters")] = None,
     source: Source = None,
     id_field: IdField = None,
@@ -160,6 +165,8 @@ def condense(
         choice = best_cover_of_vectors(vectors, weights, costs, edge, budget=_SHARES, count=most, watch=watch)
         items.notes.append(f"the digest was kept to {limit:,} characters; pass a larger max_tokens for more")
     chosen = sorted(choice.rows)
+    if max_tokens and count is None and tokens[chosen].sum() < _FILLED * max_tokens and len(chosen) < len(units):
+        items.notes.append(f"{len(chosen)} sentences say most; more short ones within {max_tokens:,} tokens add little")
     return CondenseResult(
         model=embedder.identity().short,
         notes=items.notes,

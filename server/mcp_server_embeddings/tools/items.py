@@ -8,6 +8,8 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.engine.identity import Role
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.reading.formats.plain import LINES
+from mcp_server_embeddings.reading.parsing import LINES_SUFFIX
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.tools.coercion import Id, TextsOrMap
@@ -17,6 +19,9 @@ from mcp_server_embeddings.vectors.scores import Vectors
 
 _SHOWN_IDS = 10
 """Ids that a note or an error names."""
+
+_MOST_PATHS = 50
+"""Texts of a call that may all be paths by mistake."""
 
 _SHOWN_CHARACTERS = 40
 """Characters of each of them."""
@@ -97,6 +102,18 @@ class Items:
     def id_of(self, document: str) -> Id:
         """Return the caller's own id of a stored item."""
         return int(document) if self.numbered else document.removeprefix(self.folder)
+
+    def names_of(self, key: Id) -> list[str]:
+        """Return what the caller may mean by an id: itself, a path whole, or one that begins with the source's name."""
+        name = str(key).removeprefix(self.folder)
+        source = self.selection.source if self.selection and self.folder else None
+        return [name, name.removeprefix(f"{source.strip().rstrip('/')}/")] if source else [name]
+
+    def nearest_id(self, key: Id) -> str:
+        """Suggest an id where one is not there."""
+        if self.numbered and not str(key).isdecimal():
+            return "its ids are row numbers, from 1; pass id_field, a column, to use that one's values"
+        return nearest(str(key), [str(one) for one in self.ids[:10_000]])
 
     def ids_of(self, positions: Sequence[int]) -> list[Id]:
         """Return the ids at positions."""
@@ -232,12 +249,8 @@ def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: li
     ids = [key for key, text in by_id.items() if text.strip()]
     if not ids:
         raise InputError(f"{name} has only blank texts; each needs at least one visible character")
-    if len(by_id) == 1 and sources is not None and (mistaken := sources.mistaken(by_id[ids[0]])):
-        parameter = "source" if name == "texts" else f"{name}_source"
-        raise InputError(
-            f"{name} is one text, {by_id[ids[0]][:100]!r}, which is {mistaken}; pass {parameter} to use what is in it, "
-            "or a longer text to work on these words"
-        )
+    if sources is not None:
+        _check_mistaken(sources, list(by_id.values()), name)
     if len(ids) < len(by_id):
         blank = [key for key, text in by_id.items() if not text.strip()]
         notes.append(f"{len(blank):,} blank texts of {name} were skipped: {shown_ids(blank)}")
@@ -246,8 +259,27 @@ def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: li
     return Items(name, ids, notes, sent=checked)
 
 
+def _check_mistaken(sources: Sources, texts: Sequence[str], name: str) -> None:
+    """Refuse what probably names the texts that are meant: one name of a source, or paths alone.
+
+    Raises:
+        InputError: It does.
+    """
+    parameter = "source" if name == "texts" else f"{name}_source"
+    if len(texts) == 1 and (mistaken := sources.mistaken(texts[0])):
+        raise InputError(
+            f"{name} is one text, {texts[0][:100]!r}, which is {mistaken}; pass {parameter} to use what is in it, "
+            "or a longer text to work on these words"
+        )
+    if 1 < len(texts) <= _MOST_PATHS and all(map(sources.is_path, texts)):
+        raise InputError(
+            f"{name} has {len(texts)} paths that can be read, such as {texts[0][:100]!r}; pass {parameter}, a folder "
+            "or a pattern, to use what is in the files, or longer texts to work on these words"
+        )
+
+
 def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str], listed: bool) -> Items:
-    notes += opened.notes
+    notes += [note for note in opened.notes if note not in notes]  # both sides may be one source
     collection, where = opened.collection, selection.where
     if where:
         _check_names(collection, opened.label, where)
@@ -277,8 +309,10 @@ def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str], 
     ids = [items.id_of(key) for key in found.ids]
     chosen: Sequence[int] = range(len(ids)) if opened.order is None else opened.order(found.ids)
     if selection.ids is not None:
-        ordered = [ids[position] for position in chosen]
-        chosen = [chosen[position] for position in _positions(ordered, selection.ids, opened.label, folder)]
+        ordered = replace(items, ids=[ids[position] for position in chosen])
+        chosen = [chosen[position] for position in _positions(ordered, selection.ids)]
+    if opened.folder and len(ids) == 1 and str(ids[0]).lower().endswith(LINES_SUFFIX):
+        notes.append(f"{opened.label} is one item; {opened.label}#{LINES} makes each of its lines one")
     return replace(
         items, ids=[ids[position] for position in chosen], keys=[found.keys[position] for position in chosen]
     )
@@ -309,24 +343,18 @@ def _common_folder(first: str, last: str) -> str:
     return first[:cut] if cut > 1 else ""
 
 
-def _positions(ids: Sequence[Id], wanted: Sequence[Id], label: str, folder: str) -> list[int]:
+def _positions(items: Items, wanted: Sequence[Id]) -> list[int]:
     """Return where the wanted ids are, in the order of the items.
 
     Raises:
         InputError: One is not there.
     """
-    places = {str(key): position for position, key in enumerate(ids)}
-    found: set[int] = set()
-    unknown: list[str] = []
-    for key in wanted:
-        name = str(key).removeprefix(folder)
-        if name in places:
-            found.add(places[name])
-        else:
-            unknown.append(name)
+    places = {str(key): position for position, key in enumerate(items.ids)}
+    named = [next((name for name in items.names_of(key) if name in places), None) for key in wanted]
+    unknown = [key for key, name in zip(wanted, named, strict=True) if name is None]
     if unknown:
         raise InputError(
-            f"{len(unknown):,} of {len(wanted):,} ids are not in {label}, the first is {unknown[0][:100]!r}; "
-            f"{nearest(unknown[0], list(places)[:10_000])}"
+            f"{len(unknown):,} of {len(wanted):,} ids are not in {items.label}, the first is "
+            f"{str(unknown[0])[:100]!r}; {items.nearest_id(unknown[0])}"
         )
-    return sorted(found)
+    return sorted({places[name] for name in named if name is not None})

@@ -8,7 +8,7 @@ _PAGE = re.compile(r"(?:^| > )page (\d+)$")
 _CONVERTED = (".pdf", ".docx", ".html", ".htm", ".xhtml")
 """Of these files the text has other lines than the file."""
 
-_HEADING = 160
+_HEADING = 80
 """Characters of a heading path that an answer shows: its end."""
 
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.estimate import EstimatedTokens
 from mcp_server_embeddings.errors import InputError
@@ -15,7 +14,7 @@ from mcp_server_embeddings.store.records import Chunk
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS
 from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.items import Items, Selection, select_items, shown_ids
 from mcp_server_embeddings.tools.locating import lines_or_page, page_of
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range
 from mcp_server_embeddings.tools.results import ReadItem, ReadResult
@@ -63,7 +62,7 @@ def read(
         sources: Where sources are looked up.
 
     Raises:
-        InputError: An id is unknown, or see ``Sources.open``.
+        InputError: None of the ids is known, or see ``Sources.open``.
         OperatorError: The store cannot be read.
 
     Example:
@@ -74,23 +73,33 @@ def read(
         raise InputError("ids is an empty list; give ids as another answer names them")
     items = select_items(embedder, sources, None, Selection(source, id_field), needs_model=False)
     assert items.collection is not None  # noqa: S101 - items of a source are stored
-    found = [_read(items, items.collection, key, around) for key in ids]
+    named = [_read(items, items.collection, key, around) for key in ids]
+    found = [item for item in named if item is not None]
+    missing = [key for key, item in zip(ids, named, strict=True) if item is None]
+    if missing:
+        what = f"{shown_ids(missing)} {'are' if len(missing) > 1 else 'is'} not in {items.label}"
+        if not found:
+            raise InputError(f"{what}; {items.nearest_id(missing[0])}")
+        items.notes.append(f"{what}; {items.nearest_id(missing[0])}")
     listed, left_out = _within(found, max_tokens)
     if left_out:
         items.notes.append(f"{left_out}; pass a larger max_tokens, or fewer ids")
     return ReadResult(model=items.collection.record.model, notes=items.notes, folder=items.folder, items=listed)
 
 
-def _read(items: Items, collection: Collection, key: Id, around: int) -> ReadItem:
-    document, lines = f"{items.folder}{str(key).removeprefix(items.folder)}", None
-    chunks = collection.chunks_of(document)
-    cited = _LINES.fullmatch(document)
-    if not chunks and cited:
-        document, lines = cited[1], (int(cited[2]), int(cited[3] or cited[2]))
+def _read(items: Items, collection: Collection, key: Id, around: int) -> ReadItem | None:
+    """Return an item or a part of one; None where there is none of that id."""
+    for name in items.names_of(key):
+        document, lines = f"{items.folder}{name}", None
         chunks = collection.chunks_of(document)
-    if not chunks:
-        known = [str(one) for one in items.ids[:10_000]]
-        raise InputError(f"{str(key)[:100]!r} is not in {items.label}; {nearest(str(key), known)}")
+        cited = _LINES.fullmatch(document)
+        if not chunks and cited:
+            document, lines = cited[1], (int(cited[2]), int(cited[3] or cited[2]))
+            chunks = collection.chunks_of(document)
+        if chunks:
+            break
+    else:
+        return None
     passage = None if document == chunks[0].document else chunks[0].part
     document = chunks[0].document
     whole, parts = collection.texts_of([document])[0], collection.chunks_of(document)

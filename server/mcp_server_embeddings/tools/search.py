@@ -31,7 +31,7 @@ from mcp_server_embeddings.vectors.scores import Vectors
 MAX_QUERIES = 20
 _MAX_HITS = 100
 
-_SENTENCE_CHARACTERS = (120, 320)
+_SENTENCE_CHARACTERS = (60, 320)
 """Characters of the sentences that a hit is shown by, at least and at most: as many as fit for every hit."""
 
 _ANSWER_CHARACTERS = (8_000, 16_000)
@@ -70,7 +70,7 @@ def search(
     id_field: IdField = None,
     ids: Ids = None,
     where: WhereFilter = None,
-    mode: Annotated[SearchMode, Field(description="by meaning, words, or both")] = "hybrid",
+    mode: Annotated[SearchMode, Field(description="meaning, words, or both")] = "hybrid",
     top: Annotated[int, Range(1, _MAX_HITS), Field(description="hits")] = 5,
     diversity: Annotated[float, Range(0, 1), Field(description="above 0: varied hits")] = 0.0,
     full: Annotated[bool, Field(description="whole passages")] = False,
@@ -123,6 +123,10 @@ def search(
         raise InputError(
             f"queries has {len(asked)} elements; at most {MAX_QUERIES} in one call: split them over several"
         )
+    if sources is not None and (path := next(filter(sources.is_path, asked), None)):
+        raise InputError(
+            f"{path[:100]!r} is a path that can be read, and a query is not read from files; pass the questions"
+        )
     items = select_items(
         embedder,
         sources,
@@ -147,7 +151,8 @@ def search(
     if below := sum(one.match.below for one in found if not one.match.no_match):
         items.notes.append(f"{below:,} of {sum(len(one.passages) for one in found):,} hits are no nearer than chance")
     if left_out:
-        items.notes.append(f"{left_out:,} hits do not fit; pass fewer queries, a smaller top, or full=false")
+        advice = ["fewer queries"] * (len(asked) > 1) + ["full=false"] * full + ["ids or where, to search among fewer"]
+        items.notes.append(f"{left_out:,} hits do not fit; pass {' or '.join(advice)}")
     one = fitting[0]
     return SearchResult(
         model=embedder.identity().short if items.collection is None else items.collection.record.model,

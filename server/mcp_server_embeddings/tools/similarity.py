@@ -12,7 +12,7 @@ from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AnswerB
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Items, Selection, common_folder, select_items
 from mcp_server_embeddings.tools.pairs import pair_differences
-from mcp_server_embeddings.tools.parameters import MAX_TOP, LongTexts, Range, Source, Texts
+from mcp_server_embeddings.tools.parameters import MAX_TOP, IdField, LongTexts, Range, Source, Texts
 from mcp_server_embeddings.tools.results import Differs, Pair, SimilarityResult
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Pairs, Watch, top_pairs
@@ -42,8 +42,7 @@ _PAIRS_SHARE = 0.6
     description=(
         "Tells how close in meaning texts are. Use it to compare two texts, or to find the nearest pairs between two "
         "lists or within one (leave right out). Not for facts: opposites score high, so read differs; for versions of "
-        "a list use align. Returns the closest pairs with score, percentile and band: unrelated, weak, related, close, "
-        "same. Judge by band."
+        "a list use align. Returns the closest pairs with score, percentile and band; judge by band."
     ),
     purpose="compare texts",
     core=True,
@@ -55,6 +54,7 @@ def similarity(
     *,
     left_source: Source = None,
     right_source: Source = None,
+    id_field: IdField = None,
     metric: Annotated[Metric, Field(description="distances are negated")] = "cosine",
     top: Annotated[int, Range(1, MAX_TOP), Field(description="pairs")] = 10,
     long_text: LongTexts = "window",
@@ -68,6 +68,7 @@ def similarity(
         right: Texts; both sides together at most 2,000 texts and 2,000,000 characters.
         left_source: In place of ``left``; see ``Sources.open``.
         right_source: In place of ``right``.
+        id_field: The column of ids of the tables that are sources.
         metric: What ``score`` is; percentile and band always come from the cosine. Only ``cosine`` for over 4,000,000
             pairs. Distances are negated, so that higher is closer.
         top: How many pairs to return, 1 to 1,000.
@@ -87,11 +88,14 @@ def similarity(
         0
     """
     notes: list[str] = []
-    lefts = select_items(embedder, sources, left, Selection(left_source), name="left", notes=notes)
+    lefts = select_items(
+        embedder, sources, left, Selection(left_source, id_field if left_source else None), name="left", notes=notes
+    )
     two_sided = right is not None or right_source is not None
     rights = lefts
     if two_sided:
-        rights = select_items(embedder, sources, right, Selection(right_source), name="right", notes=notes)
+        table = id_field if right_source else None
+        rights = select_items(embedder, sources, right, Selection(right_source, table), name="right", notes=notes)
     elif len(lefts) < 2:
         raise InputError(
             f"{lefts.label} has 1 text and right is absent, so there is nothing to compare; give right, or 2 or more "

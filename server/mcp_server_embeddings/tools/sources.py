@@ -93,8 +93,8 @@ class Sources:
 
         Args:
             embedder: The engine; encodes what is new.
-            source: The name of a collection; or a path below an allowed folder: a file, a folder, a pattern, or a
-                column of a table as ``tickets.csv#message``.
+            source: The name of a collection; or a path below an allowed folder: a file, a folder, a pattern, a
+                column of a table as ``tickets.csv#message``, or the lines of a text as ``notes.txt#lines``.
             id_field: The column whose values are the ids of a table's rows.
             needs_model: False to open a collection whatever its model, without loading one.
             patience: Seconds to wait for what changed in files that were indexed before; None for all of it. The rest
@@ -113,7 +113,7 @@ class Sources:
             return self._stored(embedder, source, needs_model=needs_model, patience=patience)
         self._check_path(source, names)
         path, column = split_source(source, self._is_file)
-        if is_table(path):
+        if column is not None or is_table(path):
             return self._table(embedder, path, column, id_field)
         if id_field is not None:
             raise InputError(f"id_field is for tables; {path!r} is not one: leave id_field out")
@@ -145,13 +145,15 @@ class Sources:
 
     def mistaken(self, text: str) -> str | None:
         """Say what a lone text probably is: a collection's name or a path; None for a text."""
-        text = text.strip()
-        if text in [record.name for record in self.store.list()]:
+        if text.strip() in [record.name for record in self.store.list()]:
             return "the name of a collection"
+        return "a path that can be read" if self.is_path(text) else None
+
+    def is_path(self, text: str) -> bool:
+        """Tell whether a text is the path of something that can be read, and hardly anything else."""
+        text = text.strip()
         looks_like_path = len(text) < _MAX_PATH and " " not in text and _LOOKS_LIKE_PATH.search(text)
-        if looks_like_path and self._is_file(split_source(text)[0]):
-            return "a path that can be read"
-        return None
+        return bool(looks_like_path) and self._is_file(split_source(text)[0])
 
     def _check_path(self, source: str, names: Sequence[str]) -> None:
         """Refuse what is neither a collection nor could be a path.
@@ -190,7 +192,7 @@ class Sources:
                 table, texts = parse_texts(entry, content, column, id_field)
                 store_table(Ingester(embedder, collection), collection, entry.path, table, texts)
                 moved = not texts.numbered and collection.items().ids != texts.ids
-                state = _TableState(texts.numbered, _table_notes(table, texts), texts.ids if moved else [])
+                state = _TableState(texts.numbered, _table_notes(table, texts, column), texts.ids if moved else [])
             collection.keep_files({entry.path: now, _STATE: StoredFile(state.to_json())})
         return OpenedSource(
             label, collection, state.numbered, entry.path, folder="", order=state.in_order, notes=state.notes
@@ -268,10 +270,13 @@ def _by_path(ids: Sequence[str]) -> list[int]:
     return sorted(range(len(ids)), key=key)
 
 
-def _table_notes(table: Table, texts: TableTexts) -> list[str]:
-    blank = [f"{texts.blank:,} rows without text in {texts.column!r} were left out"] if texts.blank else []
-    others = [name for name in table.columns if name != texts.column]
-    numbers = (
-        [f"ids are row numbers; id_field takes a column: {', '.join(others[:10])}"] if texts.numbered and others else []
-    )
-    return [*table.notes, *blank, *numbers]
+def _table_notes(table: Table, texts: TableTexts, column: str | None) -> list[str]:
+    notes = list(table.notes)
+    if column is None and len(table.columns) > 1:
+        notes.append(f"the texts are those of the column {texts.column!r}")
+    if texts.blank:
+        notes.append(f"{texts.blank:,} rows without text in {texts.column!r} were left out")
+    others = [name for name in table.id_columns(texts.rows) if name != texts.column] if texts.numbered else []
+    if others:
+        notes.append(f"ids are row numbers; id_field takes a column: {', '.join(others[:10])}")
+    return notes

@@ -1,8 +1,16 @@
 """Plain text: everything that has no format of its own."""
 
+import re
+
+from mcp_server_embeddings.reading.cells import Cells
 from mcp_server_embeddings.reading.decoding import decoded
 from mcp_server_embeddings.reading.document import Document, Parsing, whole
 from mcp_server_embeddings.reading.outline import Outline
+
+_LINE_END = re.compile(r"\r\n?|\n")
+
+LINES = "lines"
+"""Name of the one column of a text that is read as a table."""
 
 
 def plain_documents(content: bytes, parsing: Parsing) -> list[Document]:
@@ -14,3 +22,14 @@ def plain_documents(content: bytes, parsing: Parsing) -> list[Document]:
     text = decoded(content)
     parsing.check_characters(len(text))
     return whole(text, Outline(parsing).sections(text))
+
+
+def line_cells(content: bytes, parsing: Parsing) -> Cells:
+    """Parse a file as a table with a row for each line, so that a row's number is its line's.
+
+    Raises:
+        UnreadableError: It is binary, or has too many lines.
+    """
+    lines = _LINE_END.split(decoded(content))
+    parsing.check_rows(len(lines))
+    return Cells([LINES], len(lines), lambda _: list(lines), typed=False)
