@@ -1,25 +1,46 @@
-"""Seconds and memory of the mathematics for large sets, each job in a process of its own.
+"""Seconds and memory of the tools and of their mathematics for large sets, each job in a process of its own.
 
     python benchmarks/sizes.py [JOB ...] [--scale 1.0]
 
-The vectors are made (seeded): 384 dimensions, 25 themes of 40 subjects each, every tenth vector nearly a copy of the
-one before. They are part of the peak (VmHWM): 154 MB for 100,000. Making them is not timed, imports are.
+The tools work on the rows of a CSV file whose vectors are stored (``made_table``), opened by the job itself; loading
+the model is not timed. The mathematics has made vectors: 384 dimensions, 25 themes of 40 subjects each, every tenth
+vector nearly a copy of the one before. They are part of the peak (VmHWM): 154 MB for 100,000. Making them is not
+timed, imports are.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as in the server: its jobs use a thread for each core themselves
+# As in the server: its jobs use a thread for each core themselves.
+os.environ.update(HF_HUB_OFFLINE="1", OPENBLAS_NUM_THREADS="1")
 
+import made_table
 import numpy as np
 from machine import machine, versions
 
+from mcp_server_embeddings import (
+    Embedder,
+    Engine,
+    Example,
+    Reader,
+    Settings,
+    Sources,
+    align,
+    classify,
+    cluster,
+    condense,
+    deduplicate,
+    open_store,
+)
 from mcp_server_embeddings.vectors.blocks import nearest_neighbours, pairs_above, top_pairs
 from mcp_server_embeddings.vectors.clustering import clustered, ward_tree
 from mcp_server_embeddings.vectors.coverage import best_cover_of_vectors
@@ -52,20 +73,20 @@ def made(count: int, seed: int = 0) -> Vectors:
     return rows
 
 
-def classify(rows: Vectors) -> str:
+def classify_vectors(rows: Vectors) -> str:
     """200 labels by their means."""
     found = labelled(rows, made(200, 2))
     return f"{int(found.sure(0.3, 0.02).sum()):,} labelled"
 
 
-def classify_by_examples(rows: Vectors) -> str:
+def classify_by_examples_vectors(rows: Vectors) -> str:
     """77 labels with 8 examples each, by the linear probe, which is fitted first."""
     examples, classes = made(77 * 8, 2), np.arange(77 * 8) % 77
     found = labelled(rows, class_means(examples, classes, 77), Probe(examples, classes))
     return f"{int(found.sure(0.3, 0.15).sum()):,} labelled"
 
 
-def deduplicate(rows: Vectors) -> str:
+def deduplicate_vectors(rows: Vectors) -> str:
     """Every pair, the suggested threshold, complete groups."""
     pairs = pairs_above(rows, None, _CLOSE, MAX_PAIRS)
     threshold = suggested_threshold(pairs.scores, _CLOSE, _SAME, pairs.complete_above)
@@ -73,13 +94,13 @@ def deduplicate(rows: Vectors) -> str:
     return f"{len(pairs):,} pairs, threshold {threshold:.3f}, {len(groups):,} groups"
 
 
-def cluster(rows: Vectors) -> str:
+def cluster_vectors(rows: Vectors) -> str:
     """The number is chosen."""
     found = clustered(rows, ward_tree(rows), None, weak=_WEAK, close=_CLOSE)
     return f"{len(found.groups)} clusters, {len(found.outliers):,} outliers"
 
 
-def align(rows: Vectors) -> str:
+def align_vectors(rows: Vectors) -> str:
     """As many on each side; half of the right side rewords the left."""
     other = made(len(rows), 3)
     other[::2] = rows[::2] + np.random.default_rng(4).normal(size=rows[::2].shape).astype(np.float32) * np.float32(0.02)
@@ -97,7 +118,7 @@ def neighbours(rows: Vectors) -> str:
     return f"{int((nearest_neighbours(rows, None, 50, least=_WEAK).columns >= 0).sum()):,} neighbours"
 
 
-def condense(rows: Vectors) -> str:
+def condense_vectors(rows: Vectors) -> str:
     """500 texts within a budget."""
     costs = np.random.default_rng(5).integers(5, 60, len(rows))
     choice = best_cover_of_vectors(rows, np.ones(len(rows)), costs, _WEAK, budget=15_000, count=500)
@@ -105,59 +126,205 @@ def condense(rows: Vectors) -> str:
 
 
 @dataclass(frozen=True)
+class Session:
+    """What a tool works with.
+
+    Attributes:
+        embedder: The engine.
+        sources: Its sources.
+        table: A CSV file whose vectors are stored.
+        other: Another one.
+        output: A new folder.
+    """
+
+    embedder: Embedder
+    sources: Sources
+    table: Path
+    other: Path
+    output: Path
+
+    def source(self, path: Path) -> str:
+        """Return the column of the texts as a source."""
+        return f"{path}#message"
+
+
+def use_classify(session: Session, save_as: str | None = None) -> str:
+    """200 labels of three words."""
+    labels = [" ".join(map(made_table.word, range(at, at + 3))) for at in range(0, 600, 3)]
+    result = classify(
+        session.embedder,
+        labels=labels,
+        source=session.source(session.table),
+        sources=session.sources,
+        save_as=save_as,
+        output_dir=session.output,
+    )
+    return f"{sum(result.counts.values()) - result.counts.get('', 0):,} labelled"
+
+
+def use_classify_by_examples(session: Session) -> str:
+    """77 labels, 8 examples each by their ids."""
+    labelled = [Example(id=at + 1, label=f"kind {at % 77}") for at in range(77 * 8)]
+    source = session.source(session.table)
+    result = classify(session.embedder, examples=labelled, source=source, sources=session.sources)
+    return f"{sum(result.counts.values()) - result.counts.get('', 0):,} labelled by {result.method}"
+
+
+def use_deduplicate(session: Session) -> str:
+    """The threshold is suggested."""
+    result = deduplicate(session.embedder, source=session.source(session.table), sources=session.sources)
+    return f"threshold {result.threshold:.3f}, {result.unique:,} unique"
+
+
+def use_cluster(session: Session) -> str:
+    """The number is chosen."""
+    result = cluster(session.embedder, source=session.source(session.table), sources=session.sources)
+    return f"{len(result.clusters)} clusters, {result.outliers:,} outliers"
+
+
+def use_align(session: Session) -> str:
+    """Two tables, whose even rows share their words."""
+    left, right = session.source(session.table), session.source(session.other)
+    result = align(session.embedder, left_source=left, right_source=right, sources=session.sources)
+    return f"{result.counts.changed:,} changed, {result.counts.same:,} same"
+
+
+def use_condense(session: Session) -> str:
+    """To 2,000 tokens."""
+    source = session.source(session.table)
+    result = condense(session.embedder, max_tokens=2_000, source=source, sources=session.sources)
+    return f"{len(result.selected)} items, coverage {result.coverage:.3f}"
+
+
+def use_open(session: Session) -> str:
+    """As it was."""
+    session.sources.open(session.embedder, session.source(session.table))
+    return "unchanged"
+
+
+def use_open_touched(session: Session) -> str:
+    """With another time of change: its content is read and hashed."""
+    os.utime(session.table)
+    session.sources.open(session.embedder, session.source(session.table))
+    return "unchanged, hashed"
+
+
+def use_open_edited(session: Session) -> str:
+    """With one more row: it is parsed, and every row compared with what is stored."""
+    with session.table.open("a", encoding="utf-8") as file:
+        file.write("T999999,One more row was added after the others.,sales,2026-01-01\n")
+    session.sources.open(session.embedder, session.source(session.table))
+    return "one row added"
+
+
+def use_store(session: Session) -> str:
+    """Write the tables and store their vectors; the second one shares every other text with the first."""
+    count = int(session.table.stem)
+    made_table.write_table(session.table, made_table.texts(count))
+    both = zip(made_table.texts(count), made_table.texts(count, 1), strict=True)
+    made_table.write_table(session.other, (pair[at % 2] for at, pair in enumerate(both)))
+    time.sleep(3)  # from then on their times are trusted
+    for path in (session.table, session.other):
+        session.sources.open(session.embedder, session.source(path))
+    return "stored"
+
+
+@contextmanager
+def on_tables(use: Callable[[Session], str], count: int, folder: Path) -> Iterator[Callable[[], str]]:
+    """Give a tool the tables of so many rows; the model is loaded before."""
+    settings = Settings(data_dir=folder / "data", no_cache=True)
+    with Engine(settings, made_table.load) as engine, tempfile.TemporaryDirectory() as output:
+        embedder, store = engine.embedder(), open_store(settings)
+        embedder.calibration("retrieval")
+        sources = Sources(store, Reader([folder]))
+        yield partial(
+            use, Session(embedder, sources, folder / f"{count}.csv", folder / f"{count}-new.csv", Path(output))
+        )
+        store.close()
+
+
+@contextmanager
+def on_vectors(run: Callable[[Vectors], str], count: int, _folder: Path) -> Iterator[Callable[[], str]]:
+    """Give a function so many vectors."""
+    yield partial(run, made(count))
+
+
+@dataclass(frozen=True)
 class Job:
     """What is measured.
 
     Attributes:
-        run: Does it and says what came out.
-        count: Vectors; on each side for ``align``.
+        ready: Prepares, which is not timed; gives what does it and says what came out.
+        count: Items; on each side for ``align``.
         seconds: The bound it should meet on two cores; None where there is none.
     """
 
-    run: Callable[[Vectors], str]
-    count: int
-    seconds: float | None
+    ready: Callable[[int, Path], AbstractContextManager[Callable[[], str]]]
+    count: int = 100_000
+    seconds: float | None = None
 
 
-JOBS = {
-    "classify": Job(classify, 100_000, 5),
-    "classify by examples": Job(classify_by_examples, 100_000, 5),
-    "deduplicate": Job(deduplicate, 100_000, 40),
-    "cluster": Job(cluster, 100_000, 40),
-    "align": Job(align, 20_000, 40),
-    "closest pairs": Job(closest, 100_000, None),
-    "neighbours": Job(neighbours, 100_000, None),
-    "condense": Job(condense, 100_000, None),
+TOOLS = {
+    "classify": Job(partial(on_tables, use_classify), seconds=5),
+    "classify by examples": Job(partial(on_tables, use_classify_by_examples), seconds=5),
+    "classify, save_as": Job(partial(on_tables, partial(use_classify, save_as="labelled.csv"))),
+    "deduplicate": Job(partial(on_tables, use_deduplicate), seconds=40),
+    "cluster": Job(partial(on_tables, use_cluster), seconds=40),
+    "align": Job(partial(on_tables, use_align), 20_000, 40),
+    "condense": Job(partial(on_tables, use_condense)),
+    "open": Job(partial(on_tables, use_open), seconds=4),
+    "open, touched": Job(partial(on_tables, use_open_touched), seconds=4),
+    "open, row added": Job(partial(on_tables, use_open_edited)),
+}
+"""The last changes the table."""
+
+JOBS = TOOLS | {
+    "vectors: classify": Job(partial(on_vectors, classify_vectors), seconds=5),
+    "vectors: classify by examples": Job(partial(on_vectors, classify_by_examples_vectors), seconds=5),
+    "vectors: deduplicate": Job(partial(on_vectors, deduplicate_vectors), seconds=40),
+    "vectors: cluster": Job(partial(on_vectors, cluster_vectors), seconds=40),
+    "vectors: align": Job(partial(on_vectors, align_vectors), 20_000, 40),
+    "vectors: closest pairs": Job(partial(on_vectors, closest)),
+    "vectors: neighbours": Job(partial(on_vectors, neighbours)),
+    "vectors: condense": Job(partial(on_vectors, condense_vectors)),
 }
 
 
-def measure(name: str, scale: float) -> None:
+def measure(name: str, count: int, folder: Path) -> None:
     """Run one job in this process and print its row."""
     job = JOBS[name]
-    rows = made(int(job.count * scale))
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = job.run(rows)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    with job.ready(count, folder) as run:
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = run()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     peak = next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
     wanted = "" if job.seconds is None else f"≤ {job.seconds:g} s"
-    print(f"| {name} | {len(rows):,} | {wall:.1f} s | {cpu:.1f} s | {wanted} | {peak:,.0f} MB | {result} |", flush=True)
+    print(f"| {name} | {count:,} | {wall:.1f} s | {cpu:.1f} s | {wanted} | {peak:,.0f} MB | {result} |", flush=True)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("jobs", nargs="*", metavar="JOB", help=", ".join(JOBS))
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of vectors")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help="; ".join(JOBS))
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of items")
+    parser.add_argument("--child", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    names = given.jobs or list(JOBS)
+    counts = {name: int(JOBS[name].count * given.scale) for name in names}
     if given.child:
-        measure(given.jobs[0], given.scale)
+        measure(names[0], counts[names[0]], given.child)
         return
     print(f"{machine()}; {versions()}\n")
-    print("| job | vectors | time | CPU | wanted | peak | result |\n| --- | ---: | ---: | ---: | ---: | ---: | --- |")
-    for name in given.jobs or JOBS:
-        subprocess.run([sys.executable, __file__, name, "--child", "--scale", str(given.scale)], check=True)
+    print("| job | items | time | CPU | wanted | peak | result |\n| --- | ---: | ---: | ---: | ---: | ---: | --- |")
+    with tempfile.TemporaryDirectory() as made_here:
+        folder = Path(made_here).resolve()
+        for count in {counts[name] for name in names if name in TOOLS}:
+            with on_tables(use_store, count, folder) as run:
+                run()
+        for name in names:
+            command = [sys.executable, __file__, name, "--child", str(folder), "--scale", str(given.scale)]
+            subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
