@@ -91,9 +91,12 @@ def complete_groups_of_pairs(
             watch.progress(end, size)
         if end - start > 1:
             part = _Component.of(graph, start, end)
-            inside = (
-                part.by_matrix(threshold) if end - start <= largest_matrix else _Chain(part).groups(watch.cancelled)
-            )
+            if part.is_complete:  # nearly all are pairs, for which a tree each takes longer than all else
+                inside = [list(range(end - start))]
+            elif end - start <= largest_matrix:
+                inside = part.by_matrix(threshold)
+            else:
+                inside = _Chain(part).groups(watch.cancelled)
             groups += [sorted(order[start:end][group].tolist()) for group in inside if len(group) > 1]
     return sorted(groups)
 
@@ -126,6 +129,12 @@ class _Component:
         """Rows of a graph whose neighbours are among them."""
         first, last = graph.indptr[start], graph.indptr[end]
         return cls(graph.indptr[start : end + 1] - first, graph.indices[first:last] - start, graph.data[first:last])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every two texts are a pair, so that all are one group."""
+        size = len(self.starts) - 1
+        return len(self.neighbours) == size * (size - 1)
 
     def by_matrix(self, threshold: float) -> list[list[int]]:
         """Complete linkage as in ``complete_groups``."""
