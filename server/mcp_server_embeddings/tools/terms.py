@@ -3,13 +3,17 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 _TERMS = 5
 """Terms of a group."""
 
 _TERM_LENGTH = 30
 """Characters of a term at most; longer ones are addresses and keys."""
+
+_TEXTS_AT_ONCE = 256
+
+_WORD = re.compile(r"\b\w\w+\b")
 
 _CONTRACTION = re.compile(r"\b\w+n['’]t\b|['’](?:s|ll|ve|re|d|m)\b")
 """``doesn't`` as a whole, and what follows the word in ``parcel's`` and ``they've``."""
@@ -33,20 +37,24 @@ def distinguishing_terms(groups: Sequence[Sequence[str]]) -> list[list[str]]:
         Up to five lower-case words for each group; none where its texts have no words.
     """
     # Imported here: it costs a second that only the tool that groups texts should pay.
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    vectorizer = CountVectorizer(
-        preprocessor=lambda text: _CONTRACTION.sub(" ", text.lower()), stop_words=sorted(ENGLISH_STOP_WORDS | _MORE)
-    )
-    words_of = vectorizer.build_analyzer()
-    counts = [
-        Counter(word for text in texts for word in words_of(text) if len(word) <= _TERM_LENGTH) for texts in groups
-    ]
+    left_out = ENGLISH_STOP_WORDS | _MORE
+    counts = [_counted(texts, left_out) for texts in groups]
     shared = set.intersection(*map(set, counts)) if len(counts) > 1 else set()
     counts = [Counter({word: n for word, n in count.items() if word not in shared}) for count in counts]
     everywhere: Counter[str] = sum(counts, Counter())
     mean = everywhere.total() / max(1, len(groups))
     return [_best(count, everywhere, mean) for count in counts]
+
+
+def _counted(texts: Sequence[str], left_out: Set[str]) -> "Counter[str]":
+    """Count the words of texts, many at a time: a call for each text or word takes longer than the counting."""
+    counts = Counter[str]()
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        joined = "\n".join(texts[start : start + _TEXTS_AT_ONCE]).lower()
+        counts.update(_WORD.findall(_CONTRACTION.sub(" ", joined)))
+    return Counter({word: n for word, n in counts.items() if len(word) <= _TERM_LENGTH and word not in left_out})
 
 
 def _best(count: "Counter[str]", everywhere: "Counter[str]", mean: float) -> list[str]:
