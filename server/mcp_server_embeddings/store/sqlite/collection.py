@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
+from itertools import chain
 
 import numpy as np
 
@@ -246,12 +247,13 @@ class SqliteCollection(Collection):
         with self._reading() as database:
             snapshot = self.snapshot(database)
             query = "SELECT row, document, stop - start FROM chunks WHERE collection = ? ORDER BY document, part"
-            chunks = np.array(database.execute(query, (self.record.key,)).fetchall(), np.int64).reshape(-1, 3)
+            found = database.execute(query, (self.record.key,))
+            chunks = np.fromiter(chain.from_iterable(found), np.int64).reshape(-1, 3)
         documents, starts = np.unique(chunks[:, 1], return_index=True)
         wanted = np.asarray(keys, np.int64)
         places = np.searchsorted(documents, wanted)
         self._check_items(documents[np.minimum(places, len(documents) - 1)] == wanted if len(documents) else [False])
-        return snapshot.means(chunks[:, 0], chunks[:, 2], starts)[places]
+        return snapshot.means(chunks[:, 0], chunks[:, 2], starts, places)
 
     def _check_items(self, present: Iterable[object]) -> None:
         if not all(present):

@@ -51,24 +51,34 @@ class Snapshot:
             found.append(Nearest(self.rows[near].tolist(), exact_cosines(rows, vector), rows, total))
         return found
 
-    def means(self, chunks: NDArray[np.int64], weights: NDArray[np.int64], starts: NDArray[np.int64]) -> Vectors:
+    def means(
+        self,
+        chunks: NDArray[np.int64],
+        weights: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        wanted: NDArray[np.int64],
+    ) -> Vectors:
         """Return the weighted mean directions of runs of chunks, unit rows.
 
         Args:
             chunks: Shape ``(n,)``: all of them, run after run.
             weights: Shape ``(n,)``.
             starts: Shape ``(m,)``: where each run begins, ascending from 0.
+            wanted: Shape ``(k,)``: the runs whose means are returned.
         """
-        places = np.searchsorted(self.rows, chunks)
         if len(starts) == len(chunks):
-            return self.vectors[places]
-        means = np.empty((len(starts), self.vectors.shape[1]), np.float32)
-        ends = np.append(starts[1:], len(chunks))
-        for first in range(0, len(starts), _ROWS_PER_READ):  # in parts: the weighted rows are a copy
-            last = min(first + _ROWS_PER_READ, len(starts))
-            run = slice(starts[first], ends[last - 1])
+            return self.vectors[np.searchsorted(self.rows, chunks[wanted])]
+        lengths = np.diff(np.append(starts, len(chunks)))[wanted]
+        ends = np.cumsum(lengths)
+        begins = ends - lengths
+        taken = np.arange(lengths.sum()) + np.repeat(starts[wanted] - begins, lengths)
+        places, weights = np.searchsorted(self.rows, chunks[taken]), weights[taken]
+        means = np.empty((len(wanted), self.vectors.shape[1]), np.float32)
+        for first in range(0, len(wanted), _ROWS_PER_READ):  # in parts: the weighted rows are a copy
+            last = min(first + _ROWS_PER_READ, len(wanted))
+            run = slice(begins[first], ends[last - 1])
             weighted = self.vectors[places[run]] * weights[run, None].astype(np.float32)
-            means[first:last] = np.add.reduceat(weighted, starts[first:last] - starts[first], axis=0)
+            means[first:last] = np.add.reduceat(weighted, begins[first:last] - begins[first], axis=0)
         return unit_rows(means)
 
 
