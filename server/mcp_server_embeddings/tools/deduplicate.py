@@ -118,8 +118,9 @@ def deduplicate(
             f"over {MAX_PAIRS:,} pairs reach the threshold, so it was raised to {chosen:.4f}; pass a higher one"
         )
     found = complete_groups_of_pairs(pairs, len(items), chosen, watch)
-    lengths = [len(text) for text in items.texts()] if keep == "longest" else [0] * len(items)
-    groups = [sorted(group, key=lambda at: (-lengths[at], at)) for group in found]
+    grouped = [at for group in found for at in group] if keep == "longest" else []
+    lengths = {at: len(text) for at, text in zip(grouped, items.texts(grouped), strict=True)}
+    groups = [sorted(group, key=lambda at: (-lengths.get(at, 0), at)) for group in found]
     groups.sort(key=lambda group: (-len(group), min(group)))
     kept: list[int | None] = [None] * len(items)
     for group in groups:
