@@ -366,6 +366,8 @@ def _checked_examples(examples: Sequence[Example], names: Sequence[str], items: 
         InputError: One has a label or an id that is unknown, or some labels have examples and others none.
     """
     known = _Known([], [], {})
+    if not examples:
+        return known
     places = {str(key): at for at, key in enumerate(items.ids)}
     patterns = {_pattern(str(key)) for key in items.ids} - {""}
     for at, example in enumerate(examples):
