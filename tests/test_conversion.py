@@ -17,14 +17,15 @@ import pytest
 
 from audit import Audit
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.engine.artifact import artifact_folder
+from mcp_server_embeddings.engine.artifact import artifact_folder, load_or_convert
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.encoder import LoadedEncoder
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.engine.locate import LocatedModel, locate
+from mcp_server_embeddings.engine.locate import locate
 from mcp_server_embeddings.engine.registry import load_encoder
 from mcp_server_embeddings.errors import ModelLoadError
 from test_parity import AGREEMENT, TEXTS, cosines
+from waiting import wait_until
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
 
 CONVERTER = "mcp_server_embeddings.engine.convert"
@@ -55,13 +56,39 @@ def kept_in(folder: Path, model: Path, **options: Any) -> Settings:
     return Settings(model=str(model), data_dir=folder, cache_dir=folder, **options)
 
 
+@dataclass(frozen=True)
+class Command:
+    """The command ``compile`` run twice on one cache folder."""
+
+    cache_dir: Path
+    outputs: tuple[str, str]
+    audit: Audit
+
+
 @pytest.fixture(scope="module")
-def converted_dir(converting_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder with the conversion and the calibration of the bge-like model."""
-    folder = tmp_path_factory.mktemp("converted")
-    with Engine(kept_in(folder, converting_folder, engine="compiled", no_cache=True)) as engine:
-        engine.embedder().calibration()
-    return folder
+def command(converting_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """It leaves a conversion and a calibration of the model."""
+    audit, cache_dir = Audit(tmp_path_factory.mktemp("audit")), tmp_path_factory.mktemp("converted")
+    environment = client_environment(MCP_EMBEDDINGS_CACHE_DIR=str(cache_dir), **audit.environment)
+
+    def compiled() -> str:
+        return subprocess.run(
+            [*PROGRAM, "compile", str(converting_folder)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        ).stdout
+
+    return Command(cache_dir, (compiled(), compiled()), audit)
+
+
+@pytest.fixture(scope="module")
+def converted_dir(command: Command) -> Path:
+    """A cache folder with the conversion and the calibration of the model."""
+    return command.cache_dir
 
 
 @pytest.fixture
@@ -71,19 +98,26 @@ def own_dir(converted_dir: Path, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_a_conversion_opens_no_socket_and_leaves_telemetry_unimported(
-    audit: Audit, converting_folder: Path, tmp_path: Path
-) -> None:
-    with ServerProcess(
-        tmp_path, "--model", str(converting_folder), "--cache-dir", str(tmp_path), environment=audit.environment
-    ) as server:
-        server.handshake()
-        assert server.call("similarity", {"left": ["a", "b"]})["structuredContent"]["pairs"]
-        assert server.call("status", {})["structuredContent"]["engine"] == "compiled"
+def test_compile_says_how_near_it_is_and_converts_once(command: Command) -> None:
+    first, second = command.outputs
+    assert first.startswith("converting is ready: engine compiled, precision exact\n")
+    assert "agreement with exact vectors: lowest cosine 1.000000, mean 1.000000" in first
+    assert "nearest probe kept 100.0%" in first
+    assert second == first
+    assert len([child for child in command.audit.events("child") if CONVERTER in child]) == 1
+    assert len(conversions(command.cache_dir)) == 1
+
+
+def assert_stays_offline(audit: Audit) -> None:
+    """No process opened a socket, the converter included, or imported the telemetry of OpenVINO."""
     assert any(CONVERTER in program for program in audit.events("program")), "the hook was not in the child"
     assert audit.events("telemetry") == []
     assert audit.events("network") == []
     assert audit.events("socket") == []
+
+
+def test_a_conversion_opens_no_socket_and_leaves_telemetry_unimported(command: Command) -> None:
+    assert_stays_offline(command.audit)
 
 
 def test_the_audit_hook_sees_the_telemetry_package_when_it_is_imported(audit: Audit) -> None:
@@ -120,8 +154,29 @@ def converters(cache_dir: Path) -> list[int]:
 
 def wait_for_stage(server: ServerProcess, stage: str) -> None:
     """Until the server says that it does ``stage``."""
-    while stage not in (status := server.call("status", {})["structuredContent"])["detail"]:
+
+    def reached() -> bool:
+        status = server.call("status", {})["structuredContent"]
         assert status["state"] in ("idle", "warming"), status
+        return stage in status["detail"]
+
+    wait_until(reached, stage, pause=0.05)
+
+
+SMALL_CALL = {"left": ["a", "b"]}
+
+
+def begin(server: ServerProcess) -> int:
+    """Send a call that needs the model; its id."""
+    return server.send("tools/call", server.call_params("similarity", SMALL_CALL, token="t"))
+
+
+def result_of(server: ServerProcess, request: int) -> dict[str, Any]:
+    """The result of that call, however long it goes on in the background."""
+    result: dict[str, Any] = server.answer(request)["result"]
+    while result.get("structuredContent", {}).get("running"):
+        result = server.call("similarity", SMALL_CALL)
+    return result
 
 
 def wait_for_end(*processes: int) -> None:
@@ -143,7 +198,7 @@ def stages(server: ServerProcess) -> set[str]:
     return {m["params"]["message"] for m in messages if m.get("method") == "notifications/progress"}
 
 
-def test_two_servers_that_start_cold_at_once_convert_once(
+def test_two_servers_that_start_cold_at_once_convert_once_and_open_no_socket(
     converting_folder: Path, tmp_path: Path, audit: Audit
 ) -> None:
     data = tmp_path / "data"
@@ -154,19 +209,18 @@ def test_two_servers_that_start_cold_at_once_convert_once(
         ServerProcess(data, *model, environment=environment) as other,
     ):
         servers = (one, other)
-        requests = []
         for server in servers:
             server.handshake()
-            call = server.call_params("similarity", {"left": ["a", "b"]}, token="t")
-            requests.append(server.send("tools/call", call))
+        requests = [begin(server) for server in servers]
         for server, request in zip(servers, requests, strict=True):
-            assert server.answer(request)["result"]["structuredContent"]["pairs"]
+            assert result_of(server, request)["structuredContent"]["pairs"]
             assert server.call("status", {})["structuredContent"]["engine"] == "compiled"
         assert len([child for child in audit.events("child") if CONVERTER in child]) == 1
         waiting = [
             server for server in servers if "waiting for another process that converts the model" in stages(server)
         ]
         assert len(waiting) == 1
+    assert_stays_offline(audit)
     (left,) = conversions(data)
     assert ".tmp-" not in left.name
 
@@ -174,20 +228,23 @@ def test_two_servers_that_start_cold_at_once_convert_once(
 def test_a_server_killed_while_converting_takes_its_child_with_it_and_the_next_start_cleans_up(
     converting_folder: Path, tmp_path: Path
 ) -> None:
-    with ServerProcess(tmp_path, "--model", str(converting_folder), "--cache-dir", str(tmp_path)) as server:
+    model, cache_dir = shutil.copytree(converting_folder, tmp_path / "v1.5 [new]"), tmp_path / "cache"
+    with ServerProcess(tmp_path, "--model", str(model), "--cache-dir", str(cache_dir)) as server:
         server.handshake()
+        begin(server)
         wait_for_stage(server, "tracing it")
-        (child,) = converters(tmp_path)
+        (child,) = converters(cache_dir)
         server.process.kill()
         server.finish()
     wait_for_end(child)
-    assert converters(tmp_path) == []
-    (left_over,) = conversions(tmp_path)
+    assert converters(cache_dir) == []
+    (left_over,) = conversions(cache_dir)
     assert ".tmp-" in left_over.name
-    with Engine(kept_in(tmp_path, converting_folder, engine="compiled")) as engine:
+    with Engine(kept_in(cache_dir, model, engine="compiled", no_cache=True)) as engine:
         assert engine.embedder().embed(["a"]).vectors.shape == (1, 64)
-    (left,) = conversions(tmp_path)
+    (left,) = conversions(cache_dir)
     assert ".tmp-" not in left.name
+    assert sorted(path.name for path in left.parent.iterdir()) == [left.name, f"{left.name}.lock"]
 
 
 @pytest.mark.parametrize("engine_name", ["auto", "compiled"])
@@ -198,11 +255,11 @@ def test_a_converter_that_is_killed_is_named_and_auto_answers_without_it(
         tmp_path, "--model", str(converting_folder), "--engine", engine_name, "--cache-dir", str(tmp_path)
     ) as server:
         server.handshake()
-        request = server.send("tools/call", server.call_params("similarity", {"left": ["a", "b"]}))
+        request = begin(server)
         wait_for_stage(server, f"{CONVERTING}: loading it")
         (child,) = converters(tmp_path)
         os.kill(child, signal.SIGKILL)
-        result = server.answer(request)["result"]
+        result = result_of(server, request)
         reason = "model 'converting' does not convert: the conversion was ended by SIGKILL"
         if engine_name == "auto":
             assert result["structuredContent"]["pairs"]
@@ -225,6 +282,15 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+class ConvertingError(Exception):
+    """A conversion is about to begin."""
+
+
+def refuse_to_convert(stage: str) -> None:
+    if stage.startswith(CONVERTING):
+        raise ConvertingError
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -237,16 +303,24 @@ def truncate(path: Path) -> None:
     ],
     ids=["weights", "short weights", "short graph", "short manifest", "short tokenizer", "no tokenizer"],
 )
+def test_a_damaged_conversion_is_not_used(
+    name: str, damage: Callable[[Path], None], own_dir: Path, converting_folder: Path
+) -> None:
+    model = locate(str(converting_folder))
+    (folder,) = conversions(own_dir)
+    assert load_or_convert(model, "exact", folder.parent, refuse_to_convert).folder == folder
+    damage(folder / name)
+    with pytest.raises(ConvertingError):
+        load_or_convert(model, "exact", folder.parent, refuse_to_convert)
+
+
 def test_a_damaged_conversion_is_made_again(
-    name: str, damage: Callable[[Path], None], own_dir: Path, converting_folder: Path, converting_embedder: Embedder
+    own_dir: Path, converting_folder: Path, converting_embedder: Embedder
 ) -> None:
     (folder,) = conversions(own_dir)
-    damage(folder / name)
+    overwrite_middle(folder / "model.bin")
     loader = Loader()
-    settings = Settings(
-        model=str(converting_folder), data_dir=own_dir, cache_dir=own_dir, engine="compiled", no_cache=True
-    )
-    with Engine(settings, loader) as engine:
+    with Engine(kept_in(own_dir, converting_folder, engine="compiled", no_cache=True), loader) as engine:
         vectors = engine.embedder().embed(TEXTS[:5]).vectors
     assert loader.converted
     assert cosines(vectors, converting_embedder.embed(TEXTS[:5]).vectors).min() >= AGREEMENT
@@ -275,32 +349,6 @@ def test_a_cache_folder_that_cannot_be_written_is_served_without_a_conversion(
         pytest.raises(ModelLoadError, match=r"cannot be written to '.*file-not-folder/compiled': \w+"),
     ):
         engine.embedder().identity()
-
-
-def test_compile_says_how_near_it_is_and_converts_once(converting_folder: Path, tmp_path: Path, audit: Audit) -> None:
-    data = tmp_path / "data"
-    environment = client_environment(MCP_EMBEDDINGS_CACHE_DIR=str(data), **audit.environment)
-
-    def compiled() -> tuple[str, int, int]:
-        finished = subprocess.run(
-            [*PROGRAM, "compile", str(converting_folder)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=True,
-        )
-        (folder,) = conversions(data)
-        children = [child for child in audit.events("child") if CONVERTER in child]
-        return finished.stdout, folder.stat().st_mtime_ns, len(children)
-
-    first = compiled()
-    assert first[0].startswith("converting is ready: engine compiled, precision exact\n")
-    assert "agreement with exact vectors: lowest cosine 1.000000, mean 1.000000" in first[0]
-    assert "nearest probe kept 100.0%" in first[0]
-    assert first[2] == 1
-    assert compiled() == first
 
 
 def test_weights_precision_and_pooling_decide_the_folder(converting_folder: Path, tmp_path: Path) -> None:
@@ -339,18 +387,3 @@ def test_a_conversion_that_disagrees_is_refused_and_not_made_again(
         pytest.raises(ModelLoadError, match="vectors differ"),
     ):
         engine.embedder().identity()
-
-
-def test_a_model_whose_name_has_dots_and_brackets_is_cleaned_up_after(converting_folder: Path, tmp_path: Path) -> None:
-    model = shutil.copytree(converting_folder, tmp_path / "v1.5 [new]")
-    located = LocatedModel(model.name, model, locate(str(model)).sha256)
-    folder = artifact_folder(located, "exact", tmp_path / "data" / "compiled")
-    left_over = folder.with_name(f"{folder.name}.tmp-1")
-    left_over.mkdir(parents=True)
-    with Engine(
-        Settings(
-            model=str(model), data_dir=tmp_path / "data", cache_dir=tmp_path / "data", engine="compiled", no_cache=True
-        )
-    ) as engine:
-        engine.embedder().identity()
-    assert sorted(path.name for path in folder.parent.iterdir()) == sorted([folder.name, f"{folder.name}.lock"])

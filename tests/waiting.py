@@ -7,10 +7,10 @@ from collections.abc import Callable
 from wire import PATIENCE
 
 
-def wait_until(met: Callable[[], bool], expected: str) -> None:
-    """Ask again and again whether something has happened; fail the test when it does not."""
+def wait_until(met: Callable[[], bool], expected: str, pause: float = 0.001) -> None:
+    """Ask again and again whether something has happened, ``pause`` seconds apart; fail the test when it does not."""
     deadline = time.monotonic() + PATIENCE
-    pause = threading.Event()
+    clock = threading.Event()
     while not met():
         assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} seconds: {expected}"
-        pause.wait(0.001)
+        clock.wait(pause)
