@@ -177,7 +177,7 @@ def mpnet_with_another_padding(folder: Path) -> Path:
 
 def modernbert(folder: Path, pooling: str, **options: Any) -> Path:
     backend = byte_level_tokenizer(CORPUS)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=1024, **NAMES)  # type: ignore[no-untyped-call]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=512, **NAMES)  # type: ignore[no-untyped-call]
     names: dict[str, Any] = {
         "cls_token_id": 0,
         "bos_token_id": 0,
@@ -185,7 +185,7 @@ def modernbert(folder: Path, pooling: str, **options: Any) -> Path:
         "sep_token_id": 2,
         "eos_token_id": 2,
     }
-    sizes = {**SMALL, "num_hidden_layers": 5, "max_position_embeddings": 1024}
+    sizes = {**SMALL, "num_hidden_layers": 4, "max_position_embeddings": 512}
     config = ModernBertConfig(**sizes, **names, vocab_size=len(tokenizer), **options)
     return save_transformer(folder, config, tokenizer, [modules.Pooling(SIZE, pooling_mode=pooling)])
 
