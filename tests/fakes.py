@@ -1,5 +1,6 @@
 """A fake encoder that counts its calls. Texts that share words score higher."""
 
+import functools
 import threading
 import zlib
 from collections.abc import Sequence
@@ -29,6 +30,12 @@ def fake_identity(sha256: str = "0" * 64) -> ModelIdentity:
     )
 
 
+@functools.cache
+def tokenizer(prompts: Prompts, max_tokens: int | None) -> TextTokenizer:
+    """The default model's, read once: it takes longer than all that a fake does."""
+    return TextTokenizer((get_model_path() / "tokenizer.json").read_text(encoding="utf-8"), prompts, max_tokens)
+
+
 class FakeEncoder:
     """One dimension a word, by its hash. ``gate`` holds every batch until it is set."""
 
@@ -48,8 +55,7 @@ class FakeEncoder:
 
     def load(self, *_: object) -> LoadedEncoder:
         """What an engine loads."""
-        tokenizer_json = (get_model_path() / "tokenizer.json").read_text(encoding="utf-8")
-        return LoadedEncoder(self, TextTokenizer(tokenizer_json, self.identity.prompts, self.identity.max_tokens))
+        return LoadedEncoder(self, tokenizer(self.identity.prompts, self.identity.max_tokens))
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         self.gate.wait()
