@@ -42,7 +42,7 @@ class CancelledError(Exception):
     """What a caller's ``cancelled`` raises."""
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(seed=seeds, left=st.integers(1, 1_100), right=st.integers(1, 2_300), top=st.integers(1, 300))
 def test_top_pairs_are_the_best_cells(seed: int, left: int, right: int, top: int) -> None:
     a, b = vectors(seed, left), vectors(seed + 1, right)
@@ -60,7 +60,7 @@ def test_top_pairs_of_one_set_come_once(seed: int, count: int, top: int) -> None
     assert cells(found.rows, found.columns) == best_cells(scores(a, a, "cosine"), top, upper=True)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(seed=seeds, count=st.integers(2, 1_100), least=st.sampled_from([-1.0, 0.3, 0.8, 1.0]))
 def test_pairs_above_are_all_that_reach_the_bound(seed: int, count: int, least: float) -> None:
     a = vectors(seed, count)
@@ -70,7 +70,7 @@ def test_pairs_above_are_all_that_reach_the_bound(seed: int, count: int, least: 
     assert found.complete_above < least
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(seed=seeds, left=st.integers(1, 1_100), right=st.integers(1, 300), limit=st.integers(1, 500))
 def test_too_many_pairs_are_cut_where_a_score_ends(seed: int, left: int, right: int, limit: int) -> None:
     a, b = vectors(seed, left), vectors(seed + 1, right)
@@ -84,7 +84,7 @@ def test_too_many_pairs_are_cut_where_a_score_ends(seed: int, left: int, right: 
         ]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     seed=seeds,
     count=st.integers(1, 2_300),
@@ -214,7 +214,7 @@ def test_clusters_of_more_rows_than_a_tree_holds_are_a_partition_and_the_same_ea
     assert sorted(every) == list(range(len(rows)))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=4)
 @given(seed=seeds, number=st.integers(8, 30))
 def test_the_themes_of_a_thousand_rows_are_counted(seed: int, number: int) -> None:
     rows = themes(seed, 1_000, number)
