@@ -32,6 +32,7 @@ from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.vectors.calibration import BANDS
 from mcp_server_embeddings.vectors.scores import Metric
 from scripts import run
+from wire import PATIENCE
 
 
 def test_similarity_of_two_lists_is_complete(engine: Engine) -> None:
@@ -256,6 +257,30 @@ def test_an_unusable_device_is_an_error_that_names_the_way_out(tmp_path: Path) -
         pytest.raises(OperatorError, match="--device cpu"),
     ):
         broken.embedder().identity()
+
+
+def test_a_call_that_waits_for_the_model_reports_growing_progress(tmp_path: Path) -> None:
+    told = threading.Event()
+    reports: list[tuple[float, str | None]] = []
+
+    def load(*_: object) -> LoadedEncoder:
+        told.wait(PATIENCE)
+        return FakeEncoder().load()
+
+    async def report(progress: float, total: float | None, message: str | None) -> None:
+        del total
+        reports.append((progress, message))
+        if len(reports) == 2:
+            told.set()
+
+    async def main(waiting: Engine) -> None:
+        async with client(waiting) as connected:
+            structured(await connected.call_tool("embed", {"texts": ["a"]}, progress_callback=report))
+
+    with Engine(Settings(data_dir=tmp_path), load) as waiting:
+        anyio.run(main, waiting)
+    assert [progress for progress, _ in reports] == sorted({progress for progress, _ in reports})
+    assert [message for _, message in reports[:2]] == ["loading the model"] * 2
 
 
 def test_a_crash_in_the_runtime_stays_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

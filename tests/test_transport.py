@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,24 +18,22 @@ PROMPT_END = 0.5
 """Seconds within which the process must be gone; the one duration that is part of the contract."""
 
 
-@pytest.fixture(params=["warming", "ready"])
-def serving(request: pytest.FixtureRequest, data_dir: Path) -> ServerProcess:
-    """A server after its handshake, with the model still loading or loaded."""
-    server = ServerProcess(data_dir)
-    server.handshake()
-    if request.param == "ready":
-        server.call("similarity", {"left": ["a"], "right": ["b"]})
-    return server
+@pytest.fixture(scope="module")
+def server(data_dir: Path) -> Iterator[ServerProcess]:
+    """A server after its handshake, for every test that it outlives."""
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        yield server
 
 
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
-def test_every_version_of_the_handshake_era_is_answered_in_kind(data_dir: Path, version: str) -> None:
-    with ServerProcess(data_dir) as server:
-        result = server.handshake(version)
-        assert result["protocolVersion"] == version
-        assert result["serverInfo"]["name"] == "mcp-server-embeddings"
-        assert "band" in result["instructions"]
-        assert [tool["name"] for tool in server.request("tools/list")["tools"]] == list(declared_tools())
+def test_every_version_of_the_handshake_era_is_answered_in_kind(server: ServerProcess, version: str) -> None:
+    result = server.handshake(version)
+    assert result["protocolVersion"] == version
+    assert result["serverInfo"]["name"] == "mcp-server-embeddings"
+    assert "band" in result["instructions"]
+    assert [tool["name"] for tool in server.request("tools/list")["tools"]] == list(declared_tools())
+    assert server.call("status", {})["structuredContent"]["protocol"] == version
 
 
 def test_the_stateless_era_is_served_without_a_handshake(data_dir: Path) -> None:
@@ -51,18 +50,7 @@ def test_the_stateless_era_is_served_without_a_handshake(data_dir: Path) -> None
         assert server.request("tools/call", params)["structuredContent"]["protocol"] == "2026-07-28"
 
 
-def test_handshake_list_and_ping_are_answered_while_the_model_loads(data_dir: Path) -> None:
-    with ServerProcess(data_dir) as server:
-        server.handshake()
-        waiting = server.send("tools/call", server.call_params("similarity", {"left": ["a", "b"]}))
-        assert server.request("ping") == {}
-        assert server.request("tools/list")["tools"]
-        assert server.call("status", {})["structuredContent"]["state"] == "warming"
-        assert server.answer(waiting)["result"]["structuredContent"]["pairs"]
-        assert server.call("status", {})["structuredContent"]["state"] == "ready"
-
-
-def test_nothing_heavy_is_imported_before_the_handshake_is_answered(data_dir: Path) -> None:
+def test_handshake_list_and_ping_are_answered_while_the_model_loads_and_nothing_heavy_before(data_dir: Path) -> None:
     script = (
         "import sys; from mcp_server_embeddings.engine import engine as e\n"
         "start = e.Engine.start\n"
@@ -74,37 +62,37 @@ def test_nothing_heavy_is_imported_before_the_handshake_is_answered(data_dir: Pa
     )
     with ServerProcess(data_dir, program=(sys.executable, "-c", script)) as server:
         server.handshake()
-        assert server.call("embed", {"texts": "a"})["structuredContent"]["dimensions"] == 384
+        waiting = server.send("tools/call", server.call_params("similarity", {"left": ["a", "b"]}))
+        assert server.request("ping") == {}
+        assert server.request("tools/list")["tools"]
+        assert server.call("status", {})["structuredContent"]["state"] == "warming"
+        assert server.answer(waiting)["result"]["structuredContent"]["pairs"]
+        assert server.call("status", {})["structuredContent"]["state"] == "ready"
     assert "heavy at start: []" in server.log
 
 
-def test_a_waiting_call_reports_growing_progress(data_dir: Path) -> None:
-    with ServerProcess(data_dir, "--engine", "reference", "--no-cache") as server:
-        server.handshake()
-        request = server.send("tools/call", server.call_params("embed", {"texts": ["a"]}, token="t1"))
-        seen = []
-        while (message := server.next_message()).get("id") != request:
-            if message.get("method") == "notifications/progress":
-                assert message["params"]["progressToken"] == "t1"
-                seen.append(message["params"])
-        assert [p["progress"] for p in seen] == sorted({p["progress"] for p in seen})
-        assert any("loading" in p["message"] for p in seen)
-
-
 @pytest.mark.parametrize(
-    ("end", "status"),
-    [("eof", 0), (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 128 + signal.SIGINT)],
-    ids=["eof", "sigterm", "sigint"],
+    ("state", "end", "status"),
+    [
+        ("warming", "eof", 0),
+        ("ready", "eof", 0),
+        ("warming", signal.SIGTERM, 128 + signal.SIGTERM),
+        ("ready", signal.SIGINT, 128 + signal.SIGINT),
+    ],
+    ids=["warming-eof", "ready-eof", "warming-sigterm", "ready-sigint"],
 )
-def test_the_end_is_prompt(serving: ServerProcess, end: str | signal.Signals, status: int) -> None:
-    with serving:
+def test_the_end_is_prompt(data_dir: Path, state: str, end: str | signal.Signals, status: int) -> None:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        if state == "ready":
+            server.call("similarity", {"left": ["a"], "right": ["b"]})
         if isinstance(end, signal.Signals):
-            serving.process.send_signal(end)
+            server.process.send_signal(end)
         else:
-            assert serving.process.stdin is not None
-            serving.process.stdin.close()
-        assert serving.seconds_to_end() < PROMPT_END
-        assert serving.finish() == status
+            assert server.process.stdin is not None
+            server.process.stdin.close()
+        assert server.seconds_to_end() < PROMPT_END
+        assert server.finish() == status
 
 
 def test_the_end_is_prompt_while_a_large_call_runs_and_nobody_reads(data_dir: Path) -> None:
@@ -116,6 +104,7 @@ def test_the_end_is_prompt_while_a_large_call_runs_and_nobody_reads(data_dir: Pa
         assert server.request("ping") == {}
         server.process.send_signal(signal.SIGTERM)
         assert server.seconds_to_end() < PROMPT_END
+        assert server.finish() == 128 + signal.SIGTERM
 
 
 def test_the_server_ends_with_its_parent_even_when_the_pipe_stays_open(data_dir: Path) -> None:
@@ -150,15 +139,13 @@ def test_the_server_ends_with_its_parent_even_when_the_pipe_stays_open(data_dir:
         os.close(descriptor)
 
 
-def test_a_lone_surrogate_in_a_request_is_replaced_and_answered(data_dir: Path) -> None:
-    with ServerProcess(data_dir) as server:
-        server.handshake()
-        server.write(
-            rb'{"jsonrpc":"2.0","id":77,"method":"tools/call","params":{"name":"similarity","arguments":'
-            rb'{"left":["cut \ud83d"],"right":["cut \ufffd","\ud83d\ude00"]}}}' + b"\n"
-        )
-        pairs = server.answer(77)["result"]["structuredContent"]["pairs"]
-        assert (pairs[0]["right"], pairs[0]["score"]) == (0, 1.0)
+def test_a_lone_surrogate_in_a_request_is_replaced_and_answered(server: ServerProcess) -> None:
+    server.write(
+        rb'{"jsonrpc":"2.0","id":77,"method":"tools/call","params":{"name":"similarity","arguments":'
+        rb'{"left":["cut \ud83d"],"right":["cut \ufffd","\ud83d\ude00"]}}}' + b"\n"
+    )
+    pairs = server.answer(77)["result"]["structuredContent"]["pairs"]
+    assert (pairs[0]["right"], pairs[0]["score"]) == (0, 1.0)
 
 
 def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_server_lives(data_dir: Path) -> None:
@@ -179,15 +166,13 @@ def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_server_lives(data_dir
         assert server.request("ping") == {}
 
 
-def test_nan_where_a_number_is_wanted_is_a_tool_error(data_dir: Path) -> None:
-    with ServerProcess(data_dir) as server:
-        server.handshake()
-        for number in (b"NaN", b"Infinity"):
-            server.write(
-                b'{"jsonrpc":"2.0","id":88,"method":"tools/call","params":{"name":"embed","arguments":'
-                b'{"texts":["a"],"dimensions":' + number + b"}}}\n"
-            )
-            assert "a whole number" in error_text(server.answer(88)["result"])
+def test_nan_where_a_number_is_wanted_is_a_tool_error(server: ServerProcess) -> None:
+    for number in (b"NaN", b"Infinity"):
+        server.write(
+            b'{"jsonrpc":"2.0","id":88,"method":"tools/call","params":{"name":"embed","arguments":'
+            b'{"texts":["a"],"dimensions":' + number + b"}}}\n"
+        )
+        assert "a whole number" in error_text(server.answer(88)["result"])
 
 
 @pytest.mark.parametrize(
@@ -211,31 +196,19 @@ def test_nan_where_a_number_is_wanted_is_a_tool_error(data_dir: Path) -> None:
     ],
 )
 def test_a_line_that_is_no_message_gets_an_error(
-    data_dir: Path, line: bytes, code: int, identifier: str | int | None
+    server: ServerProcess, line: bytes, code: int, identifier: str | int | None
 ) -> None:
-    with ServerProcess(data_dir) as server:
-        server.handshake()
-        server.write(line + b"\n")
-        answer = server.next_message()
-        assert answer["error"]["code"] == code
-        assert "send" in answer["error"]["message"]
-        assert answer["id"] == identifier
-        assert server.request("ping") == {}
+    server.write(line + b"\n")
+    answer = server.next_message()
+    assert answer["error"]["code"] == code
+    assert "send" in answer["error"]["message"]
+    assert answer["id"] == identifier
+    assert server.request("ping") == {}
 
 
-def test_an_id_of_a_whole_number_with_a_decimal_point_is_that_integer(data_dir: Path) -> None:
-    with ServerProcess(data_dir) as server:
-        server.handshake()
-        server.write(b'{"jsonrpc":"2.0","id":7.0,"method":"ping"}\n')
-        assert server.next_message() == {"jsonrpc": "2.0", "id": 7, "result": {}}
-
-
-def test_blank_lines_and_windows_line_ends_are_harmless(data_dir: Path) -> None:
-    with ServerProcess(data_dir) as server:
-        server.write(b"\r\n\n")
-        server.handshake()
-        server.write(b'{"jsonrpc":"2.0","id":5,"method":"ping"}\r\n')
-        assert server.answer(5)["result"] == {}
+def test_an_id_of_a_whole_number_with_a_decimal_point_is_that_integer(server: ServerProcess) -> None:
+    server.write(b'{"jsonrpc":"2.0","id":7.0,"method":"ping"}\n')
+    assert server.next_message() == {"jsonrpc": "2.0", "id": 7, "result": {}}
 
 
 def test_prints_before_during_and_after_serving_stay_off_the_wire(data_dir: Path) -> None:
@@ -259,21 +232,19 @@ def test_prints_before_during_and_after_serving_stay_off_the_wire(data_dir: Path
     assert "stray child" in server.log
 
 
-def test_a_small_call_is_not_stuck_behind_a_large_one_and_cancelling_stops_the_work(data_dir: Path) -> None:
+def test_a_small_call_is_not_stuck_behind_a_large_one_and_cancelling_stops_the_work(server: ServerProcess) -> None:
     texts = [f"sentence {i} about the subject number {i % 7} and its many details " * 12 for i in range(2000)]
-    with ServerProcess(data_dir, "--no-cache") as server:
-        server.handshake()
-        server.call("embed", {"texts": ["warm"]})
-        large = server.send("tools/call", server.call_params("embed", {"texts": texts}))
-        wait_until(lambda: pieces_waiting(server) > 0, "the texts in the queue")
-        assert all(json.loads(line).get("id") != large for line in server.lines)
-        small = server.send("tools/call", server.call_params("similarity", {"left": ["a"], "right": ["b"]}))
-        assert server.next_message()["id"] == small
-        assert pieces_waiting(server) > 0
-        server.notify("notifications/cancelled", {"requestId": large})
-        assert server.request("ping") == {}
-        assert pieces_waiting(server) == 0
-        assert all(json.loads(line).get("id") != large for line in server.lines)
+    server.call("embed", {"texts": ["warm"]})
+    large = server.send("tools/call", server.call_params("embed", {"texts": texts}))
+    wait_until(lambda: pieces_waiting(server) > 0, "the texts in the queue")
+    assert all(json.loads(line).get("id") != large for line in server.lines)
+    small = server.send("tools/call", server.call_params("similarity", {"left": ["a small"], "right": ["call"]}))
+    assert server.next_message()["id"] == small
+    assert pieces_waiting(server) > 0
+    server.notify("notifications/cancelled", {"requestId": large})
+    assert server.request("ping") == {}
+    assert pieces_waiting(server) == 0
+    assert all(json.loads(line).get("id") != large for line in server.lines)
 
 
 def pieces_waiting(server: ServerProcess) -> int:
@@ -282,27 +253,18 @@ def pieces_waiting(server: ServerProcess) -> int:
     return waiting
 
 
-def test_three_hundred_waiting_calls_do_not_starve_ping(data_dir: Path) -> None:
-    with ServerProcess(data_dir) as server:
-        server.handshake()
-        calls = [server.send("tools/call", server.call_params("embed", {"texts": [f"t{i}"]})) for i in range(300)]
-        assert server.request("ping") == {}
-        server.answer(calls[-1])
+def test_three_hundred_waiting_calls_do_not_starve_ping(server: ServerProcess) -> None:
+    calls = {server.send("tools/call", server.call_params("embed", {"texts": [f"t{i}"]})) for i in range(300)}
+    ping = server.send("ping")
+    answered = []
+    while calls:
+        answered.append(server.next_message()["id"])
+        calls.discard(answered[-1])
+    assert ping in answered[:-1]
 
 
-def test_no_text_is_ever_logged(data_dir: Path) -> None:
+def test_no_text_reaches_a_log_and_no_socket_reaches_outside_the_process(data_dir: Path, tmp_path: Path) -> None:
     secret = "the crown jewels lie under the third elm"
-    with ServerProcess(data_dir, "--log-level", "debug") as server:
-        server.handshake()
-        server.call("similarity", {"left": [secret], "right": [secret + "!"]})
-        error_text(server.call("embed", {"texts": [secret, 5]}))
-        error_text(server.call("embed", {"texts": [secret], "role": secret}))
-        server.write(b'{"secret": "' + secret.encode() + b'"}\n')
-        server.request("ping")
-    assert "crown jewels" not in server.log
-
-
-def test_no_socket_reaches_outside_the_process(data_dir: Path, tmp_path: Path) -> None:
     audit = (
         "import sys\n"
         "def hook(event, arguments):\n"
@@ -311,13 +273,19 @@ def test_no_socket_reaches_outside_the_process(data_dir: Path, tmp_path: Path) -
         "sys.addaudithook(hook)\n"
     )
     (tmp_path / "sitecustomize.py").write_text(audit, encoding="utf-8")
-    with ServerProcess(data_dir, environment={"PYTHONPATH": str(tmp_path), "HF_HUB_OFFLINE": "0"}) as server:
+    environment = {"PYTHONPATH": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    with ServerProcess(data_dir, "--log-level", "debug", environment=environment) as server:
         server.handshake()
-        server.call("similarity", {"left": ["a", "b"]})
+        server.call("similarity", {"left": [secret], "right": [secret + "!"]})
+        error_text(server.call("embed", {"texts": [secret, 5]}))
+        error_text(server.call("embed", {"texts": [secret], "role": secret}))
+        server.write(b'{"secret": "' + secret.encode() + b'"}\n')
+        server.request("ping")
         inodes = {line.split()[9] for kind in ("tcp", "tcp6", "udp", "udp6") for line in _sockets(kind)}
         opened = Path(f"/proc/{server.process.pid}/fd").iterdir()
         links = [str(descriptor.readlink()) for descriptor in opened if descriptor.is_symlink()]
         assert not [link for link in links if link.removeprefix("socket:[").removesuffix("]") in inodes]
+    assert "crown jewels" not in server.log
     assert "network:" not in server.log
 
 
@@ -325,7 +293,9 @@ def _sockets(kind: str) -> list[str]:
     return Path(f"/proc/net/{kind}").read_text(encoding="utf-8").splitlines()[1:]
 
 
-def test_piped_requests_are_answered_before_the_end(data_dir: Path) -> None:
+def test_piped_requests_with_blank_lines_and_windows_line_ends_are_answered_before_the_end(
+    data_dir: Path,
+) -> None:
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     lines = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
@@ -334,7 +304,7 @@ def test_piped_requests_are_answered_before_the_end(data_dir: Path) -> None:
     ]
     finished = subprocess.run(
         PROGRAM,
-        input="".join(json.dumps(line) + "\n" for line in lines).encode(),
+        input=b"\r\n\n" + b"".join(json.dumps(line).encode() + b"\r\n\n" for line in lines),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir)),
