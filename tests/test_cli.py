@@ -6,10 +6,14 @@ from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 
+import anyio
 import pytest
 
+from calls import client
+from fakes import FakeEncoder
 from mcp_server_embeddings.cli.options import Parser, add_settings, flag, settings_from, variable
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
+from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.tools.declaration import declared_tools
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
@@ -198,11 +202,15 @@ def test_a_switch_reads_the_usual_words(text: str, value: bool) -> None:
     ],
 )
 def test_only_the_wanted_tools_are_served_in_their_order(
-    data_dir: Path, arguments: tuple[str, ...], variables: dict[str, str], served: list[str]
+    tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], served: list[str]
 ) -> None:
-    with ServerProcess(data_dir, *arguments, environment=variables) as server:
-        server.handshake()
-        assert [tool["name"] for tool in server.request("tools/list")["tools"]] == served
+    async def listed(engine: Engine) -> list[str]:
+        async with client(engine) as connected:
+            return [tool.name for tool in (await connected.list_tools()).tools]
+
+    given = settings([*arguments, "--data-dir", str(tmp_path)], variables)
+    with Engine(given, FakeEncoder().load) as engine:
+        assert anyio.run(listed, engine) == served
 
 
 def test_a_tool_that_is_not_served_cannot_be_called(data_dir: Path) -> None:
