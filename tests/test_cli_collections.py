@@ -134,26 +134,35 @@ def test_a_filter_and_a_number_of_hits_hold(command: Command, docs: Path) -> Non
 
 def test_json_is_all_that_a_real_process_writes(data_dir: Path, embedder: Embedder, docs: Path) -> None:
     embedder.identity()
-    for arguments, field in [
-        (("index", "cli-json", str(docs)), "added"),
-        (("search", "cli-json", "boats"), "hits"),
-        (("status",), "collections"),
-        (("collections",), "collections"),
-        (("export", "cli-json", str(docs / "out.jsonl")), "bytes"),
-        (("import", "cli-json", str(docs / "out.jsonl")), "unchanged"),
-        (("reindex", "cli-json"), "reindexed"),
-    ]:
-        finished = subprocess.run(
-            [*PROGRAM, *arguments, "--json"],
-            env=client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir)),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert (finished.returncode, finished.stderr) == (0, "")
-        assert field in json.loads(finished.stdout)
+    commands = {
+        ("index", "cli-json", str(docs)): "added",
+        ("search", "cli-json", "boats"): "hits",
+        ("status",): "collections",
+        ("collections",): "collections",
+        ("export", "cli-json", str(docs / "out.jsonl")): "bytes",
+        ("import", "cli-json", str(docs / "out.jsonl")): "unchanged",
+        ("reindex", "cli-json"): "reindexed",
+    }
+    program = (
+        "import json, sys; from mcp_server_embeddings.cli.main import main\n"
+        "sys.exit(sum(main([*given, '--json']) for given in json.loads(sys.argv[1])))"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(list(commands))],
+        env=client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+    printed = finished.stdout
+    for field in commands.values():
+        answer, end = json.JSONDecoder().raw_decode(printed)
+        assert field in answer
+        printed = printed[end:].lstrip()
+    assert printed == ""
 
 
 def test_collections_are_listed_without_a_model(command: Command, docs: Path) -> None:
