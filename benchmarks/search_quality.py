@@ -67,7 +67,7 @@ Queries of the other sets, where it is right, except where sets share a field (c
 luck:
 
 {foreign}
-By meaning alone, ``N`` passages count as ``N ** {independence}`` independent ones. The exponent, chosen anew on the
+By meaning alone, `N` passages count as `N ** {independence}` independent ones. The exponent, chosen anew on the
 collections and queries of all sets but one (the lowest with which nine in ten of the other sets' queries have no
 match), and measured on the collection of that one:
 
