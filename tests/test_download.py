@@ -13,6 +13,7 @@ import pytest
 
 from hub import COMMIT, Hub
 from models import save_bge_like
+from test_rerankers import bert
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
 
 MODEL = "someone/bge-like"
@@ -118,6 +119,20 @@ def test_a_pulled_model_serves_without_a_network(hub: Hub, tmp_path: Path, data_
     assert identity["name"] == MODEL
     assert identity["sha256"] == weights_sha256
     assert identity["pooling"] == "cls"
+
+
+def test_a_pulled_reranker_orders_hits_without_a_network(hub: Hub, tmp_path: Path, data_dir: Path) -> None:
+    hub.serve("someone/reranker", bert(tmp_path / "reranker"))
+    assert "someone/reranker is stored in" in pull("someone/reranker", environment(tmp_path, hub.endpoint))
+    hub.close()
+    offline = environment(tmp_path, hub.endpoint, HF_HUB_OFFLINE="1")
+    arguments = ("--reranker", "someone/reranker", "--rerank-ms", "20000")
+    with ServerProcess(data_dir, *arguments, environment=offline) as server:
+        server.handshake()
+        asked = {"query": "how is bread baked", "texts": ["Flour and water.", "A red bike."], "explain": True}
+        hits = server.finished_call("search", asked)["hits"]
+    assert [hit["score"] for hit in hits] == sorted((hit["explain"]["rerank"] for hit in hits), reverse=True)
+    assert all(0 < hit["score"] <= 1 for hit in hits)
 
 
 def test_pulling_again_fetches_nothing_and_verifies(hub: Hub, tmp_path: Path) -> None:
