@@ -319,15 +319,15 @@ def test_what_is_there_is_read_and_what_is_not_is_named(place: Place) -> None:
         place.items("t.csv#message", ids=["T1", 2])
 
 
-def test_paths_in_place_of_texts_or_questions_are_refused(place: Place) -> None:
+def test_paths_in_place_of_texts_are_refused_and_of_questions_noted(place: Place) -> None:
     place.write(FILES)
     with pytest.raises(InputError, match=r"texts has 2 paths that can be read, such as 'a.md'; pass source"):
         cluster(place.embedder, ["a.md", "b.txt"], sources=place.sources)
     with pytest.raises(InputError, match=r"left has 2 paths that can be read"):
         align(place.embedder, ["a.md", "b.txt"], ["c", "d"], sources=place.sources)
-    with pytest.raises(InputError, match=r"'b.txt' is a path that can be read, and a query is not read from files"):
-        search(place.embedder, queries=["what is new", "b.txt"], source="deep", sources=place.sources)
     assert len(select_items(place.embedder, place.sources, ["a.md", "not a path"], Selection())) == 2
+    found = search(place.embedder, queries=["what is new", "b.txt"], source="deep", sources=place.sources)
+    assert found.notes[0] == "'b.txt' is also a path; it was looked for as words: queries are not read from files"
 
 
 def test_both_sides_of_a_comparison_take_ids_from_a_column(place: Place) -> None:

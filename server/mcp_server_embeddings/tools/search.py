@@ -123,10 +123,6 @@ def search(
         raise InputError(
             f"queries has {len(asked)} elements; at most {MAX_QUERIES} in one call: split them over several"
         )
-    if sources is not None and (path := next(filter(sources.is_path, asked), None)):
-        raise InputError(
-            f"{path[:100]!r} is a path that can be read, and a query is not read from files; pass the questions"
-        )
     items = select_items(
         embedder,
         sources,
@@ -150,6 +146,8 @@ def search(
     left_out = sum(len(result.hits) for result in results) - sum(len(result.hits) for result in fitting)
     if below := sum(one.match.below for one in found if not one.match.no_match):
         items.notes.append(f"{below:,} of {sum(len(one.passages) for one in found):,} hits are no nearer than chance")
+    if sources is not None and (paths := list(filter(sources.is_path, asked))):
+        items.notes.append(f"{paths[0]!r} is also a path; it was looked for as words: queries are not read from files")
     if left_out:
         advice = ["fewer queries"] * (len(asked) > 1) + ["full=false"] * full + ["ids or where, to search among fewer"]
         items.notes.append(f"{left_out:,} hits do not fit; pass {' or '.join(advice)}")
