@@ -244,6 +244,14 @@ def on_tables(use: Callable[[Session], str], count: int, folder: Path) -> Iterat
 
 
 @contextmanager
+def on_tables_again(use: Callable[[Session], str], count: int, folder: Path) -> Iterator[Callable[[], str]]:
+    """Give a tool what it was used with once: libraries are imported, vectors in memory."""
+    with on_tables(use, count, folder) as run:
+        run()
+        yield run
+
+
+@contextmanager
 def on_vectors(run: Callable[[Vectors], str], count: int, _folder: Path) -> Iterator[Callable[[], str]]:
     """Give a function so many vectors."""
     yield partial(run, made(count))
@@ -267,6 +275,7 @@ class Job:
 TOOLS = {
     "classify": Job(partial(on_tables, use_classify), seconds=5),
     "classify by examples": Job(partial(on_tables, use_classify_by_examples), seconds=5),
+    "classify by examples, again": Job(partial(on_tables_again, use_classify_by_examples), seconds=5),
     "classify, save_as": Job(partial(on_tables, partial(use_classify, save_as="labelled.csv"))),
     "deduplicate": Job(partial(on_tables, use_deduplicate), seconds=40),
     "cluster": Job(partial(on_tables, use_cluster), seconds=40),
