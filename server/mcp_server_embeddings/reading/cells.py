@@ -7,6 +7,9 @@ from typing import TypeVar
 Cell = str | int | float | bool | None
 Row = TypeVar("Row", bound=Sequence[Cell])
 
+LINES = "lines"
+"""Name of the one column of a text that is read as a table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cells:

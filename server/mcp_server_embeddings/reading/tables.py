@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.reading.cells import Cell, Cells
+from mcp_server_embeddings.reading.cells import LINES, Cell, Cells
 from mcp_server_embeddings.reading.document import Parsing, UnreadableError, listed, until
-from mcp_server_embeddings.reading.formats.plain import LINES
 from mcp_server_embeddings.reading.limits import TABLE_LIMITS
 from mcp_server_embeddings.reading.parsing import LINES_SUFFIX, TABLE_SUFFIXES, read_cells
 

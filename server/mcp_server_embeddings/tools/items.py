@@ -8,7 +8,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.encoder import LongText
 from mcp_server_embeddings.engine.identity import Role
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.reading.formats.plain import LINES
+from mcp_server_embeddings.reading.cells import LINES
 from mcp_server_embeddings.reading.parsing import LINES_SUFFIX
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.where import Where

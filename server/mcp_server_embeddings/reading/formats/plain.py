@@ -2,15 +2,12 @@
 
 import re
 
-from mcp_server_embeddings.reading.cells import Cells
+from mcp_server_embeddings.reading.cells import LINES, Cells
 from mcp_server_embeddings.reading.decoding import decoded
 from mcp_server_embeddings.reading.document import Document, Parsing, whole
 from mcp_server_embeddings.reading.outline import Outline
 
 _LINE_END = re.compile(r"\r\n?|\n")
-
-LINES = "lines"
-"""Name of the one column of a text that is read as a table."""
 
 
 def plain_documents(content: bytes, parsing: Parsing) -> list[Document]:
