@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machine import machine, versions
+from machine import machine, peak_memory, versions
 from workloads import Texts
 
 HERE = Path(__file__).resolve().parent.parent
@@ -38,8 +38,7 @@ with Engine(Settings(data_dir=Path(sys.argv[1]), threads=int(sys.argv[2]), no_ca
         texts = json.loads(line)
         wall, cpu = time.perf_counter(), time.process_time()
         embedder.embed(texts)
-        peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
-        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, int(peak) / 1_000]), flush=True)
+        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
 """
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
 UNITS = ("s wall", "s CPU", "MB")
@@ -84,7 +83,7 @@ class Checkout:
             if calls:
                 ask(process, "tools/call", CALL)
             wall = time.perf_counter() - began
-            peak = peak_memory(process.pid)
+            peak = peak_memory(process.pid) / 1e6
             process.kill()
             _, _, usage = os.wait4(process.pid, 0)
             process.returncode = -9
@@ -133,12 +132,6 @@ def measure_starts(checkouts: list[Checkout], repetitions: int) -> None:
                 tree.samples.setdefault(name, []).append(sample(tree))
 
 
-def peak_memory(pid: int) -> float:
-    """Megabytes; not ``ru_maxrss``, which begins with what the parent had when it forked."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1_000
-
-
 def measure_throughput(checkouts: list[Checkout], repetitions: int) -> None:
     """Both workloads on one thread, in turn, by new processes each time."""
     texts = Texts()
@@ -153,8 +146,9 @@ def measure_throughput(checkouts: list[Checkout], repetitions: int) -> None:
                     assert worker.stdout is not None
                     worker.stdin.write(sent + "\n")
                     worker.stdin.flush()
-                    wall, cpu, peak = json.loads(worker.stdout.readline())
+                    wall, cpu = json.loads(worker.stdout.readline())
                     if not warming:
+                        peak = peak_memory(worker.pid) / 1e6
                         tree.samples.setdefault(f"{workload} throughput", []).append((wall, cpu, peak))
         for worker in workers:
             worker.kill()

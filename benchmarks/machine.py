@@ -32,6 +32,12 @@ def machine() -> str:
     return f"{processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
+def peak_memory(pid: int) -> int:
+    """The largest resident size of a process so far, in bytes; ``ru_maxrss`` begins with its parent's at the fork."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def versions() -> str:
     """One line on the packages, those that are installed."""
     found = []

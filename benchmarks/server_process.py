@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from machine import peak_memory
+
 PLAIN = [sys.executable, str(Path(__file__).with_name("plain_server.py"))]
 OURS = [sys.executable, "-m", "mcp_server_embeddings"]
 _CLIENT = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
@@ -80,8 +82,7 @@ class MeasuredServer:
 
     def peak_memory(self) -> int:
         """The largest resident size so far, in bytes."""
-        lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+        return peak_memory(self._process.pid)
 
     def end(self) -> float:
         """Kill it; CPU seconds of its whole life, of children that ended too."""

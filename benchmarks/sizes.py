@@ -25,7 +25,7 @@ os.environ.update(HF_HUB_OFFLINE="1", OPENBLAS_NUM_THREADS="1")
 
 import made_table
 import numpy as np
-from machine import machine, versions
+from machine import machine, peak_memory, versions
 
 from mcp_server_embeddings import (
     Embedder,
@@ -306,8 +306,7 @@ def measure(name: str, count: int, folder: Path) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         result = run()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    peak = next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    peak = peak_memory(os.getpid()) / 1024**2
     wanted = "" if job.seconds is None else f"≤ {job.seconds:g} s"
     print(f"| {name} | {count:,} | {wall:.1f} s | {cpu:.1f} s | {wanted} | {peak:,.0f} MB | {result} |", flush=True)
 
