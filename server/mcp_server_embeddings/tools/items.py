@@ -283,14 +283,15 @@ def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str], 
     collection, where = opened.collection, selection.where
     if where:
         _check_names(collection, opened.label, where)
-    if (extent := collection.id_range(where)) is None:
+    found = collection.items(where) if listed else None
+    if not (found.ids if found is not None else collection.id_range(where)):
         fits = "; nothing fits where" if where else ""
         advice = "" if where else "; put some into it with collection_add, or name a path for what is in files"
         raise InputError(f"{opened.label} has no items{fits}{advice}")
     folder = opened.folder
     if folder is None:
         # The same whatever is selected, so that the ids of one answer fit another.
-        folder = _common_folder(*((collection.id_range() if where else None) or extent))
+        folder = _common_folder(*(collection.id_range() or ("", "")))
     items = Items(
         opened.label,
         (),
@@ -303,9 +304,8 @@ def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str], 
         numbered=opened.numbered,
         fresh=opened.fresh,
     )
-    if not listed:
+    if found is None:
         return items
-    found = collection.items(where)
     ids = [items.id_of(key) for key in found.ids]
     chosen: Sequence[int] = range(len(ids)) if opened.order is None else opened.order(found.ids)
     if selection.ids is not None:
