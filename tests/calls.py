@@ -6,9 +6,12 @@ from typing import Any
 
 import anyio
 from mcp import Client
+from mcp.server import Server
 from mcp_types import CallToolResult, TextContent
 
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.mcp_layer.calls import Service
+from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier
 from mcp_server_embeddings.mcp_layer.server import build_server
 from mcp_server_embeddings.store import open_store
 
@@ -18,9 +21,13 @@ PATIENCE = 600.0
 """Seconds that a call is waited for: on a busy machine no answer of a test says that the call goes on."""
 
 
+def server(engine: Engine, wait_seconds: float = PATIENCE) -> Server[ChangeNotifier]:
+    return build_server(Service(engine), open_store(engine.settings), engine.settings, wait_seconds)
+
+
 @asynccontextmanager
 async def client(engine: Engine) -> AsyncIterator[Client]:
-    async with Client(build_server(engine, open_store(engine.settings), PATIENCE)) as connected:
+    async with Client(server(engine)) as connected:
         yield connected
 
 

@@ -13,15 +13,13 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from calls import structured, text
+from calls import server, structured, text
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer import background
 from mcp_server_embeddings.mcp_layer.background import BackgroundCalls, call_key
-from mcp_server_embeddings.mcp_layer.server import build_server
-from mcp_server_embeddings.store import open_store
 from wire import PATIENCE, client_environment
 
 SHORT = 0.2
@@ -220,7 +218,7 @@ def test_the_key_of_a_call_is_that_of_its_arguments_in_any_order() -> None:
 
 @asynccontextmanager
 async def impatient(engine: Engine) -> AsyncIterator[Client]:
-    async with Client(build_server(engine, open_store(engine.settings), SHORT)) as connected:
+    async with Client(server(engine, SHORT)) as connected:
         yield connected
 
 

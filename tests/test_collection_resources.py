@@ -18,6 +18,7 @@ from mcp_types import ResourceTemplateReference, ResourceUpdatedNotification, Se
 from calls import call, client
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.server import build_server
 from mcp_server_embeddings.store import open_store
 from wire import PATIENCE, ServerProcess
@@ -125,7 +126,7 @@ def test_clients_of_the_second_era_are_told_what_they_listen_for(engine: Engine)
 
 @pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
 def test_clients_of_one_server_are_notified_of_what_each_of_them_subscribed_to(engine: Engine) -> None:
-    server = build_server(engine, open_store(engine.settings))
+    server = build_server(Service(engine), open_store(engine.settings), engine.settings)
     notified: dict[str, list[str]] = {"weather": [], "sports": []}
 
     async def main() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.mcp_layer.calls import CONCURRENT_CALLS, CallRunner
+from mcp_server_embeddings.mcp_layer.calls import CONCURRENT_CALLS, CallRunner, Service
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import Tool, ToolContext
@@ -119,6 +119,7 @@ import sys, threading
 from pathlib import Path
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.server import build_server
 from mcp_server_embeddings.mcp_layer.stdio import leave, serve
 from mcp_server_embeddings.mcp_layer.wire import claim_wire
@@ -126,7 +127,7 @@ from mcp_server_embeddings.store import open_store
 wire = claim_wire()
 settings = Settings(data_dir=Path(sys.argv[1]))
 engine = Engine(settings, lambda *_: threading.Event().wait())
-leave(serve(build_server(engine, open_store(settings)), wire, after_first_answer=engine.start))
+leave(serve(build_server(Service(engine), open_store(settings), settings), wire, after_first_answer=engine.start))
 """
 """A server whose model is never loaded: every call waits until it is cancelled."""
 
@@ -161,7 +162,7 @@ def test_cancelling_starts_no_more_threads_than_calls_may_have(engine: Engine, t
         release.wait(PATIENCE)
 
     async def main() -> bool:
-        runner = CallRunner(engine, open_store(Settings(data_dir=tmp_path)))
+        runner = CallRunner(Service(engine), open_store(Settings(data_dir=tmp_path)), engine.settings)
         async with anyio.create_task_group() as calls:
             for _ in range(CONCURRENT_CALLS):
                 calls.start_soon(runner.read, deaf, "2025-11-25")
@@ -200,7 +201,7 @@ def test_calls_of_many_texts_run_two_at_a_time(engine: Engine, tmp_path: Path, t
         return None
 
     async def main() -> None:
-        runner = CallRunner(engine, open_store(Settings(data_dir=tmp_path)))
+        runner = CallRunner(Service(engine), open_store(Settings(data_dir=tmp_path)), engine.settings)
 
         async def one(number: int) -> None:  # each a call of its own: the same is worked on once
             answer = await runner.run(tool, {"texts": [f"a{number}"] * texts}, "2025-11-25", report)

@@ -127,6 +127,22 @@ def test_two_large_calls_advance_together(
     assert abs(sum(order[:10]) - 5) <= 1
 
 
+def test_many_calls_of_one_session_do_not_hold_up_another(
+    encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
+) -> None:
+    held(encoder, scheduler, callers)
+    many = [callers.submit(scheduler.run, pieces(*["many " * 14] * 20), Call("flooding")) for _ in range(20)]
+    wait_for_pieces(scheduler, 400)
+    one = callers.submit(scheduler.run, pieces(*["one " * 14] * 20), Call("other"))
+    wait_for_pieces(scheduler, 420)
+    encoder.gate.set()
+    one.result()
+    of_other = [number for number, batch in enumerate(encoder.batches) if "one" in batch[0]]
+    assert of_other[-1] <= 2 * len(of_other) + 1
+    for call in many:
+        call.result()
+
+
 def test_cancelling_stops_at_the_next_batch(
     encoder: FakeEncoder, scheduler: Scheduler, callers: ThreadPoolExecutor
 ) -> None:

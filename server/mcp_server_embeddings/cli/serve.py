@@ -20,12 +20,13 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     # as in __main__: it would find nothing and cost a quarter of the handshake.
     gc.disable()
     from mcp_server_embeddings.engine.engine import Engine
+    from mcp_server_embeddings.mcp_layer.calls import Service
     from mcp_server_embeddings.mcp_layer.server import build_server
     from mcp_server_embeddings.mcp_layer.stdio import leave, serve
     from mcp_server_embeddings.store import open_store
 
     engine = Engine(settings)
-    server = build_server(engine, open_store(settings))
+    server = build_server(Service(engine), open_store(settings), settings)
     gc.freeze()
     gc.enable()
     leave(serve(server, wire, after_first_answer=engine.start))

@@ -75,7 +75,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     arguments = parse(tool.arguments, raw)
 
     def work(engine: Engine, store: CollectionStore, task: Task) -> Result:
-        return tool.call(ToolContext(engine, engine.embedder(task.call), store, None), arguments)
+        return tool.call(ToolContext(engine, engine.embedder(task.call), store, None, settings), arguments)
 
     result = run_with_store(settings, work, load_model=tool.name != "status")
     if options.json:

@@ -1,7 +1,7 @@
 """Progress and cancellation of one call."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from mcp_server_embeddings.errors import CallCancelledError
@@ -14,9 +14,13 @@ class Call:
         stage: The current activity, for a person.
         done: Number of inputs encoded so far.
         total: Number of inputs requested so far.
+
+    Args:
+        session: Whose call it is; those of different sessions are encoded in turns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session: Hashable = None) -> None:
+        self.session = session
         self.stage = ""
         self.done = 0
         self.total = 0

@@ -1,16 +1,16 @@
 """The inference queue: the inputs of all calls in small batches, shared fairly.
 
-A call is a job with inputs. A free stream (a thread that encodes) takes the next batch from the job with the fewest
-tokens served, its longest inputs first, filled with inputs of other jobs that need little padding. So a small call
-waits for at most one batch of a large one, concurrent small calls share a batch, and cancelling drops the inputs that
-are not yet in a batch.
+A call is a job with inputs. A free stream (a thread that encodes) takes the next batch from the session with the fewest
+tokens served, of its jobs from the one with the fewest, its longest inputs first, filled with inputs of other jobs that
+need little padding. So a small call waits for at most one batch of a large one, many calls of one session do not hold
+up those of another, concurrent small calls share a batch, and cancelling drops the inputs that are not yet in a batch.
 
 The encoder and the reranker share the queue and its streams; a batch is of one model.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,6 +95,7 @@ class Scheduler:
     ) -> None:
         self._model = QueuedModel(encode, batch_tokens, dimensions)
         self._jobs: list[Job] = []
+        self._sessions: dict[Hashable, int] = {}  # tokens served to each that has jobs, as in Job.served
         self._ready = threading.Condition()
         self._closed: EmbeddingsError | None = None
         self._batches_done = 0
@@ -171,6 +172,7 @@ class Scheduler:
             if self._closed is not None:
                 raise self._closed
             job.served = min((other.served for other in self._jobs), default=0)
+            self._sessions.setdefault(call.session, min(self._sessions.values(), default=0))
             self._jobs.append(job)
             self._ready.notify_all()  # the job may have batches for every stream
         return job
@@ -188,8 +190,7 @@ class Scheduler:
             if job.vectors is None:
                 job.vectors = _unfilled(job)
             if job.missing == 0:
-                self._jobs.remove(job)
-                job.done.set()
+                self._end(job)
 
     def _stream(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -217,7 +218,7 @@ class Scheduler:
     def _take(self) -> list[tuple[Job, int]]:
         """Take the next batch; the lock is held. Empty when nothing is pending."""
         waiting = [job for job in self._jobs if job.pending]
-        waiting.sort(key=lambda job: (job.served, len(job.pending)))
+        waiting.sort(key=lambda job: (self._sessions[job.call.session], job.served, len(job.pending)))
         batch: list[tuple[Job, int]] = []
         longest = text = 0
         for job in waiting:
@@ -230,6 +231,7 @@ class Scheduler:
                 batch.append((job, job.pending.pop()))
                 longest, text = max(longest, tokens), text + tokens
                 job.served += tokens
+                self._sessions[job.call.session] += tokens
         return batch
 
     def _deliver(self, model: QueuedModel, batch: list[tuple[Job, int]], vectors: Vectors) -> None:
@@ -256,8 +258,7 @@ class Scheduler:
                 job.missing -= 1
                 job.call.done += 1
                 if job.missing == 0:
-                    self._jobs.remove(job)
-                    job.done.set()
+                    self._end(job)
 
     def _fail(self, jobs: Iterable[Job], error: BaseException) -> None:
         """End those of ``jobs`` that have not ended; what is not yet in a batch is dropped."""
@@ -265,9 +266,15 @@ class Scheduler:
             for job in jobs:
                 if not job.done.is_set():
                     job.pending.clear()
-                    self._jobs.remove(job)
                     job.error = error
-                    job.done.set()
+                    self._end(job)
+
+    def _end(self, job: Job) -> None:
+        """Take a job out of the queue and wake its caller; the lock is held."""
+        self._jobs.remove(job)
+        if all(other.call.session != job.call.session for other in self._jobs):
+            del self._sessions[job.call.session]
+        job.done.set()
 
 
 def _unfilled(job: Job) -> Vectors:

@@ -7,7 +7,7 @@ it has come, and its work goes on.
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -41,6 +41,7 @@ class BackgroundCalls(Generic[T]):
 
     Args:
         seconds: How long to wait before a call goes on in the background.
+        session: Whose calls they are.
 
     Example:
         >>> calls = BackgroundCalls[str]()
@@ -48,14 +49,15 @@ class BackgroundCalls(Generic[T]):
         >>> await calls.wait(key, calls.call(key), lambda call: threads.submit(work, call))
     """
 
-    def __init__(self, seconds: float = WAIT_SECONDS) -> None:
+    def __init__(self, seconds: float = WAIT_SECONDS, session: Hashable = None) -> None:
         self._seconds = seconds
+        self._session = session
         self._jobs: dict[bytes, _Job[T]] = {}
 
     def call(self, key: bytes) -> Call:
         """Return the call that goes on under this key, or a new one."""
         job = self._jobs.get(key)
-        return Call() if job is None else job.call
+        return Call(self._session) if job is None else job.call
 
     async def wait(self, key: bytes, call: Call, start: Callable[[Call], "Future[T]"]) -> T | None:
         """Return the result of a call, or None where it goes on in the background.
@@ -85,6 +87,12 @@ class BackgroundCalls(Generic[T]):
             if not answered and not job.waiting:
                 self._forget(key, job)
                 job.call.cancel()
+
+    def close(self) -> None:
+        """Cancel the calls that go on, and drop the results that nobody waits for any more."""
+        for job in self._jobs.values():
+            job.call.cancel()
+        self._jobs.clear()
 
     def _begin(self, key: bytes, call: Call, start: Callable[[Call], "Future[T]"]) -> _Job[T]:
         job = self._jobs[key] = _Job(call, asyncio.wrap_future(start(call)))

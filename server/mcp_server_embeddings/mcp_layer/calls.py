@@ -4,18 +4,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
 import anyio
 import pydantic_core
 from mcp_types import CallToolResult, Result, TextContent
 
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
 from mcp_server_embeddings.mcp_layer.arguments import parse
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS, BackgroundCalls, call_key
+from mcp_server_embeddings.mcp_layer.fair_threads import FairThreads
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import Tool, ToolContext
 from mcp_server_embeddings.tools.freshness import Freshness
@@ -31,13 +33,18 @@ _QUIET_SECONDS = 1.0
 _HEARTBEAT = 1e-3
 """Progress must grow with every report; while no text finishes it grows by this a second."""
 
-CONCURRENT_CALLS = 256
-"""Calls beyond this wait for a thread. Most threads sleep on the inference queue; one whose call was cancelled is
-free when its work has stopped, so cancelling cannot start more of them."""
+CONCURRENT_CALLS = 64
+"""Calls of a session beyond this wait for a thread. Most threads sleep on the inference queue; one whose call was
+cancelled is free when its work has stopped, so cancelling cannot start more of them."""
+
+_THREADS = 256
+"""Calls of all sessions beyond this wait for a thread."""
 
 _LARGE_CALLS = 2
-"""Large calls at a time: one computes while the other is encoded. Each has matrices of texts by texts: 2,000 texts
-take up to 130 MB."""
+"""Large calls of a session at a time: one computes while the other is encoded."""
+
+_LARGE_THREADS = 3
+"""Large calls of all sessions at a time. Each has matrices of texts by texts: 2,000 texts take up to 130 MB."""
 
 _LARGE = 500
 """Texts over which a call is large; a string counts as a text for each hundred characters, since it may be a list."""
@@ -51,22 +58,41 @@ Report = Callable[[float, float | None, str | None], Awaitable[None]]
 """Sends a progress notification: progress, total, message."""
 
 
-class CallRunner:
-    """Runs tool calls on worker threads of its own, apart from those that read and write the wire.
+class Service:
+    """What all sessions of a process share: the engine, and threads apart from those that read and write messages.
 
     Args:
         engine: The engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.threads = FairThreads(_THREADS, CONCURRENT_CALLS, "call")
+        self.large_calls = FairThreads(_LARGE_THREADS, _LARGE_CALLS, "large call")
+        self.freshness = Freshness()
+
+    def close(self) -> None:
+        """Stop bringing collections up to date in the background."""
+        self.freshness.close()
+
+
+class CallRunner:
+    """Runs the tool calls of one session.
+
+    Args:
+        service: What it shares with others.
         store: The collections.
+        settings: The session's.
         wait_seconds: After these a call goes on in the background, and is answered with how far it has come.
     """
 
-    def __init__(self, engine: Engine, store: CollectionStore, wait_seconds: float = WAIT_SECONDS) -> None:
-        self._engine = engine
+    def __init__(
+        self, service: Service, store: CollectionStore, settings: Settings, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
+        self._service = service
         self._store = store
-        self._threads = ThreadPoolExecutor(CONCURRENT_CALLS, "call")
-        self._large = ThreadPoolExecutor(_LARGE_CALLS, "large call")
-        self._freshness = Freshness()
-        self._background = BackgroundCalls[CallToolResult](wait_seconds)
+        self._settings = settings
+        self._background = BackgroundCalls[CallToolResult](wait_seconds, session=self)
 
     async def run(self, tool: Tool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
         """Answer one call.
@@ -75,10 +101,10 @@ class CallRunner:
         """
         key = call_key(tool.name, raw, protocol)
         call = self._background.call(key)
-        threads = self._large if _is_large(tool.name, raw) else self._threads
+        threads = self._service.large_calls if _is_large(tool.name, raw) else self._service.threads
 
         def start(call: Call) -> Future[CallToolResult]:
-            return threads.submit(self._run, tool, raw, self._context(call, protocol))
+            return threads.submit(self, self._run, tool, raw, self._context(call, protocol))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report_progress, call, report)
@@ -88,18 +114,20 @@ class CallRunner:
 
     async def read(self, function: Callable[[ToolContext], T], protocol: str) -> T:
         """Read a resource: it may wait for the model or the disk."""
-        call = Call()
+        call = Call(self)
+        context = self._context(call, protocol)
         try:
-            return await asyncio.wrap_future(self._threads.submit(function, self._context(call, protocol)))
+            return await asyncio.wrap_future(self._service.threads.submit(self, function, context))
         finally:
             call.cancel()
 
     def close(self) -> None:
-        """Stop bringing collections up to date in the background."""
-        self._freshness.close()
+        """Stop the session's calls that go on in the background."""
+        self._background.close()
 
     def _context(self, call: Call, protocol: str) -> ToolContext:
-        return ToolContext(self._engine, self._engine.embedder(call), self._store, protocol, self._freshness)
+        engine, freshness = self._service.engine, self._service.freshness
+        return ToolContext(engine, engine.embedder(call), self._store, protocol, self._settings, freshness)
 
     def _run(self, tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
         try:

@@ -41,12 +41,18 @@ def _models(_: ToolContext) -> str:
 
 def _status(context: ToolContext) -> str:
     return json.dumps(
-        status(context.engine, context.store, protocol=context.protocol, output_dir=context.output_dir).compact()
+        status(
+            context.engine,
+            context.store,
+            protocol=context.protocol,
+            folders=context.folders,
+            output_dir=context.output_dir,
+        ).compact()
     )
 
 
 def _guide(context: ToolContext) -> str:
-    return guide(context.embedder, served_tools(context.engine.settings))
+    return guide(context.embedder, served_tools(context.settings))
 
 
 _ALL = (

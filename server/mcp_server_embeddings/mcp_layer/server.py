@@ -36,12 +36,11 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from mcp_server_embeddings.config import DISTRIBUTION, nearest
-from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.config import DISTRIBUTION, Settings, nearest
 from mcp_server_embeddings.errors import EmbeddingsError, InputError
 from mcp_server_embeddings.mcp_layer import collection_resources
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS
-from mcp_server_embeddings.mcp_layer.calls import CallRunner, check_size
+from mcp_server_embeddings.mcp_layer.calls import CallRunner, Service, check_size
 from mcp_server_embeddings.mcp_layer.collection_resources import ROOT
 from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier, Context
 from mcp_server_embeddings.mcp_layer.prompts import ServedPrompt, served_prompts
@@ -65,20 +64,23 @@ INSTRUCTIONS = (
 T = TypeVar("T")
 
 
-def build_server(engine: Engine, store: CollectionStore, wait_seconds: float = WAIT_SECONDS) -> Server[ChangeNotifier]:
-    """Return the server for one engine and its collections, with the tools its settings ask for.
+def build_server(
+    service: Service, store: CollectionStore, settings: Settings, wait_seconds: float = WAIT_SECONDS
+) -> Server[ChangeNotifier]:
+    """Return the server of one session, or of several whose settings and collections are the same.
 
     Args:
-        engine: The engine.
+        service: What it shares with other sessions.
         store: The collections.
+        settings: The session's; the engine may have been started with others.
         wait_seconds: After these a call goes on in the background, and is answered with how far it has come.
 
     Raises:
         ConfigurationError: The settings name an unknown tool.
     """
-    tools = served_tools(engine.settings)
+    tools = served_tools(settings)
     prompts = _Prompts(served_prompts(tools))
-    runner = CallRunner(engine, store, wait_seconds)
+    runner = CallRunner(service, store, settings, wait_seconds)
 
     @functools.cache  # made when it is asked for: the schemas cost a twentieth of the handshake
     def listed_tools() -> ListToolsResult:

@@ -4,13 +4,14 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.reading.selecting import Reader
@@ -35,6 +36,7 @@ class ToolContext:
         embedder: The engine as this call sees it.
         store: The collections.
         protocol: The revision of MCP that is spoken with the client; None without one.
+        settings: The session's: which folders may be read, where files are written.
         freshness: What is remembered of files from one call to the next.
     """
 
@@ -42,12 +44,18 @@ class ToolContext:
     embedder: Embedder
     store: CollectionStore
     protocol: str | None
+    settings: Settings
     freshness: Freshness = field(default_factory=Freshness)
 
     @property
     def reader(self) -> Reader:
         """Reads files in the folders that the user allowed."""
-        return Reader(self.engine.settings.allow_dir, cancelled=self.embedder.call.raise_if_cancelled)
+        return Reader(self.settings.allow_dir, cancelled=self.embedder.call.raise_if_cancelled)
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """The folders that the user allowed."""
+        return self.settings.allow_dir
 
     @property
     def sources(self) -> Sources:
@@ -57,10 +65,10 @@ class ToolContext:
     @property
     def output_dir(self) -> Path:
         """Where ``save_as`` writes."""
-        return self.engine.settings.output_dir or self.engine.settings.data_dir / "output"
+        return self.settings.output_dir or self.settings.data_dir / "output"
 
 
-_PROVIDED = ("engine", "embedder", "store", "protocol", "reader", "sources", "output_dir")
+_PROVIDED = ("engine", "embedder", "store", "protocol", "reader", "sources", "output_dir", "folders")
 
 
 class Arguments(BaseModel):

@@ -1,5 +1,6 @@
 """Tell what the server is doing and with what."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -29,7 +30,12 @@ twice, as text and as structured content."""
     core=True,
 )
 def status(
-    engine: Engine, store: CollectionStore, *, protocol: str | None = None, output_dir: Path | None = None
+    engine: Engine,
+    store: CollectionStore,
+    *,
+    protocol: str | None = None,
+    folders: Sequence[Path] = (),
+    output_dir: Path | None = None,
 ) -> Status:
     """Take a snapshot of server, model, collections and queue. Never waits, even while the model loads.
 
@@ -37,6 +43,7 @@ def status(
         engine: The engine that serves.
         store: The collections.
         protocol: The protocol revision spoken with the caller, if there is one.
+        folders: The folders that may be read.
         output_dir: Where ``save_as`` writes.
 
     Raises:
@@ -61,7 +68,7 @@ def status(
             "protocol": protocol,
             "limits": Limits(texts=MAX_TEXTS, characters=MAX_CHARACTERS, answer_characters=ANSWER_CHARACTERS),
             "collections": collections[:listed],
-            "folders": [str(folder) for folder in engine.settings.allow_dir],
+            "folders": [str(folder) for folder in folders],
             "output_folder": "" if output_dir is None else str(output_dir),
         }
     )
