@@ -170,7 +170,9 @@ def test_a_file_is_never_overwritten_and_a_wrong_name_refused_first(server: Engi
     texts: Arguments = {"left": ["a b c"], "right": ["d e f"]} if tool == "align" else {"texts": ["a b c", "d e f"]}
     arguments = {**texts, **(CALLS[tool][0] if tool in CALLS else {}), "save_as": f"once-{tool}.csv"}
     path = Path(structured(call(server, tool, arguments))["file"]["path"])
-    before = path.read_bytes()
+    assert structured(call(server, tool, arguments))["file"]["path"] == str(path)  # the same again is the same file
+    before = b"mine"
+    path.write_bytes(before)
     again = structured(call(server, tool, {**arguments, "save_as": path.name}))
     assert Path(again["file"]["path"]).name == f"once-{tool}-2.csv"
     assert f"once-{tool}.csv existed and was kept; the result is in once-{tool}-2.csv" in again["notes"]

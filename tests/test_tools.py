@@ -159,7 +159,9 @@ def test_vectors_are_saved_under_a_name_and_never_over_another_file(embedder: Em
     assert named.vectors is None
     assert named.file == VectorFile(path=str(tmp_path / "one.npy"), shape=[1, 384], dtype="float32")
     np.testing.assert_array_equal(np.load(tmp_path / "one.npy"), embedder.embed(["Apple"]).vectors)
-    again = embed(embedder, ["Apple"], save_as="one.npy", output_dir=tmp_path)
+    same = embed(embedder, ["Apple"], save_as="one.npy", output_dir=tmp_path)
+    assert (same.file, same.notes) == (named.file, [])
+    again = embed(embedder, ["Orange"], save_as="one.npy", output_dir=tmp_path)
     assert again.notes == ["one.npy existed and was kept; the result is in one-2.npy"]
     assert again.file == VectorFile(path=str(tmp_path / "one-2.npy"), shape=[1, 384], dtype="float32")
     for wrong in ("../one.npy", "one.txt", "/tmp/one.npy", ""):

@@ -14,7 +14,7 @@ from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Selection, select_items
-from mcp_server_embeddings.tools.output_file import TABLE_SUFFIXES, new_file, output_path, renamed
+from mcp_server_embeddings.tools.output_file import TABLE_SUFFIXES, new_file, output_path, renamed, written_once
 from mcp_server_embeddings.tools.parameters import IdField, Ids, LongTexts, SaveAs, Source, Texts, WhereFilter
 from mcp_server_embeddings.tools.results import EmbedResult, VectorFile
 from mcp_server_embeddings.tools.saving import save_items
@@ -98,13 +98,12 @@ def embed(
     inline = path is None and vectors.size <= INLINE_NUMBERS
     if path is not None and path.suffix.lower() != ".npy":
         lists = [json.dumps(row) for row in _inline(vectors, "float")]
-        written = save_items(items, sources, folder, path.name, {"vector": lists})
+        written = save_items(items, sources, folder, save_as, {"vector": lists})
         path = path if written is None else Path(written.path)
         file = VectorFile(path=str(path.absolute()), shape=list(vectors.shape), dtype="float32")
     else:
-        file = None if inline else _written(vectors, folder, path)
-    if save_as is not None and path is not None:
-        items.notes.extend(renamed(save_as, str(path)))
+        file = None if inline else _written(vectors, folder, save_as)
+        items.notes.extend(renamed(save_as, file.path) if save_as is not None and file is not None else [])
     return EmbedResult(
         model=identity.short,
         notes=items.notes,
@@ -138,12 +137,13 @@ def _inline(vectors: Vectors, encoding: Literal["float", "base64"]) -> list[list
     return rounded
 
 
-def _written(vectors: Vectors, folder: Path, path: Path | None) -> VectorFile:
-    """Write the vectors; without a name under one made of their content, so that the same call makes the same file."""
+def _written(vectors: Vectors, folder: Path, save_as: str | None) -> VectorFile:
+    """Write the vectors; without a name under one made of their content."""
     array = np.ascontiguousarray(vectors, dtype="<f4")
     digest = hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()[:24]
-    target = path or folder / f"vectors-{digest}.npy"
-    if path is not None or not target.exists():
-        with new_file(target) as file:
-            np.save(file, array, allow_pickle=False)
-    return VectorFile(path=str(target), shape=list(array.shape), dtype="float32")
+    name = save_as or f"vectors-{digest}.npy"
+    path = output_path(folder, name, [".npy"])
+    with new_file(path) as file:
+        np.save(file, array, allow_pickle=False)
+    path = written_once(path, folder / name)
+    return VectorFile(path=str(path), shape=list(array.shape), dtype="float32")

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import filecmp
 import json
 import math
 import os
@@ -61,6 +62,24 @@ def renamed(asked: str, path: str) -> list[str]:
     return [] if name == asked else [f"{asked} existed and was kept; the result is in {name}"]
 
 
+def written_once(path: Path, asked: Path) -> Path:
+    """Return the file that holds a result; one that was just written is removed where the same was there before.
+
+    So a call that is sent again, as after a crash, leaves one file.
+
+    Args:
+        path: What was written, of ``output_path``.
+        asked: The path that was asked for.
+    """
+    for taken in _candidates(asked):
+        if taken == path:
+            return path
+        if taken.is_file() and not taken.is_symlink() and filecmp.cmp(taken, path, shallow=False):
+            path.unlink()
+            return taken
+    return path
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
     """Write a private file that appears when the block has succeeded and never overwrites another.
@@ -112,6 +131,7 @@ def write_table(folder: Path, name: str, columns: Mapping[str, Sequence[Cell]]) 
     write = {".csv": _write_csv, ".jsonl": _write_lines, ".parquet": _write_parquet}[path.suffix.lower()]
     with new_file(path) as file:
         write(file, table)
+    path = written_once(path, folder / name)
     return OutputFile(path=str(path.absolute()), rows=len(table["id"]), columns=list(table))
 
 
@@ -131,11 +151,13 @@ def _fault(name: str, suffixes: Sequence[str]) -> str:
 
 
 def _free(path: Path) -> Path:
-    if not os.path.lexists(path):
-        return path
-    return next(
-        free for number in count(2) if not os.path.lexists(free := path.with_name(f"{path.stem}-{number}{path.suffix}"))
-    )
+    return next(free for free in _candidates(path) if not os.path.lexists(free))
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    yield path
+    for number in count(2):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def _writable(cell: Cell) -> Cell:
