@@ -18,13 +18,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # What is measured of a model is shared by all tests of a run, and never by the user's own server.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mcp-server-embeddings-tests-")
+# Nor are its engine processes; those of a run end soon after it.
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="mcp-server-embeddings-run-")
+os.environ["MCP_EMBEDDINGS_IDLE_EXIT"] = "0.1"
 
 from audit import Audit
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 
-atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+for variable in ("XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
+    atexit.register(shutil.rmtree, os.environ[variable], ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=["shared", "own"])
+def engine_process(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Servers of the module serve through an engine process that sessions share, or each in one of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MCP_EMBEDDINGS_ENGINE_PROCESS", request.param)
+        yield request.param
 
 
 @pytest.fixture(scope="session")

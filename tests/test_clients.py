@@ -1,6 +1,7 @@
 """Real clients, each with a real server process that it starts itself."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from pydantic import BaseModel
 
 from mcp_server_embeddings.tools.declaration import declared_tools
 from mcp_server_embeddings.vectors.calibration import BANDS
-from wire import PATIENCE, PROGRAM, client_environment
+from wire import MODE, OWN_FOLDERS, PATIENCE, PROGRAM, client_environment
+
+pytestmark = pytest.mark.usefixtures("engine_process")
 
 CLIENTS = Path(__file__).parent / "clients"
 TOOLS = list(declared_tools())
@@ -46,7 +49,8 @@ class Session(BaseModel):
 
 def settings(data_dir: Path) -> dict[str, str]:
     """The ``env`` block of the client's configuration."""
-    return {"HF_HUB_OFFLINE": "1", "MCP_EMBEDDINGS_DATA_DIR": str(data_dir)}
+    own = {name: os.environ[name] for name in (*OWN_FOLDERS, *MODE)}
+    return {"HF_HUB_OFFLINE": "1", "MCP_EMBEDDINGS_DATA_DIR": str(data_dir), **own}
 
 
 def run_node(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -127,7 +131,7 @@ SESSIONS = {
 
 
 @pytest.fixture(scope="module", params=SESSIONS)
-def session(request: pytest.FixtureRequest, data_dir: Path) -> Session:
+def session(request: pytest.FixtureRequest, data_dir: Path, engine_process: str) -> Session:
     """One session of every client."""
     _, run = SESSIONS[request.param]
     return run(data_dir)

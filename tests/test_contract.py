@@ -15,7 +15,7 @@ from mcp_server_embeddings.tools.declaration import Tool, declared_tools
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
 TOOLS = tuple(declared_tools().values())
 
-PROVIDED_BY_THE_SERVER = ("embedder", "engine", "protocol", "store", "sources", "folders", "output_dir")
+PROVIDED_BY_THE_SERVER = ("embedder", "engine", "protocol", "store", "sources", "folders", "output_dir", "process")
 
 DEFINITIONS = 12_000
 CORE_DEFINITIONS = 4_000

@@ -70,6 +70,7 @@ def fill(stdin: IO[bytes], line: bytes) -> int:
     return written // len(line)
 
 
+@pytest.mark.usefixtures("engine_process")
 def test_thousands_of_requests_are_answered_once_to_a_client_that_reads_only_then_but_one_that_was_cancelled(
     data_dir: Path,
 ) -> None:
@@ -91,6 +92,7 @@ def test_thousands_of_requests_are_answered_once_to_a_client_that_reads_only_the
         assert peak_memory(process.pid) < MOST_MEMORY
 
 
+@pytest.mark.usefixtures("engine_process")
 def test_a_client_that_never_reads_is_read_no_further_and_its_end_is_noticed(data_dir: Path) -> None:
     with unread_server(data_dir) as (process, stdin, _):
         assert 10_000 < fill(stdin, request(1, "tools/list")) < 100_000
@@ -99,6 +101,7 @@ def test_a_client_that_never_reads_is_read_no_further_and_its_end_is_noticed(dat
         process.wait(NOTICED)
 
 
+@pytest.mark.usefixtures("engine_process")
 def test_malformed_lines_of_a_client_that_never_reads_are_bounded_and_its_end_is_noticed(data_dir: Path) -> None:
     with unread_server(data_dir) as (process, stdin, _):
         fill(stdin, b"this is not JSON\n" * 100)
@@ -107,6 +110,7 @@ def test_malformed_lines_of_a_client_that_never_reads_are_bounded_and_its_end_is
         process.wait(NOTICED)
 
 
+@pytest.mark.usefixtures("engine_process")
 def test_the_end_is_noticed_while_an_error_waits_to_be_read(data_dir: Path) -> None:
     with unread_server(data_dir) as (process, stdin, _):
         stdin.write(b"this is not JSON\n" * 2_000)  # their answers fill the pipe several times
@@ -122,7 +126,7 @@ from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.server import build_server
 from mcp_server_embeddings.mcp_layer.stdio import leave, serve
-from mcp_server_embeddings.mcp_layer.wire import claim_wire
+from mcp_server_embeddings.relay.wire import claim_wire
 from mcp_server_embeddings.store import open_store
 wire = claim_wire()
 settings = Settings(data_dir=Path(sys.argv[1]))

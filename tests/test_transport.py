@@ -14,12 +14,14 @@ from mcp_server_embeddings.tools.declaration import declared_tools
 from waiting import wait_until
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
 
+pytestmark = pytest.mark.usefixtures("engine_process")
+
 PROMPT_END = 0.5
 """Seconds within which the process must be gone; the one duration that is part of the contract."""
 
 
 @pytest.fixture(scope="module")
-def server(data_dir: Path) -> Iterator[ServerProcess]:
+def server(data_dir: Path, engine_process: str) -> Iterator[ServerProcess]:
     """A server after its handshake, for every test that it outlives."""
     with ServerProcess(data_dir) as server:
         server.handshake()
@@ -48,27 +50,6 @@ def test_the_stateless_era_is_served_without_a_handshake(data_dir: Path) -> None
         assert listed["ttlMs"] > 0
         params = {**server.call_params("status", {}), "_meta": meta}
         assert server.request("tools/call", params)["structuredContent"]["protocol"] == "2026-07-28"
-
-
-def test_handshake_list_and_ping_are_answered_while_the_model_loads_and_nothing_heavy_before(data_dir: Path) -> None:
-    script = (
-        "import sys; from mcp_server_embeddings.engine import engine as e\n"
-        "start = e.Engine.start\n"
-        "def watched(self):\n"
-        "    heavy = {'torch', 'transformers', 'sentence_transformers', 'huggingface_hub'} & set(sys.modules)\n"
-        "    print('heavy at start:', sorted(heavy), file=sys.stderr, flush=True); start(self)\n"
-        "e.Engine.start = watched\n"
-        "from mcp_server_embeddings.__main__ import main; main()\n"
-    )
-    with ServerProcess(data_dir, program=(sys.executable, "-c", script)) as server:
-        server.handshake()
-        waiting = server.send("tools/call", server.call_params("similarity", {"left": ["a", "b"]}))
-        assert server.request("ping") == {}
-        assert server.request("tools/list")["tools"]
-        assert server.call("status", {})["structuredContent"]["state"] == "warming"
-        assert server.answer(waiting)["result"]["structuredContent"]["pairs"]
-        assert server.call("status", {})["structuredContent"]["state"] == "ready"
-    assert "heavy at start: []" in server.log
 
 
 @pytest.mark.parametrize(
@@ -148,24 +129,6 @@ def test_a_lone_surrogate_in_a_request_is_replaced_and_answered(server: ServerPr
     assert (pairs[0]["right"], pairs[0]["score"]) == (0, 1.0)
 
 
-def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_server_lives(data_dir: Path) -> None:
-    script = (
-        "from mcp.server import Server\n"
-        "from mcp_types import ListToolsResult, Tool\n"
-        "from mcp_server_embeddings.mcp_layer.stdio import leave, serve\n"
-        "from mcp_server_embeddings.mcp_layer.wire import claim_wire\n"
-        "async def tools(context, params):\n"
-        "    schema = {'type': 'object'}\n"
-        "    return ListToolsResult(tools=[Tool(name='t', description='cut \\ud83d', input_schema=schema)])\n"
-        "wire = claim_wire()\n"
-        "leave(serve(Server('s', on_list_tools=tools), wire, after_first_answer=lambda: None))\n"
-    )
-    with ServerProcess(data_dir, program=(sys.executable, "-c", script)) as server:
-        server.handshake()
-        assert server.request("tools/list")["tools"][0]["description"] == "cut \ufffd"
-        assert server.request("ping") == {}
-
-
 def test_nan_where_a_number_is_wanted_is_a_tool_error(server: ServerProcess) -> None:
     for number in (b"NaN", b"Infinity"):
         server.write(
@@ -211,27 +174,6 @@ def test_an_id_of_a_whole_number_with_a_decimal_point_is_that_integer(server: Se
     assert server.next_message() == {"jsonrpc": "2.0", "id": 7, "result": {}}
 
 
-def test_prints_before_during_and_after_serving_stay_off_the_wire(data_dir: Path) -> None:
-    script = (
-        "import atexit, os, sys\n"
-        "from mcp_server_embeddings.engine import engine as e\n"
-        "sys.stdout.reconfigure(line_buffering=False)\n"
-        "start = e.Engine.start\n"
-        "def noisy(self):\n"
-        "    print('stray print', end=''); os.write(1, b'stray write\\n'); os.system('echo stray child'); start(self)\n"
-        "e.Engine.start = noisy\n"
-        "from mcp_server_embeddings.__main__ import main; main()\n"
-    )
-    with ServerProcess(data_dir, program=(sys.executable, "-c", script)) as server:
-        server.handshake()
-        server.call("embed", {"texts": ["a"]})
-        server.process.send_signal(signal.SIGTERM)
-        server.finish()
-        assert not any(b"stray" in line for line in server.lines)
-    assert "stray write" in server.log
-    assert "stray child" in server.log
-
-
 def test_a_small_call_is_not_stuck_behind_a_large_one_and_cancelling_stops_the_work(server: ServerProcess) -> None:
     texts = [f"sentence {i} about the subject number {i % 7} and its many details " * 12 for i in range(2000)]
     server.call("embed", {"texts": ["warm"]})
@@ -263,17 +205,20 @@ def test_three_hundred_waiting_calls_do_not_starve_ping(server: ServerProcess) -
     assert ping in answered[:-1]
 
 
-def test_no_text_reaches_a_log_and_no_socket_reaches_outside_the_process(data_dir: Path, tmp_path: Path) -> None:
+def test_no_text_reaches_a_log_and_no_socket_reaches_outside_the_machine(
+    data_dir: Path, tmp_path: Path, engine_process: str
+) -> None:
     secret = "the crown jewels lie under the third elm"
     audit = (
         "import sys\n"
         "def hook(event, arguments):\n"
-        "    if event in ('socket.connect', 'socket.bind', 'socket.getaddrinfo', 'socket.gethostbyname'):\n"
+        "    network = event in ('socket.getaddrinfo', 'socket.gethostbyname')\n"
+        "    if network or event in ('socket.connect', 'socket.bind') and not isinstance(arguments[1], str):\n"
         "        print('network:', event, file=sys.stderr, flush=True)\n"
         "sys.addaudithook(hook)\n"
     )
     (tmp_path / "sitecustomize.py").write_text(audit, encoding="utf-8")
-    environment = {"PYTHONPATH": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    environment = {"PYTHONPATH": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}  # its own engine
     with ServerProcess(data_dir, "--log-level", "debug", environment=environment) as server:
         server.handshake()
         server.call("similarity", {"left": [secret], "right": [secret + "!"]})
@@ -281,12 +226,18 @@ def test_no_text_reaches_a_log_and_no_socket_reaches_outside_the_process(data_di
         error_text(server.call("embed", {"texts": [secret], "role": secret}))
         server.write(b'{"secret": "' + secret.encode() + b'"}\n')
         server.request("ping")
+        process = server.call("status", {})["structuredContent"]["process"]
+        engine = int(process.split()[2].rstrip(",")) if engine_process == "shared" else server.process.pid
         inodes = {line.split()[9] for kind in ("tcp", "tcp6", "udp", "udp6") for line in _sockets(kind)}
-        opened = Path(f"/proc/{server.process.pid}/fd").iterdir()
-        links = [str(descriptor.readlink()) for descriptor in opened if descriptor.is_symlink()]
-        assert not [link for link in links if link.removeprefix("socket:[").removesuffix("]") in inodes]
-    assert "crown jewels" not in server.log
-    assert "network:" not in server.log
+        for pid in {engine, server.process.pid}:
+            opened = Path(f"/proc/{pid}/fd").iterdir()
+            links = [str(descriptor.readlink()) for descriptor in opened if descriptor.is_symlink()]
+            assert not [link for link in links if link.removeprefix("socket:[").removesuffix("]") in inodes]
+    logged = server.log
+    if engine_process == "shared":
+        logged += Path(process.split(" log ")[1]).read_text(encoding="utf-8")
+    assert "crown jewels" not in logged
+    assert "network:" not in logged
 
 
 def _sockets(kind: str) -> list[str]:

@@ -13,17 +13,18 @@ from types import TracebackType
 from typing import Any, Self
 
 PROGRAM = (sys.executable, "-m", "mcp_server_embeddings")
+OWN_FOLDERS = ("XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+MODE = ("MCP_EMBEDDINGS_ENGINE_PROCESS", "MCP_EMBEDDINGS_IDLE_EXIT")
+"""Variables that the tests set; see conftest."""
+
 PATIENCE = 120.0
 """Seconds after which a missing answer fails a test; generous, since it is no measurement."""
 
 
 def client_environment(**extra: str) -> dict[str, str]:
-    """What MCP clients pass on (protocol.md), the tests' own cache folder, and no network."""
-    kept = {
-        name: os.environ[name]
-        for name in ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "XDG_CACHE_HOME")
-        if name in os.environ
-    }
+    """What MCP clients pass on (protocol.md), the tests' own folders, and no network."""
+    passed_on = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+    kept = {name: os.environ[name] for name in (*passed_on, *OWN_FOLDERS, *MODE) if name in os.environ}
     return {**kept, "HF_HUB_OFFLINE": "1", **extra}
 
 
@@ -45,7 +46,12 @@ class ServerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir)), **(environment or {})},
+            env={
+                **client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir)),
+                # A program of a test's own changes the process that it is.
+                **({} if program is PROGRAM else {"MCP_EMBEDDINGS_ENGINE_PROCESS": "own"}),
+                **(environment or {}),
+            },
         )
         self.stderr: list[bytes] = []
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._read, self._log)]

@@ -1,19 +1,21 @@
 """The settings of one process: one frozen object, read by ``cli`` only and passed down."""
 
-import difflib
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import Field, dataclass, field, fields
-from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
-from typing import Literal, TypeVar, get_args, get_origin
-
-import platformdirs
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin
 
 from mcp_server_embeddings.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 T = TypeVar("T")
 
 DISTRIBUTION = "mcp-server-embeddings"
+VERSION = "0.1.0"
 ENVIRONMENT_PREFIX = "MCP_EMBEDDINGS_"
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEVICES = ("cpu", "cuda", "mps")
@@ -21,6 +23,8 @@ ENGINES = ("auto", "compiled", "reference")
 Precision = Literal["exact", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LogLevel = Literal["debug", "info", "warning", "error"]
+EngineProcess = Literal["shared", "own"]
+Scope = Literal["session", "engine", "process"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -30,40 +34,68 @@ def nearest(name: str, known: Iterable[str]) -> str:
         >>> nearest("modle", ["device", "model"])
         "did you mean 'model'?"
     """
+    import difflib  # here, since a relay starts without it
+
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     more = f" and {len(known) - 20:,} more" if len(known) > 20 else ""
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known[:20])}{more}"
 
 
-def encoder_entry_points() -> EntryPoints:
+def encoder_entry_points() -> "EntryPoints":
     """Find the encoders that installed packages register; see ``engine/registry.py``."""
+    # Imported here, as platformdirs below: a relay starts without them in half the time.
+    from importlib.metadata import entry_points
+
     return entry_points(group="mcp_server_embeddings.encoders")
 
 
 def default_data_dir() -> Path:
     """Return the operating system's folder for this program's data."""
-    return Path(platformdirs.user_data_dir(DISTRIBUTION, appauthor=False))
+    if sys.platform == "linux":
+        return _xdg_dir("XDG_DATA_HOME", ".local/share")
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir(DISTRIBUTION, appauthor=False))
 
 
 def default_cache_dir() -> Path:
     """Return the operating system's folder for this program's cache."""
-    return Path(platformdirs.user_cache_dir(DISTRIBUTION, appauthor=False))
+    if sys.platform == "linux":
+        return _xdg_dir("XDG_CACHE_HOME", ".cache")
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir(DISTRIBUTION, appauthor=False))
 
 
-def _option(metavar: str, description: str, bounds: tuple[float, float] | None = None) -> dict[str, object]:
+def _xdg_dir(variable: str, below_home: str) -> Path:
+    """Return what platformdirs returns, which takes a tenth of a relay's start to import."""
+    return Path(os.environ.get(variable, "").strip() or Path.home() / below_home) / DISTRIBUTION
+
+
+def _option(
+    metavar: str, description: str, bounds: tuple[float, float] | None = None, scope: Scope = "engine"
+) -> dict[str, object]:
     """Describe a setting; its option, environment variable, help and README row derive from its field.
 
     Args:
         metavar: How the help shows the option's value.
         description: One sentence without a full stop.
         bounds: The smallest and the greatest allowed number.
+        scope: Whether it is one session's, the engine's (sessions share an engine whose settings are theirs), or says
+            how the process itself is run.
     """
-    return {"metavar": metavar, "help": description, "bounds": bounds}
+    return {"metavar": metavar, "help": description, "bounds": bounds, "scope": scope}
 
 
-def _setting(default: T, metavar: str, description: str, bounds: tuple[float, float] | None = None) -> T:
-    return field(default=default, metadata=_option(metavar, description, bounds))
+def _setting(
+    default: T,
+    metavar: str,
+    description: str,
+    bounds: tuple[float, float] | None = None,
+    scope: Scope = "engine",
+) -> T:
+    return field(default=default, metadata=_option(metavar, description, bounds, scope))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,25 +138,42 @@ class Settings:
     )
     rerank_ms: int = _setting(300, "MS", "time for reranking a query; hits that do not fit come last", (0, 20_000))
     tools: tuple[str, ...] = _setting(
-        (), "NAMES", "serve only these tools; core: embed, similarity, search, status; collections (comma-separated)"
+        (),
+        "NAMES",
+        "serve only these tools; core: embed, similarity, search, status; collections (comma-separated)",
+        scope="session",
     )
-    exclude_tools: tuple[str, ...] = _setting((), "NAMES", "serve all tools but these (comma-separated)")
+    exclude_tools: tuple[str, ...] = _setting(
+        (), "NAMES", "serve all tools but these (comma-separated)", scope="session"
+    )
     allow_dir: tuple[Path, ...] = _setting(
-        (), "FOLDER", "tools may read files below this folder; may be given several times, none by default"
+        (),
+        "FOLDER",
+        "tools may read files below this folder; may be given several times, none by default",
+        scope="session",
     )
     data_dir: Path = field(
         default_factory=default_data_dir,
         metadata=_option("DIR", "folder for collections, the cache and what else the tools write"),
     )
     output_dir: Path | None = _setting(  # noqa: RUF009 - a constant
-        None, "DIR", "folder for the files that save_as writes (default: output in the data folder)"
+        None, "DIR", "folder for the files that save_as writes (default: output in the data folder)", scope="session"
     )
     cache_dir: Path = field(
         default_factory=default_cache_dir,
         metadata=_option("DIR", "folder for calibrations and converted models; may be deleted"),
     )
     log_level: LogLevel = _setting(  # noqa: RUF009 - a string
-        "warning", "LEVEL", "debug, info, warning or error, to stderr; never any text"
+        "warning", "LEVEL", "debug, info, warning or error, to stderr; never any text", scope="session"
+    )
+    engine_process: EngineProcess = _setting(  # noqa: RUF009 - a string
+        "shared",
+        "HOW",
+        "shared: one engine process for all sessions of the user (Linux, macOS); own: serve in this process",
+        scope="process",
+    )
+    idle_exit: float = _setting(
+        10.0, "MINUTES", "a shared engine ends after this long without a session; 0: never", (0, 10_080), "process"
     )
 
     def __post_init__(self) -> None:

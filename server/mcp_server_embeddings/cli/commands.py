@@ -2,17 +2,13 @@
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module, metadata
 from itertools import takewhile
 from pathlib import Path
 from typing import NoReturn
 
-from mcp_server_embeddings.cli.options import Parser, add_settings
-from mcp_server_embeddings.config import DISTRIBUTION, Settings, nearest
+from mcp_server_embeddings.cli.options import SERVE, Parser, add_settings
+from mcp_server_embeddings.config import DISTRIBUTION, VERSION, nearest
 from mcp_server_embeddings.errors import ConfigurationError
-
-Run = Callable[[Settings, argparse.Namespace], int]
-"""Runs a command and returns the exit status."""
 
 _DESCRIPTION = (
     "A Model Context Protocol server that gives agents a sense of meaning: embeddings and similarity with a model on "
@@ -99,8 +95,8 @@ def main_parser() -> MainParser:
     parser = MainParser(
         prog=DISTRIBUTION, usage="%(prog)s [COMMAND] [OPTIONS]", description=_DESCRIPTION, allow_abbrev=False
     )
-    parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}")
-    parser.set_defaults(run="serve:run")
+    parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {VERSION}")
+    parser.set_defaults(run=SERVE)
     commands = parser.add_subparsers(
         title="commands", description="COMMAND --help lists the options of a command", parser_class=CommandParser
     )
@@ -228,11 +224,12 @@ def _add_model_commands(add: Callable[..., CommandParser]) -> None:
         example,
     )
     command.add_argument("model", metavar="MODEL", nargs="?", default=argparse.SUPPRESS, help="instead of --model")
+    command = add(
+        "engine",
+        "engine:run",
+        "run the engine process that sessions share, which they otherwise start themselves",
+        "",
+        "--idle-exit 0",
+    )
+    command.add_argument("--listener", type=int, help=argparse.SUPPRESS)
     add("models", "models:run", "list well-known models with sizes, licences and scores")
-
-
-def imported(run: str) -> Run:
-    """Import the function of a command, ``module:function`` in this package."""
-    module, _, function = run.partition(":")
-    command: Run = getattr(import_module(f"{__package__}.{module}"), function)
-    return command

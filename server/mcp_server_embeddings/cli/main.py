@@ -1,14 +1,18 @@
 """The entry of the command line, and the one place where errors become an exit status."""
 
+import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from mcp_server_embeddings.cli.commands import imported, main_parser
-from mcp_server_embeddings.cli.options import settings_from
-from mcp_server_embeddings.config import DISTRIBUTION
+from mcp_server_embeddings.cli.options import serving_options, settings_from
+from mcp_server_embeddings.config import DISTRIBUTION, Settings
 from mcp_server_embeddings.errors import EmbeddingsError
+
+Run = Callable[[Settings, argparse.Namespace], int]
+"""Runs a command and returns the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,9 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # No library in this process reports anything about its user.
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
     try:
-        options = main_parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        options = serving_options(arguments) or _parse(arguments)
         settings = settings_from(options, os.environ)
-        run = imported(options.run)
+        run = _imported(options.run)
         # The program starts with the collector off (__main__); what was imported stays and need not be traversed.
         gc.freeze()
         gc.enable()
@@ -37,3 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EmbeddingsError as error:
         sys.stderr.write(f"{DISTRIBUTION}: {error}\n")
         return 2
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    from mcp_server_embeddings.cli.commands import main_parser
+
+    return main_parser().parse_args(arguments)
+
+
+def _imported(run: str) -> Run:
+    """Import the function of a command, ``module:function`` in this package."""
+    module, _, function = run.partition(":")
+    command: Run = getattr(import_module(f"{__package__}.{module}"), function)
+    return command

@@ -10,6 +10,9 @@ from typing import NoReturn
 from mcp_server_embeddings.config import ENVIRONMENT_PREFIX, Settings, nearest
 from mcp_server_embeddings.errors import ConfigurationError
 
+SERVE = "serve:run"
+"""What runs without a command; see ``commands``."""
+
 _SWITCH = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("", "0", "false", "no", "off"), False)}
 
 
@@ -72,6 +75,22 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         else:
             action = "append" if field.type == tuple[Path, ...] else "store"
             group.add_argument(flag(field), metavar=metavar, action=action, help=text)
+
+
+def serving_options(arguments: Sequence[str]) -> argparse.Namespace | None:
+    """Parse the options of serving over stdio without building the parsers of all commands, which takes longest.
+
+    Returns:
+        The options; None where there is anything else, such as a command or a mistake.
+    """
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.set_defaults(run=SERVE)
+    add_settings(parser)
+    try:
+        options, others = parser.parse_known_args(arguments)
+    except ConfigurationError:
+        return None
+    return None if others else options
 
 
 def settings_from(options: argparse.Namespace, environment: Mapping[str, str]) -> Settings:

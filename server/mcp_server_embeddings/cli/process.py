@@ -2,18 +2,21 @@
 
 import logging
 import os
-import sys
 
 from mcp_server_embeddings.config import Settings
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
-def prepare(settings: Settings) -> None:
-    """Send logs to standard error without any text in them, and keep libraries off the network."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+
+def prepare(settings: Settings, log: logging.Handler | None = None) -> None:
+    """Send logs to standard error without any text in them, and keep libraries off the network.
+
+    Args:
+        settings: The user's.
+        log: Where logs go instead.
+    """
+    handlers = [logging.StreamHandler() if log is None else log]
+    logging.basicConfig(handlers=handlers, level=settings.log_level.upper(), format=LOG_FORMAT)
     # Below warning the SDK and the HTTP stack log what passes through them; texts must never be in a log.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     for name in ("mcp", "httpx2", "httpcore2", "sentence_transformers", "transformers"):

@@ -3,15 +3,45 @@
 import argparse
 import gc
 import os
+import socket
+import sys
+from typing import NoReturn
 
-from mcp_server_embeddings.cli.process import prepare
-from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.mcp_layer.wire import claim_wire
+from mcp_server_embeddings.config import DISTRIBUTION, Settings
+from mcp_server_embeddings.errors import OperatorError
+from mcp_server_embeddings.relay.wire import Wire, claim_wire
 
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
     """Serve one client until it goes away; does not return, see ``leave``."""
     wire = claim_wire()
+    why_own = "--engine-process own"
+    if settings.engine_process == "shared":
+        why_own = _relay(wire, settings)
+    _serve(wire, settings, why_own)
+
+
+def _relay(wire: Wire, settings: Settings) -> str:
+    """Serve through the shared engine process; return only if there can be none, with the reason."""
+    if not hasattr(socket, "AF_UNIX"):
+        return "no Unix sockets here"
+    from mcp_server_embeddings.relay.address import engine_address
+    from mcp_server_embeddings.relay.relay import Relay
+    from mcp_server_embeddings.relay.starting import with_absolute_paths
+
+    settings = with_absolute_paths(settings)
+    try:
+        relay = Relay(wire, engine_address(settings), settings)
+    except (OSError, OperatorError) as error:
+        sys.stderr.write(f"{DISTRIBUTION}: serving in a process of its own: {error}\n")
+        return f"the shared one cannot be used: {error}"
+    return relay.run()
+
+
+def _serve(wire: Wire, settings: Settings, why_own: str) -> NoReturn:
+    """Serve in this process."""
+    from mcp_server_embeddings.cli.process import prepare
+
     prepare(settings)
     # Numpy's own threads: starting them costs a tenth of the handshake, and on a busy machine two take three
     # times as long as one (docs/architecture.md).
@@ -26,7 +56,8 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     from mcp_server_embeddings.store import open_store
 
     engine = Engine(settings)
-    server = build_server(Service(engine), open_store(settings), settings)
+    service = Service(engine, lambda: f"process {os.getpid()} of its own ({why_own})")
+    server = build_server(service, open_store(settings), settings)
     gc.freeze()
     gc.enable()
     leave(serve(server, wire, after_first_answer=engine.start))

@@ -121,6 +121,11 @@ class Flow:
             await self._until(lambda: self._unread < BUDGET)
         self._append(message)
 
+    def notice(self, line: bytes) -> None:
+        """Queue a line that is no message, unless too much waits to be read."""
+        if self._unread < BUDGET:
+            self._append_line(line)
+
     async def aclose(self) -> None:
         """Wait until every line was written."""
         await self._until(lambda: not self._lines)
@@ -150,6 +155,9 @@ class Flow:
                 f"the answer would be {len(line):,} bytes, at most {MAX_ANSWER_BYTES:,} are sent; ask for less at once"
             )
             line = encode(error_response(INVALID_REQUEST, reason, message.id))
+        self._append_line(line)
+
+    def _append_line(self, line: bytes) -> None:
         self._lines.append(line)
         self._unread += len(line) + _OBJECTS
         self._notify()

@@ -63,10 +63,12 @@ class Service:
 
     Args:
         engine: The engine.
+        process: Tells about this process, for ``status``.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, process: Callable[[], str] = lambda: "") -> None:
         self.engine = engine
+        self.process = process
         self.threads = FairThreads(_THREADS, CONCURRENT_CALLS, "call")
         self.large_calls = FairThreads(_LARGE_THREADS, _LARGE_CALLS, "large call")
         self.freshness = Freshness()
@@ -126,8 +128,11 @@ class CallRunner:
         self._background.close()
 
     def _context(self, call: Call, protocol: str) -> ToolContext:
-        engine, freshness = self._service.engine, self._service.freshness
-        return ToolContext(engine, engine.embedder(call), self._store, protocol, self._settings, freshness)
+        service = self._service
+        embedder = service.engine.embedder(call)
+        return ToolContext(
+            service.engine, embedder, self._store, protocol, self._settings, service.process(), service.freshness
+        )
 
     def _run(self, tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
         try:

@@ -47,6 +47,7 @@ def _status(context: ToolContext) -> str:
             protocol=context.protocol,
             folders=context.folders,
             output_dir=context.output_dir,
+            process=context.process,
         ).compact()
     )
 

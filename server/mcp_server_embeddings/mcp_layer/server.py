@@ -3,7 +3,6 @@
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from importlib import metadata
 from typing import TypeVar
 
 from mcp.server import Server
@@ -36,7 +35,7 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from mcp_server_embeddings.config import DISTRIBUTION, Settings, nearest
+from mcp_server_embeddings.config import DISTRIBUTION, VERSION, Settings, nearest
 from mcp_server_embeddings.errors import EmbeddingsError, InputError
 from mcp_server_embeddings.mcp_layer import collection_resources
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS
@@ -106,7 +105,7 @@ def build_server(
 
     return Server(
         DISTRIBUTION,
-        version=metadata.version(DISTRIBUTION),
+        version=VERSION,
         title="Embeddings",
         description="A sense of meaning for agents, on the user's own machine",
         instructions=INSTRUCTIONS,

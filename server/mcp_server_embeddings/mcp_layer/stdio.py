@@ -23,8 +23,8 @@ from mcp_types import INVALID_REQUEST, JSONRPCMessage
 
 from mcp_server_embeddings.mcp_layer.backpressure import Flow, Incoming
 from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decode, error_response
-from mcp_server_embeddings.mcp_layer.parent_process import wait_for_parent_exit
-from mcp_server_embeddings.mcp_layer.wire import Wire
+from mcp_server_embeddings.relay.parent_process import wait_for_parent_exit
+from mcp_server_embeddings.relay.wire import Wire
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ L = TypeVar("L")
 _DEADLINE_SECONDS = 0.4
 """The process ends at most this long after shutdown began, whatever is stuck."""
 
-_LAST_ANSWERS_SECONDS = 0.2
+LAST_ANSWERS_SECONDS = 0.2
 """How long answers in progress may take after EOF: a client may pipe its requests in."""
 
 _SKIPPED = 1_000_000
@@ -158,7 +158,7 @@ def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, ending: 
                 break
             del message  # not kept until the next one comes
         anyio.from_thread.run_sync(ending.announce, token=token)
-        anyio.from_thread.run(flow.finish, _LAST_ANSWERS_SECONDS, token=token)
+        anyio.from_thread.run(flow.finish, LAST_ANSWERS_SECONDS, token=token)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, RuntimeError):
         _log.debug("the server stopped reading")
 

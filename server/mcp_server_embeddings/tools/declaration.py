@@ -37,6 +37,7 @@ class ToolContext:
         store: The collections.
         protocol: The revision of MCP that is spoken with the client; None without one.
         settings: The session's: which folders may be read, where files are written.
+        process: What ``status`` tells of the process that serves.
         freshness: What is remembered of files from one call to the next.
     """
 
@@ -45,6 +46,7 @@ class ToolContext:
     store: CollectionStore
     protocol: str | None
     settings: Settings
+    process: str = ""
     freshness: Freshness = field(default_factory=Freshness)
 
     @property
@@ -68,7 +70,7 @@ class ToolContext:
         return self.settings.output_dir or self.settings.data_dir / "output"
 
 
-_PROVIDED = ("engine", "embedder", "store", "protocol", "reader", "sources", "output_dir", "folders")
+_PROVIDED = ("engine", "embedder", "store", "protocol", "reader", "sources", "output_dir", "folders", "process")
 
 
 class Arguments(BaseModel):

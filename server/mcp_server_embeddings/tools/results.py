@@ -355,6 +355,7 @@ class Status(Result):
     collections: list[CollectionInfo]
     folders: list[str] = Field(description="may be read")
     output_folder: str
+    process: str = ""
     queue: QueueStats
     cache: CacheFigures | None = None
 

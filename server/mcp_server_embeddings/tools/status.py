@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
-from mcp_server_embeddings.config import DISTRIBUTION
+from mcp_server_embeddings.config import DISTRIBUTION, VERSION
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import CollectionRecord
@@ -36,6 +35,7 @@ def status(
     protocol: str | None = None,
     folders: Sequence[Path] = (),
     output_dir: Path | None = None,
+    process: str = "",
 ) -> Status:
     """Take a snapshot of server, model, collections and queue. Never waits, even while the model loads.
 
@@ -45,6 +45,7 @@ def status(
         protocol: The protocol revision spoken with the caller, if there is one.
         folders: The folders that may be read.
         output_dir: Where ``save_as`` writes.
+        process: What is known of the process that serves.
 
     Raises:
         OperatorError: The store cannot be read.
@@ -64,11 +65,12 @@ def status(
         {
             **figures,
             "notes": [*([f"{more:,} more collections are not listed"] if more else []), *notes],
-            "server": ServerInfo(name=DISTRIBUTION, version=metadata.version(DISTRIBUTION)),
+            "server": ServerInfo(name=DISTRIBUTION, version=VERSION),
             "protocol": protocol,
             "limits": Limits(texts=MAX_TEXTS, characters=MAX_CHARACTERS, answer_characters=ANSWER_CHARACTERS),
             "collections": collections[:listed],
             "folders": [str(folder) for folder in folders],
+            "process": process,
             "output_folder": "" if output_dir is None else str(output_dir),
         }
     )

@@ -1,0 +1,60 @@
+"""``mcp-server-embeddings engine``: serve the sessions that relays bring."""
+
+import argparse
+import gc
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+from mcp_server_embeddings.cli.process import LOG_FORMAT, prepare
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.errors import ConfigurationError
+from mcp_server_embeddings.relay.address import EngineAddress, engine_address
+from mcp_server_embeddings.relay.starting import with_absolute_paths
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Serve sessions until there was none for the idle time; does not return, see ``leave``."""
+    settings = with_absolute_paths(settings)
+    address = engine_address(settings)
+    if options.listener is None:
+        listener = _listen(address)
+        prepare(settings)
+    else:  # started by a relay
+        listener = socket.socket(fileno=options.listener)
+        from mcp_server_embeddings.mcp_layer.session_logs import LogFile
+
+        prepare(settings, LogFile(address.log_path))
+    _leave_folder()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in serve
+    gc.disable()
+    from mcp_server_embeddings.engine.engine import Engine
+    from mcp_server_embeddings.mcp_layer.calls import Service
+    from mcp_server_embeddings.mcp_layer.session_logs import SessionHandler
+    from mcp_server_embeddings.mcp_layer.shared_engine import SharedEngine
+    from mcp_server_embeddings.mcp_layer.stdio import leave
+    from mcp_server_embeddings.store import open_store
+
+    sessions = SessionHandler()
+    sessions.setFormatter(logging.Formatter(LOG_FORMAT))
+    logging.getLogger().addHandler(sessions)
+    idle = 60 * settings.idle_exit
+    engine = SharedEngine(Service(Engine(settings)), open_store(settings), settings, listener, address, idle)
+    gc.freeze()
+    gc.enable()
+    leave(engine.run())
+
+
+def _listen(address: EngineAddress) -> socket.socket:
+    with address.lock():
+        if address.connect() is not None:
+            raise ConfigurationError("an engine process with these settings is running; relays use that")
+        return address.listen()
+
+
+def _leave_folder() -> None:
+    """Do not keep the folder in which the first client works from being removed or unmounted."""
+    sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
+    os.chdir("/")

@@ -1,0 +1,244 @@
+"""Serve the sessions of many relays in one process, each over a Unix socket.
+
+A session has its own server, settings, flow control and log; see ``Service`` for what is shared.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+
+import anyio
+from mcp.server import NotificationOptions, Server
+from mcp_types import INVALID_REQUEST, JSONRPCMessage
+
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.errors import ConfigurationError, EmbeddingsError
+from mcp_server_embeddings.mcp_layer.backpressure import Flow, Incoming
+from mcp_server_embeddings.mcp_layer.calls import Service
+from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decode, error_response
+from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier
+from mcp_server_embeddings.mcp_layer.server import build_server
+from mcp_server_embeddings.mcp_layer.session_logs import SessionLog, notice
+from mcp_server_embeddings.mcp_layer.stdio import LAST_ANSWERS_SECONDS
+from mcp_server_embeddings.relay.address import EngineAddress
+from mcp_server_embeddings.relay.greeting import MAX_GREETING, READY, REFUSED, Greeting, received_settings
+from mcp_server_embeddings.relay.peer import is_same_user
+from mcp_server_embeddings.store.protocol import CollectionStore
+
+MAX_SESSIONS = 500
+
+_GREETING_SECONDS = 10.0
+"""After these a relay that has not introduced its session is refused."""
+
+_CHUNK = 65_536
+
+_LARGE_LINE = 100_000
+"""Bytes of a line that is decoded apart from the event loop, which all sessions share."""
+
+
+class SharedEngine:
+    """The process that serves all sessions of a user.
+
+    Args:
+        service: What the sessions share.
+        store: Their collections.
+        settings: Those of the engine; a session's own come in its greeting.
+        listener: Where relays connect.
+        address: Of the listener.
+        idle_seconds: It ends after this long without a session; 0: never.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        store: CollectionStore,
+        settings: Settings,
+        listener: socket.socket,
+        address: EngineAddress,
+        idle_seconds: float,
+    ) -> None:
+        self._service = service
+        self._store = store
+        self._settings = settings
+        self._listener = listener
+        self._address = address
+        self._inode = address.socket_path.stat().st_ino
+        self._idle_seconds = idle_seconds
+        self._began = self._idle_since = time.monotonic()
+        self._sessions = 0
+        service.process = self.status
+
+    def run(self) -> int:
+        """Serve until there was no session for the idle time, or a signal comes; return the exit status."""
+        return anyio.run(self._run)
+
+    def status(self) -> str:
+        """Tell which process this is, how many sessions it serves and where it logs."""
+        minutes = (time.monotonic() - self._began) / 60
+        sessions = f"{self._sessions} session" + ("s" if self._sessions != 1 else "")
+        return f"engine process {os.getpid()}, up {minutes:.1f} min, {sessions}, log {self._address.log_path}"
+
+    async def _run(self) -> int:
+        self._listener.setblocking(False)
+        self._status = 0
+        async with anyio.create_task_group() as tasks:
+            for work in (self._accept, self._end_on_signal, self._end_when_idle):
+                tasks.start_soon(work, tasks)
+        return self._status
+
+    async def _accept(self, tasks: anyio.abc.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(self._listener)
+            if not is_same_user(connection):
+                connection.close()
+                continue
+            connection.setblocking(False)
+            tasks.start_soon(self._serve, connection)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        """Serve one relay until it goes away."""
+        loop = asyncio.get_running_loop()
+        self._sessions += 1
+        try:
+            lines = _Lines(connection)
+            with anyio.fail_after(_GREETING_SECONDS):
+                greeting = await lines.next(MAX_GREETING)
+            try:
+                server, log_level = self._session_server(greeting)
+            except EmbeddingsError as error:
+                await loop.sock_sendall(connection, notice(REFUSED, str(error)))
+            else:
+                await _Session(connection, lines, server, self._service).run(log_level)
+        except (OSError, TimeoutError):
+            pass  # the relay is gone
+        finally:
+            connection.close()
+            self._sessions -= 1
+            self._idle_since = time.monotonic()
+
+    def _session_server(self, greeting: bytes) -> tuple[Server[ChangeNotifier], str]:
+        if self._sessions > MAX_SESSIONS:
+            raise ConfigurationError(f"the engine process serves {MAX_SESSIONS} sessions, the most that it can")
+        settings = received_settings(self._settings, Greeting.parse(greeting).settings)
+        return build_server(self._service, self._store, settings), settings.log_level
+
+    async def _end_on_signal(self, tasks: anyio.abc.TaskGroup) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            async for number in received:
+                self._status = 128 + number
+                with self._address.lock(wait=False):
+                    self._forget_socket()
+                tasks.cancel_scope.cancel()
+
+    async def _end_when_idle(self, tasks: anyio.abc.TaskGroup) -> None:
+        if not self._idle_seconds:
+            return
+        while True:
+            idle = 0.0 if self._sessions else time.monotonic() - self._idle_since
+            await anyio.sleep(max(self._idle_seconds - idle, 0.01))
+            if self._sessions or time.monotonic() - self._idle_since < self._idle_seconds:
+                continue
+            with self._address.lock(wait=False) as held:
+                if held:  # otherwise a relay is about to connect
+                    self._forget_socket()
+                    tasks.cancel_scope.cancel()
+                    return
+
+    def _forget_socket(self) -> None:
+        """Remove the socket, unless another engine's is there by now."""
+        try:
+            if self._address.socket_path.stat().st_ino == self._inode:
+                self._address.socket_path.unlink()
+        except FileNotFoundError:
+            pass
+        self._listener.close()
+
+
+class _Session:
+    """One relay's session."""
+
+    def __init__(
+        self, connection: socket.socket, lines: "_Lines", server: Server[ChangeNotifier], service: Service
+    ) -> None:
+        self._connection = connection
+        self._lines = lines
+        self._server = server
+        self._service = service
+        to_server, self._from_client = anyio.create_memory_object_stream[Incoming](0)
+        self._flow = Flow(to_server)
+
+    async def run(self, log_level: str) -> None:
+        """Serve until the relay has sent its last line and was answered, or is gone."""
+        self._flow.notice(notice(READY, os.getpid()))
+        async with self._from_client, anyio.create_task_group() as tasks:
+            with SessionLog(self._flow, log_level):
+                tasks.start_soon(self._receive)
+                tasks.start_soon(self._transmit, tasks)
+                tasks.start_soon(self._flow.forward)
+                options = self._server.create_initialization_options(NotificationOptions(resources_changed=True))
+                await self._server.run(self._from_client, self._flow, options)
+            tasks.cancel_scope.cancel()
+
+    async def _receive(self) -> None:
+        while line := await self._lines.next(MAX_LINE_BYTES):
+            message = await _decoded(line)
+            while message is not None and not await self._flow.put(message, len(line)):
+                continue  # the client reads no answers; a relay that is gone ends the session
+        await self._flow.finish(LAST_ANSWERS_SECONDS)
+
+    async def _transmit(self, tasks: anyio.abc.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            line = await self._flow.next_line()
+            try:
+                await loop.sock_sendall(self._connection, line)
+            except OSError:  # the relay is gone
+                tasks.cancel_scope.cancel()
+                return
+            self._flow.written()
+            if line.startswith(b"{"):
+                self._service.engine.start()
+
+
+async def _decoded(line: bytes) -> JSONRPCMessage | None:
+    if len(line) > MAX_LINE_BYTES:
+        return error_response(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None)
+    if not line.strip():
+        return None
+    if len(line) > _LARGE_LINE:
+        return await anyio.to_thread.run_sync(decode, line)
+    return decode(line)
+
+
+class _Lines:
+    """Reads lines from a socket that does not block."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._waiting = bytearray()
+
+    async def next(self, limit: int) -> bytes:
+        """Return the next line; of one over ``limit`` bytes its beginning, one byte over; empty after the last."""
+        kept, searched = bytearray(), 0
+        while not (end := self._waiting.find(b"\n", searched) + 1):
+            if len(self._waiting) + len(kept) > limit:
+                kept = kept or self._waiting[: limit + 1]
+                self._waiting.clear()
+            searched = len(self._waiting)
+            received = await self._receive()
+            if not received:
+                break
+            self._waiting += received
+        end = end or len(self._waiting)
+        line = bytes(kept or self._waiting[: min(end, limit + 1)])
+        del self._waiting[:end]
+        return line
+
+    async def _receive(self) -> bytes:
+        try:
+            return await asyncio.get_running_loop().sock_recv(self._connection, _CHUNK)
+        except ConnectionError:
+            return b""

@@ -1,0 +1,30 @@
+"""Who is at the other end of a Unix socket."""
+
+import os
+import socket
+import struct
+import sys
+
+_MAC_LEVEL, _MAC_OPTION, _MAC_BYTES = 0, 1, 76
+"""SOL_LOCAL, LOCAL_PEERCRED and the size of struct xucred in macOS's <sys/un.h> and <sys/ucred.h>."""
+
+
+def peer_user(connection: socket.socket) -> int:
+    """Return the id of the user whose process is at the other end, as the kernel says.
+
+    Raises:
+        OSError: The system does not say.
+    """
+    if sys.platform == "darwin":
+        told = connection.getsockopt(_MAC_LEVEL, _MAC_OPTION, _MAC_BYTES)
+        return int(struct.unpack_from("=II", told)[1])
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", told)[1])
+
+
+def is_same_user(connection: socket.socket) -> bool:
+    """Tell whether the other end is a process of the user of this one."""
+    try:
+        return peer_user(connection) == os.geteuid()
+    except OSError:
+        return False

@@ -1,0 +1,80 @@
+"""Find the engine process, or start it."""
+
+import os
+import socket
+import sys
+from dataclasses import MISSING, Field, fields, replace
+from pathlib import Path
+
+from mcp_server_embeddings.config import ENVIRONMENT_PREFIX, Settings
+from mcp_server_embeddings.relay.address import EngineAddress
+
+
+def connected(address: EngineAddress, settings: Settings) -> socket.socket:
+    """Connect to the engine process; it is started where there is none, once however many relays ask for it.
+
+    The socket exists before the process has started, and what is sent waits in it.
+
+    Raises:
+        UnsafePlaceError: See ``EngineAddress.connect``.
+        OSError: It can be neither reached nor started.
+    """
+    connection = address.connect()
+    if connection is not None:
+        return connection
+    with address.lock():
+        connection = address.connect()  # another relay may have been first
+        if connection is not None:
+            return connection
+        with address.listen() as listener:
+            _start(address, settings, listener)
+            connection = address.connect()
+    if connection is None:
+        raise OSError(f"{address.socket_path} vanished while the engine process was started")
+    return connection
+
+
+def with_absolute_paths(settings: Settings) -> Settings:
+    """Return settings that mean the same in any working directory."""
+    model = Path(settings.model).expanduser()
+    return replace(
+        settings,
+        model=str(model.absolute()) if model.is_dir() else settings.model,
+        data_dir=settings.data_dir.absolute(),
+        cache_dir=settings.cache_dir.absolute(),
+    )
+
+
+def engine_options(settings: Settings) -> list[str]:
+    """Return the options of an engine process with these settings; those of a session are sent in its greeting."""
+    return [
+        f"--{field.name.replace('_', '-')}" + ("" if field.type is bool else f"={value}")
+        for field in fields(Settings)
+        if field.metadata["scope"] != "session" and (value := getattr(settings, field.name)) != _default(field)
+    ]
+
+
+def _default(field: "Field[object]") -> object:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
+
+
+def _start(address: EngineAddress, settings: Settings, listener: socket.socket) -> None:
+    """Start a process that outlives this one; it takes over the listening socket."""
+    # -P: a folder of the package's name where the client works must not be imported instead.
+    command = [sys.executable, "-P", "-m", "mcp_server_embeddings", "engine", f"--listener={listener.fileno()}"]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    import subprocess  # here, since most relays find an engine
+
+    log = os.open(address.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        subprocess.Popen(  # noqa: S603 - this program
+            [*command, *engine_options(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=variables,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)

@@ -1,0 +1,244 @@
+"""The engine process that sessions share: one for all, nothing lost when it ends, sessions apart."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.relay.address import EngineAddress, engine_address
+from mcp_server_embeddings.relay.starting import with_absolute_paths
+from waiting import wait_until
+from wire import PATIENCE, ServerProcess, error_text
+
+SLOW = [f"text number {number} of many that are embedded anew " * 12 for number in range(400)]
+
+
+def engine_of(server: ServerProcess) -> int:
+    """The process that serves a session, as ``status`` names it."""
+    process: str = server.call("status", {})["structuredContent"]["process"]
+    assert process.startswith("engine process "), process
+    return int(process.split()[2].rstrip(","))
+
+
+def log_of(server: ServerProcess) -> Path:
+    process: str = server.call("status", {})["structuredContent"]["process"]
+    return Path(process.split(" log ")[1])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), "the end of a killed process")
+
+
+@pytest.fixture
+def session(data_dir: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(data_dir) as server:
+        server.handshake()
+        yield server
+
+
+def test_ten_sessions_that_start_at_once_have_one_engine(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(ServerProcess(tmp_path)) for _ in range(10)]
+        with ThreadPoolExecutor(10) as threads:
+            list(threads.map(ServerProcess.handshake, servers))
+        assert len({engine_of(server) for server in servers}) == 1
+        assert ", 10 sessions, " in servers[0].call("status", {})["structuredContent"]["process"]
+
+
+def test_other_settings_of_the_engine_have_an_engine_of_their_own(session: ServerProcess, data_dir: Path) -> None:
+    with ServerProcess(data_dir, "--threads", "1") as other, ServerProcess(data_dir, "--tools", "core") as same:
+        for server in (other, same):
+            server.handshake()
+        assert engine_of(other) != engine_of(session)
+        assert engine_of(same) == engine_of(session)
+
+
+def test_a_call_in_progress_is_answered_by_the_next_engine(session: ServerProcess) -> None:
+    first = engine_of(session)
+    reports = []
+    waiting = session.send("tools/call", session.call_params("embed", {"texts": SLOW}, token="slow"))
+    while "method" not in (message := session.next_message()):
+        continue
+    reports.append(message["params"]["progress"])
+    kill(first)
+    while message.get("id") != waiting:
+        message = session.next_message()
+        if message.get("method") == "notifications/progress":
+            reports.append(message["params"]["progress"])
+    assert message["result"]["structuredContent"]["file"]["shape"] == [len(SLOW), 384]
+    assert reports == sorted(set(reports))
+    assert engine_of(session) != first
+
+
+def test_a_session_of_the_stateless_era_is_taken_over_without_a_handshake(data_dir: Path) -> None:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    with ServerProcess(data_dir) as server:
+        params = {**server.call_params("status", {}), "_meta": meta}
+        first = server.request("tools/call", params)["structuredContent"]["process"]
+        kill(int(first.split()[2].rstrip(",")))
+        assert server.request("tools/call", params)["structuredContent"]["process"] != first
+
+
+def test_a_call_can_be_cancelled_after_the_engine_was_replaced(session: ServerProcess) -> None:
+    cancelled = session.send("tools/call", session.call_params("embed", {"texts": [f"a {t}" for t in SLOW]}))
+    kill(engine_of(session))
+    session.notify("notifications/cancelled", {"requestId": cancelled})
+    kill(engine_of(session))
+    assert session.request("ping") == {}
+    session.process.stdin.close()  # type: ignore[union-attr]
+    assert session.finish() == 0
+    assert not any(json.loads(line).get("id") == cancelled for line in session.lines)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_subscriptions_go_on_with_the_next_engine(data_dir: Path, tmp_path: Path) -> None:
+    uri = "embeddings://collections/news"
+    with ServerProcess(tmp_path) as server:
+        server.handshake()
+        server.call("collection_add", {"collection": "news", "texts": ["one"]})
+        server.request("resources/subscribe", {"uri": uri})
+        kill(engine_of(server))
+        server.call("collection_add", {"collection": "news", "texts": ["two"]})
+        while (message := server.next_message()).get("method") != "notifications/resources/updated":
+            continue
+        assert message["params"]["uri"] == uri
+
+
+def test_nothing_that_was_acknowledged_is_lost_when_engines_are_killed(tmp_path: Path) -> None:
+    """Four clients write while the engine is killed again and again; every call is answered."""
+    written: list[str] = []
+
+    def write(server: ServerProcess, client: int) -> None:
+        server.handshake()
+        for number in range(15):
+            identifier = f"{client}-{number}"
+            texts = {identifier: f"text {number} of client {client}"}
+            answer = server.call("collection_add", {"collection": "kept", "texts": texts})
+            assert not answer.get("isError"), answer
+            written.append(identifier)
+
+    with ExitStack() as stack:
+        watching, *servers = [stack.enter_context(ServerProcess(tmp_path)) for _ in range(5)]
+        watching.handshake()
+        with ThreadPoolExecutor(4) as threads:
+            writing = [threads.submit(write, server, number) for number, server in enumerate(servers)]
+            for kills in range(1, 5):
+                wait_until(lambda kills=kills: len(written) >= 10 * kills, "more writes", 0.01)  # type: ignore[misc]
+                kill(engine_of(watching))
+            for future in writing:
+                future.result(PATIENCE)
+        found = watching.call("read", {"source": "kept", "ids": written, "max_tokens": 8000})
+        assert [item["id"] for item in found["structuredContent"]["items"]] == written
+        assert len(written) == 60
+
+
+def test_an_engine_ends_when_it_is_idle_and_the_next_session_starts_another(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, environment={"MCP_EMBEDDINGS_IDLE_EXIT": "0.01"}) as server:
+        server.handshake()
+        first, log = engine_of(server), log_of(server)
+        address = log.with_suffix(".sock")
+        assert address.exists()
+    wait_until(lambda: not is_alive(first), "the end of the idle engine")
+    assert not address.exists()
+    with ServerProcess(tmp_path) as server:
+        server.handshake()
+        assert engine_of(server) != first
+
+
+def test_a_killed_relay_ends_its_session_and_not_the_engine(session: ServerProcess, data_dir: Path) -> None:
+    with ServerProcess(data_dir) as other:
+        other.handshake()
+        other.send("tools/call", other.call_params("embed", {"texts": [f"c {t}" for t in SLOW]}))
+        assert ", 2 sessions, " in session.call("status", {})["structuredContent"]["process"]
+        other.process.kill()
+    status = "process"
+    wait_until(lambda: ", 1 session, " in session.call("status", {})["structuredContent"][status], "the session's end")
+
+
+def test_tools_folders_and_log_level_of_a_session_are_its_own(data_dir: Path, tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder in (mine, theirs):
+        folder.mkdir()
+        (folder / "note.md").write_text(f"the note of {folder.name}", encoding="utf-8")
+    with (
+        ServerProcess(data_dir, "--allow-dir", str(mine), "--output-dir", str(mine), "--log-level", "debug") as one,
+        ServerProcess(data_dir, "--allow-dir", str(theirs), "--tools", "core") as other,
+    ):
+        for server in (one, other):
+            server.handshake()
+        assert engine_of(one) == engine_of(other)
+        assert len(other.request("tools/list")["tools"]) == 4
+        assert len(one.request("tools/list")["tools"]) > 4
+        note = {"query": "note", "source": str(mine / "note.md")}
+        assert one.call("search", note)["structuredContent"]["hits"]
+        assert "may not be read" in error_text(other.call("search", note)) or str(theirs) in error_text(
+            other.call("search", note)
+        )
+        status = other.call("status", {})["structuredContent"]
+        assert status["folders"] == [str(theirs)]
+        assert status["output_folder"] == str(data_dir / "output")
+        assert one.call("embed", {"texts": ["a"], "save_as": "a.npy"})["structuredContent"]["file"]["path"] == str(
+            mine / "a.npy"
+        )
+        wait_until(lambda: "DEBUG" in one.log, "a record of the session that wants them all")
+        assert not other.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tools", "serch"], "tools: there is no tool or set 'serch'; did you mean 'search'?"),
+        (["--allow-dir", "/nowhere"], "allow-dir '/nowhere' is not a directory"),
+        (["--threads", "many"], "--threads is 'many'; give a whole number"),
+    ],
+)
+def test_wrong_settings_end_the_session_with_one_sentence(data_dir: Path, arguments: list[str], said: str) -> None:
+    with ServerProcess(data_dir, *arguments) as server:
+        assert server.finish() == 2
+        assert server.log == f"mcp-server-embeddings: {said}\n"
+
+
+def test_an_engine_that_cannot_start_is_said_with_its_log(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nif 'engine' in sys.orig_argv: sys.exit('broken installation')\n", encoding="utf-8"
+    )
+    environment = {"PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path)}  # an address of its own
+    with ServerProcess(data_dir, environment=environment) as server:
+        request = server.send("ping")
+        assert "engine process" in server.answer(request)["error"]["message"]
+        assert server.finish() == 1
+        assert "it ends as soon as it has started. Its log is " in server.log
+        log = Path(server.log.split("Its log is ")[1].split(";")[0])
+        assert "broken installation" in log.read_text(encoding="utf-8")
+
+
+def address_of(data_dir: Path) -> EngineAddress:
+    return engine_address(with_absolute_paths(Settings(data_dir=data_dir)))
+
+
+def test_the_address_is_private_and_that_of_the_settings(tmp_path: Path) -> None:
+    address = address_of(tmp_path)
+    assert address.folder.stat().st_mode & 0o777 == 0o700
+    assert address == address_of(tmp_path)
+    assert address.key != address_of(tmp_path / "other").key
+    session = Settings(data_dir=tmp_path, tools=("core",), log_level="debug", idle_exit=1.0, engine_process="own")
+    assert engine_address(with_absolute_paths(session)) == address
