@@ -36,6 +36,8 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "output_dir": ("/first", Path("/first"), "/second", Path("/second")),
     "cache_dir": ("/first", Path("/first"), "/second", Path("/second")),
     "log_level": ("debug", "debug", "error", "error"),
+    "engine_process": ("own", "own", "shared", "shared"),
+    "idle_exit": ("0", 0, "2.5", 2.5),
 }
 """For each setting: text and value from the option, text and value from the variable."""
 

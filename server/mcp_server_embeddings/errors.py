@@ -14,7 +14,8 @@
     │   │   └── ConversionError         it cannot be converted for the compiled engine
     │   ├── EncodingError           the model returned unusable vectors
     │   ├── DownloadError           a model could not be downloaded
-    │   └── StorageError            the collections cannot be read or written
+    │   ├── StorageError            the collections cannot be read or written
+    │   └── UnsafePlaceError        somebody else could be behind the socket of the engine process
     ├── CallCancelledError      the caller cancelled
     ├── UnreadableError         a file yields no text; the others are read
     └── UnsupportedModelError   the model has no native graph; another engine serves it
@@ -77,6 +78,10 @@ class DownloadError(OperatorError):
 
 class StorageError(OperatorError):
     """The collections on disk cannot be read or written."""
+
+
+class UnsafePlaceError(OperatorError):
+    """Somebody else could be behind the socket of the engine process."""
 
 
 class CallCancelledError(EmbeddingsError):

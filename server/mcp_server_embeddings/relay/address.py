@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from mcp_server_embeddings.config import DISTRIBUTION, VERSION, Settings, default_cache_dir
-from mcp_server_embeddings.errors import OperatorError
+from mcp_server_embeddings.errors import UnsafePlaceError
 from mcp_server_embeddings.relay.peer import is_same_user
 
 _ENVIRONMENT = (
@@ -32,10 +32,6 @@ _MAX_PATH = 100
 """Bytes of a socket's path: macOS allows 103, Linux 107."""
 
 _BACKLOG = 128
-
-
-class UnsafePlaceError(OperatorError):
-    """Somebody else could be behind the socket."""
 
 
 @dataclass(frozen=True, slots=True)

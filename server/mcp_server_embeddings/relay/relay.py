@@ -91,9 +91,9 @@ class Relay:
     def _finish(self) -> None:
         """Leave when what can be answered is, after the client's last line."""
         self._finished = True
+        self._ready.wait(_START_SECONDS)  # it may refuse the settings, which is to be said
         if not self._state.unanswered():
             leave(0)
-        self._ready.wait(_START_SECONDS)
         with self._sending, suppress(OSError):  # it ended
             self._engine.shutdown(socket.SHUT_WR)
         deadline = threading.Timer(_LAST_ANSWERS_SECONDS, leave, args=(0,))

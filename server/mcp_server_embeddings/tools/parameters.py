@@ -141,7 +141,7 @@ CollectionName = Annotated[str, Field(description="its name", json_schema_extra=
 
 LongTexts = Annotated[LongText, Field(description="over the token limit")]
 
-SaveAs = Annotated[str | None, Field(description="new .csv, .jsonl or .parquet file")]
+SaveAs = Annotated[str | None, Field(description="new .csv, .jsonl or .parquet")]
 
 Tag = Annotated[str | None, Field(description="store results as this metadata")]
 

@@ -343,10 +343,10 @@ class Status(Result):
     protocol: str | None = None
     state: State
     detail: str = ""
-    identity: ModelInfo | None = Field(default=None, description="absent until the model is loaded")
+    identity: ModelInfo | None = Field(default=None, description="once it is loaded")
     engine: str
     precision: Precision
-    agreement: Agreement | None = Field(default=None, description="with sentence-transformers; absent for itself")
+    agreement: Agreement | None = Field(default=None, description="with sentence-transformers")
     device: str
     streams: int
     calibrated: bool
