@@ -18,12 +18,13 @@ from mcp_server_embeddings.relay.starting import with_absolute_paths
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve sessions until there was none for the idle time; does not return, see ``leave``."""
     settings = with_absolute_paths(settings)
-    address = engine_address(settings)
     if options.listener is None:
+        address = engine_address(settings)
         listener = _listen(address)
         prepare(settings)
     else:  # started by a relay
         listener = socket.socket(fileno=options.listener)
+        address = EngineAddress.of(listener)
         from mcp_server_embeddings.mcp_layer.session_logs import LogFile
 
         prepare(settings, LogFile(address.log_path))

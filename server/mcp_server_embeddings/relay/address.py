@@ -46,6 +46,12 @@ class EngineAddress:
     folder: Path
     key: str
 
+    @classmethod
+    def of(cls, listener: socket.socket) -> "EngineAddress":
+        """Return the address at which a socket listens."""
+        path = Path(listener.getsockname())
+        return cls(path.parent, path.stem)
+
     @property
     def socket_path(self) -> Path:
         """Where it listens."""
@@ -129,10 +135,18 @@ def engine_key(settings: Settings) -> str:
     """Return what stands for this installation of the program and the settings of its engine."""
     decisive = {field.name: str(getattr(settings, field.name)) for field in fields(Settings) if _decides(field.name)}
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    program = (VERSION, sys.version, sys.prefix, __file__)
+    program = (VERSION, sys.version, sys.prefix, __file__, _edited())
     written = json.dumps([program, sorted(decisive.items()), sorted(environment.items())]).encode()
     # Only the user's own settings are to be told apart; hashlib would make a relay a third larger.
     return f"{zlib.crc32(written):08x}{zlib.adler32(written):08x}"
+
+
+def _edited() -> float:
+    """Return when the program was last edited where it runs from a checkout, so that edits are served at once."""
+    package = Path(__file__).parent.parent
+    if "site-packages" in package.parts:
+        return 0.0
+    return max(file.stat().st_mtime for file in package.rglob("*.py"))
 
 
 def _decides(name: str) -> bool:
