@@ -65,7 +65,9 @@ class Checkout:
     def environment(self, kept: Path) -> dict[str, str]:
         """The environment in which this tree is imported, with folders for what it keeps."""
         folders = {"XDG_CACHE_HOME": str(kept / "cache"), "XDG_DATA_HOME": str(kept / "data")}
-        return {**os.environ, **folders, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.folder / "server")}
+        settings = (self.folder / "server/mcp_server_embeddings/config.py").read_text(encoding="utf-8")
+        own = {"MCP_EMBEDDINGS_ENGINE_PROCESS": "own"} if "engine_process" in settings else {}
+        return {**os.environ, **folders, **own, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.folder / "server")}
 
     def start(self, kept: Path, *, calls: bool) -> Sample:
         """Spawn a server, shake hands and perhaps wait for the first similarity; then kill it."""

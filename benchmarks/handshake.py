@@ -26,7 +26,7 @@ server.run()
 """
 PROGRAMS = {
     "bare MCPServer": [sys.executable, "-c", BARE],
-    "mcp-server-embeddings": [sys.executable, "-m", "mcp_server_embeddings"],
+    "mcp-server-embeddings": [sys.executable, "-m", "mcp_server_embeddings", "--engine-process", "own"],
 }
 INITIALIZE = {
     "jsonrpc": "2.0",

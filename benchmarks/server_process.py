@@ -11,7 +11,12 @@ from typing import Any
 from machine import peak_memory
 
 PLAIN = [sys.executable, str(Path(__file__).with_name("plain_server.py"))]
-OURS = [sys.executable, "-m", "mcp_server_embeddings"]
+SHARED = [sys.executable, "-m", "mcp_server_embeddings"]
+"""As clients start it: a relay to the engine process that sessions share."""
+
+OURS = [*SHARED, "--engine-process", "own"]
+"""One process, so that all it costs is measured."""
+
 _CLIENT = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
 
 
@@ -26,6 +31,15 @@ class MeasuredServer:
         self.answer_bytes = 0
         self.answer(self.send("initialize", _CLIENT))
         self.notify("notifications/initialized", {})
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """Kill it, as a crash would."""
+        self._process.kill()
 
     def send(self, method: str, params: dict[str, Any]) -> int:
         """A request; its id."""

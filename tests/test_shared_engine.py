@@ -3,20 +3,21 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.relay.address import EngineAddress, engine_address
-from mcp_server_embeddings.relay.starting import with_absolute_paths
+from mcp_server_embeddings.relay.starting import engine_address, with_absolute_paths
 from waiting import wait_until
 from wire import PATIENCE, ServerProcess, error_text
 
-SLOW = [f"text number {number} of many that are embedded anew " * 12 for number in range(400)]
+SLOW = [f"text number {number} of many that are embedded anew " * 8 for number in range(300)]
 
 
 def engine_of(server: ServerProcess) -> int:
@@ -80,7 +81,9 @@ def test_a_call_in_progress_is_answered_by_the_next_engine(session: ServerProces
         message = session.next_message()
         if message.get("method") == "notifications/progress":
             reports.append(message["params"]["progress"])
-    assert message["result"]["structuredContent"]["file"]["shape"] == [len(SLOW), 384]
+    found = message["result"]["structuredContent"]
+    assert found.get("running") or found["file"]["shape"] == [len(SLOW), 384]
+    assert session.finished_call("embed", {"texts": SLOW})["file"]["shape"] == [len(SLOW), 384]
     assert reports == sorted(set(reports))
     assert engine_of(session) != first
 
@@ -217,6 +220,31 @@ def test_wrong_settings_end_the_session_with_one_sentence(data_dir: Path, argume
         assert server.log == f"mcp-server-embeddings: {said}\n"
 
 
+def test_a_command_that_was_accepted_starts_again_with_the_standard_library_alone(data_dir: Path) -> None:
+    program = (sys.executable, "-X", "importtime", "-m", "mcp_server_embeddings")
+    shared = {"MCP_EMBEDDINGS_ENGINE_PROCESS": "shared"}
+    for again in (False, True):
+        with ServerProcess(data_dir, "--tools", "core", program=program, environment=shared) as server:
+            server.handshake()
+            assert len(server.request("tools/list")["tools"]) == 4
+        imported = {line.rsplit("|", 1)[1].strip() for line in server.log.splitlines() if "import time:" in line}
+        assert imported.isdisjoint({"mcp", "pydantic", "numpy", "anyio", "platformdirs", "logging", "asyncio"})
+        assert imported.isdisjoint({"argparse", "dataclasses", "typing", "pathlib"}) == again
+
+
+def test_a_folder_that_is_gone_is_refused_though_the_command_was_accepted_before(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    with ServerProcess(data_dir, "--allow-dir", str(folder)) as server:
+        server.handshake()
+        folder.rmdir()
+        with ServerProcess(data_dir, "--allow-dir", str(folder)) as again:
+            assert again.finish() == 2
+            assert again.log == f"mcp-server-embeddings: allow-dir {str(folder)!r} is not a directory\n"
+
+
 def test_an_engine_that_cannot_start_is_said_with_its_log(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif 'engine' in sys.orig_argv: sys.exit('broken installation')\n", encoding="utf-8"
@@ -231,14 +259,9 @@ def test_an_engine_that_cannot_start_is_said_with_its_log(data_dir: Path, tmp_pa
         assert "broken installation" in log.read_text(encoding="utf-8")
 
 
-def address_of(data_dir: Path) -> EngineAddress:
-    return engine_address(with_absolute_paths(Settings(data_dir=data_dir)))
+def test_the_address_is_that_of_the_settings_of_the_engine(tmp_path: Path) -> None:
+    def key(**settings: Any) -> str:
+        return engine_address(with_absolute_paths(Settings(**settings))).key
 
-
-def test_the_address_is_private_and_that_of_the_settings(tmp_path: Path) -> None:
-    address = address_of(tmp_path)
-    assert address.folder.stat().st_mode & 0o777 == 0o700
-    assert address == address_of(tmp_path)
-    assert address.key != address_of(tmp_path / "other").key
-    session = Settings(data_dir=tmp_path, tools=("core",), log_level="debug", idle_exit=1.0, engine_process="own")
-    assert engine_address(with_absolute_paths(session)) == address
+    assert key(data_dir=tmp_path) == key(data_dir=tmp_path, tools=("core",), log_level="debug", idle_exit=1.0)
+    assert len({key(data_dir=tmp_path), key(data_dir=tmp_path / "other"), key(data_dir=tmp_path, threads=1)}) == 3

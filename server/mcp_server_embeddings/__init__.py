@@ -4,8 +4,8 @@ The Python API is the functions behind the MCP tools; see ``__all__``. Names are
 importing the package costs nothing.
 """
 
-import importlib
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False
+"""As type checkers know it; importing typing would make a relay larger."""
 
 if TYPE_CHECKING:
     from mcp_server_embeddings.config import Settings
@@ -71,5 +71,7 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     module = _MODULES.get(name, f"tools.{name}")
     return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -8,6 +8,10 @@ def main() -> None:
     """Run the command line and exit with its status."""
     # Collecting during the imports that follow finds nothing and costs a quarter of the start.
     gc.disable()
+    if sys.platform != "win32":
+        from mcp_server_embeddings.cli.resume import resume
+
+        resume()
     from mcp_server_embeddings.cli.main import main as run
 
     sys.exit(run())

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin
 
 from mcp_server_embeddings.errors import ConfigurationError
+from mcp_server_embeddings.program import DISTRIBUTION
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
 T = TypeVar("T")
 
-DISTRIBUTION = "mcp-server-embeddings"
-VERSION = "0.1.0"
-ENVIRONMENT_PREFIX = "MCP_EMBEDDINGS_"
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEVICES = ("cpu", "cuda", "mps")
 ENGINES = ("auto", "compiled", "reference")

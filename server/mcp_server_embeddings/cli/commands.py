@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from mcp_server_embeddings.cli.options import SERVE, Parser, add_settings
-from mcp_server_embeddings.config import DISTRIBUTION, VERSION, nearest
+from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.errors import ConfigurationError
+from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 
 _DESCRIPTION = (
     "A Model Context Protocol server that gives agents a sense of meaning: embeddings and similarity with a model on "

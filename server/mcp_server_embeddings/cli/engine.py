@@ -11,8 +11,8 @@ from pathlib import Path
 from mcp_server_embeddings.cli.process import LOG_FORMAT, prepare
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import ConfigurationError
-from mcp_server_embeddings.relay.address import EngineAddress, engine_address
-from mcp_server_embeddings.relay.starting import with_absolute_paths
+from mcp_server_embeddings.relay.address import EngineAddress
+from mcp_server_embeddings.relay.starting import engine_address, with_absolute_paths
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         address = EngineAddress.of(listener)
         from mcp_server_embeddings.mcp_layer.session_logs import LogFile
 
-        prepare(settings, LogFile(address.log_path))
+        prepare(settings, LogFile(Path(address.log_path)))
     _leave_folder()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in serve
     gc.disable()

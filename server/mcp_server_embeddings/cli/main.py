@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from mcp_server_embeddings.cli.options import serving_options, settings_from
-from mcp_server_embeddings.config import DISTRIBUTION, Settings
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import EmbeddingsError
+from mcp_server_embeddings.program import DISTRIBUTION
 
 Run = Callable[[Settings, argparse.Namespace], int]
 """Runs a command and returns the exit status."""

@@ -7,8 +7,9 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import NoReturn
 
-from mcp_server_embeddings.config import ENVIRONMENT_PREFIX, Settings, nearest
+from mcp_server_embeddings.config import Settings, nearest
 from mcp_server_embeddings.errors import ConfigurationError
+from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
 
 SERVE = "serve:run"
 """What runs without a command; see ``commands``."""

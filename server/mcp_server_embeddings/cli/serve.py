@@ -7,8 +7,9 @@ import socket
 import sys
 from typing import NoReturn
 
-from mcp_server_embeddings.config import DISTRIBUTION, Settings
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import OperatorError
+from mcp_server_embeddings.program import DISTRIBUTION
 from mcp_server_embeddings.relay.wire import Wire, claim_wire
 
 
@@ -25,17 +26,20 @@ def _relay(wire: Wire, settings: Settings) -> str:
     """Serve through the shared engine process; return only if there can be none, with the reason."""
     if not hasattr(socket, "AF_UNIX"):
         return "no Unix sockets here"
-    from mcp_server_embeddings.relay.address import engine_address
+    from mcp_server_embeddings.relay.greeting import Greeting, session_settings
     from mcp_server_embeddings.relay.relay import Relay
-    from mcp_server_embeddings.relay.starting import with_absolute_paths
+    from mcp_server_embeddings.relay.remembered import command_checksum
+    from mcp_server_embeddings.relay.starting import connected, engine_address, with_absolute_paths
 
     settings = with_absolute_paths(settings)
+    greeting = Greeting(session_settings(settings), command_checksum()).line()
     try:
-        relay = Relay(wire, engine_address(settings), settings)
+        address = engine_address(settings)
+        engine = connected(address, settings)
     except (OSError, OperatorError) as error:
         sys.stderr.write(f"{DISTRIBUTION}: serving in a process of its own: {error}\n")
         return f"the shared one cannot be used: {error}"
-    return relay.run()
+    return Relay(wire, address, engine, greeting, lambda: connected(address, settings)).run()
 
 
 def _serve(wire: Wire, settings: Settings, why_own: str) -> NoReturn:

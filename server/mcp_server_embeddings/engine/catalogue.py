@@ -8,8 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mcp_server_embeddings.config import DEFAULT_MODEL, DISTRIBUTION
+from mcp_server_embeddings.config import DEFAULT_MODEL
 from mcp_server_embeddings.engine.identity import Prompts
+from mcp_server_embeddings.program import DISTRIBUTION
 
 BenchmarkV1 = Literal[
     "MTEB English v1 (56 tasks)", "MTEB English v1, retrieval only", "MTEB English v1, as run by the Model2Vec authors"

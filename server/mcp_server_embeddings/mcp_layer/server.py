@@ -35,7 +35,7 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from mcp_server_embeddings.config import DISTRIBUTION, VERSION, Settings, nearest
+from mcp_server_embeddings.config import Settings, nearest
 from mcp_server_embeddings.errors import EmbeddingsError, InputError
 from mcp_server_embeddings.mcp_layer import collection_resources
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS
@@ -45,6 +45,7 @@ from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier, Contex
 from mcp_server_embeddings.mcp_layer.prompts import ServedPrompt, served_prompts
 from mcp_server_embeddings.mcp_layer.registry import published, served_tools
 from mcp_server_embeddings.mcp_layer.resources import HOUR, RESOURCES
+from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.coercion import SHOWN
 from mcp_server_embeddings.tools.declaration import ToolContext

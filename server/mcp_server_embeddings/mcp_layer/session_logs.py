@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from mcp_server_embeddings.mcp_layer.backpressure import Flow
-from mcp_server_embeddings.relay.greeting import LOG
+from mcp_server_embeddings.relay.notices import LOG
 
 _MAX_BYTES = 1_000_000
 """Of the log's file; the file before it is kept as well."""

@@ -5,9 +5,11 @@ A session has its own server, settings, flow control and log; see ``Service`` fo
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import time
+from pathlib import Path
 
 import anyio
 from mcp.server import NotificationOptions, Server
@@ -23,8 +25,10 @@ from mcp_server_embeddings.mcp_layer.server import build_server
 from mcp_server_embeddings.mcp_layer.session_logs import SessionLog, notice
 from mcp_server_embeddings.mcp_layer.stdio import LAST_ANSWERS_SECONDS
 from mcp_server_embeddings.relay.address import EngineAddress
-from mcp_server_embeddings.relay.greeting import MAX_GREETING, READY, REFUSED, Greeting, received_settings
+from mcp_server_embeddings.relay.greeting import MAX_GREETING, Greeting, received_settings
+from mcp_server_embeddings.relay.notices import READY, REFUSED
 from mcp_server_embeddings.relay.peer import is_same_user
+from mcp_server_embeddings.relay.remembered import forget, remember
 from mcp_server_embeddings.store.protocol import CollectionStore
 
 MAX_SESSIONS = 500
@@ -64,7 +68,7 @@ class SharedEngine:
         self._settings = settings
         self._listener = listener
         self._address = address
-        self._inode = address.socket_path.stat().st_ino
+        self._inode = Path(address.socket_path).stat().st_ino
         self._idle_seconds = idle_seconds
         self._began = self._idle_since = time.monotonic()
         self._sessions = 0
@@ -122,8 +126,12 @@ class SharedEngine:
     def _session_server(self, greeting: bytes) -> tuple[Server[ChangeNotifier], str]:
         if self._sessions > MAX_SESSIONS:
             raise ConfigurationError(f"the engine process serves {MAX_SESSIONS} sessions, the most that it can")
-        settings = received_settings(self._settings, Greeting.parse(greeting).settings)
-        return build_server(self._service, self._store, settings), settings.log_level
+        told = Greeting.parse(greeting)
+        settings = received_settings(self._settings, told.settings)
+        server = build_server(self._service, self._store, settings)
+        if re.fullmatch("[0-9a-f]{16}", told.command):
+            remember(self._address, told.command, greeting)
+        return server, settings.log_level
 
     async def _end_on_signal(self, tasks: anyio.abc.TaskGroup) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
@@ -150,10 +158,12 @@ class SharedEngine:
     def _forget_socket(self) -> None:
         """Remove the socket, unless another engine's is there by now."""
         try:
-            if self._address.socket_path.stat().st_ino == self._inode:
-                self._address.socket_path.unlink()
-        except FileNotFoundError:
-            pass
+            path = Path(self._address.socket_path)
+            if path.stat().st_ino == self._inode:
+                path.unlink()
+                forget(self._address)
+        except OSError:
+            pass  # somebody has removed it
         self._listener.close()
 
 

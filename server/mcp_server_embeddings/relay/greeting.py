@@ -1,7 +1,6 @@
 """What a relay and an engine process say to each other beside the client's messages.
 
-A relay's first line is its greeting; all that follows is the client's. A line of the engine is a message for the client
-if it begins with a brace, and otherwise a notice: a letter and JSON.
+A relay's first line is its greeting; all that follows is the client's. For the other direction see ``notices``.
 """
 
 import json
@@ -10,17 +9,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from mcp_server_embeddings.config import VERSION, Settings
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import ConfigurationError
+from mcp_server_embeddings.program import VERSION
 
 PROTOCOL = 1
 """Of these lines. The program's version is part of an engine's address, so only equal ones meet."""
 
 MAX_GREETING = 1_000_000
 """Bytes."""
-
-READY, LOG, REFUSED = b"R", b"L", b"X"
-"""Notices: the greeting was accepted; a text for standard error; the session cannot be served, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +26,13 @@ class Greeting:
 
     Attributes:
         settings: Those of the settings that are a session's own, as JSON has them.
-        pid: The relay's process.
+        command: Of ``command_checksum``; the engine keeps the greeting under it.
         protocol: See ``PROTOCOL``.
         version: The program's.
     """
 
     settings: Mapping[str, Any]
-    pid: int
+    command: str = ""
     protocol: int = PROTOCOL
     version: str = VERSION
 

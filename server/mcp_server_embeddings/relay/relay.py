@@ -7,17 +7,20 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NoReturn
 
-from mcp_server_embeddings.config import DISTRIBUTION, Settings
+from mcp_server_embeddings.errors import EmbeddingsError
+from mcp_server_embeddings.program import DISTRIBUTION
 from mcp_server_embeddings.relay.address import EngineAddress
-from mcp_server_embeddings.relay.greeting import LOG, READY, REFUSED, Greeting, session_settings
+from mcp_server_embeddings.relay.notices import LOG, READY, REFUSED
 from mcp_server_embeddings.relay.parent_process import wait_for_parent_exit
-from mcp_server_embeddings.relay.starting import connected
 from mcp_server_embeddings.relay.unanswered import SessionState
 from mcp_server_embeddings.relay.wire import Wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is a tenth of a relay's memory
+    from typing import NoReturn
 
 _CHUNK = 65_536
 
@@ -43,22 +46,33 @@ class Relay:
     Args:
         wire: The client's pipes.
         address: Of the engine process.
-        settings: With absolute paths.
+        engine: Connected to it.
+        greeting: The line that introduces the session.
+        connect: Connects to the next engine process, and starts it if need be.
     """
 
-    def __init__(self, wire: Wire, address: EngineAddress, settings: Settings) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        address: EngineAddress,
+        engine: socket.socket,
+        greeting: bytes,
+        connect: Callable[[], socket.socket],
+    ) -> None:
         self._wire = wire
         self._address = address
-        self._settings = settings
+        self._engine = engine
+        self._greeting = greeting
+        self._connect = connect
         self._state = SessionState()
         self._sending = threading.Lock()
         self._answering = threading.Lock()
         self._ready = threading.Event()
         self._failures = 0
         self._finished = False  # the client has sent its last line
-        self._engine = self._connect()
+        self._send(greeting)
 
-    def run(self) -> NoReturn:
+    def run(self) -> "NoReturn":
         """Serve the client until it goes away; ends the process."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: leave(128 + received))
@@ -69,13 +83,6 @@ class Relay:
             if self._finished and (self._ready.is_set() or not self._state.unanswered()):
                 leave(0)
             self._take_over()
-
-    def _connect(self) -> socket.socket:
-        """Connect, start the engine process if need be, and introduce the session."""
-        engine = connected(self._address, self._settings)
-        with suppress(OSError):  # seen when its answer is read
-            engine.sendall(Greeting(session_settings(self._settings), os.getpid()).line())
-        return engine
 
     def _pass_requests(self) -> None:
         """Pass the client's lines on, until there are no more. A thread's."""
@@ -130,8 +137,9 @@ class Relay:
         self._engine.close()
         try:
             self._engine = self._connect()
-        except OSError as error:
+        except (OSError, EmbeddingsError) as error:
             self._give_up(str(error))
+        self._send(self._greeting)
         threading.Thread(target=self._send_session, daemon=True).start()
 
     def _send_session(self) -> None:
@@ -147,7 +155,7 @@ class Relay:
         finally:
             self._sending.release()
 
-    def _give_up(self, reason: str = "it ends as soon as it has started") -> NoReturn:
+    def _give_up(self, reason: str = "it ends as soon as it has started") -> "NoReturn":
         for error in self._state.given_up(every=True):
             self._answer(error)
         sys.stderr.write(
@@ -186,7 +194,7 @@ class Relay:
             leave(0)
 
 
-def leave(status: int) -> NoReturn:
+def leave(status: int) -> "NoReturn":
     """End the process at once."""
     sys.stderr.flush()
     os._exit(status)

@@ -6,8 +6,22 @@ import sys
 from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 
-from mcp_server_embeddings.config import ENVIRONMENT_PREFIX, Settings
-from mcp_server_embeddings.relay.address import EngineAddress
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
+from mcp_server_embeddings.relay.address import EngineAddress, private_folder
+from mcp_server_embeddings.relay.remembered import ENGINE_VARIABLES, checksum, program
+
+
+def engine_address(settings: Settings) -> EngineAddress:
+    """Return where the engine process of these settings is; its folder is made.
+
+    Raises:
+        UnsafePlaceError: See ``private_folder``.
+        OSError: No folder can be made.
+    """
+    decisive = [str(getattr(settings, field.name)) for field in fields(Settings) if field.metadata["scope"] == "engine"]
+    variables = [os.environ.get(name) for name in ENGINE_VARIABLES]
+    return EngineAddress(private_folder(), checksum(program(), decisive, variables))
 
 
 def connected(address: EngineAddress, settings: Settings) -> socket.socket:

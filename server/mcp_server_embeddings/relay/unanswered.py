@@ -5,8 +5,12 @@ import re
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing and dataclasses are a third of a relay's memory
+    from typing import Any
+
+    Message = dict[str, Any]
 
 MAX_ATTEMPTS = 10
 """Engine processes that a request is sent to: one that ends each of them must not end all that follow."""
@@ -19,13 +23,11 @@ _ANSWER = re.compile(rb'\{"jsonrpc":"2\.0","id":(-?\d+|"(?:[^"\\]|\\.)*"),"(?:re
 
 _PROGRESS = b'{"jsonrpc":"2.0","method":"notifications/progress"'
 
-Message = dict[str, Any]
 
-
-@dataclass(slots=True)
 class _Request:
-    line: bytes
-    attempts: int = 1
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+        self.attempts = 1
 
 
 class SessionState:
@@ -116,7 +118,7 @@ class SessionState:
         ]
         return listed + updated
 
-    def _keep(self, method: str, message: Message, uri: str) -> None:
+    def _keep(self, method: str, message: "Message", uri: str) -> None:
         if method == "initialize":
             self._initialize = message
         elif method == "resources/subscribe":
@@ -133,7 +135,7 @@ class SessionState:
             if not requests:
                 del self._requests[identifier]
 
-    def _is_progress(self, parameters: Message) -> bool:
+    def _is_progress(self, parameters: "Message") -> bool:
         """Tell whether a report goes further than the last: an engine that takes over begins anew."""
         token, progress = parameters.get("progressToken"), parameters.get("progress", 0)
         with self._lock:
@@ -149,7 +151,7 @@ def _token(request: _Request) -> object:
     return meta.get("progressToken") if isinstance(meta, dict) else None
 
 
-def _parsed(line: bytes) -> Message:
+def _parsed(line: bytes) -> "Message":
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
@@ -157,7 +159,7 @@ def _parsed(line: bytes) -> Message:
     return message if isinstance(message, dict) else {}
 
 
-def _identifier(message: Message) -> tuple[type, object] | None:
+def _identifier(message: "Message") -> tuple[type, object] | None:
     identifier = message.get("id")
     if isinstance(identifier, float) and identifier.is_integer():  # as the engine reads it
         identifier = int(identifier)
@@ -165,7 +167,7 @@ def _identifier(message: Message) -> tuple[type, object] | None:
     return (type(identifier), identifier) if known else None
 
 
-def _line(message: Message) -> bytes:
+def _line(message: "Message") -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 

@@ -9,16 +9,18 @@ while another thread reads it.
 import os
 import select
 import sys
-from dataclasses import dataclass
-from typing import BinaryIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is a tenth of a relay's memory
+    from typing import BinaryIO
 
 
-@dataclass(frozen=True, slots=True)
 class Wire:
     """The client's end of both pipes."""
 
-    reader: BinaryIO
-    writer: BinaryIO
+    def __init__(self, reader: "BinaryIO", writer: "BinaryIO") -> None:
+        self.reader = reader
+        self.writer = writer
 
     def hung_up(self) -> bool:
         """Whether the client closed its end, also while there is still something to read; False on Windows."""

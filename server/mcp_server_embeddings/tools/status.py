@@ -5,8 +5,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mcp_server_embeddings.config import DISTRIBUTION, VERSION
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AnswerBudget

@@ -1,0 +1,295 @@
+"""What sessions that share an engine process cost, beside one in a process of its own, in one interleaved run.
+
+    python benchmarks/sessions.py [REPETITIONS]
+    python benchmarks/sessions.py --kills N
+
+The first measures on an otherwise idle machine: starts of a first, a second and an own session, memory of eight, the
+time that a relay adds to a call, and the CPU seconds of 64 callers. The second kills relays and the engine N times at
+random moments while four clients write, and counts what was not answered, what was acknowledged and is missing, and
+what is left of processes.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+RUNTIME = tempfile.TemporaryDirectory(prefix="sessions-")
+for variable in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+    os.environ[variable] = RUNTIME.name
+os.environ.update(HF_HUB_OFFLINE="1", MCP_EMBEDDINGS_IDLE_EXIT="0.05")
+
+from machine import machine, versions  # noqa: E402
+from server_process import OURS, SHARED, MeasuredServer  # noqa: E402
+from workloads import Texts  # noqa: E402
+
+CALLERS, SESSIONS, CALLS, KILL_CLIENTS = 64, 8, 10, 4
+PATIENCE = 60.0
+
+
+def engines() -> list[int]:
+    """The engine processes of this run."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            environment = (folder / "environ").read_bytes() if b"engine" in words else b""
+            if os.fsencode(RUNTIME.name) in environment:
+                found.append(int(folder.name))
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system seconds of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def proportional_memory(pid: int) -> float:
+    """Megabytes of a process, shared pages by their share."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1_000
+
+
+def end_engines() -> None:
+    """End every engine process, so that the next session starts one."""
+    for pid in engines():
+        os.kill(pid, signal.SIGTERM)
+    while engines():
+        time.sleep(0.01)
+
+
+def start(command: list[str]) -> tuple[MeasuredServer, float, float]:
+    """A session; seconds from its spawn to the handshake's end and to the first similarity."""
+    began = time.perf_counter()
+    server = MeasuredServer(command)
+    shaken = time.perf_counter() - began
+    server.call("similarity", left=["Apple"], right=["Orange"])
+    return server, shaken, time.perf_counter() - began
+
+
+def show(what: str, samples: list[float], unit: str = "") -> None:
+    """Print the median and the range."""
+    low, middle, high = min(samples), statistics.median(samples), max(samples)
+    print(f"{what}: {middle:.3f}{unit} ({low:.3f} to {high:.3f})")
+
+
+def starts(repetitions: int) -> None:
+    """First, second and own sessions in turn, each with nothing else running."""
+    kept: list[list[float]] = [[] for _ in range(6)]
+    first, own, second, handshakes, relay_cpu, memory = kept
+    for repetition in range(repetitions + 1):
+        end_engines()
+        one, _, first_answer = start(SHARED)
+        other, handshake, answer = start(SHARED)
+        cpu, size = cpu_seconds(other.pid), proportional_memory(other.pid)
+        for server in (one, other):
+            server.end()
+        end_engines()
+        alone, _, own_answer = start(OURS)
+        alone.end()
+        if repetition:  # the first fills the caches
+            for samples, value in zip(
+                (first, own, second, handshakes, relay_cpu, memory),
+                (first_answer, own_answer, answer, handshake, cpu, size),
+                strict=True,
+            ):
+                samples.append(value)
+    show("second session: spawn to initialize", handshakes, " s")
+    show("second session: spawn to first similarity", second, " s")
+    show("second session: CPU of the relay to the first answer", relay_cpu, " s")
+    show("second session: memory of the relay", memory, " MB")
+    show("first session: spawn to first similarity", first, " s")
+    show("own process: spawn to first similarity", own, " s")
+    show("first session over own process", [a / b for a, b in zip(first, own, strict=True)], " x")
+
+
+def memory_of_sessions() -> None:
+    """Eight sessions that share, and one of its own."""
+    end_engines()
+    servers = [start(SHARED)[0] for _ in range(SESSIONS)]
+    shared = sum(proportional_memory(server.pid) for server in servers)
+    (engine,) = engines()
+    shared += proportional_memory(engine)
+    for server in servers:
+        server.end()
+    end_engines()
+    alone = start(OURS)[0]
+    own = proportional_memory(alone.pid)
+    alone.end()
+    print(f"{SESSIONS} sessions: {shared:.0f} MB, one own process: {own:.0f} MB, {shared / own:.2f} x")
+
+
+def added_latency(repetitions: int) -> None:
+    """Single calls through a relay and to an own process, one of each in turn."""
+    end_engines()
+    texts = Texts()
+    servers = [start(SHARED)[0], start(OURS)[0]]
+    for _ in range(50):
+        for server in servers:
+            server.call("embed", texts=[texts.of(8)])
+    differences: list[float] = []
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repetitions):
+        for kept, server in zip(times, servers, strict=True):
+            kept.append(1_000 * server.call("embed", texts=[texts.of(8)]))
+        differences.append(times[0][-1] - times[1][-1])
+    print(
+        f"one text, warm: through a relay {statistics.median(times[0]):.2f} ms, own {statistics.median(times[1]):.2f}"
+    )
+    print(f"added by the relay: {statistics.median(differences):.2f} ms, median of {repetitions} pairs")
+    for server in servers:
+        server.end()
+
+
+def concurrent(servers: list[MeasuredServer], texts: Texts) -> None:
+    """64 callers, each with calls of one text one after another."""
+
+    def caller(server: MeasuredServer, count: int) -> None:
+        waiting = [server.start_call("embed", texts=[texts.of(12)]) for _ in range(count)]
+        for _ in range((CALLS - 1) * count):
+            server.any_answer()
+            waiting.append(server.start_call("embed", texts=[texts.of(12)]))
+        for _ in range(count):
+            server.any_answer()
+
+    count = CALLERS // len(servers)
+    threads = [threading.Thread(target=caller, args=(server, count)) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def callers(repetitions: int) -> None:
+    """CPU seconds of 64 callers: in eight sessions, relays included, and in one of an own process."""
+    end_engines()
+    texts, ratios, walls = Texts(), [], []
+    shared = [start(SHARED)[0] for _ in range(SESSIONS)]
+    own = [start(OURS)[0]]
+    pids = [*(server.pid for server in shared), *engines()]
+
+    def measured(servers: list[MeasuredServer], processes: list[int]) -> tuple[float, float]:
+        before, began = sum(map(cpu_seconds, processes)), time.perf_counter()
+        concurrent(servers, texts)
+        return sum(map(cpu_seconds, processes)) - before, time.perf_counter() - began
+
+    for repetition in range(repetitions + 1):
+        of_shared = measured(shared, pids)
+        of_own = measured(own, [own[0].pid])
+        if repetition:
+            ratios.append(of_shared[0] / of_own[0])
+            walls.append(of_shared[1] / of_own[1])
+    show(f"{CALLERS} callers in {SESSIONS} sessions over one own session: CPU", ratios, " x")
+    show(f"{CALLERS} callers in {SESSIONS} sessions over one own session: wall", walls, " x")
+    for server in (*shared, *own):
+        server.end()
+
+
+class Client:
+    """Writes items one after another through relays, of which some are killed; sends again what it has no answer to."""
+
+    def __init__(self, number: int, stopped: threading.Event) -> None:
+        self.number, self.stopped = number, stopped
+        self.acknowledged: list[str] = []
+        self.unanswered = 0
+        self.restarts = 0
+        self.slowest = 0.0
+        self.server = MeasuredServer(SHARED)
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self) -> None:
+        """Write until it is over."""
+        count = 0
+        while not self.stopped.is_set():
+            identifier = f"{self.number}-{count}"
+            began = time.perf_counter()
+            try:
+                self.server.call("collection_add", collection="kept", texts={identifier: f"the text {identifier}"})
+            except (RuntimeError, OSError, ValueError):
+                if self.server.is_alive:  # the relay lives, so the call was lost
+                    self.unanswered += 1
+                self.restarts += 1
+                self.server.end()
+                self.server = MeasuredServer(SHARED)
+                continue
+            self.slowest = max(self.slowest, time.perf_counter() - began)
+            self.acknowledged.append(identifier)
+            count += 1
+
+
+def kills(number: int) -> None:
+    """Kill at random while clients write."""
+    chance, stopped = random.Random(0), threading.Event()
+    clients = [Client(client, stopped) for client in range(KILL_CLIENTS)]
+    of_engine = 0
+    for _ in range(number):
+        time.sleep(chance.uniform(0.2, 3.0))
+        running = engines()
+        if running and chance.random() < 0.6:
+            of_engine += 1
+            os.kill(chance.choice(running), signal.SIGKILL)
+        else:
+            with contextlib.suppress(OSError):
+                chance.choice(clients).server.kill()
+    stopped.set()
+    for client in clients:
+        client.thread.join()
+    acknowledged = [identifier for client in clients for identifier in client.acknowledged]
+    missing = missing_items(clients[0].server, acknowledged)
+    for client in clients:
+        client.server.end()
+    time.sleep(6)  # twice the idle time
+    print(
+        f"{number} kills, {of_engine} of the engine: {sum(client.unanswered for client in clients)} calls unanswered, "
+        f"{missing} of {len(acknowledged):,} acknowledged writes lost, {len(engines())} processes left; "
+        f"slowest answer {max(client.slowest for client in clients):.1f} s"
+    )
+
+
+def missing_items(server: MeasuredServer, acknowledged: list[str]) -> int:
+    """How many acknowledged items the collection lacks."""
+    missing = 0
+    for batch in batches(acknowledged, 50):
+        answer = server.answer(server.start_call("read", source="kept", ids=batch, max_tokens=8_000))
+        found = answer["result"].get("structuredContent", {}).get("items", [])
+        missing += len(batch) - len(found)
+    return missing
+
+
+def batches(items: list[str], size: int) -> Iterator[list[str]]:
+    """Parts of a list."""
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repetitions", nargs="?", type=int, default=9)
+    parser.add_argument("--kills", type=int, default=0, metavar="N")
+    given = parser.parse_args()
+    print(machine(), versions(), sep="\n")
+    if given.kills:
+        kills(given.kills)
+    else:
+        starts(given.repetitions)
+        memory_of_sessions()
+        added_latency(200)
+        callers(given.repetitions)
+    end_engines()
+    RUNTIME.cleanup()
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
