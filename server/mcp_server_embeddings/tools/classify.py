@@ -192,7 +192,8 @@ def _result(
         for first, second, given in zip(result.first, result.second, result.given, strict=True)
     ]
     margins = [round(float(margin), _DECIMALS) + 0.0 for margin in result.margins]
-    file = save_items(items, sources, output_dir, save_as, {"label": chosen, "runner_up": others, "margin": margins})
+    columns = {"label": chosen, "runner_up": others, "margin": margins}
+    file = save_items(items, sources, output_dir, save_as, columns, tag)
     if tag is not None:
         items.tag(tag, chosen)
     counts = Counter(label for label in chosen if label is not None)

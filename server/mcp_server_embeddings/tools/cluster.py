@@ -120,7 +120,7 @@ def cluster(
     divided = [_divided(vectors, group, weak, close, watch) if levels > 1 else [] for group in grouping.groups]
     columns: dict[str, list[Cell]] = {"cluster": list(numbers)}
     parts = {"part": _part_ids(len(items), divided)} if levels > 1 else {}
-    file = save_items(items, sources, output_dir, save_as, columns | parts)
+    file = save_items(items, sources, output_dir, save_as, columns | parts, tag)
     if tag is not None:
         items.tag(tag, numbers)
     shown, left_out = _fitting(items, grouping, divided, members)

@@ -35,6 +35,7 @@ def save_items(
     output_dir: Path | None,
     name: str | None,
     columns: Mapping[str, Sequence[Cell]],
+    tag: str | None = None,
 ) -> OutputFile | None:
     """Write one row for each item: its id, what it had before, and the new columns.
 
@@ -44,6 +45,7 @@ def save_items(
         output_dir: The output folder.
         name: A bare file name; None writes nothing.
         columns: The new columns, one value for each item.
+        tag: Metadata that the same call stores; what an earlier one stored under that name is left out.
 
     Raises:
         InputError: The name is invalid.
@@ -53,6 +55,8 @@ def save_items(
         return None
     written: dict[str, Sequence[Cell]] = {"id": list(items.ids)}
     for column, values in own_columns(items, sources).items():
+        if column == tag and not items.table:
+            continue
         if column.casefold() != "id" or [as_text(value).strip() for value in values] != [str(key) for key in items.ids]:
             written[_free_name(column, written, "own")] = values
     for column, new in columns.items():
