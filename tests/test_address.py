@@ -229,3 +229,18 @@ def test_the_folders_are_those_of_platformdirs(monkeypatch: pytest.MonkeyPatch, 
             monkeypatch.setenv(variable, value)
         assert str(default_data_dir()) == platformdirs.user_data_dir(name, appauthor=False)
         assert str(default_cache_dir()) == platformdirs.user_cache_dir(name, appauthor=False)
+
+
+def test_nothing_is_imported_from_the_folder_in_which_a_client_works(
+    data_dir: Path, runtime_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = tmp_path / "planted"
+    for name in ("mcp_server_embeddings", "numpy"):
+        (planted / name).mkdir(parents=True)
+        (planted / name / "__init__.py").write_text("raise SystemExit('planted')", encoding="utf-8")
+    monkeypatch.chdir(planted)
+    program = (str(Path(sys.executable).with_name("mcp-server-embeddings")),)
+    environment = {"XDG_RUNTIME_DIR": str(runtime_dir), "MCP_EMBEDDINGS_ENGINE_PROCESS": "shared"}
+    with ServerProcess(data_dir, program=program, environment=environment) as server:
+        server.handshake()
+        assert server.call("status", {})["structuredContent"]["process"].startswith("engine process ")
