@@ -39,6 +39,14 @@ def engine_process(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
+@pytest.fixture(scope="module")
+def own_process() -> Iterator[None]:
+    """Servers of the module serve in a process of their own, at which its tests look."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MCP_EMBEDDINGS_ENGINE_PROCESS", "own")
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One data folder for the whole run: the model is calibrated once."""

@@ -22,6 +22,8 @@ from mcp_server_embeddings.mcp_layer import background
 from mcp_server_embeddings.mcp_layer.background import BackgroundCalls, call_key
 from wire import PATIENCE, client_environment
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 SHORT = 0.2
 """Seconds that a call here is waited for."""
 

@@ -23,6 +23,8 @@ from mcp_server_embeddings.mcp_layer.server import build_server
 from mcp_server_embeddings.store import open_store
 from wire import PATIENCE, ServerProcess
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 URI = "embeddings://collections"
 
 

@@ -42,7 +42,7 @@ OPERANDS = {
 
 
 def test_the_table_of_this_file_has_every_command() -> None:
-    assert {"serve", *OPERANDS} == set(main_parser().commands)
+    assert {"serve", "engine", *OPERANDS} == set(main_parser().commands)
 
 
 @pytest.mark.parametrize("name", OPERANDS)

@@ -23,6 +23,8 @@ from scripts import run
 from test_parity import TEXTS
 from wire import PATIENCE, ServerProcess, client_environment
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 FREED = 50_000_000
 """Bytes that unloading the default model gives back at least; its weights are 90 MB."""
 

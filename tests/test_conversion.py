@@ -28,6 +28,8 @@ from test_parity import AGREEMENT, TEXTS, cosines
 from waiting import wait_until
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 CONVERTER = "mcp_server_embeddings.engine.convert"
 CONVERTING = "converting the model (once)"
 

@@ -16,6 +16,8 @@ from models import save_bge_like
 from test_rerankers import bert
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 MODEL = "someone/bge-like"
 WEIGHTS = "model.safetensors"
 CHUNK = 10 * 1024 * 1024

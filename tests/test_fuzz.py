@@ -10,6 +10,8 @@ import pytest
 
 from wire import ServerProcess, peak_memory
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 MESSAGES = 1_500
 
 ENDED = 5

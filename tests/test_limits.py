@@ -4,11 +4,14 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.records import NewChunk, NewDocument
 from wire import ServerProcess, error_text, peak_memory
+
+pytestmark = pytest.mark.usefixtures("own_process")
 
 
 def test_vectors_over_the_limit_of_an_answer_are_in_a_file(data_dir: Path) -> None:

@@ -27,6 +27,8 @@ from mcp_server_embeddings.errors import ModelChangedError, ModelLoadError
 from mcp_server_embeddings.vectors.scores import Vectors
 from wire import PATIENCE, ServerProcess, client_environment, error_text
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 
 @pytest.fixture
 def own_folder(bge_folder: Path, tmp_path: Path) -> Path:

@@ -36,6 +36,8 @@ MAX_SESSIONS = 500
 _GREETING_SECONDS = 10.0
 """After these a relay that has not introduced its session is refused."""
 
+_CHECKSUM = re.compile("[0-9a-f]{16}")
+
 _CHUNK = 65_536
 
 _LARGE_LINE = 100_000
@@ -129,7 +131,7 @@ class SharedEngine:
         told = Greeting.parse(greeting)
         settings = received_settings(self._settings, told.settings)
         server = build_server(self._service, self._store, settings)
-        if re.fullmatch("[0-9a-f]{16}", told.command):
+        if _CHECKSUM.fullmatch(told.command):
             remember(self._address, told.command, greeting)
         return server, settings.log_level
 
