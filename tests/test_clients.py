@@ -53,7 +53,7 @@ def settings(data_dir: Path) -> dict[str, str]:
     return {"HF_HUB_OFFLINE": "1", "MCP_EMBEDDINGS_DATA_DIR": str(data_dir), **own}
 
 
-def run_node(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_node(*arguments: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run an installed JavaScript client to its end; fails, never skips, when there is none."""
     node = shutil.which("node")
     if node is None or not (CLIENTS / "node_modules").is_dir():
@@ -63,8 +63,9 @@ def run_node(*arguments: str) -> subprocess.CompletedProcess[str]:
         [node, *arguments],
         capture_output=True,
         check=False,
+        cwd=folder,
         encoding="utf-8",
-        env=client_environment(),
+        env=client_environment(**environment),
         stdin=subprocess.DEVNULL,
         timeout=2 * PATIENCE,
     )
