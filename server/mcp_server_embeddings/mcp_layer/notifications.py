@@ -1,7 +1,7 @@
 """Notifications about changed collections, whichever process changed them."""
 
 import logging
-from collections import defaultdict
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +11,8 @@ import anyio.to_thread
 from mcp.server import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourcesListChanged, ResourceUpdated
-from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, SubscriptionsListenRequestParams, SubscriptionsListenResult
 from starlette.requests import Request
 
 from mcp_server_embeddings.mcp_layer.collection_resources import ROOT, uri_of
@@ -23,6 +24,12 @@ _SECONDS = 1.0
 """Between two polls; a poll is one short query."""
 
 _SESSION_HEADER = "mcp-session-id"
+
+_MAX_SUBSCRIBERS = 1_000
+"""Sessions that are notified; of more, those that asked first are not."""
+
+_MAX_URIS = 1_000
+"""Resources that a session may subscribe to."""
 
 Revisions = dict[str, tuple[int, int]]
 """Key and revision of each collection, by name."""
@@ -66,21 +73,28 @@ class ChangeNotifier:
         self._polled = anyio.Event()
         self._bus = InMemorySubscriptionBus()
         self._streams = ListenHandler(self._bus)
-        self._subscribers: defaultdict[str | None, _Subscriber] = defaultdict(_Subscriber)
+        self._subscribers: OrderedDict[str | None, _Subscriber] = OrderedDict()
 
     async def notify_of_list(self, context: "Context") -> None:
         """Notify a client that listed the collections when the list changes."""
-        self._subscribers[_session_id(context)].session = context.session
+        self._subscriber(context).session = context.session
         await self._start()
 
     async def subscribe(self, context: "Context", uri: str) -> None:
-        """Subscribe a client to one resource."""
-        self._subscribers[_session_id(context)].uris.add(uri)
+        """Subscribe a client to one resource.
+
+        Raises:
+            MCPError: It has subscribed to as many as it may.
+        """
+        uris = self._subscriber(context).uris
+        if len(uris) >= _MAX_URIS and uri not in uris:
+            raise MCPError(INVALID_PARAMS, f"a session may subscribe to {_MAX_URIS:,} resources; unsubscribe from some")
+        uris.add(uri)
         await self.notify_of_list(context)
 
     def unsubscribe(self, context: "Context", uri: str) -> None:
         """Unsubscribe a client from one resource."""
-        self._subscribers[_session_id(context)].uris.discard(uri)
+        self._subscriber(context).uris.discard(uri)
 
     async def listen(self, context: "Context", params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one stream of events until the client ends it."""
@@ -94,6 +108,15 @@ class ChangeNotifier:
             tasks.start_soon(self._poll_forever)
             yield
             tasks.cancel_scope.cancel()
+
+    def _subscriber(self, context: "Context") -> _Subscriber:
+        """Return the client's entry; without sessions clients share one, and what is sent to it reaches nobody."""
+        key = _session_id(context)
+        found = self._subscribers.setdefault(key, _Subscriber())
+        self._subscribers.move_to_end(key)
+        if len(self._subscribers) > _MAX_SUBSCRIBERS:
+            self._subscribers.popitem(last=False)
+        return found
 
     async def _start(self) -> None:
         """Start polling. Returns after the first poll, so that every later change is notified."""
