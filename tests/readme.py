@@ -1,6 +1,8 @@
-"""The tables of the README, made from the code."""
+"""The tables of the README and of docs/http.md, made from the code."""
 
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
@@ -10,6 +12,7 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.tools.declaration import declared_tools
 
 README = Path(__file__).parents[1] / "README.md"
+HTTP_PAGE = README.parent / "docs" / "http.md"
 
 
 _SELECTING = ("id_field", "ids", "where")
@@ -36,21 +39,31 @@ def tools_table() -> str:
     return "\n".join(rows)
 
 
-def settings_table() -> str:
-    """One row a setting; the defaults of folders depend on the system."""
+def settings_table(*, http: bool = False) -> str:
+    """One row a setting, of HTTP or of everything else; the defaults of folders depend on the system."""
     rows = ["| option | variable | what it does |", "| --- | --- | --- |"]
     for field in fields(Settings):
+        if (field.metadata["scope"] == "http") != http:
+            continue
         value = default(field)
         shown = "" if not value or isinstance(value, Path) else f" (default `{value}`)"
         rows.append(f"| `{flag(field)}` | `{variable(field)}` | {field.metadata['help']}{shown} |")
     return "\n".join(rows)
 
 
-def with_tables(text: str) -> str:
-    """The README's text with both tables as the code has them now."""
-    for name, table in (("tools", tools_table()), ("settings", settings_table())):
+PAGES: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {"tools": tools_table, "settings": settings_table},
+    HTTP_PAGE: {"http": partial(settings_table, http=True)},
+}
+"""The tables of each page."""
+
+
+def with_tables(page: Path) -> str:
+    """The text of a page with its tables as the code has them now."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in PAGES[page].items():
         before, found, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"\n<!-- /{name} -->")
-        assert end, f"README.md has no <!-- {name} --> block"
-        text = before + found + table + end + after
+        assert end, f"{page.name} has no <!-- {name} --> block"
+        text = before + found + table() + end + after
     return text

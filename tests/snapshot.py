@@ -2,14 +2,15 @@
 
 from calibration import write_calibrations
 from mcp_server_embeddings.config import default_data_dir
-from readme import README, with_tables
+from readme import PAGES, with_tables
 from test_contract import SNAPSHOT, listed
 from tools_page import PAGE, page_server, with_answers
 
 write_calibrations()
 SNAPSHOT.parent.mkdir(exist_ok=True)
 SNAPSHOT.write_text(listed(), encoding="utf-8")
-README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+for page in PAGES:
+    page.write_text(with_tables(page), encoding="utf-8")
 with page_server(default_data_dir()) as server:
     PAGE.write_text(with_answers(PAGE.read_text(encoding="utf-8"), server), encoding="utf-8")
     server.process.terminate()

@@ -38,6 +38,11 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "log_level": ("debug", "debug", "error", "error"),
     "engine_process": ("own", "own", "shared", "shared"),
     "idle_exit": ("0", 0, "2.5", 2.5),
+    "transport": ("http", "http", "stdio", "stdio"),
+    "host": ("::1", "::1", "localhost", "localhost"),
+    "port": ("0", 0, "80", 80),
+    "allowed_host": ("a.example, b.example", ("a.example", "b.example"), "c.example", ("c.example",)),
+    "stateful": ("", True, "0", False),
 }
 """For each setting: text and value from the option, text and value from the variable."""
 

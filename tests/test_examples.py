@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from readme import README, with_tables
+from readme import PAGES, README, with_tables
 from tools_page import PAGE, page_server, shown, with_answers
 from wire import PATIENCE, ServerProcess, client_environment
 
@@ -86,10 +86,10 @@ def test_every_client_configuration_is_in_the_readme() -> None:
     assert all(f"examples/clients/{path.name}" in text for path in CONFIGURATIONS)
 
 
-def test_the_readmes_tables_are_those_of_the_code() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert text == with_tables(text)
-    assert len(text.splitlines()) < 200
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tables_of_settings_and_tools_are_those_of_the_code(page: Path) -> None:
+    assert page.read_text(encoding="utf-8") == with_tables(page)
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 200
 
 
 def test_the_readmes_python_runs(data_dir: Path) -> None:

@@ -22,7 +22,8 @@ Precision = Literal["exact", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LogLevel = Literal["debug", "info", "warning", "error"]
 EngineProcess = Literal["shared", "own"]
-Scope = Literal["session", "engine", "process"]
+Scope = Literal["session", "engine", "process", "http"]
+Transport = Literal["stdio", "http"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -81,7 +82,7 @@ def _option(
         description: One sentence without a full stop.
         bounds: The smallest and the greatest allowed number.
         scope: Whether it is one session's, the engine's (sessions share an engine whose settings are theirs), or says
-            how the process itself is run.
+            how the process itself is run, or how it serves HTTP; the last are described in docs/http.md.
     """
     return {"metavar": metavar, "help": description, "bounds": bounds, "scope": scope}
 
@@ -172,6 +173,17 @@ class Settings:
     )
     idle_exit: float = _setting(
         10.0, "MINUTES", "a shared engine ends after this long without a session; 0: never", (0, 10_080), "process"
+    )
+    transport: Transport = _setting(  # noqa: RUF009 - a string
+        "stdio", "NAME", "stdio, or http for many clients", scope="process"
+    )
+    host: str = _setting("127.0.0.1", "ADDRESS", "address to listen on", scope="http")
+    port: int = _setting(8765, "N", "port to listen on; 0: a free one", (0, 65_535), "http")
+    allowed_host: tuple[str, ...] = _setting(
+        (), "NAMES", "more names by which clients reach the server, as in a URL (comma-separated)", scope="http"
+    )
+    stateful: bool = _setting(
+        False, "", "keep a session for each client of the older protocol; one process only", scope="http"
     )
 
     def __post_init__(self) -> None:

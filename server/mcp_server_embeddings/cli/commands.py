@@ -118,7 +118,7 @@ def main_parser() -> MainParser:
         command.set_defaults(run=run)
         return command
 
-    add("serve", "serve:run", "serve over stdio (the default)")
+    add("serve", "serve:run", "serve over stdio (the default), or HTTP", "", "--transport http --port 8765")
     for name, (operands, summary, example) in _TOOLS.items():
         command = add(name.replace("collection_", ""), "tool:run", summary, operands, example)
         command.tool = name

@@ -63,12 +63,15 @@ def default(field: "Field[object]") -> object:
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add one option for each setting; options that are not given are absent from the namespace."""
-    group = parser.add_argument_group(
-        "settings",
-        f"also as environment variables: {ENVIRONMENT_PREFIX}LOG_LEVEL for --log-level",
-        argument_default=argparse.SUPPRESS,
-    )
+    groups = {
+        "settings": f"also as environment variables: {ENVIRONMENT_PREFIX}LOG_LEVEL for --log-level",
+        "http": "with --transport http; docs/http.md says more",
+    }
+    added = {
+        name: parser.add_argument_group(name, text, argument_default=argparse.SUPPRESS) for name, text in groups.items()
+    }
     for field in fields(Settings):
+        group = added["http" if field.metadata["scope"] == "http" else "settings"]
         value, metavar = default(field), field.metadata["metavar"]
         text = field.metadata["help"] + (f" (default: {value})" if value else "")
         if field.type is bool:

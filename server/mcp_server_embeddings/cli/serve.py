@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings``: serve over stdio."""
+"""``mcp-server-embeddings``: serve over stdio, or HTTP."""
 
 import argparse
 import gc
@@ -15,6 +15,10 @@ from mcp_server_embeddings.relay.wire import Wire, claim_wire
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
     """Serve one client until it goes away; does not return, see ``leave``."""
+    if settings.transport == "http":
+        from mcp_server_embeddings.cli.serve_http import run as run_http
+
+        run_http(settings)
     wire = claim_wire()
     why_own = "--engine-process own"
     if settings.engine_process == "shared":

@@ -112,6 +112,8 @@ def build_server(
         instructions=INSTRUCTIONS,
         cache_hints={"tools/list": HOUR, "prompts/list": HOUR},
         lifespan=resources.lifespan,
+        # No parameter is also a header. Without this the SDK lists the tools at every call over HTTP to find that out.
+        get_tool_input_schema=lambda _: None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
         on_list_resources=resources.list_all,
