@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from fakes import fake_identity
+from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.selecting import Reader
+from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.collection_reindex import collection_reindex
 from mcp_server_embeddings.tools.collection_remove import collection_remove
@@ -271,3 +273,12 @@ def test_work_that_another_call_began_before_a_change_is_not_taken_for_the_newes
 )
 def test_files_belong_to_the_paths_that_include_them(path: str, file: str, *, inside: bool) -> None:
     assert includes(str(Path(path)), str(Path(file))) == inside
+
+
+def test_stores_that_share_what_is_remembered_are_each_brought_up_to_date(place: Place, tmp_path: Path) -> None:
+    ours, freshness = Path(__file__).parent, Freshness()  # files that were not changed just now
+    for name in ("one", "other"):
+        store = open_store(Settings(data_dir=tmp_path / name))
+        sources = Sources(store, Reader([ours]), freshness, search_patience=PATIENT)
+        found = search(place.embedder, "clients", source="clients/*.mjs", sources=sources)
+        assert {str(hit.id).partition(":")[0] for hit in found.hits} == {"session_v1.mjs", "session_v2.mjs"}

@@ -227,7 +227,7 @@ class Sources:
             reader = self.reader.cancelled_by(call.raise_if_cancelled)
             return update_from_files(embedder.of(call), reader, collection, sources)
 
-        key = (collection.record.key, tuple(sources.items()), self.reader.folders)
+        key = (self.store, collection.record.key, tuple(sources.items()), self.reader.folders)
         return self.freshness.update(key, work, embedder.call, patience, may_fail=may_fail)
 
     def _hidden(self, embedder: Embedder, key: Sequence[object]) -> Collection:
