@@ -77,7 +77,8 @@ class HttpServer:
         self, method: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> httpx2.Response:
         """One request of the stateless era."""
-        named = {"Mcp-Name": params["name"]} if params and "name" in params else {}
+        name = (params or {}).get("name") or (params or {}).get("uri")
+        named = {"Mcp-Name": name} if name else {}
         said = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method, **named, **(headers or {})}
         return self.post(method, {**(params or {}), "_meta": META}, said)
 

@@ -42,6 +42,7 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "host": ("::1", "::1", "localhost", "localhost"),
     "port": ("0", 0, "80", 80),
     "allowed_host": ("a.example, b.example", ("a.example", "b.example"), "c.example", ("c.example",)),
+    "tokens": ("/first", Path("/first"), "/second", Path("/second")),
     "stateful": ("", True, "0", False),
 }
 """For each setting: text and value from the option, text and value from the variable."""

@@ -37,6 +37,7 @@ OPERANDS = {
     "pull": ("{folder}",),
     "compile": ("{folder}",),
     "models": (),
+    "token": ("alice",),
 }
 """Of each command; most end at once, since there is no such collection, model or file."""
 

@@ -182,6 +182,9 @@ class Settings:
     allowed_host: tuple[str, ...] = _setting(
         (), "NAMES", "more names by which clients reach the server, as in a URL (comma-separated)", scope="http"
     )
+    tokens: Path | None = _setting(  # noqa: RUF009 - a constant
+        None, "FILE", "who may call, and with which folders; needed for any address but loopback", scope="http"
+    )
     stateful: bool = _setting(
         False, "", "keep a session for each client of the older protocol; one process only", scope="http"
     )

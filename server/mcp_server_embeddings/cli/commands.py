@@ -125,6 +125,8 @@ def main_parser() -> MainParser:
         command.set_defaults(tool=name)
     _add_collection_commands(add)
     _add_model_commands(add)
+    command = add("token", "new_token:run", "make a token for serving over HTTP", "NAME", "alice")
+    command.add_argument("name", metavar="NAME", help="who gets it: a-z, 0-9, - and _")
     parser.commands = commands.choices
     return parser
 

@@ -3,15 +3,18 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.http.addresses import HostCheck, allowed_names
-from mcp_server_embeddings.mcp_layer.http.tenants import LOCAL, Tenant, tenant
+from mcp_server_embeddings.mcp_layer.http.tenants import LOCAL, Tenant, local_tenant, tenants_of
+from mcp_server_embeddings.mcp_layer.http.tokens import Verifier, read_tokens
 
 
 def build_app(settings: Settings, service: Service) -> Starlette:
@@ -20,8 +23,15 @@ def build_app(settings: Settings, service: Service) -> Starlette:
     Raises:
         ConfigurationError: The settings do not allow it.
     """
-    tenants = {LOCAL: tenant(LOCAL, settings, service)}
-    guards = [Middleware(HostCheck, settings=allowed_names(settings)), Middleware(Identified, tenants=tenants)]
+    guards = [Middleware(HostCheck, settings=allowed_names(settings))]
+    if settings.tokens is None:
+        tenants = local_tenant(settings, service)
+    else:
+        entries = read_tokens(settings.tokens)
+        tenants = tenants_of(entries, settings, service)
+        backend = BearerAuthBackend(Verifier(entries))
+        guards += [Middleware(AuthenticationMiddleware, backend=backend), Middleware(RequireAuthMiddleware, [])]
+    guards.append(Middleware(Identified, tenants=tenants))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -34,7 +34,7 @@ def serve(settings: Settings) -> int:
     Raises:
         ConfigurationError: The settings do not allow it, or the address is taken.
     """
-    if not is_loopback(settings.host):
+    if settings.tokens is None and not is_loopback(settings.host):
         raise ConfigurationError(
             f"host {settings.host!r} can be reached from other machines, and without tokens anyone there could read "
             "and write; give --tokens FILE, or listen on 127.0.0.1"

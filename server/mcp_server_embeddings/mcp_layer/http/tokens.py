@@ -1,0 +1,145 @@
+"""Bearer tokens: who may call, known by hashes in a file.
+
+A token is 32 random bytes, so its SHA-256 tells nothing about it and no slow hash is needed.
+"""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from mcp.server.auth.provider import AccessToken
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mcp_server_embeddings.errors import ConfigurationError
+
+_NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9_-]{0,62}")
+"""Names that are a folder's on every system, whatever its letter case; not those that Windows gives to devices."""
+
+_PREFIX = "mse_"
+"""Begins each token, so that scanners for secrets can find one that was published."""
+
+METRICS = "metrics"
+"""The scope that ``/metrics`` needs."""
+
+
+class Entry(BaseModel):
+    """What the file says of one name.
+
+    Attributes:
+        sha256: Of the token, in hexadecimal.
+        rate: Requests a minute.
+        concurrency: Requests at a time.
+        allow_dir: Folders whose files it may read.
+        output_dir: Where ``save_as`` writes; None is ``output`` in its data folder.
+        metrics: Whether it may read ``/metrics``, which names everyone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    rate: int = Field(default=600, ge=1, le=1_000_000)
+    concurrency: int = Field(default=16, ge=1, le=256)
+    allow_dir: tuple[Path, ...] = ()
+    output_dir: Path | None = None
+    metrics: bool = False
+
+
+class Verifier:
+    """Tells whose a token is, as the SDK asks for it.
+
+    Args:
+        entries: By name.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = entries
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Return the name and the scopes of a token; None for one that is not in the file."""
+        digest, found = _digest(token), None
+        for name, entry in self._entries.items():  # all of them, so that the time does not tell which one it is
+            if hmac.compare_digest(entry.sha256, digest):
+                found = name
+        if found is None:
+            return None
+        scopes = [METRICS] if self._entries[found].metrics else []
+        return AccessToken(token="", client_id=found, scopes=scopes)
+
+
+def read_tokens(path: Path) -> dict[str, Entry]:
+    """Read the file of tokens.
+
+    Returns:
+        The entries by name; at least one.
+
+    Raises:
+        ConfigurationError: It cannot be read or could be changed by others, or an entry is wrong.
+    """
+    try:
+        _check_owner(path)
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"tokens: {str(path)!r} cannot be read ({error.strerror or error})") from None
+    except ValueError as error:
+        raise ConfigurationError(f"tokens: {str(path)!r} is not TOML: {error}") from None
+    if not tables:
+        raise ConfigurationError(f"tokens: {str(path)!r} has no entry; the command token NAME makes one")
+    entries = {name: _entry(name, table) for name, table in tables.items()}
+    owners = {entry.sha256: name for name, entry in entries.items()}
+    for name, entry in entries.items():
+        if owners[entry.sha256] != name:
+            raise ConfigurationError(f"tokens: {name!r} and {owners[entry.sha256]!r} have the same token; make another")
+    return entries
+
+
+def new_token(name: str) -> tuple[str, str]:
+    """Return a new token, and its entry for the file.
+
+    Raises:
+        ConfigurationError: The name cannot be used.
+    """
+    _check_name(name)
+    token = _PREFIX + secrets.token_urlsafe(32)
+    return token, f'[{name}]\nsha256 = "{_digest(token)}"'
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _entry(name: str, table: object) -> Entry:
+    _check_name(name)
+    try:
+        entry = Entry.model_validate(table)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, (name, *fault["loc"])))
+        raise ConfigurationError(f"tokens: {where}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None
+    for folder in (*entry.allow_dir, *([entry.output_dir] if entry.output_dir else [])):
+        if not folder.is_absolute():
+            raise ConfigurationError(f"tokens: {name}: {str(folder)!r} is relative; give an absolute path")
+    return entry
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"tokens: {name[:80]!r} cannot be a name, for it is also a folder's; use up to 63 of a-z, 0-9, - and _"
+        )
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse a file into which somebody else could write a token."""
+    status = path.stat()
+    if os.name == "nt":  # modes say nothing there
+        return
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError(f"tokens: others can write to {str(path)!r}; chmod go-w it")
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(f"tokens: {str(path)!r} belongs to another user; chown it")
