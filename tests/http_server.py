@@ -1,6 +1,7 @@
 """Driving a real server over HTTP: raw requests, and the SDK's client."""
 
 import queue
+import socket
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Mapping
@@ -88,6 +89,19 @@ class HttpServer:
         assert answer.status_code == 200, answer.text
         result: dict[str, Any] = answer.json()["result"]
         return result
+
+    def metric(self, name: str) -> float:
+        """A metric without labels."""
+        lines = self.http.get("/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"mcp_embeddings_{name} "))
+
+    def connect(self, body: bytes, headers: Mapping[str, str]) -> socket.socket:
+        """Begin a request, and send a part of its body."""
+        connection = socket.create_connection((self.http.base_url.host, self.http.base_url.port or 80), PATIENCE)
+        sent = {"Host": "localhost", "Content-Type": "application/json", **ACCEPTED, **headers}
+        lines = ["POST /mcp HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        return connection
 
     @asynccontextmanager
     async def client(

@@ -17,6 +17,7 @@ from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.collection_resources import TEMPLATES
 from mcp_server_embeddings.mcp_layer.http.app import build_app
+from mcp_server_embeddings.mcp_layer.http.limits import ProcessLoad
 from mcp_server_embeddings.mcp_layer.http.tokens import new_token
 from mcp_server_embeddings.mcp_layer.resources import RESOURCES
 from mcp_server_embeddings.tools.declaration import declared_tools
@@ -204,6 +205,18 @@ def test_without_a_valid_token_nothing_is_served(team: Team, header: str) -> Non
             assert "alice" not in answer.text
 
 
+def test_only_a_token_for_metrics_reads_them(team: Team) -> None:
+    expected = {"alice": 403, "bob": 403, "watcher": 200}
+    for name, status in expected.items():
+        assert team.server.http.get("/metrics", headers=team.headers(name)).status_code == status
+    assert team.server.http.get("/metrics").status_code == 401
+    read = team.server.http.get("/metrics", headers=team.headers("watcher")).text
+    assert 'mcp_embeddings_requests_total{name="alice",path="/mcp",status="200"}' in read
+    assert not any(token in read for token in team.tokens.values())
+    for path in ("/healthz", "/readyz"):
+        assert team.server.http.get(path).text in ("ok\n", "ready\n", "warming\n")
+
+
 def test_the_data_of_each_name_is_private_to_the_process(team: Team) -> None:
     folder = team.folder / "data" / "tokens"
     assert sorted(path.name for path in folder.iterdir()) == ["alice", "bob"]
@@ -277,5 +290,5 @@ def refused(path: Path, data: Path, **more: Any) -> str:
     """The one sentence of a start with a file of tokens."""
     settings = Settings(transport="http", tokens=path, data_dir=data, **more)
     with pytest.raises(ConfigurationError) as raised:
-        build_app(settings, Service(Engine(settings)))
+        build_app(settings, Service(Engine(settings)), ProcessLoad())
     return str(raised.value)

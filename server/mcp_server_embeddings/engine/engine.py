@@ -129,6 +129,10 @@ class Engine:
             self.text_languages,
         )
 
+    def state(self) -> State:
+        """Tell what the model's lifecycle is doing; never waits."""
+        return self._lifecycle.snapshot()[0]
+
     def status(self) -> EngineStatus:
         """Take a snapshot; never waits."""
         state, detail, loaded = self._lifecycle.snapshot()

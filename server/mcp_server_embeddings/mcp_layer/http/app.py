@@ -1,53 +1,120 @@
-"""The HTTP application: the MCP endpoint, and what watches over it."""
+"""The HTTP application: the MCP endpoint for tenants, and what its operator asks."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.transport_security import RequestBodyLimitMiddleware
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.http.addresses import HostCheck, allowed_names
+from mcp_server_embeddings.mcp_layer.http.disconnects import cancelled_when_gone
+from mcp_server_embeddings.mcp_layer.http.limits import MAX_BODY_BYTES, Admission, ProcessLoad, is_stream
+from mcp_server_embeddings.mcp_layer.http.metrics import CountedCalls, Metrics, Observed
+from mcp_server_embeddings.mcp_layer.http.spans import TextFreeSpans
 from mcp_server_embeddings.mcp_layer.http.tenants import LOCAL, Tenant, local_tenant, tenants_of
-from mcp_server_embeddings.mcp_layer.http.tokens import Verifier, read_tokens
+from mcp_server_embeddings.mcp_layer.http.tokens import METRICS, Entry, Verifier, read_tokens
 
 
-def build_app(settings: Settings, service: Service) -> Starlette:
+def build_app(settings: Settings, service: Service, load: ProcessLoad) -> Starlette:
     """Return the application.
+
+    Args:
+        settings: The process's.
+        service: What all tenants share.
+        load: Counts what is being served.
 
     Raises:
         ConfigurationError: The settings do not allow it.
     """
-    guards = [Middleware(HostCheck, settings=allowed_names(settings))]
-    if settings.tokens is None:
-        tenants = local_tenant(settings, service)
-    else:
-        entries = read_tokens(settings.tokens)
-        tenants = tenants_of(entries, settings, service)
-        backend = BearerAuthBackend(Verifier(entries))
-        guards += [Middleware(AuthenticationMiddleware, backend=backend), Middleware(RequireAuthMiddleware, [])]
-    guards.append(Middleware(Identified, tenants=tenants))
+    entries = None if settings.tokens is None else read_tokens(settings.tokens)
+    tenants = local_tenant(settings, service) if entries is None else tenants_of(entries, settings, service)
+    metrics, probes = Metrics(service.engine, load), _Probes(service.engine, load)
+    for tenant in tenants.values():
+        _observe(tenant, metrics)
+    host_check = Middleware(HostCheck, settings=allowed_names(settings))
+    served = [
+        host_check,
+        *_authentication(entries),
+        Middleware(Identified, tenants=tenants),
+        Middleware(Admission, load=load),
+        Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
+    ]
+    routes = [
+        Route("/healthz", probes.alive),
+        Route("/readyz", probes.ready),
+        Route("/metrics", metrics.page, middleware=[host_check, *_authentication(entries, METRICS)]),
+        Mount("", routes=_tenant_routes(settings), middleware=served),
+    ]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for each in tenants.values():
-                await stack.enter_async_context(each.sessions.run())
+            for tenant in tenants.values():
+                await stack.enter_async_context(tenant.sessions.run())
             yield
         service.close()
 
-    return Starlette(routes=[Mount("", routes=_routes(settings), middleware=guards)], lifespan=lifespan)
+    return Starlette(routes=routes, middleware=[Middleware(Observed, metrics=metrics)], lifespan=lifespan)
 
 
-def _routes(settings: Settings) -> list[BaseRoute]:
-    """Return the routes of tenants."""
+def _tenant_routes(settings: Settings) -> list[BaseRoute]:
+    """Return what is served to tenants: each behind their tokens, limits and metrics.
+
+    The tenant is ``request.scope["tenant"]``.
+    """
     methods = ["GET", "POST", "DELETE"] if settings.stateful else ["POST"]
-    return [Route("/mcp", _serve_mcp_app, methods=methods)]
+    return [Route("/mcp", _McpEndpoint(), methods=methods)]
+
+
+def _authentication(entries: Mapping[str, Entry] | None, *scopes: str) -> list[Middleware]:
+    """Return what refuses requests without a token of these scopes (401, 403)."""
+    if entries is None:
+        return []
+    return [
+        Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(Verifier(entries))),
+        Middleware(RequireAuthMiddleware, required_scopes=list(scopes)),
+    ]
+
+
+def _observe(tenant: Tenant, metrics: Metrics) -> None:
+    """Count the calls of a tenant, and keep what it wrote out of spans."""
+    server = tenant.server
+    (spans,) = server.middleware
+    server.middleware[:] = [TextFreeSpans(spans, server), CountedCalls(tenant.name, metrics)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Probes:
+    """What a supervisor asks, without a token and under any name: it learns nothing but this."""
+
+    engine: Engine
+    load: ProcessLoad
+
+    async def alive(self, _: Request) -> PlainTextResponse:
+        """Tell that the process answers."""
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, _: Request) -> PlainTextResponse:
+        """Tell whether requests should be sent here: once the model was loaded, until the process ends.
+
+        A model that was freed when idle is loaded again by the next call.
+        """
+        state = "draining" if self.load.draining else self.engine.state()
+        return PlainTextResponse(f"{state}\n", 200 if state in ("ready", "idle") else 503)
 
 
 class Identified:
@@ -70,9 +137,20 @@ class Identified:
 
 
 class _McpEndpoint:
+    """Passes messages to the SDK."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         tenant: Tenant = scope["tenant"]
-        await tenant.sessions.handle_request(scope, receive, send)
+        serve: ASGIApp = tenant.sessions.handle_request
+        if _ends_with_its_connection(scope):
+            serve = cancelled_when_gone(serve)
+        await serve(scope, receive, send)
 
 
-_serve_mcp_app = _McpEndpoint()
+def _ends_with_its_connection(scope: Scope) -> bool:
+    """Tell whether closing the connection cancels a request: in the stateless era; before, it must not.
+
+    The SDK watches streams itself.
+    """
+    version = Headers(scope=scope).get(MCP_PROTOCOL_VERSION_HEADER)
+    return version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS and not is_stream(scope)

@@ -1,8 +1,12 @@
 """The HTTP server: from its start to its end."""
 
 import logging
+import os
 import socket
 import sys
+import threading
+import time
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -13,13 +17,21 @@ from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.http.addresses import is_loopback, listen, url
 from mcp_server_embeddings.mcp_layer.http.app import build_app
+from mcp_server_embeddings.mcp_layer.http.limits import ProcessLoad
+from mcp_server_embeddings.mcp_layer.stdio import leave
 from mcp_server_embeddings.program import DISTRIBUTION
 
 _KEEP_ALIVE_SECONDS = 75
 """How long a connection stays open between two requests: longer than proxies keep theirs, so that they close first."""
 
+DRAIN_SECONDS = 30
+"""How long requests in progress may take after a signal; no call takes much over 25 s."""
+
 _CLOSING_SECONDS = 1
 """How long sending the last answers may take."""
+
+_STUCK_SECONDS = 5
+"""The process ends at most this long after that, whatever is stuck."""
 
 _SILENT = ("mcp.server.transport_security", "uvicorn")
 """Loggers that warn of what a client sent, in its words."""
@@ -41,8 +53,10 @@ def serve(settings: Settings) -> int:
         )
     for name in _SILENT:
         logging.getLogger(name).setLevel(logging.ERROR)
+    _allow_connections()
     engine = Engine(settings)
-    app = build_app(settings, Service(engine))
+    load = ProcessLoad()
+    app = build_app(settings, Service(engine, lambda: f"process {os.getpid()}, serving HTTP"), load)
     listener = listen(settings.host, settings.port)
     config = uvicorn.Config(
         app,
@@ -56,19 +70,28 @@ def serve(settings: Settings) -> int:
         timeout_graceful_shutdown=_CLOSING_SECONDS,
     )
     engine.start()
-    server = _Server(config)
+    server = _Server(config, load)
+    load.connections = lambda: len(server.server_state.connections)
     server.run(sockets=[listener])
     return server.status
 
 
 class _Server(uvicorn.Server):
-    """Says where it serves, and ends on a signal with the status of it.
+    """Says where it serves. On a signal it answers what is in progress, and refuses the rest; on a second it ends.
+
+    Args:
+        config: See there.
+        load: What is in progress.
 
     Attributes:
         status: The exit status.
     """
 
-    status = 0
+    def __init__(self, config: uvicorn.Config, load: ProcessLoad) -> None:
+        super().__init__(config)
+        self.status = 0
+        self._load = load
+        self._deadline = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections."""
@@ -78,6 +101,29 @@ class _Server(uvicorn.Server):
         sys.stderr.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end."""
+        """Begin to end; runs between two steps of the event loop, so the rest is for ``on_tick``."""
+        if self.status:
+            leave(self.status)
         self.status = 128 + sig
-        self.should_exit = True
+        self._deadline = time.monotonic() + DRAIN_SECONDS
+        timer = threading.Timer(DRAIN_SECONDS + _CLOSING_SECONDS + _STUCK_SECONDS, leave, args=(self.status,))
+        timer.daemon = True
+        timer.start()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell whether to stop accepting connections; called every tenth of a second."""
+        if self.status:
+            self._load.drain()
+            self.should_exit = not self._load.requests or time.monotonic() > self._deadline
+        return await super().on_tick(counter)
+
+
+def _allow_connections() -> None:
+    """Raise the limit of open files, which is often 1,024 and counts connections, to what the system allows."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS refuses its own "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -11,6 +11,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.mcp_layer.calls import Service
+from mcp_server_embeddings.mcp_layer.http.limits import MAX_BODY_BYTES, TENANT_STREAMS, RequestRate, TenantLimits
 from mcp_server_embeddings.mcp_layer.http.tokens import Entry
 from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier
 from mcp_server_embeddings.mcp_layer.server import build_server
@@ -35,17 +36,19 @@ class Tenant:
         settings: With its own folders.
         server: Answers its messages.
         sessions: Carries them over HTTP.
+        limits: What it may do at a time.
     """
 
     name: str
     settings: Settings
     server: Server[ChangeNotifier]
     sessions: StreamableHTTPSessionManager
+    limits: TenantLimits
 
 
 def local_tenant(settings: Settings, service: Service) -> dict[str, Tenant]:
     """Return the one tenant of a server without tokens, with the collections of the data folder."""
-    return {LOCAL: _tenant(LOCAL, settings, service)}
+    return {LOCAL: _tenant(LOCAL, settings, service, TenantLimits())}
 
 
 def tenants_of(entries: Mapping[str, Entry], settings: Settings, service: Service) -> dict[str, Tenant]:
@@ -57,19 +60,27 @@ def tenants_of(entries: Mapping[str, Entry], settings: Settings, service: Servic
     if settings.allow_dir or settings.output_dir:
         raise ConfigurationError("with tokens, allow-dir and output-dir are in the entries of the tokens' file")
     _check_folders(entries, settings)
-    return {name: _tenant(name, _settings(name, entry, settings), service) for name, entry in entries.items()}
+    return {
+        name: _tenant(name, _settings(name, entry, settings), service, _limits(entry))
+        for name, entry in entries.items()
+    }
 
 
-def _tenant(name: str, settings: Settings, service: Service) -> Tenant:
+def _tenant(name: str, settings: Settings, service: Service, limits: TenantLimits) -> Tenant:
     server = build_server(service, open_store(settings), settings)
     sessions = StreamableHTTPSessionManager(
         server,
         json_response=not settings.stateful,
         stateless=not settings.stateful,
+        max_request_body_size=MAX_BODY_BYTES,
         session_idle_timeout=_SESSION_SECONDS,
         max_sessions=_MAX_SESSIONS,
     )
-    return Tenant(name, settings, server, sessions)
+    return Tenant(name, settings, server, sessions, limits)
+
+
+def _limits(entry: Entry) -> TenantLimits:
+    return TenantLimits(entry.concurrency, TENANT_STREAMS, RequestRate(entry.rate))
 
 
 def _settings(name: str, entry: Entry, settings: Settings) -> Settings:

@@ -1,0 +1,36 @@
+"""Ending the work of a request whose client has closed the connection."""
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def cancelled_when_gone(app: ASGIApp) -> ASGIApp:
+    """Return an application that is cancelled when its client goes away; inference stops at the next batch.
+
+    Args:
+        app: Answers as a whole. The body of its request is in the first message (``RequestBodyLimitMiddleware``).
+    """
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        body = [await receive()]
+        gone = anyio.Event()
+
+        async def replayed() -> Message:
+            if body:
+                return body.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async with anyio.create_task_group() as tasks:
+
+            async def watch() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                gone.set()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(watch)
+            await app(scope, replayed, send)
+            tasks.cancel_scope.cancel()
+
+    return serve

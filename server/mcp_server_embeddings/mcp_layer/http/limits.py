@@ -1,0 +1,219 @@
+"""How much is served at once, for one tenant and for all; what is more is told when to come again.
+
+A request is admitted before its body is read, so what is refused costs next to nothing.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 8_000_000
+"""Of a request (413): two million characters of four bytes, which is all that a call may send."""
+
+MAX_BODIES_BYTES = 64_000_000
+"""Of all requests in progress (503); parsed, a body takes several times its size."""
+
+MAX_REQUESTS = 256
+"""Requests in progress (503): as many as there are threads for calls."""
+
+MAX_STREAMS = 1_000
+"""Open streams (503). They wait, and cost memory alone."""
+
+MAX_CONNECTIONS = 2_000
+"""Open connections (503); a request on one more is refused and the connection closed."""
+
+TENANT_STREAMS = 64
+"""Open streams of a tenant with a token (429)."""
+
+_SOON = 1
+"""Seconds after which what was busy may no longer be."""
+
+_LATER = 5
+"""Seconds after which another process may have taken the place of one that ends."""
+
+
+class RequestRate:
+    """A bucket that holds what is allowed in a minute and is filled steadily.
+
+    Args:
+        per_minute: What is allowed in a minute.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._left = float(per_minute)
+        self._filled = time.monotonic()
+
+    def take(self) -> float:
+        """Take one; return 0, or the seconds until there is one to take."""
+        now, per_second = time.monotonic(), self._per_minute / 60
+        self._left = min(self._per_minute, self._left + (now - self._filled) * per_second)
+        self._filled = now
+        if self._left < 1:
+            return (1 - self._left) / per_second
+        self._left -= 1
+        return 0
+
+
+@dataclass(slots=True)
+class Load:
+    """What is being served.
+
+    Attributes:
+        requests: In progress, without streams.
+        streams: Open.
+        body_bytes: Of the requests in progress.
+    """
+
+    requests: int = 0
+    streams: int = 0
+    body_bytes: int = 0
+
+    @contextmanager
+    def serving(self, size: int, *, stream: bool) -> Iterator[None]:
+        """Count a request while the block runs."""
+        self.requests += not stream
+        self.streams += stream
+        self.body_bytes += size
+        try:
+            yield
+        finally:
+            self.requests -= not stream
+            self.streams -= stream
+            self.body_bytes -= size
+
+
+@dataclass(slots=True)
+class ProcessLoad(Load):
+    """What the process is serving.
+
+    Attributes:
+        draining: Whether it ends when it has answered what is in progress.
+        connections: Counts those that are open.
+    """
+
+    draining: bool = False
+    connections: Callable[[], int] = lambda: 0
+    open_streams: set[anyio.CancelScope] = field(default_factory=set)
+
+    def drain(self) -> None:
+        """Admit nothing more, and end the streams."""
+        self.draining = True
+        for stream in tuple(self.open_streams):
+            stream.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLimits:
+    """What one tenant may do, and does.
+
+    Attributes:
+        requests: At a time.
+        streams: At a time.
+        rate: None for as many as it likes.
+        load: What is being served for it.
+    """
+
+    requests: int = MAX_REQUESTS
+    streams: int = MAX_STREAMS
+    rate: RequestRate | None = None
+    load: Load = field(default_factory=Load)
+
+    def refusal(self, *, stream: bool) -> JSONResponse | None:
+        """Return the answer to a request that is one too many."""
+        if stream and self.load.streams >= self.streams:
+            return _refusal(429, f"this token has {self.streams} streams open, as many as it may; close one", _SOON)
+        if not stream and self.load.requests >= self.requests:
+            return _refusal(429, f"this token has {self.requests} requests in progress, as many as it may", _SOON)
+        seconds = self.rate.take() if self.rate else 0
+        return _refusal(429, "this token has sent more requests a minute than it may", seconds) if seconds else None
+
+
+class Admission:
+    """Serves a request, or refuses it with 429 or 503 and ``Retry-After``.
+
+    Args:
+        app: Serves it.
+        load: Of the process.
+    """
+
+    def __init__(self, app: ASGIApp, load: ProcessLoad) -> None:
+        self._app = app
+        self._load = load
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve or refuse a request."""
+        limits: TenantLimits = scope["tenant"].limits
+        size, stream = _declared_size(scope), is_stream(scope)
+        scope["is_stream"] = stream
+        refusal = self._refusal(size, stream=stream) or limits.refusal(stream=stream)
+        if refusal:
+            await refusal(scope, receive, send)
+            return
+        with limits.load.serving(size, stream=stream), self._load.serving(size, stream=stream):
+            if stream:
+                await self._serve_stream(scope, receive, send)
+            else:
+                await self._app(scope, receive, _with_retry_after(send))
+
+    def _refusal(self, size: int, *, stream: bool) -> JSONResponse | None:
+        load = self._load
+        if load.draining:
+            return _refusal(503, "this process is ending; send the request to another", _LATER, close=True)
+        if load.connections() > MAX_CONNECTIONS:
+            return _refusal(503, f"over {MAX_CONNECTIONS:,} connections are open", _SOON, close=True)
+        if load.body_bytes + size > MAX_BODIES_BYTES:
+            return _refusal(503, "the requests in progress take as much memory as they may", _SOON)
+        if (load.streams >= MAX_STREAMS) if stream else (load.requests >= MAX_REQUESTS):
+            return _refusal(503, "the server is busy", _SOON)
+        return None
+
+    async def _serve_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.CancelScope() as stream:
+            self._load.open_streams.add(stream)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._load.open_streams.discard(stream)
+        if stream.cancelled_caught:
+            with suppress(RuntimeError):  # it had not begun
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def is_stream(scope: Scope) -> bool:
+    """Tell whether a request of MCP opens a stream of events that stays open."""
+    return scope["method"] == "GET" or Headers(scope=scope).get("mcp-method") == "subscriptions/listen"
+
+
+def _declared_size(scope: Scope) -> int:
+    """Return how many bytes a body may have, before it is read."""
+    headers = Headers(scope=scope)
+    declared = headers.get("content-length", "")
+    if declared.isdecimal():
+        return min(int(declared), MAX_BODY_BYTES)
+    return MAX_BODY_BYTES if "transfer-encoding" in headers else 0
+
+
+def _refusal(status: int, reason: str, seconds: float, *, close: bool = False) -> JSONResponse:
+    """Return an answer in the form of the SDK's to a missing token."""
+    error = "rate_limited" if status == 429 else "unavailable"
+    headers = {"Retry-After": str(math.ceil(seconds)), **({"Connection": "close"} if close else {})}
+    return JSONResponse({"error": error, "error_description": reason}, status, headers)
+
+
+def _with_retry_after(send: Send) -> Send:
+    """Add the header to a 503 of the SDK, which has none."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 503:
+            MutableHeaders(scope=message).setdefault("Retry-After", str(_SOON))
+        await send(message)
+
+    return sent

@@ -1,0 +1,154 @@
+"""What Prometheus reads, and one log line a request: names, counts and times, never a text."""
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from mcp.server import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.mcp_layer.http.limits import ProcessLoad
+from mcp_server_embeddings.tools.declaration import declared_tools
+
+_log = logging.getLogger(__name__)
+
+_PATHS = frozenset({"/mcp", "/v1/embeddings", "/v1/rerank", "/v1/models", "/healthz", "/readyz", "/metrics"})
+"""Those that are counted by name; a client may ask for any other."""
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
+"""Upper bounds of the histogram's buckets; no call takes much over 25 s."""
+
+_PREFIX = "mcp_embeddings"
+
+
+class Metrics:
+    """What is counted of a process.
+
+    Args:
+        engine: Its queue and model are read when Prometheus asks.
+        load: As the engine.
+    """
+
+    def __init__(self, engine: Engine, load: ProcessLoad) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            f"{_PREFIX}_requests", "Requests answered", ["name", "path", "status"], registry=self._registry
+        )
+        self.seconds = Histogram(
+            f"{_PREFIX}_request_seconds",
+            "From a request to the end of its answer, without streams",
+            ["path"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.calls = Counter(
+            f"{_PREFIX}_tool_calls", "Calls of tools", ["name", "tool", "outcome"], registry=self._registry
+        )
+        ProcessCollector(registry=self._registry)
+        self._registry.register(_State(engine, load))
+
+    async def page(self, _: Request) -> Response:
+        """Return all in Prometheus' text format."""
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _State(Collector):
+    """What is the case when Prometheus asks."""
+
+    def __init__(self, engine: Engine, load: ProcessLoad) -> None:
+        self._engine = engine
+        self._load = load
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._engine.status()
+        gauges = {
+            "requests_in_progress": ("Requests admitted and not answered, without streams", self._load.requests),
+            "streams_open": ("Streams of events that are open", self._load.streams),
+            "connections_open": ("Connections that are open", self._load.connections()),
+            "queue_calls": ("Calls that wait for inference", status.queue.calls_waiting),
+            "queue_inputs": ("Texts and windows that wait for inference", status.queue.pieces_waiting),
+            "model_ready": ("Whether the model is in memory", float(status.state == "ready")),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"{_PREFIX}_{name}", text, value)
+        counters = {
+            "batches": ("Batches encoded since the model was loaded", status.queue.batches_done),
+            "inputs": ("Texts and windows encoded since the model was loaded", status.queue.pieces_done),
+        }
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(f"{_PREFIX}_{name}", text, value)
+
+
+class Observed:
+    """Counts and logs what an application answers.
+
+    Args:
+        app: Answers.
+        metrics: Where it is counted.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.monotonic(), 0
+        path = scope["path"] if scope["path"] in _PATHS else "other"
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            self._answered(scope, path, status, time.monotonic() - began)
+
+    def _answered(self, scope: Scope, path: str, status: int, seconds: float) -> None:
+        name = scope["tenant"].name if "tenant" in scope else ""
+        self._metrics.requests.labels(name, path, str(status or "none")).inc()
+        if not scope.get("is_stream"):
+            self._metrics.seconds.labels(path).observe(seconds)
+        _log.info("%s: %s in %.0f ms, %s", path, status or "no answer", 1000 * seconds, name or "-")
+
+
+class CountedCalls:
+    """Middleware of the SDK that counts the calls of tools.
+
+    Args:
+        name: Whose they are.
+        metrics: Where they are counted.
+    """
+
+    def __init__(self, name: str, metrics: Metrics) -> None:
+        self._name = name
+        self._metrics = metrics
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Handle a message."""
+        if ctx.method != "tools/call":
+            return await call_next(ctx)
+        asked = ctx.params.get("name") if ctx.params else None
+        tool, outcome = (asked if asked in declared_tools() else "unknown"), "error"
+        try:
+            result = await call_next(ctx)
+            if isinstance(result, dict) and not result.get("isError"):
+                outcome = "ok"
+            return result
+        finally:
+            self._metrics.calls.labels(self._name, tool, outcome).inc()
