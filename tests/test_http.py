@@ -1,5 +1,6 @@
 """Streamable HTTP: both eras of the protocol, and what may reach the server."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mcp_types import ResourceListChangedNotification, ServerNotification
 
 from calls import structured
 from http_server import ACCEPTED, HttpServer
+from mcp_server_embeddings.mcp_layer.http.addresses import listen
 from mcp_server_embeddings.tools.declaration import declared_tools
 from test_cli import refusal
 from wire import PATIENCE
@@ -142,3 +144,10 @@ def test_a_taken_port_ends_the_start_with_one_sentence(server: HttpServer) -> No
 def test_a_url_is_no_allowed_host() -> None:
     said = refusal("serve", "--transport", "http", "--allowed-host", "https://team.example")
     assert said == "allowed-host 'https://team.example' is not a host; give a name such as 'embeddings.example.com'"
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
