@@ -7,6 +7,8 @@ from pathlib import Path
 
 _PACKAGES = (
     "mcp",
+    "uvicorn",
+    "starlette",
     "torch",
     "sentence-transformers",
     "transformers",

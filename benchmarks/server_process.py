@@ -20,6 +20,18 @@ OURS = [*SHARED, "--engine-process", "own"]
 _CLIENT = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
 
 
+def cpu_seconds(pid: int) -> float:
+    """User and system seconds so far, of all threads, from the scheduler's nanosecond counts."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
+
+
+def resident_memory(pid: int) -> int:
+    """The resident size, in bytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 class MeasuredServer:
     """A server process spoken to in raw JSON-RPC, so that no client's own work is measured."""
 
@@ -90,9 +102,8 @@ class MeasuredServer:
         return seconds
 
     def cpu_seconds(self) -> float:
-        """User and system seconds so far, of all threads, from the scheduler's nanosecond counts."""
-        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
+        """As the function of this name."""
+        return cpu_seconds(self._process.pid)
 
     def peak_memory(self) -> int:
         """The largest resident size so far, in bytes."""
