@@ -13,10 +13,16 @@ from http_server import META, HttpServer
 from mcp_server_embeddings.mcp_layer.http.limits import (
     MAX_BODIES_BYTES,
     MAX_BODY_BYTES,
+    MAX_CONNECTIONS,
     MAX_REQUESTS,
+    MAX_STREAMS,
     TENANT_STREAMS,
     RequestRate,
 )
+from mcp_server_embeddings.mcp_layer.http.serving import DRAIN_SECONDS
+from mcp_server_embeddings.mcp_layer.http.tenants import MAX_SESSIONS
+from mcp_server_embeddings.mcp_layer.http.tokens import Entry
+from readme import HTTP_PAGE
 from test_http_tokens import write_tokens
 from waiting import wait_until
 
@@ -155,3 +161,10 @@ def test_a_call_of_the_stateless_era_ends_with_its_connection(server: HttpServer
         wait_until(lambda: done()["pieces_done"] > before, "the call is being encoded", pause=0.05)
     wait_until(lambda: done()["calls_waiting"] == 0, "the call has ended", pause=0.05)
     assert done()["pieces_done"] - before < len(texts)
+
+
+def test_the_documented_limits_are_those_of_the_code() -> None:
+    page = HTTP_PAGE.read_text(encoding="utf-8")
+    limits = [MAX_BODY_BYTES, MAX_BODIES_BYTES, MAX_REQUESTS, MAX_STREAMS, MAX_CONNECTIONS, TENANT_STREAMS]
+    for limit in (*limits, MAX_SESSIONS, DRAIN_SECONDS, Entry(sha256="0" * 64).rate):
+        assert f" {limit:,} " in page

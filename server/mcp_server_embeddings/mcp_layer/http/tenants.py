@@ -17,7 +17,7 @@ from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier
 from mcp_server_embeddings.mcp_layer.server import build_server
 from mcp_server_embeddings.store import open_store
 
-_MAX_SESSIONS = 256
+MAX_SESSIONS = 256
 """Sessions of a tenant, where sessions are kept."""
 
 _SESSION_SECONDS = 600.0
@@ -74,7 +74,7 @@ def _tenant(name: str, settings: Settings, service: Service, limits: TenantLimit
         stateless=not settings.stateful,
         max_request_body_size=MAX_BODY_BYTES,
         session_idle_timeout=_SESSION_SECONDS,
-        max_sessions=_MAX_SESSIONS,
+        max_sessions=MAX_SESSIONS,
     )
     return Tenant(name, settings, server, sessions, limits)
 
