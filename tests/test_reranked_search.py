@@ -176,7 +176,7 @@ def test_what_waits_in_the_queue_over_its_time_is_not_reranked(reranker: Path, t
         bulk = other.submit(engine.embedder().embed, ["bulk"])
         wait_until(lambda: engine.status().queue.pieces_waiting == 0 and not bulk.done(), "a held stream")
         call = Call()
-        assert np.isnan(engine.embedder(call).rerank(QUERY, TEXTS)).all()
+        assert np.isnan(engine.embedder(call).rerank(QUERY, TEXTS).scores).all()
         assert (call.done, call.total) == (0, 0)
         fake.gate.set()
         bulk.result()

@@ -13,11 +13,11 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.encoder import LongText, TokenizedText
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.lifecycle import Lifecycle, LoadedModel, ModelLifecycle
-from mcp_server_embeddings.engine.reranker import LoadedReranker
+from mcp_server_embeddings.engine.reranker import LoadedReranker, Relevance, RerankerIdentity
 from mcp_server_embeddings.engine.text_languages import TextLanguages
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.vectors.calibration import Calibration, SearchCalibration
-from mcp_server_embeddings.vectors.scores import Scores, Vectors
+from mcp_server_embeddings.vectors.scores import Vectors
 from mcp_server_embeddings.vectors.shape import joined_windows
 
 
@@ -135,37 +135,45 @@ class Embedder:
 
     def reranks(self) -> bool:
         """Tell whether there is a reranker; waits until it is loaded, and raises as ``rerank`` does."""
-        if self.reranker is None:
-            return False
-        with self.reranker.use(self.call):
-            return True
+        return self.reranker is not None and bool(self.reranker_identity())
 
-    def rerank(self, query: str, passages: Sequence[str]) -> Scores:
+    def reranker_identity(self) -> RerankerIdentity:
+        """Return the reranker's identity; waits until it is loaded, and raises as ``rerank`` does."""
+        with self._reranker().use(self.call) as loaded:
+            return loaded.reranker.identity
+
+    def rerank(self, query: str, passages: Sequence[str], *, complete: bool = False) -> Relevance:
         """Score how relevant passages are to a query, in the queue of the encoder.
 
         Args:
             query: What is looked for.
             passages: The most important first: those that are in no batch after ``rerank_ms`` are not scored.
-
-        Returns:
-            How relevant each is, 0 to 1 (``RerankerCalibration``), shape ``(n,)``; NaN where there was no time.
+            complete: Score all, however long it takes.
 
         Raises:
             ConfigurationError: There is no reranker.
             OperatorError: It is missing, cannot be loaded, or gave a score that is not finite.
             CallCancelledError: The caller cancelled; scoring stops at the next batch.
         """
+        with self._reranker().use(self.call) as loaded, self.lifecycle.use(self.call) as model:
+            if not (self.rerank_ms or complete):
+                return Relevance(np.full(len(passages), np.nan), 0, ())
+            deadline = None if complete else time.monotonic() + self.rerank_ms / 1000
+            inputs = loaded.reranker.tokenize([(query, passage) for passage in passages])
+            self.call.total += len(inputs)
+            scores = loaded.score_inputs(inputs, model.scheduler, self.call, deadline)
+            self.call.total -= int(np.isnan(scores).sum())
+            identity = loaded.reranker.identity
+            return Relevance(
+                scores=loaded.calibration.relevance(identity.logits(scores)),
+                tokens=sum(pair.tokens for pair in inputs),
+                full=tuple(i for i, pair in enumerate(inputs) if pair.tokens >= identity.max_tokens),
+            )
+
+    def _reranker(self) -> Lifecycle[LoadedReranker]:
         if self.reranker is None:
             raise ConfigurationError("there is no reranker; start with --reranker MODEL")
-        with self.reranker.use(self.call) as loaded, self.lifecycle.use(self.call) as model:
-            if not self.rerank_ms:
-                return np.full(len(passages), np.nan)
-            deadline = time.monotonic() + self.rerank_ms / 1000
-            pairs = [(query, passage) for passage in passages]
-            self.call.total += len(pairs)
-            scores = loaded.score(pairs, model.scheduler, self.call, deadline)
-            self.call.total -= int(np.isnan(scores).sum())
-            return loaded.calibration.relevance(loaded.reranker.identity.logits(scores))
+        return self.reranker
 
     def _encoded(self, loaded: LoadedModel, texts: list[str], role: Role, long_text: LongText) -> list[CachedText]:
         if self.text_languages is not None:

@@ -23,6 +23,22 @@ Scale = Literal["logit", "probability"]
 PairScores = NDArray[np.float32]
 """Shape ``(n,)``, float32; higher is more relevant, NaN where a pair was not scored."""
 
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """How relevant passages are to a query.
+
+    Attributes:
+        scores: Of each, 0 to 1 (``RerankerCalibration``), shape ``(n,)``; NaN where there was no time.
+        tokens: Tokens of all pairs.
+        full: Positions of the passages whose pair has as many tokens as the model reads: what is beyond is not read.
+    """
+
+    scores: Scores
+    tokens: int
+    full: tuple[int, ...]
+
+
 _SMALLEST = 1e-7
 """Probabilities nearer to 0 or 1 are not told apart in float32."""
 
@@ -123,9 +139,18 @@ class LoadedReranker:
             ModelChangedError: The model's files were changed while it was in use.
             CallCancelledError: The call was cancelled.
         """
-        if not pairs:
+        return self.score_inputs(self.reranker.tokenize(pairs), queue, call, deadline)
+
+    def score_inputs(
+        self,
+        inputs: Sequence[EncoderInput],
+        queue: Scheduler,
+        call: Call | None = None,
+        deadline: float | None = None,
+    ) -> PairScores:
+        """Score what the reranker's ``tokenize`` returned; see ``score``."""
+        if not inputs:
             return np.empty(0, np.float32)
-        inputs = self.reranker.tokenize(pairs)
         scores: PairScores = queue.run(inputs, call or Call(), model=self._queued, deadline=deadline)[:, 0]
         return scores
 

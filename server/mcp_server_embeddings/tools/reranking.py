@@ -61,7 +61,7 @@ class Reranking:
         """
         first = order[:RERANKED]
         relevance = np.full(len(order), np.nan)
-        relevance[: len(first)] = self._embedder.rerank(query, passages(first))
+        relevance[: len(first)] = self._embedder.rerank(query, passages(first)).scores
         scored = np.isfinite(relevance)
         self._ranked += int(scored.sum())
         self._shown += min(len(order), max(top, RERANKED))
