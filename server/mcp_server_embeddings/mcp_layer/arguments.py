@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Container, Mapping
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -10,6 +11,8 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.coercion import SHOWN, shown
 from mcp_server_embeddings.tools.declaration import Arguments
 from mcp_server_embeddings.tools.parameters import SYNONYMS
+
+A = TypeVar("A", bound=Arguments)
 
 _MAX_ERRORS = 4
 """Errors that are named; a list of 2,000 numbers has 2,000."""
@@ -36,11 +39,11 @@ _ALLOWED = {
 """What is allowed, by the type of pydantic's error."""
 
 
-def parse(model: type[Arguments], raw: Mapping[str, object]) -> Arguments:
+def parse(model: type[A], raw: Mapping[str, object]) -> A:
     """Return the validated arguments.
 
     Args:
-        model: The arguments of the tool.
+        model: The arguments of the tool, or of an HTTP request.
         raw: What the client sent.
 
     Raises:

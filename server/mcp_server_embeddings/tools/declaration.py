@@ -74,7 +74,7 @@ _PROVIDED = ("engine", "embedder", "store", "protocol", "reader", "sources", "ou
 
 
 class Arguments(BaseModel):
-    """The arguments of one tool; unknown ones are refused."""
+    """The arguments of one call; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -89,7 +89,7 @@ def embed(
     path = None if save_as is None else output_path(folder, save_as, [".npy", *TABLE_SUFFIXES])
     identity = embedder.identity()
     if dimensions is not None:
-        _check_dimensions(dimensions, identity)
+        check_dimensions(dimensions, identity)
     items = select_items(embedder, sources, texts, Selection(source, id_field, ids, where))
     vectors = items.embed(embedder, role, long_text)
     if dimensions is not None and dimensions < identity.dimensions:
@@ -97,7 +97,7 @@ def embed(
     file: VectorFile | None
     inline = path is None and vectors.size <= INLINE_NUMBERS
     if path is not None and path.suffix.lower() != ".npy":
-        lists = [json.dumps(row) for row in _inline(vectors, "float")]
+        lists = [json.dumps(row) for row in encoded(vectors, "float")]
         written = save_items(items, sources, folder, save_as, {"vector": lists})
         path = path if written is None else Path(written.path)
         file = VectorFile(path=str(path.absolute()), shape=list(vectors.shape), dtype="float32")
@@ -108,12 +108,17 @@ def embed(
         model=identity.short,
         notes=items.notes,
         dimensions=vectors.shape[1],
-        vectors=_inline(vectors, encoding) if inline else None,
+        vectors=encoded(vectors, encoding) if inline else None,
         file=file,
     )
 
 
-def _check_dimensions(dimensions: int, identity: ModelIdentity) -> None:
+def check_dimensions(dimensions: int, identity: ModelIdentity) -> None:
+    """Refuse a length to which the model's vectors must not be shortened.
+
+    Raises:
+        InputError: It is outside the range that the model was trained for.
+    """
     full, trained = identity.dimensions, identity.matryoshka
     if dimensions == full:
         return
@@ -130,7 +135,8 @@ def _check_dimensions(dimensions: int, identity: ModelIdentity) -> None:
         )
 
 
-def _inline(vectors: Vectors, encoding: Literal["float", "base64"]) -> list[list[float]] | list[str]:
+def encoded(vectors: Vectors, encoding: Literal["float", "base64"]) -> list[list[float]] | list[str]:
+    """Return vectors as an answer holds them: numbers of 6 decimals, or base64 of little-endian float32."""
     if encoding == "base64":
         return [base64.b64encode(row.astype("<f4").tobytes()).decode("ascii") for row in vectors]
     rounded: list[list[float]] = (np.round(vectors.astype(np.float64), _DECIMALS) + 0.0).tolist()
