@@ -5,6 +5,7 @@
     │   ├── InputError              a value is missing, malformed or out of range
     │   ├── TextTooLongError        a text exceeds the model's limit and ``long_text="error"``
     │   ├── AnswerTooLargeError     the answer exceeds what clients accept
+    │   ├── UnknownModelError       a model is named that is not served
     │   └── CollectionError         a collection does not exist, is another model's, or would grow too large
     ├── OperatorError           the operator of the server must act
     │   ├── ConfigurationError      an option or environment variable is wrong
@@ -42,6 +43,10 @@ class TextTooLongError(CallerError):
 
 class AnswerTooLargeError(CallerError):
     """The answer exceeds what clients accept."""
+
+
+class UnknownModelError(CallerError):
+    """The request names a model that this server does not serve."""
 
 
 class CollectionError(CallerError):
