@@ -6,8 +6,10 @@ import json
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +21,9 @@ import crossplane
 import kubernetes_validate
 import pytest
 import yaml
+
+from waiting import wait_until
+from wire import PATIENCE, PROGRAM, client_environment
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -225,6 +230,30 @@ def test_systemd_knows_every_directive_of_the_unit(tmp_path: Path) -> None:
         check=False,
     )
     assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def refused_greeting(runtime: Path) -> bytes:
+    """What the engine answers to one who does not greet as a relay does: it serves."""
+    (path,) = runtime.glob("*/*.sock")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE)
+        connection.connect(str(path))
+        connection.sendall(b"hello\n")
+        return connection.recv(1_000)
+
+
+def test_the_units_command_serves_until_it_is_ended_as_the_unit_expects(tmp_path: Path) -> None:
+    _, *arguments = shlex.split(unit()["Service"]["ExecStart"])
+    with tempfile.TemporaryDirectory() as runtime:  # short, as the path of a socket has to be
+        environment = client_environment(HOME=str(tmp_path), XDG_RUNTIME_DIR=runtime, PYTHONPATH=str(ROOT / "server"))
+        with subprocess.Popen([*PROGRAM, *arguments], env=environment, cwd=tmp_path) as engine:
+            try:
+                wait_until(lambda: bool(list(Path(runtime).glob("*/*.sock"))), "the engine listens")
+                assert b"not the greeting of a relay" in refused_greeting(Path(runtime))
+                engine.terminate()
+                assert str(engine.wait(PATIENCE)) == unit()["Service"]["SuccessExitStatus"]
+            finally:
+                engine.kill()
 
 
 def test_the_unit_keeps_the_engine_from_the_network() -> None:
