@@ -171,13 +171,12 @@ def test_everything_selects_the_pods_and_names_the_deployment() -> None:
     }
 
 
-def test_probes_ask_what_the_server_answers_under_a_name_that_it_allows() -> None:
+def test_probes_ask_whether_the_server_lives_and_whether_it_is_ready() -> None:
     probes = {name: container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert [probe["path"] for probe in probes.values()] == ["/healthz", "/healthz", "/readyz"]
     (port,) = container()["ports"]
     for probe in probes.values():
         assert probe["port"] == port["name"] == manifests()["Service"]["spec"]["ports"][0]["targetPort"]
-        assert probe["httpHeaders"] == [{"name": "Host", "value": "localhost"}]
 
 
 def test_all_files_name_the_same_port_and_the_same_file_of_tokens() -> None:
@@ -185,7 +184,6 @@ def test_all_files_name_the_same_port_and_the_same_file_of_tokens() -> None:
     port = command[command.index("--port") + 1]
     assert instruction("EXPOSE") == port
     assert container()["ports"][0]["containerPort"] == int(port)
-    assert manifests()["Deployment"]["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"] == port
     assert f"127.0.0.1:{port}/healthz" in instruction("HEALTHCHECK")
     assert f"127.0.0.1:{port}" in [server[0] for server in nginx("upstream", "server")]
     tokens = Path(command[command.index("--tokens") + 1])
@@ -197,7 +195,7 @@ def test_nginx_passes_requests_on_and_repeats_them_where_a_replica_stops() -> No
     parsed = crossplane.parse(str(DEPLOY / "nginx.conf"), strict=True, check_ctx=False)
     assert (parsed["status"], parsed["errors"]) == ("ok", [])
     assert len(nginx("upstream", "server")) == 2
-    assert nginx("server", "location", "proxy_next_upstream") == [["error", "timeout", "non_idempotent"]]
+    assert nginx("server", "location", "proxy_next_upstream") == [["error", "timeout", "http_503", "non_idempotent"]]
     assert nginx("server", "location", "proxy_buffering") == [["off"]]
     assert ["Host", "$http_host"] in nginx("server", "location", "proxy_set_header")
 

@@ -33,8 +33,8 @@ from mcp_server_embeddings.vectors.shape import shortened
 
 _log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 12_500_000
-"""Of a request: the two million characters of the largest call, each as an escape of six bytes."""
+MAX_BODY_BYTES = 8_000_000
+"""Of a request: the two million characters of the largest call have four bytes each at most."""
 
 _LARGE_BODY_BYTES = 1_000_000
 """Larger requests are worked on a few at a time, since their parsed texts and their vectors take memory."""
