@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import numpy as np
+import openai
 import pytest
 
 from http_server import HttpServer
@@ -292,3 +294,17 @@ def refused(path: Path, data: Path, **more: Any) -> str:
     with pytest.raises(ConfigurationError) as raised:
         build_app(settings, Service(Engine(settings)), ProcessLoad())
     return str(raised.value)
+
+
+def test_programs_that_speak_openais_api_need_a_token_too(team: Team, engine: Engine) -> None:
+    base = team.server.url.replace("/mcp", "/v1")
+    with openai.OpenAI(base_url=base, api_key=team.tokens["bob"], max_retries=0) as client:
+        found = client.embeddings.create(model="all-MiniLM-L6-v2", input=["Apple", "Orange"])
+        served = [model.id for model in client.models.list()]
+    vectors = engine.embedder().embed(["Apple", "Orange"]).vectors
+    np.testing.assert_allclose([entry.embedding for entry in found.data], vectors, atol=1e-5)
+    assert served == ["sentence-transformers/all-MiniLM-L6-v2"]
+    with openai.OpenAI(base_url=base, api_key="mse_made_up", max_retries=0) as client:
+        for path in ("/embeddings", "/rerank"):
+            with pytest.raises(openai.AuthenticationError):
+                client.post(path, cast_to=object, body={"input": "Apple"})

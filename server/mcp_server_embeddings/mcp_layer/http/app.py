@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.calls import Service
+from mcp_server_embeddings.mcp_layer.http import openai_api
 from mcp_server_embeddings.mcp_layer.http.addresses import HostCheck, allowed_names
 from mcp_server_embeddings.mcp_layer.http.disconnects import cancelled_when_gone
 from mcp_server_embeddings.mcp_layer.http.limits import MAX_BODY_BYTES, Admission, ProcessLoad, is_stream
@@ -57,7 +58,7 @@ def build_app(settings: Settings, service: Service, load: ProcessLoad) -> Starle
         Route("/healthz", probes.alive),
         Route("/readyz", probes.ready),
         Route("/metrics", metrics.page, middleware=[host_check, *_authentication(entries, METRICS)]),
-        Mount("", routes=_tenant_routes(settings), middleware=served),
+        Mount("", routes=_tenant_routes(settings, service), middleware=served),
     ]
 
     @asynccontextmanager
@@ -71,13 +72,13 @@ def build_app(settings: Settings, service: Service, load: ProcessLoad) -> Starle
     return Starlette(routes=routes, middleware=[Middleware(Observed, metrics=metrics)], lifespan=lifespan)
 
 
-def _tenant_routes(settings: Settings) -> list[BaseRoute]:
+def _tenant_routes(settings: Settings, service: Service) -> list[BaseRoute]:
     """Return what is served to tenants: each behind their tokens, limits and metrics.
 
     The tenant is ``request.scope["tenant"]``.
     """
     methods = ["GET", "POST", "DELETE"] if settings.stateful else ["POST"]
-    return [Route("/mcp", _McpEndpoint(), methods=methods)]
+    return [Route("/mcp", _McpEndpoint(), methods=methods), *openai_api.routes(service)]
 
 
 def _authentication(entries: Mapping[str, Entry] | None, *scopes: str) -> list[Middleware]:
