@@ -1,5 +1,6 @@
 """The files of ``deploy/`` are valid, say the same as each other, and start what they say they start."""
 
+import argparse
 import configparser
 import http.server
 import json
@@ -22,6 +23,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from http_server import HttpServer
+from mcp_server_embeddings.cli.options import settings_from
+from test_http_tokens import write_tokens
 from waiting import wait_until
 from wire import PATIENCE, PROGRAM, client_environment
 
@@ -258,3 +262,31 @@ def test_the_unit_keeps_the_engine_from_the_network() -> None:
     service = unit()["Service"]
     assert service["RestrictAddressFamilies"] == "AF_UNIX"
     assert service["UMask"] == "0077"
+
+
+def test_the_images_command_serves_what_probes_and_the_autoscaler_ask(tmp_path: Path, data_dir: Path) -> None:
+    command = json.loads(instruction("CMD"))
+    file = tmp_path / "tokens.toml"
+    (token,) = write_tokens(file, scraper="metrics = true").values()
+    replaced = {instruction("EXPOSE"): "0", command[command.index("--tokens") + 1]: str(file)}
+    assert command[0] == "serve"
+    with HttpServer(data_dir, *(replaced.get(argument, argument) for argument in command[1:])) as server:
+        name = {"Host": "10.1.2.3:8765"}
+        wait_until(lambda: server.http.get("/readyz", headers=name).status_code == 200, "a loaded model", pause=0.05)
+        assert server.http.get("/healthz", headers=name).status_code == 200
+        page = server.http.get("/metrics", headers={"Authorization": f"Bearer {token}"}).text
+        (scaled,) = manifests()["HorizontalPodAutoscaler"]["spec"]["metrics"]
+        assert f"\n{scaled['pods']['metric']['name']} " in page
+
+
+def test_the_variables_of_the_image_and_of_the_pods_are_settings() -> None:
+    """Prometheus reaches a pod by its address, which Kubernetes puts in."""
+    (address,) = [one["name"] for one in container()["env"] if "valueFrom" in one]
+    given = {
+        one["name"]: one["value"].replace(f"$({address})", "10.1.2.3") for one in container()["env"] if "value" in one
+    }
+    settings = settings_from(argparse.Namespace(), image_environment() | given)
+    assert settings.allowed_host == ("embeddings", "embeddings.example.com", "10.1.2.3")
+    assert settings.exclude_tools == ("collections",)
+    assert str(settings.threads) == container()["resources"]["requests"]["cpu"]
+    assert settings.idle_unload == 0
