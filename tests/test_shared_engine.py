@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.relay.greeting import Greeting, session_settings
 from mcp_server_embeddings.relay.starting import engine_address, with_absolute_paths
 from waiting import wait_until
 from wire import PATIENCE, ServerProcess, error_text
@@ -175,6 +177,23 @@ def test_a_killed_relay_ends_its_session_and_not_the_engine(session: ServerProce
         other.process.kill()
     status = "process"
     wait_until(lambda: ", 1 session, " in session.call("status", {})["structuredContent"][status], "the session's end")
+
+
+def test_what_connects_and_is_no_relay_ends_no_session(session: ServerProcess) -> None:
+    engine, address = engine_of(session), str(log_of(session).with_suffix(".sock"))
+    greeting = Greeting(session_settings(Settings())).line()
+    hello = b'{"jsonrpc":"2.0","id":1,"method":"initialize"'
+    for sent in (b"", b"\n", b"not a greeting\n", greeting[:-9], greeting, greeting + hello, greeting + b"\xff" * 99):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            connection.sendall(sent)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        connection.sendall(b"not a greeting\n")
+        assert connection.makefile("rb").read() == b'X"the first line is not the greeting of a relay"\n'
+    assert engine_of(session) == engine
+    wait_until(lambda: ", 1 session, " in session.call("status", {})["structuredContent"]["process"], "their end")
+    assert "Traceback" not in log_of(session).read_text(encoding="utf-8")
 
 
 def test_tools_folders_and_log_level_of_a_session_are_its_own(data_dir: Path, tmp_path: Path) -> None:

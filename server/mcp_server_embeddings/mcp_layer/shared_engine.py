@@ -4,11 +4,13 @@ A session has its own server, settings, flow control and log; see ``Service`` fo
 """
 
 import asyncio
+import logging
 import os
 import re
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -31,12 +33,16 @@ from mcp_server_embeddings.relay.peer import is_same_user
 from mcp_server_embeddings.relay.remembered import forget, remember
 from mcp_server_embeddings.store.protocol import CollectionStore
 
+_log = logging.getLogger(__name__)
+
 MAX_SESSIONS = 500
 
 _GREETING_SECONDS = 10.0
 """After these a relay that has not introduced its session is refused."""
 
 _CHECKSUM = re.compile("[0-9a-f]{16}")
+
+_ACCEPT_AGAIN_SECONDS = 0.5
 
 _CHUNK = 65_536
 
@@ -97,7 +103,12 @@ class SharedEngine:
     async def _accept(self, tasks: anyio.abc.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            connection, _ = await loop.sock_accept(self._listener)
+            try:
+                connection, _ = await loop.sock_accept(self._listener)
+            except OSError as error:  # such as no descriptor being left
+                _log.warning("a session cannot be accepted: %s", error)
+                await anyio.sleep(_ACCEPT_AGAIN_SECONDS)
+                continue
             if not is_same_user(connection):
                 connection.close()
                 continue
@@ -119,7 +130,9 @@ class SharedEngine:
             else:
                 await _Session(connection, lines, server, self._service).run(log_level)
         except (OSError, TimeoutError):
-            pass  # the relay is gone
+            _log.debug("a relay went away before its session began")
+        except Exception:  # noqa: BLE001 - whatever it is, it must not end the other sessions
+            _log.exception("a session crashed")
         finally:
             connection.close()
             self._sessions -= 1
@@ -132,7 +145,8 @@ class SharedEngine:
         settings = received_settings(self._settings, told.settings)
         server = build_server(self._service, self._store, settings)
         if _CHECKSUM.fullmatch(told.command):
-            remember(self._address, told.command, greeting)
+            with suppress(OSError):  # it only spares time
+                remember(self._address, told.command, greeting)
         return server, settings.log_level
 
     async def _end_on_signal(self, tasks: anyio.abc.TaskGroup) -> None:

@@ -121,7 +121,8 @@ class Relay:
             self._failures = 0
             self._ready.set()
         elif kind == LOG:
-            sys.stderr.write(json.loads(content) + "\n")
+            with suppress(OSError):  # nobody reads it any more
+                sys.stderr.write(json.loads(content) + "\n")
         elif kind == REFUSED:
             sys.stderr.write(f"{DISTRIBUTION}: {json.loads(content)}\n")
             leave(2)
