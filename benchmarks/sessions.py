@@ -84,13 +84,16 @@ def show(what: str, samples: list[float], unit: str = "") -> None:
 
 def starts(repetitions: int) -> None:
     """First, second and own sessions in turn, each with nothing else running."""
-    kept: list[list[float]] = [[] for _ in range(6)]
-    first, own, second, handshakes, relay_cpu, memory = kept
+    kept: list[list[float]] = [[] for _ in range(7)]
+    first, own, second, handshakes, relay_cpu, memory, killed = kept
     for repetition in range(repetitions + 1):
         end_engines()
         one, _, first_answer = start(SHARED)
         other, handshake, answer = start(SHARED)
         cpu, size = cpu_seconds(other.pid), proportional_memory(other.pid)
+        for engine in engines():
+            os.kill(engine, signal.SIGKILL)
+        after_kill = other.call("similarity", left=["Apple"], right=["Pear"])
         for server in (one, other):
             server.end()
         end_engines()
@@ -98,8 +101,8 @@ def starts(repetitions: int) -> None:
         alone.end()
         if repetition:  # the first fills the caches
             for samples, value in zip(
-                (first, own, second, handshakes, relay_cpu, memory),
-                (first_answer, own_answer, answer, handshake, cpu, size),
+                kept,
+                (first_answer, own_answer, answer, handshake, cpu, size, after_kill),
                 strict=True,
             ):
                 samples.append(value)
@@ -109,6 +112,7 @@ def starts(repetitions: int) -> None:
     show("second session: memory of the relay", memory, " MB")
     show("first session: spawn to first similarity", first, " s")
     show("own process: spawn to first similarity", own, " s")
+    show("a call to an engine that was just killed: time to its answer", killed, " s")
     show("first session over own process", [a / b for a, b in zip(first, own, strict=True)], " x")
 
 
