@@ -175,7 +175,8 @@ def test_an_id_of_a_whole_number_with_a_decimal_point_is_that_integer(server: Se
 
 
 def test_a_small_call_is_not_stuck_behind_a_large_one_and_cancelling_stops_the_work(server: ServerProcess) -> None:
-    texts = [f"sentence {i} about the subject number {i % 7} and its many details " * 12 for i in range(2000)]
+    pid = server.process.pid  # so the texts are in no cache
+    texts = [f"sentence {i} of {pid} about the subject number {i % 7} and its details " * 12 for i in range(2000)]
     server.call("embed", {"texts": ["warm"]})
     large = server.send("tools/call", server.call_params("embed", {"texts": texts}))
     wait_until(lambda: pieces_waiting(server) > 0, "the texts in the queue")
@@ -196,7 +197,8 @@ def pieces_waiting(server: ServerProcess) -> int:
 
 
 def test_three_hundred_waiting_calls_do_not_starve_ping(server: ServerProcess) -> None:
-    calls = {server.send("tools/call", server.call_params("embed", {"texts": [f"t{i}"]})) for i in range(300)}
+    new = [f"text {number} of {server.process.pid}" for number in range(300)]  # in no cache
+    calls = {server.send("tools/call", server.call_params("embed", {"texts": [text]})) for text in new}
     ping = server.send("ping")
     answered = []
     while calls:
