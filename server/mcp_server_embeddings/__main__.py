@@ -8,7 +8,7 @@ def main() -> None:
     """Run the command line and exit with its status."""
     # Collecting during the imports that follow finds nothing and costs a quarter of the start.
     gc.disable()
-    if sys.platform != "win32":
+    if sys.platform != "win32" and sys.argv[1:2] != ["engine"]:
         from mcp_server_embeddings.cli.resume import resume
 
         resume()

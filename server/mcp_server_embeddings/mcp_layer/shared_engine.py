@@ -128,7 +128,8 @@ class SharedEngine:
             except EmbeddingsError as error:
                 await loop.sock_sendall(connection, notice(REFUSED, str(error)))
             else:
-                await _Session(connection, lines, server, self._service).run(log_level)
+                self._service.engine.start()
+                await _Session(connection, lines, server).run(log_level)
         except (OSError, TimeoutError):
             _log.debug("a relay went away before its session began")
         except Exception:  # noqa: BLE001 - whatever it is, it must not end the other sessions
@@ -186,13 +187,10 @@ class SharedEngine:
 class _Session:
     """One relay's session."""
 
-    def __init__(
-        self, connection: socket.socket, lines: "_Lines", server: Server[ChangeNotifier], service: Service
-    ) -> None:
+    def __init__(self, connection: socket.socket, lines: "_Lines", server: Server[ChangeNotifier]) -> None:
         self._connection = connection
         self._lines = lines
         self._server = server
-        self._service = service
         to_server, self._from_client = anyio.create_memory_object_stream[Incoming](0)
         self._flow = Flow(to_server)
 
@@ -225,8 +223,6 @@ class _Session:
                 tasks.cancel_scope.cancel()
                 return
             self._flow.written()
-            if line.startswith(b"{"):
-                self._service.engine.start()
 
 
 async def _decoded(line: bytes) -> JSONRPCMessage | None:

@@ -1,5 +1,6 @@
 """Sessions that an engine process has accepted, so that the same command starts without parsing its options again."""
 
+import functools
 import os
 import sys
 import zlib
@@ -85,6 +86,7 @@ def _path(folder: str, command: str) -> str:
     return os.path.join(folder, f"{command}.session")
 
 
+@functools.cache
 def _edited() -> float:
     """Return when the program was last edited where it runs from a checkout, so that edits are served at once."""
     package = os.path.dirname(os.path.dirname(__file__))
