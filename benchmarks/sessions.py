@@ -205,7 +205,6 @@ class Client:
         self.number, self.stopped = number, stopped
         self.acknowledged: list[str] = []
         self.unanswered = 0
-        self.restarts = 0
         self.slowest = 0.0
         self.server = MeasuredServer(SHARED)
         self.thread = threading.Thread(target=self.run)
@@ -219,18 +218,26 @@ class Client:
             began = time.perf_counter()
             try:
                 self.server.call("collection_add", collection="kept", texts={identifier: f"the text {identifier}"})
-            except (RuntimeError, OSError, ValueError):
+            except (RuntimeError, OSError, ValueError) as error:
                 time.sleep(0.5)
                 if self.server.is_alive:  # the relay lives, so the call was lost
                     self.unanswered += 1
-                self.restarts += 1
-                with contextlib.suppress(ChildProcessError):  # is_alive has waited for it
-                    self.server.end()
-                self.server = MeasuredServer(SHARED)
+                    print(f"not answered: {error}")
+                self.restart()
                 continue
             self.slowest = max(self.slowest, time.perf_counter() - began)
             self.acknowledged.append(identifier)
             count += 1
+
+    def restart(self) -> None:
+        """Start another relay; that one may be killed before its handshake is over."""
+        with contextlib.suppress(ChildProcessError):  # is_alive has waited for it
+            self.server.end()
+        started = False
+        while not started:
+            with contextlib.suppress(RuntimeError, OSError, ValueError):
+                self.server = MeasuredServer(SHARED)
+                started = True
 
 
 def kills(number: int) -> None:
