@@ -44,11 +44,6 @@ class MeasuredServer:
         self.answer(self.send("initialize", _CLIENT))
         self.notify("notifications/initialized", {})
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.poll() is None
-
     def kill(self) -> None:
         """Kill it, as a crash would."""
         self._process.kill()
