@@ -104,3 +104,11 @@ def test_a_request_that_ends_every_engine_is_answered_with_an_error_and_the_othe
     assert error["id"] == 1
     assert "ended whenever it worked on this" in error["error"]["message"]
     assert state.unanswered() == 1
+
+
+def test_each_request_of_an_id_that_is_used_twice_is_answered_when_all_are_given_up() -> None:
+    state = SessionState()
+    for identifier in (1, 1, "a"):
+        state.sent(line("tools/call", identifier))
+    assert [json.loads(error)["id"] for error in state.given_up(every=True)] == [1, 1, "a"]
+    assert state.unanswered() == 0

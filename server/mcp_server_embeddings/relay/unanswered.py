@@ -96,15 +96,12 @@ class SessionState:
     def given_up(self, *, every: bool = False) -> list[bytes]:
         """Return the errors that answer requests which ended too many engine processes, or every request."""
         with self._lock:
-            given_up = {
-                identifier: error
+            given_up = [
+                identifier
                 for identifier, requests in self._requests.items()
                 if every or requests[0].attempts > MAX_ATTEMPTS
-                for error in [_error(identifier[1])] * len(requests)
-            }
-            for identifier in given_up:
-                del self._requests[identifier]
-        return list(given_up.values())
+            ]
+            return [_error(identifier[1]) for identifier in given_up for _ in self._requests.pop(identifier)]
 
     def changed(self) -> list[bytes]:
         """Return notifications that something may have changed while there was no engine."""
