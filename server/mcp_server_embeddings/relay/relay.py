@@ -27,8 +27,9 @@ _CHUNK = 65_536
 _MAX_KEPT = 32_000_000
 """Bytes of a line over which it is passed on in parts and not kept: the engine refuses it."""
 
-_MAX_FAILURES = 3
-"""Engine processes in a row that end before they accept the session."""
+_MAX_FAILURES = 10
+"""Engine processes in a row that end before they accept the session. After three, calls were given up where processes
+were killed at random moments (``benchmarks/sessions.py --kills``); a broken installation ends ten within seconds."""
 
 _LAST_ANSWERS_SECONDS = 0.4
 """How long an engine that has accepted the session may still answer after the client's last line."""
