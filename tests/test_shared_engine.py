@@ -251,6 +251,18 @@ def test_a_command_that_was_accepted_starts_again_with_the_standard_library_alon
         assert imported.isdisjoint({"argparse", "dataclasses", "typing", "pathlib"}) == again
 
 
+@pytest.mark.parametrize("arguments", [("--tools", "core"), ("serve", "--tools", "core")])
+def test_a_session_that_was_started_again_is_taken_over(data_dir: Path, arguments: tuple[str, ...]) -> None:
+    with ServerProcess(data_dir, *arguments) as first:
+        first.handshake()
+        with ServerProcess(data_dir, *arguments) as again:
+            again.handshake()
+            engine = engine_of(again)
+            kill(engine)
+            assert engine_of(again) != engine
+            assert len(again.request("tools/list")["tools"]) == 4
+
+
 def test_a_folder_that_is_gone_is_refused_though_the_command_was_accepted_before(
     data_dir: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,8 @@ def main() -> None:
     """Run the command line and exit with its status."""
     # Collecting during the imports that follow finds nothing and costs a quarter of the start.
     gc.disable()
-    if sys.platform != "win32" and sys.argv[1:2] != ["engine"]:
+    first = (*sys.argv[1:2], "serve")[0]
+    if sys.platform != "win32" and (first == "serve" or first.startswith("-")):
         from mcp_server_embeddings.cli.resume import resume
 
         resume()

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
     try:
         arguments = sys.argv[1:] if arguments is None else arguments
-        options = serving_options(arguments) or _parse(arguments)
+        options = parse(arguments)
         settings = settings_from(options, os.environ)
         run = _imported(options.run)
         # The program starts with the collector off (__main__); what was imported stays and need not be traversed.
@@ -45,10 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    from mcp_server_embeddings.cli.commands import main_parser
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; the parsers of all commands are built only where a command or a mistake is in it.
 
-    return main_parser().parse_args(arguments)
+    Raises:
+        ConfigurationError: An argument is unknown, missing or malformed.
+    """
+    options = serving_options(arguments)
+    if options is None:
+        from mcp_server_embeddings.cli.commands import main_parser
+
+        options = main_parser().parse_args(arguments)
+    return options
 
 
 def _imported(run: str) -> Run:

@@ -26,11 +26,9 @@ def resume() -> None:
 
 def _connect() -> socket.socket:
     """Connect to the next engine process by the options, whose parsing the first was spared."""
-    from mcp_server_embeddings.cli.options import serving_options, settings_from
+    from mcp_server_embeddings.cli.main import parse
+    from mcp_server_embeddings.cli.options import settings_from
     from mcp_server_embeddings.relay.starting import connected, engine_address, with_absolute_paths
 
-    options = serving_options(sys.argv[1:])
-    if options is None:
-        raise OSError("the options of a session that was accepted cannot be parsed")
-    settings = with_absolute_paths(settings_from(options, os.environ))
+    settings = with_absolute_paths(settings_from(parse(sys.argv[1:]), os.environ))
     return connected(engine_address(settings), settings)
