@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from mcp_server_embeddings.cli.options import default, flag, variable
-from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.config import Settings, default, flag, variable
 from mcp_server_embeddings.tools.declaration import declared_tools
 
 README = Path(__file__).parents[1] / "README.md"

@@ -11,8 +11,8 @@ import pytest
 
 from calls import client
 from fakes import FakeEncoder
-from mcp_server_embeddings.cli.options import Parser, add_settings, flag, settings_from, variable
-from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
+from mcp_server_embeddings.cli.options import Parser, add_settings, settings_from
+from mcp_server_embeddings.config import DEFAULT_MODEL, Settings, flag, variable
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.tools.declaration import declared_tools
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment

@@ -3,12 +3,12 @@
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin
 
 from mcp_server_embeddings.errors import ConfigurationError
-from mcp_server_embeddings.program import DISTRIBUTION
+from mcp_server_embeddings.program import DISTRIBUTION, ENVIRONMENT_PREFIX
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -204,6 +204,21 @@ class Settings:
                 raise ConfigurationError(f"allow-dir {str(folder)!r} is not a directory")
         if self.tools and self.exclude_tools:
             raise ConfigurationError("pass either tools or exclude-tools, not both")
+
+
+def flag(field: "Field[object]") -> str:
+    """Return ``--log-level`` for ``log_level``."""
+    return "--" + field.name.replace("_", "-")
+
+
+def variable(field: "Field[object]") -> str:
+    """Return ``MCP_EMBEDDINGS_LOG_LEVEL`` for ``log_level``."""
+    return ENVIRONMENT_PREFIX + field.name.upper()
+
+
+def default(field: "Field[object]") -> object:
+    """Return the value of a setting that nobody sets."""
+    return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
 def _check_registered(engine: str) -> None:

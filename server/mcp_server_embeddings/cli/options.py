@@ -3,11 +3,11 @@
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import NoReturn
 
-from mcp_server_embeddings.config import Settings, nearest
+from mcp_server_embeddings.config import Settings, default, flag, nearest, variable
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
 
@@ -44,21 +44,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting, so that all errors are reported in one place."""
         raise ConfigurationError(message)
-
-
-def flag(field: "Field[object]") -> str:
-    """Return ``--log-level`` for ``log_level``."""
-    return "--" + field.name.replace("_", "-")
-
-
-def variable(field: "Field[object]") -> str:
-    """Return ``MCP_EMBEDDINGS_LOG_LEVEL`` for ``log_level``."""
-    return ENVIRONMENT_PREFIX + field.name.upper()
-
-
-def default(field: "Field[object]") -> object:
-    """Return the value of a setting that nobody sets."""
-    return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

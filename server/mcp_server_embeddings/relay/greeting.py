@@ -5,7 +5,7 @@ A relay's first line is its greeting; all that follows is the client's. For the 
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,10 @@ PROTOCOL = 1
 
 MAX_GREETING = 1_000_000
 """Bytes."""
+
+
+_KINDS = {field.name: field.type for field in fields(Settings) if field.metadata["scope"] == "session"}
+"""The types of the settings that are a session's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,7 @@ class Greeting:
 
 def session_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings of a session for its greeting; paths are made absolute, since an engine runs elsewhere."""
-    return {field.name: _sent(getattr(settings, field.name)) for field in fields(Settings) if is_of_session(field.name)}
-
-
-def is_of_session(name: str) -> bool:
-    """Tell whether a setting is one session's own."""
-    return any(field.name == name and field.metadata["scope"] == "session" for field in fields(Settings))
+    return {name: _sent(getattr(settings, name)) for name in _KINDS}
 
 
 def received_settings(engine: Settings, sent: Mapping[str, Any]) -> Settings:
@@ -72,12 +71,10 @@ def received_settings(engine: Settings, sent: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigurationError: One is unknown, not a session's own, or refused.
     """
-    values = {field.name: getattr(engine, field.name) for field in fields(Settings)}
-    for name, value in sent.items():
-        if not is_of_session(name):
+    for name in sent:
+        if name not in _KINDS:
             raise ConfigurationError(f"{name} is not a setting of a session")
-        values[name] = _received(name, value)
-    return Settings(**values)
+    return replace(engine, **{name: _received(name, value) for name, value in sent.items()})
 
 
 def _sent(value: object) -> object:
@@ -86,17 +83,15 @@ def _sent(value: object) -> object:
     return str(value.absolute()) if isinstance(value, Path) else value
 
 
-def _received(name: str, value: object) -> object:
-    kinds = {field.name: field.type for field in fields(Settings)}
-    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if kinds[name] == tuple[str, ...] and texts and isinstance(value, list):
-        return tuple(value)
-    if kinds[name] == tuple[Path, ...] and texts and isinstance(value, list):
-        return tuple(_absolute(name, item) for item in value)
-    if kinds[name] == Path | None and (value is None or isinstance(value, str)):
-        return None if value is None else _absolute(name, value)
-    if kinds[name] not in (tuple[str, ...], tuple[Path, ...], Path | None) and isinstance(value, str):
-        return value
+def _received(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
+    kind = _KINDS[name]
+    if kind in (tuple[str, ...], tuple[Path, ...]):
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(_absolute(name, item) if kind == tuple[Path, ...] else item for item in value)
+    elif isinstance(value, str):
+        return _absolute(name, value) if kind == Path | None else value
+    elif value is None and kind == Path | None:
+        return None
     raise ConfigurationError(f"{name} is {value!r:.100}, not of its type")
 
 

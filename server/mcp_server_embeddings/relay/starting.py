@@ -3,10 +3,10 @@
 import os
 import socket
 import sys
-from dataclasses import MISSING, Field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
-from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.config import Settings, default, flag
 from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
 from mcp_server_embeddings.relay.address import EngineAddress, private_folder
 from mcp_server_embeddings.relay.remembered import ENGINE_VARIABLES, checksum, program
@@ -62,14 +62,10 @@ def with_absolute_paths(settings: Settings) -> Settings:
 def engine_options(settings: Settings) -> list[str]:
     """Return the options of an engine process with these settings; those of a session are sent in its greeting."""
     return [
-        f"--{field.name.replace('_', '-')}" + ("" if field.type is bool else f"={value}")
+        flag(field) + ("" if field.type is bool else f"={value}")
         for field in fields(Settings)
-        if field.metadata["scope"] != "session" and (value := getattr(settings, field.name)) != _default(field)
+        if field.metadata["scope"] != "session" and (value := getattr(settings, field.name)) != default(field)
     ]
-
-
-def _default(field: "Field[object]") -> object:
-    return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
 def _start(address: EngineAddress, settings: Settings, listener: socket.socket) -> None:
