@@ -91,6 +91,11 @@ def encode(message: JSONRPCMessage) -> bytes:
         return encode_json(message.model_dump(by_alias=True, exclude_unset=True)) + b"\n"
 
 
+def line_too_long() -> JSONRPCError:
+    """Build the response to a line of over ``MAX_LINE_BYTES``, whose id is not read."""
+    return error_response(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None)
+
+
 def error_response(code: int, reason: str, identifier: str | int | None) -> JSONRPCError:
     """Build an error response; ``identifier`` is None when the request's could not be read."""
     return JSONRPCError(jsonrpc="2.0", id=identifier, error=ErrorData(code=code, message=reason))

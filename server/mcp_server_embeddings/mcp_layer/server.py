@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from mcp.server import Server
+from mcp.server import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
@@ -126,6 +127,11 @@ def build_server(
         on_get_prompt=prompts.get,
         on_completion=complete,
     )
+
+
+def initialization_options(server: Server[T]) -> InitializationOptions:
+    """Return what a connection that lasts tells its client: among others, that it notifies of changed collections."""
+    return server.create_initialization_options(NotificationOptions(resources_changed=True))
 
 
 class _Resources:

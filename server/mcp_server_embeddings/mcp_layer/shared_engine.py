@@ -14,16 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import anyio
-from mcp.server import NotificationOptions, Server
-from mcp_types import INVALID_REQUEST, JSONRPCMessage
+from mcp.server import Server
+from mcp_types import JSONRPCMessage
 
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import ConfigurationError, EmbeddingsError
 from mcp_server_embeddings.mcp_layer.backpressure import Flow, Incoming
 from mcp_server_embeddings.mcp_layer.calls import Service
-from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decode, error_response
+from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decode, line_too_long
 from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier
-from mcp_server_embeddings.mcp_layer.server import build_server
+from mcp_server_embeddings.mcp_layer.server import build_server, initialization_options
 from mcp_server_embeddings.mcp_layer.session_logs import SessionLog, notice
 from mcp_server_embeddings.mcp_layer.stdio import LAST_ANSWERS_SECONDS
 from mcp_server_embeddings.relay.address import EngineAddress
@@ -79,7 +79,7 @@ class SharedEngine:
         self._inode = Path(address.socket_path).stat().st_ino
         self._idle_seconds = idle_seconds
         self._began = self._idle_since = time.monotonic()
-        self._sessions = 0
+        self._sessions = self._exit_status = 0
         service.process = self.status
 
     def run(self) -> int:
@@ -94,11 +94,10 @@ class SharedEngine:
 
     async def _run(self) -> int:
         self._listener.setblocking(False)
-        self._status = 0
         async with anyio.create_task_group() as tasks:
             for work in (self._accept, self._end_on_signal, self._end_when_idle):
                 tasks.start_soon(work, tasks)
-        return self._status
+        return self._exit_status
 
     async def _accept(self, tasks: anyio.abc.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
@@ -153,7 +152,7 @@ class SharedEngine:
     async def _end_on_signal(self, tasks: anyio.abc.TaskGroup) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
             async for number in received:
-                self._status = 128 + number
+                self._exit_status = 128 + number
                 with self._address.lock(wait=False):
                     self._forget_socket()
                 tasks.cancel_scope.cancel()
@@ -202,8 +201,7 @@ class _Session:
                 tasks.start_soon(self._receive)
                 tasks.start_soon(self._transmit, tasks)
                 tasks.start_soon(self._flow.forward)
-                options = self._server.create_initialization_options(NotificationOptions(resources_changed=True))
-                await self._server.run(self._from_client, self._flow, options)
+                await self._server.run(self._from_client, self._flow, initialization_options(self._server))
             tasks.cancel_scope.cancel()
 
     async def _receive(self) -> None:
@@ -227,7 +225,7 @@ class _Session:
 
 async def _decoded(line: bytes) -> JSONRPCMessage | None:
     if len(line) > MAX_LINE_BYTES:
-        return error_response(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None)
+        return line_too_long()
     if not line.strip():
         return None
     if len(line) > _LARGE_LINE:

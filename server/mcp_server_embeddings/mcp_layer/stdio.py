@@ -18,11 +18,12 @@ import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
-from mcp.server import NotificationOptions, Server
-from mcp_types import INVALID_REQUEST, JSONRPCMessage
+from mcp.server import Server
+from mcp_types import JSONRPCMessage
 
 from mcp_server_embeddings.mcp_layer.backpressure import Flow, Incoming
-from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decode, error_response
+from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decode, line_too_long
+from mcp_server_embeddings.mcp_layer.server import initialization_options
 from mcp_server_embeddings.relay.parent_process import wait_for_parent_exit
 from mcp_server_embeddings.relay.wire import Wire
 
@@ -70,9 +71,7 @@ async def _serve(server: Server[L], wire: Wire, after_first_answer: Callable[[],
                 tasks.start_soon(ending.on_signals)
             token = anyio.lowlevel.current_token()
             threading.Thread(target=ending.on_parent_exit, args=(token,), daemon=True).start()
-            await server.run(
-                *streams, server.create_initialization_options(NotificationOptions(resources_changed=True))
-            )
+            await server.run(*streams, initialization_options(server))
             ending.begin(0)
     return ending.status
 
@@ -170,10 +169,7 @@ def _messages(wire: Wire) -> Iterator[tuple[JSONRPCMessage, int]]:
         if size > MAX_LINE_BYTES:
             while line and not line.endswith(b"\n"):
                 line = wire.reader.readline(_SKIPPED)
-            yield (
-                error_response(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None),
-                0,
-            )
+            yield line_too_long(), 0
         elif line.strip():
             message = decode(line)
             del line  # neither is kept until the next one comes
