@@ -205,7 +205,7 @@ def test_nginx_passes_requests_on_and_repeats_them_where_a_replica_stops() -> No
 
 
 def test_nginx_takes_and_keeps_in_memory_what_the_server_takes() -> None:
-    from mcp_server_embeddings.mcp_layer.http.openai_api import MAX_BODY_BYTES
+    from mcp_server_embeddings.mcp_layer.http.limits import MAX_BODY_BYTES
 
     for directive in ("client_max_body_size", "client_body_buffer_size"):
         ((size,),) = nginx("server", directive)

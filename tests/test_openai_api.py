@@ -22,7 +22,8 @@ from fakes import FakeEncoder
 from mcp_server_embeddings.config import DEFAULT_MODEL, Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.calls import Service
-from mcp_server_embeddings.mcp_layer.http.openai_api import MAX_BODY_BYTES, routes
+from mcp_server_embeddings.mcp_layer.http.limits import MAX_BODY_BYTES
+from mcp_server_embeddings.mcp_layer.http.openai_api import routes
 from models import BGE_PROMPT
 from test_rerankers import bert
 from waiting import wait_until

@@ -1,14 +1,13 @@
 """``mcp-server-embeddings engine``: serve the sessions that relays bring."""
 
 import argparse
-import gc
 import logging
 import os
 import socket
 import sys
 from pathlib import Path
 
-from mcp_server_embeddings.cli.process import LOG_FORMAT, prepare
+from mcp_server_embeddings.cli.process import LOG_FORMAT, prepare, quick_imports
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.relay.address import EngineAddress
@@ -29,22 +28,19 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
         prepare(settings, LogFile(Path(address.log_path)))
     _leave_folder()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in serve
-    gc.disable()
-    from mcp_server_embeddings.engine.engine import Engine
-    from mcp_server_embeddings.mcp_layer.calls import Service
-    from mcp_server_embeddings.mcp_layer.session_logs import SessionHandler
-    from mcp_server_embeddings.mcp_layer.shared_engine import SharedEngine
-    from mcp_server_embeddings.mcp_layer.stdio import leave
-    from mcp_server_embeddings.store import open_store
+    with quick_imports():
+        from mcp_server_embeddings.engine.engine import Engine
+        from mcp_server_embeddings.mcp_layer.calls import Service
+        from mcp_server_embeddings.mcp_layer.session_logs import SessionHandler
+        from mcp_server_embeddings.mcp_layer.shared_engine import SharedEngine
+        from mcp_server_embeddings.mcp_layer.stdio import leave
+        from mcp_server_embeddings.store import open_store
 
-    sessions = SessionHandler()
-    sessions.setFormatter(logging.Formatter(LOG_FORMAT))
-    logging.getLogger().addHandler(sessions)
-    idle = 60 * settings.idle_exit
-    engine = SharedEngine(Service(Engine(settings)), open_store(settings), settings, listener, address, idle)
-    gc.freeze()
-    gc.enable()
+        sessions = SessionHandler()
+        sessions.setFormatter(logging.Formatter(LOG_FORMAT))
+        logging.getLogger().addHandler(sessions)
+        idle = 60 * settings.idle_exit
+        engine = SharedEngine(Service(Engine(settings)), open_store(settings), settings, listener, address, idle)
     leave(engine.run())
 
 

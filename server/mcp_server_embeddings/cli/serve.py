@@ -1,7 +1,6 @@
 """``mcp-server-embeddings``: serve over stdio, or HTTP."""
 
 import argparse
-import gc
 import os
 import socket
 import sys
@@ -48,24 +47,17 @@ def _relay(wire: Wire, settings: Settings) -> str:
 
 def _serve(wire: Wire, settings: Settings, why_own: str) -> NoReturn:
     """Serve in this process."""
-    from mcp_server_embeddings.cli.process import prepare
+    from mcp_server_embeddings.cli.process import prepare, quick_imports
 
     prepare(settings)
-    # Numpy's own threads: starting them costs a tenth of the handshake, and on a busy machine two take three
-    # times as long as one (docs/architecture.md).
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Imported here: the descriptors are claimed before anything that could print is loaded. Without the collector,
-    # as in __main__: it would find nothing and cost a quarter of the handshake.
-    gc.disable()
-    from mcp_server_embeddings.engine.engine import Engine
-    from mcp_server_embeddings.mcp_layer.calls import Service
-    from mcp_server_embeddings.mcp_layer.server import build_server
-    from mcp_server_embeddings.mcp_layer.stdio import leave, serve
-    from mcp_server_embeddings.store import open_store
+    with quick_imports():
+        from mcp_server_embeddings.engine.engine import Engine
+        from mcp_server_embeddings.mcp_layer.calls import Service
+        from mcp_server_embeddings.mcp_layer.server import build_server
+        from mcp_server_embeddings.mcp_layer.stdio import leave, serve
+        from mcp_server_embeddings.store import open_store
 
-    engine = Engine(settings)
-    service = Service(engine, lambda: f"process {os.getpid()} of its own ({why_own})")
-    server = build_server(service, open_store(settings), settings)
-    gc.freeze()
-    gc.enable()
+        engine = Engine(settings)
+        service = Service(engine, lambda: f"process {os.getpid()} of its own ({why_own})")
+        server = build_server(service, open_store(settings), settings)
     leave(serve(server, wire, after_first_answer=engine.start))

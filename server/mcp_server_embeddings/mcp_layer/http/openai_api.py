@@ -24,6 +24,7 @@ from mcp_server_embeddings.errors import CallerError, EmbeddingsError, InputErro
 from mcp_server_embeddings.lenient_json import parse_json
 from mcp_server_embeddings.mcp_layer.arguments import parse
 from mcp_server_embeddings.mcp_layer.calls import Service
+from mcp_server_embeddings.mcp_layer.http.limits import MAX_BODY_BYTES
 from mcp_server_embeddings.tools.coercion import SHOWN, shown
 from mcp_server_embeddings.tools.declaration import Arguments
 from mcp_server_embeddings.tools.embed import check_dimensions, encoded
@@ -32,9 +33,6 @@ from mcp_server_embeddings.vectors.scores import Vectors
 from mcp_server_embeddings.vectors.shape import shortened
 
 _log = logging.getLogger(__name__)
-
-MAX_BODY_BYTES = 8_000_000
-"""Of a request: the two million characters of the largest call have four bytes each at most."""
 
 _LARGE_BODY_BYTES = 1_000_000
 """Larger requests are worked on a few at a time, since their parsed texts and their vectors take memory."""
