@@ -25,11 +25,11 @@ from mcp_server_embeddings.mcp_layer.messages import MAX_LINE_BYTES, decode, lin
 from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier
 from mcp_server_embeddings.mcp_layer.server import build_server, initialization_options
 from mcp_server_embeddings.mcp_layer.session_logs import SessionLog, notice
-from mcp_server_embeddings.mcp_layer.stdio import LAST_ANSWERS_SECONDS
 from mcp_server_embeddings.relay.address import EngineAddress
 from mcp_server_embeddings.relay.greeting import MAX_GREETING, Greeting, received_settings
 from mcp_server_embeddings.relay.notices import READY, REFUSED
 from mcp_server_embeddings.relay.peer import is_same_user
+from mcp_server_embeddings.relay.relay import LAST_ANSWERS_SECONDS
 from mcp_server_embeddings.relay.remembered import forget, remember
 from mcp_server_embeddings.store.protocol import CollectionStore
 

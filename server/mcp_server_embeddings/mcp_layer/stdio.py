@@ -35,7 +35,7 @@ L = TypeVar("L")
 _DEADLINE_SECONDS = 0.4
 """The process ends at most this long after shutdown began, whatever is stuck."""
 
-LAST_ANSWERS_SECONDS = 0.2
+_LAST_ANSWERS_SECONDS = 0.2
 """How long answers in progress may take after EOF: a client may pipe its requests in."""
 
 _SKIPPED = 1_000_000
@@ -157,7 +157,7 @@ def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, ending: 
                 break
             del message  # not kept until the next one comes
         anyio.from_thread.run_sync(ending.announce, token=token)
-        anyio.from_thread.run(flow.finish, LAST_ANSWERS_SECONDS, token=token)
+        anyio.from_thread.run(flow.finish, _LAST_ANSWERS_SECONDS, token=token)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, RuntimeError):
         _log.debug("the server stopped reading")
 

@@ -31,7 +31,7 @@ _MAX_FAILURES = 10
 """Engine processes in a row that end before they accept the session. After three, calls were given up where processes
 were killed at random moments (``benchmarks/sessions.py --kills``); a broken installation ends ten within seconds."""
 
-_LAST_ANSWERS_SECONDS = 0.4
+LAST_ANSWERS_SECONDS = 0.4
 """How long an engine that has accepted the session may still answer after the client's last line."""
 
 _PATIENCE_MS = 50
@@ -104,7 +104,7 @@ class Relay:
             leave(0)
         with self._sending, suppress(OSError):  # it ended
             self._engine.shutdown(socket.SHUT_WR)
-        deadline = threading.Timer(_LAST_ANSWERS_SECONDS, leave, args=(0,))
+        deadline = threading.Timer(LAST_ANSWERS_SECONDS, leave, args=(0,))
         deadline.daemon = True
         deadline.start()
 
