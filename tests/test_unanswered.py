@@ -112,3 +112,11 @@ def test_each_request_of_an_id_that_is_used_twice_is_answered_when_all_are_given
         state.sent(line("tools/call", identifier))
     assert [json.loads(error)["id"] for error in state.given_up(every=True)] == [1, 1, "a"]
     assert state.unanswered() == 0
+
+
+def test_engines_that_had_not_accepted_the_session_count_for_no_request() -> None:
+    state = SessionState()
+    state.sent(line("tools/call", 1))
+    for _ in range(3 * MAX_ATTEMPTS):
+        assert state.repeated(accepted=False) == [line("tools/call", 1)]
+    assert state.given_up() == []

@@ -131,7 +131,8 @@ class Relay:
     def _take_over(self) -> None:
         """Have the next engine process do what this one left undone."""
         self._sending.acquire()  # until the rest of the session has been sent
-        if not self._ready.is_set():
+        accepted = self._ready.is_set()
+        if not accepted:
             self._failures += 1
             if self._failures >= _MAX_FAILURES:
                 self._give_up()
@@ -142,12 +143,12 @@ class Relay:
         except (OSError, EmbeddingsError) as error:
             self._give_up(str(error))
         self._send(self._greeting)
-        threading.Thread(target=self._send_session, daemon=True).start()
+        threading.Thread(target=self._send_session, args=(accepted,), daemon=True).start()
 
-    def _send_session(self) -> None:
+    def _send_session(self, accepted: bool) -> None:
         """Send the handshake and the unanswered requests again; holds the right to send from ``_take_over`` on."""
         try:
-            requests = self._state.repeated()
+            requests = self._state.repeated(accepted=accepted)
             for error in self._state.given_up():
                 self._answer(error)
             for line in [*self._state.handshake(), *requests]:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # typing and dataclasses are a third of a relay's memory
     Message = dict[str, Any]
 
 MAX_ATTEMPTS = 10
-"""Engine processes that a request is sent to: one that ends each of them must not end all that follow."""
+"""Engine processes that a request may end: one that ends each of them must not end all that follow. Those that had not
+accepted the session do not count, since they had not begun to work on it."""
 
 _OWN_ID = "relay:"
 """Begins the ids of requests that are repeated for the engine's sake; their answers are not the client's."""
@@ -85,12 +86,16 @@ class SessionState:
             for number, message in enumerate(standing):
                 yield _line({**message, "id": f"{_OWN_ID}{number}"})
 
-    def repeated(self) -> list[bytes]:
-        """Return the unanswered requests once more, in their order; those given up are left out."""
+    def repeated(self, *, accepted: bool = True) -> list[bytes]:
+        """Return the unanswered requests once more, in their order; those given up are left out.
+
+        Args:
+            accepted: Whether the engine that ended had accepted the session.
+        """
         with self._lock:
             requests = [request for same in self._requests.values() for request in same]
             for request in requests:
-                request.attempts += 1
+                request.attempts += accepted
             return [request.line for request in requests if request.attempts <= MAX_ATTEMPTS]
 
     def given_up(self, *, every: bool = False) -> list[bytes]:
