@@ -139,7 +139,7 @@ def test_labels_and_abstained_are_a_partition(embedder: Embedder, abstain: bool,
     every = [key for keys in found.labels.values() for key in keys] + found.abstained
     assert sorted(map(int, every)) == list(range(21))
     assert {label: len(keys) for label, keys in found.labels.items()} | (
-        {"": len(found.abstained)} if found.abstained else {}
+        {"(abstained)": len(found.abstained)} if found.abstained else {}
     ) == found.counts
     margins = [entry.margin for entry in found.check]
     assert margins == sorted(margins)
@@ -156,7 +156,7 @@ def test_the_answer_to_one_text_does_not_depend_on_the_others(embedder: Embedder
 def test_a_text_on_another_subject_gets_no_label_and_the_nearest_is_named(embedder: Embedder) -> None:
     for shown in (None, examples(2), examples(5)):
         found = classify(embedder, [OTHER], labels=LABELS, examples=shown)
-        assert (found.abstained, found.labels, found.counts) == ([0], {}, {"": 1})
+        assert (found.abstained, found.labels, found.counts) == ([0], {}, {"(abstained)": 1})
         assert found.check[0].label is None
         assert found.check[0].runner_up in LABELS
 
@@ -191,7 +191,13 @@ def test_underscores_in_labels_are_read_as_spaces(embedder: Embedder) -> None:
     spoken = classify(embedder, TEXTS, labels=LABELS)
     written = classify(embedder, TEXTS, labels=[label.replace(" ", "_") for label in LABELS])
     assert [entry.margin for entry in written.check] == [entry.margin for entry in spoken.check]
-    assert set(written.counts) <= {"late_delivery", "battery_and_charging", "garden_plants", "classical_music", ""}
+    assert set(written.counts) <= {
+        "late_delivery",
+        "battery_and_charging",
+        "garden_plants",
+        "classical_music",
+        "(abstained)",
+    }
 
 
 def test_the_texts_to_check_can_be_read(embedder: Embedder) -> None:
@@ -237,6 +243,7 @@ def test_many_long_labels_fit_an_answer(fake_embedder: Embedder) -> None:
         ({"labels": ["card"]}, "has 1 label"),
         ({}, "neither labels nor examples name a label"),
         ({"labels": ["card", "Card "]}, "reads like"),
+        ({"labels": ["card", "(abstained)"]}, "items without a label"),
         ({"labels": ["card", " "]}, "visible characters"),
         ({"labels": ["card", "loan"], "examples": [Example("lone", text="a loan")]}, "not in labels"),
         ({"labels": ["card", "loan"], "tag": "kind"}, "use save_as"),

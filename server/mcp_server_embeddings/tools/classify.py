@@ -63,6 +63,9 @@ _CHECK_CHARACTERS = (240, 160, 120, 100, 80, 60, 45)
 _IDS_SHARE = 0.5
 """Of the answer, for ids; the check list takes what is left."""
 
+_ABSTAINED = "(abstained)"
+"""Under it ``counts`` has the items without a label, for answers in which their ids do not fit."""
+
 _DIGIT = re.compile(r"\d")
 _DECIMALS = 4
 
@@ -202,7 +205,7 @@ def _result(
     for key, label in zip(items.ids, chosen, strict=True):
         (abstained if label is None else by_label[label]).append(key)
     budget = AnswerBudget()
-    counted = [*counts.most_common(), *([("", len(abstained))] if abstained else [])]
+    counted = [*counts.most_common(), *([(_ABSTAINED, len(abstained))] if abstained else [])]
     fitting = budget.take(counted)
     if fitting < len(counted):
         items.notes.append(f"{len(counted) - fitting:,} labels with few items do not fit into counts")
@@ -351,7 +354,7 @@ def _check_different(names: Sequence[str]) -> None:
     Raises:
         InputError: Two do.
     """
-    read: dict[str, str] = {}
+    read = {_ABSTAINED: "the count of items without a label"}
     for name in names:
         key = " ".join(_spoken(name).casefold().split())
         if key in read:
