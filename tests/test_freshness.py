@@ -12,6 +12,7 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.selecting import Reader
+from mcp_server_embeddings.reading.snapshot import Snapshot
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.collection_reindex import collection_reindex
@@ -257,6 +258,23 @@ def test_work_that_another_call_began_before_a_change_is_not_taken_for_the_newes
     threading.Timer(0.0, go.set).start()
     assert freshness.update("key", later, Call(), PATIENT).fresh
     assert calls == ["slow", "later"]
+
+
+def test_a_check_of_many_files_is_not_waited_for_longer_than_the_work_that_it_spares(place: Place) -> None:
+    place.write(FILES)
+    add(place, ".")
+    freshness, go, notes = Freshness(), threading.Event(), place.store.open("notes")
+
+    class Slow(Snapshot):
+        def is_current(self) -> bool:
+            return go.wait(PATIENT)
+
+    found = Update(snapshots=[Slow()], collection=notes, revision=notes.current().revision)
+    assert freshness.update("key", lambda _: found, Call(), None) is found
+    early = freshness.update("key", lambda _: found, Call(), 0.0)
+    assert (early.fresh, len(early.notes)) == (False, 1)
+    go.set()
+    assert freshness.update("key", lambda _: Update(fresh=False), Call(), PATIENT) is found
 
 
 @pytest.mark.parametrize(

@@ -79,13 +79,22 @@ class Update:
         return all(snapshot.is_current() for snapshot in self.snapshots)
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What goes on in the background for one collection, for all who wait for it."""
+
+    began: float = field(default_factory=time.monotonic)
+    result: Future[Update] = field(default_factory=Future)
+    call: Call = field(default_factory=Call)
+
+
 class Freshness:
     """Remembers what was listed, and brings collections up to date in the background. Thread-safe; one a process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Hashable, Update] = OrderedDict()
-        self._jobs: dict[Hashable, tuple[Future[Update], Call]] = {}
+        self._jobs: dict[Hashable, _Job] = {}
 
     def update(
         self,
@@ -108,12 +117,9 @@ class Freshness:
         Raises:
             CallCancelledError: The caller cancelled.
         """
-        kept = self._kept.get(key)
         try:
-            if kept is not None and kept.is_current():
-                return kept
             if patience is None:
-                return self._keep(key, work(call))
+                return self._updated(key, work, call)
             return self._wait(key, work, patience)
         except CallCancelledError:
             raise
@@ -126,35 +132,38 @@ class Freshness:
         """Stop what goes on in the background."""
         with self._lock:
             jobs = list(self._jobs.values())
-        for _, call in jobs:
-            call.cancel()
+        for job in jobs:
+            job.call.cancel()
+
+    def _updated(self, key: Hashable, work: Callable[[Call], Update], call: Call) -> Update:
+        kept = self._kept.get(key)
+        return kept if kept is not None and kept.is_current() else self._keep(key, work(call))
 
     def _wait(self, key: Hashable, work: Callable[[Call], Update], patience: float) -> Update:
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         while True:
-            job, is_own = self._job(key, work)
+            job = self._job(key, work)
             try:
-                updated = job.result(max(0.0, deadline - time.monotonic()))
+                updated = job.result.result(max(0.0, began + patience - time.monotonic()))
             except TimeoutError:
                 return Update(fresh=False, notes=(_LATE,))
-            # Another caller's began earlier, perhaps before the last change.
-            if is_own or updated.is_current():
+            # Another caller's may have begun before the last change.
+            if job.began >= began:
                 return updated
 
-    def _job(self, key: Hashable, work: Callable[[Call], Update]) -> tuple[Future[Update], bool]:
+    def _job(self, key: Hashable, work: Callable[[Call], Update]) -> _Job:
         with self._lock:
             if key in self._jobs:
-                return self._jobs[key][0], False
-            job, call = Future[Update](), Call()
-            self._jobs[key] = (job, call)
-        threading.Thread(target=self._run, args=(key, work, job, call), name="freshness", daemon=True).start()
-        return job, True
+                return self._jobs[key]
+            job = self._jobs[key] = _Job()
+        threading.Thread(target=self._run, args=(key, work, job), name="freshness", daemon=True).start()
+        return job
 
-    def _run(self, key: Hashable, work: Callable[[Call], Update], job: Future[Update], call: Call) -> None:
+    def _run(self, key: Hashable, work: Callable[[Call], Update], job: _Job) -> None:
         failed: EmbeddingsError | None = None
         updated = Update()
         try:
-            updated = self._keep(key, work(call))
+            updated = self._updated(key, work, job.call)
         except EmbeddingsError as error:
             failed = error
         # The outermost edge of a thread: the text of a crash stays in the log.
@@ -164,9 +173,9 @@ class Freshness:
         with self._lock:
             del self._jobs[key]
         if failed is None:
-            job.set_result(updated)
+            job.result.set_result(updated)
         else:
-            job.set_exception(failed)
+            job.result.set_exception(failed)
 
     def _keep(self, key: Hashable, updated: Update) -> Update:
         settled = updated.snapshots is not None and all(snapshot.is_settled() for snapshot in updated.snapshots)
