@@ -44,6 +44,9 @@ _OBJECTS = 2_000
 _PATIENCE_SECONDS = 0.05
 """How long ``Flow.put`` waits for room before the reading thread checks whether the client hung up."""
 
+_SHORT_SECONDS = 1.5
+"""How long ``Flow.finish`` waits for what needs no model, such as lists: clients end a server two seconds after EOF."""
+
 Incoming = SessionMessage | Exception
 """What the SDK reads; this transport answers malformed lines itself and never passes an exception on."""
 
@@ -55,8 +58,10 @@ class Flow:
         self._to_server = to_server
         self._held: deque[tuple[JSONRPCMessage, int]] = deque()
         self._held_cost = 0
-        self._served: dict[RequestId, list[int]] = {}  # by id the costs: a client may use an id twice
+        # By id the costs, and whether it calls no tool: a client may use an id twice.
+        self._served: dict[RequestId, list[tuple[int, bool]]] = {}
         self._served_cost = 0
+        self._short = 0
         self._lines: deque[bytes] = deque()
         self._unread = 0
         self._changed = anyio.Event()
@@ -96,7 +101,9 @@ class Flow:
                     await self._to_server.send(self._for_server(message, cost))
 
     async def finish(self, seconds: float) -> None:
-        """Wait for answers in progress at most ``seconds``, then close the stream to the SDK."""
+        """Wait for answers in progress, for those of tools at most ``seconds``; then close the stream to the SDK."""
+        with anyio.move_on_after(_SHORT_SECONDS):
+            await self._until(lambda: not self._short)
         with anyio.move_on_after(seconds):
             await self._until(lambda: not (self._held or self._served or self._lines))
         await self._to_server.aclose()
@@ -143,8 +150,9 @@ class Flow:
     def _for_server(self, message: JSONRPCMessage, cost: int) -> SessionMessage:
         if not isinstance(message, JSONRPCRequest):
             return SessionMessage(message)
-        self._served.setdefault(message.id, []).append(cost + _SERVED)
-        self._served_cost += cost + _SERVED
+        served = (cost + _SERVED, message.method != "tools/call")
+        self._served.setdefault(message.id, []).append(served)
+        self._count(*served, 1)
         unanswered = partial(self._settled, message.id)
         return SessionMessage(message, ServerMessageMetadata(on_request_unanswered=unanswered))
 
@@ -167,10 +175,14 @@ class Flow:
         costs = self._served.get(identifier)
         if costs is None:
             return
-        self._served_cost -= costs.pop()
+        self._count(*costs.pop(), -1)
         if not costs:
             del self._served[identifier]
         self._notify()
+
+    def _count(self, cost: int, short: bool, sign: int) -> None:
+        self._served_cost += sign * cost
+        self._short += sign * short
 
     def _drop(self, identifier: RequestId | None) -> bool:
         """Remove a held request; return whether there was one."""

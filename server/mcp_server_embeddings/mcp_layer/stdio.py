@@ -32,11 +32,11 @@ _log = logging.getLogger(__name__)
 L = TypeVar("L")
 """Of what the server's lifespan yields."""
 
-_DEADLINE_SECONDS = 0.4
+_DEADLINE_SECONDS = 0.2
 """The process ends at most this long after shutdown began, whatever is stuck."""
 
 _LAST_ANSWERS_SECONDS = 0.2
-"""How long answers in progress may take after EOF: a client may pipe its requests in."""
+"""How long answers of tools may take after EOF: a client may pipe its requests in."""
 
 _SKIPPED = 1_000_000
 """Bytes of an over-long line that are discarded at a time."""
@@ -156,8 +156,8 @@ def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, ending: 
             if not taken:
                 break
             del message  # not kept until the next one comes
-        anyio.from_thread.run_sync(ending.announce, token=token)
         anyio.from_thread.run(flow.finish, _LAST_ANSWERS_SECONDS, token=token)
+        anyio.from_thread.run_sync(ending.announce, token=token)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, RuntimeError):
         _log.debug("the server stopped reading")
 

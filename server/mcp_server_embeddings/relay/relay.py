@@ -32,7 +32,10 @@ _MAX_FAILURES = 10
 were killed at random moments (``benchmarks/sessions.py --kills``); a broken installation ends ten within seconds."""
 
 LAST_ANSWERS_SECONDS = 0.4
-"""How long an engine that has accepted the session may still answer after the client's last line."""
+"""How long an engine that has accepted the session may still answer calls of tools after the client's last line."""
+
+_END_SECONDS = 2.0
+"""How long it may take to end the session then: clients kill a server that is there longer."""
 
 _PATIENCE_MS = 50
 """Between two looks whether a client whose messages wait has closed its end."""
@@ -104,7 +107,7 @@ class Relay:
             leave(0)
         with self._sending, suppress(OSError):  # it ended
             self._engine.shutdown(socket.SHUT_WR)
-        deadline = threading.Timer(LAST_ANSWERS_SECONDS, leave, args=(0,))
+        deadline = threading.Timer(_END_SECONDS, leave, args=(0,))
         deadline.daemon = True
         deadline.start()
 
