@@ -61,7 +61,7 @@ class Flow:
         # By id the costs, and whether it calls no tool: a client may use an id twice.
         self._served: dict[RequestId, list[tuple[int, bool]]] = {}
         self._served_cost = 0
-        self._short = 0
+        self._short = 0  # held or served
         self._lines: deque[bytes] = deque()
         self._unread = 0
         self._changed = anyio.Event()
@@ -84,6 +84,7 @@ class Flow:
             return False
         self._held.append((message, size + _OBJECTS))
         self._held_cost += size + _OBJECTS
+        self._short += _is_short(message)
         self._notify()
         return True
 
@@ -103,7 +104,7 @@ class Flow:
     async def finish(self, seconds: float) -> None:
         """Wait for answers in progress, for those of tools at most ``seconds``; then close the stream to the SDK."""
         with anyio.move_on_after(_SHORT_SECONDS):
-            await self._until(lambda: not self._short)
+            await self._until(lambda: not self._short or self._unread >= BUDGET)
         with anyio.move_on_after(seconds):
             await self._until(lambda: not (self._held or self._served or self._lines))
         await self._to_server.aclose()
@@ -150,9 +151,8 @@ class Flow:
     def _for_server(self, message: JSONRPCMessage, cost: int) -> SessionMessage:
         if not isinstance(message, JSONRPCRequest):
             return SessionMessage(message)
-        served = (cost + _SERVED, message.method != "tools/call")
-        self._served.setdefault(message.id, []).append(served)
-        self._count(*served, 1)
+        self._served.setdefault(message.id, []).append((cost + _SERVED, _is_short(message)))
+        self._served_cost += cost + _SERVED
         unanswered = partial(self._settled, message.id)
         return SessionMessage(message, ServerMessageMetadata(on_request_unanswered=unanswered))
 
@@ -175,14 +175,12 @@ class Flow:
         costs = self._served.get(identifier)
         if costs is None:
             return
-        self._count(*costs.pop(), -1)
+        cost, short = costs.pop()
+        self._served_cost -= cost
+        self._short -= short
         if not costs:
             del self._served[identifier]
         self._notify()
-
-    def _count(self, cost: int, short: bool, sign: int) -> None:
-        self._served_cost += sign * cost
-        self._short += sign * short
 
     def _drop(self, identifier: RequestId | None) -> bool:
         """Remove a held request; return whether there was one."""
@@ -194,6 +192,7 @@ class Flow:
             if isinstance(message, JSONRPCRequest) and coerce_request_id(message.id) == wanted:
                 self._held.remove(entry)
                 self._held_cost -= cost
+                self._short -= _is_short(message)
                 self._notify()
                 return True
         return False
@@ -205,3 +204,7 @@ class Flow:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+def _is_short(message: JSONRPCMessage) -> bool:
+    return isinstance(message, JSONRPCRequest) and message.method != "tools/call"
