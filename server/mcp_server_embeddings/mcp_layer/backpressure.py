@@ -27,6 +27,7 @@ from mcp_types import (
 )
 
 from mcp_server_embeddings.mcp_layer.messages import encode, error_response
+from mcp_server_embeddings.relay.relay import LISTS_SECONDS
 
 BUDGET = 32_000_000
 """Bytes of requests being served and of answers waiting to be read; and again of messages that are held."""
@@ -43,9 +44,6 @@ _OBJECTS = 2_000
 
 _PATIENCE_SECONDS = 0.05
 """How long ``Flow.put`` waits for room before the reading thread checks whether the client hung up."""
-
-_SHORT_SECONDS = 1.5
-"""How long ``Flow.finish`` waits for what needs no model, such as lists: clients end a server two seconds after EOF."""
 
 Incoming = SessionMessage | Exception
 """What the SDK reads; this transport answers malformed lines itself and never passes an exception on."""
@@ -103,7 +101,7 @@ class Flow:
 
     async def finish(self, seconds: float) -> None:
         """Wait for answers in progress, for those of tools at most ``seconds``; then close the stream to the SDK."""
-        with anyio.move_on_after(_SHORT_SECONDS):
+        with anyio.move_on_after(LISTS_SECONDS):
             await self._until(lambda: not self._short or self._unread >= BUDGET)
         with anyio.move_on_after(seconds):
             await self._until(lambda: not (self._held or self._served or self._lines))

@@ -34,8 +34,9 @@ were killed at random moments (``benchmarks/sessions.py --kills``); a broken ins
 LAST_ANSWERS_SECONDS = 0.4
 """How long an engine that has accepted the session may still answer calls of tools after the client's last line."""
 
-_END_SECONDS = 2.0
-"""How long it may take to end the session then: clients kill a server that is there longer."""
+LISTS_SECONDS = 10.0
+"""Likewise what needs no model, such as lists: a client may pipe its requests in, and one that wants the server gone
+sends SIGTERM after two seconds."""
 
 _PATIENCE_MS = 50
 """Between two looks whether a client whose messages wait has closed its end."""
@@ -107,7 +108,8 @@ class Relay:
             leave(0)
         with self._sending, suppress(OSError):  # it ended
             self._engine.shutdown(socket.SHUT_WR)
-        deadline = threading.Timer(_END_SECONDS, leave, args=(0,))
+        seconds = LISTS_SECONDS if self._state.unanswered(but="tools/call") else 0.0
+        deadline = threading.Timer(seconds + LAST_ANSWERS_SECONDS, leave, args=(0,))
         deadline.daemon = True
         deadline.start()
 

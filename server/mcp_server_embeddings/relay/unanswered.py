@@ -26,8 +26,9 @@ _PROGRESS = b'{"jsonrpc":"2.0","method":"notifications/progress"'
 
 
 class _Request:
-    def __init__(self, line: bytes) -> None:
+    def __init__(self, line: bytes, method: str) -> None:
         self.line = line
+        self.method = method
         self.attempts = 1
 
 
@@ -54,7 +55,7 @@ class SessionState:
             elif method == "notifications/initialized":
                 self._initialized = line
             elif isinstance(method, str) and identifier is not None:
-                self._requests.setdefault(identifier, deque()).append(_Request(line))
+                self._requests.setdefault(identifier, deque()).append(_Request(line, method))
                 self._keep(method, message, str(parameters.get("uri", "")))
 
     def received(self, line: bytes) -> bool:
@@ -69,10 +70,10 @@ class SessionState:
             return self._is_progress(json.loads(line)["params"])
         return True
 
-    def unanswered(self) -> int:
-        """Count the requests without an answer."""
+    def unanswered(self, *, but: str = "") -> int:
+        """Count the requests without an answer, but those of a method."""
         with self._lock:
-            return sum(map(len, self._requests.values()))
+            return sum(request.method != but for same in self._requests.values() for request in same)
 
     def handshake(self) -> Iterator[bytes]:
         """Yield what makes a new engine know the session; the first is a request where there is any."""
