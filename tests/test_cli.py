@@ -22,6 +22,8 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "download": ("", True, "0", False),
     "device": ("cuda:1", "cuda:1", "mps", "mps"),
     "engine": ("reference", "reference", "compiled", "compiled"),
+    "engine_url": ("http://a.example/v1", "http://a.example/v1", "https://b.example", "https://b.example"),
+    "engine_model": ("first", "first", "second", "second"),
     "precision": ("bf16", "bf16", "int8", "int8"),
     "threads": ("2", 2, "3", 3),
     "cache_size": ("1", 1, "2000", 2000),
@@ -46,6 +48,16 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "stateful": ("", True, "0", False),
 }
 """For each setting: text and value from the option, text and value from the variable."""
+
+REMOTE = {
+    "MCP_EMBEDDINGS_ENGINE": "openai",
+    "MCP_EMBEDDINGS_ENGINE_URL": "http://c.example",
+    "MCP_EMBEDDINGS_ENGINE_MODEL": "third",
+}
+"""Settings that go together."""
+
+
+OPENAI = ("--engine", "openai", "--engine-model", "a")
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -128,6 +140,19 @@ def test_version_is_that_of_the_distribution() -> None:
         (("--threads", "257"), "threads=257 is outside 0 to 256"),
         (("--threads", "two"), "--threads is 'two'; give a whole number"),
         (("--engine", "compield"), "engine 'compield' is unknown; did you mean 'compiled'?"),
+        (("--engine", "openai"), "engine-url is empty; --engine openai needs --engine-url and --engine-model"),
+        (("--engine-url", "http://a"), "engine-url is for --engine openai; pass that too, or leave engine-url out"),
+        ((*OPENAI, "--engine-url", "a.example"), "engine-url 'a.example' is not a URL of HTTP; give one as http://"),
+        ((*OPENAI, "--engine-url", "http://a:99999"), "engine-url 'http://a:99999' is not a URL of HTTP"),
+        (
+            (*OPENAI, "--engine-url", "http://me:secret@a"),
+            "engine-url has more than scheme, host, port and path; leave",
+        ),
+        ((*OPENAI, "--engine-url", "http://a?key=b"), "engine-url has more than scheme, host, port and path; leave"),
+        (
+            (*OPENAI, "--engine-url", "http://a", "--precision", "int8"),
+            "precision is for models of this machine; leave it out with --engine openai",
+        ),
         (("--precision", "fp16"), "precision 'fp16' is unknown; did you mean 'bf16'?"),
         (("--cache-size", "0"), "cache-size=0 is outside 1 to 1000000"),
         (("--idle-unload", "nan"), "idle-unload=nan is outside 0 to 10080"),
@@ -178,11 +203,12 @@ def test_the_table_of_this_file_has_every_setting() -> None:
 def test_an_option_wins_over_its_variable_and_a_variable_over_the_default(name: str) -> None:
     (field,) = (field for field in fields(Settings) if field.name == name)
     option_text, from_option, variable_text, from_variable = OPTION_AND_VARIABLE[name]
-    environment = {variable(field): variable_text}
+    others = REMOTE if name in ("engine_url", "engine_model") else {}
+    environment = {**others, variable(field): variable_text}
     option = [flag(field), option_text] if option_text else [flag(field)]
     assert getattr(settings([], environment), name) == from_variable
     assert getattr(settings(option, environment), name) == from_option
-    assert getattr(settings(option, {}), name) == from_option
+    assert getattr(settings(option, others), name) == from_option
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from wire import PATIENCE, ServerProcess, client_environment
 
 ACME = """
 import numpy as np
-from mcp_server_embeddings.engine.encoder import LoadedEncoder
+from mcp_server_embeddings.engine.encoder import Encoder, LoadedEncoder
 from mcp_server_embeddings.engine.estimate import EstimatedTokens
 from mcp_server_embeddings.engine.identity import ModelIdentity
 
-class LetterCounts:
+class LetterCounts(Encoder):
     engine, device, precision, agreement = "acme", "cpu", "exact", None
     streams, batch_tokens = 1, 100
     identity = ModelIdentity(name="letters", dimensions=26, max_tokens=20, normalised=False)
@@ -71,7 +71,7 @@ def test_an_encoder_that_a_package_registers_serves(installed: dict[str, str], t
 
 
 @pytest.mark.parametrize(
-    ("engine", "hint"), [("acm", "did you mean 'acme'?"), ("zzz", "known: acme, auto, compiled, reference")]
+    ("engine", "hint"), [("acm", "did you mean 'acme'?"), ("zzz", "known: acme, auto, compiled, openai, reference")]
 )
 def test_an_unknown_engine_is_answered_with_the_registered_ones(
     engine: str, hint: str, installed: dict[str, str]
@@ -111,7 +111,8 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 for name in ENGINES:
-    Settings(engine=name)
+    remote = {"engine_url": "http://a", "engine_model": "b"} if name == "openai" else {}
+    Settings(engine=name, **remote)
 try:
     Settings(engine="acme")
 except Scanned:
@@ -160,5 +161,5 @@ def test_an_estimate_cuts_a_long_text_as_asked(long_text: LongText, parts: int) 
 
 
 def test_an_estimate_refuses_a_long_text_when_asked() -> None:
-    with pytest.raises(TextTooLongError, match="text 1 has 102 tokens, the model reads 32"):
+    with pytest.raises(TextTooLongError, match="text 1 has about 102 tokens, the model reads about 32"):
         EstimatedTokens(32).tokenize(["short", "word " * 100], "symmetric", "error")

@@ -17,7 +17,12 @@ T = TypeVar("T")
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEVICES = ("cpu", "cuda", "mps")
-ENGINES = ("auto", "compiled", "reference")
+ENGINES = ("auto", "compiled", "reference", "openai")
+REMOTE_ENGINE = "openai"
+ENGINE_KEY = ENVIRONMENT_PREFIX + "ENGINE_KEY"
+"""The variable with the key of a remote engine. No setting: options are seen by every user of the machine, and settings
+are passed on and shown."""
+
 Precision = Literal["exact", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -117,8 +122,10 @@ class Settings:
     engine: str = _setting(
         "auto",
         "ENGINE",
-        "compiled (the fastest on a CPU), reference (sentence-transformers), auto, or a package's own",
+        "compiled (the fastest on a CPU), reference (sentence-transformers), auto, openai (a server), a package's own",
     )
+    engine_url: str = _setting("", "URL", "with --engine openai: the server that embeds, as http://localhost:8080/v1")
+    engine_model: str = _setting("", "NAME", "with --engine openai: the model's name there")
     precision: Precision = _setting(  # noqa: RUF009 - a string
         "exact",
         "PRECISION",
@@ -196,6 +203,7 @@ class Settings:
             raise ConfigurationError("model is empty; give a Hugging Face id or a folder")
         if self.engine not in ENGINES:
             _check_registered(self.engine)
+        _check_remote(self)
         kind, colon, index = self.device.partition(":")
         if kind not in DEVICES or (colon and not (kind == "cuda" and index.isdecimal())):
             raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(kind, DEVICES)}")
@@ -226,6 +234,43 @@ def _check_registered(engine: str) -> None:
     known = (*ENGINES, *encoder_entry_points().names)
     if engine not in known:
         raise ConfigurationError(f"engine {engine!r} is unknown; {nearest(engine, known)}")
+
+
+def _check_remote(settings: Settings) -> None:
+    """Refuse a remote engine without its settings, and settings that say nothing with the engine that is chosen."""
+    remote = settings.engine == REMOTE_ENGINE
+    given = {"engine-url": settings.engine_url.strip(), "engine-model": settings.engine_model.strip()}
+    for name, value in given.items():
+        if remote and not value:
+            raise ConfigurationError(f"{name} is empty; --engine {REMOTE_ENGINE} needs --engine-url and --engine-model")
+        if value and not remote:
+            raise ConfigurationError(f"{name} is for --engine {REMOTE_ENGINE}; pass that too, or leave {name} out")
+    if not remote:
+        return
+    _check_url(settings.engine_url)
+    local = {"model": DEFAULT_MODEL, "device": "cpu", "precision": "exact"}
+    for name, usual in local.items():
+        if getattr(settings, name) != usual:
+            raise ConfigurationError(
+                f"{name} is for models of this machine; leave it out with --engine {settings.engine}"
+            )
+
+
+def _check_url(url: str) -> None:
+    if any(sign in url for sign in "@?#"):  # not repeated in the message: it may be a password
+        raise ConfigurationError(
+            "engine-url has more than scheme, host, port and path; leave out names, passwords and parameters, and pass "
+            f"a key in the variable {ENGINE_KEY}"
+        )
+    from urllib.parse import urlsplit  # here, since a relay starts without it
+
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port or an IPv6 address
+        usable = False
+    if not usable:
+        raise ConfigurationError(f"engine-url {url!r} is not a URL of HTTP; give one as http://localhost:8080/v1")
 
 
 def _check(setting: "Field[object]", value: float | str) -> None:

@@ -11,8 +11,11 @@
     │   ├── ConfigurationError      an option or environment variable is wrong
     │   ├── ModelMissingError       the model is not on this machine
     │   ├── ModelLoadError          the model is here and cannot be used
-    │   │   ├── ModelChangedError       its files were changed while it was in use
+    │   │   ├── ModelChangedError       it was changed while it was in use
     │   │   └── ConversionError         it cannot be converted for the compiled engine
+    │   ├── RemoteEngineError       what the remote engine answers cannot be used
+    │   │   ├── RemoteRefusalError      it refuses the request, so asking again is no use
+    │   │   └── RemoteUnavailableError  it does not answer now; asking again may help
     │   ├── EncodingError           the model returned unusable vectors
     │   ├── DownloadError           a model could not be downloaded
     │   ├── StorageError            the collections cannot be read or written
@@ -70,7 +73,27 @@ class ModelLoadError(OperatorError):
 
 
 class ModelChangedError(ModelLoadError):
-    """The model's files were changed on disk while it was in use."""
+    """The model's files were changed on disk, or a remote engine serves another one, while it was in use."""
+
+
+class RemoteEngineError(OperatorError):
+    """The remote engine does not answer as it should."""
+
+
+class RemoteRefusalError(RemoteEngineError):
+    """The remote engine refuses the request, and always will."""
+
+
+class RemoteUnavailableError(RemoteEngineError):
+    """The remote engine cannot be reached, or is overloaded.
+
+    Attributes:
+        wait: Seconds that it asks to be waited for.
+    """
+
+    def __init__(self, message: str, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class EncodingError(OperatorError):

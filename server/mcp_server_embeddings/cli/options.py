@@ -7,7 +7,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import NoReturn
 
-from mcp_server_embeddings.config import Settings, default, flag, nearest, variable
+from mcp_server_embeddings.config import ENGINE_KEY, Settings, default, flag, nearest, variable
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
 
@@ -94,8 +94,8 @@ def settings_from(options: argparse.Namespace, environment: Mapping[str, str]) -
     """
     known = {variable(field): field for field in fields(Settings)}
     for name in environment:
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in known:
-            raise ConfigurationError(f"unknown environment variable {name!r}; {nearest(name, known)}")
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in (*known, ENGINE_KEY):
+            raise ConfigurationError(f"unknown environment variable {name!r}; {nearest(name, (*known, ENGINE_KEY))}")
     chosen: dict[str, object] = {}
     for name, field in known.items():
         option = getattr(options, field.name, None)

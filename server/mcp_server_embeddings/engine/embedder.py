@@ -133,6 +133,11 @@ class Embedder:
         with self.lifecycle.use(self.call) as loaded:
             return loaded.counter.count(texts, self.call)
 
+    def estimates_tokens(self) -> bool:
+        """Tell whether tokens are estimated, since the model's tokenizer is not on this machine."""
+        with self.lifecycle.use(self.call) as loaded:
+            return loaded.counter.estimated
+
     def reranks(self) -> bool:
         """Tell whether there is a reranker; waits until it is loaded, and raises as ``rerank`` does."""
         return self.reranker is not None and bool(self.reranker_identity())

@@ -70,7 +70,13 @@ class TokenizedText:
 
 
 class TokenCounter(Protocol):
-    """Counts the tokens of texts, and cuts texts to the model's limit. Used by several threads at a time."""
+    """Counts the tokens of texts, and cuts texts to the model's limit. Used by several threads at a time.
+
+    Attributes:
+        estimated: Whether it has no tokenizer, and estimates.
+    """
+
+    estimated: bool
 
     def count(self, texts: Sequence[str], call: Call | None = None) -> list[int]:
         """Count the tokens of each text, without prompt and special tokens.
@@ -109,6 +115,7 @@ class Encoder(Protocol):
         precision: Numbers that it computes with.
         agreement: With sentence-transformers, where it was measured.
         identity: The model's.
+        note: What a user should know of it, for ``status``.
     """
 
     engine: str
@@ -118,6 +125,7 @@ class Encoder(Protocol):
     precision: Precision = "exact"
     agreement: Agreement | None = None
     identity: ModelIdentity
+    note: str = ""
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Encode one batch.
@@ -129,6 +137,14 @@ class Encoder(Protocol):
             Shape ``(len(inputs), identity.dimensions)``, float32, in the order of ``inputs``.
         """
         ...
+
+    def close(self) -> None:
+        """Let batches in progress end soon; none is encoded any more."""
+        return
+
+    def free(self) -> None:
+        """Give back what it holds; no thread uses it any more."""
+        return
 
 
 @dataclass(frozen=True, slots=True)

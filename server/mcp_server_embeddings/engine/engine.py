@@ -37,6 +37,7 @@ class EngineStatus:
         model: The short identity; while not loaded, the configured name.
         identity: None while not loaded.
         engine: As ``Encoder.engine``, like the next four; empty or as configured while not loaded.
+        note: As ``Encoder.note``.
         calibrated: Whether percentiles and bands are available.
         reranker: Its name and state, and why it failed; empty without one.
         cache: None without one.
@@ -51,6 +52,7 @@ class EngineStatus:
     agreement: Agreement | None
     device: str
     streams: int
+    note: str
     calibrated: bool
     reranker: str
     queue: QueueStats
@@ -140,13 +142,14 @@ class Engine:
         return EngineStatus(
             state=state,
             detail=detail,
-            model=encoder.identity.short if encoder else full_id(self.settings.model),
+            model=encoder.identity.short if encoder else self.settings.engine_model or full_id(self.settings.model),
             identity=encoder.identity if encoder else None,
             engine=encoder.engine if encoder else "",
             precision=encoder.precision if encoder else self.settings.precision,
             agreement=encoder.agreement if encoder else None,
-            device=encoder.device if encoder else self.settings.device,
+            device=encoder.device if encoder else self.settings.engine_url or self.settings.device,
             streams=encoder.streams if encoder else 0,
+            note=encoder.note if encoder else "",
             calibrated=loaded is not None and loaded.calibrations is not None,
             reranker=self._reranker_state(),
             queue=loaded.scheduler.stats() if loaded else QueueStats(),

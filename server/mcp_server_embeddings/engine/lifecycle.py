@@ -251,10 +251,12 @@ class LoadedModel:
     def close(self, reason: EmbeddingsError | None = None) -> None:
         """End the queue; see ``Loaded.close``."""
         self.scheduler.close(reason)
+        self.encoder.close()
 
     def join(self) -> None:
         """Wait for its streams; see ``Loaded.join``."""
         self.scheduler.join()
+        self.encoder.free()
 
 
 class ModelLifecycle(Lifecycle[LoadedModel]):

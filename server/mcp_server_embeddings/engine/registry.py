@@ -12,16 +12,25 @@ A package adds one through an entry point whose object takes the settings and a 
 from collections.abc import Callable
 from functools import partial
 
-from mcp_server_embeddings.config import Settings, encoder_entry_points
+from mcp_server_embeddings.config import REMOTE_ENGINE, Settings, encoder_entry_points
 from mcp_server_embeddings.engine.encoder import LoadedEncoder
 from mcp_server_embeddings.engine.loading import load_compiled, load_reference
 
 Load = Callable[[Settings, Callable[[str], None]], LoadedEncoder]
 
+
+def _load_remote(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
+    # Imported here: the HTTP client costs as much as a model's start.
+    from mcp_server_embeddings.engine.remote.encoder import load_remote
+
+    return load_remote(settings, progress)
+
+
 _BUILT_IN: dict[str, Load] = {
     "auto": partial(load_compiled, or_reference=True),
     "compiled": load_compiled,
     "reference": load_reference,
+    REMOTE_ENGINE: _load_remote,
 }
 
 

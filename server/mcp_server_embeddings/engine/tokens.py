@@ -22,11 +22,16 @@ class TextTokenizer:
     Truncation and padding are off and the tokenizer is never changed, so it is thread-safe: ``tokenizers`` fails with
     "Already borrowed" when one thread changes truncation while another encodes.
 
+    Attributes:
+        estimated: False: these are the model's own tokens.
+
     Args:
         tokenizer_json: In the format of the ``tokenizers`` library.
         prompts: The model's prompts.
         max_tokens: Tokens of one input, special tokens and prompt included; None where there is no limit.
     """
+
+    estimated = False
 
     def __init__(self, tokenizer_json: str, prompts: Prompts, max_tokens: int | None) -> None:
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
@@ -108,16 +113,22 @@ class TextTokenizer:
         return self._truncating.encode(text)
 
 
-def refuse_long(lengths: list[int], limit: int | None) -> None:
+def refuse_long(lengths: list[int], limit: int | None, *, estimated: bool = False) -> None:
     """Refuse texts over the limit.
+
+    Args:
+        lengths: Tokens of each text.
+        limit: What the model reads; None for no limit.
+        estimated: Whether these are estimates.
 
     Raises:
         TextTooLongError: One of ``lengths`` is over ``limit``; names the first.
     """
     over = [i for i, n in enumerate(lengths) if limit is not None and n > limit]
     if over:
+        about = "about " if estimated else ""
         raise TextTooLongError(
-            f"text {over[0]} has {lengths[over[0]]} tokens, the model reads {limit}"
+            f"text {over[0]} has {about}{lengths[over[0]]} tokens, the model reads {about}{limit}"
             f"{f' ({len(over)} texts are over the limit)' if len(over) > 1 else ''}; "
             "shorten it, or pass long_text='window' (averages overlapping windows) or 'truncate'"
         )

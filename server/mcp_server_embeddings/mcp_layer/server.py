@@ -65,6 +65,14 @@ INSTRUCTIONS = (
 T = TypeVar("T")
 
 
+def instructions(settings: Settings) -> str:
+    """Return what a client's model is told of the server; where texts go, above all."""
+    if not settings.engine_url:
+        return INSTRUCTIONS
+    where = f"with a model at {settings.engine_url}, to which they are sent"
+    return INSTRUCTIONS.replace("with a model on this machine; no text leaves it", where)
+
+
 def build_server(
     service: Service, store: CollectionStore, settings: Settings, wait_seconds: float = WAIT_SECONDS
 ) -> Server[ChangeNotifier]:
@@ -109,8 +117,8 @@ def build_server(
         DISTRIBUTION,
         version=VERSION,
         title="Embeddings",
-        description="A sense of meaning for agents, on the user's own machine",
-        instructions=INSTRUCTIONS,
+        description="A sense of meaning for agents" + ("" if settings.engine_url else ", on the user's own machine"),
+        instructions=instructions(settings),
         cache_hints={"tools/list": HOUR, "prompts/list": HOUR},
         lifespan=resources.lifespan,
         # No parameter is also a header. Without this the SDK lists the tools at every call over HTTP to find that out.

@@ -6,7 +6,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
-from mcp_server_embeddings.config import Settings, default, flag
+from mcp_server_embeddings.config import ENGINE_KEY, Settings, default, flag
 from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
 from mcp_server_embeddings.relay.address import EngineAddress, private_folder
 from mcp_server_embeddings.relay.remembered import ENGINE_VARIABLES, checksum, program
@@ -20,7 +20,7 @@ def engine_address(settings: Settings) -> EngineAddress:
         OSError: No folder can be made.
     """
     decisive = [str(getattr(settings, field.name)) for field in fields(Settings) if field.metadata["scope"] == "engine"]
-    variables = [os.environ.get(name) for name in ENGINE_VARIABLES]
+    variables = [os.environ.get(name) for name in (*ENGINE_VARIABLES, ENGINE_KEY)]
     return EngineAddress(private_folder(), checksum(program(), decisive, variables))
 
 
@@ -72,7 +72,11 @@ def _start(address: EngineAddress, settings: Settings, listener: socket.socket) 
     """Start a process that outlives this one; it takes over the listening socket."""
     # -P: a folder of the package's name where the client works must not be imported instead.
     command = [sys.executable, "-P", "-m", "mcp_server_embeddings", "engine", f"--listener={listener.fileno()}"]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name == ENGINE_KEY or not name.startswith(ENVIRONMENT_PREFIX)  # those of settings are options
+    }
     import subprocess  # here, since most relays find an engine
 
     log = os.open(address.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)

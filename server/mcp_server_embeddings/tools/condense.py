@@ -108,7 +108,7 @@ def condense(
     Args:
         embedder: The engine.
         texts: Texts, a map from id to text, or one text of two sentences or more.
-        max_tokens: The tokens of the digest are never more than this, as this model's tokenizer counts.
+        max_tokens: The tokens of the digest are never more than this, as this model's tokenizer counts, or an estimate.
         count: No more sentences or items than this, 1 to 1,000.
         query: What matters; None to keep what is typical.
         source: In place of ``texts``; see ``Sources.open``.
@@ -145,6 +145,8 @@ def condense(
         kept = _nearest(embedder, vectors, query, _MAX_UNITS)
         items.notes.append(f"{len(kept):,} of {len(units):,} sentences were considered, {_how_chosen(query)}")
         units, vectors = [units[row] for row in kept], vectors[kept]
+    if embedder.estimates_tokens():
+        items.notes.append("tokens are estimates, since the model's tokenizer is not on this machine")
     tokens = np.array(embedder.count_tokens([unit.text for unit in units]), dtype=np.int64).clip(min=1)
     if max_tokens is not None and max_tokens < tokens.min():
         raise InputError(

@@ -55,9 +55,12 @@ def status(
         'ready'
     """
     figures = asdict(engine.status())
+    of_encoder = figures.pop("note")
     loaded = engine.embedder().lifecycle.snapshot()[-1]
     identity = None if loaded is None else loaded.encoder.identity.digest
-    notes = [] if loaded is None else engine.text_languages.note(loaded.encoder.identity.name)
+    notes = [of_encoder] if of_encoder else []
+    if loaded is not None:
+        notes += engine.text_languages.note(loaded.encoder.identity.name)
     collections = [collection_info(record, identity) for record in store.list()]
     listed = AnswerBudget().take(collections, share=0.6)
     more = len(collections) - listed

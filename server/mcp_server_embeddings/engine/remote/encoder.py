@@ -1,0 +1,121 @@
+"""The encoder on another machine, by OpenAI's API."""
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mcp_server_embeddings.config import ENGINE_KEY, REMOTE_ENGINE, Settings
+from mcp_server_embeddings.engine.catalogue import prompts_for
+from mcp_server_embeddings.engine.encoder import Encoder, EncoderInput, LoadedEncoder
+from mcp_server_embeddings.engine.estimate import EstimatedTokens
+from mcp_server_embeddings.engine.identity import ModelIdentity
+from mcp_server_embeddings.engine.remote.client import RemoteClient
+from mcp_server_embeddings.engine.remote.probe import SAMPLE, Over, RemoteModel, recognised
+from mcp_server_embeddings.errors import ModelChangedError, RemoteRefusalError
+from mcp_server_embeddings.vectors.scores import Vectors
+
+_STREAMS = 4
+"""Requests at a time without --threads: enough that a server never waits for the next one."""
+
+_BATCH_TOKENS = 4096
+"""Estimated tokens of a request: some 30 passages, as many as text-embeddings-inference takes by default."""
+
+_MOST_TEXTS = 512
+"""In a request, until the server refuses so many."""
+
+_OVER: dict[Over, str] = {
+    "cut": "ignores what is beyond about {limit:,} tokens of a text without saying so",
+    "refused": "refuses texts of more than about {limit:,} tokens",
+    "read": "reads {limit:,} tokens of a text and more",
+}
+
+
+class RemoteEncoder(Encoder):
+    """Sends batches to a server.
+
+    With each goes a text whose vector is known, so that a server that was given another model meanwhile, or one of
+    several replicas that has another, is noticed before its vectors meet those of the first.
+
+    Args:
+        client: For the requests.
+        model: What is known of the model.
+        streams: Requests at a time.
+    """
+
+    engine = REMOTE_ENGINE
+    batch_tokens = _BATCH_TOKENS
+
+    def __init__(self, client: RemoteClient, model: RemoteModel, streams: int) -> None:
+        self.device = client.url
+        self.streams = streams
+        self.identity = ModelIdentity(
+            name=client.model,
+            dimensions=model.dimensions,
+            max_tokens=model.limit,
+            normalised=model.normalised,
+            prompts=prompts_for(client.model, {}, None),
+            sha256=model.digest,
+        )
+        found = _OVER[model.over].format(limit=model.limit)
+        self.note = (
+            f"texts are sent to {client.url}; its model {found}, as a probe found; longer ones are split. Tokens "
+            "are estimates, since its tokenizer is not here"
+        )
+        self._client = client
+        self._model = model
+        self._most = _MOST_TEXTS
+
+    def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
+        """Encode one batch; see ``Encoder.encode``.
+
+        Raises:
+            ModelChangedError: Another model answers than at the start.
+            RemoteEngineError: The server does not answer with vectors.
+        """
+        return self._encoded([self.identity.prompts.of(text.role) + text.text for text in inputs])
+
+    def close(self) -> None:
+        """Do not send again what fails from now on."""
+        self._client.close()
+
+    def free(self) -> None:
+        """Close the connections."""
+        self._client.free()
+
+    def _encoded(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts in one request, or in several of half the size where the server refuses so many."""
+        if len(texts) <= self._most:
+            try:
+                return self._requested(texts)
+            except RemoteRefusalError:
+                if len(texts) == 1:
+                    raise
+        half = (len(texts) + 1) // 2
+        vectors = np.concatenate([self._encoded(texts[:half]), self._encoded(texts[half:])])
+        self._most = min(self._most, half)
+        return vectors
+
+    def _requested(self, texts: Sequence[str]) -> Vectors:
+        vectors = self._client.embed([SAMPLE[0], *texts])
+        if not self._model.is_near(vectors[:1]):
+            raise ModelChangedError(
+                f"the remote engine at {self._client.url} answers with another model than before under the name "
+                f"{self._client.model!r}; it is looked at anew: repeat the call"
+            )
+        return vectors[1:]
+
+
+def load_remote(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
+    """Connect to the server, and find out which model answers there; see ``load_encoder``."""
+    streams = settings.threads or _STREAMS
+    client = RemoteClient(settings.engine_url, settings.engine_model, os.environ.get(ENGINE_KEY, ""), streams)
+    try:
+        progress(f"asking {client.url} for its model")
+        model = recognised(client, settings.data_dir / "remote", progress)
+    except BaseException:
+        client.free()
+        raise
+    encoder = RemoteEncoder(client, model, streams)
+    identity = encoder.identity
+    return LoadedEncoder(encoder, EstimatedTokens(identity.max_tokens, identity.prompts, cautious=True))
