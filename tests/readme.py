@@ -1,4 +1,4 @@
-"""The tables of the README and of docs/http.md, made from the code."""
+"""The tables of the README and of docs/, made from the code."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -12,6 +12,7 @@ from mcp_server_embeddings.tools.declaration import declared_tools
 
 README = Path(__file__).parents[1] / "README.md"
 HTTP_PAGE = README.parent / "docs" / "http.md"
+SETTINGS_PAGE = README.parent / "docs" / "settings.md"
 
 
 _SELECTING = ("id_field", "ids", "where")
@@ -51,7 +52,8 @@ def settings_table(*, http: bool = False) -> str:
 
 
 PAGES: dict[Path, dict[str, Callable[[], str]]] = {
-    README: {"tools": tools_table, "settings": settings_table},
+    README: {"tools": tools_table},
+    SETTINGS_PAGE: {"settings": settings_table},
     HTTP_PAGE: {"http": partial(settings_table, http=True)},
 }
 """The tables of each page."""
