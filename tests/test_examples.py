@@ -123,10 +123,16 @@ def test_the_page_of_the_tools_shows_what_the_server_answers(data_dir: Path) -> 
     assert shown == pytest.approx(given, rel=0.02, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/tools.md", "docs/collections.md"]
-)
-def test_links_between_the_documents_lead_somewhere(document: str) -> None:
-    path = ROOT / document
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
-        assert (path.parent / target).exists(), target
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda page: page.stem)
+def test_links_between_the_documents_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8"))
+    for target, section in links:
+        found = (page.parent / target) if target else page
+        assert found.exists(), target
+        assert not section or section in sections(found), f"{target}#{section}"
+
+
+def sections(page: Path) -> list[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings]
