@@ -61,7 +61,8 @@ async def join(client: Client) -> None:
     for pair in answer["changed"]:
         numbers = "; ".join(pair.get("differs", {}).get("numbers", []))
         print(f"  {pair['left']} = {pair['right']}: {' / '.join(pair['texts'])}{f' ({numbers})' if numbers else ''}")
-    print(f"  only ours: {answer.get('left_only', [])}, only theirs: {answer.get('right_only', [])}")
+    for side, whose in (("left_only", "ours"), ("right_only", "theirs")):
+        print(f"  only {whose}: {', '.join(item['text'] for item in answer.get(side, []))}")
 
 
 async def session(output: str) -> None:

@@ -1,5 +1,6 @@
 """The tool ``align``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.align import align
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, json_length
-from mcp_server_embeddings.tools.results import AlignResult
+from mcp_server_embeddings.tools.results import AlignResult, ItemText
 from mcp_server_embeddings.vectors.matching import one_to_one
 from mcp_server_embeddings.vectors.scores import Scores
 
@@ -40,10 +41,26 @@ def matches(found: AlignResult) -> set[tuple[int, int]]:
     return {(int(left), int(right)) for left, right in pairs}
 
 
+def only(items: Sequence[ItemText]) -> list[int]:
+    return [int(item.id) for item in items]
+
+
+def test_what_one_side_only_has_comes_with_texts_as_long_as_fit(embedder: Embedder) -> None:
+    long = [f"{number} {word} " * 30 for number, word in enumerate(("ships", "violins", "roses", "bread"))]
+    few = align(embedder, ["Cats sleep."], long[:2], threshold=0.9).right_only
+    assert [item.text for item in few] == [f"{text[:159].rstrip()}…" for text in long[:2]]
+    many = align(embedder, ["Cats sleep."], long * 6, threshold=0.9).right_only
+    assert {len(item.text) for item in many} <= {79, 80}
+    crowd = align(embedder, ["Cats sleep."], [f"Ship number {number}" for number in range(101)], threshold=0.9)
+    assert [item.text for item in crowd.right_only] == [""] * 101
+    assert crowd.notes == []
+
+
 def test_rewordings_are_matched_and_the_rest_is_told(embedder: Embedder) -> None:
     found = align(embedder, OLD, NEW)
     assert matches(found) == {(0, 3), (1, 2), (2, 1), (3, 0)}
-    assert (found.left_only, found.right_only) == ([4, 5], [4, 5, 6])
+    assert [(item.id, item.text) for item in found.left_only] == [(at, OLD[at]) for at in (4, 5)]
+    assert [(item.id, item.text) for item in found.right_only] == [(at, NEW[at]) for at in (4, 5, 6)]
     assert (found.counts.changed + found.counts.same, found.counts.left_only, found.counts.right_only) == (4, 2, 3)
     assert found.notes == []
 
@@ -74,8 +91,8 @@ def test_permuting_the_lists_permutes_the_matches(embedder: Embedder, lefts: lis
     plain = align(embedder, OLD, NEW)
     found = align(embedder, [OLD[i] for i in lefts], [NEW[i] for i in rights])
     assert {(lefts[left], rights[right]) for left, right in matches(found)} == matches(plain)
-    assert sorted(lefts[int(i)] for i in found.left_only) == plain.left_only
-    assert sorted(rights[int(i)] for i in found.right_only) == plain.right_only
+    assert sorted(lefts[at] for at in only(found.left_only)) == only(plain.left_only)
+    assert sorted(rights[at] for at in only(found.right_only)) == only(plain.right_only)
     assert found.counts == plain.counts
 
 
@@ -100,8 +117,8 @@ def test_every_item_is_matched_once_or_on_one_side_only(
 ) -> None:
     found = align(embedder, {at: OLD[at] for at in lefts}, {at: NEW[at] for at in rights}, threshold=threshold)
     pairs = matches(found)
-    assert sorted([left for left, _ in pairs] + [int(at) for at in found.left_only]) == sorted(lefts)
-    assert sorted([right for _, right in pairs] + [int(at) for at in found.right_only]) == sorted(rights)
+    assert sorted([left for left, _ in pairs] + only(found.left_only)) == sorted(lefts)
+    assert sorted([right for _, right in pairs] + only(found.right_only)) == sorted(rights)
     assert found.counts.changed == len(found.changed)
     assert found.counts.same == len(found.same)
 

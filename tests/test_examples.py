@@ -59,7 +59,7 @@ def test_a_session_on_files_labels_finds_duplicates_and_joins(data_dir: Path) ->
     assert "  16 rows in labelled.csv\n" in output
     assert "  T103 is also T108\n" in output
     assert "P4 = S2: Screen cleaner, 250 ml / Cleaning fluid for screens, 500 ml (250 ml → 500 ml)\n" in output
-    assert "only ours: ['P3'], only theirs: ['S5']\n" in output
+    assert "only ours: Notebook stand made of aluminium\n  only theirs: Office chair with arm rests\n" in output
     assert "Written: joined.csv, labelled.csv\n" in output
 
 

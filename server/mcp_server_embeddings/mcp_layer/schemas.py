@@ -92,5 +92,7 @@ def _outline(schema: JsonSchema, definitions: dict[str, JsonSchema], depth: int)
     if items is None:
         return {"type": schema["type"]} if "type" in schema else {}
     item = _resolved(_parts([items])[0], definitions)
+    if "items" in item:  # rows of a matrix, groups
+        return {"type": "array", "items": {"type": "array"}}
     inside = _object(item, definitions, depth - 1) if "properties" in item else _outline(item, definitions, depth)
     return {"type": "array", "items": inside}

@@ -17,11 +17,20 @@ from mcp_server_embeddings.tools.items import Items, Selection, common_folder, s
 from mcp_server_embeddings.tools.output_file import renamed, write_table
 from mcp_server_embeddings.tools.pairs import pair_differences, shown_pairs
 from mcp_server_embeddings.tools.parameters import MAX_TOP, THRESHOLD, IdField, Range, SaveAs, Source, Texts
-from mcp_server_embeddings.tools.results import AlignCounts, AlignResult, OutputFile
+from mcp_server_embeddings.tools.results import AlignCounts, AlignResult, ItemText, OutputFile
 from mcp_server_embeddings.tools.saving import check_save_as, own_columns
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.matching import matched
+
+_ONLY_CHARACTERS = (160, 80, 40)
+"""Characters of the text of an item that only one side has: the most with which all are listed."""
+
+_ONLY_TEXTS = 100
+"""Items of one side that have texts at most: more do not fit."""
+
+_ONLY_SHARE = 0.4
+"""Of the answer, for the items that only one side has, each side."""
 
 _DECIMALS = 4
 
@@ -34,8 +43,8 @@ _Match = tuple[int, int, float, Differences]
     description=(
         "Matches two lists one to one by meaning: a diff that sees through rewording. Use it for two versions of "
         "requirements, contracts or tables, or to join two files. Not to search: use search. Returns changed pairs "
-        "with texts and what differs (numbers, negation, words), most changed first, same pairs, ids of one side "
-        "only, counts."
+        "with texts and what differs (numbers, negation, words), most changed first, same pairs, what one side "
+        "only has, counts."
     ),
     purpose="compare two versions of a list",
     effect="writes",
@@ -119,8 +128,7 @@ def align(
     listed = changed[:top]
     shown = shown_pairs(lefts, rights, [match[:3] for match in listed], [match[3] for match in listed])
     shown = shown[: budget.take(shown, share=0.7)]
-    only = [lefts.ids_of(left_only), rights.ids_of(right_only)]
-    only = [ids[: budget.take(ids, share=0.4)] for ids in only]
+    only = [_listed(lefts, left_only, budget), _listed(rights, right_only, budget)]
     alike: list[list[Id]] = [[lefts.ids[at], rights.ids[other]] for at, other, _, _ in same]
     alike = alike[: budget.take(alike)]
     counts = AlignCounts(changed=len(changed), same=len(same), left_only=len(left_only), right_only=len(right_only))
@@ -151,6 +159,17 @@ def _side(
 ) -> Items:
     table = id_field if source is not None else None
     return select_items(embedder, sources, texts, Selection(source, table), name=name, notes=notes)
+
+
+def _listed(items: Items, positions: list[int], budget: AnswerBudget) -> list[ItemText]:
+    """Return the items of one side, with texts as long as fit for all."""
+    for characters in _ONLY_CHARACTERS if len(positions) <= _ONLY_TEXTS else ():
+        texts = items.snippets(positions, characters)
+        listed = [ItemText(id=items.ids[at], text=text) for at, text in zip(positions, texts, strict=True)]
+        if budget.take_all(listed, share=_ONLY_SHARE):
+            return listed
+    listed = [ItemText(id=key) for key in items.ids_of(positions)]
+    return listed[: budget.take(listed, share=_ONLY_SHARE)]
 
 
 def _saved(

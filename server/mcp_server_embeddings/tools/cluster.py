@@ -12,7 +12,7 @@ from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, SaveAs, Source, Tag, Texts, WhereFilter
-from mcp_server_embeddings.tools.results import Cluster, ClusterPart, ClusterResult, Member
+from mcp_server_embeddings.tools.results import Cluster, ClusterPart, ClusterResult, ItemText
 from mcp_server_embeddings.tools.saving import check_save_as, save_items
 from mcp_server_embeddings.tools.sentences import headline
 from mcp_server_embeddings.tools.sources import Sources
@@ -205,10 +205,10 @@ def _fitting(items: Items, grouping: Grouping, divided: list[list[Group]], membe
     return clusters[:fitting], len(clusters) - fitting
 
 
-def _typical(group: Group, items: Items, number: int, length: int) -> list[Member]:
+def _typical(group: Group, items: Items, number: int, length: int) -> list[ItemText]:
     """Return the members nearest the centre by their headlines; copies count once."""
     looked_at = group.members[: _LOOKED_AT * number]
     shown: dict[str, int] = {}
     for at, text in zip(looked_at, items.texts(looked_at, _HEADLINE_CHARACTERS), strict=True):
         shown.setdefault(snippet(headline(text), length), at)
-    return [Member(id=items.ids[at], text=text) for text, at in list(shown.items())[:number]]
+    return [ItemText(id=items.ids[at], text=text) for text, at in list(shown.items())[:number]]

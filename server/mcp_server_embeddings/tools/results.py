@@ -183,11 +183,11 @@ class ClassifyResult(ItemsResult):
     file: OutputFile | None = None
 
 
-class Member(ResultModel):
-    """An item that is typical of its cluster."""
+class ItemText(ResultModel):
+    """An item and how its text begins, left out where not all fit."""
 
     id: ItemId
-    text: str
+    text: str = ""
 
 
 class ClusterPart(ResultModel):
@@ -196,7 +196,7 @@ class ClusterPart(ResultModel):
     id: str
     size: int
     terms: list[str]
-    members: list[Member] = []
+    members: list[ItemText] = []
 
 
 class Cluster(ResultModel):
@@ -205,7 +205,7 @@ class Cluster(ResultModel):
     id: int
     size: int
     terms: list[str]
-    members: list[Member] = Field(description="the most typical first")
+    members: list[ItemText] = Field(description="the most typical first")
     parts: list[ClusterPart] = []
 
 
@@ -252,8 +252,8 @@ class AlignResult(ItemsResult):
 
     changed: list[ShownPair] = Field(description="most changed first")
     same: list[list[ItemId]] = Field(default=[], description="left, right")
-    left_only: list[ItemId] = []
-    right_only: list[ItemId] = []
+    left_only: list[ItemText] = []
+    right_only: list[ItemText] = []
     counts: AlignCounts
     threshold: float
     file: OutputFile | None = None
