@@ -412,7 +412,7 @@ def test_items_of_a_collection_of_files_are_paths_below_their_folder(place: Plac
 
 def test_hidden_collections_are_listed_nowhere_and_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.write({f"{number}.txt": f"number {number}" for number in range(6)})
-    monkeypatch.setattr("mcp_server_embeddings.store.sqlite.store._MAX_SOURCES", 4)
+    monkeypatch.setattr("mcp_server_embeddings.store.sql.store._MAX_SOURCES", 4)
     for number in range(6):
         assert place.texts(f"{number}.txt") == {f"{number}.txt": f"number {number}"}
     assert place.store.list() == []

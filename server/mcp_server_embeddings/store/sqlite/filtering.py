@@ -1,23 +1,13 @@
-"""Filters on metadata as SQL. Values travel as parameters, never as SQL."""
+"""Filters on metadata in SQLite."""
 
 import math
 import sqlite3
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.store.where import Condition, Operand, Where, checked_conditions
-
-_OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A condition on chunks: an SQL query for the rows of their documents, and its parameters."""
-
-    sql: str
-    parameters: tuple[Operand, ...]
+from mcp_server_embeddings.store.sql.filtering import OPERATORS, Filter, combined
+from mcp_server_embeddings.store.where import Condition, Operand, Where
 
 
 def filtered(collection: int, where: Where | None) -> Filter | None:
@@ -26,13 +16,7 @@ def filtered(collection: int, where: Where | None) -> Filter | None:
     Raises:
         InputError: A comparison is unknown or a value is no scalar.
     """
-    parts: list[str] = []
-    parameters: list[Operand] = []
-    for condition in checked_conditions(where):
-        sql, values = _sql(condition)
-        parts.append(f"SELECT document FROM attributes WHERE collection = ? AND name = ? AND {sql}")
-        parameters += [collection, condition.name, *values]
-    return Filter(" INTERSECT ".join(parts), tuple(parameters)) if parts else None
+    return combined(collection, where, _sql)
 
 
 def selected_rows(database: sqlite3.Connection, condition: Filter | None) -> NDArray[np.int64] | None:
@@ -62,7 +46,7 @@ def _sql(condition: Condition) -> tuple[str, list[Operand]]:
         return (f"({either} OR value IS NULL)" if has_null else either), given
     if has_null:
         return ("value IS NULL" if comparison == "eq" else "value IS NOT NULL"), []
-    sql = f"value {_OPERATORS[comparison]} ?"
+    sql = f"value {OPERATORS[comparison]} ?"
     if comparison in ("eq", "ne"):
         return sql, given
     # SQLite sorts every text behind every number; a range holds only its own kind.

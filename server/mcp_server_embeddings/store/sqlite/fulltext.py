@@ -4,16 +4,11 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Self
 
-import numpy as np
-
-from mcp_server_embeddings.store.analysis import STEMMERS, language_term, passage_terms, query_words
+from mcp_server_embeddings.store.analysis import STEMMERS, language_term, passage_terms
+from mcp_server_embeddings.store.matching import Unit, best_matches
 from mcp_server_embeddings.store.records import WordMatches, passage_text
-from mcp_server_embeddings.store.sqlite.filtering import Filter
+from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.store.where import Operand
-
-_MAX_POSTINGS = 30_000
-"""Occurrences that one search scores, about 20 ms. Frequent words tell little (BM25 weighs them near nothing) and cost
-nearly all: 'the' in 100,000 texts takes 60 ms. So the rarest words come first."""
 
 
 def words_table(collection: int) -> str:
@@ -57,46 +52,58 @@ def rebuild_words(database: sqlite3.Connection) -> None:
                 insert_words(database, collection, row, passage_text(heading, text[start:stop]))
 
 
-def best_matches(
-    database: sqlite3.Connection, collection: int, query: str, k: int, condition: Filter | None
-) -> WordMatches:
-    """Chunks that have words of the query, best first by BM25 (Robertson and Zaragoza 2009, as in SQLite's FTS5)."""
-    table = words_table(collection)
-    languages = [code for code in STEMMERS if _exists(database, table, (f'"{language_term(code)}"',))]
-    words = query_words(query, languages)
-    wholes = [_expression(word.terms, word.beginning) for word in words]
-    units = {whole: at for at, whole in enumerate(wholes)}
-    for at, word in enumerate(words):
-        units |= {_expression(part): at for part in word.parts if _expression(part) not in units}
-    counts = {unit: _count(database, table, unit) for unit in units}
-    known = sorted((unit for unit in units if counts[unit]), key=lambda unit: counts[unit])
-    if not known:
-        return WordMatches([], np.empty(0), 0, len(words), complete=False)
-    searched = _affordable(known, counts)
-    within = ""
-    if condition is not None:
+class SqliteTerms:
+    """The terms of a collection, as ``TermIndex``.
+
+    Args:
+        database: Inside a read transaction.
+        collection: Its key.
+        condition: Only passages that fit.
+    """
+
+    def __init__(self, database: sqlite3.Connection, collection: int, condition: Filter | None) -> None:
+        self._database = database
+        self._table = words_table(collection)
         # The plus keeps SQLite from running the search once for every row that fits (9 s in place of 54 ms).
-        within = f"AND +rowid IN (SELECT row FROM chunks WHERE document IN ({condition.sql}))"
-    parameters = condition.parameters if condition is not None else ()
-    rows = database.execute(
-        f"SELECT rowid, bm25({table}) AS worth FROM {table} WHERE {table} MATCH ? {within} "
-        "ORDER BY worth, rowid LIMIT ?",
-        (" OR ".join(searched), *parameters, k),
-    )
-    found = [(row, -worth) for row, worth in rows]
-    together = " AND ".join(wholes)
-    complete = all(counts[whole] for whole in wholes) and _exists(database, table, (together,))
-    if complete and within:  # costs as much as the search, so only where it can say no
-        complete = _exists(database, table, (together, *parameters), within)
-    number = len({units[unit] for unit in searched})
-    scores = np.array([worth for _, worth in found])
-    return WordMatches([row for row, _ in found], scores, number, len(words), complete)
+        within = "AND +rowid IN (SELECT row FROM chunks WHERE document IN ({}))"
+        self._within = "" if condition is None else within.format(condition.sql)
+        self._parameters = () if condition is None else condition.parameters
+
+    def languages(self) -> list[str]:
+        """Return the languages of passages."""
+        return [code for code in STEMMERS if self._exists(f'"{language_term(code)}"')]
+
+    def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
+        """Return how many passages have each unit."""
+        query = f"SELECT count(*) FROM {self._table} WHERE {self._table} MATCH ?"
+        return {unit: self._database.execute(query, (_expression(unit),)).fetchone()[0] for unit in units}
+
+    def best(self, units: Sequence[Unit], k: int) -> list[tuple[int, float]]:
+        """Return the best passages."""
+        rows = self._database.execute(
+            f"SELECT rowid, bm25({self._table}) AS worth FROM {self._table} WHERE {self._table} MATCH ? "
+            f"{self._within} ORDER BY worth, rowid LIMIT ?",
+            (" OR ".join(map(_expression, units)), *self._parameters, k),
+        )
+        return [(row, -worth) for row, worth in rows]
+
+    def has_all(self, units: Sequence[Unit]) -> bool:
+        """Tell whether one passage has all."""
+        together = " AND ".join(map(_expression, units))
+        if not self._exists(together):
+            return False
+        # The filter costs as much as the search, so only where it can say no.
+        return not self._within or self._exists(together, self._within, self._parameters)
+
+    def _exists(self, expression: str, within: str = "", parameters: Sequence[Operand] = ()) -> bool:
+        query = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE {self._table} MATCH ? {within})"
+        return bool(self._database.execute(query, (expression, *parameters)).fetchone()[0])
 
 
-def _expression(terms: Sequence[str], beginning: bool = False) -> str:
-    """Return an FTS5 expression for any of some terms."""
-    mark = "*" if beginning else ""
-    return "(" + " OR ".join(f'"{term}"{mark}' for term in terms) + ")"
+def _expression(unit: Unit) -> str:
+    """Return an FTS5 expression."""
+    mark = "*" if unit.beginning else ""
+    return "(" + " OR ".join(f'"{term}"{mark}' for term in unit.terms) + ")"
 
 
 class WordIndex:
@@ -126,25 +133,4 @@ class WordIndex:
 
     def matching(self, words: str, k: int) -> WordMatches:
         """Return the texts with words of a text; see ``Collection.matching``."""
-        return best_matches(self._database, 0, words, k, None)
-
-
-def _exists(database: sqlite3.Connection, table: str, parameters: Sequence[Operand], within: str = "") -> bool:
-    query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {table} MATCH ? {within})"
-    return bool(database.execute(query, parameters).fetchone()[0])
-
-
-def _count(database: sqlite3.Connection, table: str, expression: str) -> int:
-    (count,) = database.execute(f"SELECT count(*) FROM {table} WHERE {table} MATCH ?", (expression,)).fetchone()
-    return int(count)
-
-
-def _affordable(words: list[str], counts: dict[str, int]) -> list[str]:
-    """Return the rarest words, one at least, as long as their occurrences stay in the budget."""
-    chosen, postings = words[:1], counts[words[0]]
-    for word in words[1:]:
-        postings += counts[word]
-        if postings > _MAX_POSTINGS:
-            break
-        chosen.append(word)
-    return chosen
+        return best_matches(SqliteTerms(self._database, 0, None), words, k)

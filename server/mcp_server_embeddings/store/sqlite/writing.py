@@ -2,9 +2,7 @@
 
 import json
 import sqlite3
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.store.records import (
@@ -18,13 +16,12 @@ from mcp_server_embeddings.store.records import (
     digest,
     passage_text,
 )
+from mcp_server_embeddings.store.sql.writing import Change, attributes, record_change, remember_file
 from mcp_server_embeddings.store.sqlite.filtering import storable
 from mcp_server_embeddings.store.sqlite.fulltext import delete_words, insert_words, words_table
 
 MAX_CHUNKS = 1_000_000
 """Of a collection: what an exact search holds in memory and goes through in a tenth of a second or two."""
-
-_FLOAT_BYTES = 4
 
 
 def put_documents(
@@ -32,7 +29,7 @@ def put_documents(
 ) -> PutResult:
     """As ``Collection.put``."""
     added = updated = unchanged = moved = 0
-    change = _Change()
+    change = Change()
     for document in documents:
         stored = database.execute(
             "SELECT row, digest, metadata FROM documents WHERE collection = ? AND id = ?", (collection.key, document.id)
@@ -76,14 +73,14 @@ def annotate_documents(
         _insert_attributes(database, collection.key, row, annotated, file)
         changed += 1
     if changed:
-        _record(database, collection, _Change())
+        _record(database, collection, Change())
     return changed
 
 
 def remove_documents(database: sqlite3.Connection, collection: CollectionRecord, rows: Sequence[int]) -> None:
     """Remove documents by row, and the records of files that have none left."""
     if rows:
-        change = _Change()
+        change = Change()
         _delete(database, collection, rows, change)
         _record(database, collection, change)
 
@@ -97,19 +94,6 @@ def remove_collection(database: sqlite3.Connection, collection: int) -> None:
     database.execute("DELETE FROM collections WHERE row = ?", (collection,))
 
 
-def remember_file(database: sqlite3.Connection, collection: int, path: str, state: StoredFile) -> int:
-    """Return the row of a file, whose state is noted."""
-    database.execute(
-        "INSERT INTO files (collection, path, digest, size, changed, indexed) VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (collection, path) DO UPDATE SET digest = excluded.digest, size = excluded.size, "
-        "changed = excluded.changed, indexed = excluded.indexed",
-        (collection, path, state.digest, state.size, state.changed_ns, time.time()),
-    )
-    query = "SELECT row FROM files WHERE collection = ? AND path = ?"
-    (row,) = database.execute(query, (collection, path)).fetchone()
-    return int(row)
-
-
 def _remembered(database: sqlite3.Connection, collection: int, document: NewDocument) -> int | None:
     """Return the row of a document's file; what else is known of the file is noted when it is stored as a whole."""
     if not document.file:
@@ -117,25 +101,8 @@ def _remembered(database: sqlite3.Connection, collection: int, document: NewDocu
     return remember_file(database, collection, document.file, StoredFile(document.file_digest))
 
 
-@dataclass(slots=True)
-class _Change:
-    """How a write changes the counts of its collection."""
-
-    documents: int = 0
-    chunks: int = 0
-    bytes: int = 0
-    removed_chunks: int = 0
-
-    def count(self, sign: int, text: str, chunks: int, dimensions: int) -> None:
-        """One document came (1) or went (-1)."""
-        self.documents += sign
-        self.chunks += sign * chunks
-        self.bytes += sign * (len(text.encode()) + _FLOAT_BYTES * dimensions * chunks)
-        self.removed_chunks += chunks if sign < 0 else 0
-
-
 def _insert(
-    database: sqlite3.Connection, record: CollectionRecord, document: NewDocument, metadata: str, change: _Change
+    database: sqlite3.Connection, record: CollectionRecord, document: NewDocument, metadata: str, change: Change
 ) -> None:
     collection = record.key
     file = _remembered(database, collection, document)
@@ -153,7 +120,7 @@ def _insert(
         ).lastrowid
         database.execute("INSERT INTO vectors VALUES (?, ?)", (number, _stored(chunk)))
         insert_words(database, collection, int(number or 0), text)
-    change.count(1, document.text, len(document.chunks), record.dimensions)
+    change.count(1, len(document.text.encode()), len(document.chunks), record.dimensions)
 
 
 def _stored(chunk: NewChunk) -> bytes:
@@ -163,19 +130,11 @@ def _stored(chunk: NewChunk) -> bytes:
 def _insert_attributes(database: sqlite3.Connection, collection: int, row: int, metadata: str, file: str) -> None:
     database.executemany(
         "INSERT INTO attributes VALUES (?, ?, ?, ?)",
-        [(collection, name, storable(value), row) for name, value in _attributes(json.loads(metadata), file)],
+        [(collection, name, storable(value), row) for name, value in attributes(metadata, file)],
     )
 
 
-def _attributes(metadata: dict[str, Scalar | list[Scalar]], file: str) -> Iterable[tuple[str, Scalar]]:
-    if file:
-        yield "path", file
-    for name, value in metadata.items():
-        for one in value if isinstance(value, list) else [value]:
-            yield name, one
-
-
-def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequence[int], change: _Change) -> None:
+def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequence[int], change: Change) -> None:
     for row in rows:
         (text, file) = database.execute("SELECT text, file FROM documents WHERE row = ?", (row,)).fetchone()
         chunks = database.execute("SELECT row FROM chunks WHERE document = ?", (row,)).fetchall()
@@ -185,7 +144,7 @@ def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequen
         for name, column in (("chunks", "document"), ("attributes", "document"), ("documents", "row")):
             database.execute(f"DELETE FROM {name} WHERE {column} = ?", (row,))
         _forget_unused(database, file)
-        change.count(-1, text, len(chunks), record.dimensions)
+        change.count(-1, len(text.encode()), len(chunks), record.dimensions)
 
 
 def _set_file(database: sqlite3.Connection, collection: int, row: int, document: NewDocument) -> bool:
@@ -208,24 +167,13 @@ def _forget_unused(database: sqlite3.Connection, file: int | None) -> None:
     )
 
 
-def _record(database: sqlite3.Connection, collection: CollectionRecord, change: _Change) -> None:
-    """Keep the counts, and let every process see that something changed.
+def _record(database: sqlite3.Connection, collection: CollectionRecord, change: Change) -> None:
+    """Keep the counts; see ``record_change``.
 
     Raises:
         CollectionError: There are now more chunks than a collection holds; the transaction must not be committed.
     """
-    (chunks,) = database.execute(
-        "UPDATE collections SET revision = revision + 1, removals = removals + ?, updated = ?, "
-        "documents = documents + ?, chunks = chunks + ?, bytes = bytes + ? WHERE row = ? RETURNING chunks",
-        (
-            int(change.removed_chunks > 0),
-            time.time(),
-            change.documents,
-            change.chunks,
-            change.bytes,
-            collection.key,
-        ),
-    ).fetchone()
+    chunks = record_change(database, collection, change)
     if chunks > MAX_CHUNKS and change.chunks > 0:
         raise CollectionError(
             f"collection {collection.name!r} would have {chunks:,} chunks, at most {MAX_CHUNKS:,} are searched exactly "

@@ -1,0 +1,367 @@
+"""One collection of an SQL database: the queries that are the same in every one."""
+
+import json
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+
+from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.sqlite import query_batches
+from mcp_server_embeddings.store.protocol import Collection, confirmed
+from mcp_server_embeddings.store.records import (
+    Batch,
+    Chunk,
+    CollectionRecord,
+    ItemKeys,
+    RemoveResult,
+    Scalar,
+    StoredDocument,
+    StoredFile,
+    Vector,
+)
+from mcp_server_embeddings.store.sql.batches import read_batch
+from mcp_server_embeddings.store.sql.connection import Connection, Database
+from mcp_server_embeddings.store.sql.filtering import Filter
+from mcp_server_embeddings.store.sql.writing import remember_file
+from mcp_server_embeddings.store.where import Where
+from mcp_server_embeddings.vectors.scores import Vectors
+
+C = TypeVar("C", bound=Connection)
+
+_COLUMNS = ", ".join(["row", *(field.name for field in fields(CollectionRecord)[1:])])
+
+_PART = re.compile(r"\A(.+)#([1-9][0-9]{0,8})", re.DOTALL)
+
+_OF_FILE = (
+    "FROM documents JOIN files ON file = files.row WHERE files.collection = ? AND path = ? ORDER BY documents.row"
+)
+
+
+def read_record(database: Connection, name: str) -> CollectionRecord | None:
+    """Return the record of a collection; None where there is none."""
+    row = database.execute(f"SELECT {_COLUMNS} FROM collections WHERE name = ?", (name,)).fetchone()
+    return CollectionRecord(*row) if row else None
+
+
+def read_records(database: Connection) -> list[CollectionRecord]:
+    """All of them, by name."""
+    return [CollectionRecord(*row) for row in database.execute(f"SELECT {_COLUMNS} FROM collections ORDER BY name")]
+
+
+class SqlCollection(Collection, Generic[C]):
+    """A collection; keys are rows.
+
+    Args:
+        database: What it is in.
+        record: As it was when it was opened.
+        connection: Inside a read transaction, for all reading; by default each method has its own.
+    """
+
+    def __init__(self, database: Database[C], record: CollectionRecord, connection: C | None = None) -> None:
+        self.record = record
+        self._database = database
+        self._connection = connection
+
+    @abstractmethod
+    def _within_read(self, connection: C) -> Self:
+        """Return the same collection, all of whose reading is in one transaction."""
+
+    @abstractmethod
+    def _filtered(self, where: Where | None) -> Filter | None:
+        """Return the filter of its documents; None where nothing is filtered."""
+
+    @abstractmethod
+    def _vectors_table(self) -> str:
+        """Return the table with its vectors, by ``chunk``."""
+
+    @abstractmethod
+    def _decoded(self, vector: Any) -> Vector:  # noqa: ANN401 - what the database gives
+        """Return a vector that was read from it."""
+
+    @abstractmethod
+    def _remove_documents(self, database: C, record: CollectionRecord, rows: Sequence[int]) -> None:
+        """Remove documents by row, and the records of files that have none left."""
+
+    def current(self) -> CollectionRecord:
+        with self._reading() as database:
+            return self._current(database)
+
+    @contextmanager
+    def reading(self) -> Iterator[Collection]:
+        with self._reading() as connection:
+            yield self._within_read(connection)
+
+    def chunks(self, keys: Sequence[int]) -> list[Chunk]:
+        with self._reading() as database:
+            found = {
+                chunk.key: chunk
+                for marks, batch in query_batches(keys)
+                for chunk in _read_chunks(database, f"c.row IN ({marks})", batch)
+            }
+        return [found[key] for key in keys if key in found]
+
+    def chunks_of(self, document: str) -> list[Chunk]:
+        with self._reading() as database:
+            condition = "c.collection = ? AND d.id = ? ORDER BY c.part"
+            found = _read_chunks(database, condition, (self.record.key, document))
+            part = _PART.fullmatch(document)
+            if not found and part:
+                condition = "c.collection = ? AND d.id = ? AND c.part = ?"
+                found = _read_chunks(database, condition, (self.record.key, part[1], int(part[2]) - 1))
+        return found
+
+    def text_of(self, document: str) -> str | None:
+        with self._reading() as database:
+            query = "SELECT text FROM documents WHERE collection = ? AND id = ?"
+            found = database.execute(query, (self.record.key, document)).fetchone()
+        if found:
+            return str(found[0])
+        parts = self.chunks_of(document)
+        return parts[0].text if parts else None
+
+    def first(self, limit: int) -> list[Chunk]:
+        with self._reading() as database:
+            return _read_chunks(database, "c.collection = ? ORDER BY c.row LIMIT ?", (self.record.key, limit))
+
+    def vectors(self, keys: Sequence[int]) -> Vectors:
+        with self._reading() as database:
+            found = {
+                row: self._decoded(vector)
+                for marks, batch in query_batches(keys)
+                for row, vector in database.execute(
+                    f"SELECT chunk, vector FROM {self._vectors_table()} WHERE chunk IN ({marks})", batch
+                )
+            }
+        if any(key not in found for key in keys):
+            raise CollectionError(f"chunks of collection {self.name!r} were removed meanwhile; send the call again")
+        return np.array([found[key] for key in keys], np.float32).reshape(len(keys), self.record.dimensions)
+
+    def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, Vector]:
+        with self._reading() as database:
+            return {
+                bytes(digest): self._decoded(vector)
+                for marks, batch in query_batches(digests)
+                for digest, vector in database.execute(
+                    f"SELECT digest, vector FROM chunks JOIN {self._vectors_table()} ON chunk = row "
+                    f"WHERE collection = ? AND digest IN ({marks})",
+                    (self.record.key, *batch),
+                )
+            }
+
+    def stored(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
+        with self._reading() as database:
+            return {
+                str(row[0]): StoredDocument(*row)
+                for marks, batch in query_batches(ids)
+                for row in database.execute(
+                    "SELECT id, documents.digest, metadata, coalesce(path, '') FROM documents "
+                    f"LEFT JOIN files ON file = files.row WHERE documents.collection = ? AND id IN ({marks})",
+                    (self.record.key, *batch),
+                )
+            }
+
+    def items(self, where: Where | None = None) -> ItemKeys:
+        with self._reading() as database:
+            condition, parameters = self._within(database, where)
+            query = f"SELECT row, id FROM documents WHERE {condition} ORDER BY row"
+            found = database.execute(query, parameters).fetchall()
+        return ItemKeys([row for row, _ in found], [document for _, document in found])
+
+    def id_range(self, where: Where | None = None) -> tuple[str, str] | None:
+        with self._reading() as database:
+            condition, parameters = self._within(database, where)
+            # One query for each: SQLite finds min() and max() by the index only where it is asked for one of them.
+            first, last = (
+                database.execute(f"SELECT {which}(id) FROM documents WHERE {condition}", parameters).fetchone()[0]
+                for which in ("min", "max")
+            )
+        return None if first is None else (first, last)
+
+    def documents_of(self, keys: Sequence[int]) -> list[str]:
+        with self._reading() as database:
+            found = {
+                row: str(document)
+                for marks, batch in query_batches(keys)
+                for row, document in database.execute(
+                    "SELECT c.row, d.id FROM chunks AS c JOIN documents AS d ON d.row = c.document "
+                    f"WHERE c.row IN ({marks})",
+                    batch,
+                )
+            }
+        self._check_items(key in found for key in keys)
+        return [found[key] for key in keys]
+
+    def texts_of(self, ids: Sequence[str]) -> list[str]:
+        with self._reading() as database:
+            found = {
+                document: str(text)
+                for marks, batch in query_batches(ids)
+                for document, text in database.execute(
+                    f"SELECT id, text FROM documents WHERE collection = ? AND id IN ({marks})",
+                    (self.record.key, *batch),
+                )
+            }
+        self._check_items(document in found for document in ids)
+        return [found[document] for document in ids]
+
+    def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
+        column = "text" if length is None else f"substr(text, 1, {length:d})"
+        return [str(text) for text in self._of_items(keys, column)]
+
+    def item_metadata(self, keys: Sequence[int]) -> list[dict[str, Scalar | list[Scalar]]]:
+        return [json.loads(str(metadata)) for metadata in self._of_items(keys, "metadata")]
+
+    def _of_items(self, keys: Sequence[int], column: str) -> list[object]:
+        """Return the values of a column of documents, in the order of the keys."""
+        with self._reading() as database:
+            found: dict[int, object] = {
+                row: value
+                for marks, batch in query_batches(keys)
+                for row, value in database.execute(f"SELECT row, {column} FROM documents WHERE row IN ({marks})", batch)
+            }
+        self._check_items(key in found for key in keys)
+        return [found[key] for key in keys]
+
+    def _check_items(self, present: Iterable[object]) -> None:
+        if not all(present):
+            raise CollectionError(f"items of collection {self.name!r} were removed meanwhile; send the call again")
+
+    def metadata_names(self) -> list[str]:
+        names: list[str] = []
+        with self._reading() as database:
+            # One look into the index for each name, where DISTINCT would read all of a million rows.
+            query = "SELECT min(name) FROM attributes WHERE collection = ? AND name > ?"
+            while (
+                name := database.execute(query, (self.record.key, names[-1] if names else "")).fetchone()[0]
+            ) is not None:
+                names.append(name)
+        return names
+
+    def remove(self, ids: Sequence[str], confirm: Callable[[], None] = confirmed) -> RemoveResult:
+        with self._database.writing() as database:
+            record = self._current(database)
+            found = {
+                row: str(key)
+                for marks, batch in query_batches(ids)
+                for row, key in database.execute(
+                    f"SELECT row, id FROM documents WHERE collection = ? AND id IN ({marks})", (record.key, *batch)
+                )
+            }
+            self._remove_documents(database, record, list(found))
+            confirm()
+        return RemoveResult(list(found.values()), record.documents - len(found))
+
+    def files(self) -> dict[str, StoredFile]:
+        query = (
+            "SELECT path, digest, size, changed, indexed, (SELECT count(*) FROM documents WHERE file = files.row) "
+            "FROM files WHERE collection = ?"
+        )
+        with self._reading() as database:
+            return {path: StoredFile(*state) for path, *state in database.execute(query, (self.record.key,))}
+
+    def ids_of_file(self, path: str) -> list[str]:
+        with self._reading() as database:
+            found = database.execute(f"SELECT id {_OF_FILE}", (self.record.key, path))
+            return [str(key) for (key,) in found]
+
+    def keep_files(self, files: Mapping[str, StoredFile]) -> None:
+        with self._database.writing() as database:
+            key = self._current(database).key
+            for path, state in files.items():
+                remember_file(database, key, path, state)
+
+    def forget_files(self, paths: Sequence[str]) -> int:
+        removed = 0
+        with self._database.writing() as database:
+            record = self._current(database)
+            for path in paths:
+                rows = [row for (row,) in database.execute(f"SELECT documents.row {_OF_FILE}", (record.key, path))]
+                self._remove_documents(database, record, rows)
+                database.execute("DELETE FROM files WHERE collection = ? AND path = ?", (record.key, path))
+                removed += len(rows)
+        return removed
+
+    def sources(self) -> dict[str, str]:
+        with self._reading() as database:
+            query = "SELECT path, options FROM sources WHERE collection = ?"
+            return dict(database.execute(query, (self.record.key,)).fetchall())
+
+    def keep_sources(self, sources: Mapping[str, str], forget: Sequence[str] = ()) -> None:
+        with self._database.writing() as database:
+            key = self._current(database).key
+            query = "DELETE FROM sources WHERE collection = ? AND path = ?"
+            database.executemany(query, [(key, path) for path in forget])
+            rows = [(key, path, options) for path, options in sources.items()]
+            query = (
+                "INSERT INTO sources (collection, path, options) VALUES (?, ?, ?) "
+                "ON CONFLICT (collection, path) DO UPDATE SET options = excluded.options"
+            )
+            database.executemany(query, rows)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        with self._reading() as database:
+            key, last = self._current(database).key, 0
+            while (batch := self._batch(database, "d.collection = ? AND d.row > ?", (key, last), size)).documents:
+                yield batch
+                last = batch.last
+
+    def differing(self, copy: Collection, after: int, size: int) -> Batch:
+        with self._reading() as database:
+            condition = (
+                "d.collection = ? AND d.row > ? AND NOT EXISTS (SELECT 1 FROM documents AS c LEFT JOIN files AS g "
+                "ON g.row = c.file WHERE c.collection = ? AND c.id = d.id AND c.digest = d.digest "
+                "AND c.metadata = d.metadata AND coalesce(g.path, '') = coalesce(f.path, ''))"
+            )
+            return self._batch(database, condition, (self._current(database).key, after, copy.record.key), size)
+
+    def surplus(self, copy: Collection) -> list[str]:
+        with self._reading() as database:
+            query = (
+                "SELECT id FROM documents AS c WHERE collection = ? "
+                "AND NOT EXISTS (SELECT 1 FROM documents WHERE collection = ? AND id = c.id)"
+            )
+            found = database.execute(query, (copy.record.key, self._current(database).key))
+            return [str(key) for (key,) in found]
+
+    def _batch(self, database: C, condition: str, parameters: Sequence[object], size: int) -> Batch:
+        return read_batch(database, self._vectors_table(), self._decoded, condition, parameters, size)
+
+    def _reading(self) -> AbstractContextManager[C]:
+        return self._database.reading() if self._connection is None else nullcontext(self._connection)
+
+    def _within(self, database: C, where: Where | None) -> tuple[str, Sequence[object]]:
+        """Return the condition of the documents that fit, and its parameters."""
+        key = self._current(database).key
+        condition = self._filtered(where)
+        if condition is None:
+            return "collection = ?", (key,)
+        return f"collection = ? AND row IN ({condition.sql})", (key, *condition.parameters)
+
+    def _current(self, database: C) -> CollectionRecord:
+        record = read_record(database, self.name)
+        if record is None or (record.key, record.identity) != (self.record.key, self.record.identity):
+            raise CollectionError(f"collection {self.name!r} was removed or replaced meanwhile; send the call again")
+        return record
+
+
+def _read_chunks(database: Connection, condition: str, parameters: Sequence[object]) -> list[Chunk]:
+    found = database.execute(
+        "SELECT c.row, d.id, c.part, (SELECT max(part) + 1 FROM chunks WHERE document = c.document), c.start, c.stop, "
+        f"c.heading, d.row, d.metadata FROM chunks AS c JOIN documents AS d ON d.row = c.document WHERE {condition}",
+        tuple(parameters),
+    ).fetchall()
+    # Cut here: SQLite would go through a long document from its beginning once a chunk.
+    texts: dict[int, str] = {
+        row: text
+        for marks, batch in query_batches(list({found_row[7] for found_row in found}))
+        for row, text in database.execute(f"SELECT row, text FROM documents WHERE row IN ({marks})", batch)
+    }
+    return [
+        Chunk(row, document, part, parts, start, stop, heading, texts[whole][start:stop], json.loads(metadata))
+        for row, document, part, parts, start, stop, heading, whole, metadata in found
+    ]

@@ -1,0 +1,132 @@
+"""Collections by name in an SQL database."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Generic, TypeVar
+
+from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore, confirmed
+from mcp_server_embeddings.store.records import CollectionRecord, check_name
+from mcp_server_embeddings.store.sql.collection import read_record, read_records
+from mcp_server_embeddings.store.sql.connection import Connection, Database
+
+_SUCCESSOR = ":successor"
+"""What a hidden collection is called after the one whose place it will take; no name of a user's has a colon."""
+
+_SOURCE = ":source:"
+"""What a hidden collection is called that keeps the items of files."""
+
+_MAX_SOURCES = 100
+"""Hidden collections of files; before one more is created, the one that was written first is removed."""
+
+C = TypeVar("C", bound=Connection)
+
+
+class SqlStore(CollectionStore, Generic[C]):
+    """Collections of a database.
+
+    Args:
+        database: The database.
+    """
+
+    def __init__(self, database: Database[C]) -> None:
+        self._database = database
+
+    @abstractmethod
+    def _exists(self) -> bool:
+        """Whether anything was ever stored."""
+
+    @abstractmethod
+    def _opened(self, record: CollectionRecord) -> Collection:
+        """Return a collection by its record."""
+
+    @abstractmethod
+    def _create_tables(self, database: C, collection: int, dimensions: int) -> None:
+        """Make the tables that a collection has to itself."""
+
+    @abstractmethod
+    def _remove_collection(self, database: C, collection: int) -> None:
+        """Remove a collection with all that is in it."""
+
+    def _changing(self) -> AbstractContextManager[C]:
+        """Give a connection inside the one transaction that adds, renames or removes collections."""
+        return self._database.writing()
+
+    def _gone(self, collection: int) -> None:
+        """Let go of what is kept of a collection that was removed."""
+
+    def open(self, name: str) -> Collection:
+        return self._opened(self.record(name))
+
+    def open_or_create(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
+        check_name(name)
+        if all(record.name != name for record in self.list()):
+            with self._changing() as database:
+                if read_record(database, name) is None:
+                    self._insert(database, name, identity, model, dimensions)
+        return self.open_for(name, identity, model)
+
+    def successor(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
+        return self._hidden(name + _SUCCESSOR, identity, model, dimensions)
+
+    def open_source(self, key: str, identity: str, model: str, dimensions: int) -> Collection:
+        return self._hidden(_SOURCE + key, identity, model, dimensions)
+
+    def _hidden(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
+        with self._changing() as database:
+            record = read_record(database, name)
+            if record is not None and record.identity != identity:
+                self._remove_collection(database, record.key)
+                record = None
+            if record is None:
+                self._remove_oldest_source(database)
+                self._insert(database, name, identity, model, dimensions)
+            created = read_record(database, name)
+        if created is None:
+            raise CollectionError(f"collection {name!r} is being replaced by another process; send the call again")
+        return self._opened(created)
+
+    def replace(self, name: str, by: str, unless_changed_since: int) -> bool:
+        with self._changing() as database:
+            old, new = read_record(database, name), read_record(database, by)
+            if old is None or new is None or old.key == new.key or old.revision != unless_changed_since:
+                return False
+            database.execute("UPDATE sources SET collection = ? WHERE collection = ?", (new.key, old.key))
+            self._remove_collection(database, old.key)
+            database.execute("UPDATE collections SET name = ?, revision = revision + 1 WHERE row = ?", (name, new.key))
+        self._gone(old.key)
+        return True
+
+    def remove(self, name: str, confirm: Callable[[], None] = confirmed) -> CollectionRecord:
+        self.record(name)  # names the nearest
+        with self._changing() as database:
+            record = read_record(database, name)
+            if record is None:
+                raise CollectionError(f"there is no collection {name!r}; another process has just removed it")
+            self._remove_collection(database, record.key)
+            successor = read_record(database, name + _SUCCESSOR)
+            if successor is not None:
+                self._remove_collection(database, successor.key)
+            confirm()
+        self._gone(record.key)
+        return record
+
+    def list(self) -> list[CollectionRecord]:
+        if not self._exists():
+            return []
+        with self._database.reading() as database:
+            return [record for record in read_records(database) if ":" not in record.name]
+
+    def _remove_oldest_source(self, database: C) -> None:
+        sources = [record for record in read_records(database) if record.name.startswith(_SOURCE)]
+        if len(sources) >= _MAX_SOURCES:
+            self._remove_collection(database, min(sources, key=lambda record: record.updated).key)
+
+    def _insert(self, database: C, name: str, identity: str, model: str, dimensions: int) -> None:
+        query = (
+            "INSERT INTO collections (name, model, identity, dimensions, updated) VALUES (?, ?, ?, ?, ?) RETURNING row"
+        )
+        (row,) = database.execute(query, (name, model, identity, dimensions, time.time())).fetchone()
+        self._create_tables(database, row, dimensions)
