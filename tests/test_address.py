@@ -16,7 +16,7 @@ from mcp_server_embeddings.errors import ConfigurationError, UnsafePlaceError
 from mcp_server_embeddings.relay.address import EngineAddress
 from mcp_server_embeddings.relay.greeting import Greeting, received_settings, session_settings
 from mcp_server_embeddings.relay.peer import is_same_user, peer_user
-from mcp_server_embeddings.relay.starting import engine_address, engine_options, with_absolute_paths
+from mcp_server_embeddings.relay.starting import engine_address, engine_options, engine_variables, with_absolute_paths
 from wire import PATIENCE, ServerProcess
 
 NOBODY = 65534
@@ -211,6 +211,27 @@ def test_a_relay_of_another_version_is_refused() -> None:
 def test_the_options_of_an_engine_are_those_of_its_settings(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, threads=2, no_cache=True, tools=("core",), allow_dir=(tmp_path,))
     assert engine_options(settings) == ["--threads=2", "--no-cache", f"--data-dir={tmp_path}"]
+
+
+def test_a_password_is_on_no_command_line_and_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_EMBEDDINGS_STORE", "postgresql://other/")
+    settings = Settings(store="postgresql://me:sesame@host/db", threads=2)
+    assert engine_options(settings) == ["--threads=2"]
+    assert engine_variables(settings)["MCP_EMBEDDINGS_STORE"] == settings.store
+    assert "MCP_EMBEDDINGS_STORE" not in engine_variables(Settings())
+    assert "sesame" not in repr(settings)
+
+
+def test_the_database_decides_which_engine_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(store: str) -> str:
+        return engine_address(Settings(store=store)).key
+
+    assert key("postgresql://a/") == key("postgresql://a/")
+    assert len({key(store) for store in ("", "postgresql://a/", "postgresql://b/")}) == 3
+    before = key("postgresql://a/"), key("")
+    monkeypatch.setenv("PGDATABASE", "another")
+    assert key("postgresql://a/") != before[0]
+    assert key("") == before[1]
 
 
 def test_a_model_that_is_a_folder_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

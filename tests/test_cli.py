@@ -35,6 +35,7 @@ OPTION_AND_VARIABLE: dict[str, tuple[str, object, str, object]] = {
     "exclude_tools": ("embed", ("embed",), "status,similarity", ("status", "similarity")),
     "allow_dir": ("/", (Path("/"),), "/tmp", (Path("/tmp"),)),
     "data_dir": ("/first", Path("/first"), "/second", Path("/second")),
+    "store": ("postgresql://a/b", "postgresql://a/b", "postgres:///c", "postgres:///c"),
     "output_dir": ("/first", Path("/first"), "/second", Path("/second")),
     "cache_dir": ("/first", Path("/first"), "/second", Path("/second")),
     "log_level": ("debug", "debug", "error", "error"),

@@ -23,6 +23,7 @@ from mcp_server_embeddings.mcp_layer.http.limits import ProcessLoad
 from mcp_server_embeddings.mcp_layer.http.tokens import new_token
 from mcp_server_embeddings.mcp_layer.resources import RESOURCES
 from mcp_server_embeddings.tools.declaration import declared_tools
+from postgres import shared_postgres
 from test_cli import run
 
 SECRETS = {"first": "The kumquat harvest is hidden below the lighthouse.", "second": "Nobody knows of the kumquats."}
@@ -47,6 +48,7 @@ class Team:
     server: HttpServer
     folder: Path
     tokens: Mapping[str, str]
+    database: bool
 
     def headers(self, name: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens[name]}"}
@@ -68,9 +70,10 @@ def write_tokens(path: Path, **lines: str) -> dict[str, str]:
     return {name: token for name, (token, _) in made.items()}
 
 
-@pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+@pytest.fixture(scope="module", params=["files", "postgres"])
+def team(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("team")
+    store = ["--store", shared_postgres().url()] if request.param == "postgres" else []
     for name in ("alice", "output", "shared", "data"):
         (folder / name).mkdir()
     (folder / "alice" / "secret.csv").write_text(
@@ -84,8 +87,8 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         watcher="metrics = true",
     )
     arguments = ("--tokens", str(folder / "tokens.toml"), "--host", "0.0.0.0", "--stateful")
-    with HttpServer(folder / "data", *arguments) as server:
-        team = Team(server, folder, tokens)
+    with HttpServer(folder / "data", *arguments, *store) as server:
+        team = Team(server, folder, tokens, bool(store))
         stored = team.call("alice", "collection_add", {"collection": COLLECTION, "texts": SECRETS})
         assert stored["structuredContent"]["size"] == len(SECRETS)
         saved = team.call("alice", "deduplicate", {"source": COLLECTION, "save_as": "found.csv"})
@@ -221,7 +224,7 @@ def test_only_a_token_for_metrics_reads_them(team: Team) -> None:
 
 def test_the_data_of_each_name_is_private_to_the_process(team: Team) -> None:
     folder = team.folder / "data" / "tokens"
-    assert sorted(path.name for path in folder.iterdir()) == ["alice", "bob"]
+    assert sorted(path.name for path in folder.glob("*")) == ([] if team.database else ["alice", "bob"])
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))
 
 

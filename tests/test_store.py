@@ -1,5 +1,6 @@
 """Collections in any store: what goes in comes out, is found by words and by metadata, and changes as asked."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,14 +26,18 @@ from mcp_server_embeddings.store.records import (
 )
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import scores
+from postgres import open_postgres
 
 DIMENSIONS = 8
 MODEL = "all-MiniLM-L6-v2@1a2b3c4d"
 
 OpenStore = Callable[[Path], CollectionStore]
 
-STORES: Mapping[str, OpenStore] = {"sqlite": lambda folder: open_store(Settings(data_dir=folder))}
+STORES: dict[str, OpenStore] = {"sqlite": lambda folder: open_store(Settings(data_dir=folder))}
 """Every implementation: opens the store of a folder, each time as another process would."""
+
+if os.name == "posix":  # elsewhere the tests have no server
+    STORES["postgres"] = open_postgres
 
 
 @pytest.fixture(scope="module", params=STORES)

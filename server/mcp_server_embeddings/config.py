@@ -30,6 +30,9 @@ EngineProcess = Literal["shared", "own"]
 Scope = Literal["session", "engine", "process", "http"]
 Transport = Literal["stdio", "http"]
 
+NO_ADDRESS = "store is no address of PostgreSQL; give postgresql://USER@HOST/DATABASE"
+"""What a wrong one is answered; it is not shown, for it may hold a password."""
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Suggest the closest known name, or list the first twenty.
@@ -78,7 +81,12 @@ def _xdg_dir(variable: str, below_home: str) -> Path:
 
 
 def _option(
-    metavar: str, description: str, bounds: tuple[float, float] | None = None, scope: Scope = "engine"
+    metavar: str,
+    description: str,
+    bounds: tuple[float, float] | None = None,
+    scope: Scope = "engine",
+    *,
+    secret: bool = False,
 ) -> dict[str, object]:
     """Describe a setting; its option, environment variable, help and README row derive from its field.
 
@@ -88,8 +96,9 @@ def _option(
         bounds: The smallest and the greatest allowed number.
         scope: Whether it is one session's, the engine's (sessions share an engine whose settings are theirs), or says
             how the process itself is run, or how it serves HTTP; the last are described in docs/http.md.
+        secret: It may hold a password: it is never printed, and put on no process's command line.
     """
-    return {"metavar": metavar, "help": description, "bounds": bounds, "scope": scope}
+    return {"metavar": metavar, "help": description, "bounds": bounds, "scope": scope, "secret": secret}
 
 
 def _setting(
@@ -162,6 +171,15 @@ class Settings:
         default_factory=default_data_dir,
         metadata=_option("DIR", "folder for collections, the cache and what else the tools write"),
     )
+    store: str = field(
+        default="",
+        repr=False,
+        metadata=_option(
+            "URL",
+            "keep collections in PostgreSQL with pgvector, not in the data folder: postgresql://HOST/DATABASE",
+            secret=True,
+        ),
+    )
     output_dir: Path | None = _setting(  # noqa: RUF009 - a constant
         None, "DIR", "folder for the files that save_as writes (default: output in the data folder)", scope="session"
     )
@@ -207,6 +225,7 @@ class Settings:
         kind, colon, index = self.device.partition(":")
         if kind not in DEVICES or (colon and not (kind == "cuda" and index.isdecimal())):
             raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(kind, DEVICES)}")
+        _check_store(self.store)
         for folder in self.allow_dir:
             if not folder.is_dir():
                 raise ConfigurationError(f"allow-dir {str(folder)!r} is not a directory")
@@ -227,6 +246,12 @@ def variable(field: "Field[object]") -> str:
 def default(field: "Field[object]") -> object:
     """Return the value of a setting that nobody sets."""
     return field.default_factory() if field.default_factory is not MISSING else field.default
+
+
+def _check_store(store: str) -> None:
+    """Refuse an address of another kind."""
+    if store and not store.startswith(("postgresql://", "postgres://")):
+        raise ConfigurationError(NO_ADDRESS)
 
 
 def _check_registered(engine: str) -> None:

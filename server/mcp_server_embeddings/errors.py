@@ -19,6 +19,7 @@
     │   ├── EncodingError           the model returned unusable vectors
     │   ├── DownloadError           a model could not be downloaded
     │   ├── StorageError            the collections cannot be read or written
+    │   │   └── ConnectionLostError     the database went away, and nothing was stored
     │   └── UnsafePlaceError        somebody else could be behind the socket of the engine process
     ├── CallCancelledError      the caller cancelled
     ├── UnreadableError         a file yields no text; the others are read
@@ -106,6 +107,10 @@ class DownloadError(OperatorError):
 
 class StorageError(OperatorError):
     """The collections on disk cannot be read or written."""
+
+
+class ConnectionLostError(StorageError):
+    """The connection to the database was lost before anything was stored; another attempt may succeed."""
 
 
 class UnsafePlaceError(OperatorError):

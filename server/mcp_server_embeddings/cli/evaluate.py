@@ -34,7 +34,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     task = Task()
     with (
         TemporaryDirectory() as folder,
-        closing(open_store(replace(settings, data_dir=Path(folder)))) as store,
+        closing(open_store(replace(settings, data_dir=Path(folder), store=""))) as store,
         Engine(settings) as engine,
     ):
         embedder = engine.embedder(task.call)

@@ -43,7 +43,12 @@ def command_checksum() -> str:
     """Return what stands for this process's command line, variables and working directory."""
     variables = sorted(item for item in os.environ.items() if item[0].startswith(ENVIRONMENT_PREFIX))
     others = [os.environ.get(name) for name in _VARIABLES]
-    return checksum(program(), sys.argv[1:], variables, others, os.getcwd())
+    return checksum(program(), sys.argv[1:], variables, others, database_variables(), os.getcwd())
+
+
+def database_variables() -> list[tuple[str, str]]:
+    """Return the variables that tell PostgreSQL's library which database is meant, and by whom it is asked."""
+    return sorted(item for item in os.environ.items() if item[0].startswith("PG"))
 
 
 def remembered() -> tuple[EngineAddress, bytes] | None:

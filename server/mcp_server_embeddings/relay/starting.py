@@ -6,10 +6,10 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
-from mcp_server_embeddings.config import ENGINE_KEY, Settings, default, flag
+from mcp_server_embeddings.config import ENGINE_KEY, Settings, default, flag, variable
 from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
 from mcp_server_embeddings.relay.address import EngineAddress, private_folder
-from mcp_server_embeddings.relay.remembered import ENGINE_VARIABLES, checksum, program
+from mcp_server_embeddings.relay.remembered import ENGINE_VARIABLES, checksum, database_variables, program
 
 
 def engine_address(settings: Settings) -> EngineAddress:
@@ -21,6 +21,7 @@ def engine_address(settings: Settings) -> EngineAddress:
     """
     decisive = [str(getattr(settings, field.name)) for field in fields(Settings) if field.metadata["scope"] == "engine"]
     variables = [os.environ.get(name) for name in (*ENGINE_VARIABLES, ENGINE_KEY)]
+    decisive += map(str, database_variables() if settings.store else ())
     return EngineAddress(private_folder(), checksum(program(), decisive, variables))
 
 
@@ -60,23 +61,34 @@ def with_absolute_paths(settings: Settings) -> Settings:
 
 
 def engine_options(settings: Settings) -> list[str]:
-    """Return the options of an engine process with these settings; those of a session are sent in its greeting."""
+    """Return the options of an engine process with these settings; those of a session are sent in its greeting.
+
+    What may hold a password is not among them, since every user can read a command line: see ``engine_variables``.
+    """
     return [
         flag(field) + ("" if field.type is bool else f"={value}")
         for field in fields(Settings)
-        if field.metadata["scope"] != "session" and (value := getattr(settings, field.name)) != default(field)
+        if field.metadata["scope"] != "session"
+        and not field.metadata["secret"]
+        and (value := getattr(settings, field.name)) != default(field)
     ]
+
+
+def engine_variables(settings: Settings) -> dict[str, str]:
+    """Return the environment of an engine process with these settings, which only its user can read."""
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name == ENGINE_KEY or not name.startswith(ENVIRONMENT_PREFIX)  # those of settings are options
+    }
+    secrets = [field for field in fields(Settings) if field.metadata["secret"]]
+    return own | {variable(field): getattr(settings, field.name) for field in secrets if getattr(settings, field.name)}
 
 
 def _start(address: EngineAddress, settings: Settings, listener: socket.socket) -> None:
     """Start a process that outlives this one; it takes over the listening socket."""
     # -P: a folder of the package's name where the client works must not be imported instead.
     command = [sys.executable, "-P", "-m", "mcp_server_embeddings", "engine", f"--listener={listener.fileno()}"]
-    variables = {
-        name: value
-        for name, value in os.environ.items()
-        if name == ENGINE_KEY or not name.startswith(ENVIRONMENT_PREFIX)  # those of settings are options
-    }
     import subprocess  # here, since most relays find an engine
 
     log = os.open(address.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -86,7 +98,7 @@ def _start(address: EngineAddress, settings: Settings, listener: socket.socket) 
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=variables,
+            env=engine_variables(settings),
             pass_fds=(listener.fileno(),),
             start_new_session=True,
         )

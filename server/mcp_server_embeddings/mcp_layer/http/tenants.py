@@ -16,6 +16,7 @@ from mcp_server_embeddings.mcp_layer.http.tokens import Entry
 from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier
 from mcp_server_embeddings.mcp_layer.server import build_server
 from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.store.protocol import CollectionStore
 
 MAX_SESSIONS = 256
 """Sessions of a tenant, where sessions are kept."""
@@ -48,11 +49,11 @@ class Tenant:
 
 def local_tenant(settings: Settings, service: Service) -> dict[str, Tenant]:
     """Return the one tenant of a server without tokens, with the collections of the data folder."""
-    return {LOCAL: _tenant(LOCAL, settings, service, TenantLimits())}
+    return {LOCAL: _tenant(LOCAL, settings, service, TenantLimits(), open_store(settings))}
 
 
 def tenants_of(entries: Mapping[str, Entry], settings: Settings, service: Service) -> dict[str, Tenant]:
-    """Return the tenants of a server with tokens by name, each with a data folder and folders of its own.
+    """Return the tenants of a server with tokens by name, each with a data folder, collections and folders of its own.
 
     Raises:
         ConfigurationError: A folder does not exist, or would show one tenant what is another's.
@@ -60,14 +61,15 @@ def tenants_of(entries: Mapping[str, Entry], settings: Settings, service: Servic
     if settings.allow_dir or settings.output_dir:
         raise ConfigurationError("with tokens, allow-dir and output-dir are in the entries of the tokens' file")
     _check_folders(entries, settings)
+    settings_of = {name: _settings(name, entry, settings) for name, entry in entries.items()}
     return {
-        name: _tenant(name, _settings(name, entry, settings), service, _limits(entry))
-        for name, entry in entries.items()
+        name: _tenant(name, own, service, _limits(entries[name]), open_store(own, owner=name))
+        for name, own in settings_of.items()
     }
 
 
-def _tenant(name: str, settings: Settings, service: Service, limits: TenantLimits) -> Tenant:
-    server = build_server(service, open_store(settings), settings)
+def _tenant(name: str, settings: Settings, service: Service, limits: TenantLimits, store: CollectionStore) -> Tenant:
+    server = build_server(service, store, settings)
     sessions = StreamableHTTPSessionManager(
         server,
         json_response=not settings.stateful,

@@ -1,0 +1,108 @@
+"""One collection in PostgreSQL."""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+from pgvector import Vector as StoredVector
+
+from mcp_server_embeddings.store.matching import best_matches
+from mcp_server_embeddings.store.postgres.connection import Connection
+from mcp_server_embeddings.store.postgres.filtering import filtered
+from mcp_server_embeddings.store.postgres.fulltext import PostgresTerms
+from mcp_server_embeddings.store.postgres.nearest import NearestChunks, vectors_table
+from mcp_server_embeddings.store.postgres.repeating import repeats
+from mcp_server_embeddings.store.postgres.writing import annotate_documents, put_documents, remove_documents
+from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.store.records import (
+    CollectionRecord,
+    Nearest,
+    NewDocument,
+    PutResult,
+    Scalar,
+    Vector,
+    WordMatches,
+)
+from mcp_server_embeddings.store.sql.collection import SqlCollection
+from mcp_server_embeddings.store.sql.filtering import Filter
+from mcp_server_embeddings.store.where import Where
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
+
+_ITEMS_PER_READ = 5_000
+
+
+@repeats(Collection)
+class PostgresCollection(SqlCollection[Connection]):
+    """A collection of a schema."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether each method has a transaction of its own."""
+        return self._connection is None
+
+    def nearest(self, vectors: Vectors, k: int, where: Where | None = None) -> list[Nearest]:
+        with self._reading() as database:
+            near = NearestChunks(database, self._current(database), self._filtered(where))
+            return [near.to(vector, k) for vector in vectors]
+
+    def cosines(self, keys: Sequence[int], vector: Vector) -> Scores:
+        return scores(unit_rows(self.vectors(keys)), vector[None, :], "cosine")[:, 0]
+
+    def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
+        with self._reading() as database:
+            terms = PostgresTerms(database, self._current(database).key, self._filtered(where))
+            return best_matches(terms, words, k)
+
+    def item_vectors(self, keys: Sequence[int]) -> Vectors:
+        wanted = np.asarray(keys, np.int64)
+        means = np.empty((len(wanted), self.record.dimensions), np.float32)
+        with self._reading() as database:
+            for first in range(0, len(wanted), _ITEMS_PER_READ):
+                part = wanted[first : first + _ITEMS_PER_READ]
+                means[first : first + len(part)] = self._means(database, part.tolist())
+        return means
+
+    def annotate(self, name: str, values: Mapping[str, Scalar]) -> int:
+        with self._database.writing() as database:
+            return annotate_documents(database, self._current(database), name, values)
+
+    def put(self, documents: Sequence[NewDocument]) -> PutResult:
+        with self._database.writing() as database:
+            return put_documents(database, self._current(database), documents)
+
+    def _means(self, database: Connection, keys: list[int]) -> Vectors:
+        """Return the mean directions of the chunks of documents, weighted by their lengths."""
+        query = (
+            f"SELECT document, stop - start, vector FROM chunks JOIN {self._vectors_table()} ON chunk = row "
+            "WHERE document = ANY(?) ORDER BY document, part"
+        )
+        found = database.execute(query, (keys,)).fetchall()
+        documents, starts = np.unique([document for document, _, _ in found], return_index=True)
+        places = {int(document): at for at, document in enumerate(documents)}
+        self._check_items(key in places for key in keys)
+        if not found:
+            return np.empty((0, self.record.dimensions), np.float32)
+        lengths = np.array([length for _, length, _ in found], np.float32)
+        units = unit_rows(np.array([self._decoded(vector) for _, _, vector in found], np.float32))
+        means = unit_rows(np.add.reduceat(units * lengths[:, None], starts, axis=0))
+        return means[[places[key] for key in keys]]
+
+    def _current(self, database: Connection) -> CollectionRecord:
+        if database.writing:  # one writer at a time, so that keys grow in the order of commits
+            database.execute("SELECT 1 FROM collections WHERE row = ? FOR UPDATE", (self.record.key,))
+        return super()._current(database)
+
+    def _within_read(self, connection: Connection) -> Self:
+        return type(self)(self._database, self.record, connection)
+
+    def _filtered(self, where: Where | None) -> Filter | None:
+        return filtered(self.record.key, where)
+
+    def _vectors_table(self) -> str:
+        return vectors_table(self.record.key)
+
+    def _decoded(self, vector: StoredVector) -> Vector:
+        return vector.to_numpy()
+
+    def _remove_documents(self, database: Connection, record: CollectionRecord, rows: Sequence[int]) -> None:
+        remove_documents(database, record, rows)

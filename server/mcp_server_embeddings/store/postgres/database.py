@@ -1,0 +1,162 @@
+"""Transactions in one schema."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from mcp_server_embeddings.errors import StorageError
+from mcp_server_embeddings.store.postgres.connection import Connection, RawConnection, explained, is_lost, unreachable
+from mcp_server_embeddings.store.postgres.pool import PATIENCE_SECONDS, Pool
+from mcp_server_embeddings.store.postgres.schema import VERSION, found_version, migrate, quoted
+
+_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+_WRITE = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '30s'; "
+    # Acknowledged means on disk, whatever the server's default.
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+)
+
+_FORGET_WRITES = (
+    "DELETE FROM writes WHERE write IN "
+    "(SELECT write FROM writes WHERE at < now() - interval '1 hour' LIMIT 100 FOR UPDATE SKIP LOCKED)"
+)
+
+_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off"
+"""A plan for any vector and any limit would not use the index of vectors."""
+
+
+class Database:
+    """One schema of a database; thread-safe.
+
+    Args:
+        pool: Gives connections.
+        schema: Its name; made on the first write.
+    """
+
+    def __init__(self, pool: Pool, schema: str) -> None:
+        self._pool = pool
+        self._schema = schema
+        self._usable = False
+        # "$user" is not in it: no other schema's tables are ours.
+        self._begin = f"SET LOCAL search_path TO {quoted(schema)}, public; {_PLANS}"
+        self._seen: tuple[int, object] = (0, None)
+
+    def exists(self) -> bool:
+        """Whether anything was ever stored; a schema of an older version is brought to this one.
+
+        Raises:
+            StorageError: The server cannot be reached, or a newer program wrote the schema.
+        """
+        if not self._usable:
+            with self._pool.direct() as connection:
+                version = found_version(connection, self._schema)
+                if 0 < version < VERSION:
+                    migrate(connection, self._schema)
+            self._usable = version > 0
+        return self._usable
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection inside one read transaction: all its queries see one state.
+
+        Raises:
+            StorageError: The server cannot be reached, or the connection was lost.
+        """
+        with self._transaction(f"{_READ}; {self._begin}") as connection:
+            yield Connection(connection, writing=False)
+            with suppress(psycopg.Error):  # everything was read
+                connection.execute("COMMIT")
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Yield a connection inside a write transaction: committed and durable after the block, or not at all.
+
+        Raises:
+            StorageError: The server cannot be reached or written, or the connection was lost.
+        """
+        if not self.exists():
+            with self._pool.direct() as connection:
+                migrate(connection, self._schema)
+            self._usable = True
+        write = uuid4()
+        with self._transaction(f"{_WRITE}; {self._begin}; INSERT INTO writes VALUES ('{write}')") as connection:
+            yield Connection(connection, writing=True)
+            connection.execute(_FORGET_WRITES)
+            try:
+                connection.execute("COMMIT")
+            except psycopg.Error:
+                # Lost on the way, it may be stored all the same.
+                if not (connection.closed or connection.broken) or not self._is_stored(write):
+                    raise
+
+    def _is_stored(self, write: UUID) -> bool:
+        """Whether a transaction was committed whose connection was lost before the answer came.
+
+        Raises:
+            StorageError: No server tells.
+        """
+        try:
+            # The lock waits for all writes in progress: without its client one may still be.
+            with self._transaction(f"{_WRITE}; {self._begin}; LOCK TABLE writes IN SHARE MODE") as connection:
+                return bool(connection.execute("SELECT 1 FROM writes WHERE write = %s", (write,)).fetchone())
+        except StorageError as error:
+            raise StorageError(
+                f"the connection to PostgreSQL was lost while storing, and whether it was stored is unknown: {error}; "
+                "the same call is safe: nothing is stored twice"
+            ) from None
+
+    def version(self) -> int:
+        """Return a number that grows when any process wrote, and when it may have done so unseen. 0 without a schema.
+
+        Raises:
+            StorageError: The server cannot be reached.
+        """
+        if not self.exists():
+            return 0
+        with self.reading() as database:
+            # Keys and revisions only grow, so that no two states have the same three numbers.
+            state = database.execute("SELECT count(*), max(row), sum(revision) FROM collections").fetchone()
+        number, before = self._seen
+        if state != before:
+            self._seen = (number + 1, state)
+        return self._seen[0]
+
+    def close(self) -> None:
+        """Let go of the connections; they are made again on need."""
+        self._pool.close()
+        self._usable = False
+        self._seen = (self._seen[0], None)
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[RawConnection]:
+        connection, pool = self._begun(begin)
+        try:
+            with explained(connection):
+                yield connection
+        finally:
+            with suppress(psycopg.Error):
+                if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    connection.execute("ROLLBACK")
+            pool.putconn(connection)
+
+    def _begun(self, begin: str) -> tuple[RawConnection, ConnectionPool[RawConnection]]:
+        """Return a connection on which a transaction was begun; those that died meanwhile are passed over."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            connection, pool = self._pool.take()
+            try:
+                connection.execute(begin.encode())
+            except psycopg.Error as error:
+                lost = is_lost(error, connection)
+                if lost:
+                    connection.close()
+                pool.putconn(connection)
+                if not lost or time.monotonic() > deadline:
+                    raise unreachable(error) from None
+            else:
+                return connection, pool

@@ -1,0 +1,155 @@
+"""Search by words: our own terms in a ``tsvector``, and BM25 as SQLite's FTS5 has it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mcp_server_embeddings.store.analysis import STEMMERS, passage_terms
+from mcp_server_embeddings.store.matching import Unit
+from mcp_server_embeddings.store.postgres.connection import Connection
+from mcp_server_embeddings.store.sql.filtering import Filter
+
+_K1, _B = 1.2, 0.75
+"""As in FTS5."""
+
+_LEAST_WEIGHT = 1e-6
+"""As in FTS5: of a term that most passages have."""
+
+_MOST_POSITIONS = 255
+"""Of a term in a ``tsvector``."""
+
+_LAST_POSITION = 16_383
+
+_RANKS = [float(rank) for rank in np.cumsum(1 / np.arange(1, _MOST_POSITIONS + 1) ** 2) / 1.64493406685 - 1e-6]
+"""``ts_rank`` of one term that a passage has 1, 2, 3 … times (with weights of 1; ``calc_rank_or`` in tsrank.c), a
+little less: the fastest way to learn how often it has it."""
+
+
+def words_table(collection: int) -> str:
+    """Return the table with the terms of a collection: BM25 weighs a word by how many of its texts have it."""
+    return f"words_{collection:d}"
+
+
+def create_words(database: Connection, collection: int) -> None:
+    """Make that table."""
+    table = words_table(collection)
+    database.execute(
+        f"CREATE TABLE {table} (chunk bigint PRIMARY KEY, length integer NOT NULL, language text NOT NULL, "
+        "words tsvector NOT NULL)"
+    )
+    database.execute(f"CREATE INDEX {table}_by_word ON {table} USING gin (words) WITH (fastupdate = off)")
+    database.execute(f"CREATE INDEX {table}_by_language ON {table} (language)")
+
+
+def indexed(text: str) -> tuple[int, str, str]:
+    """Return how many terms a passage has, its language, and its terms as a ``tsvector`` is written."""
+    terms = passage_terms(text)
+    places: dict[str, list[int]] = {}
+    for place, term in enumerate(terms[1:_LAST_POSITION], 1):
+        places.setdefault(term, []).append(place)
+    written = (
+        f"{_quoted(term)}:{','.join(map(str, found[:_MOST_POSITIONS]))}" for term, found in places.items() if term
+    )
+    return len(terms), terms[0].removeprefix("="), " ".join(written)
+
+
+class PostgresTerms:
+    """The terms of a collection, as ``TermIndex``.
+
+    Args:
+        database: Inside a read transaction.
+        collection: Its key.
+        condition: Only passages that fit.
+    """
+
+    def __init__(self, database: Connection, collection: int, condition: Filter | None) -> None:
+        self._database = database
+        self._collection = collection
+        self._table = words_table(collection)
+        within = "AND chunk IN (SELECT row FROM chunks WHERE document IN ({}))"
+        self._within = "" if condition is None else within.format(condition.sql)
+        self._parameters = () if condition is None else condition.parameters
+
+    def languages(self) -> list[str]:
+        """Return the languages of passages."""
+        query = (
+            "SELECT code FROM unnest(?::text[]) WITH ORDINALITY AS known (code, place) "
+            f"WHERE EXISTS (SELECT 1 FROM {self._table} WHERE language = code) ORDER BY place"
+        )
+        return [code for (code,) in self._database.execute(query, (list(STEMMERS),))]
+
+    def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
+        """Return how many passages have each unit."""
+        return dict(zip(units, self._counted([_expression(unit) for unit in units]), strict=True))
+
+    def best(self, units: Sequence[Unit], k: int) -> list[tuple[int, float]]:
+        """Return the best passages."""
+        phrases = [Unit((term,), unit.beginning) for unit in units for term in unit.terms]
+        passages, mean = self._sizes()
+        counts = self._counted([_expression(phrase) for phrase in phrases])
+        weights = [max(float(np.log((passages - n + 0.5) / (n + 0.5))), _LEAST_WEIGHT) for n in counts]
+        worth, parameters = [], []
+        for phrase, weight in zip(phrases, weights, strict=True):
+            frequency, values = _frequency(phrase)
+            # Names a subquery, so that the frequency is computed once.
+            worth.append(f"(SELECT ? * f * {_K1 + 1} / (f + spread) FROM (SELECT ({frequency})::float8 AS f) AS of)")
+            parameters += [weight, *values]
+        query = (
+            f"SELECT chunk, {' + '.join(worth)} AS worth FROM (SELECT chunk, words, "
+            f"{_K1} * ({1 - _B} + {_B} * length / ?::float8) AS spread FROM {self._table} WHERE words @@ ?::tsquery "
+            f"{self._within} OFFSET 0) AS found ORDER BY worth DESC, chunk LIMIT ?"
+        )
+        either = " | ".join(map(_expression, units))
+        return self._database.execute(query, (*parameters, mean, either, *self._parameters, k)).fetchall()
+
+    def has_all(self, units: Sequence[Unit]) -> bool:
+        """Tell whether one passage has all."""
+        query = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE words @@ ?::tsquery {self._within})"
+        together = " & ".join(map(_expression, units))
+        (found,) = self._database.execute(query, (together, *self._parameters)).fetchone() or (False,)
+        return bool(found)
+
+    def _counted(self, expressions: Sequence[str]) -> list[int]:
+        query = (
+            f"SELECT (SELECT count(*) FROM {self._table} WHERE words @@ asked::tsquery) "
+            "FROM unnest(?::text[]) WITH ORDINALITY AS given (asked, place) ORDER BY place"
+        )
+        return [count for (count,) in self._database.execute(query, (list(expressions),))]
+
+    def _sizes(self) -> tuple[int, float]:
+        """Return how many passages there are, and how many terms one has on average."""
+        query = "SELECT chunks, terms FROM collections WHERE row = ?"
+        passages, terms = self._database.execute(query, (self._collection,)).fetchone() or (0, 0)
+        return passages, max(terms, 1) / max(passages, 1)
+
+
+def _frequency(phrase: Unit) -> tuple[str, list[Any]]:
+    """Return the SQL of how often a passage has a phrase, and its parameters."""
+    (term,) = phrase.terms
+    parts = term.split(" ")
+    if len(parts) == 1 and not phrase.beginning:
+        return "width_bucket(ts_rank('{1,1,1,1}', words, ?::tsquery)::float8, ?::float8[])", [_quoted(term), _RANKS]
+    if phrase.beginning:
+        places = "SELECT sum(cardinality(positions)) FROM unnest(words) WHERE starts_with(lexeme, ?)"
+        values: list[Any] = [term]
+    else:
+        places = (
+            "SELECT count(*) FROM (SELECT 1 FROM unnest(words) AS word JOIN unnest(?::text[]) WITH ORDINALITY AS part "
+            "(lexeme, place) USING (lexeme), unnest(word.positions) AS position "
+            "GROUP BY position - place HAVING count(*) = ?) AS begins"
+        )
+        values = [parts, len(parts)]
+    return f"CASE WHEN words @@ ?::tsquery THEN ({places}) ELSE 0 END", [_expression(phrase), *values]
+
+
+def _expression(unit: Unit) -> str:
+    """Return a ``tsquery``."""
+    mark = ":*" if unit.beginning else ""
+    phrases = (" <-> ".join(_quoted(part) + mark for part in term.split(" ")) for term in unit.terms)
+    return "(" + " | ".join(f"({phrase})" for phrase in phrases) + ")"
+
+
+def _quoted(term: str) -> str:
+    term = term or "="  # a mark alone: no passage has it
+    return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -1,0 +1,116 @@
+"""Search by vector: by an index of half precision and exact distances after it, or by all vectors that fit."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mcp_server_embeddings.store.postgres.connection import Connection
+from mcp_server_embeddings.store.records import CollectionRecord, Nearest, Vector
+from mcp_server_embeddings.store.sql.filtering import Filter
+from mcp_server_embeddings.vectors.ranking import best_rows
+from mcp_server_embeddings.vectors.scores import scores, unit_rows
+
+INDEXED_FROM = 10_000
+"""Chunks of a collection from which on it has an index of vectors; fewer are gone through in a few milliseconds."""
+
+_MAX_INDEXED_DIMENSIONS = 4_000
+"""Of half-precision vectors in an index of pgvector."""
+
+_MOST_CANDIDATES = 1_000
+"""That an index gives: pgvector's greatest ``hnsw.ef_search``."""
+
+_LEAST_CANDIDATES = 200
+"""That are looked at in the index, however few are wanted: the 10 nearest of 100,000 are then found to 99 %."""
+
+NARROW = 10_000
+"""Chunks that fit a filter up to which they are gone through one by one: as fast as the index, and exact."""
+
+_ROUNDED = "round((1 - coalesce(nullif(vector <=> ?, 'NaN'), 1))::numeric, 6)"
+"""A cosine as it is compared, so that equal texts tie; 0 where a vector has no direction."""
+
+
+def vectors_table(collection: int) -> str:
+    """Return the table with the vectors of a collection: each may have another number of dimensions."""
+    return f"vectors_{collection:d}"
+
+
+def create_vectors(database: Connection, collection: int, dimensions: int) -> None:
+    """Make that table. ``PLAIN`` keeps vectors in their row, where a scan meets them."""
+    table = vectors_table(collection)
+    plain = f"ALTER TABLE {table} ALTER vector SET STORAGE PLAIN"
+    database.execute(f"CREATE TABLE {table} (chunk bigint PRIMARY KEY, vector vector({dimensions:d}) NOT NULL)")
+    if dimensions * 4 < 8_000:
+        database.execute(plain)
+
+
+def index_vectors(database: Connection, record: CollectionRecord, chunks: int) -> None:
+    """Make the index of vectors, once there are enough."""
+    if chunks < INDEXED_FROM or record.dimensions > _MAX_INDEXED_DIMENSIONS:
+        return
+    table = vectors_table(record.key)
+    database.execute(
+        f"CREATE INDEX IF NOT EXISTS {table}_by_nearness ON {table} "
+        f"USING hnsw ((vector::halfvec({record.dimensions:d})) halfvec_cosine_ops)"
+    )
+
+
+class NearestChunks:
+    """The chunks of one collection that are nearest a vector.
+
+    Args:
+        database: Inside a read transaction.
+        record: The collection in it.
+        condition: Only chunks that fit.
+    """
+
+    def __init__(self, database: Connection, record: CollectionRecord, condition: Filter | None) -> None:
+        self._database = database
+        self._record = record
+        self._table = vectors_table(record.key)
+        self._within = "" if condition is None else f"SELECT row FROM chunks WHERE document IN ({condition.sql})"
+        self._parameters = () if condition is None else condition.parameters
+        self._total = record.chunks if condition is None else self._counted()
+
+    def to(self, vector: Vector, k: int) -> Nearest:
+        """Return up to ``k`` chunks, best first, ties by key."""
+        k = min(k, self._total)
+        found = self._by_index(vector, k) if self._has_index() and np.any(vector) else []
+        if len(found) < k:
+            found = self._one_by_one(vector, k)
+        keys = [key for key, _ in found]
+        rows = unit_rows(np.array([row for _, row in found], np.float32).reshape(len(found), self._record.dimensions))
+        cosines = scores(rows, vector[None, :], "cosine")[:, 0]
+        best = best_rows(cosines, k)  # the rows were read by key where they tie
+        return Nearest([keys[at] for at in best], cosines[best], rows[best], self._total)
+
+    def _has_index(self) -> bool:
+        return self._record.chunks >= INDEXED_FROM and self._record.dimensions <= _MAX_INDEXED_DIMENSIONS
+
+    def _counted(self) -> int:
+        query = f"SELECT count(*) FROM ({self._within}) AS fitting"
+        (count,) = self._database.execute(query, self._parameters).fetchone() or (0,)
+        return int(count)
+
+    def _by_index(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
+        """Return what the index gives; fewer than ``k`` where too few of that fit the filter."""
+        if self._within and self._total <= NARROW:
+            return []
+        candidates = max(_LEAST_CANDIDATES, 2 * k * self._record.chunks // max(self._total, 1))
+        if candidates > _MOST_CANDIDATES:
+            return []
+        self._database.execute("SELECT set_config('hnsw.ef_search', ?, true)", (str(candidates),))
+        within = f"WHERE chunk IN ({self._within})" if self._within else ""
+        half = f"halfvec({self._record.dimensions:d})"
+        query = (
+            f"SELECT chunk, vector FROM (SELECT chunk, vector FROM {self._table} "
+            f"ORDER BY vector::{half} <=> ?::{half} LIMIT ?) AS near {within} ORDER BY {_ROUNDED} DESC, chunk LIMIT ?"
+        )
+        return self._read(query, (vector, candidates, *self._parameters, vector, k))
+
+    def _one_by_one(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
+        within = f"WHERE chunk IN ({self._within})" if self._within else ""
+        query = f"SELECT chunk, vector FROM {self._table} {within} ORDER BY {_ROUNDED} DESC, chunk LIMIT ?"
+        return self._read(query, (*self._parameters, vector, k))
+
+    def _read(self, query: str, parameters: Sequence[object]) -> Sequence[tuple[int, Vector]]:
+        return [(key, found.to_numpy()) for key, found in self._database.execute(query, parameters)]

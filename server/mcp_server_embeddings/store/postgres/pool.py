@@ -1,0 +1,109 @@
+"""Connections to an address, which all stores of this process share."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+from weakref import WeakValueDictionary
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from mcp_server_embeddings.errors import StorageError
+from mcp_server_embeddings.store.postgres.connection import (
+    RawConnection,
+    connection_options,
+    explained,
+    prepare,
+    unreachable,
+)
+
+PATIENCE_SECONDS = 15.0
+"""How long a transaction waits for a server that is being restarted or replaced by its standby."""
+
+_CONNECTIONS = 16
+"""Of a process; PostgreSQL takes 100 in all unless it is told otherwise."""
+
+_IDLE_SECONDS = 300.0
+"""An unused connection is closed after these."""
+
+
+class Pool:
+    """Connections to one address; thread-safe.
+
+    Args:
+        url: The address, as libpq has it; what it leaves out is in libpq's variables and files.
+    """
+
+    _of_address: ClassVar["WeakValueDictionary[str, Pool]"] = WeakValueDictionary()
+    _making = threading.Lock()
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._connections: ConnectionPool[RawConnection] | None = None
+
+    @classmethod
+    def of(cls, url: str) -> "Pool":
+        """Return the one of an address."""
+        with cls._making:
+            return cls._of_address.setdefault(url, cls(url))
+
+    def take(self) -> tuple[RawConnection, ConnectionPool[RawConnection]]:
+        """Take a connection, and where to put it back.
+
+        Raises:
+            StorageError: None can be had.
+        """
+        pool = self._opened()
+        try:
+            return pool.getconn(PATIENCE_SECONDS), pool
+        except PoolTimeout:
+            with self.direct():  # says why, if the server is the reason
+                pass
+            raise StorageError(
+                f"all {_CONNECTIONS} connections to PostgreSQL have been in use for {PATIENCE_SECONDS:.0f} seconds; "
+                "send the call again"
+            ) from None
+
+    @contextmanager
+    def direct(self) -> Iterator[RawConnection]:
+        """Give a connection apart from the others, closed after the block.
+
+        Raises:
+            StorageError: None can be had.
+        """
+        try:
+            connection = psycopg.connect(self._url, **connection_options(self._url))
+        except psycopg.OperationalError as error:
+            raise unreachable(error) from None
+        with connection, explained(connection):
+            yield connection
+
+    def close(self) -> None:
+        """Close the connections that are not in use, and those in use after that."""
+        with self._lock:
+            connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _opened(self) -> ConnectionPool[RawConnection]:
+        with self._lock:
+            if self._connections is None:
+                # It tells of every lost connection; ours fail, or try again.
+                logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+                self._connections = ConnectionPool(
+                    self._url,
+                    kwargs=connection_options(self._url),
+                    min_size=0,
+                    max_size=_CONNECTIONS,
+                    open=True,
+                    configure=prepare,
+                    max_idle=_IDLE_SECONDS,
+                    reconnect_timeout=PATIENCE_SECONDS,
+                )
+            return self._connections

@@ -1,0 +1,44 @@
+"""Run again what a lost connection interrupted, where nothing of it was stored."""
+
+import inspect
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from mcp_server_embeddings.errors import ConnectionLostError
+from mcp_server_embeddings.store.postgres.pool import PATIENCE_SECONDS
+
+T = TypeVar("T", bound=type)
+
+
+def repeats(protocol: type) -> Callable[[T], T]:
+    """Have a class run the methods of a protocol again after a lost connection, for a while.
+
+    Those that go on while their caller works (``reading``, ``batches``) are not among them, and nothing is inside
+    ``reading``, where all must see one state: there ``alone`` is false.
+    """
+
+    def decorate(store: T) -> T:
+        for name in vars(protocol):
+            method = getattr(store, name)
+            goes_on = inspect.isgeneratorfunction(inspect.unwrap(method)) if callable(method) else True
+            if not name.startswith("_") and not goes_on:
+                setattr(store, name, _repeated(method))
+        return store
+
+    return decorate
+
+
+def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def run(self: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as the method
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return method(self, *arguments, **named)
+            except ConnectionLostError:
+                if not self.alone or time.monotonic() > deadline:
+                    raise
+
+    return run

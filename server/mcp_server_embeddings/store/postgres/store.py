@@ -1,0 +1,58 @@
+"""All collections of a schema."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mcp_server_embeddings.store.postgres.collection import PostgresCollection
+from mcp_server_embeddings.store.postgres.connection import Connection, check_address
+from mcp_server_embeddings.store.postgres.database import Database
+from mcp_server_embeddings.store.postgres.pool import Pool
+from mcp_server_embeddings.store.postgres.repeating import repeats
+from mcp_server_embeddings.store.postgres.writing import create_tables, remove_collection
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
+from mcp_server_embeddings.store.records import CollectionRecord
+from mcp_server_embeddings.store.sql.store import SqlStore
+
+
+@repeats(CollectionStore)
+class PostgresStore(SqlStore[Connection]):
+    """Collections in one schema of a database, which is made on the first write.
+
+    Args:
+        url: The address, as libpq has it; what it leaves out is in libpq's variables and files.
+        schema: The schema.
+
+    Raises:
+        ConfigurationError: The address is malformed.
+    """
+
+    _database: Database
+    alone = True
+
+    def __init__(self, url: str, schema: str) -> None:
+        check_address(url)
+        super().__init__(Database(Pool.of(url), schema))
+
+    def version(self) -> int:
+        return self._database.version()
+
+    def close(self) -> None:
+        self._database.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        with self._database.writing() as database:
+            database.execute("LOCK TABLE collections IN SHARE ROW EXCLUSIVE MODE")
+            yield database
+
+    def _exists(self) -> bool:
+        return self._database.exists()
+
+    def _opened(self, record: CollectionRecord) -> Collection:
+        return PostgresCollection(self._database, record)
+
+    def _create_tables(self, database: Connection, collection: int, dimensions: int) -> None:
+        create_tables(database, collection, dimensions)
+
+    def _remove_collection(self, database: Connection, collection: int) -> None:
+        remove_collection(database, collection)

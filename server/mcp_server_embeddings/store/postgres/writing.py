@@ -1,0 +1,298 @@
+"""Changing a collection inside one write transaction, many documents a statement."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.store.postgres.connection import Connection
+from mcp_server_embeddings.store.postgres.filtering import columns
+from mcp_server_embeddings.store.postgres.fulltext import create_words, indexed, words_table
+from mcp_server_embeddings.store.postgres.nearest import create_vectors, index_vectors, vectors_table
+from mcp_server_embeddings.store.records import (
+    CollectionRecord,
+    NewDocument,
+    PutResult,
+    Scalar,
+    StoredFile,
+    as_json,
+    digest,
+    passage_text,
+)
+from mcp_server_embeddings.store.sql.writing import Change, attributes, record_change, remember_file
+
+
+def create_tables(database: Connection, collection: int, dimensions: int) -> None:
+    """Make the tables that a collection has to itself."""
+    create_words(database, collection)
+    create_vectors(database, collection, dimensions)
+
+
+def remove_collection(database: Connection, collection: int) -> None:
+    """Remove a collection with all that is in it."""
+    database.execute(f"DROP TABLE {vectors_table(collection)}, {words_table(collection)}")
+    for table in ("attributes", "chunks", "documents", "files", "sources"):
+        database.execute(f"DELETE FROM {table} WHERE collection = ?", (collection,))
+    database.execute("DELETE FROM collections WHERE row = ?", (collection,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A document as it is in the database."""
+
+    row: int
+    digest: bytes
+    metadata: str
+    file: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A document on its way in.
+
+    Attributes:
+        document: Without NUL characters.
+        digest: Of its text as it was given.
+        chunk_digests: Of what is embedded of its chunks, likewise.
+        stored: The one that has its id.
+    """
+
+    document: NewDocument
+    digest: bytes
+    chunk_digests: list[bytes]
+    stored: _Stored | None
+
+    @property
+    def metadata(self) -> str:
+        """Return what will be stored."""
+        if self.stored and self.document.metadata is None:
+            return self.stored.metadata
+        return as_json(self.document.metadata or {})
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether it is stored already."""
+        return bool(self.stored and (self.stored.digest, self.stored.metadata) == (self.digest, self.metadata))
+
+
+def put_documents(database: Connection, record: CollectionRecord, documents: Sequence[NewDocument]) -> PutResult:
+    """As ``Collection.put``."""
+    result, change, moved, terms = PutResult(), Change(), 0, 0
+    for group in _without_repeats(documents):
+        stored = _stored(database, record.key, [document.id for document in group])
+        coming = [_coming(document, stored) for document in group]
+        files = _remember(database, record.key, group)
+        same = [one for one in coming if one.unchanged]
+        different = [one for one in coming if not one.unchanged]
+        bare = next((one.document.id for one in different if not one.document.chunks), None)
+        if bare is not None:
+            raise CollectionError(
+                f"document {bare!r} was changed or removed by another process meanwhile; send the call again"
+            )
+        moved += _move(database, record.key, same, files)
+        replaced = [one.stored.row for one in different if one.stored]
+        terms -= _delete(database, record, replaced, change)
+        terms += _insert(database, record, different, files, change)
+        result += PutResult(len(different) - len(replaced), len(replaced), len(same))
+    if result.added or result.updated or moved:
+        _record(database, record, change, terms)
+    return result
+
+
+def annotate_documents(database: Connection, record: CollectionRecord, name: str, values: Mapping[str, Scalar]) -> int:
+    """As ``Collection.annotate``."""
+    stored = _stored(database, record.key, list(values))
+    rows, metadata = [], []
+    for document, value in values.items():
+        if document in stored:
+            fields = {**json.loads(stored[document].metadata), name: value}
+            rows.append(stored[document].row)
+            metadata.append(as_json({key: field for key, field in fields.items() if key != name or value is not None}))
+    if rows:
+        database.execute(
+            "UPDATE documents SET metadata = new.metadata FROM unnest(?::bigint[], ?::text[]) AS new (row, metadata) "
+            "WHERE documents.row = new.row",
+            (rows, metadata),
+        )
+        _attribute_anew(database, record.key, rows)
+        _record(database, record, Change(), 0)
+    return len(rows)
+
+
+def remove_documents(database: Connection, record: CollectionRecord, rows: Sequence[int]) -> None:
+    """Remove documents by row, and the records of files that have none left."""
+    if rows:
+        change = Change()
+        terms = _delete(database, record, rows, change)
+        _record(database, record, change, -terms)
+
+
+def _without_repeats(documents: Sequence[NewDocument]) -> Iterator[list[NewDocument]]:
+    """Divide documents so that no id is twice in a group: the later one replaces the earlier."""
+    group: dict[str, NewDocument] = {}
+    for document in documents:
+        if document.id in group:
+            yield list(group.values())
+            group = {}
+        group[document.id] = document
+    if group:
+        yield list(group.values())
+
+
+def _coming(document: NewDocument, stored: Mapping[str, _Stored]) -> _Coming:
+    text = document.text
+    digests = [digest(passage_text(chunk.heading, text[chunk.start : chunk.stop])) for chunk in document.chunks]
+    return _Coming(_without_nul(document), digest(text), digests, stored.get(document.id.replace("\0", "")))
+
+
+def _without_nul(document: NewDocument) -> NewDocument:
+    """Return a document without the characters that PostgreSQL does not have; its chunks are the same parts of it."""
+    text = document.text
+    if "\0" not in text:
+        return document
+
+    def moved(place: int) -> int:
+        return place - text.count("\0", 0, place)
+
+    chunks = tuple(replace(chunk, start=moved(chunk.start), stop=moved(chunk.stop)) for chunk in document.chunks)
+    return replace(document, text=text.replace("\0", ""), chunks=chunks)
+
+
+def _stored(database: Connection, collection: int, ids: Sequence[str]) -> dict[str, _Stored]:
+    query = "SELECT id, row, digest, metadata, file FROM documents WHERE collection = ? AND id = ANY(?)"
+    return {key: _Stored(*values) for key, *values in database.execute(query, (collection, list(ids)))}
+
+
+def _remember(database: Connection, collection: int, documents: Sequence[NewDocument]) -> dict[str, int]:
+    """Note the files of documents; their rows by path. More is noted when one is stored as a whole."""
+    digests = {document.file: document.file_digest for document in documents if document.file}
+    return {path: remember_file(database, collection, path, StoredFile(known)) for path, known in digests.items()}
+
+
+def _move(database: Connection, collection: int, documents: Sequence[_Coming], files: Mapping[str, int]) -> int:
+    """Note where unchanged documents come from now; how many come from another file."""
+    moved = [
+        (one.stored.row, one.stored.file, files.get(one.document.file))
+        for one in documents
+        if one.stored and one.stored.file != files.get(one.document.file)
+    ]
+    if moved:
+        database.executemany("UPDATE documents SET file = ? WHERE row = ?", [(file, row) for row, _, file in moved])
+        _attribute_anew(database, collection, [row for row, _, _ in moved])  # the path is one
+        _forget_unused(database, {file for _, file, _ in moved})
+    return len(moved)
+
+
+def _insert(
+    database: Connection,
+    record: CollectionRecord,
+    documents: Sequence[_Coming],
+    files: Mapping[str, int],
+    change: Change,
+) -> int:
+    """Insert documents; how many terms they have."""
+    if not documents:
+        return 0
+    rows = _keys(database, "documents", len(documents))
+    chunk_rows = iter(_keys(database, "chunks", sum(len(one.document.chunks) for one in documents)))
+    of_documents, of_chunks, of_words, of_vectors = [], [], [], []
+    of_attributes: list[tuple[Any, ...]] = []
+    for row, one in zip(rows, documents, strict=True):
+        document, metadata = one.document, one.metadata
+        of_documents.append(
+            (row, record.key, document.id, one.digest, files.get(document.file), metadata, document.text)
+        )
+        of_attributes += _attributes(record.key, row, metadata, document.file)
+        for part, (chunk, known) in enumerate(zip(document.chunks, one.chunk_digests, strict=True)):
+            key = next(chunk_rows)
+            of_chunks.append((key, record.key, row, part, chunk.start, chunk.stop, chunk.heading, known))
+            of_words.append((key, *indexed(passage_text(chunk.heading, document.text[chunk.start : chunk.stop]))))
+            of_vectors.append((key, chunk.vector))
+        change.count(1, len(document.text.encode()), len(document.chunks), record.dimensions)
+    _copy(database, "documents (row, collection, id, digest, file, metadata, text)", of_documents)
+    _copy(database, "chunks (row, collection, document, part, start, stop, heading, digest)", of_chunks)
+    _copy(database, _ATTRIBUTES, of_attributes)
+    _copy(database, f"{words_table(record.key)} (chunk, length, language, words)", of_words)
+    _copy(database, f"{vectors_table(record.key)} (chunk, vector)", of_vectors, types=("int8", "vector"))
+    return sum(length for _, length, _, _ in of_words)
+
+
+_ATTRIBUTES = "attributes (collection, name, text, number, document)"
+
+
+def _keys(database: Connection, table: str, count: int) -> list[int]:
+    """Return new keys, ascending."""
+    query = f"SELECT nextval(pg_get_serial_sequence('{table}', 'row')) FROM generate_series(1, ?)"
+    return sorted(key for (key,) in database.execute(query, (count,)))
+
+
+def _copy(database: Connection, table: str, rows: Iterable[Sequence[Any]], types: Sequence[str] = ()) -> None:
+    """Append rows to a table; in binary where the types of its columns are given."""
+    form = " (FORMAT BINARY)" if types else ""
+    with database.raw.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN{form}".encode()) as copy:
+        if types:
+            copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
+def _attributes(collection: int, row: int, metadata: str, file: str) -> Iterator[tuple[Any, ...]]:
+    for name, value in attributes(metadata, file):
+        yield (collection, name, *columns(value), row)
+
+
+def _attribute_anew(database: Connection, collection: int, rows: Sequence[int]) -> None:
+    """Write what documents are found by, after their metadata or their file changed."""
+    database.execute("DELETE FROM attributes WHERE document = ANY(?)", (list(rows),))
+    query = (
+        "SELECT documents.row, metadata, coalesce(path, '') FROM documents LEFT JOIN files ON file = files.row "
+        "WHERE documents.row = ANY(?)"
+    )
+    found = database.execute(query, (list(rows),)).fetchall()
+    of_attributes = (one for row, metadata, path in found for one in _attributes(collection, row, metadata, path))
+    _copy(database, _ATTRIBUTES, of_attributes)
+
+
+def _delete(database: Connection, record: CollectionRecord, rows: Sequence[int], change: Change) -> int:
+    """Delete documents; how many terms they had."""
+    if not rows:
+        return 0
+    found = database.execute(
+        "SELECT file, octet_length(text), (SELECT count(*) FROM chunks WHERE document = documents.row) "
+        "FROM documents WHERE row = ANY(?)",
+        (list(rows),),
+    ).fetchall()
+    for _, text_bytes, chunks in found:
+        change.count(-1, text_bytes, chunks, record.dimensions)
+    (terms,) = database.execute(
+        f"WITH gone AS (DELETE FROM {words_table(record.key)} WHERE chunk IN "
+        "(SELECT row FROM chunks WHERE document = ANY(?)) RETURNING length) SELECT coalesce(sum(length), 0) FROM gone",
+        (list(rows),),
+    ).fetchone() or (0,)
+    database.execute(
+        f"DELETE FROM {vectors_table(record.key)} WHERE chunk IN (SELECT row FROM chunks WHERE document = ANY(?))",
+        (list(rows),),
+    )
+    for table, column in (("chunks", "document"), ("attributes", "document"), ("documents", "row")):
+        database.execute(f"DELETE FROM {table} WHERE {column} = ANY(?)", (list(rows),))
+    _forget_unused(database, {file for file, _, _ in found})
+    return int(terms)
+
+
+def _forget_unused(database: Connection, files: set[int | None]) -> None:
+    """Remove the records of files that have no documents left."""
+    database.execute(
+        "DELETE FROM files WHERE row = ANY(?::bigint[]) "
+        "AND NOT EXISTS (SELECT 1 FROM documents WHERE file = files.row)",
+        ([file for file in files if file is not None],),
+    )
+
+
+def _record(database: Connection, record: CollectionRecord, change: Change, terms: int) -> None:
+    """Keep the counts, and make the index of vectors once it pays."""
+    chunks = record_change(database, record, change)
+    if terms:
+        database.execute("UPDATE collections SET terms = terms + ? WHERE row = ?", (terms, record.key))
+    if record.chunks < chunks:
+        index_vectors(database, record, chunks)

