@@ -40,8 +40,8 @@ PATH = "/mcp"
 class HttpServer:
     """A server on a free port; its log is read for the port alone."""
 
-    def __init__(self, data_dir: str) -> None:
-        command = [*OURS, "serve", "--transport", "http", "--port", "0", "--data-dir", data_dir]
+    def __init__(self, data_dir: str, *arguments: str) -> None:
+        command = [*OURS, "serve", "--transport", "http", "--port", "0", "--data-dir", data_dir, *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         url = urlsplit(self.process.stderr.readline().split()[-1])
