@@ -16,6 +16,7 @@ _PACKAGES = (
     "fastembed",
     "onnxruntime",
     "numpy",
+    "numkong",
     "scipy",
     "scikit-learn",
 )

@@ -2,19 +2,24 @@
 
     python benchmarks/stored.py speed
     python benchmarks/stored.py freshness
+    python benchmarks/stored.py million [--folder FOLDER]
 
 ``speed`` makes 100,000 short texts of random words, which is the same work for a search as any others, and measures on
 an otherwise idle machine: opening, semantic and hybrid searches through the function behind the tool (encoding the
 query included, every query new), and adding 10,000 texts beside the bare encoder on others of the same kind, in turns.
 ``freshness`` makes 10,000 files, with made vectors, and measures how long a search looks for changes where there are
-none (in a process that has seen them, and in one that has not), and the next search after a change.
+none (in a process that has seen them, and in one that has not), and the next search after a change. ``million`` has
+1,000,000 passages, which take a quarter of an hour to store (``--folder`` keeps them for the next time), and compares
+searching segments with searching all vectors in memory, which is how smaller collections are searched, in turns.
 """
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -35,10 +40,15 @@ from mcp_server_embeddings import (
     search,
 )
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, Vector
+from mcp_server_embeddings.store.sqlite.collection import SqliteCollection
+from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from mcp_server_embeddings.tools.ingest import content_digest
 from mcp_server_embeddings.tools.retrieval import SearchMode
+from mcp_server_embeddings.vectors.quantized import candidates
+from mcp_server_embeddings.vectors.scores import unit_rows
 
 CHUNKS, ADDED, QUERIES, AT_ONCE = 100_000, 10_000, 200, 1_000
+MILLION, WAYS = 1_000_000, ("segments", "in memory")
 FILES, CHECKS = 10_000, 15
 MODES: tuple[SearchMode, ...] = ("semantic", "keyword", "hybrid")
 VOCABULARY = 30_000
@@ -51,13 +61,13 @@ def texts(count: int, words: int, seed: int) -> list[str]:
     return [" ".join(f"word{number}" for number in row) for row in drawn]
 
 
-def fill(store: CollectionStore, embedder: Embedder) -> None:
+def fill(store: CollectionStore, embedder: Embedder, count: int = CHUNKS) -> None:
     """A collection of random vectors: encoding 100,000 texts would take minutes and change nothing measured here."""
     identity = embedder.identity()
     collection = store.open_or_create("large", identity.digest, identity.short, identity.dimensions)
-    vectors = np.random.default_rng(0).standard_normal((CHUNKS, identity.dimensions)).astype(np.float32)
-    written = texts(CHUNKS, 20, 0)
-    for start in range(0, CHUNKS, AT_ONCE):
+    vectors = np.random.default_rng(0).standard_normal((count, identity.dimensions), np.float32)
+    written = texts(count, 20, 0)
+    for start in range(0, count, AT_ONCE):
         collection.put(
             [
                 NewDocument(str(i), written[i], {}, (NewChunk(0, len(written[i]), "", vectors[i]),))
@@ -75,7 +85,12 @@ def searches(store: CollectionStore, embedder: Embedder) -> None:
             search(embedder, f"{query} {mode}", source="large", mode=mode, sources=Sources(store, Reader(())))
             spent[mode].append(1_000 * (time.perf_counter() - began))
     for kind, times in spent.items():
-        print(f"{kind}: median {quantiles(times, n=2)[0]:.1f} ms, 95th percentile {quantiles(times, n=20)[-1]:.1f} ms")
+        print(f"{kind}: {percentiles(times)}")
+
+
+def percentiles(times: Sequence[float]) -> str:
+    """Of milliseconds."""
+    return f"median {quantiles(times, n=2)[0]:.1f} ms, 95th percentile {quantiles(times, n=20)[-1]:.1f} ms"
 
 
 def additions(store: CollectionStore, embedder: Embedder) -> None:
@@ -108,6 +123,104 @@ def speed() -> None:
         searches(store, embedder)
         additions(store, embedder)
         store.close()
+
+
+def million(folder: Path) -> None:
+    """Searches of a million passages, by segments and by the vectors themselves in memory."""
+    with Engine(Settings(data_dir=folder, no_cache=True)) as engine:
+        embedder = engine.embedder()
+        embedder.calibration("retrieval")
+        stores: dict[str, CollectionStore] = {way: store_of(folder, way) for way in WAYS}
+        if not any(record.name == "large" for record in stores["segments"].list()):
+            began = time.perf_counter()
+            fill(stores["segments"], embedder, MILLION)
+            print(f"storing {MILLION:,} passages: {time.perf_counter() - began:.0f} s")
+            stores["segments"].close()
+        openings(folder)
+        both(stores, embedder)
+        rescored(stores["segments"], embedder)
+        for store in stores.values():
+            store.close()
+
+
+def store_of(folder: Path, way: str) -> SqliteStore:
+    """The store that searches segments, or that has all vectors in memory, as smaller collections always have."""
+    return SqliteStore(folder) if way == "segments" else SqliteStore(folder, segment_rows=10 * MILLION)
+
+
+def openings(folder: Path) -> None:
+    """Seconds and memory of the first search of a process, and of the same in one more beside it."""
+    for way in WAYS:
+        processes = []
+        for _ in range(2):
+            command = [sys.executable, __file__, "opening", "--folder", str(folder), "--way", way]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert process.stdout is not None
+            print(f"opening {MILLION:,} passages, {way}: {process.stdout.readline().strip()}")
+            processes.append(process)
+        for process in processes:
+            shared, own = in_memory(process.pid)
+            print(f"one of two such processes: {shared:.0f} MB of segments, {own:.0f} MB of its own")
+        for process in processes:
+            process.communicate()
+
+
+def opening(folder: Path, way: str) -> None:
+    """One process, which ends when its input does."""
+    before = in_memory(os.getpid())[1]
+    began = time.perf_counter()
+    collection = store_of(folder, way).open("large")
+    collection.nearest(np.ones((1, collection.record.dimensions), np.float32), 10)
+    spent = time.perf_counter() - began
+    print(f"{spent:.2f} s, {in_memory(os.getpid())[1] - before:.0f} MB of its own", flush=True)
+    sys.stdin.read()
+
+
+def in_memory(pid: int) -> tuple[float, float]:
+    """Megabytes of a process, shared pages in proportion (PSS): of the files of segments, and of the rest."""
+    of_segments = whole = 0
+    within = False
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            within = "/segments/" in line
+        elif line.startswith("Pss:"):
+            kilobytes = int(line.split()[1])
+            whole += kilobytes
+            of_segments += kilobytes if within else 0
+    return of_segments / 1_000, (whole - of_segments) / 1_000
+
+
+def rescored(store: CollectionStore, embedder: Embedder) -> None:
+    """How many passages are compared by their vectors in a search for 10, and in one for 100, as hybrid ones are."""
+    collection = store.open("large")
+    assert isinstance(collection, SqliteCollection)
+    units = unit_rows(embedder.embed(texts(QUERIES, 5, 1), role="query").vectors)
+    with collection._reading() as database:  # noqa: SLF001
+        parts = [segment.searched(None) for segment in collection.snapshot(database).segments]
+        for k in (10, 100):
+            counts = [sum(map(len, candidates(parts, unit, k))) for unit in units]
+            print(f"compared by their vectors for the {k} nearest: median {median(counts):.0f}, most {max(counts):,}")
+
+
+def both(stores: Mapping[str, CollectionStore], embedder: Embedder) -> None:
+    """Milliseconds of searches, new queries in turns of the ways, and how many have the same hits."""
+    spent: dict[tuple[str, SearchMode], list[float]] = {(way, mode): [] for mode in MODES for way in stores}
+    same, turns = dict.fromkeys(MODES, 0), list(stores.items())
+    for query in texts(QUERIES, 5, 1):
+        for mode in MODES:
+            hits = []
+            for way, store in turns:
+                began = time.perf_counter()
+                found = search(
+                    embedder, f"{query} {mode}", source="large", mode=mode, top=10, sources=Sources(store, Reader(()))
+                )
+                spent[way, mode].append(1_000 * (time.perf_counter() - began))
+                hits.append([(hit.id, hit.score) for hit in found.hits])
+            same[mode] += hits[0] == hits[1]
+            turns.reverse()
+    for (way, mode), times in spent.items():
+        print(f"{mode}, {way}: {percentiles(times)}")
+    print(", ".join(f"{mode}: {count} of {QUERIES} the same" for mode, count in same.items()))
 
 
 def freshness() -> None:
@@ -191,11 +304,19 @@ def edits(embedder: Embedder, sources: Sources, files: Sequence[Path]) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("speed", "freshness"))
+    parser.add_argument("what", choices=("speed", "freshness", "million", "opening"))
+    parser.add_argument("--folder", type=Path, help="of the million passages; kept")
+    parser.add_argument("--way", choices=WAYS)
     given = parser.parse_args()
+    if given.what == "opening":
+        opening(given.folder, given.way)
+        return
     print(machine())
     print(versions())
-    if given.what == "speed":
+    if given.what == "million":
+        with tempfile.TemporaryDirectory() as folder:
+            million(given.folder or Path(folder))
+    elif given.what == "speed":
         speed()
     else:
         freshness()

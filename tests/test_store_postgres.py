@@ -60,7 +60,7 @@ def test_both_stores_find_the_same_by_words_with_the_same_scores(tmp_path: Path)
         document(f"d{i}", *(" ".join(chosen.choices(WORDS, k=chosen.randint(1, 30))) + " " for _ in range(2)))
         for i in range(300)
     ]
-    both = [collection(open_at(tmp_path)) for open_at in STORES.values()]
+    both = [collection(STORES[name](tmp_path)) for name in ("sqlite", "postgres")]
     for stored in both:
         stored.put(documents)
         stored.remove(["d3", "d7"])

@@ -23,6 +23,8 @@ from mcp_server_embeddings.store.sqlite.connection import Connection
 from mcp_server_embeddings.store.sqlite.filtering import filtered, selected_rows
 from mcp_server_embeddings.store.sqlite.fulltext import SqliteTerms
 from mcp_server_embeddings.store.sqlite.matrix import Matrix, Snapshot, exact_cosines
+from mcp_server_embeddings.store.sqlite.segments import SegmentFiles
+from mcp_server_embeddings.store.sqlite.stored_vectors import vectors_of
 from mcp_server_embeddings.store.sqlite.writing import annotate_documents, put_documents, remove_documents
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
@@ -35,6 +37,7 @@ class SqliteCollection(SqlCollection[Connection]):
         database: The file it is in.
         record: As it was when it was opened.
         matrix: Gives its vectors in memory.
+        segments: Keeps those of large collections.
         connection: Inside a read transaction, for all reading; by default each method has its own.
     """
 
@@ -43,13 +46,15 @@ class SqliteCollection(SqlCollection[Connection]):
         database: Database[Connection],
         record: CollectionRecord,
         matrix: Callable[[CollectionRecord], Matrix],
+        segments: SegmentFiles,
         connection: Connection | None = None,
     ) -> None:
         super().__init__(database, record, connection)
         self._matrix = matrix
+        self._segments = segments
 
     def _within_read(self, connection: Connection) -> Self:
-        return type(self)(self._database, self.record, self._matrix, connection)
+        return type(self)(self._database, self.record, self._matrix, self._segments, connection)
 
     def _filtered(self, where: Where | None) -> Filter | None:
         return filtered(self.record.key, where)
@@ -66,7 +71,11 @@ class SqliteCollection(SqlCollection[Connection]):
     def nearest(self, vectors: Vectors, k: int, where: Where | None = None) -> list[Nearest]:
         with self._reading() as database:
             snapshot = self.snapshot(database)
-            return snapshot.nearest(vectors, k, selected_rows(database, self._filtered(where)))
+            return snapshot.nearest(database, vectors, k, selected_rows(database, self._filtered(where)))
+
+    def vectors(self, keys: Sequence[int]) -> Vectors:
+        with self._reading() as database:
+            return vectors_of(database, np.asarray(keys, np.int64), self.record.dimensions)
 
     def cosines(self, keys: Sequence[int], vector: Vector) -> Scores:
         return exact_cosines(unit_rows(self.vectors(keys)), vector)
@@ -91,7 +100,7 @@ class SqliteCollection(SqlCollection[Connection]):
         wanted = np.asarray(keys, np.int64)
         places = np.searchsorted(documents, wanted)
         self._check_items(documents[np.minimum(places, len(documents) - 1)] == wanted if len(documents) else [False])
-        return snapshot.means(chunks[:, 0], chunks[:, 2], starts, places)
+        return snapshot.means(database, chunks[:, 0], chunks[:, 2], starts, places)
 
     def annotate(self, name: str, values: Mapping[str, Scalar]) -> int:
         with self._database.writing() as database:
@@ -99,4 +108,9 @@ class SqliteCollection(SqlCollection[Connection]):
 
     def put(self, documents: Sequence[NewDocument]) -> PutResult:
         with self._database.writing() as database:
-            return put_documents(database, self._current(database), documents)
+            result = put_documents(database, self._current(database), documents)
+            chunks = self._current(database).chunks
+        if result.added and chunks >= 2 * self._segments.rows:
+            with self._database.reading() as database:
+                self._segments.extended(database, self.record.key)
+        return result

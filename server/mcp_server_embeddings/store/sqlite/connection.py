@@ -12,7 +12,7 @@ from mcp_server_embeddings.private import create_database
 from mcp_server_embeddings.sqlite import ClosingConnection, connect, error_code, open_database
 from mcp_server_embeddings.store.sqlite.schema import PAGE_BYTES, checked_version, migrate
 
-_BUSY_SECONDS = 30.0
+BUSY_SECONDS = 30.0
 """How long a write waits for another process's. Writes are short: nothing is encoded inside one."""
 
 _WAL_BYTES = 64_000_000
@@ -125,7 +125,7 @@ def _opened(path: Path) -> Connection:
         return open_database(
             path,
             Connection,
-            busy_seconds=_BUSY_SECONDS,
+            busy_seconds=BUSY_SECONDS,
             synchronous="FULL",  # acknowledged means safe from a power cut, too
             check=lambda database: _check(database, path),
             prepare=lambda database: _prepare(database, path),

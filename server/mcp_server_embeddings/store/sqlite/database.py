@@ -10,6 +10,7 @@ from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.private import reserve_database
 from mcp_server_embeddings.sqlite import transaction
 from mcp_server_embeddings.store.sqlite.connection import (
+    BUSY_SECONDS,
     Connection,
     Inode,
     Place,
@@ -82,14 +83,18 @@ class Database:
                     database.execute("COMMIT")
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, wait_seconds: float = BUSY_SECONDS) -> Iterator[Connection]:
         """Yield a connection inside the one write transaction: committed and on disk after the block, or not at all.
+
+        Args:
+            wait_seconds: For another process's.
 
         Raises:
             StorageError: The file cannot be written, or was moved meanwhile; nothing of the block is in the one that
                 lies at the path.
         """
         with self._writing, self._connection(create=True) as database:
+            database.execute(f"PRAGMA busy_timeout = {1_000 * wait_seconds:.0f}")
             with transaction(database):
                 check_version(database, str(self.path))
                 self._check_place(database)  # waiting for the lock takes up to half a minute

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +10,14 @@ from numpy.typing import NDArray
 
 from mcp_server_embeddings.store.records import CollectionRecord, Nearest, Vector
 from mcp_server_embeddings.store.sqlite.connection import Connection
+from mcp_server_embeddings.store.sqlite.segments import Segment, SegmentFiles
+from mcp_server_embeddings.store.sqlite.stored_vectors import ROWS_PER_READ, unit_blocks, vectors_of
+from mcp_server_embeddings.vectors.quantized import candidates
 from mcp_server_embeddings.vectors.ranking import best_rows
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
 
 _DECIMALS = 6
 """Of a cosine, so that equal texts tie."""
-
-_ROWS_PER_READ = 10_000
-"""15 MB of 384 numbers."""
 
 _SPARE = 1.25
 """Room for more rows when the matrix has to grow."""
@@ -30,29 +31,60 @@ class Snapshot:
     """The vectors of a collection at one revision.
 
     Attributes:
-        rows: Shape ``(n,)``, int64, ascending: the chunks.
-        vectors: Shape ``(n, d)``, float32, unit rows.
+        segments: The first chunks, quantized; none of a small collection.
+        rows: Shape ``(n,)``, int64, ascending: the other chunks.
+        vectors: Shape ``(n, d)``, float32: their unit rows.
         alive: Shape ``(n,)``: False where the chunk was removed meanwhile.
     """
 
+    segments: tuple[Segment, ...]
     rows: NDArray[np.int64]
     vectors: Vectors
     alive: NDArray[np.bool_]
 
-    def nearest(self, vectors: Vectors, k: int, selected: NDArray[np.int64] | None) -> list[Nearest]:
-        """Return the chunks nearest each vector, ties by row; of those selected, or of all."""
+    def nearest(
+        self, database: sqlite3.Connection, vectors: Vectors, k: int, selected: NDArray[np.int64] | None
+    ) -> list[Nearest]:
+        """Return the chunks nearest each vector, ties by row.
+
+        Args:
+            database: In the transaction of the snapshot: vectors of segments are read there.
+            vectors: Shape ``(n, d)``.
+            k: How many.
+            selected: Rows of the chunks that count, ascending; None for all.
+        """
         wanted = self.alive if selected is None else self.alive & np.isin(self.rows, selected)
-        total = int(wanted.sum())
+        parts = [segment.searched(selected) for segment in self.segments]
+        sealed = sum(map(len, parts))
+        total = int(wanted.sum()) + sealed
         found = []
         for unit, vector in zip(unit_rows(vectors), vectors, strict=True):
             cosines = np.where(wanted, np.round(self.vectors @ unit, _DECIMALS), -np.inf).astype(np.float32)
-            near = _highest(cosines, min(k, total))
-            rows = self.vectors[near]
-            found.append(Nearest(self.rows[near].tolist(), exact_cosines(rows, vector), rows, total))
+            near = _highest(cosines, min(k, total - sealed))
+            rows, units = self.rows[near], self.vectors[near]
+            if sealed:
+                places = candidates(parts, unit, k)
+                rows = np.concatenate(
+                    [*(segment.rows[at] for segment, at in zip(self.segments, places, strict=True)), rows]
+                )
+                rows.sort()
+                units = self.units(database, rows)
+                best = best_rows(exact_cosines(units, vector), k)
+                rows, units = rows[best], units[best]
+            found.append(Nearest(rows.tolist(), exact_cosines(units, vector), units, total))
         return found
+
+    def units(self, database: sqlite3.Connection, rows: NDArray[np.int64]) -> Vectors:
+        """Return unit vectors of chunks, shape ``(n, d)``; those of segments are read from the database."""
+        units = np.empty((len(rows), self.vectors.shape[1]), np.float32)
+        sealed = rows <= _end(self.segments)
+        units[~sealed] = self.vectors[np.searchsorted(self.rows, rows[~sealed])]
+        units[sealed] = unit_rows(vectors_of(database, rows[sealed], units.shape[1]))
+        return units
 
     def means(
         self,
+        database: sqlite3.Connection,
         chunks: NDArray[np.int64],
         weights: NDArray[np.int64],
         starts: NDArray[np.int64],
@@ -61,23 +93,24 @@ class Snapshot:
         """Return the weighted mean directions of runs of chunks, unit rows.
 
         Args:
+            database: As in ``nearest``.
             chunks: Shape ``(n,)``: all of them, run after run.
             weights: Shape ``(n,)``.
             starts: Shape ``(m,)``: where each run begins, ascending from 0.
             wanted: Shape ``(k,)``: the runs whose means are returned.
         """
         if len(starts) == len(chunks):
-            return self.vectors[np.searchsorted(self.rows, chunks[wanted])]
+            return self.units(database, chunks[wanted])
         lengths = np.diff(np.append(starts, len(chunks)))[wanted]
         ends = np.cumsum(lengths)
         begins = ends - lengths
         taken = np.arange(lengths.sum()) + np.repeat(starts[wanted] - begins, lengths)
-        places, weights = np.searchsorted(self.rows, chunks[taken]), weights[taken]
+        chunks, weights = chunks[taken], weights[taken]
         means = np.empty((len(wanted), self.vectors.shape[1]), np.float32)
-        for first in range(0, len(wanted), _ROWS_PER_READ):  # in parts: the weighted rows are a copy
-            last = min(first + _ROWS_PER_READ, len(wanted))
+        for first in range(0, len(wanted), ROWS_PER_READ):  # in parts: the weighted rows are a copy
+            last = min(first + ROWS_PER_READ, len(wanted))
             run = slice(begins[first], ends[last - 1])
-            weighted = self.vectors[places[run]] * weights[run, None].astype(np.float32)
+            weighted = self.units(database, chunks[run]) * weights[run, None].astype(np.float32)
             means[first:last] = np.add.reduceat(weighted, begins[first:last] - begins[first], axis=0)
         return unit_rows(means)
 
@@ -101,12 +134,14 @@ class Matrix:
     """Unit rows of every chunk. Thread-safe; what it gave out is never changed.
 
     Chunks are only ever added with higher rows or removed, so catching up reads what is above the highest row, and
-    the list of rows that are left only when the record's count of removals has changed.
+    the list of rows that are left only when the record's count of removals has changed. Of a large collection all but
+    the last chunks are in segments.
     """
 
-    def __init__(self, dimensions: int) -> None:
+    def __init__(self, dimensions: int, files: SegmentFiles) -> None:
         self._lock = threading.Lock()
         self._dimensions = dimensions
+        self._files = files
         self._clear(0)
 
     def _clear(self, generation: int) -> None:
@@ -114,65 +149,88 @@ class Matrix:
         self._generation = generation
         self._revision = -1
         self._removals = 0
-        self._count = 0
-        self._rows: NDArray[np.int64] = np.empty(0, np.int64)
-        self._vectors: Vectors = np.empty((0, self._dimensions), np.float32)
-        self._alive: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._segments: tuple[Segment, ...] = ()
+        self._keep(np.empty(0, np.int64), np.empty((0, self._dimensions), np.float32), np.empty(0, np.bool_))
+
+    def _keep(self, rows: NDArray[np.int64], vectors: Vectors, alive: NDArray[np.bool_]) -> None:
+        self._rows, self._vectors, self._alive = rows, vectors, alive
+        self._count = len(rows)
 
     @property
     def nbytes(self) -> int:
-        """Memory it takes."""
-        return self._vectors.nbytes + self._rows.nbytes + self._alive.nbytes
+        """Memory it takes, shared with other processes or not."""
+        rest = self._vectors.nbytes + self._rows.nbytes + self._alive.nbytes
+        return rest + sum(segment.nbytes for segment in self._segments)
 
     def snapshot(self, database: Connection, record: CollectionRecord) -> Snapshot:
         """Return the vectors at the revision of ``record``, which was read in the same transaction."""
         with self._lock:
-            if database.generation != self._generation:
-                self._clear(database.generation)
+            self._check(database)
             if record.revision > self._revision:
                 if record.removals != self._removals:
                     self._drop(database, record)
+                self._divide(database, record)
                 self._append(database, record)
                 self._revision, self._removals = record.revision, record.removals
-            n = self._count
-            # Another thread may have read a later state: then what that added does not count here.
-            alive = self._alive if record.revision == self._revision else self._stored(database, record)
-            return Snapshot(self._rows[:n], self._vectors[:n], alive)
+            if record.revision == self._revision:
+                return Snapshot(self._segments, self._rows[: self._count], self._vectors[: self._count], self._alive)
+            return self._earlier(database, record)
+
+    def _earlier(self, database: Connection, record: CollectionRecord) -> Snapshot:
+        """Return the vectors of a transaction that began before another thread read a later state."""
+        n, segments, alive = self._count, self._followed(database, record), self._stored(database, record)
+        if sum(segment.count for segment in segments) + np.count_nonzero(alive) < record.chunks:
+            return Matrix(self._dimensions, self._files).snapshot(database, record)  # some were let go of meanwhile
+        return Snapshot(segments, self._rows[:n], self._vectors[:n], alive)
+
+    def _check(self, database: Connection) -> None:
+        if database.generation != self._generation or any(segment.is_changed() for segment in self._segments):
+            self._clear(database.generation)
+
+    def _divide(self, database: Connection, record: CollectionRecord) -> None:
+        """Put chunks into segments, all but the last ones, if there are enough."""
+        if record.chunks - sum(segment.count for segment in self._segments) < 2 * self._files.rows:
+            return
+        key, segments = record.key, list(self._segments)
+        segments += self._files.noted(database, key, _end(segments), self._dimensions)
+        segments += self._files.extended(database, key, _end(segments))
+        self._segments = tuple(self._files.tidied(database, key, segments))
+        rest = slice(np.searchsorted(self._rows[: self._count], _end(segments), side="right"), self._count)
+        self._keep(self._rows[rest].copy(), self._vectors[rest].copy(), self._alive[rest].copy())
+
+    def _followed(self, database: sqlite3.Connection, record: CollectionRecord) -> tuple[Segment, ...]:
+        """Return the segments with what is left of them in a transaction."""
+        return tuple(segment.following(database, record.key) for segment in self._segments)
 
     def _append(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
-        last = int(self._rows[self._count - 1]) if self._count else 0
-        found = database.execute(
-            "SELECT chunks.row, vector FROM chunks JOIN vectors ON chunk = chunks.row "
-            "WHERE collection = ? AND chunks.row > ? ORDER BY chunks.row",
-            (record.key, last),
-        )
+        last = int(self._rows[self._count - 1]) if self._count else _end(self._segments)
         # Exactly what a collection holds when it is first read, some room to grow afterwards.
-        self._reserve(record.chunks if not self._count else 0)
-        while part := found.fetchmany(_ROWS_PER_READ):
-            self._reserve(self._count + len(part))
-            end = self._count + len(part)
-            block = np.frombuffer(b"".join(vector for _, vector in part), dtype="<f4")
-            self._vectors[self._count : end] = unit_rows(block.reshape(len(part), -1))
-            self._rows[self._count : end] = [row for row, _ in part]
+        expected = record.chunks - sum(segment.count for segment in self._segments)
+        self._reserve(expected if not self._count else 0)
+        for rows, units in unit_blocks(database, record.key, last + 1):
+            end = self._count + len(rows)
+            self._reserve(end)
+            self._rows[self._count : end], self._vectors[self._count : end] = rows, units
             self._count = end
         alive = np.ones(self._count, np.bool_)
         alive[: len(self._alive)] = self._alive
         self._alive = alive
 
     def _stored(self, database: sqlite3.Connection, record: CollectionRecord) -> NDArray[np.bool_]:
-        """Which rows are those of chunks."""
-        query = "SELECT row FROM chunks WHERE collection = ? ORDER BY row"
-        left = np.fromiter((row for (row,) in database.execute(query, (record.key,))), np.int64)
+        """Which rows outside segments are those of chunks."""
+        query = "SELECT row FROM chunks WHERE collection = ? AND row > ? ORDER BY row"
+        found = database.execute(query, (record.key, _end(self._segments)))
+        left = np.fromiter((row for (row,) in found), np.int64)
         return np.isin(self._rows[: self._count], left, assume_unique=True)
 
     def _drop(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
-        alive = self._stored(database, record)
+        """Follow removals."""
+        self._segments = tuple(self._files.tidied(database, record.key, self._followed(database, record)))
+        alive = self._stored(database, record) if self._count else self._alive
         if alive.sum() < (1 - _DEAD) * self._count:
-            self._rows = self._rows[: self._count][alive]
-            self._vectors = self._vectors[: self._count][alive]
-            self._count = len(self._rows)
-            alive = np.ones(self._count, np.bool_)
-        self._alive = alive
+            self._keep(self._rows[: self._count][alive], self._vectors[: self._count][alive], alive[alive])
+        else:
+            self._alive = alive
 
     def _reserve(self, needed: int) -> None:
         """Make room for so many rows. Rows given out before stay where they are."""
@@ -183,3 +241,8 @@ class Matrix:
         rows[: self._count] = self._rows[: self._count]
         vectors[: self._count] = self._vectors[: self._count]
         self._rows, self._vectors = rows, vectors
+
+
+def _end(segments: Sequence[Segment]) -> int:
+    """Return the last row of segments; 0 where there are none."""
+    return segments[-1].last if segments else 0

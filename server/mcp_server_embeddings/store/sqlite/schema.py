@@ -81,10 +81,22 @@ CREATE TABLE sources (
 ) WITHOUT ROWID;
 """
 
+_SEGMENTS = """
+CREATE TABLE segments (
+    collection INTEGER NOT NULL REFERENCES collections,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    chunks INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    PRIMARY KEY (collection, first)
+) WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     _VERSION_1,
     rebuild_words,
     _FILE_STATES,
+    _SEGMENTS,
 )
 """Entry ``n`` leads from version ``n`` to ``n + 1``, by statements or a function. Never changed once released; a change
 is one more at the end. ``rebuild_words`` always leads to the present words."""

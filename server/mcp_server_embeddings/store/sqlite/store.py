@@ -12,21 +12,31 @@ from mcp_server_embeddings.store.sqlite.connection import Connection
 from mcp_server_embeddings.store.sqlite.database import Database
 from mcp_server_embeddings.store.sqlite.fulltext import create_words
 from mcp_server_embeddings.store.sqlite.matrix import Matrix
+from mcp_server_embeddings.store.sqlite.segments import ROWS, SegmentFiles
 from mcp_server_embeddings.store.sqlite.writing import remove_collection
 
 _FILE = "collections.sqlite"
+
+_SEGMENTS = "segments"
+"""The folder of the vectors of large collections, which are derived from the file."""
 
 _MEMORY_BYTES = 2_000_000_000
 """What matrices of other collections than the last one may hold; those not used for longest are let go."""
 
 
 class SqliteStore(SqlStore[Connection]):
-    """Collections in one file of a folder, which is made on the first write."""
+    """Collections in one file of a folder, which is made on the first write.
+
+    Args:
+        data_dir: The folder.
+        segment_rows: Chunks of a segment; a collection with fewer than two has none.
+    """
 
     _database: Database
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, segment_rows: int = ROWS) -> None:
         super().__init__(Database(data_dir / _FILE))
+        self._segments = SegmentFiles(self._database, data_dir / _SEGMENTS, segment_rows)
         self._lock = threading.Lock()
         self._matrices: OrderedDict[int, Matrix] = OrderedDict()
 
@@ -42,13 +52,14 @@ class SqliteStore(SqlStore[Connection]):
         return self._database.exists()
 
     def _opened(self, record: CollectionRecord) -> Collection:
-        return SqliteCollection(self._database, record, self._matrix)
+        return SqliteCollection(self._database, record, self._matrix, self._segments)
 
     def _create_tables(self, database: Connection, collection: int, dimensions: int) -> None:
         create_words(database, collection)
 
     def _remove_collection(self, database: Connection, collection: int) -> None:
         remove_collection(database, collection)
+        self._segments.sweep(database)
 
     def _gone(self, collection: int) -> None:
         with self._lock:
@@ -57,7 +68,7 @@ class SqliteStore(SqlStore[Connection]):
     def _matrix(self, record: CollectionRecord) -> Matrix:
         """Return the matrix of a collection; others give way when together they take too much memory."""
         with self._lock:
-            matrix = self._matrices.setdefault(record.key, Matrix(record.dimensions))
+            matrix = self._matrices.setdefault(record.key, Matrix(record.dimensions, self._segments))
             self._matrices.move_to_end(record.key)
             others = sum(other.nbytes for key, other in self._matrices.items() if key != record.key)
             while others > _MEMORY_BYTES:

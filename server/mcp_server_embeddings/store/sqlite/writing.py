@@ -88,7 +88,7 @@ def remove_documents(database: sqlite3.Connection, collection: CollectionRecord,
 def remove_collection(database: sqlite3.Connection, collection: int) -> None:
     """Remove a collection with all that is in it."""
     database.execute("DELETE FROM vectors WHERE chunk IN (SELECT row FROM chunks WHERE collection = ?)", (collection,))
-    for table in ("attributes", "chunks", "documents", "files", "sources"):
+    for table in ("attributes", "chunks", "documents", "files", "sources", "segments"):
         database.execute(f"DELETE FROM {table} WHERE collection = ?", (collection,))
     database.execute(f"DROP TABLE {words_table(collection)}")
     database.execute("DELETE FROM collections WHERE row = ?", (collection,))

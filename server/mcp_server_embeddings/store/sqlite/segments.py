@@ -1,0 +1,270 @@
+"""Vectors of large collections in a quarter of their memory, in files that processes share.
+
+A segment is all of a collection's chunks from one row to another, quantized (``vectors/quantized.py``) and never
+changed. Its file lies beside the database, mapped into memory. It is derived: the database says which segments there
+are and the digest of each one's content, after which the file is called. What is missing, or has another content, is
+made again.
+"""
+
+import hashlib
+import mmap
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcp_server_embeddings.errors import StorageError
+from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.store.sqlite.database import Database
+from mcp_server_embeddings.store.sqlite.stored_vectors import unit_blocks
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, in_threads
+from mcp_server_embeddings.vectors.quantized import Part, Quantized, joined, quantized
+
+ROWS = 50_000
+"""Of a segment: 20 MB of 384 numbers."""
+
+_REST_BYTES = 16
+"""Of a chunk beside its codes: its row, scale and error."""
+
+_WASTED = 0.25
+"""From this share of removed chunks on a segment is made again."""
+
+_WAIT_SECONDS = 1.0
+"""For another process's write; a search does not need that its segments are noted."""
+
+_ABANDONED_SECONDS = 3_600.0
+"""After which nobody is writing an unfinished file any more."""
+
+_Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Quantized chunks.
+
+    Attributes:
+        first: It has all chunks of its collection from this row
+        last: to this row.
+        rows: Shape ``(n,)``, int64, ascending: theirs.
+        vectors: Of each.
+        alive: Shape ``(n,)``: False where the chunk was removed meanwhile.
+        path: Its file; None where it is in memory alone.
+        stamp: What the file was when it was mapped.
+    """
+
+    first: int
+    last: int
+    rows: NDArray[np.int64]
+    vectors: Quantized
+    alive: NDArray[np.bool_]
+    path: Path | None = None
+    stamp: _Stamp | None = None
+
+    @property
+    def count(self) -> int:
+        """How many of its chunks are left."""
+        return int(np.count_nonzero(self.alive))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, shared or not."""
+        return self.vectors.codes.nbytes + _REST_BYTES * len(self.rows)
+
+    @property
+    def is_wasteful(self) -> bool:
+        """Whether too much of it was removed."""
+        return self.count < (1 - _WASTED) * len(self.rows)
+
+    def is_changed(self) -> bool:
+        """Whether its file was written to since: reading on might end the process (SIGBUS) or find something else.
+
+        Pages that are mapped stay as they were where the file was removed or replaced.
+        """
+        if self.path is None or self.stamp is None:
+            return False
+        now = _stamp(self.path)
+        return now is not None and now[0] == self.stamp[0] and now != self.stamp
+
+    def searched(self, selected: NDArray[np.int64] | None) -> Part:
+        """Return what is searched: the chunks that are left, all or those in a selection of ascending rows."""
+        if selected is None:
+            return Part(self.vectors, None if self.alive.all() else np.flatnonzero(self.alive))
+        start, stop = np.searchsorted(selected, [self.rows[0], self.rows[-1] + 1])
+        places = np.searchsorted(self.rows, selected[start:stop])
+        places = places[self.rows[places] == selected[start:stop]]
+        return Part(self.vectors, places[self.alive[places]])
+
+    def following(self, database: sqlite3.Connection, collection: int) -> "Segment":
+        """Return the same with what is left of it now."""
+        between = "FROM chunks WHERE collection = ? AND row BETWEEN ? AND ?"
+        bounds = (collection, self.first, self.last)
+        if database.execute(f"SELECT count(*) {between}", bounds).fetchone()[0] == self.count:
+            return self  # chunks never come back
+        left = np.fromiter((row for (row,) in database.execute(f"SELECT row {between}", bounds)), np.int64)
+        return replace(self, alive=np.isin(self.rows, left, assume_unique=True))
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a hot path
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class SegmentFiles:
+    """The files of a data folder's segments. Thread-safe.
+
+    Args:
+        database: Says which there are.
+        folder: Where they are; made on the first write.
+        rows: Chunks of a segment.
+    """
+
+    def __init__(self, database: Database, folder: Path, rows: int = ROWS) -> None:
+        self._database = database
+        self._folder = folder
+        self.rows = rows
+
+    def noted(self, database: sqlite3.Connection, collection: int, after: int, dimensions: int) -> list[Segment]:
+        """Return the segments behind a row, as they are now; one whose file cannot be used is made again."""
+        query = "SELECT first, last, chunks, file FROM segments WHERE collection = ? AND first > ? ORDER BY first"
+        entries = database.execute(query, (collection, after)).fetchall()
+        loads = [partial(self._mapped, first, last, count, name, dimensions) for first, last, count, name in entries]
+        found: list[Segment] = []
+        for (first, last, *_), segment in zip(entries, list(in_threads(loads, UNWATCHED)), strict=True):
+            found += [segment] if segment else self.made(database, collection, first, last)
+        return [segment.following(database, collection) for segment in found]
+
+    def extended(self, database: sqlite3.Connection, collection: int, after: int | None = None) -> list[Segment]:
+        """Make segments of the chunks behind a row while there are as many as a segment has, once there are for two.
+
+        Args:
+            database: Inside a read transaction.
+            collection: The collection's key.
+            after: The row; None for the last of those that are noted.
+        """
+        if after is None:
+            query = "SELECT coalesce(max(last), 0) FROM segments WHERE collection = ?"
+            (after,) = database.execute(query, (collection,)).fetchone()
+        query = "SELECT count(*) FROM chunks WHERE collection = ? AND row > ?"
+        (others,) = database.execute(query, (collection, after)).fetchone()
+        found: list[Segment] = []
+        for _ in range(others // self.rows if others >= 2 * self.rows else 0):
+            found += self.made(database, collection, (found[-1].last if found else after) + 1)
+        return found
+
+    def made(self, database: sqlite3.Connection, collection: int, first: int, last: int | None = None) -> list[Segment]:
+        """Make a segment and note it in place of those of the same chunks. Where that fails it is in memory alone.
+
+        Args:
+            database: Inside a read transaction, whose chunks it has.
+            collection: The collection's key.
+            first: The row with which it begins.
+            last: The row with which it ends; None for as many chunks as a segment has.
+
+        Returns:
+            One, or none where there are no chunks.
+        """
+        limit = self.rows if last is None else -1
+        found = unit_blocks(database, collection, first, last, limit)
+        blocks = [(rows, quantized(units)) for rows, units in found]
+        if not blocks:
+            return []
+        rows = np.concatenate([rows for rows, _ in blocks])
+        vectors = joined([vectors for _, vectors in blocks])
+        segment = Segment(first, int(rows[-1]) if last is None else last, rows, vectors, np.ones(len(rows), np.bool_))
+        with suppress(OSError, StorageError):
+            name = self._written(segment)
+            self._note(database, collection, segment, name)
+            mapped = self._mapped(first, segment.last, len(rows), name, vectors.codes.shape[1])
+            return [mapped or segment]
+        return [segment]
+
+    def tidied(self, database: sqlite3.Connection, collection: int, segments: Sequence[Segment]) -> list[Segment]:
+        """Make wasteful segments again, each with those behind it that it has room for."""
+        tidy: list[Segment] = []
+        at = 0
+        while at < len(segments):
+            end, count = at + 1, segments[at].count
+            if segments[at].is_wasteful:
+                while end < len(segments) and count + segments[end].count <= self.rows:
+                    count, end = count + segments[end].count, end + 1
+                tidy += self.made(database, collection, segments[at].first, segments[end - 1].last)
+            else:
+                tidy.append(segments[at])
+            at = end
+        return tidy
+
+    def sweep(self, database: sqlite3.Connection) -> None:
+        """Remove the files of no segment; inside a write transaction, so that nobody notes one meanwhile."""
+        known = {name for (name,) in database.execute("SELECT file FROM segments")}
+        with suppress(OSError):  # also on Windows, where one that is mapped stays
+            for path in list(self._folder.iterdir()):
+                unfinished = path.suffix == ".tmp" and time.time() - path.stat().st_mtime < _ABANDONED_SECONDS
+                if path.name not in known and not unfinished:
+                    path.unlink(missing_ok=True)
+
+    def _note(self, database: sqlite3.Connection, collection: int, segment: Segment, name: str) -> None:
+        """Note a segment, unless others have noted some of its chunks since the transaction began."""
+        seen = _overlapping(database, collection, segment)
+        entry = (segment.first, segment.last, len(segment.rows), name)
+        if seen == [entry]:
+            return
+        with self._database.writing(_WAIT_SECONDS) as writer:
+            within = all(segment.first <= first and last <= segment.last for first, last, *_ in seen)
+            exists = writer.execute("SELECT 1 FROM collections WHERE row = ?", (collection,)).fetchone()
+            if not (exists and within and _overlapping(writer, collection, segment) == seen):
+                return
+            for first, *_ in seen:
+                writer.execute("DELETE FROM segments WHERE collection = ? AND first = ?", (collection, first))
+            writer.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", (collection, *entry))
+            if seen:
+                self.sweep(writer)
+
+    def _written(self, segment: Segment) -> str:
+        """Write a segment's file and return its name."""
+        content = [_little_endian(array).tobytes() for array in _arrays(segment)]
+        digest = hashlib.blake2b(digest_size=16)
+        for part in content:
+            digest.update(part)
+        with replaced(self._folder / digest.hexdigest()) as file:
+            file.writelines(content)
+        return digest.hexdigest()
+
+    def _mapped(self, first: int, last: int, count: int, name: str, dimensions: int) -> Segment | None:
+        """Map a segment's file; None where it is missing or has another content than was noted."""
+        path = self._folder / name
+        stamp = _stamp(path)
+        try:
+            with path.open("rb") as file:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):  # ValueError: it is empty
+            return None
+        whole = len(content) == count * (dimensions + _REST_BYTES)
+        if not whole or hashlib.blake2b(content, digest_size=16).hexdigest() != name:
+            return None
+        codes = np.frombuffer(content, np.int8, count * dimensions).reshape(count, dimensions)
+        rows = np.frombuffer(content, "<i8", count, codes.nbytes)
+        scales, errors = np.frombuffer(content, "<f4", 2 * count, codes.nbytes + rows.nbytes).reshape(2, count)
+        return Segment(first, last, rows, Quantized(codes, scales, errors), np.ones(count, np.bool_), path, stamp)
+
+
+def _arrays(segment: Segment) -> tuple[NDArray[np.generic], ...]:
+    return segment.vectors.codes, segment.rows, segment.vectors.scales, segment.vectors.errors
+
+
+def _little_endian(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def _overlapping(database: sqlite3.Connection, collection: int, segment: Segment) -> list[tuple[int, int, int, str]]:
+    query = "SELECT first, last, chunks, file FROM segments WHERE collection = ? AND last >= ? AND first <= ?"
+    return database.execute(query, (collection, segment.first, segment.last)).fetchall()

@@ -1,0 +1,79 @@
+"""Reading vectors from the file, some or all of a collection's, a block at a time."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.sqlite import query_batches
+from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
+
+ROWS_PER_READ = 10_000
+"""15 MB of 384 numbers."""
+
+_DENSE = 4
+"""Rows of which at least one in so many is wanted are read in a row."""
+
+
+def vectors_of(database: sqlite3.Connection, keys: NDArray[np.int64], dimensions: int) -> Vectors:
+    """Return the vectors of chunks as the model gave them, shape ``(n, d)``, in the order of the keys.
+
+    Raises:
+        CollectionError: One is not there.
+    """
+    found = np.empty((len(keys), dimensions), np.float32)
+    order = np.argsort(keys, kind="stable")
+    for start in range(0, len(keys), ROWS_PER_READ):
+        places = order[start : start + ROWS_PER_READ]
+        found[places] = _block(database, keys[places], dimensions)
+    return found
+
+
+def _block(database: sqlite3.Connection, keys: NDArray[np.int64], dimensions: int) -> Vectors:
+    """Return the vectors of ascending keys."""
+    first, last = int(keys[0]), int(keys[-1])
+    if last - first < _DENSE * len(keys):
+        query = "SELECT chunk, vector FROM vectors WHERE chunk BETWEEN ? AND ? ORDER BY chunk"
+        found = database.execute(query, (first, last)).fetchall()
+    else:
+        found = [
+            row
+            for marks, batch in query_batches(keys.tolist())
+            for row in database.execute(
+                f"SELECT chunk, vector FROM vectors WHERE chunk IN ({marks}) ORDER BY chunk", batch
+            )
+        ]
+    rows = np.array([row for row, _ in found], np.int64)
+    places = np.searchsorted(rows, keys)
+    if not len(rows) or (rows[np.minimum(places, len(rows) - 1)] != keys).any():
+        raise CollectionError("chunks of the collection were removed meanwhile; send the call again")
+    return _joined([vector for _, vector in found], dimensions)[places]
+
+
+def unit_blocks(
+    database: sqlite3.Connection, collection: int, first: int, last: int | None = None, limit: int = -1
+) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+    """Yield the rows of a collection's chunks and their unit vectors, ascending, ``ROWS_PER_READ`` at a time.
+
+    Args:
+        database: A connection.
+        collection: Its key.
+        first: The row with which they begin.
+        last: The row with which they end.
+        limit: How many at most; -1 for all.
+    """
+    until = "" if last is None else f"AND chunks.row <= {last:d}"
+    found = database.execute(
+        "SELECT chunks.row, vector FROM chunks JOIN vectors ON chunk = chunks.row "
+        f"WHERE collection = ? AND chunks.row >= ? {until} ORDER BY chunks.row LIMIT ?",
+        (collection, first, limit),
+    )
+    while part := found.fetchmany(ROWS_PER_READ):
+        rows = np.array([row for row, _ in part], np.int64)
+        yield rows, unit_rows(_joined([vector for _, vector in part], -1))
+
+
+def _joined(vectors: Sequence[bytes], dimensions: int) -> Vectors:
+    return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dimensions)

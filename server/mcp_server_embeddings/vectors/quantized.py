@@ -1,0 +1,210 @@
+"""Unit vectors in a quarter of their memory, and which of them may be the nearest to a query.
+
+A unit row ``x`` is kept as ``s c``: whole numbers ``c`` of 8 bits and a scale ``s``. With ``e`` the length of what that
+leaves of ``x``, its cosine with a unit vector ``q`` is within ``e`` of ``s c·q`` (Cauchy and Schwarz). A query that is
+kept likewise, as ``t b`` with a remainder of length ``f``, makes that ``s t c·b`` within ``e + f (1 + e)``, where
+``c·b`` is whole and exact. What these bounds rule out is certainly not among the nearest; what is left is little, and
+compared by the vectors themselves.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, in_threads
+from mcp_server_embeddings.vectors.scores import Scores, Vectors
+
+Codes = NDArray[np.int8]
+"""Shape ``(n, d)``: -127 to 127."""
+
+Positions = NDArray[np.int64]
+"""Shape ``(n,)``: rows, ascending."""
+
+_LEVELS = 127
+
+_SLACK = np.float32(3e-6)
+"""Added to bounds: cosines are compared when they are rounded to six decimals, and float32 rounds too."""
+
+_EXACT_SUM = 1 << 24
+"""Whole numbers below are exact in float32."""
+
+_ROWS = 2_048
+"""Multiplied at a time without a library: what they take in float32 stays in the cache."""
+
+_FEW = 4
+"""From this divisor of the rows on, those that are searched are copied rather than all of them compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """Unit rows of 8 bits a number.
+
+    Attributes:
+        codes: Shape ``(n, d)``.
+        scales: Shape ``(n,)``, float32: a row is about its codes times this.
+        errors: Shape ``(n,)``, float32: the length of the difference.
+    """
+
+    codes: Codes
+    scales: NDArray[np.float32]
+    errors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def taken(self, positions: Positions) -> "Quantized":
+        """Return a copy of some rows."""
+        return Quantized(self.codes[positions], self.scales[positions], self.errors[positions])
+
+
+def quantized(units: Vectors) -> Quantized:
+    """Quantize unit rows of ``(n, d)``; rows of zeros stay so."""
+    scales = (np.abs(units).max(axis=1, initial=0) / _LEVELS).astype(np.float32)
+    codes = np.rint(units / np.where(scales == 0, 1, scales)[:, None]).astype(np.int8)
+    errors = np.linalg.norm(units - codes * scales[:, None], axis=1).astype(np.float32)
+    return Quantized(codes, scales, errors)
+
+
+def joined(parts: Sequence[Quantized]) -> Quantized:
+    """Return the rows of all parts, one at least."""
+    return Quantized(
+        np.concatenate([part.codes for part in parts]),
+        np.concatenate([part.scales for part in parts]),
+        np.concatenate([part.errors for part in parts]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows that are searched.
+
+    Attributes:
+        vectors: The rows.
+        positions: Which of them are searched; None for all.
+    """
+
+    vectors: Quantized
+    positions: Positions | None = None
+
+    def __len__(self) -> int:
+        return len(self.vectors) if self.positions is None else len(self.positions)
+
+
+def candidates(parts: Sequence[Part], unit: NDArray[np.float32], k: int) -> list[Positions]:
+    """Return the rows of each part that may be among the ``k`` with the highest cosines over all parts.
+
+    Whatever the vectors were before they were quantized, the ``k`` nearest are among them, and all that tie with the
+    last of these when cosines are rounded to six decimals.
+
+    Args:
+        parts: What is searched, on every core.
+        unit: Shape ``(d,)``, of length 1.
+        k: How many.
+    """
+    if not k or not parts:
+        return [np.empty(0, np.int64) for _ in parts]
+    search = _Search(unit, k)
+    found = list(in_threads([partial(search.look, part) for part in parts], UNWATCHED))
+    near = [positions[upper >= search.floor] for positions, upper in found]
+    return search.narrowed(parts, near)
+
+
+class _Search:
+    """One search through all parts; shared by the threads."""
+
+    def __init__(self, unit: NDArray[np.float32], k: int) -> None:
+        self._unit, self._k = unit, k
+        self._query = quantized(unit[None, :])
+        self._lock = threading.Lock()
+        self._lowest = np.empty(0, np.float32)
+        self.floor = np.float32(-np.inf)
+        """``k`` rows are known to reach this."""
+
+    def look(self, part: Part) -> tuple[Positions, NDArray[np.float32]]:
+        """Return the rows of a part that may be among the nearest, and what their cosines are at most."""
+        if not len(part):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        cosines, slack, positions = self._compared(part)
+        upper = cosines + slack
+        hits = np.flatnonzero(upper >= self.floor)
+        lower = cosines[hits] - slack[hits]
+        if len(hits) > self._k:
+            lower.partition(len(lower) - self._k)
+            lower = lower[-self._k :]
+        self._raise_floor(lower)
+        hits = hits[upper[hits] >= self.floor]
+        return hits if positions is None else positions[hits], upper[hits]
+
+    def _compared(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.float32], Positions | None]:
+        vectors, positions = part.vectors, part.positions
+        if positions is None:
+            return *self._bounds(vectors), None
+        if _FEW * len(positions) < len(vectors):
+            return *self._bounds(vectors.taken(positions)), positions
+        cosines, slack = self._bounds(vectors)
+        return cosines[positions], slack[positions], positions
+
+    def _bounds(self, vectors: Quantized) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return about what the cosines are, and how far off they may be."""
+        scale, error = self._query.scales[0], self._query.errors[0]
+        cosines = _dots()(self._query.codes, vectors.codes) * (vectors.scales * scale)
+        return cosines, vectors.errors * (1 + error) + (error + _SLACK)
+
+    def _raise_floor(self, lower: NDArray[np.float32]) -> None:
+        with self._lock:
+            best = np.concatenate([self._lowest, lower])
+            if len(best) >= self._k:
+                best.partition(len(best) - self._k)
+                best = best[-self._k :]
+                self.floor = best[0]
+            self._lowest = best
+
+    def narrowed(self, parts: Sequence[Part], near: Sequence[Positions]) -> list[Positions]:
+        """Leave out what is ruled out by the query as it is: half of the bounds came of its own rounding."""
+        bounds = [self._exact_bounds(part.vectors, positions) for part, positions in zip(parts, near, strict=True)]
+        lower = np.concatenate([lower for lower, _ in bounds])
+        if len(lower) <= self._k:
+            return list(near)
+        floor = np.partition(lower, len(lower) - self._k)[len(lower) - self._k]
+        return [positions[upper >= floor] for positions, (_, upper) in zip(near, bounds, strict=True)]
+
+    def _exact_bounds(self, vectors: Quantized, positions: Positions) -> tuple[Scores, Scores]:
+        """Return what the cosines of rows are at least and at most, by the query as it is."""
+        unit = self._unit.astype(np.float64)
+        cosines = np.empty(len(positions))
+        for start in range(0, len(positions), _ROWS):
+            part = slice(start, start + _ROWS)
+            cosines[part] = vectors.codes[positions[part]] @ unit
+        cosines *= vectors.scales[positions]
+        slack = vectors.errors[positions].astype(np.float64) + float(_SLACK)
+        return cosines - slack, cosines + slack
+
+
+@cache
+def _dots() -> Callable[[Codes, Codes], NDArray[np.float32]]:
+    """Return what multiplies the codes of a query, shape ``(1, d)``, with those of rows: ``(n,)``."""
+    try:
+        import numkong
+    except ImportError:
+        logging.getLogger(__name__).info(
+            "large collections are searched without numkong, several times slower: install mcp-server-embeddings[large]"
+        )
+        return dots_by_numpy
+    # With the query first, and not as whole numbers: numkong then goes through the rows as they lie, twice as fast.
+    return lambda query, rows: np.asarray(numkong.cdist(query, rows, "dot", out_dtype="float32"))[0]
+
+
+def dots_by_numpy(query: Codes, rows: Codes) -> NDArray[np.float32]:
+    """Multiply as floating-point numbers in which the sums are exact: numpy multiplies whole ones one by one."""
+    exact = np.float32 if rows.shape[1] * _LEVELS**2 < _EXACT_SUM else np.float64
+    factors = query[0].astype(exact)
+    found = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        found[part] = rows[part].astype(exact) @ factors
+    return found
