@@ -23,7 +23,7 @@ from mcp_server_embeddings.mcp_layer.http.limits import ProcessLoad
 from mcp_server_embeddings.mcp_layer.http.tokens import new_token
 from mcp_server_embeddings.mcp_layer.resources import RESOURCES
 from mcp_server_embeddings.tools.declaration import declared_tools
-from postgres import shared_postgres
+from postgres_server import shared_postgres
 from test_cli import run
 
 SECRETS = {"first": "The kumquat harvest is hidden below the lighthouse.", "second": "Nobody knows of the kumquats."}

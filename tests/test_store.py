@@ -27,7 +27,7 @@ from mcp_server_embeddings.store.records import (
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import scores
-from postgres import open_postgres
+from postgres_server import open_postgres
 
 DIMENSIONS = 8
 MODEL = "all-MiniLM-L6-v2@1a2b3c4d"

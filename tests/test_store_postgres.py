@@ -16,7 +16,7 @@ from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.postgres.schema import VERSION
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, digest
-from postgres import Postgres, open_postgres, shared_postgres
+from postgres_server import Postgres, open_postgres, shared_postgres
 from test_store import DIMENSIONS, STORES, collection, document, ids, nearest, vector
 
 WORDS = [

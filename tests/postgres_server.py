@@ -64,11 +64,13 @@ class Postgres:
 
     def kill(self) -> None:
         """End all its processes at once, as a power cut would."""
-        server = psutil.Process(int((self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0]))
+        running = self.data / "postmaster.pid"
+        server = psutil.Process(int(running.read_text(encoding="utf-8").split()[0]))
         processes = [server, *server.children(recursive=True)]
         for process in processes:
             process.kill()
         psutil.wait_procs(processes, PATIENCE)
+        running.unlink()
 
     def promote(self) -> None:
         """Make a standby the primary."""
