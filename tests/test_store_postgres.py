@@ -1,5 +1,7 @@
 """What only the store in PostgreSQL has: its index of vectors, its schema, and connections that are lost."""
 
+import json
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -7,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import psycopg
 import pytest
 
@@ -18,6 +21,7 @@ from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, digest
 from postgres_server import Postgres, open_postgres, shared_postgres
 from test_store import DIMENSIONS, STORES, collection, document, ids, nearest, vector
+from wire import ServerProcess
 
 WORDS = [
     *("fox", "foxes", "jump", "jumping", "red", "blue", "whale", "running", "run", "the", "of", "unusual"),
@@ -41,6 +45,7 @@ def quickly_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few chunks have an index of vectors, and few that fit a filter are gone through one by one."""
     monkeypatch.setattr("mcp_server_embeddings.store.postgres.nearest.INDEXED_FROM", 1_000)
     monkeypatch.setattr("mcp_server_embeddings.store.postgres.nearest.NARROW", 100)
+    monkeypatch.setattr("mcp_server_embeddings.store.postgres.nearest._LEAST_SHARE", 5)
 
 
 def schema_of(folder: Path) -> str:
@@ -203,7 +208,20 @@ def test_what_is_read_in_one_state_is_not_read_again_in_another(one: Collection)
 
     with pytest.raises(ConnectionLostError, match="nothing of this call was stored: send it again"):
         read()
-    assert one.first(1)
+
+
+def test_what_is_read_as_a_whole_is_read_again_from_its_beginning(one: Collection) -> None:
+    one.put([document("a", "one")])
+    tries = []
+
+    def read(view: Collection) -> list[str]:
+        tries.append(1)
+        if len(tries) == 1:
+            cut(shared_postgres())
+        return [chunk.id for chunk in view.first(1)]
+
+    assert one.read(read) == ["a"]
+    assert len(tries) == 2
 
 
 def refused(url: str) -> str:
@@ -246,3 +264,25 @@ def test_a_wrong_address_is_refused_without_showing_its_password(address: str) -
     with pytest.raises(ConfigurationError, match="store is no address of PostgreSQL; give postgresql://") as caught:
         open_store(Settings(store=address))
     assert "sesame" not in str(caught.value)
+
+
+def test_a_password_reaches_the_engine_process_and_is_shown_nowhere(tmp_path: Path) -> None:
+    address = shared_postgres().url().replace("postgres@", "postgres:sesame@")
+    environment = {
+        "MCP_EMBEDDINGS_STORE": address,
+        "MCP_EMBEDDINGS_ENGINE_PROCESS": "shared",
+        "MCP_EMBEDDINGS_LOG_LEVEL": "debug",
+        **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},  # the engine is of this checkout
+    }
+    with ServerProcess(tmp_path, environment=environment) as server:
+        server.handshake()
+        stored = server.call("collection_add", {"collection": "kept", "texts": {"a": "a red fox"}})
+        assert stored["structuredContent"]["added"] == 1, stored
+        status = server.call("status", {})["structuredContent"]
+        assert [listed["name"] for listed in status["collections"]] == ["kept"]
+        engine = psutil.Process(int(status["process"].split()[2].rstrip(",")))
+        assert "engine" in engine.cmdline()
+        shown = json.dumps(status) + str(engine.cmdline()) + server.log
+        shown += Path(status["process"].split(" log ")[1]).read_text(encoding="utf-8")
+    assert "sesame" not in shown
+    assert not (tmp_path / "collections.sqlite").exists()

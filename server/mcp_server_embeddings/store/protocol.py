@@ -6,7 +6,7 @@ acknowledged survives a crash. Keys are integers that mean nothing but order: a 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.errors import CollectionError
@@ -27,6 +27,8 @@ from mcp_server_embeddings.store.records import (
 )
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Scores, Vectors
+
+T = TypeVar("T")
 
 
 def confirmed() -> None:
@@ -55,6 +57,11 @@ class Collection(Protocol):
 
     def reading(self) -> AbstractContextManager["Collection"]:
         """Give the same collection for reading: all that is read from it in the block sees one state."""
+
+    def read(self, function: Callable[["Collection"], T]) -> T:
+        """Return what a function reads inside ``reading``; it is called again if the database was lost meanwhile."""
+        with self.reading() as view:
+            return function(view)
 
     def nearest(self, vectors: Vectors, k: int, where: Where | None = None) -> list[Nearest]:
         """Return the chunks with the highest cosines to each vector, compared in single precision, ties by key.

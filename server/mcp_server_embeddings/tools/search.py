@@ -12,7 +12,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.store import WordIndex
 from mcp_server_embeddings.store.protocol import Collection
-from mcp_server_embeddings.store.records import StoredFile, passage_text
+from mcp_server_embeddings.store.records import StoredDocument, StoredFile, passage_text
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget, json_length
 from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
@@ -23,7 +23,7 @@ from mcp_server_embeddings.tools.locating import heading_of, lines_or_page
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Strings, Texts, WhereFilter
 from mcp_server_embeddings.tools.reranking import Reranking
 from mcp_server_embeddings.tools.results import Hit, MetadataValue, QueryHits, SearchResult
-from mcp_server_embeddings.tools.retrieval import Asked, Match, SearchMode, Trace, retrieve, retrieve_sent
+from mcp_server_embeddings.tools.retrieval import Asked, Match, Retrieved, SearchMode, Trace, retrieve, retrieve_sent
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_query
 from mcp_server_embeddings.vectors.scores import Vectors
@@ -290,18 +290,17 @@ class _Finder:
         ]
         return _Found(asked, passages, match)
 
+    def _read(
+        self, view: Collection, asked: Asked
+    ) -> tuple[Retrieved, list[str], dict[str, StoredDocument], dict[str, StoredFile]]:
+        """Return hits, the texts of their documents, what else is known of those, and when files were indexed."""
+        where = self._items.selection.where if self._items.selection else None
+        found = retrieve(view, asked, where=where, documents=self._documents)
+        ids = [hit.chunk.document for hit in found.hits]
+        return found, view.texts_of(ids), view.stored(ids), {} if self._items.fresh else view.files()
+
     def _find_stored(self, collection: Collection, asked: Asked) -> _Found:
-        selection = self._items.selection
-        with collection.reading() as view:
-            found = retrieve(
-                view,
-                asked,
-                where=selection.where if selection else None,
-                documents=self._documents,
-            )
-            ids = [hit.chunk.document for hit in found.hits]
-            wholes, stored = view.texts_of(ids), view.stored(ids)
-            files = {} if self._items.fresh else view.files()
+        found, wholes, stored, files = collection.read(lambda view: self._read(view, asked))
         passages = []
         for hit, whole in zip(found.hits, wholes, strict=True):
             chunk = hit.chunk

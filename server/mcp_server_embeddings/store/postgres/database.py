@@ -26,8 +26,11 @@ _FORGET_WRITES = (
     "(SELECT write FROM writes WHERE at < now() - interval '1 hour' LIMIT 100 FOR UPDATE SKIP LOCKED)"
 )
 
-_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off"
-"""A plan for any vector and any limit would not use the index of vectors."""
+_PLANS = (
+    "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
+)
+"""A plan for any vector and any limit would not use the index of vectors. To compile a query, or to start workers for
+it, takes longer than most of ours; searches of several callers use the other cores."""
 
 
 class Database:

@@ -10,8 +10,9 @@ from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.vectors.ranking import best_rows
 from mcp_server_embeddings.vectors.scores import scores, unit_rows
 
-INDEXED_FROM = 10_000
-"""Chunks of a collection from which on it has an index of vectors; fewer are gone through in a few milliseconds."""
+INDEXED_FROM = 20_000
+"""Chunks of a collection from which on it has an index of vectors; fewer are gone through in some 20 ms, and adding
+to an index costs a millisecond a chunk."""
 
 _MAX_INDEXED_DIMENSIONS = 4_000
 """Of half-precision vectors in an index of pgvector."""
@@ -22,11 +23,11 @@ _MOST_CANDIDATES = 1_000
 _LEAST_CANDIDATES = 200
 """That are looked at in the index, however few are wanted: the 10 nearest of 100,000 are then found to 99 %."""
 
+_LEAST_SHARE = 50
+"""One in so many chunks at most is a candidate: to look at more in the index takes longer than to go through all."""
+
 NARROW = 10_000
 """Chunks that fit a filter up to which they are gone through one by one: as fast as the index, and exact."""
-
-_ROUNDED = "round((1 - coalesce(nullif(vector <=> ?, 'NaN'), 1))::numeric, 6)"
-"""A cosine as it is compared, so that equal texts tie; 0 where a vector has no direction."""
 
 
 def vectors_table(collection: int) -> str:
@@ -80,7 +81,7 @@ class NearestChunks:
         keys = [key for key, _ in found]
         rows = unit_rows(np.array([row for _, row in found], np.float32).reshape(len(found), self._record.dimensions))
         cosines = scores(rows, vector[None, :], "cosine")[:, 0]
-        best = best_rows(cosines, k)  # the rows were read by key where they tie
+        best = best_rows(cosines, k)  # where they tie, they were read in the order of keys
         return Nearest([keys[at] for at in best], cosines[best], rows[best], self._total)
 
     def _has_index(self) -> bool:
@@ -96,20 +97,20 @@ class NearestChunks:
         if self._within and self._total <= NARROW:
             return []
         candidates = max(_LEAST_CANDIDATES, 2 * k * self._record.chunks // max(self._total, 1))
-        if candidates > _MOST_CANDIDATES:
+        if candidates > min(_MOST_CANDIDATES, self._record.chunks // _LEAST_SHARE):
             return []
         self._database.execute("SELECT set_config('hnsw.ef_search', ?, true)", (str(candidates),))
         within = f"WHERE chunk IN ({self._within})" if self._within else ""
         half = f"halfvec({self._record.dimensions:d})"
         query = (
             f"SELECT chunk, vector FROM (SELECT chunk, vector FROM {self._table} "
-            f"ORDER BY vector::{half} <=> ?::{half} LIMIT ?) AS near {within} ORDER BY {_ROUNDED} DESC, chunk LIMIT ?"
+            f"ORDER BY vector::{half} <=> ?::{half} LIMIT ?) AS near {within} ORDER BY vector <=> ?, chunk LIMIT ?"
         )
         return self._read(query, (vector, candidates, *self._parameters, vector, k))
 
     def _one_by_one(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
         within = f"WHERE chunk IN ({self._within})" if self._within else ""
-        query = f"SELECT chunk, vector FROM {self._table} {within} ORDER BY {_ROUNDED} DESC, chunk LIMIT ?"
+        query = f"SELECT chunk, vector FROM {self._table} {within} ORDER BY vector <=> ?, chunk LIMIT ?"
         return self._read(query, (*self._parameters, vector, k))
 
     def _read(self, query: str, parameters: Sequence[object]) -> Sequence[tuple[int, Vector]]:
