@@ -47,6 +47,31 @@ def remote(embedder: Embedder) -> Iterator[RemoteServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def module_server(
+    embedder: Embedder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RemoteServer, Engine]]:
+    with remote_server(embedder) as server, started(server, tmp_path_factory.mktemp("remote")) as engine:
+        engine.embedder().calibration()
+        yield server, engine
+
+
+@pytest.fixture
+def calm(module_server: tuple[RemoteServer, Engine]) -> Iterator[RemoteServer]:
+    """A server that answers nobody until a test does, with ``engine``."""
+    server, _ = module_server
+    server.bodies.clear()
+    yield server
+    server.faults.clear()
+    server.most_texts = 10_000
+
+
+@pytest.fixture
+def there(module_server: tuple[RemoteServer, Engine]) -> Embedder:
+    """One caller of the engine that is ready."""
+    return module_server[1].embedder()
+
+
 def started(remote: RemoteServer, data_dir: Path) -> Engine:
     """An engine that caches no vectors, so that every text is asked for."""
     return Engine(
@@ -171,17 +196,13 @@ def test_a_model_that_is_replaced_while_it_serves_is_noticed_by_the_next_call(
         assert engine.embedder().identity().digest != first.digest
 
 
-def test_failures_that_pass_are_waited_for(remote: RemoteServer, tmp_path: Path) -> None:
-    with started(remote, tmp_path) as engine:
-        engine.embedder().calibration()
-        remote.faults = [
-            refusal(429, Retry_After="0"),
-            refusal(503, Retry_After=format_datetime(datetime.now(UTC))),
-            refusal(408),
-            Response(status_code=502),
-        ]
-        assert engine.embedder().embed(TEXTS).vectors.shape == (4, 384)
-    assert not remote.faults
+@pytest.mark.parametrize(
+    "fault", [refusal(429, Retry_After="0"), refusal(503, Retry_After="Sun, 06 Nov 1994 08:49:37 GMT"), refusal(408)]
+)
+def test_failures_that_pass_are_waited_for(fault: Response, calm: RemoteServer, there: Embedder) -> None:
+    calm.faults = [fault]
+    assert there.embed(TEXTS).vectors.shape == (4, 384)
+    assert not calm.faults
 
 
 @pytest.mark.parametrize(
@@ -208,25 +229,18 @@ def asked_to_wait(value: str) -> float:
     return _retry_after(httpx2.Response(429, headers={"Retry-After": value}))
 
 
-def test_a_server_that_wants_to_be_left_alone_for_long_is_not_waited_for(remote: RemoteServer, tmp_path: Path) -> None:
-    with started(remote, tmp_path) as engine:
-        engine.embedder().calibration()
-        remote.faults = [refusal(429, "quota exceeded", Retry_After="3600")]
-        with pytest.raises(RemoteUnavailableError, match="quota exceeded; it asks to wait 3,600 seconds"):
-            engine.embedder().embed(TEXTS)
+def test_a_server_that_wants_to_be_left_alone_for_long_is_not_waited_for(calm: RemoteServer, there: Embedder) -> None:
+    calm.faults = [refusal(429, "quota exceeded", Retry_After="3600")]
+    with pytest.raises(RemoteUnavailableError, match="quota exceeded; it asks to wait 3,600 seconds"):
+        there.embed(TEXTS)
 
 
-def test_batches_are_as_many_texts_as_the_server_takes(
-    remote: RemoteServer, embedder: Embedder, tmp_path: Path
-) -> None:
+def test_batches_are_as_many_texts_as_the_server_takes(calm: RemoteServer, there: Embedder, embedder: Embedder) -> None:
     texts = [f"text number {number}" for number in range(200)]
-    with started(remote, tmp_path) as engine:
-        engine.embedder().calibration()
-        remote.most_texts = 33
-        remote.bodies.clear()
-        vectors = engine.embedder().embed(texts).vectors
+    calm.most_texts = 33
+    vectors = there.embed(texts).vectors
     assert np.sum(vectors * embedder.embed(texts).vectors, axis=1).min() >= 0.9999
-    assert 25 <= max(len(body["input"]) for body in remote.bodies) <= 33
+    assert 25 <= max(len(body["input"]) for body in calm.bodies) <= 33
 
 
 @pytest.mark.parametrize(
@@ -241,13 +255,11 @@ def test_batches_are_as_many_texts_as_the_server_takes(
     ],
 )
 def test_an_answer_without_usable_vectors_says_what_to_do(
-    answer: Response, message: str, remote: RemoteServer, tmp_path: Path
+    answer: Response, message: str, calm: RemoteServer, there: Embedder
 ) -> None:
-    with started(remote, tmp_path) as engine:
-        engine.embedder().calibration()
-        remote.faults = [answer] * 5
-        with pytest.raises(RemoteEngineError, match=message):
-            engine.embedder().embed(TEXTS)
+    calm.faults = [answer]
+    with pytest.raises(RemoteEngineError, match=message):
+        there.embed(TEXTS)
 
 
 def test_a_wrong_name_or_path_says_what_to_correct(remote: RemoteServer, tmp_path: Path) -> None:

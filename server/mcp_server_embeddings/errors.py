@@ -78,7 +78,15 @@ class ModelChangedError(ModelLoadError):
 
 
 class RemoteEngineError(OperatorError):
-    """The remote engine does not answer as it should."""
+    """The remote engine does not answer as it should.
+
+    Attributes:
+        status: The status of HTTP; 0 where none came.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class RemoteRefusalError(RemoteEngineError):
@@ -92,8 +100,8 @@ class RemoteUnavailableError(RemoteEngineError):
         wait: Seconds that it asks to be waited for.
     """
 
-    def __init__(self, message: str, wait: float = 0.0) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, status: int = 0, wait: float = 0.0) -> None:
+        super().__init__(message, status)
         self.wait = wait
 
 

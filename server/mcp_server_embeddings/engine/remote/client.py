@@ -124,11 +124,10 @@ class RemoteClient:
         except RemoteUnavailableError as error:
             if self._closed.is_set():
                 raise CallCancelledError("the engine is shutting down") from None
+            told = f", asked {attempts} times; start that server, or correct --engine-url"
             if error.wait > _LONGEST_WAIT:
-                raise RemoteUnavailableError(f"{error}; it asks to wait {error.wait:,.0f} seconds") from error
-            raise RemoteUnavailableError(
-                f"{error}, asked {attempts} times; start that server, or correct --engine-url"
-            ) from error
+                told = f"; it asks to wait {error.wait:,.0f} seconds"
+            raise RemoteUnavailableError(f"{error}{told}", error.status, error.wait) from error
 
     def _embed_once(self, texts: Sequence[str], seconds: float) -> Vectors:
         if self._encoding_format is not None:
@@ -166,14 +165,14 @@ class RemoteClient:
         said = _said(response, self._key)
         refused = f"the remote engine at {self.url} answered with status {status}"
         if status in _TRANSIENT or status >= 500:
-            raise RemoteUnavailableError(refused + said, _retry_after(response))
+            raise RemoteUnavailableError(refused + said, status, _retry_after(response))
         if status in (401, 403):  # what it says may hold a part of the key
-            raise RemoteRefusalError(f"{refused}: it wants another key; pass one in the variable {ENGINE_KEY}")
+            raise RemoteRefusalError(f"{refused}: it wants another key; pass one in the variable {ENGINE_KEY}", status)
         if status == 404:
             remedy = "correct --engine-model, or --engine-url, which for most servers ends in /v1"
         else:
             remedy = "see its log, or correct --engine-url and --engine-model"
-        raise RemoteRefusalError(f"{refused}{said}; {remedy}")
+        raise RemoteRefusalError(f"{refused}{said}; {remedy}", status)
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -24,6 +24,9 @@ _BATCH_TOKENS = 4096
 _MOST_TEXTS = 512
 """In a request, until the server refuses so many."""
 
+_TOO_MUCH = frozenset({400, 413, 422})
+"""Statuses with which servers refuse too many texts."""
+
 _OVER: dict[Over, str] = {
     "cut": "ignores what is beyond about {limit:,} tokens of a text without saying so",
     "refused": "refuses texts of more than about {limit:,} tokens",
@@ -88,8 +91,8 @@ class RemoteEncoder(Encoder):
         if len(texts) <= self._most:
             try:
                 return self._requested(texts)
-            except RemoteRefusalError:
-                if len(texts) == 1:
+            except RemoteRefusalError as error:
+                if len(texts) == 1 or error.status not in _TOO_MUCH:
                     raise
         half = (len(texts) + 1) // 2
         vectors = np.concatenate([self._encoded(texts[:half]), self._encoded(texts[half:])])

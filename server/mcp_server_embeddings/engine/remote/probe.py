@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from mcp_server_embeddings.engine.estimate import EstimatedTokens
 from mcp_server_embeddings.engine.remote.client import RemoteClient
-from mcp_server_embeddings.errors import RemoteEngineError, RemoteRefusalError
+from mcp_server_embeddings.errors import RemoteRefusalError, RemoteUnavailableError
 from mcp_server_embeddings.private import replaced
 from mcp_server_embeddings.vectors.scores import Vectors
 
@@ -60,7 +60,11 @@ _MARGIN = 0.92
 _MOVED = 1e-4
 """One minus the cosine of a pair of which the end was read, in part at least; rounding gives a hundredth of it."""
 
-_PROBE_SECONDS = 30.0
+_PROBE_SECONDS = 180.0
+"""For a pair: what the largest models take on a few cores."""
+
+_CANNOT = 500
+"""The status with which llama.cpp answers a text that is too long for it."""
 
 _ENDS = ("red green apple pear fruit juice garden tree", "train depart noon coast ticket seat rail platform")
 
@@ -135,7 +139,8 @@ def recognised(client: RemoteClient, folder: Path, progress: Callable[[str], Non
         over=over,
         sample=vectors.tolist(),
     )
-    _write(path, [*known, found])
+    others = [model for model in known if (model.digest, model.length) != (found.digest, found.length)]
+    _write(path, [*others, found])
     return found
 
 
@@ -173,11 +178,12 @@ def _outcome(client: RemoteClient, filler: str, length: int) -> Over:
     beginning = _repeated(filler, round(length * (1 - _END)))
     pair = [f"{beginning} {_repeated(end, round(length * _END))}" for end in _ENDS]
     try:
-        left, right = client.embed(pair, attempts=2, seconds=_PROBE_SECONDS)
+        left, right = client.embed(pair, attempts=4, seconds=_PROBE_SECONDS)
     except RemoteRefusalError:
         return "refused"
-    except RemoteEngineError:
-        client.embed(SAMPLE[:1], attempts=3)  # raises if it is not this text that it cannot answer
+    except RemoteUnavailableError as error:
+        if error.status != _CANNOT:  # it may be busy, which tells nothing of the text
+            raise
         return "refused"
     return "read" if 1 - float(_cosines(left[None], right[None])[0]) > _MOVED else "cut"
 
