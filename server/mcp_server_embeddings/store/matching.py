@@ -9,7 +9,7 @@ import numpy as np
 from mcp_server_embeddings.store.analysis import QueryWord, query_words
 from mcp_server_embeddings.store.records import WordMatches
 
-_MAX_POSTINGS = 30_000
+MAX_POSTINGS = 30_000
 """Occurrences that one search scores, about 20 ms. Frequent words tell little (BM25 weighs them near nothing) and cost
 nearly all: 'the' in 100,000 texts takes 60 ms. So the rarest words come first."""
 
@@ -34,7 +34,7 @@ class TermIndex(Protocol):
         """Return the languages that passages have, in the order of ``STEMMERS``."""
 
     def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
-        """Return how many passages have each unit."""
+        """Return how many passages have each unit; of frequent ones any number over ``MAX_POSTINGS`` in their order."""
 
     def best(self, units: Sequence[Unit], k: int) -> list[tuple[int, float]]:
         """Return the keys of passages that have some of the units and fit the filter, with BM25, best first."""
@@ -72,7 +72,7 @@ def _affordable(words: list[Unit], counts: Mapping[Unit, int]) -> list[Unit]:
     chosen, postings = words[:1], counts[words[0]]
     for word in words[1:]:
         postings += counts[word]
-        if postings > _MAX_POSTINGS:
+        if postings > MAX_POSTINGS:
             break
         chosen.append(word)
     return chosen

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from typing import Self
 
 from mcp_server_embeddings.store.analysis import STEMMERS, language_term, passage_terms
-from mcp_server_embeddings.store.matching import Unit, best_matches
+from mcp_server_embeddings.store.matching import MAX_POSTINGS, Unit, best_matches
 from mcp_server_embeddings.store.records import WordMatches, passage_text
 from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.store.where import Operand
+
+_GROWTH = 4
+"""By which counting goes further where it found no end."""
 
 
 def words_table(collection: int) -> str:
@@ -74,9 +77,17 @@ class SqliteTerms:
         return [code for code in STEMMERS if self._exists(f'"{language_term(code)}"')]
 
     def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
-        """Return how many passages have each unit."""
-        query = f"SELECT count(*) FROM {self._table} WHERE {self._table} MATCH ?"
-        return {unit: self._database.execute(query, (_expression(unit),)).fetchone()[0] for unit in units}
+        """Return how many passages have each unit, up to what is not searched for anyway.
+
+        Going through all of those that have a frequent word takes as long as everything else. Only where all words are
+        frequent it matters which of them is the least so.
+        """
+        most = MAX_POSTINGS + 1
+        counts = {unit: self._count(unit, most) for unit in units}
+        while len(known := [count for count in counts.values() if count]) > 1 and min(known) == most:
+            most *= _GROWTH
+            counts |= {unit: self._count(unit, most) for unit, count in counts.items() if count}
+        return counts
 
     def best(self, units: Sequence[Unit], k: int) -> list[tuple[int, float]]:
         """Return the best passages."""
@@ -94,6 +105,10 @@ class SqliteTerms:
             return False
         # The filter costs as much as the search, so only where it can say no.
         return not self._within or self._exists(together, self._within, self._parameters)
+
+    def _count(self, unit: Unit, most: int) -> int:
+        query = f"SELECT count(*) FROM (SELECT 1 FROM {self._table} WHERE {self._table} MATCH ? LIMIT ?)"
+        return int(self._database.execute(query, (_expression(unit), most)).fetchone()[0])
 
     def _exists(self, expression: str, within: str = "", parameters: Sequence[Operand] = ()) -> bool:
         query = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE {self._table} MATCH ? {within})"
