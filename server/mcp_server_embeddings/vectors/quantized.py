@@ -129,31 +129,29 @@ class _Search:
         """Return the rows of a part that may be among the nearest, and what their cosines are at most."""
         if not len(part):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        cosines, slack, positions = self._compared(part)
-        upper = cosines + slack
+        cosines, upper = self._bounds(part)
         hits = np.flatnonzero(upper >= self.floor)
-        lower = cosines[hits] - slack[hits]
+        lower = 2 * cosines[hits] - upper[hits]
         if len(hits) > self._k:
             lower.partition(len(lower) - self._k)
             lower = lower[-self._k :]
         self._raise_floor(lower)
         hits = hits[upper[hits] >= self.floor]
-        return hits if positions is None else positions[hits], upper[hits]
+        return hits if part.positions is None else part.positions[hits], upper[hits]
 
-    def _compared(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.float32], Positions | None]:
+    def _bounds(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return about what the cosines of the rows of a part are, and what they are at most."""
         vectors, positions = part.vectors, part.positions
-        if positions is None:
-            return *self._bounds(vectors), None
-        if _FEW * len(positions) < len(vectors):
-            return *self._bounds(vectors.taken(positions)), positions
-        cosines, slack = self._bounds(vectors)
-        return cosines[positions], slack[positions], positions
-
-    def _bounds(self, vectors: Quantized) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return about what the cosines are, and how far off they may be."""
-        scale, error = self._query.scales[0], self._query.errors[0]
-        cosines = _dots()(self._query.codes, vectors.codes) * (vectors.scales * scale)
-        return cosines, vectors.errors * (1 + error) + (error + _SLACK)
+        if positions is not None and _FEW * len(positions) < len(vectors):
+            vectors, positions = vectors.taken(positions), None
+        cosines = _dots()(self._query.codes, vectors.codes)
+        cosines *= vectors.scales
+        cosines *= self._query.scales[0]
+        error = self._query.errors[0]
+        upper = vectors.errors * (1 + error)
+        upper += error + _SLACK
+        upper += cosines
+        return (cosines, upper) if positions is None else (cosines[positions], upper[positions])
 
     def _raise_floor(self, lower: NDArray[np.float32]) -> None:
         with self._lock:
