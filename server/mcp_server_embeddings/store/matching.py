@@ -34,7 +34,10 @@ class TermIndex(Protocol):
         """Return the languages that passages have, in the order of ``STEMMERS``."""
 
     def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
-        """Return how many passages have each unit; of frequent ones any number over ``MAX_POSTINGS`` in their order."""
+        """Return how many passages have each unit.
+
+        Beside a rarer one, more than ``MAX_POSTINGS`` may be counted as one more than that: it is not looked up.
+        """
 
     def best(self, units: Sequence[Unit], k: int) -> list[tuple[int, float]]:
         """Return the keys of passages that have some of the units and fit the filter, with BM25, best first."""

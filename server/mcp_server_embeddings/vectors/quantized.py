@@ -190,7 +190,8 @@ def _dots() -> Callable[[Codes, Codes], NDArray[np.float32]]:
         import numkong
     except ImportError:
         logging.getLogger(__name__).info(
-            "large collections are searched without numkong, several times slower: install mcp-server-embeddings[large]"
+            "large collections are searched without numkong, several times slower: run "
+            "pip install 'mcp-server-embeddings[large]'"
         )
         return dots_by_numpy
     # With the query first, and not as whole numbers: numkong then goes through the rows as they lie, twice as fast.

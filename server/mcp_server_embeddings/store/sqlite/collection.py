@@ -1,11 +1,13 @@
 """One collection of the file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Self
 
 import numpy as np
 
+from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.store.matching import best_matches
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
@@ -110,7 +112,7 @@ class SqliteCollection(SqlCollection[Connection]):
         with self._database.writing() as database:
             result = put_documents(database, self._current(database), documents)
             chunks = self._current(database).chunks
-        if result.added and chunks >= 2 * self._segments.rows:
-            with self._database.reading() as database:
+        if chunks >= 2 * self._segments.rows and (result.added or result.updated):
+            with suppress(StorageError), self._database.reading() as database:  # what was put is stored
                 self._segments.extended(database, self.record.key)
         return result

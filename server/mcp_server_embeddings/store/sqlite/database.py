@@ -96,6 +96,7 @@ class Database:
         with self._writing, self._connection(create=True) as database:
             database.execute(f"PRAGMA busy_timeout = {1_000 * wait_seconds:.0f}")
             with transaction(database):
+                database.execute(f"PRAGMA busy_timeout = {1_000 * BUSY_SECONDS:.0f}")
                 check_version(database, str(self.path))
                 self._check_place(database)  # waiting for the lock takes up to half a minute
                 yield database
