@@ -42,7 +42,7 @@ from mcp_server_embeddings import (
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, Vector
 from mcp_server_embeddings.store.sqlite.collection import SqliteCollection
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
-from mcp_server_embeddings.tools.ingest import content_digest
+from mcp_server_embeddings.tools.ingest_files import content_digest
 from mcp_server_embeddings.tools.retrieval import SearchMode
 from mcp_server_embeddings.vectors.quantized import candidates
 from mcp_server_embeddings.vectors.scores import unit_rows

@@ -46,6 +46,11 @@ class Call:
         if self._cancelled:
             raise CallCancelledError("the caller cancelled this call")
 
+    def expect(self, inputs: int) -> None:
+        """Add to ``total``; several threads may encode for one call."""
+        with self._lock:
+            self.total += inputs
+
     @contextmanager
     def on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
         """Call ``callback`` on cancellation while the block runs."""

@@ -128,6 +128,11 @@ class Embedder:
         measured = self.lifecycle.calibrations(self.call)
         return measured.symmetric if comparison == "symmetric" else measured.retrieval
 
+    def tokens_at_once(self) -> int:
+        """Return how many tokens keep every stream of the encoder busy; waits until the model is loaded."""
+        with self.lifecycle.use(self.call) as loaded:
+            return loaded.encoder.streams * loaded.encoder.batch_tokens
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the model's tokens of each text, without prompt and special tokens."""
         with self.lifecycle.use(self.call) as loaded:
@@ -165,9 +170,9 @@ class Embedder:
                 return Relevance(np.full(len(passages), np.nan), 0, ())
             deadline = None if complete else time.monotonic() + self.rerank_ms / 1000
             inputs = loaded.reranker.tokenize([(query, passage) for passage in passages])
-            self.call.total += len(inputs)
+            self.call.expect(len(inputs))
             scores = loaded.score_inputs(inputs, model.scheduler, self.call, deadline)
-            self.call.total -= int(np.isnan(scores).sum())
+            self.call.expect(-int(np.isnan(scores).sum()))
             identity = loaded.reranker.identity
             return Relevance(
                 scores=loaded.calibration.relevance(identity.logits(scores)),
@@ -185,7 +190,7 @@ class Embedder:
             self.text_languages.see(texts)
         tokenized = loaded.counter.tokenize(texts, role, long_text, self.call)
         inputs = [part for text in tokenized for part in text.inputs]
-        self.call.total += len(inputs)
+        self.call.expect(len(inputs))
         encoded = loaded.scheduler.run(inputs, self.call)
         vectors = _join_windows(tokenized, encoded, normalised=loaded.encoder.identity.normalised)
         return [CachedText(vector, text.tokens, _cut(text)) for vector, text in zip(vectors, tokenized, strict=True)]

@@ -18,7 +18,8 @@ from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.coercion import MAX_ID, TextsOrMap
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.freshness import includes, source_options
-from mcp_server_embeddings.tools.ingest import FileIngester, Ingester, SourceDocument, document_batches
+from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument, document_batches
+from mcp_server_embeddings.tools.ingest_files import FileIngester
 from mcp_server_embeddings.tools.parameters import CollectionName, IdField, MetadataObjects, Strings, Texts
 from mcp_server_embeddings.tools.results import CollectionAddResult, SkippedFile
 from mcp_server_embeddings.tools.sources import Sources
@@ -105,8 +106,8 @@ def collection_add(
     identity = embedder.identity()
     target = store.open_or_create(collection, identity.digest, identity.short, identity.dimensions)
     ingester, tally = Ingester(embedder, target), _Tally()
-    for batch in document_batches(documents):
-        tally.written += ingester.put(batch)
+    for written in ingester.put_all(document_batches(documents)):
+        tally.written += written
     known, kept = target.files(), dict[str, str]()
     for path, state, table, rows in read:
         kept[path] = source_options(table=True, column=rows.column, id_field=id_field, metadata=shared)

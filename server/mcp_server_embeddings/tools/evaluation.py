@@ -5,7 +5,7 @@ Every figure comes from the same search as the tool's (``ranked``), on a collect
 
 import random
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -166,9 +166,8 @@ def index(embedder: Embedder, store: CollectionStore, name: str, documents: Mapp
     """
     identity = embedder.identity()
     target = store.open_or_create(name, identity.digest, identity.short, identity.dimensions)
-    ingester = Ingester(embedder, target)
-    for batch in document_batches([_source(key, entry) for key, entry in documents.items()]):
-        ingester.put(batch)
+    batches = document_batches([_source(key, entry) for key, entry in documents.items()])
+    deque(Ingester(embedder, target).put_all(batches), maxlen=0)
     return target.current().chunks
 
 

@@ -30,7 +30,8 @@ from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.reading.snapshot import Snapshot
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import StoredFile
-from mcp_server_embeddings.tools.ingest import FileIngester, Ingester, is_unchanged
+from mcp_server_embeddings.tools.ingest import Ingester
+from mcp_server_embeddings.tools.ingest_files import FileIngester, is_unchanged
 from mcp_server_embeddings.tools.table_items import parse_texts, read_content, select_table, store_table
 
 _log = logging.getLogger(__name__)

@@ -1,15 +1,14 @@
 """From texts to documents with vectors, encoding only what no chunk of the collection has yet."""
 
-import functools
-import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
-from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.reading.document import Document, Section, UnreadableError
-from mcp_server_embeddings.reading.found import FoundFile, Skipped
-from mcp_server_embeddings.reading.snapshot import is_settled
+from mcp_server_embeddings.engine.embedder import Embedder, Embeddings
+from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import (
     Metadata,
@@ -24,10 +23,16 @@ from mcp_server_embeddings.store.records import (
 )
 from mcp_server_embeddings.tools.chunking import chunk_limit, chunk_places
 
-_DOCUMENTS_PER_BATCH = 512
-"""Encoded and committed together: enough to keep every stream busy, and little to lose."""
+DOCUMENTS_PER_BATCH = 512
+"""Committed together: enough that a transaction costs little, and little to lose."""
 
-_CHARACTERS_PER_BATCH = 500_000
+CHARACTERS_PER_BATCH = 500_000
+
+_TOKEN_LENGTH = 4
+"""Characters of a token, about."""
+
+_LEAST_AHEAD, _MOST_AHEAD = 3, 32
+"""Batches under way: one is committed while another is encoded and a third is cut; each has a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,63 @@ class SourceDocument:
         return replace(self, file_digest=b"")
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is committed together.
+
+    Attributes:
+        documents: Some documents.
+        files: Files that are complete once these are stored, by path.
+    """
+
+    documents: Sequence[SourceDocument]
+    files: Mapping[str, StoredFile] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """The documents of a batch, cut.
+
+    Attributes:
+        sent: How many there were, repeats included.
+        documents: Different ones, by id.
+        same: Ids of those that are stored as they are.
+        places: Of the chunks of each of the others.
+        texts: Of these chunks.
+        vectors: Of texts that the collection has already, by digest.
+        missing: Texts to encode, by digest.
+    """
+
+    sent: int
+    documents: Mapping[str, SourceDocument]
+    same: frozenset[str]
+    places: Mapping[str, Sequence[Section]]
+    texts: Mapping[str, Sequence[str]]
+    vectors: Mapping[bytes, Vector]
+    missing: Mapping[bytes, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """A batch under way."""
+
+    files: Mapping[str, StoredFile]
+    cut: _Cut
+    encoded: "Future[Embeddings | None]"
+
+    @property
+    def characters(self) -> int:
+        """How many are to be encoded."""
+        return sum(map(len, self.cut.missing.values()))
+
+
+def _is_enough(waiting: Sequence[_Encoding], characters: int) -> bool:
+    """Tell whether so many are under way, beside the batch that is committed next."""
+    if not _LEAST_AHEAD <= len(waiting) < _MOST_AHEAD:
+        return len(waiting) >= _MOST_AHEAD
+    return sum(batch.characters for batch in islice(waiting, 1, None)) >= characters
+
+
 class Ingester:
     """Puts documents into one collection.
 
@@ -76,6 +138,44 @@ class Ingester:
             OperatorError: The model cannot be used, or the store cannot be written.
             CallCancelledError: The caller cancelled; nothing of these was stored.
         """
+        cut = self._cut(documents)
+        return self._commit(cut, self._encoded(cut))
+
+    def put_all(self, batches: Iterable[Batch]) -> Iterator[PutResult]:
+        """Put batch after batch, in order: while some are encoded, the next are read and cut and others are committed.
+
+        As many are under way as keep the encoder busy. Those after one that fails are not stored.
+
+        Yields:
+            What became of each batch, which is on disk then.
+
+        Raises:
+            EmbeddingsError: As ``put``; what was yielded is kept.
+        """
+        enough = _TOKEN_LENGTH * self._embedder.tokens_at_once()
+        waiting = deque[_Encoding]()
+        with ThreadPoolExecutor(_MOST_AHEAD, thread_name_prefix="ingest") as threads:
+            try:
+                for batch in batches:
+                    ids = {document.id for document in batch.documents}
+                    while _is_enough(waiting, enough) or any(not ids.isdisjoint(one.cut.documents) for one in waiting):
+                        yield self._finished(waiting.popleft())
+                    cut = self._cut(batch.documents)
+                    # In the caller's context, which says whose log is written.
+                    encoded = threads.submit(copy_context().run, self._encoded, cut)
+                    waiting.append(_Encoding(batch.files, cut, encoded))
+                while waiting:
+                    yield self._finished(waiting.popleft())
+            finally:
+                threads.shutdown(wait=False, cancel_futures=True)
+
+    def _finished(self, batch: _Encoding) -> PutResult:
+        written = self._commit(batch.cut, batch.encoded.result())
+        if batch.files:
+            self._target.keep_files(batch.files)
+        return written
+
+    def _cut(self, documents: Sequence[SourceDocument]) -> _Cut:
         self._embedder.call.raise_if_cancelled()
         distinct = {document.id: document for document in documents}
         same = self._unchanged(list(distinct.values()))
@@ -84,7 +184,19 @@ class Ingester:
             key: [passage_text(place.heading, document.text[place.start : place.end]) for place in places[key]]
             for key, document in distinct.items()
         }
-        vectors = self._vectors([text for parts in texts.values() for text in parts])
+        different = {digest(text): text for parts in texts.values() for text in parts}
+        vectors = dict(self._target.known_vectors(list(different)))
+        missing = {key: text for key, text in different.items() if key not in vectors}
+        return _Cut(len(documents), distinct, frozenset(same), places, texts, vectors, missing)
+
+    def _encoded(self, cut: _Cut) -> Embeddings | None:
+        return self._embedder.embed(list(cut.missing.values()), role="document") if cut.missing else None
+
+    def _commit(self, cut: _Cut, encoded: Embeddings | None) -> PutResult:
+        vectors = dict(cut.vectors)
+        if encoded is not None:
+            self.tokens += encoded.tokens
+            vectors |= zip(cut.missing, encoded.vectors, strict=True)
         new = [
             NewDocument(
                 id=document.id,
@@ -92,17 +204,17 @@ class Ingester:
                 metadata=document.metadata,
                 chunks=tuple(
                     NewChunk(place.start, place.end, place.heading, vectors[digest(text)])
-                    for place, text in zip(places[key], texts[key], strict=True)
+                    for place, text in zip(cut.places[key], cut.texts[key], strict=True)
                 ),
                 file=document.file,
                 file_digest=document.file_digest,
             )
-            for key, document in distinct.items()
-            if key not in same or document.file
+            for key, document in cut.documents.items()
+            if key not in cut.same or document.file
         ]
         written = self._target.put(new) if new else PutResult()
         # Neither repeats nor what is stored as it is were sent, except to say where files are.
-        return replace(written, unchanged=written.unchanged + len(documents) - len(new))
+        return replace(written, unchanged=written.unchanged + cut.sent - len(new))
 
     def _places(self, document: SourceDocument) -> list[Section]:
         return chunk_places(document.text, document.sections, self._counted, self._limit)
@@ -123,156 +235,7 @@ class Ingester:
             and (document.metadata is None or stored[document.id].metadata == as_json(document.metadata))
         }
 
-    def _vectors(self, texts: Sequence[str]) -> dict[bytes, Vector]:
-        """One vector a different text, by its digest."""
-        different = {digest(text): text for text in texts}
-        vectors = dict(self._target.known_vectors(list(different)))
-        missing = {key: text for key, text in different.items() if key not in vectors}
-        if missing:
-            embedded = self._embedder.embed(list(missing.values()), role="document")
-            self.tokens += embedded.tokens
-            vectors |= dict(zip(missing, embedded.vectors, strict=True))
-        return vectors
 
-
-class FileIngester:
-    """Puts files into a collection, several small ones in one transaction.
-
-    A file with the size and time of change that are stored is not read, one with the stored content not parsed.
-
-    Args:
-        ingester: Makes the ingester of the collection when there is something to encode.
-        target: The collection.
-        metadata: For every document, beside what the files have.
-        known: The files of the collection, where they were read already.
-
-    Attributes:
-        written: What was done, in documents.
-        removed: Documents that the files no longer have.
-        skipped: Files that could not be read.
-        seen: Paths of all files that were put.
-        changed: How many files had another content than is stored.
-    """
-
-    def __init__(
-        self,
-        ingester: Callable[[], Ingester],
-        target: Collection,
-        metadata: Metadata | None = None,
-        known: Mapping[str, StoredFile] | None = None,
-    ) -> None:
-        self.written = PutResult()
-        self.removed = 0
-        self.skipped: list[Skipped] = []
-        self.seen: set[str] = set()
-        self.changed = 0
-        self._ingester = functools.cache(ingester)
-        self._target = target
-        self._metadata: Metadata = metadata or {}
-        self._known = target.files() if known is None else known
-        self._waiting: list[SourceDocument] = []
-        self._states: dict[str, StoredFile] = {}
-
-    def put(self, entries: Iterable[FoundFile | Skipped]) -> None:
-        """Read files and commit their documents; what cannot be read is added to ``skipped``."""
-        for entry in entries:
-            self.seen.add(entry.path)
-            if isinstance(entry, Skipped):
-                self.skipped.append(entry)
-                continue
-            known = self._known.get(entry.path)
-            if known is not None and is_unchanged(known, entry):
-                self.written += PutResult(unchanged=known.documents)
-                continue
-            try:
-                self._read(entry, known)
-            except UnreadableError as error:
-                self.skipped.append(Skipped(entry.path, error.reason))
-        self._flush()
-
-    def _read(self, entry: FoundFile, known: StoredFile | None) -> None:
-        content, state = read_file(entry)
-        if known is not None and known.digest == state.digest:
-            self.written += PutResult(unchanged=known.documents)
-            if (known.size, known.changed_ns) != (state.size, state.changed_ns):
-                self._states[entry.path] = state
-            return
-        self._put_file(entry.path, state, entry.documents(content))
-
-    def _put_file(self, path: str, state: StoredFile, documents: Sequence[Document]) -> None:
-        self.changed += 1
-        sources = [
-            SourceDocument(
-                id=path + document.suffix,
-                text=document.text,
-                sections=_under_title(document),
-                metadata={**document.metadata, **self._metadata},
-                file=path,
-                file_digest=state.digest,
-            )
-            for document in documents
-            if document.text.strip()
-        ]
-        kept = {source.id for source in sources}
-        left = [old for old in self._target.ids_of_file(path) if old not in kept] if path in self._known else []
-        self.removed += len(self._target.remove(left).ids) if left else 0
-        if len(sources) > _DOCUMENTS_PER_BATCH or not sources:
-            # Its digest is kept last: after a crash in the middle the file is read again.
-            for part in document_batches([source.of_unfinished_file() for source in sources]):
-                self.written += self._ingester().put(part)
-            self._target.keep_files({path: state})
-            return
-        self._waiting += sources
-        self._states[path] = state
-        characters = sum(len(source.text) for source in self._waiting)
-        if len(self._waiting) >= _DOCUMENTS_PER_BATCH or characters > _CHARACTERS_PER_BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self.written += self._ingester().put(self._waiting)
-            self._waiting = []
-        if self._states:
-            self._target.keep_files(self._states)
-            self._states = {}
-
-
-def is_unchanged(known: StoredFile, entry: FoundFile) -> bool:
-    """Tell by size and time of change that a file is as it is stored."""
-    return (known.size, known.changed_ns) == (entry.size, entry.changed_ns)
-
-
-def read_file(entry: FoundFile) -> tuple[bytes, StoredFile]:
-    """Read a file: its content and what is kept of its state, so that every later change is noticed.
-
-    Raises:
-        UnreadableError: It cannot be read.
-    """
-    now = time.time_ns()
-    content = entry.read()
-    changed = entry.changed_ns if is_settled(entry.changed_ns, now) else 0
-    return content, StoredFile(content_digest(content), entry.size, changed)
-
-
-def _under_title(document: Document) -> tuple[Section, ...]:
-    """Return the sections of a whole file with its title before their headings, unless these begin with it."""
-    title = document.metadata.get("title")
-    if document.suffix or not isinstance(title, str):
-        return document.sections
-    named = title.casefold()
-    return tuple(
-        section
-        if (first := section.heading.split(" > ")[0].casefold()) and (first in named or named in first)
-        else replace(section, heading=f"{title} > {section.heading}" if section.heading else title)
-        for section in document.sections
-    )
-
-
-def content_digest(content: bytes) -> bytes:
-    """Return 16 bytes that stand for a file's content."""
-    return hashlib.blake2b(content, digest_size=16).digest()
-
-
-def document_batches(documents: Sequence[SourceDocument]) -> Iterator[list[SourceDocument]]:
-    """Split documents into batches that are encoded and committed together."""
-    return (list(documents[i : i + _DOCUMENTS_PER_BATCH]) for i in range(0, len(documents), _DOCUMENTS_PER_BATCH))
+def document_batches(documents: Sequence[SourceDocument]) -> Iterator[Batch]:
+    """Split documents into batches that are committed together."""
+    return (Batch(documents[i : i + DOCUMENTS_PER_BATCH]) for i in range(0, len(documents), DOCUMENTS_PER_BATCH))

@@ -20,7 +20,8 @@ from mcp_server_embeddings.reading.tables import Table, TableTexts, is_table, sp
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import StoredFile
 from mcp_server_embeddings.tools.freshness import SEARCH_PATIENCE, Freshness, Update, skipped_note, update_from_files
-from mcp_server_embeddings.tools.ingest import Ingester, is_unchanged
+from mcp_server_embeddings.tools.ingest import Ingester
+from mcp_server_embeddings.tools.ingest_files import is_unchanged
 from mcp_server_embeddings.tools.table_items import parse_texts, read_content, select_table, store_table
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\*?~#]|\.\w{1,8}$")

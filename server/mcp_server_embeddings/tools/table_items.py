@@ -8,7 +8,8 @@ from mcp_server_embeddings.reading.selecting import Reader, Selection
 from mcp_server_embeddings.reading.tables import Table, TableTexts
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import Metadata, PutResult, StoredFile
-from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument, document_batches, read_file
+from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument, document_batches
+from mcp_server_embeddings.tools.ingest_files import read_file
 
 
 def select_table(reader: Reader, path: str) -> tuple[Selection, FoundFile]:
@@ -92,6 +93,6 @@ def store_table(
     ]
     left = set(collection.ids_of_file(path)) - {document.id for document in documents}
     written = PutResult()
-    for batch in document_batches(documents):
-        written += ingester.put(batch)
+    for batch in ingester.put_all(document_batches(documents)):
+        written += batch
     return written, len(collection.remove(sorted(left)).ids) if left else 0
