@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from http_server import META, HttpServer
+from http_server import ACCEPTED, META, HttpServer
 from scripts import run
 from test_http_limits import BEGUN, LIST, answer
 from waiting import wait_until
@@ -153,3 +153,17 @@ def test_a_second_signal_ends_the_process_at_once(data_dir: Path) -> None:
         wait_until(lambda: server.http.get("/readyz").text == "draining\n", "the process drains")
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(PATIENCE) == 128 + signal.SIGTERM
+
+
+def test_an_answer_is_sent_at_once_so_that_a_killed_process_sent_all_of_it_or_nothing(data_dir: Path) -> None:
+    """A proxy that was sent a head without a body can ask no other replica."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
+    with HttpServer(data_dir) as server, server.connect(b"", {"Content-Length": str(len(body))}) as connection:
+        connection.sendall(body)
+        for _ in range(20):
+            head, _, content = connection.recv(10_000).partition(b"\r\n\r\n")
+            (length,) = (line.split()[1] for line in head.lower().splitlines() if line.startswith(b"content-length:"))
+            assert len(content) == int(length)
+            lines = ["POST /mcp HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+            lines += [*(f"{name}: {value}" for name, value in ACCEPTED.items()), f"Content-Length: {len(body)}"]
+            connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)

@@ -17,6 +17,7 @@ from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.http.addresses import is_loopback, listen, url
 from mcp_server_embeddings.mcp_layer.http.app import build_app
+from mcp_server_embeddings.mcp_layer.http.joined_writes import JoinedWritesProtocol
 from mcp_server_embeddings.mcp_layer.http.limits import ProcessLoad
 from mcp_server_embeddings.mcp_layer.stdio import leave
 from mcp_server_embeddings.program import DISTRIBUTION
@@ -60,6 +61,7 @@ def serve(settings: Settings) -> int:
     listener = listen(settings.host, settings.port)
     config = uvicorn.Config(
         app,
+        http=JoinedWritesProtocol,
         lifespan="on",
         ws="none",
         log_config=None,
