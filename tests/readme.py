@@ -7,12 +7,17 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
+from mcp_server_embeddings.clients.configuration import snippet
+from mcp_server_embeddings.clients.table import CLIENTS, Client, System
 from mcp_server_embeddings.config import Settings, default, flag, variable
+from mcp_server_embeddings.program import DISTRIBUTION
 from mcp_server_embeddings.tools.declaration import declared_tools
 
 README = Path(__file__).parents[1] / "README.md"
 HTTP_PAGE = README.parent / "docs" / "http.md"
 SETTINGS_PAGE = README.parent / "docs" / "settings.md"
+CLIENTS_PAGE = README.parent / "docs" / "clients.md"
+EXAMPLES = README.parent / "examples" / "clients"
 
 
 _SELECTING = ("id_field", "ids", "where")
@@ -51,9 +56,43 @@ def settings_table(*, http: bool = False) -> str:
     return "\n".join(rows)
 
 
+def client_examples() -> dict[Path, str]:
+    """The file of each client with nothing but this server, by its path in the examples."""
+    return {
+        EXAMPLES / f"{client.name}.{client.format.removesuffix('c')}": snippet(client, "embeddings", [DISTRIBUTION])
+        for client in CLIENTS.values()
+    }
+
+
+def client_places() -> str:
+    """One row a client: its file on each system."""
+    systems = (System("linux", "~", {}), System("darwin", "~", {}), System("win32", "~", {"APPDATA": "%APPDATA%"}))
+    rows = ["| client | name | Linux | macOS | Windows |", "| --- | --- | --- | --- | --- |"]
+    for client in CLIENTS.values():
+        places = (_place(client, system) for system in systems)
+        rows.append(f"| {client.title} | `{client.name}` | {' | '.join(places)} |")
+    return "\n".join(rows)
+
+
+def _place(client: Client, system: System) -> str:
+    """A client's file, or its files, in short."""
+    first, *others = client.candidates(system)
+    return " or ".join([f"`{first}`", *(f"`{other.name}`" for other in others)]).replace("~\\", "%USERPROFILE%\\")
+
+
+def client_snippets() -> str:
+    """The content of the clients' files, once for those that have the same."""
+    titles: dict[str, list[str]] = {}
+    for client, (path, text) in zip(CLIENTS.values(), client_examples().items(), strict=True):
+        shown = f"```{path.suffix[1:]}\n{text.strip()}\n```"
+        titles.setdefault(shown, []).append(f"[{client.title}](../{path.relative_to(README.parent)})")
+    return "\n\n".join(f"{', '.join(names)}:\n\n{shown}" for shown, names in titles.items())
+
+
 PAGES: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"tools": tools_table},
     SETTINGS_PAGE: {"settings": settings_table},
+    CLIENTS_PAGE: {"places": client_places, "snippets": client_snippets},
     HTTP_PAGE: {"http": partial(settings_table, http=True)},
 }
 """The tables of each page."""

@@ -38,6 +38,8 @@ OPERANDS = {
     "compile": ("{folder}",),
     "models": (),
     "token": ("alice",),
+    "install": ("cursor", "--print"),
+    "uninstall": ("cursor",),
 }
 """Of each command; most end at once, since there is no such collection, model or file."""
 

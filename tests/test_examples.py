@@ -6,11 +6,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from readme import PAGES, README, with_tables
+from mcp_server_embeddings.clients.command import launch
+from mcp_server_embeddings.clients.files import ClientFile
+from mcp_server_embeddings.clients.table import CLIENTS
+from readme import PAGES, README, client_examples, with_tables
 from tools_page import PAGE, page_server, shown, with_answers
 from wire import PATIENCE, ServerProcess, client_environment
 
@@ -63,27 +65,17 @@ def test_a_session_on_files_labels_finds_duplicates_and_joins(data_dir: Path) ->
     assert "Written: joined.csv, labelled.csv\n" in output
 
 
-def configured(path: Path) -> dict[str, Any]:
-    """The server entry of a client's configuration file."""
-    text = path.read_text(encoding="utf-8")
-    content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    (key,) = content
-    assert key == {"codex_config.toml": "mcp_servers", "vscode_mcp.json": "servers"}.get(path.name, "mcpServers")
-    entry: dict[str, Any] = content[key]["embeddings"]
-    return entry
+def test_the_examples_of_clients_are_what_install_writes() -> None:
+    assert {path: path.read_text(encoding="utf-8") for path in CONFIGURATIONS} == client_examples()
 
 
-@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.name)
-def test_a_client_configuration_starts_a_server_that_answers(path: Path, data_dir: Path) -> None:
-    entry = configured(path)
-    program = Path(sys.executable).with_name(entry["command"])
-    with ServerProcess(data_dir, *entry["args"], program=(str(program),), environment=entry.get("env")) as server:
+def test_a_client_configuration_starts_a_server_that_answers(data_dir: Path) -> None:
+    files = [ClientFile.read(CLIENTS[path.stem], path) for path in CONFIGURATIONS]
+    (found,) = {launch(file.entry("embeddings")) for file in files}
+    assert found is not None
+    program = Path(sys.executable).with_name(found.command[0])
+    with ServerProcess(data_dir, *found.command[1:], program=(str(program),)) as server:
         assert server.handshake()["serverInfo"]["name"] == "mcp-server-embeddings"
-
-
-def test_every_client_configuration_is_in_the_readme() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert all(f"examples/clients/{path.name}" in text for path in CONFIGURATIONS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -20,6 +20,7 @@
     │   ├── DownloadError           a model could not be downloaded
     │   ├── StorageError            the collections cannot be read or written
     │   │   └── ConnectionLostError     the database went away, and nothing was stored
+    │   ├── ClientFileError         a client's configuration file cannot be read or written
     │   └── UnsafePlaceError        somebody else could be behind the socket of the engine process
     ├── CallCancelledError      the caller cancelled
     ├── UnreadableError         a file yields no text; the others are read
@@ -119,6 +120,10 @@ class StorageError(OperatorError):
 
 class ConnectionLostError(StorageError):
     """The connection to the database was lost before anything was stored; another attempt may succeed."""
+
+
+class ClientFileError(OperatorError):
+    """The configuration file of an MCP client cannot be read, edited or written; it is left as it is."""
 
 
 class UnsafePlaceError(OperatorError):

@@ -123,12 +123,30 @@ def main_parser() -> MainParser:
         command = add(name.replace("collection_", ""), "tool:run", summary, operands, example)
         command.tool = name
         command.set_defaults(tool=name)
+    _add_client_commands(add)
     _add_collection_commands(add)
     _add_model_commands(add)
     command = add("token", "new_token:run", "make a token for serving over HTTP", "NAME", "alice")
     command.add_argument("name", metavar="NAME", help="who gets it: a-z, 0-9, - and _")
     parser.commands = commands.choices
     return parser
+
+
+def _add_client_commands(add: Callable[..., CommandParser]) -> None:
+    common = CommandParser(add_help=False)
+    common.add_argument("clients", metavar="CLIENT", nargs="*", help="such as claude-code; default: all that are here")
+    common.add_argument("--name", metavar="NAME", default="embeddings", help="the server's there (default: embeddings)")
+    common.add_argument("--yes", action="store_true", help="write without asking")
+    command = add(
+        "install",
+        "install:run",
+        "add the server to MCP clients, with the settings given here; shows the change and asks first",
+        "[CLIENT...]",
+        "claude-code --allow-dir ~/notes",
+        common,
+    )
+    command.add_argument("--print", action="store_true", help="only show what belongs into each file")
+    add("uninstall", "install:run_uninstall", "take the server out of MCP clients", "[CLIENT...]", "cursor", common)
 
 
 def _positive(value: str) -> int:

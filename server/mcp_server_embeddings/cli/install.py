@@ -1,0 +1,125 @@
+"""``mcp-server-embeddings install [CLIENT...]`` and ``uninstall``: edit the files of MCP clients."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable
+
+from mcp_server_embeddings.cli.output import say
+from mcp_server_embeddings.clients.command import own_program, server_arguments
+from mcp_server_embeddings.clients.configuration import chosen, installed, snippet, uninstalled
+from mcp_server_embeddings.clients.files import Change
+from mcp_server_embeddings.clients.table import Client, System
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.errors import ClientFileError, ConfigurationError
+from mcp_server_embeddings.program import DISTRIBUTION
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+_UV_CACHE = "archive-v0"
+"""In the paths of programs that ``uvx`` runs; its cache is cleaned now and then."""
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Add the server to clients.
+
+    Returns:
+        The exit status: 2 where a file was refused, or was not to be written.
+
+    Raises:
+        ConfigurationError: A client, a name or a setting is unknown.
+    """
+    name, system = _checked_name(options.name), System.current()
+    clients, arguments = chosen(options.clients, system), server_arguments(options)
+    _check_tools(settings)
+    program = own_program()
+    if options.print:
+        for client in clients:
+            say(f"{client.title}: {client.file(system)}", "")
+            say(*snippet(client, name, [*program, *arguments]).splitlines(), "")
+        return 0
+    if _UV_CACHE in program[0]:
+        say(f"uvx may remove {program[0]}; `uv tool install {DISTRIBUTION}`, then install again, is for good")
+    return _apply(
+        clients,
+        lambda client: installed(client, client.file(system), name, program, arguments),
+        f"has {name!r} already",
+        ask=not options.yes,
+    )
+
+
+def run_uninstall(_: Settings, options: argparse.Namespace) -> int:
+    """Take the server out of clients.
+
+    Returns:
+        The exit status: 2 where a file was refused, or was not to be written.
+
+    Raises:
+        ConfigurationError: A client or a name is unknown.
+    """
+    name, system = _checked_name(options.name), System.current()
+    return _apply(
+        chosen(options.clients, system),
+        lambda client: uninstalled(client, client.file(system), name),
+        f"has no {name!r}",
+        ask=not options.yes,
+    )
+
+
+def _apply(clients: Iterable[Client], change: Callable[[Client], Change], nothing: str, *, ask: bool) -> int:
+    """Show and write the change of each client's file; what is wrong with one does not keep the others."""
+    status = 0
+    for client in clients:
+        try:
+            done = _write(change(client), nothing, ask=ask)
+        except ClientFileError as error:
+            sys.stderr.write(f"{DISTRIBUTION}: {client.title}: {error}\n")
+            done = False
+        status = status if done else 2
+    return status
+
+
+def _write(change: Change, nothing: str, *, ask: bool) -> bool:
+    """Write a change that a person agrees to; False where it is needed and was not written."""
+    title = change.client.title
+    if not change.needed:
+        say(f"{title} {nothing}: {change.path}")
+        return True
+    say(f"{title}:", *change.diff())
+    if ask and not _agreed(f"Write {change.path}?"):
+        say(f"nothing was written for {title}")
+        return False
+    backup = change.write()
+    kept = f"; what it was: {backup}" if backup else ""
+    say(f"{change.path} is written{kept}. Restart {title}", "")
+    return True
+
+
+def _agreed(question: str) -> bool:
+    """Ask at the terminal; where there is none, nobody agrees."""
+    if not sys.stdin.isatty():
+        say(f"{question} Nobody can answer here: --yes writes without asking")
+        return False
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, KeyboardInterrupt):
+        say("")
+        return False
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"name {name!r} is not a server's; use up to 64 of a-z, A-Z, 0-9, - and _")
+    return name
+
+
+def _check_tools(settings: Settings) -> None:
+    """Refuse unknown tools now: the server refuses them where nobody sees it.
+
+    Raises:
+        ConfigurationError: A tool is unknown, or none is left.
+    """
+    if settings.tools or settings.exclude_tools:
+        from mcp_server_embeddings.mcp_layer.registry import served_tools
+
+        served_tools(settings)

@@ -1,0 +1,99 @@
+"""The command that clients are to run: this installation's, with the options of the server."""
+
+import argparse
+import shutil
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path, PureWindowsPath
+
+from mcp_server_embeddings.config import Settings, flag
+from mcp_server_embeddings.errors import ConfigurationError
+from mcp_server_embeddings.program import DISTRIBUTION
+
+_OWN_NAMES = (DISTRIBUTION, "mcp_server_embeddings")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a client starts a server.
+
+    Attributes:
+        command: The program and its arguments.
+        environment: Names and values of variables besides those that it passes on.
+    """
+
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def launch(entry: object) -> Launch | None:
+    """Read the entry of any client; None where it starts no program, as that of a server on the network."""
+    if not isinstance(entry, dict):
+        return None
+    command, arguments = entry.get("command"), entry.get("args")
+    parts = [
+        *(command if isinstance(command, list) else [command]),
+        *(arguments if isinstance(arguments, list) else []),
+    ]
+    texts = tuple(part for part in parts if isinstance(part, str))
+    if not texts or len(texts) < len(parts):
+        return None
+    variables = entry.get("env") or entry.get("environment")
+    given = variables.items() if isinstance(variables, dict) else ()
+    return Launch(texts, tuple((str(name), str(value)) for name, value in given))
+
+
+def is_own(entry: object) -> bool:
+    """Whether an entry starts this program, in whatever way."""
+    found = launch(entry)
+    return found is not None and any(name in part for part in found.command for name in _OWN_NAMES)
+
+
+def arguments_to_keep(entry: object) -> tuple[str, ...]:
+    """Return the options with which an entry starts this program; none where it is started in another way."""
+    found = launch(entry)
+    if found is None or PureWindowsPath(found.command[0]).stem != DISTRIBUTION:  # reads both kinds of path
+        return ()
+    return found.command[1:]
+
+
+def own_program() -> tuple[str, ...]:
+    """Return what starts this installation from any folder.
+
+    A link that leads to it, as uv and pipx make, is kept: it outlives an upgrade.
+    """
+    name = DISTRIBUTION + (".exe" if sys.platform == "win32" else "")
+    for candidate in (Path(sys.argv[0]), Path(sys.executable).with_name(name)):
+        if candidate.name == name and candidate.is_file():
+            return (str(candidate.absolute()),)
+    on_path = shutil.which(DISTRIBUTION)
+    return (on_path,) if on_path else (sys.executable, "-m", "mcp_server_embeddings")
+
+
+def server_arguments(options: argparse.Namespace) -> list[str]:
+    """Return the options of the server among those of a command, their paths absolute: clients work in other folders.
+
+    Raises:
+        ConfigurationError: One is for serving HTTP, which clients do not start.
+    """
+    arguments = []
+    for field in fields(Settings):
+        given = getattr(options, field.name, None)
+        if given is None:
+            continue
+        if field.metadata["scope"] == "http" or field.name == "transport":
+            raise ConfigurationError(
+                f"{flag(field)} is for HTTP, and clients start the server over stdio; leave it out"
+            )
+        for value in given if isinstance(given, list) else [given]:
+            arguments += _argument(flag(field), field.type, str(value))
+    return arguments
+
+
+def _argument(option: str, kind: object, value: str) -> list[str]:
+    if kind is bool:
+        return [option]
+    path = Path(value).expanduser()
+    if kind in (Path, Path | None, tuple[Path, ...]) or (option == "--model" and path.is_dir()):
+        value = str(path.absolute())
+    return [f"{option}={value}"] if value.startswith("-") else [option, value]

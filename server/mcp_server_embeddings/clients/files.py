@@ -1,0 +1,216 @@
+"""The file of a client on this machine: read, and replaced by a changed one."""
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import unified_diff
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Self
+
+from mcp_server_embeddings.clients.editors import EDITORS, Editor, found
+from mcp_server_embeddings.clients.table import Client
+from mcp_server_embeddings.errors import ClientFileError
+from mcp_server_embeddings.private import replaced
+
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to become of a client's file.
+
+    Attributes:
+        client: Whose file it is.
+        path: Where it is; a link is followed when it is written.
+        before: What it holds; None where there is no file.
+        after: What it will hold.
+    """
+
+    client: Client
+    path: Path
+    before: bytes | None
+    after: bytes
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything would change."""
+        return self.after != (self.before or b"")
+
+    def diff(self) -> list[str]:
+        """Return the lines of a unified diff."""
+        before, after = ((text or b"").decode().splitlines() for text in (self.before, self.after))
+        name = str(self.path)
+        return list(unified_diff(before, after, name if self.before is not None else os.devnull, name, lineterm=""))
+
+    def write(self) -> Path | None:
+        """Write the file, after a copy of what was there.
+
+        Returns:
+            The copy; None where there was no file.
+
+        Raises:
+            ClientFileError: It may not be written, or is not what it was when the change was made.
+        """
+        target = Path(os.path.realpath(self.path))
+        if _content(target) != self.before:
+            raise ClientFileError(f"{self.path} was changed meanwhile, maybe by {self.client.title}; try again")
+        try:
+            mode, backup = _mode(target), None
+            if self.before is not None:
+                backup = _copied(target, self.before)
+            with replaced(target) as file:
+                file.write(self.after)
+                Path(file.name).chmod(mode)
+        except OSError as error:
+            raise ClientFileError(f"{target} cannot be written: {error.strerror}; --print shows what to add") from None
+        return backup
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFile:
+    """What a client's file holds.
+
+    Attributes:
+        client: Whose file it is.
+        path: Where it is.
+        content: Its bytes; None where there is no file.
+        text: Its text, without a byte order mark.
+        document: Its values.
+    """
+
+    client: Client
+    path: Path
+    content: bytes | None
+    text: str
+    document: object
+
+    @classmethod
+    def read(cls, client: Client, path: Path) -> Self:
+        """Read a file, which need not exist.
+
+        Raises:
+            ClientFileError: It cannot be read, or is malformed; the message has the line.
+        """
+        content = _content(path)
+        text = _text(path, content or b"").removeprefix(_BYTE_ORDER_MARK)
+        try:
+            return cls(client, path, content, text, EDITORS[client.format].read(text))
+        except ValueError as error:
+            raise _unusable(client, path, error) from None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Where in the document the servers stand."""
+        inner = found(self.document, self.client.keys).get(self.client.inner)
+        is_server = isinstance(inner, dict) and "command" in inner
+        return (*self.client.keys, self.client.inner) if isinstance(inner, dict) and not is_server else self.client.keys
+
+    def entry(self, name: str) -> object:
+        """Return the entry of a server; None where there is none."""
+        return found(self.document, self.keys).get(name)
+
+    def with_values(self, name: str, values: dict[str, object]) -> Change:
+        """Return the change that sets values of an entry that is there, keeping its others.
+
+        Raises:
+            ClientFileError: The file cannot be edited.
+        """
+        there = found(self.document, (*self.keys, name))
+        changed = {key: value for key, value in values.items() if there.get(key) != value}
+        return self._edited(
+            *(partial(self._editor.put, keys=(*self.keys, name, key), value=value) for key, value in changed.items())
+        )
+
+    def with_entry(self, name: str, entry: dict[str, object]) -> Change:
+        """Return the change that puts an entry in, instead of one of this name.
+
+        Raises:
+            ClientFileError: The file cannot be edited.
+        """
+        return self._edited(partial(self._editor.put, keys=(*self.keys, name), value=entry))
+
+    def without(self, name: str) -> Change:
+        """Return the change that takes an entry out, if it is there.
+
+        Raises:
+            ClientFileError: The file cannot be edited.
+        """
+        if self.entry(name) is None:
+            return self._edited()
+        return self._edited(partial(self._editor.remove, keys=(*self.keys, name)))
+
+    @property
+    def _editor(self) -> Editor:
+        return EDITORS[self.client.format]
+
+    def _edited(self, *edits: Callable[[str], str]) -> Change:
+        if not edits:
+            return Change(self.client, self.path, self.content, self.content or b"")
+        text = self.text
+        try:
+            for edit in edits:
+                text = edit(text)
+        except ValueError as error:
+            raise _unusable(self.client, self.path, error) from None
+        marked = (self.content or b"").decode().startswith(_BYTE_ORDER_MARK)
+        return Change(self.client, self.path, self.content, (_BYTE_ORDER_MARK * marked + text).encode())
+
+
+def _content(path: Path) -> bytes | None:
+    """Return what a file holds; None where there is no file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ClientFileError(f"{path} is not a file; move it away")
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ClientFileError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _text(path: Path, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ClientFileError(f"{path} is left as it is: line {line} is not UTF-8. Correct the file") from None
+
+
+def _unusable(client: Client, path: Path, error: ValueError) -> ClientFileError:
+    return ClientFileError(
+        f"{path} is left as it is: {error}. Correct the file, or add what `install {client.name} --print` shows"
+    )
+
+
+def _mode(target: Path) -> int:
+    """Return the mode of a file, of one that does not exist yet that it will have.
+
+    Raises:
+        ClientFileError: It is read-only; replacing it would pass over that.
+    """
+    if not target.exists():
+        return 0o600
+    mode = stat.S_IMODE(target.stat().st_mode)
+    if not mode & stat.S_IWUSR or not os.access(target, os.W_OK):
+        raise ClientFileError(f"{target} is read-only; make it writable, or add what --print shows where it comes from")
+    return mode
+
+
+def _copied(target: Path, content: bytes) -> Path:
+    """Copy a file beside itself, under a name that is free.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for number in count():
+        copy = target.with_name(f"{target.name}.{stamp}{f'-{number}' if number else ''}.bak")
+        if not copy.exists():
+            break
+    with replaced(copy, overwrite=False) as file:
+        file.write(content)
+    return copy

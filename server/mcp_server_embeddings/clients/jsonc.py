@@ -1,0 +1,267 @@
+"""Edit JSON with comments and trailing commas by the smallest change of its text.
+
+The libraries for it either lose comments (json5), need Node.js (jsonc-edit), or have not been kept up (json-five).
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+_SPACE = " \t\r\n"
+_MAX_DEPTH = 200
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A name and its value in an object.
+
+    Attributes:
+        name: As parsed.
+        start: Where the name begins.
+        node: The value.
+        comma: Where the comma after it is; -1 where there is none.
+    """
+
+    name: str
+    start: int
+    node: "_Node"
+    comma: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A value, and where it stands in the text."""
+
+    start: int
+    end: int
+    value: object
+    members: list[_Member] = field(default_factory=list)
+
+
+def read(text: str, *, comments: bool = True) -> object:
+    """Return the value of a document; that of a blank one is an empty object.
+
+    Args:
+        text: The document.
+        comments: Comments and trailing commas are allowed.
+
+    Raises:
+        ValueError: It is malformed; the message begins with the line.
+    """
+    return _parsed(text, comments).value if text.strip() else {}
+
+
+def put(text: str, keys: Sequence[str], value: object, *, comments: bool = True) -> str:
+    """Return the text with a value at the end of a path of names; objects that are missing are made.
+
+    Raises:
+        ValueError: The text is malformed, or something on the path is not an object; the message begins with the line.
+    """
+    text = text if text.strip() else "{}\n"
+    root = node = _parsed(text, comments)
+    unit = _indentation(text, root) or "  "
+    for depth, key in enumerate(keys):
+        member = _member(text, node, key)
+        if member is None:
+            for outer in reversed(keys[depth + 1 :]):
+                value = {outer: value}
+            return _inserted(text, node, key, value, unit)
+        node = member.node
+    return text[: node.start] + _dumped(value, unit, _line_indentation(text, node.start), text) + text[node.end :]
+
+
+def remove(text: str, keys: Sequence[str], *, comments: bool = True) -> str:
+    """Return the text without what stands at the end of a path of names, which must exist.
+
+    Raises:
+        ValueError: The text is malformed; the message begins with the line.
+    """
+    parent = _parsed(text, comments)
+    for key in keys[:-1]:
+        parent = _existing(text, parent, key).node
+    member = _existing(text, parent, keys[-1])
+    index = parent.members.index(member)
+    start, end = _span(text, member)
+    if member.comma < 0 and index:
+        before = parent.members[index - 1].comma
+        return text[:before] + text[before + 1 : start] + text[end:]
+    return text[:start] + text[end:]
+
+
+def _span(text: str, member: _Member) -> tuple[int, int]:
+    """Return what goes with a member: its lines where it has them for itself, else the blanks on one side."""
+    start, end = member.start, max(member.node.end, member.comma + 1)
+    before, after = len(text[:start].rstrip(" \t")), end + len(text[end:]) - len(text[end:].lstrip(" \t"))
+    if text[:before].endswith("\n") and text[after : after + 1] in ("\r", "\n"):
+        return before, text.index("\n", after) + 1
+    return (start, after) if member.comma >= 0 else (before, end)
+
+
+def _member(text: str, node: _Node, key: str) -> _Member | None:
+    if not isinstance(node.value, dict):
+        raise ValueError(  # noqa: TRY004 - of the file, not of a caller
+            f"line {_line(text, node.start)}: an object is expected, to hold {key!r}"
+        )
+    found = [member for member in node.members if member.name == key]
+    if len(found) > 1:
+        raise ValueError(f"line {_line(text, found[1].start)}: {key!r} is there a second time")
+    return found[0] if found else None
+
+
+def _existing(text: str, node: _Node, key: str) -> _Member:
+    member = _member(text, node, key)
+    if member is None:
+        raise ValueError(f"there is no {key!r}")
+    return member
+
+
+def _inserted(text: str, node: _Node, key: str, value: object, unit: str) -> str:
+    """Return the text with a new last member of an object."""
+    closing, last = node.end - 1, node.members[-1] if node.members else None
+    if last is not None and "\n" not in text[node.start : closing]:
+        new = f", {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+        return text[: last.node.end] + new + text[last.node.end :]
+    outer = _line_indentation(text, node.start)
+    inner = _indentation(text, node) or outer + unit
+    newline = _newline(text)
+    content = len(text[:closing].rstrip())  # a comment may be the last thing
+    head = text[:content]
+    if last is not None and last.comma < 0:
+        head = text[: last.node.end] + "," + text[last.node.end : content]
+    member = f"{newline}{inner}{json.dumps(key)}: {_dumped(value, unit, inner, text)}"
+    comma = "," if last is not None and last.comma >= 0 else ""
+    rest = text[content:closing] if "\n" in text[content:closing] else newline + outer
+    return head + member + comma + rest + text[closing:]
+
+
+def _dumped(value: object, unit: str, outer: str, text: str) -> str:
+    return json.dumps(value, indent=unit, ensure_ascii=False).replace("\n", _newline(text) + outer)
+
+
+def _newline(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
+
+
+def _indentation(text: str, node: _Node) -> str:
+    """Return what stands before the members of an object; empty where they do not begin lines."""
+    if not node.members or "\n" not in text[node.start : node.members[0].start]:
+        return ""
+    return _line_indentation(text, node.members[0].start)
+
+
+def _line_indentation(text: str, position: int) -> str:
+    line = text[text.rfind("\n", 0, position) + 1 : position]
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def _parsed(text: str, comments: bool) -> _Node:
+    parser = _Parser(text, comments)
+    node = parser.value(0)
+    parser.skip()
+    if parser.position < len(text):
+        parser.fail("something follows the end")
+    return node
+
+
+class _Parser:
+    """Reads a document from left to right.
+
+    Args:
+        text: The document.
+        comments: Comments and trailing commas are allowed.
+    """
+
+    def __init__(self, text: str, comments: bool) -> None:
+        self.text = text
+        self.comments = comments
+        self.position = 0
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raise ``ValueError`` with the line."""
+        raise ValueError(f"line {_line(self.text, self.position)}: {problem}")
+
+    def skip(self) -> str:
+        """Pass over blanks and comments; return the character that follows, empty at the end."""
+        while True:
+            rest = self.text[self.position : self.position + 2]
+            if rest[:1] and rest[0] in _SPACE:
+                self.position += 1
+            elif rest in ("//", "/*"):
+                self._comment("\n" if rest == "//" else "*/")
+            else:
+                return rest[:1]
+
+    def value(self, depth: int) -> _Node:
+        """Read the value that comes next."""
+        first = self.skip()
+        if depth > _MAX_DEPTH:
+            self.fail(f"nested more than {_MAX_DEPTH} levels deep")
+        start = self.position
+        if first == "{":
+            members = list(self._members(depth))
+            return _Node(start, self.position, {member.name: member.node.value for member in members}, members)
+        value = [node.value for node in self._items(depth)] if first == "[" else self._atom()
+        return _Node(start, self.position, value)
+
+    def _members(self, depth: int) -> Iterator[_Member]:
+        self.position += 1
+        while self.skip() != "}":
+            start = self.position
+            if self.text[start : start + 1] != '"':
+                self.fail('a name in "quotes" or } is expected')
+            name = str(self._atom())
+            if self.skip() != ":":
+                self.fail(f"a colon is expected after {name!r:.40}")
+            self.position += 1
+            node = self.value(depth + 1)
+            yield _Member(name, start, node, self._separator("}"))
+        self.position += 1
+
+    def _items(self, depth: int) -> Iterator[_Node]:
+        self.position += 1
+        while self.skip() != "]":
+            yield self.value(depth + 1)
+            self._separator("]")
+        self.position += 1
+
+    def _separator(self, closing: str) -> int:
+        """Pass over a comma and return where it is; -1 where the end follows."""
+        found, comma = self.skip(), self.position
+        if found == closing:
+            return -1
+        if found != ",":
+            self.fail(f"a comma or {closing} is expected")
+        self.position += 1
+        if self.skip() == closing and not self.comments:
+            self.fail("a comma before the end, which this client does not read")
+        return comma
+
+    def _atom(self) -> object:
+        try:
+            value, self.position = _DECODER.raw_decode(self.text, self.position)
+        except json.JSONDecodeError as error:
+            self.position = error.pos
+            self.fail(f"a value is expected ({error.msg})")
+        except ValueError as error:  # such as NaN, or a number of 5,000 digits
+            self.fail(str(error))
+        return value
+
+    def _comment(self, end: str) -> None:
+        if not self.comments:
+            self.fail("a comment, which this client does not read")
+        found = self.text.find(end, self.position + 2)
+        if found < 0 and end == "*/":
+            self.fail("a comment without its end")
+        self.position = len(self.text) if found < 0 else found + len(end)
