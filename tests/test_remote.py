@@ -19,7 +19,8 @@ from mcp_server_embeddings.config import ENGINE_KEY, Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.engine.identity import Prompts
-from mcp_server_embeddings.engine.remote.client import _retry_after
+from mcp_server_embeddings.engine.remote.client import RemoteClient, _retry_after
+from mcp_server_embeddings.engine.remote.probe import _outcome
 from mcp_server_embeddings.errors import (
     CallCancelledError,
     ModelChangedError,
@@ -203,6 +204,38 @@ def test_failures_that_pass_are_waited_for(fault: Response, calm: RemoteServer, 
     calm.faults = [fault]
     assert there.embed(TEXTS).vectors.shape == (4, 384)
     assert not calm.faults
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_without_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        client = RemoteClient(url, MODEL, "", 1)
+        with pytest.raises(
+            RemoteUnavailableError, match=r"did not answer in 0.1 seconds \(ReadTimeout\), asked 2 times"
+        ):
+            client.embed(["a"], attempts=2, seconds=0.1)
+        client.free()
+
+
+def test_a_server_that_is_busy_while_it_is_probed_is_not_taken_for_one_that_cannot(calm: RemoteServer) -> None:
+    client = RemoteClient(calm.url, MODEL, "", 1)
+    calm.faults = [refusal(503)] * 4
+    with pytest.raises(RemoteUnavailableError, match="answered with status 503"):
+        _outcome(client, "a", 64)
+    calm.faults = [refusal(500, "input is too large to process")] * 4
+    assert _outcome(client, "a", 64) == "refused"
+    client.free()
+
+
+def test_what_was_stored_stays_when_the_server_fails(remote: RemoteServer, tmp_path: Path) -> None:
+    with started(remote, tmp_path) as engine:
+        structured(call(engine, "collection_add", {"collection": "notes", "texts": TEXTS}))
+        engine.embedder().calibration()
+        remote.key = SECRET
+        assert ENGINE_KEY in error(call(engine, "collection_add", {"collection": "notes", "texts": ["more"]}))
+        remote.key = ""
+        added = structured(call(engine, "collection_add", {"collection": "notes", "texts": ["more"]}))
+    assert added["size"] == 5
 
 
 @pytest.mark.parametrize(

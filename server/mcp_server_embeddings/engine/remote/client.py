@@ -151,7 +151,7 @@ class RemoteClient:
         try:
             response = self._http.post(f"{self.url}/embeddings", json=body, timeout=timeout)
         except httpx2.TimeoutException as error:
-            reason = f"did not answer in {seconds:.0f} seconds ({type(error).__name__})"
+            reason = f"did not answer in {seconds:g} seconds ({type(error).__name__})"
             raise RemoteUnavailableError(f"the remote engine at {self.url} {reason}") from None
         except httpx2.RequestError as error:
             reason = f"cannot be reached ({type(error).__name__}: {error})"
