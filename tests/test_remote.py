@@ -268,6 +268,15 @@ def test_a_server_that_wants_to_be_left_alone_for_long_is_not_waited_for(calm: R
         there.embed(TEXTS)
 
 
+def test_a_request_has_at_most_512_texts_as_long_as_none_is_refused(remote: RemoteServer, tmp_path: Path) -> None:
+    with started(remote, tmp_path) as engine:
+        engine.embedder().calibration()
+        for start in (0, 1_000):
+            remote.bodies.clear()
+            engine.embedder().embed([f"n {number}" for number in range(start, start + 600)])
+            assert sorted(len(body["input"]) for body in remote.bodies) == [89, 513]  # one is known
+
+
 def test_batches_are_as_many_texts_as_the_server_takes(calm: RemoteServer, there: Embedder, embedder: Embedder) -> None:
     texts = [f"text number {number}" for number in range(200)]
     calm.most_texts = 33

@@ -87,13 +87,15 @@ class RemoteEncoder(Encoder):
         self._client.free()
 
     def _encoded(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts in one request, or in several of half the size where the server refuses so many."""
-        if len(texts) <= self._most:
-            try:
-                return self._requested(texts)
-            except RemoteRefusalError as error:
-                if len(texts) == 1 or error.status not in _TOO_MUCH:
-                    raise
+        """Encode texts in requests of as many as the server takes; one that it refuses is sent again in halves."""
+        most = self._most
+        if len(texts) > most:
+            return np.concatenate([self._encoded(texts[at : at + most]) for at in range(0, len(texts), most)])
+        try:
+            return self._requested(texts)
+        except RemoteRefusalError as error:
+            if len(texts) == 1 or error.status not in _TOO_MUCH:
+                raise
         half = (len(texts) + 1) // 2
         vectors = np.concatenate([self._encoded(texts[:half]), self._encoded(texts[half:])])
         self._most = min(self._most, half)
