@@ -106,8 +106,10 @@ def candidates(parts: Sequence[Part], unit: NDArray[np.float32], k: int) -> list
         unit: Shape ``(d,)``, of length 1.
         k: How many.
     """
-    if not k or not parts:
+    if k == 0:
         return [np.empty(0, np.int64) for _ in parts]
+    if k >= sum(map(len, parts)):
+        return [np.arange(len(part)) if part.positions is None else part.positions for part in parts]
     search = _Search(unit, k)
     found = list(in_threads([partial(search.look, part) for part in parts], UNWATCHED))
     near = [positions[upper >= search.floor] for positions, upper in found]
