@@ -26,6 +26,7 @@ from audit import Audit
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
+from stores import STORES, OpenStore
 
 for variable in ("XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
     atexit.register(shutil.rmtree, os.environ[variable], ignore_errors=True)
@@ -45,6 +46,12 @@ def own_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MCP_EMBEDDINGS_ENGINE_PROCESS", "own")
         yield
+
+
+@pytest.fixture(scope="module", params=STORES)
+def open_at(request: pytest.FixtureRequest) -> OpenStore:
+    """Tests that use it run over each implementation of the store."""
+    return STORES[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.collection_reindex import collection_reindex
 from mcp_server_embeddings.tools.search import search
 from mcp_server_embeddings.tools.sources import Sources
+from postgres_server import shared_postgres
+from stores import STORES
 from wire import PATIENCE, PROGRAM, client_environment
 
 GUIDE = "# Refunds\n\nA refund takes five days.\n\n# Ships\n\nBoats leave the harbour at dawn.\n"
@@ -59,10 +61,18 @@ def refused(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     return run
 
 
+@pytest.fixture(params=STORES, autouse=True)
+def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the commands keep collections."""
+    address = shared_postgres().url() if request.param == "postgres" else ""
+    monkeypatch.setenv("MCP_EMBEDDINGS_STORE", address)
+    return address
+
+
 @pytest.fixture
-def store(data_dir: Path) -> CollectionStore:
+def store(data_dir: Path, address: str) -> CollectionStore:
     """What the commands write to."""
-    return open_store(Settings(data_dir=data_dir))
+    return open_store(Settings(data_dir=data_dir, store=address))
 
 
 @pytest.fixture

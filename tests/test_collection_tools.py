@@ -24,6 +24,7 @@ from mcp_server_embeddings.tools.deduplicate import deduplicate
 from mcp_server_embeddings.tools.results import Result
 from mcp_server_embeddings.tools.search import search
 from mcp_server_embeddings.tools.sources import Sources
+from stores import OpenStore
 
 LABELS = ["lost and found", "buying and selling", "repair work"]
 REPEATED = [*TEXTS, TEXTS[3], TEXTS[7], "Totally " + TEXTS[3]]
@@ -41,8 +42,8 @@ def by_id(texts: list[str]) -> dict[str | int, str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[CollectionStore]:
-    store = open_store(Settings(data_dir=tmp_path))
+def store(open_at: OpenStore, tmp_path: Path) -> Iterator[CollectionStore]:
+    store = open_at(tmp_path)
     yield store
     store.close()
 

@@ -11,17 +11,16 @@ import pytest
 
 from corpus import sentences
 from mcp_server_embeddings.cli.main import main
-from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.beir import Entry, read_retrieval_set
 from mcp_server_embeddings.reading.selecting import Reader
-from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.evaluation import MODES, Sample, evaluate, index
 from mcp_server_embeddings.tools.search import ranked, search
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.metrics import ndcg, recall, reciprocal_rank
+from stores import OpenStore
 
 Rows = Iterable[Sequence[str]]
 
@@ -63,8 +62,8 @@ def refusal(folder: Path) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[CollectionStore]:
-    with closing(open_store(Settings(data_dir=tmp_path / "store"))) as store:
+def store(open_at: OpenStore, tmp_path: Path) -> Iterator[CollectionStore]:
+    with closing(open_at(tmp_path)) as store:
         yield store
 
 

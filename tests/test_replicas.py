@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from postgres import shared_postgres
 
 from http_server import ACCEPTED, HttpServer
 from nginx import nginx
-from postgres import shared_postgres
 from waiting import wait_until
 from wire import PATIENCE
 

@@ -27,6 +27,7 @@ from mcp_server_embeddings.tools.search import search
 from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.scores import scores
+from stores import OpenStore
 
 QUERY = "my order has not come"
 MODES: Sequence[SearchMode] = get_args(SearchMode)
@@ -261,8 +262,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sources(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
-    store = open_store(Settings(data_dir=tmp_path_factory.mktemp("store")))
+def sources(library: Path, open_at: OpenStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
+    store = open_at(tmp_path_factory.mktemp("store"))
     yield Sources(store, Reader([library]))
     store.close()
 

@@ -1,16 +1,13 @@
 """Collections in any store: what goes in comes out, is found by words and by metadata, and changes as asked."""
 
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import CollectionError, InputError
-from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import (
     Metadata,
@@ -27,27 +24,18 @@ from mcp_server_embeddings.store.records import (
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import scores
-from postgres_server import open_postgres
+from stores import STORES, OpenStore
 
 DIMENSIONS = 8
 MODEL = "all-MiniLM-L6-v2@1a2b3c4d"
 
-OpenStore = Callable[[Path], CollectionStore]
-
 IN_SEGMENTS = "sqlite, in segments of four"
-STORES: dict[str, OpenStore] = {
-    "sqlite": lambda folder: open_store(Settings(data_dir=folder)),
-    IN_SEGMENTS: lambda folder: SqliteStore(folder, segment_rows=4),
-}
-"""Every implementation: opens the store of a folder, each time as another process would."""
-
-if os.name == "posix":  # elsewhere the tests have no server
-    STORES["postgres"] = open_postgres
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=[*STORES, IN_SEGMENTS])
 def open_at(request: pytest.FixtureRequest) -> OpenStore:
-    return STORES[request.param]
+    """Every implementation, and SQLite as it keeps large collections."""
+    return STORES.get(request.param, lambda folder: SqliteStore(folder, segment_rows=4))
 
 
 @pytest.fixture
@@ -215,6 +203,8 @@ def test_files_have_digests_and_take_their_documents_along(one: Collection) -> N
     assert one.forget_files(["x.md", "empty.md", "never.md"]) == 2
     assert (one.files(), [chunk.id for chunk in one.first(10)]) == ({}, ["c"])
     one.put([document("a", "one", file="x.md")])
+    one.put([document("a", "changed", file="x.md")])
+    assert one.ids_of_file("x.md") == ["a"]
     one.remove(["a"])
     assert one.files() == {}
 
@@ -386,7 +376,7 @@ def test_a_search_says_whether_one_chunk_has_all_words(one: Collection) -> None:
 
 
 # With 10,000 segments this took a minute.
-@pytest.mark.parametrize("open_at", [name for name in STORES if name != IN_SEGMENTS], indirect=True)
+@pytest.mark.parametrize("open_at", STORES, indirect=True)
 def test_words_in_nearly_every_text_do_not_decide_a_search(one: Collection) -> None:
     count, part = 41_000, "the and "
     chunks = (NewChunk(i * len(part), (i + 1) * len(part), "", vector(part)) for i in range(count))

@@ -20,7 +20,8 @@ from mcp_server_embeddings.store.postgres.schema import VERSION
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, digest
 from postgres_server import Postgres, open_postgres, shared_postgres
-from test_store import DIMENSIONS, STORES, collection, document, ids, nearest, vector
+from stores import STORES
+from test_store import DIMENSIONS, collection, document, ids, nearest, vector
 from wire import ServerProcess
 
 WORDS = [

@@ -94,6 +94,7 @@ def put_documents(database: Connection, record: CollectionRecord, documents: Seq
         replaced = [one.stored.row for one in different if one.stored]
         terms -= _delete(database, record, replaced, change)
         terms += _insert(database, record, different, files, change)
+        _forget_unused(database, {one.stored.file for one in different if one.stored})  # only now: it may be used again
         result += PutResult(len(different) - len(replaced), len(replaced), len(same))
     if result.added or result.updated or moved:
         _record(database, record, change, terms)
@@ -124,7 +125,10 @@ def remove_documents(database: Connection, record: CollectionRecord, rows: Seque
     """Remove documents by row, and the records of files that have none left."""
     if rows:
         change = Change()
+        query = "SELECT DISTINCT file FROM documents WHERE row = ANY(?)"
+        files = {file for (file,) in database.execute(query, (list(rows),))}
         terms = _delete(database, record, rows, change)
+        _forget_unused(database, files)
         _record(database, record, change, -terms)
 
 
@@ -259,11 +263,11 @@ def _delete(database: Connection, record: CollectionRecord, rows: Sequence[int],
     if not rows:
         return 0
     found = database.execute(
-        "SELECT file, octet_length(text), (SELECT count(*) FROM chunks WHERE document = documents.row) "
+        "SELECT octet_length(text), (SELECT count(*) FROM chunks WHERE document = documents.row) "
         "FROM documents WHERE row = ANY(?)",
         (list(rows),),
     ).fetchall()
-    for _, text_bytes, chunks in found:
+    for text_bytes, chunks in found:
         change.count(-1, text_bytes, chunks, record.dimensions)
     (terms,) = database.execute(
         f"WITH gone AS (DELETE FROM {words_table(record.key)} WHERE chunk IN "
@@ -276,7 +280,6 @@ def _delete(database: Connection, record: CollectionRecord, rows: Sequence[int],
     )
     for table, column in (("chunks", "document"), ("attributes", "document"), ("documents", "row")):
         database.execute(f"DELETE FROM {table} WHERE {column} = ANY(?)", (list(rows),))
-    _forget_unused(database, {file for file, _, _ in found})
     return int(terms)
 
 
