@@ -68,6 +68,7 @@ class NearestChunks:
         self._database = database
         self._record = record
         self._table = vectors_table(record.key)
+        self._filter = condition
         self._within = "" if condition is None else f"SELECT row FROM chunks WHERE document IN ({condition.sql})"
         self._parameters = () if condition is None else condition.parameters
         self._total = record.chunks if condition is None else self._counted()
@@ -94,17 +95,17 @@ class NearestChunks:
 
     def _by_index(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
         """Return what the index gives; fewer than ``k`` where too few of that fit the filter."""
-        if self._within and self._total <= NARROW:
+        if self._filter and self._total <= NARROW:
             return []
         candidates = max(_LEAST_CANDIDATES, 2 * k * self._record.chunks // max(self._total, 1))
         if candidates > min(_MOST_CANDIDATES, self._record.chunks // _LEAST_SHARE):
             return []
         self._database.execute("SELECT set_config('hnsw.ef_search', ?, true)", (str(candidates),))
-        within = f"WHERE chunk IN ({self._within})" if self._within else ""
+        fits = f"JOIN chunks ON row = chunk WHERE {self._filter.of_document('chunks.document')}" if self._filter else ""
         half = f"halfvec({self._record.dimensions:d})"
         query = (
             f"SELECT chunk, vector FROM (SELECT chunk, vector FROM {self._table} "
-            f"ORDER BY vector::{half} <=> ?::{half} LIMIT ?) AS near {within} ORDER BY vector <=> ?, chunk LIMIT ?"
+            f"ORDER BY vector::{half} <=> ?::{half} LIMIT ?) AS near {fits} ORDER BY vector <=> ?, chunk LIMIT ?"
         )
         return self._read(query, (vector, candidates, *self._parameters, vector, k))
 

@@ -11,10 +11,25 @@ OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition on chunks: an SQL query for the rows of their documents, and its parameters."""
+    """A condition on chunks.
 
-    sql: str
+    Attributes:
+        parts: For each of its comparisons an SQL query for rows of documents; one that fits is found by all of them.
+        parameters: The values of all.
+    """
+
+    parts: tuple[str, ...]
     parameters: tuple[Any, ...]
+
+    @property
+    def sql(self) -> str:
+        """Return the query for the rows of all documents that fit."""
+        return " INTERSECT ".join(self.parts)
+
+    def of_document(self, row: str) -> str:
+        """Return the SQL of whether a document fits: quicker for a few than to find all that do."""
+        # OFFSET keeps PostgreSQL from finding all of them nonetheless.
+        return " AND ".join(f"EXISTS ({part} AND document = {row} OFFSET 0)" for part in self.parts)
 
 
 def combined(
@@ -36,4 +51,4 @@ def combined(
         sql, values = condition_sql(condition)
         parts.append(f"SELECT document FROM attributes WHERE collection = ? AND name = ? AND {sql}")
         parameters += [collection, condition.name, *values]
-    return Filter(" INTERSECT ".join(parts), tuple(parameters)) if parts else None
+    return Filter(tuple(parts), tuple(parameters)) if parts else None
