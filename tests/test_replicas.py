@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from postgres import shared_postgres
 
 from http_server import ACCEPTED, HttpServer
 from nginx import nginx
+from postgres_server import shared_postgres
 from waiting import wait_until
 from wire import PATIENCE
 
@@ -74,7 +74,7 @@ def note(number: int) -> tuple[str, str]:
 
 def request(number: int) -> tuple[str, dict[str, Any]]:
     """One of each kind: from the cache, by the model, a write, a search."""
-    kinds = [
+    kinds: list[tuple[str, dict[str, Any]]] = [
         ("similarity", {"left": ["Apple"], "right": ["Orange"]}),
         ("embed", {"texts": [f"text number {number}"]}),
         ("collection_add", {"collection": "replicas", "texts": dict([note(number)])}),
