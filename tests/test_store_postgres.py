@@ -252,6 +252,14 @@ def test_a_database_without_pgvector_says_who_can_add_it(tmp_path: Path) -> None
     assert [record.documents for record in store.list()] == [1]
 
 
+def test_extensions_may_be_in_a_schema_of_their_own() -> None:
+    administer("CREATE DATABASE tidy")
+    administer("CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions", database="tidy")
+    one = collection(open_store(Settings(store=shared_postgres().url(database="tidy"))))
+    one.put([document("a", "one")])
+    assert ids(one, nearest(one).keys) == ["a"]
+
+
 def test_a_database_in_another_encoding_is_refused() -> None:
     administer("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
     with pytest.raises(StorageError, match="not in UTF8"):

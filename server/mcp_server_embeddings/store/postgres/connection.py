@@ -40,6 +40,14 @@ _REASONS: tuple[tuple[type[psycopg.Error], str], ...] = (
 )
 
 
+PATH_TO_VECTORS = (
+    "SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), "
+    "quote_ident(nspname)), false) "
+    "FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
+)
+"""Some databases keep extensions in a schema of their own."""
+
+
 class _StrDumper(StrDumper):
     """PostgreSQL has no NUL characters: they are left out."""
 
@@ -96,6 +104,7 @@ def connection_options(url: str) -> dict[str, Any]:
 def prepare(connection: RawConnection) -> None:
     """Teach a connection to carry vectors, and texts without NUL characters."""
     connection.adapters.register_dumper(str, _StrDumper)
+    connection.execute(PATH_TO_VECTORS)
     register_vector(connection)
 
 

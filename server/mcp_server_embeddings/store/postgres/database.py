@@ -11,7 +11,7 @@ from psycopg_pool import ConnectionPool
 from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.store.postgres.connection import Connection, RawConnection, explained, is_lost, unreachable
 from mcp_server_embeddings.store.postgres.pool import PATIENCE_SECONDS, Pool
-from mcp_server_embeddings.store.postgres.schema import VERSION, found_version, migrate, quoted
+from mcp_server_embeddings.store.postgres.schema import VERSION, found_version, migrate, path_to
 
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -45,8 +45,7 @@ class Database:
         self._pool = pool
         self._schema = schema
         self._usable = False
-        # "$user" is not in it: no other schema's tables are ours.
-        self._begin = f"SET LOCAL search_path TO {quoted(schema)}, public; {_PLANS}"
+        self._begin = f"{path_to(schema)}; {_PLANS}"
         self._seen: tuple[int, object] = (0, None)
 
     def exists(self) -> bool:

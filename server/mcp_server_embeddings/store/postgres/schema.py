@@ -5,7 +5,7 @@ from collections.abc import Callable
 import psycopg
 
 from mcp_server_embeddings.errors import StorageError
-from mcp_server_embeddings.store.postgres.connection import RawConnection
+from mcp_server_embeddings.store.postgres.connection import PATH_TO_VECTORS, RawConnection
 
 _LOCK = 0x656D6264
 """The advisory lock of whoever brings a schema to its version: ``embd`` in ASCII."""
@@ -92,6 +92,12 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def path_to(schema: str) -> str:
+    """Return the SQL by which a transaction finds the tables of a schema first."""
+    name = quoted(schema).replace("'", "''")
+    return f"SELECT set_config('search_path', '{name}, ' || current_setting('search_path'), true)"
+
+
 def found_version(database: RawConnection, schema: str) -> int:
     """Return the version of a schema; 0 where there is none.
 
@@ -127,7 +133,8 @@ def migrate(database: RawConnection, schema: str) -> None:
             "(version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now())".encode()
         )
         version = found_version(database, schema)  # another process may have been first
-        database.execute(f"SET LOCAL search_path TO {name}, public".encode())
+        database.execute(PATH_TO_VECTORS)
+        database.execute(path_to(schema).encode())
         for number, migration in enumerate(MIGRATIONS[version:], version + 1):
             if callable(migration):
                 migration(database)
