@@ -125,7 +125,7 @@ def speed() -> None:
         store.close()
 
 
-def million(folder: Path) -> None:
+def million(folder: Path, queries: int) -> None:
     """Searches of a million passages, by segments and by the vectors themselves in memory."""
     with Engine(Settings(data_dir=folder, no_cache=True)) as engine:
         embedder = engine.embedder()
@@ -137,7 +137,7 @@ def million(folder: Path) -> None:
             print(f"storing {MILLION:,} passages: {time.perf_counter() - began:.0f} s")
             stores["segments"].close()
         openings(folder)
-        both(stores, embedder)
+        both(stores, embedder, queries)
         rescored(stores["segments"], embedder)
         for store in stores.values():
             store.close()
@@ -202,12 +202,12 @@ def rescored(store: CollectionStore, embedder: Embedder) -> None:
             print(f"compared by their vectors for the {k} nearest: median {median(counts):.0f}, most {max(counts):,}")
 
 
-def both(stores: Mapping[str, CollectionStore], embedder: Embedder) -> None:
+def both(stores: Mapping[str, CollectionStore], embedder: Embedder, queries: int) -> None:
     """Milliseconds of searches, new queries in turns of the ways, and how many have the same hits."""
     passed: dict[tuple[SearchMode, str], list[float]] = {(mode, way): [] for mode in MODES for way in stores}
     worked: dict[tuple[SearchMode, str], list[float]] = {kind: [] for kind in passed}
     same, turns = dict.fromkeys(MODES, 0), list(stores.items())
-    for query in texts(QUERIES, 5, 1):
+    for query in texts(queries, 5, 1):
         for mode in MODES:
             hits = []
             for way, store in turns:
@@ -221,7 +221,7 @@ def both(stores: Mapping[str, CollectionStore], embedder: Embedder) -> None:
             turns.reverse()
     for kind, times in passed.items():
         print(f"{', '.join(kind)}: {percentiles(times)}; processor time: {percentiles(worked[kind])}")
-    print("the same 10 hits with the same scores:", ", ".join(f"{mode} {same[mode]} of {QUERIES}" for mode in MODES))
+    print("the same 10 hits with the same scores:", ", ".join(f"{mode} {same[mode]} of {queries}" for mode in MODES))
 
 
 def freshness() -> None:
@@ -307,6 +307,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("speed", "freshness", "million", "opening"))
     parser.add_argument("--folder", type=Path, help="of the million passages; kept")
+    parser.add_argument("--queries", type=int, default=QUERIES, help="searches of each kind in the million")
     parser.add_argument("--way", choices=WAYS)
     given = parser.parse_args()
     if given.what == "opening":
@@ -316,7 +317,7 @@ def main() -> None:
     print(versions())
     if given.what == "million":
         with tempfile.TemporaryDirectory() as folder:
-            million(given.folder or Path(folder))
+            million(given.folder or Path(folder), given.queries)
     elif given.what == "speed":
         speed()
     else:
