@@ -8,15 +8,18 @@ compared by the vectors themselves.
 """
 
 import logging
+import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.blocks import UNWATCHED, in_threads
 from mcp_server_embeddings.vectors.scores import Scores, Vectors
 
 Codes = NDArray[np.int8]
@@ -24,6 +27,8 @@ Codes = NDArray[np.int8]
 
 Positions = NDArray[np.int64]
 """Shape ``(n,)``: rows, ascending."""
+
+Found = TypeVar("Found")
 
 _LEVELS = 127
 
@@ -111,9 +116,36 @@ def candidates(parts: Sequence[Part], unit: NDArray[np.float32], k: int) -> list
     if k >= sum(map(len, parts)):
         return [np.arange(len(part)) if part.positions is None else part.positions for part in parts]
     search = _Search(unit, k)
-    found = list(in_threads([partial(search.look, part) for part in parts], UNWATCHED))
+    found = _on_every_core(search.look, parts)
     near = [positions[upper >= search.floor] for positions, upper in found]
     return search.narrowed(parts, near)
+
+
+def _on_every_core(look: Callable[[Part], Found], parts: Sequence[Part]) -> list[Found]:
+    """Return what is found in each part. The caller works too: on a busy machine a search waits for no other thread."""
+    waiting = deque(enumerate(parts))
+    found: dict[int, Found] = {}
+
+    def work() -> None:
+        while waiting:
+            try:
+                at, part = waiting.popleft()
+            except IndexError:  # another thread took the last
+                return
+            found[at] = look(part)
+
+    helpers = [_helpers().submit(work) for _ in range(min(os.cpu_count() or 1, len(parts)) - 1)]
+    work()
+    for helper in helpers:
+        if not helper.cancel():
+            helper.result()
+    return [found[at] for at in range(len(parts))]
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Return threads that stay: starting one takes as long as comparing a hundred thousand rows."""
+    return ThreadPoolExecutor(max((os.cpu_count() or 1) - 1, 1), "search")
 
 
 class _Search:

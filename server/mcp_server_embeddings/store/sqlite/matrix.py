@@ -62,16 +62,18 @@ class Snapshot:
             cosines = np.where(wanted, np.round(self.vectors @ unit, _DECIMALS), -np.inf).astype(np.float32)
             near = _highest(cosines, min(k, total - sealed))
             rows, units = self.rows[near], self.vectors[near]
-            if sealed:
-                places = candidates(parts, unit, k)
-                rows = np.concatenate(
-                    [*(segment.rows[at] for segment, at in zip(self.segments, places, strict=True)), rows]
-                )
-                rows.sort()
-                units = self.units(database, rows)
-                best = best_rows(exact_cosines(units, vector), k)
-                rows, units = rows[best], units[best]
-            found.append(Nearest(rows.tolist(), exact_cosines(units, vector), units, total))
+            if not sealed:
+                found.append(Nearest(rows.tolist(), exact_cosines(units, vector), units, total))
+                continue
+            places = candidates(parts, unit, k)
+            rows = np.concatenate(
+                [*(segment.rows[at] for segment, at in zip(self.segments, places, strict=True)), rows]
+            )
+            rows.sort()
+            units = self.units(database, rows)
+            exact = exact_cosines(units, vector)
+            best = best_rows(exact, k)
+            found.append(Nearest(rows[best].tolist(), exact[best], units[best], total))
         return found
 
     def units(self, database: sqlite3.Connection, rows: NDArray[np.int64]) -> Vectors:
