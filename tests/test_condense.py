@@ -1,5 +1,6 @@
 """The tool ``condense``, and the sentences it cuts a text into."""
 
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -145,7 +146,7 @@ def test_a_cover_is_worth_at_least_the_guaranteed_share_of_the_best(
         rows = [row for row in range(size) if chosen >> row & 1]
         if costs[rows].sum() <= budget:
             best = max(best, float(weights @ likeness[:, rows].max(axis=1) / weights.sum()))
-    assert found.coverage >= (1 - 1 / np.e) / 2 * best - 1e-9
+    assert found.coverage >= (1 - 1 / math.e) / 2 * best - 1e-9
     assert found.coverage <= best + 1e-9
 
 

@@ -17,6 +17,7 @@
     │   │   ├── RemoteRefusalError      it refuses the request, so asking again is no use
     │   │   └── RemoteUnavailableError  it does not answer now; asking again may help
     │   ├── EncodingError           the model returned unusable vectors
+    │   ├── WorkerError             the workers that encode cannot be used
     │   ├── DownloadError           a model could not be downloaded
     │   ├── StorageError            the collections cannot be read or written
     │   │   └── ConnectionLostError     the database went away, and nothing was stored
@@ -108,6 +109,10 @@ class RemoteUnavailableError(RemoteEngineError):
 
 class EncodingError(OperatorError):
     """The model returned vectors that cannot be used, such as non-finite ones."""
+
+
+class WorkerError(OperatorError):
+    """The workers of a cluster that encode cannot be used."""
 
 
 class DownloadError(OperatorError):

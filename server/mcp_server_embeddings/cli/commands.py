@@ -182,6 +182,11 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
     )
     command.add_argument("--id-field", metavar="NAME", help="column of a table with the ids of its rows")
     command.add_argument("--watch", action="store_true", help="go on as files change, until Ctrl-C")
+    command.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="encode in the workers of this Dask scheduler, as tcp://10.0.0.5:8786 (docs/scaling.md)",
+    )
 
     command = add(
         "eval",

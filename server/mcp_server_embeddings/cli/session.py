@@ -9,6 +9,7 @@ from mcp_server_embeddings.cli.process import prepare
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.engine.registry import Load, load_encoder
 from mcp_server_embeddings.errors import CallCancelledError
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.protocol import CollectionStore
@@ -53,6 +54,7 @@ def run_with_store(
     *,
     collection: str = "",
     load_model: bool = True,
+    load: Load = load_encoder,
 ) -> T:
     """Run work that needs the collections, and the model unless ``load_model`` is false.
 
@@ -61,13 +63,14 @@ def run_with_store(
         work: What to run.
         collection: Must exist; checked before the model is loaded.
         load_model: Start the engine.
+        load: Loads the encoder.
 
     Raises:
         CallCancelledError: The user pressed Ctrl-C; what was committed before is kept.
         CollectionError: There is no such collection.
     """
     prepare(settings)
-    task, engine = Task(), Engine(settings)
+    task, engine = Task(), Engine(settings, load)
     with closing(open_store(settings)) as store:
         if collection:
             store.record(collection)

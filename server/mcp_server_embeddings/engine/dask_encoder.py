@@ -1,0 +1,231 @@
+"""An encoder whose batches are encoded by the workers of a Dask cluster.
+
+Everything else of a run stays in this process: files are read, cut and stored here, and workers get inputs and return
+vectors. A batch whose worker died is encoded by another.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from typing import Literal, Protocol, Self
+
+import numpy as np
+
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.engine.dask_worker import Inputs, WantedModel, encode, prepare, version
+from mcp_server_embeddings.engine.encoder import Encoder, EncoderInput, LoadedEncoder
+from mcp_server_embeddings.engine.identity import ModelIdentity
+from mcp_server_embeddings.engine.registry import Load, load_encoder
+from mcp_server_embeddings.errors import ConfigurationError, EmbeddingsError, WorkerError
+from mcp_server_embeddings.program import DISTRIBUTION, VERSION
+from mcp_server_embeddings.vectors.scores import Vectors
+
+_CONNECT = "distributed.comm.timeouts.connect"
+"""Dask's setting for how long a connection may take."""
+
+_PATIENCE = 3
+"""So many times as long there may be no worker: they start after the scheduler, and again when they died."""
+
+_BATCH_TOKENS = 4_096
+"""Padded tokens of a task: a second of a slow core with the default model, hundreds of times what a task costs."""
+
+_LEAST_STREAMS, _MOST_STREAMS = 16, 256
+"""Tasks under way: two for each worker, so that the next is there when one is done, and some for workers to come."""
+
+_ADDRESS = re.compile(r"(?:tcp|tls)://\S+:\d+")
+
+_NEEDED = f"scheduler and workers need {DISTRIBUTION} {VERSION} in the environment that starts them"
+
+_KEPT = "what was stored is kept, and the same command goes on from there"
+
+
+class _Future(Protocol):
+    """A task of Dask, as far as it is used here."""
+
+    def result(self, timeout: float) -> Vectors: ...
+
+
+class _Client(Protocol):
+    """A client of Dask, as far as it is used here."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> object: ...
+
+    def nthreads(self) -> Mapping[str, int]: ...
+
+    def run(
+        self, function: Callable[..., object], *args: object, on_error: Literal["return"]
+    ) -> Mapping[str, str | BaseException]: ...
+
+    def run_on_scheduler(self, function: Callable[[], str]) -> str: ...
+
+    def submit(self, function: Callable[..., object], *args: object, pure: bool) -> _Future: ...
+
+
+@contextmanager
+def dask_loader(address: str) -> Iterator[Load]:
+    """Connect to a scheduler while the block runs.
+
+    Args:
+        address: As ``tcp://10.0.0.5:8786``; with TLS ``tls://…``, which Dask's own settings configure.
+
+    Yields:
+        What loads an encoder that its workers run; see ``load_encoder``.
+
+    Raises:
+        ConfigurationError: Dask is not installed, or nothing answers there.
+    """
+    if not _ADDRESS.fullmatch(address):
+        raise ConfigurationError(f"scheduler {address!r} is no address; give it as tcp://10.0.0.5:8786, or tls://…")
+    try:
+        distributed, dask, utils = map(import_module, ("distributed", "dask", "dask.utils"))
+    except ImportError:
+        raise ConfigurationError(
+            f"--scheduler needs Dask, which is not installed: run pip install '{DISTRIBUTION}[dask]'"
+        ) from None
+    for name in ("distributed", "distributed.client"):  # what goes wrong is said here
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    seconds = float(utils.parse_timedelta(dask.config.get(_CONNECT)))
+    try:
+        client: _Client = distributed.Client(address, timeout=seconds, set_as_default=False)
+    except (OSError, TypeError) as error:  # the second of tls:// without settings for it
+        raise ConfigurationError(
+            f"no Dask scheduler answers at {address!r} ({error}); start one with 'dask scheduler', and give the "
+            "address that it prints"
+        ) from None
+    with client:
+        yield partial(_load, client, _PATIENCE * seconds)
+
+
+def _load(client: _Client, patience: float, settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
+    """Load the model in every worker, and here for its identity and its tokenizer.
+
+    Raises:
+        ConfigurationError: The model is a server's.
+        WorkerError: There are no workers, or one cannot serve.
+        OperatorError: The model cannot be loaded here.
+    """
+    if settings.engine_url:
+        raise ConfigurationError(
+            "--scheduler is for models that workers load themselves; leave it out where --engine-url names a server, "
+            "which has workers of its own"
+        )
+    progress("waiting for the workers")
+    _check_scheduler(client)
+    _wait_for_workers(client, patience)
+    local = load_encoder(replace(settings, device="cpu", precision="exact", threads=1), progress)
+    identity = local.encoder.identity
+    wanted = WantedModel(
+        version=VERSION,
+        model=settings.model,
+        engine=settings.engine,
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.threads,
+        digest=identity.digest,
+        short=identity.short,
+    )
+    progress("loading the model in the workers")
+    return LoadedEncoder(DaskEncoder(client, wanted, identity, _prepared(client, wanted), patience), local.counter)
+
+
+def _check_scheduler(client: _Client) -> None:
+    """Refuse a scheduler of another version, which could not read tasks."""
+    try:
+        found = client.run_on_scheduler(version)
+    except (ImportError, AttributeError) as error:
+        raise WorkerError(f"the Dask scheduler cannot be used: {_reason(error)}") from None
+    if found != VERSION:
+        raise WorkerError(f"the Dask scheduler has {DISTRIBUTION} {found}; {_NEEDED}")
+
+
+def _wait_for_workers(client: _Client, patience: float) -> None:
+    until = time.monotonic() + patience
+    while not client.nthreads():
+        if time.monotonic() > until:
+            raise WorkerError(
+                "the Dask scheduler has no workers; start at least one on each machine, with the scheduler's address: "
+                "dask worker tcp://10.0.0.5:8786"
+            )
+        time.sleep(0.1)
+
+
+def _prepared(client: _Client, wanted: WantedModel) -> list[str]:
+    """Have every worker load the model; return the names of their engines."""
+    engines = []
+    for address, found in client.run(prepare, wanted, on_error="return").items():
+        if isinstance(found, BaseException):
+            raise WorkerError(f"worker {address} cannot be used: {_reason(found)}") from None
+        engines.append(found)
+    return engines
+
+
+def _reason(error: BaseException) -> str:
+    """Say what is wrong with a scheduler or a worker, and what to do."""
+    if isinstance(error, EmbeddingsError):
+        return str(error)
+    return f"{str(error).strip().splitlines()[0]}; {_NEEDED}"
+
+
+class DaskEncoder(Encoder):
+    """Has its batches encoded by workers.
+
+    Args:
+        client: Of the scheduler.
+        wanted: The model that the workers have.
+        identity: The model's.
+        engines: Name of the engine of each worker.
+        patience: Seconds without any worker after which it gives up.
+    """
+
+    batch_tokens = _BATCH_TOKENS
+
+    def __init__(
+        self, client: _Client, wanted: WantedModel, identity: ModelIdentity, engines: Sequence[str], patience: float
+    ) -> None:
+        self.engine = "+".join(sorted(set(engines)))
+        self.device = wanted.device
+        self.precision = wanted.precision
+        self.identity = identity
+        self.streams = min(max(2 * len(engines), _LEAST_STREAMS), _MOST_STREAMS)
+        self._client = client
+        self._wanted = wanted
+        self._patience = patience
+
+    def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
+        """Have one batch encoded; see ``Encoder.encode``.
+
+        Raises:
+            WorkerError: Scheduler or workers are gone, or a worker cannot serve.
+        """
+        from distributed import KilledWorker
+
+        try:
+            task = self._client.submit(encode, self._wanted, Inputs(inputs), pure=False)
+            return np.asarray(self._result(task), np.float32)
+        except (CancelledError, OSError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()
+            raise WorkerError(f"the Dask scheduler is gone ({'; '.join(reason[:1])}); {_KEPT}") from None
+        except KilledWorker as error:
+            raise WorkerError(f"several workers died while they encoded the same texts ({error}); {_KEPT}") from None
+        except (ImportError, AttributeError) as error:
+            raise WorkerError(f"a worker that joined cannot be used: {_reason(error)}; {_KEPT}") from None
+
+    def _result(self, task: _Future) -> Vectors:
+        """Wait for a task as long as there are workers."""
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                return task.result(self._patience / 2)
+            except TimeoutError:
+                if self._client.nthreads():
+                    until = time.monotonic() + self._patience
+                elif time.monotonic() > until:
+                    raise WorkerError(f"the Dask scheduler has no workers any more; {_KEPT}") from None
