@@ -22,6 +22,7 @@
     │   ├── StorageError            the collections cannot be read or written
     │   │   └── ConnectionLostError     the database went away, and nothing was stored
     │   ├── ClientFileError         a client's configuration file cannot be read or written
+    │   ├── NoAnswerError           a server that was started as a client does it does not answer
     │   └── UnsafePlaceError        somebody else could be behind the socket of the engine process
     ├── CallCancelledError      the caller cancelled
     ├── UnreadableError         a file yields no text; the others are read
@@ -129,6 +130,10 @@ class ConnectionLostError(StorageError):
 
 class ClientFileError(OperatorError):
     """The configuration file of an MCP client cannot be read, edited or written; it is left as it is."""
+
+
+class NoAnswerError(OperatorError):
+    """A server that was started as a client does it cannot be started, or does not answer."""
 
 
 class UnsafePlaceError(OperatorError):

@@ -146,6 +146,8 @@ def _add_client_commands(add: Callable[..., CommandParser]) -> None:
         common,
     )
     command.add_argument("--print", action="store_true", help="only show what belongs into each file")
+    command = add("doctor", "doctor:run", "examine the installation, the model, the data and what clients start")
+    command.add_argument("--json", action="store_true", help="print the findings as JSON")
     add("uninstall", "install:run_uninstall", "take the server out of MCP clients", "[CLIENT...]", "cursor", common)
 
 

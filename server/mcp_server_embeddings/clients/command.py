@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, fields
 from pathlib import Path, PureWindowsPath
 
-from mcp_server_embeddings.config import Settings, flag
+from mcp_server_embeddings.config import Settings, flag, variable
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.program import DISTRIBUTION
 
@@ -84,6 +84,11 @@ def server_arguments(options: argparse.Namespace) -> list[str]:
         if field.metadata["scope"] == "http" or field.name == "transport":
             raise ConfigurationError(
                 f"{flag(field)} is for HTTP, and clients start the server over stdio; leave it out"
+            )
+        if field.metadata["secret"]:
+            raise ConfigurationError(
+                f"{flag(field)} may hold a password, which others can see in a command; give it as {variable(field)} "
+                "under env of the entry"
             )
         for value in given if isinstance(given, list) else [given]:
             arguments += _argument(flag(field), field.type, str(value))

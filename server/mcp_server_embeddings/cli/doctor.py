@@ -1,0 +1,73 @@
+"""``mcp-server-embeddings doctor``: examine the installation, the model, the data, servers and clients."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mcp_server_embeddings.cli.output import console, safe, say, say_json
+from mcp_server_embeddings.cli.process import prepare
+from mcp_server_embeddings.clients.command import Launch, own_program, server_arguments
+from mcp_server_embeddings.clients.configuration import present
+from mcp_server_embeddings.clients.table import System
+from mcp_server_embeddings.config import Settings
+from mcp_server_embeddings.doctor.data import examine_collections, examine_folder
+from mcp_server_embeddings.doctor.installation import examine_installation
+from mcp_server_embeddings.doctor.model import examine_model
+from mcp_server_embeddings.doctor.report import Finding
+from mcp_server_embeddings.doctor.servers import Servers, examine_processes
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.store import open_store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
+"""By the state of a finding: its word and its colour."""
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Examine everything, and print each finding as soon as it is there.
+
+    Returns:
+        The exit status: 1 where there is a problem.
+    """
+    prepare(settings)
+    command = Launch((*own_program(), *server_arguments(options)))
+    findings = []
+    terminal = console()
+    for finding in _findings(settings, command):
+        findings.append(finding)
+        if not options.json:
+            _show(terminal, finding)
+    problems = [finding for finding in findings if finding.state == "problem"]
+    if options.json:
+        say_json({"ok": not problems, "findings": [finding.as_json() for finding in findings]})
+    else:
+        say("", f"{len(problems)} problem{'s' if len(problems) != 1 else ''}" if problems else "no problem found")
+    return 1 if problems else 0
+
+
+def _findings(settings: Settings, command: Launch) -> Iterator[Finding]:
+    yield from examine_installation()
+    yield from examine_folder(settings.data_dir)
+    # Cached vectors would tell nothing of the model, nor of the texts.
+    with Engine(replace(settings, no_cache=True)) as engine, closing(open_store(settings)) as store:
+        yield from examine_model(engine)
+        yield from examine_collections(store, engine.embedder() if engine.state() == "ready" else None)
+    servers, system = Servers(), System.current()
+    yield servers.examine_server(command)
+    yield from examine_processes()
+    for client in present(system):
+        yield from servers.examine_client(client, client.file(system))
+
+
+def _show(terminal: "Console", finding: Finding) -> None:
+    from rich.text import Text
+
+    word, colour = _MARKS[finding.state]
+    line = Text.assemble((f"{word:8}", colour), (f"{safe(finding.subject)}: ", "bold"), safe(finding.found))
+    terminal.print(line)
+    if finding.advice:
+        terminal.print(Text(f"{'':8}→ {safe(finding.advice)}"))

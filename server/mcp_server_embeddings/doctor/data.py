@@ -1,0 +1,112 @@
+"""The data folder: space, sound databases, and stored vectors that are those of their texts."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from mcp_server_embeddings.doctor.report import Finding, State, problem
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.errors import EmbeddingsError
+from mcp_server_embeddings.sqlite import ClosingConnection, connect
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
+from mcp_server_embeddings.store.records import Chunk, CollectionRecord, passage_text
+from mcp_server_embeddings.vectors.scores import unit_rows
+
+_SAMPLE = 20
+"""Items of a collection whose texts are encoded again."""
+
+_SAME = 0.99
+"""Lower cosines than this are of other texts: those of reduced precisions are above 0.99 (docs/benchmarks.md)."""
+
+_LITTLE_SPACE = 1_000_000_000
+
+_CACHE = "cache.sqlite"
+
+
+def examine_folder(folder: Path) -> list[Finding]:
+    """Tell where data is kept, whether there is room, and whether its databases are sound."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        return [problem("data folder", f"{folder} cannot be written", "choose another: --data-dir DIR")]
+    free = shutil.disk_usage(there).free
+    state: State = "note" if free < _LITTLE_SPACE else "ok"
+    made = "" if folder.exists() else ", made at the first write"
+    found = Finding("data folder", state, f"{folder}{made}; {free / 1e9:.1f} GB free", figures={"free_bytes": free})
+    return [found, *(_examine_database(path) for path in sorted(folder.glob("*.sqlite")))]
+
+
+def _examine_database(path: Path) -> Finding:
+    """Have SQLite check a database: pages, order, and that indexes fit their tables."""
+    subject = f"database {path.name}"
+    if path.name == _CACHE:
+        advice = f"delete {path}: it is only a cache"
+    else:
+        advice = f"keep a copy of {path}, put a backup in its place, or `mcp-server-embeddings index` your files anew"
+    try:
+        with closing(connect(path, "mode=ro", ClosingConnection, busy_seconds=5)) as database:
+            (first, *_) = [str(row[0]) for row in database.execute("PRAGMA quick_check(1)")]
+    except sqlite3.Error as error:
+        return problem(subject, f"it cannot be read: {error}", advice)
+    return problem(subject, f"it is damaged: {first}", advice) if first != "ok" else Finding(subject, "ok", "sound")
+
+
+def examine_collections(store: CollectionStore, embedder: Embedder | None) -> Iterator[Finding]:
+    """Compare a sample of the vectors of each collection with its texts encoded again.
+
+    Args:
+        store: The collections.
+        embedder: Without a cache; None where the model cannot be used.
+    """
+    try:
+        records = store.list()
+    except EmbeddingsError as error:
+        yield problem("collections", f"they cannot be read: {error}")
+        return
+    if not records:
+        yield Finding("collections", "ok", "there are none yet")
+    for record in records:
+        try:
+            yield _examine_collection(store, record, embedder)
+        except EmbeddingsError as error:
+            yield problem(f"collection {record.name}", f"it cannot be read: {error}")
+
+
+def _examine_collection(store: CollectionStore, record: CollectionRecord, embedder: Embedder | None) -> Finding:
+    subject, size = f"collection {record.name}", f"{record.documents:,} items"
+    if embedder is None:
+        return Finding(subject, "note", f"{size}; not compared, since the model cannot be used")
+    if record.identity != embedder.identity().digest:
+        advice = f"search it with that model, or `mcp-server-embeddings reindex {record.name}`"
+        return Finding(subject, "note", f"{size} of another model, {record.model}", advice)
+    with store.open(record.name).reading() as collection:
+        chunks = _sample(collection)
+        if not chunks:
+            return Finding(subject, "ok", "it is empty")
+        stored = collection.vectors([chunk.key for chunk in chunks])
+    lowest = _lowest_cosine(chunks, stored, embedder)
+    figures = {"items": record.documents, "compared": len(chunks), "lowest_cosine": round(lowest, 6)}
+    if lowest >= _SAME:
+        return Finding(subject, "ok", f"{size}; {len(chunks)} vectors are those of their texts", figures=figures)
+    told = f"a stored vector is not that of its text: cosine {lowest:.3f}"
+    return Finding(subject, "problem", told, f"`mcp-server-embeddings reindex {record.name}`", figures)
+
+
+def _sample(collection: Collection) -> Sequence[Chunk]:
+    """Return one chunk each of some items, the same ones each time."""
+    random, ids = Random(0), collection.items().ids  # noqa: S311 - no secret
+    found = [collection.chunks_of(item) for item in random.sample(ids, min(_SAMPLE, len(ids)))]
+    return [random.choice(chunks) for chunks in found if chunks]
+
+
+def _lowest_cosine(
+    chunks: Sequence[Chunk], stored: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", embedder: Embedder
+) -> float:
+    texts = [passage_text(chunk.heading, chunk.text) for chunk in chunks]
+    encoded = embedder.embed(texts, role="document").vectors
+    return float((unit_rows(stored) * unit_rows(encoded)).sum(axis=1).min())

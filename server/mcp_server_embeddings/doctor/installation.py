@@ -1,0 +1,34 @@
+"""Python, and the packages that decide what the program can do."""
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from mcp_server_embeddings.doctor.report import Finding
+from mcp_server_embeddings.program import DISTRIBUTION, VERSION
+
+_PACKAGES = ("mcp", "numpy", "openvino", "tokenizers", "sentence-transformers", "torch")
+
+_OPTIONAL = "torch"
+"""Only models that must be converted, and other devices than the CPU, need it."""
+
+
+def examine_installation() -> list[Finding]:
+    """Tell which Python and which versions of packages run."""
+    system = f"{platform.system()} {platform.release()}, {platform.machine()}"
+    python = f"{DISTRIBUTION} {VERSION} on Python {platform.python_version()}, {system}, at {sys.prefix}"
+    versions = {name: _version(name) for name in _PACKAGES}
+    listed = ", ".join(f"{name} {found or 'not installed'}" for name, found in versions.items())
+    missing = [name for name, found in versions.items() if found is None and name != _OPTIONAL]
+    advice = f"pip install {' '.join(missing)}" if missing else ""
+    return [
+        Finding("python", "ok", python, figures={"version": VERSION, "python": platform.python_version()}),
+        Finding("packages", "problem" if missing else "ok", listed, advice, figures=versions),
+    ]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

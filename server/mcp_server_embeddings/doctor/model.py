@@ -1,0 +1,88 @@
+"""The model: whether it loads, how exact it is, and how fast on this machine."""
+
+import sys
+import time
+from math import isfinite
+
+from mcp_server_embeddings.doctor.report import Finding, problem
+from mcp_server_embeddings.engine.calibrate import reference_groups
+from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.engine import Engine, EngineStatus
+from mcp_server_embeddings.errors import EmbeddingsError
+
+_EXACT = 0.99999
+"""The lowest cosine with sentence-transformers that exact precision allows."""
+
+_SECONDS = 1.0
+"""How long speed is measured, and the last call of it."""
+
+_TEXTS = 64
+"""In a call: enough to keep every stream busy."""
+
+
+def examine_model(engine: Engine) -> list[Finding]:
+    """Load the model and measure it.
+
+    Args:
+        engine: Without a cache: cached vectors would be measured.
+    """
+    try:
+        embedder = engine.embedder()
+        embedder.identity()
+        speed = _speed(embedder)
+    except EmbeddingsError as error:
+        return [problem("model", f"it cannot be used: {error}")]
+    return [*_identity(engine.status()), speed, *_memory()]
+
+
+def _identity(status: EngineStatus) -> list[Finding]:
+    """Tell which model it is, what runs it, and how close that is to sentence-transformers."""
+    identity, agreement = status.identity, status.agreement
+    if identity is None:
+        return [problem("model", f"it is {status.state}: {status.detail}", "run this again")]
+    figures = {"name": identity.name, "sha256": identity.sha256, "dimensions": identity.dimensions}
+    named = f"{identity.name}, SHA-256 {identity.sha256}, {identity.dimensions} dimensions"
+    found = [Finding("model", "ok", named, figures=figures)]
+    streams = f"{status.streams} stream{'s' if status.streams != 1 else ''}"
+    running = f"{status.engine or 'the engine'} on {status.device}, {streams}, {status.precision} precision"
+    note = f". {status.note}" if status.note else ""
+    found.append(Finding("engine", "note" if note else "ok", running + note, figures={"device": status.device}))
+    if agreement is not None:
+        lowest = agreement.minimum_cosine
+        wrong = not isfinite(lowest) or (status.precision == "exact" and lowest < _EXACT)
+        kept = f"{100 * agreement.top1_kept:.1f} % keep their nearest text"
+        told = f"lowest cosine with sentence-transformers {lowest:.7f}, {kept}"
+        advice = "start with --engine reference, and report this" if wrong else ""
+        found.append(Finding("agreement", "problem" if wrong else "ok", told, advice, {"minimum_cosine": lowest}))
+    return found
+
+
+def _speed(embedder: Embedder) -> Finding:
+    """Measure short texts, as many as fit into the time."""
+    texts = [group["statement"] for group in reference_groups()][:_TEXTS]
+    embedder.calibration()  # measured at the first start, meanwhile everything is slow
+    embedder.embed(texts)
+    done, began = 0, time.perf_counter()
+    while (passed := time.perf_counter() - began) < _SECONDS:
+        embedder.embed(texts)
+        done += len(texts)
+    rate = done / passed
+    told = f"about {rate:,.0f} sentences a second now: {_duration(10_000 / rate)} for a table of 10,000 rows"
+    return Finding("speed", "ok", told, figures={"sentences_per_second": round(rate, 1)})
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _memory() -> list[Finding]:
+    """Tell how much this process took, with the model; what Windows counts is not asked for."""
+    if sys.platform == "win32":
+        return []
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    told = f"{peak / 1e6:,.0f} MB at most, of this process with the model"
+    return [Finding("memory", "ok", told, figures={"bytes": peak})]

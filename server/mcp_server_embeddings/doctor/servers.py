@@ -1,0 +1,217 @@
+"""Servers as clients start them, and the engine processes that they share."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from mcp_server_embeddings.clients.command import Launch, is_own, launch
+from mcp_server_embeddings.clients.editors import found
+from mcp_server_embeddings.clients.files import ClientFile
+from mcp_server_embeddings.clients.table import Client
+from mcp_server_embeddings.doctor.report import Finding, problem
+from mcp_server_embeddings.errors import ClientFileError, NoAnswerError, UnsafePlaceError
+from mcp_server_embeddings.program import DISTRIBUTION, VERSION
+
+if TYPE_CHECKING:
+    from mcp_server_embeddings.relay.address import EngineAddress
+
+_PASSED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+"""Variables that clients hand to servers, besides those of the entry; on Windows all, which are too many to list."""
+
+_PATIENCE = 60.0
+"""Seconds; Claude Desktop waits as long."""
+
+_CLIENT = {"name": f"{DISTRIBUTION}-doctor", "version": VERSION}
+
+_REQUESTS: tuple[dict[str, object], ...] = (
+    {
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": _CLIENT},
+    },
+    {"method": "notifications/initialized"},
+    {"id": 2, "method": "tools/list"},
+    {"id": 3, "method": "tools/call", "params": {"name": "status", "arguments": {}}},
+)
+
+_ANSWERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said.
+
+    Attributes:
+        version: Its own.
+        tools: How many it serves.
+        process: What serves, in its words; empty where it does not serve ``status``.
+        seconds: From the start to the last answer.
+    """
+
+    version: str
+    tools: int
+    process: str
+    seconds: float
+
+
+def ask(command: Launch) -> Answer:
+    """Start a server as a client does, and ask it what it serves.
+
+    Raises:
+        NoAnswerError: It cannot be started, or does not answer as a server.
+    """
+    passed = os.environ if sys.platform == "win32" else {n: os.environ[n] for n in _PASSED_ON if n in os.environ}
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as log:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - what the user's client starts
+                command.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**passed, **dict(command.environment)},
+            )
+        except OSError as error:
+            raise NoAnswerError(f"{command.command[0]} cannot be started: {error.strerror}") from None
+        with process:
+            results = _results(process)
+        seconds = time.perf_counter() - began
+        if len(results) < _ANSWERS:
+            raise NoAnswerError(f"it gave no answer within {seconds:.0f} s{_last_line(log)}")
+    return _answer(results, seconds)
+
+
+def _results(process: "subprocess.Popen[bytes]") -> dict[int, dict[str, object]]:
+    """Send the requests and read the answers, then have the server end."""
+    deadline = threading.Timer(_PATIENCE, process.kill)
+    deadline.start()
+    results: dict[int, dict[str, object]] = {}
+    try:
+        if process.stdin is not None and process.stdout is not None:
+            process.stdin.write(b"".join(json.dumps({"jsonrpc": "2.0", **it}).encode() + b"\n" for it in _REQUESTS))
+            process.stdin.flush()
+            for line in process.stdout:
+                message = json.loads(line)
+                if "method" not in message:
+                    results[message["id"]] = message.get("result") or {}
+                if len(results) == _ANSWERS:
+                    break
+    except (OSError, ValueError, KeyError, TypeError):  # it ended, or what it writes is not the protocol
+        pass
+    finally:
+        deadline.cancel()
+        process.terminate()
+        if process.stdin is not None:
+            with suppress(OSError):  # what it did not read
+                process.stdin.close()
+    return results
+
+
+def _answer(results: dict[int, dict[str, object]], seconds: float) -> Answer:
+    tools = results[2].get("tools")
+    if not isinstance(tools, list):
+        raise NoAnswerError("it answers, but has no tools")
+    return Answer(
+        version=str(found(results[1], ("serverInfo",)).get("version", "")),
+        tools=len(tools),
+        process=str(found(results[3], ("structuredContent",)).get("process", "")),
+        seconds=seconds,
+    )
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = log.read().decode("utf-8", "replace").strip().splitlines()
+    return f": {lines[-1]}" if lines else ""
+
+
+class Servers:
+    """Asks each different command once."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Launch, Answer | NoAnswerError] = {}
+
+    def ask(self, command: Launch) -> Answer:
+        """Return what the server of a command said.
+
+        Raises:
+            NoAnswerError: See ``ask``.
+        """
+        if command not in self._answers:
+            try:
+                self._answers[command] = ask(command)
+            except NoAnswerError as error:
+                self._answers[command] = error
+        answer = self._answers[command]
+        if isinstance(answer, NoAnswerError):
+            raise answer
+        return answer
+
+    def examine_server(self, command: Launch) -> Finding:
+        """Start this installation's server."""
+        try:
+            answer = self.ask(command)
+        except NoAnswerError as error:
+            return problem("server", str(error), f"`{' '.join(command.command)}` in a terminal shows more")
+        told = f"answers after {answer.seconds:.1f} s with {answer.tools} tools"
+        return Finding("server", "ok", f"{told}, by {answer.process}" if answer.process else told)
+
+    def examine_client(self, client: Client, path: Path) -> Iterator[Finding]:
+        """Look at what a client is configured with, and start each server of ours as it does."""
+        try:
+            file = ClientFile.read(client, path)
+        except ClientFileError as error:
+            yield problem(client.title, str(error))
+            return
+        entries = found(file.document, file.keys)
+        own = {name: command for name, entry in entries.items() if is_own(entry) and (command := launch(entry))}
+        if not own:
+            yield Finding(client.title, "note", f"is here, without this server: {path}", f"`install {client.name}`")
+        for name, command in own.items():
+            yield self._examine_entry(client, name, command)
+
+    def _examine_entry(self, client: Client, name: str, command: Launch) -> Finding:
+        try:
+            answer = self.ask(command)
+        except NoAnswerError as error:
+            advice = f"correct its entry, or `uninstall {client.name} --name {name}` and `install` it again"
+            return problem(client.title, f"{name!r} does not work: {error}", advice)
+        told = f"{name!r} answers after {answer.seconds:.1f} s with {answer.tools} tools"
+        if answer.version != VERSION:
+            return Finding(
+                client.title, "note", f"{told}, version {answer.version} of another place", f"`install {client.name}`"
+            )
+        return Finding(client.title, "ok", told)
+
+
+def examine_processes() -> list[Finding]:
+    """Tell which engine processes of the user run."""
+    if not hasattr(socket, "AF_UNIX"):
+        return [Finding("engine processes", "ok", "none are shared here; each session serves itself")]
+    from mcp_server_embeddings.relay.address import EngineAddress, private_folder
+
+    try:
+        folder = Path(private_folder())
+        addresses = [EngineAddress(str(folder), path.stem) for path in sorted(folder.glob("*.sock"))]
+        logs = [address.log_path for address in addresses if _listens(address)]
+    except (OSError, UnsafePlaceError) as error:
+        return [problem("engine processes", f"none can be shared: {error}")]
+    told = f"{len(logs)} running; logs: {', '.join(logs)}" if logs else "none is running; the first session starts one"
+    return [Finding("engine processes", "ok", told, figures={"running": len(logs)})]
+
+
+def _listens(address: "EngineAddress") -> bool:
+    connection = address.connect()
+    if connection is not None:
+        connection.close()
+    return connection is not None
