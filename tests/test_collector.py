@@ -38,6 +38,7 @@ OPERANDS = {
     "compile": ("{folder}",),
     "models": (),
     "token": ("alice",),
+    "completion": ("fish",),
     "doctor": ("--model", "{folder}", "--engine-process", "own"),
     "install": ("cursor", "--print"),
     "uninstall": ("cursor",),

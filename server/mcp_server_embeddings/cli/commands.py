@@ -1,9 +1,10 @@
 """The commands and their options. Nothing that a command needs is imported before it runs."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 from mcp_server_embeddings.cli.options import SERVE, Parser, add_settings
@@ -39,10 +40,10 @@ class MainParser(Parser):
     """Suggests the nearest command.
 
     Attributes:
-        commands: Names of all commands.
+        commands: The parsers of all commands, by name.
     """
 
-    commands: Iterable[str] = ()
+    commands: Mapping[str, argparse.ArgumentParser] = MappingProxyType({})
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
@@ -77,14 +78,18 @@ class CommandParser(Parser):
         if self._inside:  # called by argparse below, for the options and for the operands
             return super().parse_known_args(args, namespace)
         self._inside = True
+        self.add_rest()
+        parsed, unknown = self.parse_known_intermixed_args(args, namespace)
+        self.refuse(unknown)
+        return parsed, []
+
+    def add_rest(self) -> None:
+        """Add the options of the tool and the settings."""
         if self.tool:
             from mcp_server_embeddings.cli.tool import add_options
 
             add_options(self, self.tool)
         add_settings(self)
-        parsed, unknown = self.parse_known_intermixed_args(args, namespace)
-        self.refuse(unknown)
-        return parsed, []
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting."""
@@ -128,6 +133,8 @@ def main_parser() -> MainParser:
     _add_model_commands(add)
     command = add("token", "new_token:run", "make a token for serving over HTTP", "NAME", "alice")
     command.add_argument("name", metavar="NAME", help="who gets it: a-z, 0-9, - and _")
+    command = add("completion", "completion:run", "print what makes a shell complete this command line", "SHELL", "zsh")
+    command.add_argument("shell", metavar="SHELL", help="bash, zsh or fish")
     parser.commands = commands.choices
     return parser
 

@@ -1,0 +1,56 @@
+"""``mcp-server-embeddings completion SHELL``: print a script by which a shell completes the command line."""
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import shtab
+
+from mcp_server_embeddings.cli.commands import CommandParser, MainParser, main_parser
+from mcp_server_embeddings.clients.table import CLIENTS
+from mcp_server_embeddings.config import DEVICES, ENGINES, Settings, nearest
+from mcp_server_embeddings.errors import ConfigurationError
+
+SHELLS = ("bash", "zsh", "fish")
+
+_VALUES = {"device": DEVICES, "engine": ENGINES, "clients": tuple(CLIENTS), "shell": SHELLS}
+"""By the name of an argument: what it can be, besides the literals of settings."""
+
+_FILES = ("source", "left_source", "right_source", "paths", "folders", "file", "labels", "model", "reranker")
+"""Arguments that may be paths, besides the folders of settings."""
+
+
+def run(_: Settings, options: argparse.Namespace) -> int:
+    """Print the script.
+
+    Raises:
+        ConfigurationError: The shell is unknown.
+    """
+    if options.shell not in SHELLS:
+        raise ConfigurationError(f"unknown shell {options.shell!r}; {nearest(options.shell, SHELLS)}")
+    sys.stdout.write(shtab.complete(_whole(main_parser()), options.shell) + "\n")
+    return 0
+
+
+def _whole(parser: MainParser) -> MainParser:
+    """Add to each command what is otherwise added once it is chosen, and to each argument what it can be."""
+    literals = {
+        field.name: get_args(field.type) for field in fields(Settings) if all(map(_is_text, get_args(field.type)))
+    }
+    paths = {field.name for field in fields(Settings) if Path in (field.type, *get_args(field.type))}
+    for command in parser.commands.values():
+        if isinstance(command, CommandParser):
+            command.add_rest()
+    for command in (parser, *parser.commands.values()):
+        for action in command._actions:  # noqa: SLF001 - argparse has no other way to them
+            if values := literals.get(action.dest) or _VALUES.get(action.dest):
+                action.choices = values
+            elif action.dest in paths or action.dest in _FILES:
+                action.complete = shtab.FILE  # type: ignore[attr-defined] # how shtab is told
+    return parser
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
