@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -21,6 +22,7 @@ from mcp_server_embeddings.clients.editors import EDITORS, found
 from mcp_server_embeddings.clients.files import ClientFile
 from mcp_server_embeddings.clients.table import CLIENTS, Client, System
 from mcp_server_embeddings.errors import ClientFileError
+from test_claude_code import CLAUDE_CODE
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
 PLACES = {
@@ -150,6 +152,26 @@ def test_what_is_installed_in_every_client_starts_a_server_and_goes_again(tmp_pa
     assert run(tmp_path, "install", *CLIENTS).stdout.count("has 'embeddings' already") == len(CLIENTS)
     assert run(tmp_path, "uninstall", "--yes").returncode == 0
     assert all(ClientFile.read(CLIENTS[name], path).entry("embeddings") is None for name, path in paths.items())
+
+
+def test_claude_code_connects_to_what_was_installed_and_install_knows_it_again(tmp_path: Path) -> None:
+    run(tmp_path, "install", "claude-code", "--yes", "--engine-process", "own")
+    node = shutil.which("node")
+    assert node is not None
+    listed = subprocess.run(
+        [node, str(CLAUDE_CODE), "mcp", "list"],
+        env=environment(tmp_path, DISABLE_AUTOUPDATER="1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1"),
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert re.search(r"^embeddings: .* Connected$", listed.stdout, re.MULTILINE), listed
+    written_by_client = (tmp_path / ".claude.json").read_bytes()
+    assert "has 'embeddings' already" in run(tmp_path, "install", "--yes").stdout
+    assert (tmp_path / ".claude.json").read_bytes() == written_by_client
 
 
 def test_install_finds_the_clients_that_are_here_and_uninstall_too(tmp_path: Path) -> None:
