@@ -79,9 +79,11 @@ class Snapshot:
     def units(self, database: sqlite3.Connection, rows: NDArray[np.int64]) -> Vectors:
         """Return unit vectors of chunks, shape ``(n, d)``; those of segments are read from the database."""
         units = np.empty((len(rows), self.vectors.shape[1]), np.float32)
-        sealed = rows <= _end(self.segments)
-        units[~sealed] = self.vectors[np.searchsorted(self.rows, rows[~sealed])]
-        units[sealed] = unit_rows(vectors_of(database, rows[sealed], units.shape[1]))
+        for start in range(0, len(rows), ROWS_PER_READ):  # in parts: what is read is copied until it is in its place
+            part = rows[start : start + ROWS_PER_READ]
+            block, sealed = units[start : start + ROWS_PER_READ], part <= _end(self.segments)
+            block[~sealed] = self.vectors[np.searchsorted(self.rows, part[~sealed])]
+            block[sealed] = unit_rows(vectors_of(database, part[sealed], units.shape[1]))
         return units
 
     def means(
