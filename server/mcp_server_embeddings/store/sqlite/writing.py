@@ -21,7 +21,7 @@ from mcp_server_embeddings.store.sqlite.filtering import storable
 from mcp_server_embeddings.store.sqlite.fulltext import delete_words, insert_words, words_table
 
 MAX_CHUNKS = 1_000_000
-"""Of a collection: what an exact search holds in memory and goes through in a tenth of a second or two."""
+"""Of a collection: what an exact search goes through in some hundredths of a second."""
 
 
 def put_documents(
