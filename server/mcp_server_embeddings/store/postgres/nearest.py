@@ -71,7 +71,7 @@ class NearestChunks:
         self._filter = condition
         self._within = "" if condition is None else f"SELECT row FROM chunks WHERE document IN ({condition.sql})"
         self._parameters = () if condition is None else condition.parameters
-        self._total = record.chunks if condition is None else self._counted()
+        self._total, self._few = (record.chunks, None) if condition is None else self._fitting()
 
     def to(self, vector: Vector, k: int) -> Nearest:
         """Return up to ``k`` chunks, best first, ties by key."""
@@ -88,14 +88,17 @@ class NearestChunks:
     def _has_index(self) -> bool:
         return self._record.chunks >= INDEXED_FROM and self._record.dimensions <= _MAX_INDEXED_DIMENSIONS
 
-    def _counted(self) -> int:
-        query = f"SELECT count(*) FROM ({self._within}) AS fitting"
-        (count,) = self._database.execute(query, self._parameters).fetchone() or (0,)
-        return int(count)
+    def _fitting(self) -> tuple[int, list[int] | None]:
+        """Return how many chunks fit the filter, and which, if they are few: to find them takes longest."""
+        query = (
+            f"SELECT count(*), CASE WHEN count(*) <= {NARROW} THEN coalesce(array_agg(row), '{{}}') END "
+            f"FROM ({self._within}) AS fitting"
+        )
+        return self._database.execute(query, self._parameters).fetchone() or (0, [])
 
     def _by_index(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
         """Return what the index gives; fewer than ``k`` where too few of that fit the filter."""
-        if self._filter and self._total <= NARROW:
+        if self._few is not None:
             return []
         candidates = max(_LEAST_CANDIDATES, 2 * k * self._record.chunks // max(self._total, 1))
         if candidates > min(_MOST_CANDIDATES, self._record.chunks // _LEAST_SHARE):
@@ -110,9 +113,11 @@ class NearestChunks:
         return self._read(query, (vector, candidates, *self._parameters, vector, k))
 
     def _one_by_one(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
-        within = f"WHERE chunk IN ({self._within})" if self._within else ""
+        within, parameters = (f"WHERE chunk IN ({self._within})" if self._within else ""), self._parameters
+        if self._few is not None:
+            within, parameters = "WHERE chunk = ANY(?::bigint[])", (self._few,)
         query = f"SELECT chunk, vector FROM {self._table} {within} ORDER BY vector <=> ?, chunk LIMIT ?"
-        return self._read(query, (*self._parameters, vector, k))
+        return self._read(query, (*parameters, vector, k))
 
     def _read(self, query: str, parameters: Sequence[object]) -> Sequence[tuple[int, Vector]]:
         return [(key, found.to_numpy()) for key, found in self._database.execute(query, parameters)]
