@@ -22,6 +22,7 @@ from mcp_server_embeddings.clients.editors import EDITORS, found
 from mcp_server_embeddings.clients.files import ClientFile
 from mcp_server_embeddings.clients.table import CLIENTS, Client, System
 from mcp_server_embeddings.errors import ClientFileError
+from scripts import run as run_script
 from test_claude_code import CLAUDE_CODE
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
@@ -389,6 +390,19 @@ def test_a_second_copy_within_a_second_does_not_replace_the_first(tmp_path: Path
         installed(CLIENTS["cursor"], path, name, ["x"], []).write() for name in ("first", "second", "third", "fourth")
     }
     assert len(copies) == 4
+
+
+def test_a_server_starts_without_what_only_people_need() -> None:
+    script = (
+        "import sys\n"
+        "from mcp_server_embeddings.cli.main import parse\n"
+        "parse(['--tools', 'core'])\n"
+        "from mcp_server_embeddings.cli import engine, serve\n"
+        "from mcp_server_embeddings.mcp_layer import server\n"
+        "print([name for name in sys.modules if name.startswith(('tomlkit', 'shtab', *sys.argv[1:]))])"
+    )
+    parts = ("clients", "doctor", "cli.install", "cli.doctor", "cli.completion", "cli.commands")
+    assert run_script(script, *(f"mcp_server_embeddings.{part}" for part in parts)) == "[]\n"
 
 
 def test_the_command_is_this_installation_s() -> None:

@@ -18,6 +18,7 @@ from mcp_server_embeddings.doctor.model import examine_model
 from mcp_server_embeddings.doctor.report import Finding
 from mcp_server_embeddings.doctor.servers import Servers, examine_processes
 from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.errors import CallCancelledError
 from mcp_server_embeddings.store import open_store
 
 if TYPE_CHECKING:
@@ -32,15 +33,21 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
     Returns:
         The exit status: 1 where there is a problem.
+
+    Raises:
+        CallCancelledError: The user pressed Ctrl-C.
     """
     prepare(settings)
     command = Launch((*own_program(), *server_arguments(options)))
     findings = []
     terminal = console()
-    for finding in _findings(settings, command):
-        findings.append(finding)
-        if not options.json:
-            _show(terminal, finding)
+    try:
+        for finding in _findings(settings, command):
+            findings.append(finding)
+            if not options.json:
+                _show(terminal, finding)
+    except KeyboardInterrupt:
+        raise CallCancelledError("interrupted") from None
     problems = [finding for finding in findings if finding.state == "problem"]
     if options.json:
         say_json({"ok": not problems, "findings": [finding.as_json() for finding in findings]})
