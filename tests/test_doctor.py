@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -15,9 +16,11 @@ import pytest
 from mcp_server_embeddings.clients.command import Launch
 from mcp_server_embeddings.clients.table import CLIENTS, System
 from mcp_server_embeddings.doctor.data import examine_collections, examine_folder
+from mcp_server_embeddings.doctor.model import agreement_finding
 from mcp_server_embeddings.doctor.report import Finding
 from mcp_server_embeddings.doctor.servers import Servers
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.encoder import Agreement
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from mcp_server_embeddings.tools.collection_add import collection_add
 from wire import PATIENCE, PROGRAM, client_environment
@@ -93,7 +96,7 @@ def test_a_sound_installation_is_described_and_its_clients_answer(tmp_path: Path
     assert "tools, by " in found["server"]["found"]
     assert found["Cursor"]["state"] == "ok"
     assert (found["Codex"]["state"], found["Codex"]["advice"]) == ("note", "`install codex`")
-    assert {"python", "packages", "data folder", "memory", "engine processes"} < set(found)
+    assert {"python", "packages", "agreement", "data folder", "memory", "engine processes"} < set(found)
 
 
 def test_problems_are_named_with_what_to_do_and_the_exit_status_is_1(tmp_path: Path) -> None:
@@ -108,6 +111,33 @@ def test_problems_are_named_with_what_to_do_and_the_exit_status_is_1(tmp_path: P
     assert any(line.startswith(broken) for line in lines)
     assert any("`uninstall cursor --name embeddings` and `install` it again" in line for line in lines)
     assert lines[-1].endswith(" problems")
+
+
+@pytest.mark.parametrize(
+    ("lowest", "exact", "state"),
+    [(0.9999999, True, "ok"), (0.9998, True, "problem"), (0.9998, False, "ok"), (float("nan"), False, "problem")],
+)
+def test_vectors_further_from_sentence_transformers_than_the_precision_allows_are_a_problem(
+    lowest: float, exact: bool, state: str
+) -> None:
+    finding = agreement_finding(Agreement(lowest, lowest, 1.0), exact=exact)
+    assert finding.state == state
+    assert ("--engine reference" in finding.advice) == (state == "problem")
+
+
+def test_ctrl_c_ends_it_with_one_sentence(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, "doctor", "--data-dir", str(tmp_path)],
+        env=client_environment(HOME=str(tmp_path), PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("ok      python: ")
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, told) == (2, "mcp-server-embeddings: interrupted\n")
 
 
 def test_vectors_that_are_not_those_of_their_texts_are_found(stored: Path, embedder: Embedder) -> None:

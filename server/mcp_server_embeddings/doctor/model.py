@@ -7,8 +7,10 @@ from math import isfinite
 from mcp_server_embeddings.doctor.report import Finding, problem
 from mcp_server_embeddings.engine.calibrate import reference_groups
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.engine.encoder import Agreement
 from mcp_server_embeddings.engine.engine import Engine, EngineStatus
 from mcp_server_embeddings.errors import EmbeddingsError
+from mcp_server_embeddings.program import DISTRIBUTION
 
 _EXACT = 0.99999
 """The lowest cosine with sentence-transformers that exact precision allows."""
@@ -48,13 +50,26 @@ def _identity(status: EngineStatus) -> list[Finding]:
     note = f". {status.note}" if status.note else ""
     found.append(Finding("engine", "note" if note else "ok", running + note, figures={"device": status.device}))
     if agreement is not None:
-        lowest = agreement.minimum_cosine
-        wrong = not isfinite(lowest) or (status.precision == "exact" and lowest < _EXACT)
-        kept = f"{100 * agreement.top1_kept:.1f} % keep their nearest text"
-        told = f"lowest cosine with sentence-transformers {lowest:.7f}, {kept}"
-        advice = "start with --engine reference, and report this" if wrong else ""
-        found.append(Finding("agreement", "problem" if wrong else "ok", told, advice, {"minimum_cosine": lowest}))
+        found.append(agreement_finding(agreement, exact=status.precision == "exact"))
+    elif status.engine == "compiled":
+        told = f"built from the model's own files; the tests of {DISTRIBUTION} hold that to cosines of {_EXACT} or more"
+        found.append(Finding("agreement", "ok", told))
     return found
+
+
+def agreement_finding(agreement: Agreement, *, exact: bool) -> Finding:
+    """Judge how close the vectors are to those of sentence-transformers.
+
+    Args:
+        agreement: As measured.
+        exact: The precision allows no difference that matters; others are the user's choice.
+    """
+    lowest = agreement.minimum_cosine
+    wrong = not isfinite(lowest) or (exact and lowest < _EXACT)
+    kept = f"{100 * agreement.top1_kept:.1f} % keep their nearest text"
+    told = f"lowest cosine with sentence-transformers {lowest:.7f}, {kept}"
+    advice = "start with --engine reference, and report this" if wrong else ""
+    return Finding("agreement", "problem" if wrong else "ok", told, advice, {"minimum_cosine": lowest})
 
 
 def _speed(embedder: Embedder) -> Finding:
