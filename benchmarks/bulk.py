@@ -1,0 +1,147 @@
+"""Bulk indexing: passages a second of the command ``index`` over those of the bare encoder.
+
+    python benchmarks/bulk.py [--documents 400] [--rounds 3]
+
+Documents of five sections of 100 words are indexed from files, in turns: as with ``--scheduler`` by two Dask workers of
+one thread each, and as without by two threads of one process. Beside them the bare encoder encodes the same passages by
+two threads of one process: tokenizing and encoding, nothing else. Every round has new texts, loading the model is no
+part of a time, and each figure is also given as a ratio to the bare encoder of its round; so is the processor time of
+all processes, which other programs disturb less.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Self
+
+os.environ.update(HF_HUB_OFFLINE="1", OPENBLAS_NUM_THREADS="1")
+
+import psutil
+from machine import machine, versions
+from workloads import Texts
+
+from mcp_server_embeddings import Engine, Reader, Settings, Sources, collection_add, open_store
+from mcp_server_embeddings.engine.dask_encoder import dask_loader
+from mcp_server_embeddings.store.records import passage_text
+
+WORKERS, SECTIONS, WORDS = 2, 5, 100
+
+
+def write(folder: Path, count: int, texts: Texts) -> Path:
+    """Documents as files."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        sections = (f"# Section {part}\n\n{texts.of(WORDS)}.\n" for part in range(SECTIONS))
+        (folder / f"{number}.md").write_text("\n".join(sections), encoding="utf-8")
+    return folder
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Wall and processor seconds of a block, of this process and of others."""
+
+    others: Sequence[psutil.Process]
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __enter__(self) -> Self:
+        self.wall, self.cpu = time.perf_counter(), self._spent()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall, self.cpu = time.perf_counter() - self.wall, self._spent() - self.cpu
+
+    def _spent(self) -> float:
+        return time.process_time() + sum(sum(process.cpu_times()[:2]) for process in self.others)
+
+
+def indexed(engine: Engine, data_dir: Path, source: Path, watch: Stopwatch) -> list[str]:
+    """Index a folder; its passages."""
+    store = open_store(Settings(data_dir=data_dir))
+    sources = Sources(store, Reader((source,)))
+    with watch:
+        collection_add(engine.embedder(), store, "bulk", source=[str(source)], sources=sources)
+    documents = (document for batch in store.open("bulk").batches(500) for document in batch.documents)
+    passages = [
+        passage_text(chunk.heading, document.text[chunk.start : chunk.stop])
+        for document in documents
+        for chunk in document.chunks
+    ]
+    store.close()
+    return passages
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
+    """A scheduler with workers of one thread; its address, and the processes."""
+    file = folder / "scheduler.json"
+    start = partial(subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+    module = [sys.executable, "-m", "distributed.cli.dask_"]
+    scheduler = [*module[:2], module[2] + "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    processes = [start([*scheduler, "--scheduler-file", str(file)])]
+    try:
+        while not (file.exists() and file.read_bytes().endswith(b"}")):
+            time.sleep(0.1)
+        address: str = json.loads(file.read_bytes())["address"]
+        worker = [*module[:2], module[2] + "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        processes += [start([*worker, "--host", "127.0.0.1"]) for _ in range(WORKERS)]
+        yield address, [psutil.Process(process.pid) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--documents", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print(f"{machine()}; {versions()}")
+    texts = Texts()
+    walls, cpus = (dict[str, list[float]](dask=[], local=[]) for _ in range(2))
+    with (
+        tempfile.TemporaryDirectory() as name,
+        cluster(Path(name)) as (address, processes),
+        dask_loader(address) as load,
+    ):
+        folder = Path(name)
+        alone = Settings(data_dir=folder / "engine", no_cache=True, threads=WORKERS)
+        by_workers = Settings(data_dir=folder / "engine", no_cache=True)
+        with Engine(alone) as local, Engine(by_workers, load) as dask:
+            for engine in (local, dask):
+                engine.embedder().embed(texts.short(64))
+            for number in range(options.rounds):
+                watches = {kind: Stopwatch(processes) for kind in ("dask", "local", "bare")}
+                for kind, engine in (("dask", dask), ("local", local)):
+                    source = write(folder / f"{kind}{number}", options.documents, texts)
+                    passages = indexed(engine, folder / f"data {kind}{number}", source, watches[kind])
+                with watches["bare"]:
+                    local.embedder().embed(passages, role="document")
+                for kind in walls:
+                    walls[kind].append(watches["bare"].wall / watches[kind].wall)
+                    cpus[kind].append(watches["bare"].cpu / watches[kind].cpu)
+                tokens = sum(local.embedder().count_tokens(passages))
+                rates = (
+                    f"{kind} {len(passages) / watch.wall:.1f} in {watch.cpu:.1f} s of processors"
+                    for kind, watch in watches.items()
+                )
+                print(f"{len(passages)} passages, {tokens} tokens; passages a second: {', '.join(rates)}", flush=True)
+    for kind, ratios in walls.items():
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"{kind} over bare: median {median(ratios):.2f} ({spread}), processor time {median(cpus[kind]):.2f}")
+
+
+if __name__ == "__main__":
+    main()
