@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+import psycopg
 
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.store import open_store
@@ -115,6 +116,15 @@ def shared_postgres() -> Postgres:
     """One server for the whole run, or for each of its workers."""
     with _STARTING:
         return _started()
+
+
+@functools.cache
+def own_database(folder: Path) -> str:
+    """Return the address of a new database of the shared server, the same for each call with a folder."""
+    name = f"of_{digest(str(folder)).hex()}"
+    with psycopg.connect(shared_postgres().url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return shared_postgres().url(database=name)
 
 
 def open_postgres(folder: Path) -> CollectionStore:

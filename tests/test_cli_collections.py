@@ -22,7 +22,7 @@ from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.collection_reindex import collection_reindex
 from mcp_server_embeddings.tools.search import search
 from mcp_server_embeddings.tools.sources import Sources
-from postgres_server import shared_postgres
+from postgres_server import own_database
 from stores import STORES
 from wire import PATIENCE, PROGRAM, client_environment
 
@@ -62,9 +62,9 @@ def refused(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture(params=STORES, autouse=True)
-def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where the commands keep collections."""
-    address = shared_postgres().url() if request.param == "postgres" else ""
+    address = own_database(tmp_path) if request.param == "postgres" else ""
     monkeypatch.setenv("MCP_EMBEDDINGS_STORE", address)
     return address
 

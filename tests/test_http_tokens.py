@@ -23,7 +23,7 @@ from mcp_server_embeddings.mcp_layer.http.limits import ProcessLoad
 from mcp_server_embeddings.mcp_layer.http.tokens import new_token
 from mcp_server_embeddings.mcp_layer.resources import RESOURCES
 from mcp_server_embeddings.tools.declaration import declared_tools
-from postgres_server import shared_postgres
+from postgres_server import own_database
 from test_cli import run
 
 SECRETS = {"first": "The kumquat harvest is hidden below the lighthouse.", "second": "Nobody knows of the kumquats."}
@@ -73,7 +73,7 @@ def write_tokens(path: Path, **lines: str) -> dict[str, str]:
 @pytest.fixture(scope="module", params=["files", "postgres"])
 def team(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("team")
-    store = ["--store", shared_postgres().url()] if request.param == "postgres" else []
+    store = ["--store", own_database(folder)] if request.param == "postgres" else []
     for name in ("alice", "output", "shared", "data"):
         (folder / name).mkdir()
     (folder / "alice" / "secret.csv").write_text(
@@ -223,6 +223,7 @@ def test_only_a_token_for_metrics_reads_them(team: Team) -> None:
 
 
 def test_the_data_of_each_name_is_private_to_the_process(team: Team) -> None:
+    team.call("bob", "collection_add", {"collection": "private", "texts": {"first": "of Bob"}})
     folder = team.folder / "data" / "tokens"
     assert sorted(path.name for path in folder.glob("*")) == ([] if team.database else ["alice", "bob"])
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))

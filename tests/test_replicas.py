@@ -14,7 +14,7 @@ import pytest
 
 from http_server import ACCEPTED, HttpServer
 from nginx import nginx
-from postgres_server import shared_postgres
+from postgres_server import own_database
 from waiting import wait_until
 from wire import PATIENCE
 
@@ -24,7 +24,7 @@ STORES: dict[str, Callable[[Path, int], Sequence[str]]] = {"sqlite": lambda fold
 """With which data folder and options the replicas of a folder, by number, use the same collections."""
 
 if os.name == "posix":  # elsewhere the tests have no server
-    STORES["postgres"] = lambda folder, number: (str(folder / str(number)), "--store", shared_postgres().url())
+    STORES["postgres"] = lambda folder, number: (str(folder / str(number)), "--store", own_database(folder))
 
 
 class Replicas:

@@ -19,7 +19,7 @@ from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.postgres.schema import VERSION
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import NewChunk, NewDocument, digest
-from postgres_server import Postgres, open_postgres, shared_postgres
+from postgres_server import Postgres, open_postgres, own_database, shared_postgres
 from stores import STORES
 from test_store import DIMENSIONS, collection, document, ids, nearest, vector
 from wire import ServerProcess
@@ -276,7 +276,7 @@ def test_a_wrong_address_is_refused_without_showing_its_password(address: str) -
 
 
 def test_a_password_reaches_the_engine_process_and_is_shown_nowhere(tmp_path: Path) -> None:
-    address = shared_postgres().url().replace("postgres@", "postgres:sesame@")
+    address = own_database(tmp_path).replace("postgres@", "postgres:sesame@")
     environment = {
         "MCP_EMBEDDINGS_STORE": address,
         "MCP_EMBEDDINGS_ENGINE_PROCESS": "shared",
