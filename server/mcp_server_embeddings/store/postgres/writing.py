@@ -1,11 +1,9 @@
 """Changing a collection inside one write transaction, many documents a statement."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.postgres.filtering import columns
 from mcp_server_embeddings.store.postgres.fulltext import create_words, indexed, words_table
@@ -20,7 +18,14 @@ from mcp_server_embeddings.store.records import (
     digest,
     passage_text,
 )
-from mcp_server_embeddings.store.sql.writing import Change, attributes, record_change, remember_file
+from mcp_server_embeddings.store.sql.writing import (
+    Change,
+    annotated,
+    attributes,
+    changed_meanwhile,
+    record_change,
+    remember_file,
+)
 
 
 def create_tables(database: Connection, collection: int, dimensions: int) -> None:
@@ -87,9 +92,7 @@ def put_documents(database: Connection, record: CollectionRecord, documents: Seq
         different = [one for one in coming if not one.unchanged]
         bare = next((one.document.id for one in different if not one.document.chunks), None)
         if bare is not None:
-            raise CollectionError(
-                f"document {bare!r} was changed or removed by another process meanwhile; send the call again"
-            )
+            raise changed_meanwhile(bare)
         moved += _move(database, record.key, same, files)
         replaced = [one.stored.row for one in different if one.stored]
         terms -= _delete(database, record, replaced, change)
@@ -107,9 +110,8 @@ def annotate_documents(database: Connection, record: CollectionRecord, name: str
     rows, metadata = [], []
     for document, value in values.items():
         if document in stored:
-            fields = {**json.loads(stored[document].metadata), name: value}
             rows.append(stored[document].row)
-            metadata.append(as_json({key: field for key, field in fields.items() if key != name or value is not None}))
+            metadata.append(annotated(stored[document].metadata, name, value))
     if rows:
         database.execute(
             "UPDATE documents SET metadata = new.metadata FROM unnest(?::bigint[], ?::text[]) AS new (row, metadata) "

@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mcp_server_embeddings.store.records import CollectionRecord, Scalar, StoredFile
+from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.store.records import CollectionRecord, Scalar, StoredFile, as_json
 from mcp_server_embeddings.store.sql.connection import Connection
 
 _FLOAT_BYTES = 4
@@ -56,6 +57,20 @@ def remember_file(database: Connection, collection: int, path: str, state: Store
     query = "SELECT row FROM files WHERE collection = ? AND path = ?"
     (row,) = database.execute(query, (collection, path)).fetchone()
     return int(row)
+
+
+def annotated(metadata: str, name: str, value: Scalar) -> str:
+    """Return the metadata of a document with a field set, or without it where the value is None."""
+    fields: dict[str, Scalar | list[Scalar]] = json.loads(metadata)
+    fields.pop(name, None)
+    return as_json(fields if value is None else {**fields, name: value})
+
+
+def changed_meanwhile(document: str) -> CollectionError:
+    """Return the error of a document that was to stay as it was stored, and is not stored so any more."""
+    return CollectionError(
+        f"document {document!r} was changed or removed by another process meanwhile; send the call again"
+    )
 
 
 def attributes(metadata: str, file: str) -> Iterable[tuple[str, Scalar]]:

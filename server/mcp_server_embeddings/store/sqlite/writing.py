@@ -1,6 +1,5 @@
 """Changing a collection inside one write transaction."""
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +15,14 @@ from mcp_server_embeddings.store.records import (
     digest,
     passage_text,
 )
-from mcp_server_embeddings.store.sql.writing import Change, attributes, record_change, remember_file
+from mcp_server_embeddings.store.sql.writing import (
+    Change,
+    annotated,
+    attributes,
+    changed_meanwhile,
+    record_change,
+    remember_file,
+)
 from mcp_server_embeddings.store.sqlite.filtering import storable
 from mcp_server_embeddings.store.sqlite.fulltext import delete_words, insert_words, words_table
 
@@ -42,9 +48,7 @@ def put_documents(
         if stored:
             _delete(database, collection, [stored[0]], change)
         if not document.chunks:
-            raise CollectionError(
-                f"document {document.id!r} was changed or removed by another process meanwhile; send the call again"
-            )
+            raise changed_meanwhile(document.id)
         _insert(database, collection, document, metadata, change)
         added, updated = added + (not stored), updated + bool(stored)
     if added or updated or moved:
@@ -66,11 +70,10 @@ def annotate_documents(
         if found is None:
             continue
         row, metadata, file = found
-        fields = {**json.loads(metadata), name: value}
-        annotated = as_json({key: field for key, field in fields.items() if key != name or value is not None})
-        database.execute("UPDATE documents SET metadata = ? WHERE row = ?", (annotated, row))
+        metadata = annotated(metadata, name, value)
+        database.execute("UPDATE documents SET metadata = ? WHERE row = ?", (metadata, row))
         database.execute("DELETE FROM attributes WHERE document = ?", (row,))
-        _insert_attributes(database, collection.key, row, annotated, file)
+        _insert_attributes(database, collection.key, row, metadata, file)
         changed += 1
     if changed:
         _record(database, collection, Change())
