@@ -61,6 +61,14 @@ def _scores(left: Vectors, right: Vectors, metric: Metric) -> Scores:
     return values
 
 
+def exact_cosines(rows: Vectors, vector: NDArray[np.float32]) -> Scores:
+    """Compare rows of ``(n, d)`` with one vector of ``(d,)``, in double precision; shape ``(n,)``.
+
+    The same score, and the same order of near ties, as for the same texts sent.
+    """
+    return scores(rows, vector[None, :], "cosine")[:, 0]
+
+
 def best_cells(values: Scores, top: int, *, upper: bool) -> list[tuple[int, int]]:
     """Find the highest cells, best first, ties by row and then by column.
 

@@ -6,6 +6,8 @@ from typing import Self
 import numpy as np
 from pgvector import Vector as StoredVector
 
+from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.sqlite import query_batches
 from mcp_server_embeddings.store.matching import best_matches
 from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.postgres.filtering import filtered
@@ -26,7 +28,7 @@ from mcp_server_embeddings.store.records import (
 from mcp_server_embeddings.store.sql.collection import SqlCollection
 from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 
 _ITEMS_PER_READ = 5_000
 
@@ -45,8 +47,18 @@ class PostgresCollection(SqlCollection[Connection]):
             near = NearestChunks(database, self._current(database), self._filtered(where))
             return [near.to(vector, k) for vector in vectors]
 
-    def cosines(self, keys: Sequence[int], vector: Vector) -> Scores:
-        return scores(unit_rows(self.vectors(keys)), vector[None, :], "cosine")[:, 0]
+    def vectors(self, keys: Sequence[int]) -> Vectors:
+        with self._reading() as database:
+            found = {
+                row: self._decoded(vector)
+                for marks, batch in query_batches(keys)
+                for row, vector in database.execute(
+                    f"SELECT chunk, vector FROM {self._vectors_table()} WHERE chunk IN ({marks})", batch
+                )
+            }
+        if any(key not in found for key in keys):
+            raise CollectionError(f"chunks of collection {self.name!r} were removed meanwhile; send the call again")
+        return np.array([found[key] for key in keys], np.float32).reshape(len(keys), self.record.dimensions)
 
     def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
         with self._reading() as database:

@@ -8,7 +8,7 @@ from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.records import CollectionRecord, Nearest, Vector
 from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.vectors.ranking import best_rows
-from mcp_server_embeddings.vectors.scores import scores, unit_rows
+from mcp_server_embeddings.vectors.scores import exact_cosines, unit_rows
 
 INDEXED_FROM = 20_000
 """Chunks of a collection from which on it has an index of vectors; fewer are gone through in some 20 ms, and adding
@@ -81,7 +81,7 @@ class NearestChunks:
             found = self._one_by_one(vector, k)
         keys = [key for key, _ in found]
         rows = unit_rows(np.array([row for _, row in found], np.float32).reshape(len(found), self._record.dimensions))
-        cosines = scores(rows, vector[None, :], "cosine")[:, 0]
+        cosines = exact_cosines(rows, vector)
         best = best_rows(cosines, k)  # where they tie, they were read in the order of keys
         return Nearest([keys[at] for at in best], cosines[best], rows[best], self._total)
 

@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
 from typing import Any, Generic, Self, TypeVar
 
-import numpy as np
-
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.sqlite import query_batches
 from mcp_server_embeddings.store.protocol import Collection, confirmed
@@ -29,7 +27,7 @@ from mcp_server_embeddings.store.sql.connection import Connection, Database
 from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.store.sql.writing import remember_file
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.vectors.scores import Vectors
+from mcp_server_embeddings.vectors.scores import Scores, exact_cosines, unit_rows
 
 C = TypeVar("C", bound=Connection)
 
@@ -128,18 +126,8 @@ class SqlCollection(Collection, Generic[C]):
         with self._reading() as database:
             return _read_chunks(database, "c.collection = ? ORDER BY c.row LIMIT ?", (self.record.key, limit))
 
-    def vectors(self, keys: Sequence[int]) -> Vectors:
-        with self._reading() as database:
-            found = {
-                row: self._decoded(vector)
-                for marks, batch in query_batches(keys)
-                for row, vector in database.execute(
-                    f"SELECT chunk, vector FROM {self._vectors_table()} WHERE chunk IN ({marks})", batch
-                )
-            }
-        if any(key not in found for key in keys):
-            raise CollectionError(f"chunks of collection {self.name!r} were removed meanwhile; send the call again")
-        return np.array([found[key] for key in keys], np.float32).reshape(len(keys), self.record.dimensions)
+    def cosines(self, keys: Sequence[int], vector: Vector) -> Scores:
+        return exact_cosines(unit_rows(self.vectors(keys)), vector)
 
     def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, Vector]:
         with self._reading() as database:

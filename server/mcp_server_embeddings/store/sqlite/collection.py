@@ -24,12 +24,12 @@ from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.store.sqlite.connection import Connection
 from mcp_server_embeddings.store.sqlite.filtering import filtered, selected_rows
 from mcp_server_embeddings.store.sqlite.fulltext import SqliteTerms
-from mcp_server_embeddings.store.sqlite.matrix import Matrix, Snapshot, exact_cosines
+from mcp_server_embeddings.store.sqlite.matrix import Matrix, Snapshot
 from mcp_server_embeddings.store.sqlite.segments import SegmentFiles
 from mcp_server_embeddings.store.sqlite.stored_vectors import vectors_of
 from mcp_server_embeddings.store.sqlite.writing import annotate_documents, put_documents, remove_documents
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors
 
 
 class SqliteCollection(SqlCollection[Connection]):
@@ -78,9 +78,6 @@ class SqliteCollection(SqlCollection[Connection]):
     def vectors(self, keys: Sequence[int]) -> Vectors:
         with self._reading() as database:
             return vectors_of(database, np.asarray(keys, np.int64), self.record.dimensions)
-
-    def cosines(self, keys: Sequence[int], vector: Vector) -> Scores:
-        return exact_cosines(unit_rows(self.vectors(keys)), vector)
 
     def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
         with self._reading() as database:

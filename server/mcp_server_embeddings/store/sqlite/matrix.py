@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.store.records import CollectionRecord, Nearest, Vector
+from mcp_server_embeddings.store.records import CollectionRecord, Nearest
 from mcp_server_embeddings.store.sqlite.connection import Connection
 from mcp_server_embeddings.store.sqlite.segments import Segment, SegmentFiles
 from mcp_server_embeddings.store.sqlite.stored_vectors import ROWS_PER_READ, unit_blocks, vectors_of
 from mcp_server_embeddings.vectors.quantized import candidates
 from mcp_server_embeddings.vectors.ranking import best_rows
-from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors, exact_cosines, unit_rows
 
 _DECIMALS = 6
 """Of a cosine, so that equal texts tie."""
@@ -127,11 +127,6 @@ def _highest(cosines: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         lowest = np.partition(cosines, len(cosines) - k)[len(cosines) - k]
         candidates = np.flatnonzero(cosines >= lowest)
     return candidates[best_rows(cosines[candidates].astype(np.float64), k)]
-
-
-def exact_cosines(rows: Vectors, vector: Vector) -> Scores:
-    """In double precision: the same score, and the same order of near ties, as for the same texts sent."""
-    return scores(rows, vector[None, :], "cosine")[:, 0]
 
 
 class Matrix:
