@@ -8,15 +8,13 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
-import numpy as np
-
 from mcp_server_embeddings.doctor.report import Finding, State, problem
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import EmbeddingsError
 from mcp_server_embeddings.sqlite import ClosingConnection, connect
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import Chunk, CollectionRecord, passage_text
-from mcp_server_embeddings.vectors.scores import unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors, paired_cosines
 
 _SAMPLE = 20
 """Items of a collection whose texts are encoded again."""
@@ -104,9 +102,7 @@ def _sample(collection: Collection) -> Sequence[Chunk]:
     return [random.choice(chunks) for chunks in found if chunks]
 
 
-def _lowest_cosine(
-    chunks: Sequence[Chunk], stored: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", embedder: Embedder
-) -> float:
+def _lowest_cosine(chunks: Sequence[Chunk], stored: Vectors, embedder: Embedder) -> float:
     texts = [passage_text(chunk.heading, chunk.text) for chunk in chunks]
     encoded = embedder.embed(texts, role="document").vectors
-    return float((unit_rows(stored) * unit_rows(encoded)).sum(axis=1).min())
+    return float(paired_cosines(stored, encoded).min())

@@ -6,7 +6,7 @@ import numpy as np
 
 from mcp_server_embeddings.engine.calibrate import reference_groups
 from mcp_server_embeddings.engine.encoder import Agreement, Encoder, EncoderInput, TokenCounter
-from mcp_server_embeddings.vectors.scores import Vectors, scores, unit_rows
+from mcp_server_embeddings.vectors.scores import Vectors, paired_cosines, scores
 
 _PROBE_GROUPS = 48
 """Groups of the reference set whose statement and paraphrase are encoded."""
@@ -32,7 +32,7 @@ def measure_agreement(encoder: Encoder, exact: Encoder, counter: TokenCounter) -
     ours, theirs = _encode(encoder, inputs), _encode(exact, inputs)
     if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         return Agreement(float("nan"), float("nan"), float("nan"))
-    cosines = (unit_rows(ours).astype(np.float64) * unit_rows(theirs)).sum(axis=1)
+    cosines = paired_cosines(ours, theirs)
     kept = _nearest(ours) == _nearest(theirs)
     return Agreement(*(round(float(value), _DIGITS) for value in (cosines.min(), cosines.mean(), kept.mean())))
 

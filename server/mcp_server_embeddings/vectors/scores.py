@@ -61,6 +61,12 @@ def _scores(left: Vectors, right: Vectors, metric: Metric) -> Scores:
     return values
 
 
+def paired_cosines(left: Vectors, right: Vectors) -> Scores:
+    """Compare corresponding rows of two ``(n, d)``, in double precision; shape ``(n,)``, 0 for a row of zeros."""
+    cosines: Scores = (unit_rows(left).astype(np.float64) * unit_rows(right)).sum(axis=1)
+    return cosines
+
+
 def exact_cosines(rows: Vectors, vector: NDArray[np.float32]) -> Scores:
     """Compare rows of ``(n, d)`` with one vector of ``(d,)``, in double precision; shape ``(n,)``.
 

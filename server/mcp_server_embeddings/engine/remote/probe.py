@@ -23,7 +23,7 @@ from mcp_server_embeddings.engine.estimate import EstimatedTokens
 from mcp_server_embeddings.engine.remote.client import RemoteClient
 from mcp_server_embeddings.errors import RemoteRefusalError, RemoteUnavailableError
 from mcp_server_embeddings.private import replaced
-from mcp_server_embeddings.vectors.scores import Vectors
+from mcp_server_embeddings.vectors.scores import Vectors, paired_cosines
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class RemoteModel(BaseModel):
     def is_near(self, vectors: Vectors) -> bool:
         """Tell whether these vectors for the first texts of ``SAMPLE`` are this model's."""
         kept = np.array(self.sample[: len(vectors)], dtype=np.float32)
-        return kept.shape == vectors.shape and bool(_cosines(kept, vectors).min() >= _SAME)
+        return kept.shape == vectors.shape and bool(paired_cosines(kept, vectors).min() >= _SAME)
 
 
 def recognised(client: RemoteClient, folder: Path, progress: Callable[[str], None]) -> RemoteModel:
@@ -146,7 +146,7 @@ def recognised(client: RemoteClient, folder: Path, progress: Callable[[str], Non
 
 def _digest(vectors: Vectors, taken: set[str]) -> str:
     """Return a digest of the cosines between neighbouring texts, and not one that another model has."""
-    steps = np.round(_cosines(vectors, np.roll(vectors, 1, axis=0)) / _STEP).astype(int).tolist()
+    steps = np.round(paired_cosines(vectors, np.roll(vectors, 1, axis=0)) / _STEP).astype(int).tolist()
     number = 0
     while True:
         digest = hashlib.sha256(json.dumps([vectors.shape[1], steps, number]).encode()).hexdigest()
@@ -185,7 +185,7 @@ def _outcome(client: RemoteClient, filler: str, length: int) -> Over:
         if error.status != _CANNOT:  # it may be busy, which tells nothing of the text
             raise
         return "refused"
-    return "read" if 1 - float(_cosines(left[None], right[None])[0]) > _MOVED else "cut"
+    return "read" if 1 - float(paired_cosines(left[None], right[None])[0]) > _MOVED else "cut"
 
 
 def _repeated(text: str, tokens: int) -> str:
@@ -194,13 +194,6 @@ def _repeated(text: str, tokens: int) -> str:
     words *= tokens // sum(COUNTER.count(words)) + 1
     totals = itertools.accumulate(COUNTER.count(words))
     return " ".join(word for word, total in zip(words, totals, strict=True) if total <= tokens)
-
-
-def _cosines(left: Vectors, right: Vectors) -> Vectors:
-    """Return the cosines of corresponding rows."""
-    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    cosines: Vectors = np.einsum("ij,ij->i", left, right) / np.maximum(lengths, 1e-12)
-    return cosines
 
 
 def _read(path: Path) -> list[RemoteModel]:
