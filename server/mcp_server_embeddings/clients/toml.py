@@ -24,9 +24,9 @@ def put(text: str, keys: Sequence[str], value: object) -> str:
     read(text)  # its messages have the line in one form
     document = tomlkit.parse(text)
     table: MutableMapping[str, object] = document
-    for depth, key in enumerate(keys[:-1]):
+    for key in keys[:-1]:
         if key not in table:
-            table[key] = tomlkit.table(is_super_table=depth < len(keys) - 1)
+            table[key] = tomlkit.table(is_super_table=True)
         table = _table(table[key], key)
     table[keys[-1]] = value
     return _written(document, text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 from mcp_server_embeddings.doctor.report import Finding, State, problem
+from mcp_server_embeddings.engine.cache import CACHE_FILE
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import EmbeddingsError
 from mcp_server_embeddings.sqlite import ClosingConnection, connect
@@ -23,8 +24,6 @@ _SAME = 0.99
 """Lower cosines than this are of other texts: those of reduced precisions are above 0.99 (docs/benchmarks.md)."""
 
 _LITTLE_SPACE = 1_000_000_000
-
-_CACHE = "cache.sqlite"
 
 
 def examine_folder(folder: Path) -> list[Finding]:
@@ -42,7 +41,7 @@ def examine_folder(folder: Path) -> list[Finding]:
 def _examine_database(path: Path) -> Finding:
     """Have SQLite check a database: pages, order, and that indexes fit their tables."""
     subject = f"database {path.name}"
-    if path.name == _CACHE:
+    if path.name == CACHE_FILE:
         advice = f"delete {path}: it is only a cache"
     else:
         advice = f"keep a copy of {path}, put a backup in its place, or `mcp-server-embeddings index` your files anew"

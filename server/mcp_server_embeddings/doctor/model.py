@@ -5,15 +5,13 @@ import time
 from math import isfinite
 
 from mcp_server_embeddings.doctor.report import Finding, problem
+from mcp_server_embeddings.engine.artifact import MINIMUM_COSINE
 from mcp_server_embeddings.engine.calibrate import reference_groups
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.encoder import Agreement
 from mcp_server_embeddings.engine.engine import Engine, EngineStatus
 from mcp_server_embeddings.errors import EmbeddingsError
 from mcp_server_embeddings.program import DISTRIBUTION
-
-_EXACT = 0.99999
-"""The lowest cosine with sentence-transformers that exact precision allows."""
 
 _SECONDS = 1.0
 """How long speed is measured, and the last call of it."""
@@ -52,7 +50,8 @@ def _identity(status: EngineStatus) -> list[Finding]:
     if agreement is not None:
         found.append(agreement_finding(agreement, exact=status.precision == "exact"))
     elif status.engine == "compiled":
-        told = f"built from the model's own files; the tests of {DISTRIBUTION} hold that to cosines of {_EXACT} or more"
+        held = f"the tests of {DISTRIBUTION} hold that to cosines of {MINIMUM_COSINE} or more"
+        told = f"built from the model's own files; {held}"
         found.append(Finding("agreement", "ok", told))
     return found
 
@@ -65,7 +64,7 @@ def agreement_finding(agreement: Agreement, *, exact: bool) -> Finding:
         exact: The precision allows no difference that matters; others are the user's choice.
     """
     lowest = agreement.minimum_cosine
-    wrong = not isfinite(lowest) or (exact and lowest < _EXACT)
+    wrong = not isfinite(lowest) or (exact and lowest < MINIMUM_COSINE)
     kept = f"{100 * agreement.top1_kept:.1f} % keep their nearest text"
     told = f"lowest cosine with sentence-transformers {lowest:.7f}, {kept}"
     advice = "start with --engine reference, and report this" if wrong else ""

@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 MEMORY_BYTES = 64_000_000
 """What the cache in memory may hold: about 38,000 vectors of 384 numbers."""
 
+CACHE_FILE = "cache.sqlite"
+"""Its name in the data folder."""
+
 _ENTRY_OVERHEAD = 200
 """Bytes of an entry in memory beside its numbers: key, record and their places in the table."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from mcp_server_embeddings.config import Precision, Settings
-from mcp_server_embeddings.engine.cache import CacheFigures, VectorCache
+from mcp_server_embeddings.engine.cache import CACHE_FILE, CacheFigures, VectorCache
 from mcp_server_embeddings.engine.calibrate import calibrations_for
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.catalogue import full_id
@@ -84,7 +84,7 @@ class Engine:
         self._load = load
         self._cache: VectorCache | None = None
         if not settings.no_cache:
-            self._cache = VectorCache(settings.data_dir / "cache.sqlite", settings.cache_size * 1_000_000)
+            self._cache = VectorCache(settings.data_dir / CACHE_FILE, settings.cache_size * 1_000_000)
         self._reranker: Lifecycle[LoadedReranker] | None = None
         if settings.reranker:
             idle = 60 * settings.idle_unload
