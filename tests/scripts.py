@@ -24,6 +24,19 @@ def run(script: str, *arguments: str) -> str:
     return finished.stdout
 
 
+def command_without(module: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """A command where a module is not installed."""
+    program = f"import sys; sys.modules[{module!r}] = None; from mcp_server_embeddings.cli.main import main; "
+    return subprocess.run(
+        [sys.executable, "-c", program + "sys.exit(main())", *arguments],
+        env=client_environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[int]:
     """Make ``folder`` a disk of that size; where that is not allowed, gives the limit of one file instead."""

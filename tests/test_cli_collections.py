@@ -23,6 +23,7 @@ from mcp_server_embeddings.tools.collection_reindex import collection_reindex
 from mcp_server_embeddings.tools.search import search
 from mcp_server_embeddings.tools.sources import Sources
 from postgres_server import own_database
+from scripts import command_without
 from stores import STORES
 from wire import PATIENCE, PROGRAM, client_environment
 
@@ -440,16 +441,7 @@ def test_a_commands_help_lists_its_own_options_and_the_settings(capsys: pytest.C
 
 def test_without_pyarrow_the_error_names_what_to_install(data_dir: Path, command: Command, docs: Path) -> None:
     command("index", "cli-arrow", docs)
-    program = (
-        "import sys; sys.modules['pyarrow'] = None; from mcp_server_embeddings.cli.main import main; sys.exit(main())"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-c", program, "export", "cli-arrow", str(docs / "out.parquet")],
-        env=client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir)),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    asked = ("export", "cli-arrow", str(docs / "out.parquet"))
+    finished = command_without("pyarrow", *asked, MCP_EMBEDDINGS_DATA_DIR=str(data_dir))
     assert finished.returncode == 2
     assert "pip install 'mcp-server-embeddings[parquet]'" in finished.stderr

@@ -15,6 +15,7 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.records import NewDocument, passage_text
+from scripts import command_without
 from waiting import wait_until
 from wire import PATIENCE, PROGRAM, client_environment
 
@@ -246,14 +247,7 @@ def test_no_log_of_a_cluster_shows_a_text(cluster: Cluster) -> None:
 
 
 def test_without_dask_the_error_names_what_to_install(tmp_path: Path) -> None:
-    script = f"import sys; sys.modules['distributed'] = None; from {PACKAGE}.cli.main import main; sys.exit(main())"
-    finished = subprocess.run(
-        [sys.executable, "-c", script, "index", "bulk", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"],
-        env=environment(MCP_EMBEDDINGS_DATA_DIR=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    asked = ("index", "bulk", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1")
+    finished = command_without("distributed", *asked, **environment(MCP_EMBEDDINGS_DATA_DIR=str(tmp_path)))
     assert finished.returncode == 2
     assert "pip install 'mcp-server-embeddings[dask]'" in finished.stderr
