@@ -22,8 +22,8 @@ from mcp_server_embeddings.clients.editors import EDITORS, found
 from mcp_server_embeddings.clients.files import ClientFile
 from mcp_server_embeddings.clients.table import CLIENTS, Client, System
 from mcp_server_embeddings.errors import ClientFileError
+from messages_api import CLAUDE_CODE
 from scripts import run as run_script
-from test_claude_code import CLAUDE_CODE
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
 
 PLACES = {
