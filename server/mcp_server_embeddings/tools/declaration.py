@@ -17,6 +17,7 @@ from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.freshness import Freshness
+from mcp_server_embeddings.tools.hidden_characters import with_hidden_noted
 from mcp_server_embeddings.tools.parameters import Range
 from mcp_server_embeddings.tools.results import Result
 from mcp_server_embeddings.tools.sources import Sources
@@ -121,14 +122,14 @@ class Tool:
         return create_model(self.name, __base__=Arguments, **sent)
 
     def call(self, context: ToolContext, arguments: Arguments) -> Result:
-        """Call the function.
+        """Call the function; characters of its texts that are not shown are named in a note.
 
         Raises:
             EmbeddingsError: The tool refuses the arguments, or cannot answer.
         """
         values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
         provided = {name: getattr(context, name) for name in self._parameters if name in _PROVIDED}
-        return self.function(**values, **provided)
+        return with_hidden_noted(self.function(**values, **provided))
 
     @functools.cached_property
     def ranges(self) -> dict[str, Range]:
