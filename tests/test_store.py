@@ -216,6 +216,19 @@ def test_an_unchanged_document_may_come_from_another_file(one: Collection) -> No
     assert (by_where(one, {"path": "x.md"}), by_where(one, {"path": "y.md", "year": 1})) == ("", "a")
 
 
+def test_a_file_that_one_document_leaves_may_be_that_of_another_in_the_same_write(one: Collection) -> None:
+    one.put([document("a", "one", file="x.md")])
+    one.put([document("a", "one", file="y.md"), document("b", "two", file="x.md")])
+    assert {path: file.documents for path, file in one.files().items()} == {"x.md": 1, "y.md": 1}
+
+
+def test_the_beginning_of_a_text_goes_on_after_a_nul(one: Collection) -> None:
+    one.put([document("a", "one\0two 狐𝔣x")])
+    (whole,) = one.item_texts(one.items().keys)  # PostgreSQL has no NUL
+    for length in range(len(whole) + 2):
+        assert one.item_texts(one.items().keys, length) == [whole[:length]]
+
+
 def test_a_document_without_chunks_is_stored_only_if_it_is_there(one: Collection) -> None:
     bare = NewDocument("a", "one", None, ())
     one.put([document("a", "one")])

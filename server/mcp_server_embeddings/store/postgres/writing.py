@@ -93,11 +93,13 @@ def put_documents(database: Connection, record: CollectionRecord, documents: Seq
         bare = next((one.document.id for one in different if not one.document.chunks), None)
         if bare is not None:
             raise changed_meanwhile(bare)
-        moved += _move(database, record.key, same, files)
+        left = _move(database, record.key, same, files)
         replaced = [one.stored.row for one in different if one.stored]
         terms -= _delete(database, record, replaced, change)
         terms += _insert(database, record, different, files, change)
-        _forget_unused(database, {one.stored.file for one in different if one.stored})  # only now: it may be used again
+        before = left + [one.stored.file for one in different if one.stored]
+        _forget_unused(database, set(before))  # only now: others of the group may come from them
+        moved += len(left)
         result += PutResult(len(different) - len(replaced), len(replaced), len(same))
     if result.added or result.updated or moved:
         _record(database, record, change, terms)
@@ -176,8 +178,10 @@ def _remember(database: Connection, collection: int, documents: Sequence[NewDocu
     return {path: remember_file(database, collection, path, StoredFile(known)) for path, known in digests.items()}
 
 
-def _move(database: Connection, collection: int, documents: Sequence[_Coming], files: Mapping[str, int]) -> int:
-    """Note where unchanged documents come from now; how many come from another file."""
+def _move(
+    database: Connection, collection: int, documents: Sequence[_Coming], files: Mapping[str, int]
+) -> list[int | None]:
+    """Note where unchanged documents come from now; the files of those that came from another one before."""
     moved = [
         (one.stored.row, one.stored.file, files.get(one.document.file))
         for one in documents
@@ -186,8 +190,7 @@ def _move(database: Connection, collection: int, documents: Sequence[_Coming], f
     if moved:
         database.executemany("UPDATE documents SET file = ? WHERE row = ?", [(file, row) for row, _, file in moved])
         _attribute_anew(database, collection, [row for row, _, _ in moved])  # the path is one
-        _forget_unused(database, {file for _, file, _ in moved})
-    return len(moved)
+    return [file for _, file, _ in moved]
 
 
 def _insert(

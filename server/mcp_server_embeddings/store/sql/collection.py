@@ -204,10 +204,10 @@ class SqlCollection(Collection, Generic[C]):
     def item_metadata(self, keys: Sequence[int]) -> list[dict[str, Scalar | list[Scalar]]]:
         return [json.loads(str(metadata)) for metadata in self._of_items(keys, "metadata")]
 
-    def _of_items(self, keys: Sequence[int], column: str) -> list[object]:
+    def _of_items(self, keys: Sequence[int], column: str) -> list[Any]:
         """Return the values of a column of documents, in the order of the keys."""
         with self._reading() as database:
-            found: dict[int, object] = {
+            found: dict[int, Any] = {
                 row: value
                 for marks, batch in query_batches(keys)
                 for row, value in database.execute(f"SELECT row, {column} FROM documents WHERE row IN ({marks})", batch)

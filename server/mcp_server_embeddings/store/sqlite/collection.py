@@ -84,6 +84,13 @@ class SqliteCollection(SqlCollection[Connection]):
             terms = SqliteTerms(database, self._current(database).key, self._filtered(where))
             return best_matches(terms, words, k)
 
+    def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
+        if length is None:
+            return super().item_texts(keys)
+        # Of bytes: SQLite's substr of a text ends at its first NUL. A character has four at most.
+        found = self._of_items(keys, f"substr(CAST(text AS BLOB), 1, {4 * length:d})")
+        return [str(start, "utf-8", "replace")[:length] for start in found]
+
     def snapshot(self, database: Connection) -> Snapshot:
         """Return the vectors in memory, brought up to date first. What is given is never changed."""
         record = self._current(database)
