@@ -115,7 +115,7 @@ def test_the_page_of_the_tools_shows_what_the_server_answers(data_dir: Path) -> 
     assert shown == pytest.approx(given, rel=0.02, abs=0.02)
 
 
-@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda page: page.stem)
 def test_links_between_the_documents_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8"))
     for target, section in links:
