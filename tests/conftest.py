@@ -1,6 +1,7 @@
 """Fixtures: the real bundled model, and models of other architectures with random weights."""
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -30,6 +31,15 @@ from stores import STORES, OpenStore
 
 for variable in ("XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
     atexit.register(shutil.rmtree, os.environ[variable], ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> None:
+    """Keep what is imported out of the collector's sight: each engine that ends collects, half a second for a million
+    objects.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", params=["shared", "own"])
