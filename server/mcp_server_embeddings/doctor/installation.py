@@ -9,8 +9,8 @@ from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 
 _PACKAGES = ("mcp", "numpy", "openvino", "tokenizers", "sentence-transformers", "torch")
 
-_OPTIONAL = "torch"
-"""Only models that must be converted, and other devices than the CPU, need it."""
+_OPTIONAL = ("sentence-transformers", "torch")
+"""An installation may leave them out; see docs/installation.md."""
 
 
 def examine_installation() -> list[Finding]:
@@ -19,7 +19,9 @@ def examine_installation() -> list[Finding]:
     python = f"{DISTRIBUTION} {VERSION} on Python {platform.python_version()}, {system}, at {sys.prefix}"
     versions = {name: _version(name) for name in _PACKAGES}
     listed = ", ".join(f"{name} {found or 'not installed'}" for name, found in versions.items())
-    missing = [name for name, found in versions.items() if found is None and name != _OPTIONAL]
+    if any(versions[name] is None for name in _OPTIONAL):
+        listed += "; without these two: no GPU, no --engine reference, and only models that are built from their files"
+    missing = [name for name, found in versions.items() if found is None and name not in _OPTIONAL]
     advice = f"pip install {' '.join(missing)}" if missing else ""
     return [
         Finding("python", "ok", python, figures={"version": VERSION, "python": platform.python_version()}),

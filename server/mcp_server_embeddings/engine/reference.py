@@ -10,6 +10,7 @@ from mcp_server_embeddings.engine.encoder import Encoder, EncoderInput
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.engine.locate import LocatedModel, verify_weights
 from mcp_server_embeddings.errors import ModelLoadError
+from mcp_server_embeddings.program import DISTRIBUTION
 from mcp_server_embeddings.vectors.scores import Vectors
 
 if TYPE_CHECKING:
@@ -34,16 +35,20 @@ class ReferenceEncoder(Encoder):
         threads: CPU threads of one batch.
 
     Raises:
-        ModelLoadError: The device is not available, or the weights are not the model's.
+        ModelLoadError: The device is not available, sentence-transformers is not installed, or the weights are not the
+            model's.
     """
 
     engine = "reference"
 
     def __init__(self, model: LocatedModel, device: str, threads: int) -> None:
         # Imported here and not above: they cost seconds, and the handshake comes first.
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
+        try:
+            import torch
+            from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging as transformers_logging
+        except ModuleNotFoundError as error:
+            raise _left_out(error, model, device) from error
 
         mapped = model.mapped_files()
         verify_weights(model)
@@ -82,6 +87,16 @@ class ReferenceEncoder(Encoder):
             show_progress_bar=False,
             task=None if role == "symmetric" else role,
         )
+
+
+def _left_out(error: ModuleNotFoundError, model: LocatedModel, device: str) -> ModelLoadError:
+    """Say what needs sentence-transformers, where the program was installed without it."""
+    return ModelLoadError(
+        f"model {model.name!r} on {device!r} needs sentence-transformers and PyTorch, which are not installed (no "
+        f"module {error.name!r}); so do --engine reference, --device cuda and mps, and every model that must be "
+        f"converted. Leave these options out, choose another model ({DISTRIBUTION} models), or install both: "
+        f"pip install sentence-transformers, or with uv {DISTRIBUTION} again, without --overrides"
+    )
 
 
 def _available(device: str) -> str:
