@@ -1,0 +1,145 @@
+"""What is published: the contents of wheel and source distribution, and that each way to install them works."""
+
+import csv
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from local_index import LocalIndex, make_index
+from mcp_server_embeddings.program import DISTRIBUTION, VERSION
+from wire import PATIENCE
+
+ROOT = Path(__file__).parents[1]
+STEM = f"mcp_server_embeddings-{VERSION}"
+
+
+def run(command: Sequence[str | Path], index: LocalIndex, folder: Path | None = None) -> str:
+    """The output of a command that must succeed, in another folder than the repository."""
+    finished = subprocess.run(
+        command,
+        env=index.environment,
+        cwd=folder or index.home,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the source distribution of this checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", str(folder)], cwd=ROOT, check=True, capture_output=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    return built / f"{STEM}-py3-none-any.whl"
+
+
+@pytest.fixture(scope="module")
+def sdist(built: Path) -> Path:
+    return built / f"{STEM}.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def index(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalIndex:
+    return make_index(tmp_path_factory.mktemp("index"), wheel)
+
+
+def empty_environment(index: LocalIndex, name: str) -> Path:
+    """The programs of a new virtual environment."""
+    run(["uv", "venv", "--quiet", name], index)
+    return index.home / name / "bin"
+
+
+def dependencies() -> list[str]:
+    declared: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "dependencies"
+    ]
+    return declared
+
+
+def source_files() -> set[str]:
+    package = ROOT / "server" / "mcp_server_embeddings"
+    files = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(ROOT / "server")) for path in files}
+
+
+def test_the_wheel_has_the_package_its_licence_and_nothing_else(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    metadata = {
+        f"{STEM}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+    }
+    assert names == source_files() | metadata
+    data = {"py.typed", "data/models.toml", "data/reference.jsonl", "data/differences.toml"}
+    assert {f"mcp_server_embeddings/{name}" for name in data} < names
+    kinds = {Path(name).suffix for name in source_files()}
+    assert kinds == {".py", ".toml", ".jsonl", ".npz", ".typed"}
+
+
+def test_the_source_distribution_has_what_builds_the_wheel_the_examples_and_no_tests(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.removeprefix(f"{STEM}/") for name in archive.getnames()}
+    server = {name for name in names if name.startswith("server/")}
+    assert server == {f"server/{name}" for name in source_files()}
+    # hatchling adds the rules by which it left files out.
+    assert {name for name in names if "/" not in name} == {
+        ".gitignore",
+        "CHANGELOG.md",
+        "LICENSE",
+        "PKG-INFO",
+        "README.md",
+        "pyproject.toml",
+    }
+    assert {name.partition("/")[0] for name in names if "/" in name} == {"server", "examples"}
+
+
+def test_the_wheel_installed_by_pip_into_an_empty_environment_answers_from_another_folder(
+    index: LocalIndex, tmp_path: Path
+) -> None:
+    programs = empty_environment(index, "by-pip")
+    python = programs / "python"
+    # Its dependencies by uv, because pip takes half a minute to resolve them.
+    run(["uv", "pip", "install", "--quiet", "--python", python, *dependencies()], index)
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    run([*pip, "install", "--quiet", "--no-compile", "--no-deps", DISTRIBUTION], index)
+    run(["uv", "pip", "check", "--quiet", "--python", python], index)
+    place = run([python, "-c", "import mcp_server_embeddings as m; print(m.__file__)"], index, tmp_path)
+    assert place.startswith(str(programs.parent))
+    assert run([programs / DISTRIBUTION, "--version"], index, tmp_path) == f"{DISTRIBUTION} {VERSION}\n"
+    command = [
+        programs / DISTRIBUTION,
+        "similarity",
+        "--left",
+        "Apple",
+        "--right",
+        "Orange",
+        "--json",
+        "--data-dir",
+        tmp_path,
+    ]
+    assert "0.3726" in run(command, index, tmp_path)
+
+
+def test_the_source_distribution_installs_the_files_of_the_wheel(index: LocalIndex, sdist: Path, wheel: Path) -> None:
+    programs = empty_environment(index, "from-source")
+    run(["uv", "pip", "install", "--quiet", "--python", programs / "python", sdist], index)
+    (record,) = programs.parent.glob(f"lib/*/site-packages/{STEM}.dist-info/RECORD")
+    installed = {row[0]: row[1] for row in csv.reader(record.read_text(encoding="utf-8").splitlines())}
+    packed = zipfile.ZipFile(wheel).read(f"{STEM}.dist-info/RECORD").decode().splitlines()
+    for name, digest, _ in csv.reader(packed):
+        assert name.endswith("RECORD") or installed[name] == digest
+    assert run([programs / DISTRIBUTION, "--version"], index) == f"{DISTRIBUTION} {VERSION}\n"
