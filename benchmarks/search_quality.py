@@ -24,7 +24,8 @@ from mcp_server_embeddings import Embedder, Engine, Settings, open_store
 from mcp_server_embeddings.config import default_data_dir
 from mcp_server_embeddings.reading.beir import RetrievalSet, read_retrieval_set
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
-from mcp_server_embeddings.tools.evaluation import FOREIGN, Evaluation, ModeFigures, Sample, SetFigures, evaluate
+from mcp_server_embeddings.tools.evaluation import FOREIGN, Sample, evaluate
+from mcp_server_embeddings.tools.evaluation_results import Evaluation, ModeFigures, SetFigures
 from mcp_server_embeddings.tools.retrieval import SearchMode
 from mcp_server_embeddings.vectors.calibration import BANDS
 from mcp_server_embeddings.vectors.fusion import INDEPENDENCE, WORDS_WEIGHT, fused_scores

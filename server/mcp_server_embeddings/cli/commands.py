@@ -200,17 +200,24 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
     command = add(
         "eval",
         "evaluate:run",
-        "measure search on your own retrieval sets",
-        "FOLDER...",
-        "set --queries 300",
+        "measure search on your own queries, and compare with the last time",
+        "QUERIES...",
+        "golden.csv --collection handbook --compare",
         as_json,
     )
     command.add_argument(
-        "folders",
-        metavar="FOLDER",
+        "paths",
+        metavar="QUERIES",
         type=Path,
         nargs="+",
-        help="in BEIR's layout: corpus.jsonl, queries.jsonl, and qrels/test.tsv or qrels.tsv",
+        help="with --collection a table with the columns query and id, one row a relevant item; without, folders in "
+        "BEIR's layout: corpus.jsonl, queries.jsonl, and qrels/test.tsv or qrels.tsv",
+    )
+    command.add_argument(
+        "--collection", metavar="NAME", default="", help="the collection that the queries are asked of"
+    )
+    command.add_argument(
+        "--compare", action="store_true", help="tell whether this is better than the last run, by a paired bootstrap"
     )
     command.add_argument("--queries", metavar="N", type=_positive, help="at most, a random choice (default: all)")
     command.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice (default: 0)")

@@ -1,23 +1,27 @@
-"""Measure how well searches do on retrieval sets: queries with documents that people judged relevant.
+"""Measure how well searches do: queries with documents, or items of a collection, that people judged relevant.
 
-Every figure comes from the same search as the tool's (``ranked``), on a collection of the set's documents.
+Every figure comes from the same search as the tool's (``ranked``), on a collection of the set's documents or one that
+is there.
 """
 
 import random
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import get_args
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.reading.beir import Entry, RetrievalSet
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.reading.beir import Entry, Relevance, RetrievalSet
 from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.tools.evaluation_results import BandShare, Evaluation, ModeFigures, SetFigures
 from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument, document_batches
-from mcp_server_embeddings.tools.results import QueryHits, ResultModel
+from mcp_server_embeddings.tools.items import Selection, select_items
+from mcp_server_embeddings.tools.results import QueryHits
 from mcp_server_embeddings.tools.retrieval import SearchMode
 from mcp_server_embeddings.tools.search import ranked
 from mcp_server_embeddings.tools.sources import Sources
@@ -46,60 +50,6 @@ Report = Callable[[int, int], None]
 """Takes how many searches are done, of how many."""
 
 
-class BandShare(ResultModel):
-    """Hits of one band, and how many of them are relevant."""
-
-    hits: int
-    relevant: int
-
-    @property
-    def share(self) -> float:
-        """Of the hits that are relevant."""
-        return self.relevant / self.hits if self.hits else float("nan")
-
-
-class ModeFigures(ResultModel):
-    """What one mode of search finds in one set.
-
-    Attributes:
-        ndcg_at_10: Mean over the queries, as the next two.
-        recall_at_10: Share of the relevant documents among the first ten.
-        mrr_at_10: Mean reciprocal rank.
-        no_match: Share of the queries, which all have a relevant document.
-        foreign_no_match: Share of queries of the other sets, which have none here; None for a single set.
-        rare_words: Of words that one document only has, the share that finds it among the first five; None without any.
-        bands: Of the first ten hits, by band.
-    """
-
-    ndcg_at_10: float
-    recall_at_10: float
-    mrr_at_10: float
-    no_match: float
-    foreign_no_match: float | None = None
-    rare_words: float | None = None
-    bands: dict[Band, BandShare]
-
-
-class SetFigures(ResultModel):
-    """What every mode of search finds in one set."""
-
-    name: str
-    documents: int
-    empty: int
-    passages: int
-    queries: int
-    judged: int
-    modes: dict[SearchMode, ModeFigures]
-
-
-class Evaluation(ResultModel):
-    """The figures of all sets under one model."""
-
-    model: str
-    seed: int
-    sets: list[SetFigures]
-
-
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The queries of a set that are asked, drawn by a seed.
@@ -117,15 +67,21 @@ class Sample:
     @classmethod
     def draw(cls, data: RetrievalSet, most: int | None, seed: int) -> "Sample":
         """Choose at most so many queries, all for None."""
-        judged, rare = list(data.relevance), _rare_words(data.documents)
+        rare = _rare_words(data.documents)
         draw = random.Random(seed)  # noqa: S311 - not for secrets
-        chosen = judged if most is None else draw.sample(judged, min(most, len(judged)))
+        chosen = drawn_queries(data, most, draw)
         words = draw.sample(sorted(rare), min(_RARE_WORDS, len(rare)))
         return cls(data, chosen, {word: rare[word] for word in words})
 
     def texts(self) -> list[str]:
         """Return the queries."""
         return [self.data.queries[key] for key in self.queries]
+
+
+def drawn_queries(data: RetrievalSet, most: int | None, draw: random.Random) -> list[str]:
+    """Return the ids of the queries that are asked."""
+    judged = list(data.relevance)
+    return judged if most is None else draw.sample(judged, min(most, len(judged)))
 
 
 def evaluate(
@@ -155,8 +111,68 @@ def evaluate(
     own = sum(len(sample.queries) + len(sample.rare) for sample in samples)
     foreign = (len(sets) - 1) * sum(min(len(sample.queries), FOREIGN) for sample in samples)
     searcher = _Searcher(embedder, store, report, (own + foreign) * len(MODES))
-    figures = [searcher.measure(f"set-{at}", at, samples) for at in range(len(sets))]
+    figures = []
+    for at, sample in enumerate(samples):
+        name, documents = f"set-{at}", len(sample.data.documents)
+        passages = index(embedder, store, name, sample.data.documents)
+        others = [text for other in samples if other is not sample for text in other.texts()[:FOREIGN]]
+        figures.append(searcher.measure(name, (documents, passages), sample, others))
     return Evaluation(model=embedder.identity().short, seed=seed, sets=figures)
+
+
+def evaluate_collection(
+    embedder: Embedder,
+    store: CollectionStore,
+    collection: str,
+    golden: RetrievalSet,
+    *,
+    queries: int | None = None,
+    seed: int = 0,
+    report: Report = lambda done, total: None,
+) -> Evaluation:
+    """Ask golden queries of a collection as it is, in every mode.
+
+    Args:
+        embedder: The engine.
+        store: Has the collection.
+        collection: Its name.
+        golden: Queries and the ids of the items that answer them.
+        queries: As in ``evaluate``, like the next two.
+        seed: Of the choice of queries.
+        report: Told how many searches are done.
+
+    Raises:
+        InputError: An id is none of the collection's.
+        CollectionError: There is no such collection, or it is another model's.
+        OperatorError: The model or the store cannot be used.
+        CallCancelledError: The caller cancelled.
+    """
+    record = store.record(collection)
+    sample = Sample.draw(known_ids(embedder, store, collection, golden), queries, seed)
+    searcher = _Searcher(embedder, store, report, len(sample.queries) * len(MODES))
+    figures = searcher.measure(collection, (record.documents, record.chunks), sample, ())
+    return Evaluation(model=embedder.identity().short, seed=seed, sets=[figures])
+
+
+def known_ids(embedder: Embedder, store: CollectionStore, collection: str, golden: RetrievalSet) -> RetrievalSet:
+    """Return golden queries with the ids as searches give them; a path may be whole.
+
+    Raises:
+        InputError: An id is none of the collection's.
+    """
+    items = select_items(embedder, Sources(store, Reader(())), None, Selection(collection), needs_model=False)
+    known = {str(key) for key in items.ids}
+    relevance: Relevance = {}
+    for query, judged in golden.relevance.items():
+        for key, grade in judged.items():
+            names = [name for name in (key, *items.names_of(key)) if name in known]
+            if not names:
+                raise InputError(
+                    f"{golden.name} names the item {key!r}, which is not in the collection {collection!r}; "
+                    f"{items.nearest_id(key)}"
+                )
+            relevance.setdefault(query, {})[names[0]] = grade
+    return replace(golden, relevance=relevance)
 
 
 def index(embedder: Embedder, store: CollectionStore, name: str, documents: Mapping[str, Entry]) -> int:
@@ -181,19 +197,16 @@ class _Searcher:
         self._report = report
         self._done, self._total = 0, total
 
-    def measure(self, collection: str, at: int, samples: Sequence[Sample]) -> SetFigures:
-        """Index one of the sets and measure every mode."""
-        data = samples[at].data
-        passages = index(self._embedder, self._store, collection, data.documents)
-        foreign = [text for other, sample in enumerate(samples) if other != at for text in sample.texts()[:FOREIGN]]
+    def measure(self, collection: str, size: tuple[int, int], sample: Sample, foreign: Sequence[str]) -> SetFigures:
+        """Measure every mode in a collection of so many documents and passages."""
         return SetFigures(
-            name=data.name,
-            documents=len(data.documents),
-            empty=data.empty,
-            passages=passages,
-            queries=len(samples[at].queries),
-            judged=len(data.relevance),
-            modes={mode: self._mode(collection, mode, samples[at], foreign) for mode in MODES},
+            name=sample.data.name,
+            documents=size[0],
+            empty=sample.data.empty,
+            passages=size[1],
+            queries=len(sample.queries),
+            judged=len(sample.data.relevance),
+            modes={mode: self._mode(collection, mode, sample, foreign) for mode in MODES},
         )
 
     def _mode(self, collection: str, mode: SearchMode, sample: Sample, foreign: Sequence[str]) -> ModeFigures:
@@ -206,17 +219,21 @@ class _Searcher:
         ]
         elsewhere = self._ask(collection, mode, foreign, 1)
         rankings = [_ranking(hits, query) for hits, query in zip(found, sample.queries, strict=True)]
-        judged = [
-            (ranking, sample.data.relevance[query]) for ranking, query in zip(rankings, sample.queries, strict=True)
+        relevance = [sample.data.relevance[query] for query in sample.queries]
+        figures = [
+            tuple(metric(ranking, relevant, CUT) for metric in (ndcg, recall, reciprocal_rank))
+            for ranking, relevant in zip(rankings, relevance, strict=True)
         ]
+        means = [mean(values) for values in zip(*figures, strict=True)]
         return ModeFigures(
-            ndcg_at_10=mean(ndcg(ranking, relevant, CUT) for ranking, relevant in judged),
-            recall_at_10=mean(recall(ranking, relevant, CUT) for ranking, relevant in judged),
-            mrr_at_10=mean(reciprocal_rank(ranking, relevant, CUT) for ranking, relevant in judged),
+            ndcg_at_10=means[0],
+            recall_at_10=means[1],
+            mrr_at_10=means[2],
             no_match=mean(one.no_match for one in found),
             foreign_no_match=mean(one.no_match for one in elsewhere) if elsewhere else None,
             rare_words=mean(by_word) if by_word else None,
-            bands=_bands(found, [relevant for _, relevant in judged]),
+            bands=_bands(found, relevance),
+            by_query=dict(zip(sample.queries, figures, strict=True)),
         )
 
     def _ask(self, collection: str, mode: SearchMode, queries: Sequence[str], top: int = CUT + 1) -> list[QueryHits]:

@@ -1,6 +1,7 @@
 """Judge rankings by which documents are relevant."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 
 def ndcg(ranking: Sequence[str], relevance: Mapping[str, int], cut: int) -> float:
@@ -38,3 +39,40 @@ def reciprocal_rank(ranking: Sequence[str], relevance: Mapping[str, int], cut: i
     """
     places = (place for place, document in enumerate(ranking[:cut], 1) if document in relevance)
     return 1 / next(places, float("inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean difference, and where 19 in 20 samples of as many queries would have it."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float], seed: int = 0) -> Interval:
+    """Return by how much a metric rose, with the 95 % interval of a paired bootstrap over queries.
+
+    Each query's difference is taken first, so what makes queries easy or hard cancels out; queries are then drawn with
+    replacement (Sakai 2006, "Evaluating evaluation metrics based on the bootstrap", doi:10.1145/1148170.1148261), 9,999
+    times by scipy. The interval has the percentiles of these means (Efron and Tibshirani 1993, chapter 13): unlike the
+    bias-corrected one it exists too where most differences are 0.
+
+    Args:
+        before: The metric of each query.
+        after: The same queries, in the same order.
+        seed: Of the draws.
+
+    Example:
+        >>> paired_difference([0.5, 1.0], [0.5, 1.0])
+        Interval(mean=0.0, low=0.0, high=0.0)
+    """
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    differences = np.subtract(after, before)
+    mean = float(differences.mean())
+    if (differences == differences[0]).all():  # as of a single query: resampling changes nothing
+        return Interval(mean, mean, mean)
+    drawn = bootstrap((differences,), np.mean, method="percentile", batch=1_000, rng=np.random.default_rng(seed))
+    return Interval(mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high))

@@ -1,0 +1,189 @@
+"""Keep the last run of each evaluation, and tell whether the next one is better.
+
+A run is kept in the data folder, for its owner only: the metrics of each query under a hash of the query, and digests
+of what was asked of what. No text of a query or of a document is in it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from mcp_server_embeddings.errors import InputError, StorageError
+from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.tools.evaluation_results import (
+    METRICS,
+    Comparison,
+    Difference,
+    Figures,
+    Metric,
+    SetFigures,
+)
+from mcp_server_embeddings.tools.results import ResultModel
+from mcp_server_embeddings.tools.retrieval import SearchMode
+from mcp_server_embeddings.vectors.metrics import paired_difference
+
+FEWEST = 10
+"""Queries below which nothing can be told: of fewer, those that an interval needs can all be chance."""
+
+_AGAIN = "run without --compare once, which keeps a run to compare with"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a run asks of what.
+
+    Attributes:
+        path: The folder of the set, or the file of golden queries; runs of one path follow each other.
+        collection: Of golden queries; empty for a set.
+        documents: Ids of what is searched.
+        queries: By query: the ids of relevant documents and their grades.
+    """
+
+    path: Path
+    collection: str
+    documents: tuple[str, ...]
+    queries: Mapping[str, Mapping[str, int]]
+
+    def documents_digest(self) -> str:
+        """Return a hash of the documents' ids."""
+        return _digest(sorted(self.documents))
+
+    def queries_digest(self) -> str:
+        """Return a hash of queries and judgements."""
+        return _digest([query, sorted(judged.items())] for query, judged in sorted(self.queries.items()))
+
+
+class Run(ResultModel):
+    """A run as it is kept; ``queries`` and ``documents`` are digests."""
+
+    format: Literal[1] = 1
+    measured: str
+    model: str
+    collection: str
+    documents: str
+    document_count: int
+    queries: str
+    query_count: int
+    figures: dict[SearchMode, Figures]
+
+
+class Runs:
+    """The last runs, one file each.
+
+    Args:
+        data_dir: The data folder.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / "evaluations"
+
+    def last(self, subject: Subject) -> Run:
+        """Return the last run of the same path, which asked the same of the same.
+
+        Raises:
+            InputError: There is none, or it asked other queries or searched other documents.
+            StorageError: It cannot be read.
+        """
+        path, name = self._path(subject), subject.path.name
+        try:
+            run = Run.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise InputError(f"there is no earlier run of {name!r} to compare with; {_AGAIN}") from None
+        except OSError as error:
+            raise StorageError(
+                f"the last run of {name!r}, {path}, cannot be read ({error.strerror}); {_AGAIN}"
+            ) from None
+        except ValidationError:
+            raise StorageError(f"the last run of {name!r}, {path}, is damaged or another version's; {_AGAIN}") from None
+        if run.documents != subject.documents_digest():
+            was, now = (f" in {one!r}" if one else "" for one in (run.collection, subject.collection))
+            raise InputError(
+                f"the last run of {name!r} searched {run.document_count:,} documents{was}, and there are others, "
+                f"{len(subject.documents):,}, now{now}; a difference would be theirs: {_AGAIN}"
+            )
+        if run.queries != subject.queries_digest():
+            raise InputError(
+                f"the last run of {name!r} asked {run.query_count:,} queries, and now {len(subject.queries):,} are "
+                f"asked, which are others or are judged otherwise; pass the --queries and --seed of then, or {_AGAIN}"
+            )
+        return run
+
+    def keep(self, subject: Subject, model: str, figures: SetFigures) -> None:
+        """Write a run in place of the last one.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        run = Run(
+            measured=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+            model=model,
+            collection=subject.collection,
+            documents=subject.documents_digest(),
+            document_count=len(subject.documents),
+            queries=subject.queries_digest(),
+            query_count=len(subject.queries),
+            figures={mode: _hashed(of_mode.by_query) for mode, of_mode in figures.modes.items()},
+        )
+        path = self._path(subject)
+        try:
+            with replaced(path) as file:
+                file.write(run.model_dump_json().encode())
+        except OSError as error:
+            raise StorageError(
+                f"the run cannot be kept in {path} ({error.strerror}); make room there, or pass another --data-dir"
+            ) from None
+
+    def _path(self, subject: Subject) -> Path:
+        return self._folder / f"{_digest(str(subject.path.resolve()))[:32]}.json"
+
+
+def compared(last: Run, figures: SetFigures) -> Comparison:
+    """Compare a set with its last run, query by query.
+
+    Example:
+        >>> compared(runs.last(subject), evaluation.sets[0]).modes["hybrid"]["nDCG@10"].verdict
+        'unclear'
+    """
+    return Comparison(
+        measured=last.measured,
+        model=last.model,
+        modes={
+            mode: _differences(last.figures[mode], _hashed(of_mode.by_query)) for mode, of_mode in figures.modes.items()
+        },
+    )
+
+
+def _differences(before: Figures, now: Figures) -> dict[Metric, Difference]:
+    return {
+        metric: _difference([values[at] for values in before.values()], [now[query][at] for query in before])
+        for at, metric in enumerate(METRICS)
+    }
+
+
+def _difference(before: list[float], now: list[float]) -> Difference:
+    found = paired_difference(before, now)
+    clear = len(now) >= FEWEST and not found.low <= 0 <= found.high
+    return Difference(
+        before=sum(before) / len(before),
+        difference=found.mean,
+        low=found.low,
+        high=found.high,
+        verdict=("better" if found.mean > 0 else "worse") if clear else "unclear",
+        rose=sum(new > old for old, new in zip(before, now, strict=True)),
+        fell=sum(new < old for old, new in zip(before, now, strict=True)),
+    )
+
+
+def _hashed(figures: Figures) -> Figures:
+    return {_digest(query)[:32]: values for query, values in figures.items()}
+
+
+def _digest(value: object) -> str:
+    listed = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+    return sha256(json.dumps(listed).encode()).hexdigest()
