@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mcp-server-embeddings-te
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="mcp-server-embeddings-run-")
 os.environ["MCP_EMBEDDINGS_IDLE_EXIT"] = "0.1"
 
+import warm
 from audit import Audit
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -31,6 +32,16 @@ from stores import STORES, OpenStore
 
 for variable in ("XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
     atexit.register(shutil.rmtree, os.environ[variable], ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Import all modules without collecting garbage: they leave none."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,6 +66,17 @@ def own_process() -> Iterator[None]:
     """Servers of the module serve in a process of their own, at which its tests look."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MCP_EMBEDDINGS_ENGINE_PROCESS", "own")
+        yield
+
+
+@pytest.fixture(scope="module")
+def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands that the module runs in this process load each model once."""
+    site = tmp_path_factory.mktemp("site")
+    warm.install(site)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        patch.setenv("MCP_EMBEDDINGS_ENGINE", "warm")
         yield
 
 

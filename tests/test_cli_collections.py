@@ -28,6 +28,8 @@ from stores import STORES
 from wire import PATIENCE, PROGRAM, client_environment
 
 GUIDE = "# Refunds\n\nA refund takes five days.\n\n# Ships\n\nBoats leave the harbour at dawn.\n"
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 FORMATS = pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 
 Command = Callable[..., str]
@@ -143,8 +145,7 @@ def test_a_filter_and_a_number_of_hits_hold(command: Command, docs: Path) -> Non
     assert [hit["text"] for hit in found["hits"]] == ["text: foo bar\nyear: 2021"]
 
 
-def test_json_is_all_that_a_real_process_writes(data_dir: Path, embedder: Embedder, docs: Path) -> None:
-    embedder.identity()
+def test_json_is_all_that_a_real_process_writes(data_dir: Path, bge_folder: Path, docs: Path) -> None:
     commands = {
         ("index", "cli-json", str(docs)): "added",
         ("search", "cli-json", "boats"): "hits",
@@ -160,7 +161,7 @@ def test_json_is_all_that_a_real_process_writes(data_dir: Path, embedder: Embedd
     )
     finished = subprocess.run(
         [sys.executable, "-c", program, json.dumps(list(commands))],
-        env=client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir)),
+        env=client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir), MCP_EMBEDDINGS_MODEL=str(bge_folder)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -303,9 +304,11 @@ def test_reindex_leaves_the_texts_and_files_and_changes_the_model(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_watching_indexes_changes_as_they_come_until_it_is_interrupted(data_dir: Path, docs: Path) -> None:
+def test_watching_indexes_changes_as_they_come_until_it_is_interrupted(
+    data_dir: Path, bge_folder: Path, docs: Path
+) -> None:
     command = [*PROGRAM, "index", "cli-watch", str(docs), "--watch", "--data-dir", str(data_dir)]
-    environment = client_environment(PYTHONFAULTHANDLER="1")
+    environment = client_environment(PYTHONFAULTHANDLER="1", MCP_EMBEDDINGS_MODEL=str(bge_folder))
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
         lines = iter(process.stdout)

@@ -19,6 +19,8 @@ from mcp_server_embeddings.tools.declaration import declared_tools
 from scripts import run as run_script
 from wire import PATIENCE, PROGRAM, client_environment
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 TICKETS = """ticket,message,year
 T0,My card is lost and I need a new one,2020
 T1,"I lost my card, please send another",2021
