@@ -41,7 +41,6 @@ class LocalIndex:
             PIP_NO_INDEX="1",
             UV_CACHE_DIR=str(self.home / "cache"),
             UV_FIND_LINKS=str(self.wheels),
-            UV_NO_CONFIG="1",
             UV_NO_INDEX="1",
             UV_OFFLINE="1",
             UV_PYTHON=sys.executable,

