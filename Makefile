@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types imports tests setup snapshot handshake bench lock clean
+.PHONY: demo test lint types imports tests setup snapshot packages handshake bench lock clean
 
 demo: .venv/.installed
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,14 @@ setup: .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/
 # After an intended change of the contract: writes the snapshot and the README's tables.
 snapshot: .venv/.installed
 	PYTHONPATH=tests $(BIN)/python tests/snapshot.py
+
+# What a release has: wheel, source distribution and MCP bundle, in dist/.
+packages: .venv/.installed tests/clients/node_modules/.installed
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+	PYTHONPATH=tests $(BIN)/python tests/bundle.py dist/*.whl dist/bundle
+	tests/clients/node_modules/.bin/mcpb pack dist/bundle dist/mcp-server-embeddings.mcpb
+	rm -rf dist/bundle
 
 handshake: .venv/.installed
 	$(BIN)/python benchmarks/handshake.py

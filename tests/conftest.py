@@ -5,9 +5,12 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,6 +32,9 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from stores import STORES, OpenStore
+
+if TYPE_CHECKING:
+    from local_index import LocalIndex
 
 for variable in ("XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
     atexit.register(shutil.rmtree, os.environ[variable], ignore_errors=True)
@@ -141,6 +147,37 @@ def unnormalised_embedder(unnormalised_folder: Path, data_dir: Path) -> Iterator
     """The engine with the unnormalised model."""
     with Engine(Settings(model=str(unnormalised_folder), data_dir=data_dir)) as engine:
         yield engine.embedder()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the source distribution of this checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(built: Path) -> Path:
+    """The wheel."""
+    (path,) = built.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def sdist(built: Path) -> Path:
+    """The source distribution."""
+    (path,) = built.glob("*.tar.gz")
+    return path
+
+
+@pytest.fixture(scope="session")
+def index(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> "LocalIndex":
+    """What packages are installed from without a download, with the wheel of this checkout."""
+    from local_index import make_index
+
+    return make_index(tmp_path_factory.mktemp("index"), wheel)
 
 
 @pytest.fixture

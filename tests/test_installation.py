@@ -10,9 +10,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
-from local_index import LocalIndex, make_index
+from local_index import LocalIndex
 from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 from wire import PATIENCE, ServerProcess
 
@@ -34,31 +32,6 @@ def run(command: Sequence[object], index: LocalIndex, folder: Path | None = None
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the source distribution of this checkout."""
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-d", str(folder)], cwd=ROOT, check=True, capture_output=True
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheel(built: Path) -> Path:
-    return built / f"{STEM}-py3-none-any.whl"
-
-
-@pytest.fixture(scope="module")
-def sdist(built: Path) -> Path:
-    return built / f"{STEM}.tar.gz"
-
-
-@pytest.fixture(scope="module")
-def index(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalIndex:
-    return make_index(tmp_path_factory.mktemp("index"), wheel)
 
 
 def empty_environment(index: LocalIndex, name: str) -> Path:
