@@ -22,6 +22,9 @@ _NEAREST_WEIGHT = 5.0
 _MAX_STEPS = 1_000
 """Of the solver, which takes about 100."""
 
+_TINY = np.finfo(np.float64).tiny
+"""Has a logarithm."""
+
 _AT_ONCE = 2048
 """Vectors that are labelled together: for 1,000 examples about 50 MB."""
 
@@ -107,24 +110,57 @@ class Probe:
             examples: Shape ``(n, d)``, of at least two classes.
             classes: Shape ``(n,)``; every class has an example.
         """
-        # Imported here, so that only this tool pays the second that it takes.
-        from sklearn.linear_model import LogisticRegression
-
-        self._probe = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=_MAX_STEPS)
-        self._probe.fit(unit_rows(examples).astype(np.float64), classes)
+        units = unit_rows(examples)
+        self._weights = _regression(units, classes)
         order = np.argsort(classes, kind="stable")
-        self._examples = examples[order]
+        self._examples = units[order].T
         self._starts = np.flatnonzero(np.r_[True, np.diff(classes[order]) > 0])
 
     def probabilities(self, vectors: Vectors) -> Scores:
         """Estimate the probabilities of ``(m, d)`` vectors: shape ``(m, number of classes)``, rows sum to 1."""
-        from scipy.special import softmax
+        units = unit_rows(vectors)
+        nearest = np.maximum.reduceat(units @ self._examples, self._starts, axis=1)
+        # The norm of the regression's own probabilities is the same for every class of a row.
+        return _softmax(_with_ones(units) @ self._weights + _NEAREST_WEIGHT * nearest)
 
-        nearest = np.maximum.reduceat(scores(vectors, self._examples, "cosine"), self._starts, axis=1)
-        found: Scores = softmax(
-            self._probe.predict_log_proba(unit_rows(vectors).astype(np.float64)) + _NEAREST_WEIGHT * nearest, axis=1
-        )
-        return found
+
+def _regression(units: Vectors, classes: Classes) -> Scores:
+    """Fit a multinomial logistic regression: shape ``(d + 1, number of classes)``, the last row the intercepts.
+
+    What ``LogisticRegression`` of scikit-learn does, whose import takes a second longer.
+    """
+    # Imported here, so that only this tool pays the second that it takes.
+    from scipy.optimize import minimize
+
+    rows, at, count = _with_ones(units), np.arange(len(units)), int(classes.max()) + 1
+
+    def loss(flat: Scores) -> tuple[float, Scores]:
+        """Return the mean loss with its regularisation, and its gradient."""
+        weights = flat.reshape(-1, count)
+        penalised = weights[:-1] / _INVERSE_REGULARISATION
+        likely = _softmax(rows @ weights)
+        value = (weights[:-1] * penalised).sum() / 2 - np.log(np.maximum(likely[at, classes], _TINY)).sum()
+        likely[at, classes] -= 1
+        slope = rows.T @ likely
+        slope[:-1] += penalised
+        return value / len(rows), slope.ravel() / len(rows)
+
+    start = np.zeros(rows.shape[1] * count)
+    options = {"maxiter": _MAX_STEPS, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
+    found: Scores = minimize(loss, start, method="L-BFGS-B", jac=True, options=options).x
+    return found.reshape(-1, count)
+
+
+def _with_ones(units: Vectors) -> Scores:
+    """Return rows in double precision with a 1 behind each, for the intercept."""
+    return np.hstack([units, np.ones((len(units), 1))])
+
+
+def _softmax(logits: Scores) -> Scores:
+    """Return the probabilities of ``(n, classes)``."""
+    likely = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: Scores = likely / likely.sum(axis=1, keepdims=True)
+    return found
 
 
 def probabilities(examples: Vectors, classes: Classes, vectors: Vectors) -> Scores:
