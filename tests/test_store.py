@@ -222,6 +222,11 @@ def test_a_file_that_one_document_leaves_may_be_that_of_another_in_the_same_writ
     assert {path: file.documents for path, file in one.files().items()} == {"x.md": 1, "y.md": 1}
 
 
+def test_ids_that_differ_by_a_nul_are_stored_in_one_write(one: Collection) -> None:
+    one.put([document("a\0", "one"), document("a", "two")])
+    assert one.texts_of(["a"]) == ["two"]
+
+
 def test_the_beginning_of_a_text_goes_on_after_a_nul(one: Collection) -> None:
     one.put([document("a", "one\0two 狐𝔣x")])
     (whole,) = one.item_texts(one.items().keys)  # PostgreSQL has no NUL

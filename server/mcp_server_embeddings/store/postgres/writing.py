@@ -140,10 +140,11 @@ def _without_repeats(documents: Sequence[NewDocument]) -> Iterator[list[NewDocum
     """Divide documents so that no id is twice in a group: the later one replaces the earlier."""
     group: dict[str, NewDocument] = {}
     for document in documents:
-        if document.id in group:
+        key = document.id.replace("\0", "")  # as it is stored
+        if key in group:
             yield list(group.values())
             group = {}
-        group[document.id] = document
+        group[key] = document
     if group:
         yield list(group.values())
 
