@@ -15,6 +15,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from mcp_server_embeddings.lenient_json import encode_json, parse_json
+from mcp_server_embeddings.relay.unanswered import MAX_ID
 
 MAX_LINE_BYTES = 32_000_000
 """A line longer than this is answered with an error and not kept. Two million characters, what a call may send,
@@ -22,9 +23,6 @@ take 24 MB when each is written as two escapes of six bytes."""
 
 MAX_VALUES = 500_000
 """Values in the lists and objects of a message. Two thousand texts with the most metadata have 340,000."""
-
-_MAX_ID = 1_000
-"""Characters of a request's id, which every answer repeats."""
 
 _NO_MESSAGE = (
     "the line is JSON but not a JSON-RPC 2.0 message; send an object with jsonrpc, method and, for a request, id "
@@ -79,7 +77,7 @@ def _has_too_many_values(message: dict[str, object]) -> bool:
 def _is_valid_id(identifier: object) -> TypeGuard[str | int]:
     """Return whether a response can repeat the id: MCP allows strings and integers, JSON-RPC also null."""
     if isinstance(identifier, str):
-        return len(identifier) <= _MAX_ID
+        return len(identifier) <= MAX_ID
     return isinstance(identifier, int) and not isinstance(identifier, bool)
 
 

@@ -1,10 +1,12 @@
 """What a relay keeps of its session, so that the next engine process can take it over."""
 
 import json
+import os
 import re
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing and dataclasses are a third of a relay's memory
@@ -16,13 +18,20 @@ MAX_ATTEMPTS = 10
 """Engine processes that a request may end: one that ends each of them must not end all that follow. Those that had not
 accepted the session do not count, since they had not begun to work on it."""
 
-_OWN_ID = "relay:"
-"""Begins the ids of requests that are repeated for the engine's sake; their answers are not the client's."""
+_OWN_ID = f"relay-{os.urandom(8).hex()}:"
+"""Begins the ids of requests that are repeated for the engine's sake; their answers are not the client's. Random, since
+a client may choose any id."""
 
-_ANSWER = re.compile(rb'\{"jsonrpc":"2\.0","id":(-?\d+|"(?:[^"\\]|\\.)*"),"(?:result|error)":')
+_ANSWER = re.compile(rb'\{"jsonrpc":"2\.0","id":(-?\d+|"(?:[^"\\]|\\.)*"),"(result|error)":')
 """An answer as this program's engine writes it."""
 
 _PROGRESS = b'{"jsonrpc":"2.0","method":"notifications/progress"'
+
+MAX_ID = 1_000
+"""Characters of a request's id, which every answer repeats. A longer one is refused, with no id in the answer."""
+
+_MAX_DEPTH = 201
+"""Lists and objects inside each other; what is nested deeper is refused, with no id in the answer."""
 
 
 class _Request:
@@ -47,16 +56,15 @@ class SessionState:
         """Take note of a line of the client, before it is sent."""
         message = _parsed(line)
         method, identifier = message.get("method"), _identifier(message)
-        parameters = message.get("params")
-        parameters = parameters if isinstance(parameters, dict) else {}
         with self._lock:
-            if method == "notifications/cancelled":
-                self._answered(_identifier({"id": parameters.get("requestId")}))
+            if isinstance(method, str) and identifier is not None:
+                self._requests.setdefault(identifier, deque()).append(_Request(line, method))
+            elif "id" in message or message.get("jsonrpc") != "2.0":
+                pass  # refused
+            elif method == "notifications/cancelled":
+                self._cancelled(_parameters(message).get("requestId"))
             elif method == "notifications/initialized":
                 self._initialized = line
-            elif isinstance(method, str) and identifier is not None:
-                self._requests.setdefault(identifier, deque()).append(_Request(line, method))
-                self._keep(method, message, str(parameters.get("uri", "")))
 
     def received(self, line: bytes) -> bool:
         """Take note of a line of the engine; False if it is not for the client."""
@@ -65,7 +73,9 @@ class SessionState:
             if isinstance(identifier, str) and identifier.startswith(_OWN_ID):
                 return False
             with self._lock:
-                self._answered((type(identifier), identifier))
+                request = self._answered((type(identifier), identifier))
+                if request is not None and found[2] == b"result":
+                    self._keep(request)
         elif line.startswith(_PROGRESS):
             return self._is_progress(json.loads(line)["params"])
         return True
@@ -78,9 +88,8 @@ class SessionState:
     def handshake(self) -> Iterator[bytes]:
         """Yield what makes a new engine know the session; the first is a request where there is any."""
         with self._lock:
-            answered = self._initialize is not None and _identifier(self._initialize) not in self._requests
-            first = self._initialize if answered else None
-            initialized, standing = self._initialized, list(self._standing.values())
+            first, initialized = self._initialize, self._initialized
+            standing = list(self._standing.values())
         if first is not None:
             yield _line({**first, "id": f"{_OWN_ID}initialize"})
             yield initialized
@@ -97,7 +106,9 @@ class SessionState:
             requests = [request for same in self._requests.values() for request in same]
             for request in requests:
                 request.attempts += accepted
-            return [request.line for request in requests if request.attempts <= MAX_ATTEMPTS]
+            # One whose id is given up is answered with that.
+            left = [same for same in self._requests.values() if same[0].attempts <= MAX_ATTEMPTS]
+            return [request.line for same in left for request in same]
 
     def given_up(self, *, every: bool = False) -> list[bytes]:
         """Return the errors that answer requests which ended too many engine processes, or every request."""
@@ -121,22 +132,39 @@ class SessionState:
         ]
         return listed + updated
 
-    def _keep(self, method: str, message: "Message", uri: str) -> None:
-        if method == "initialize":
+    def _keep(self, request: _Request) -> None:
+        """Keep what a new engine must be told of, once it was granted."""
+        if request.method not in _KEPT:
+            return
+        message = _parsed(request.line)
+        uri = str(_parameters(message).get("uri", ""))
+        if request.method == "initialize":
             self._initialize = message
-        elif method == "resources/subscribe":
+        elif request.method == "resources/subscribe":
             self._standing["subscribe", uri] = message
-        elif method == "resources/unsubscribe":
+        elif request.method == "resources/unsubscribe":
             self._standing.pop(("subscribe", uri), None)
-        elif method == "resources/list":
+        else:
             self._standing["list", ""] = message
 
-    def _answered(self, identifier: tuple[type, object] | None) -> None:
-        requests = self._requests.get(identifier) if identifier else None
-        if requests and identifier:
-            self._progress.pop(_token(requests.popleft()), None)
-            if not requests:
-                del self._requests[identifier]
+    def _answered(self, identifier: tuple[type, object]) -> _Request | None:
+        requests = self._requests.get(identifier)
+        if not requests:
+            return None
+        request = requests.popleft()
+        self._progress.pop(_token(request), None)
+        if not requests:
+            del self._requests[identifier]
+        return request
+
+    def _cancelled(self, identifier: object) -> None:
+        """Forget a request; its id may have been written as a number or as a text, which the SDK takes for the same."""
+        named: set[object] = {identifier, str(identifier)} if _is_valid_id(identifier) else set()
+        if isinstance(identifier, str):
+            with suppress(ValueError):
+                named.add(int(identifier))
+        for one in named:
+            self._answered((type(one), one))
 
     def _is_progress(self, parameters: "Message") -> bool:
         """Tell whether a report goes further than the last: an engine that takes over begins anew."""
@@ -148,26 +176,55 @@ class SessionState:
             return True
 
 
+_KEPT = frozenset({"initialize", "resources/subscribe", "resources/unsubscribe", "resources/list"})
+
+
 def _token(request: _Request) -> object:
-    parameters = _parsed(request.line).get("params")
-    meta = parameters.get("_meta") if isinstance(parameters, dict) else None
-    return meta.get("progressToken") if isinstance(meta, dict) else None
+    meta = _parameters(_parsed(request.line)).get("_meta")
+    token = meta.get("progressToken") if isinstance(meta, dict) else None
+    return token if isinstance(token, str | int) else None  # a list is refused
+
+
+def _parameters(message: "Message") -> "Message":
+    parameters = message.get("params")
+    return parameters if isinstance(parameters, dict) else {}
 
 
 def _parsed(line: bytes) -> "Message":
+    """Read a line as an engine does (``mcp_layer/messages.py``): what waits for an answer there waits for it here."""
     try:
-        message = json.loads(line)
+        message = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return {}
-    return message if isinstance(message, dict) else {}
+    return message if isinstance(message, dict) and not _is_too_deep(line, message) else {}
+
+
+def _is_too_deep(line: bytes, message: "Message") -> bool:
+    if line.count(b"[") + line.count(b"{") <= _MAX_DEPTH:
+        return False
+    depth = 0
+    level: list[Any] = [message]
+    while level:
+        depth += 1
+        inside = [value for one in level for value in (one.values() if isinstance(one, dict) else one)]
+        level = [value for value in inside if isinstance(value, dict | list)]
+    return depth > _MAX_DEPTH
 
 
 def _identifier(message: "Message") -> tuple[type, object] | None:
+    """Return the id of a request as its answer will have it; None where the answer can have none."""
     identifier = message.get("id")
     if isinstance(identifier, float) and identifier.is_integer():  # as the engine reads it
         identifier = int(identifier)
-    known = isinstance(identifier, str | int) and not isinstance(identifier, bool)
-    return (type(identifier), identifier) if known else None
+    if isinstance(identifier, str):  # half of a character is replaced
+        identifier = identifier.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return (type(identifier), identifier) if _is_valid_id(identifier) else None
+
+
+def _is_valid_id(identifier: object) -> bool:
+    if isinstance(identifier, str):
+        return len(identifier) <= MAX_ID
+    return isinstance(identifier, int) and not isinstance(identifier, bool)
 
 
 def _line(message: "Message") -> bytes:
