@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from installation import ROOT, built_wheel, installed
+from local_index import LocalIndex
+from mcp_server_embeddings.program import DISTRIBUTION
 from messages_api import CLAUDE_CODE, PREFIX, serving, tool_results
 from test_clients import run_node
 from wire import PATIENCE, client_environment
@@ -30,7 +31,7 @@ FINAL_TEXT = "labelled.csv is there."
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A home with the tickets in it, and the program in an environment of its own."""
+    """A home with the tickets in it, and the installed program."""
 
     home: Path
     program: Path
@@ -56,13 +57,19 @@ class User:
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> User:
-    """Who has done the README's first step."""
-    folder = tmp_path_factory.mktemp("user")
-    home = folder / "home"
-    home.mkdir()
-    shutil.copy(ROOT / "examples" / "data" / "tickets.csv", home)
-    return User(home, installed(built_wheel(folder), folder / "environment"))
+def user(index: LocalIndex, tmp_path_factory: pytest.TempPathFactory) -> User:
+    """Who has done the first step of docs/installation.md."""
+    home = tmp_path_factory.mktemp("user")
+    shutil.copy(Path(__file__).parents[1] / "examples" / "data" / "tickets.csv", home)
+    programs = {"UV_TOOL_BIN_DIR": str(home / "bin"), "UV_TOOL_DIR": str(home / "tools")}
+    subprocess.run(
+        ["uv", "tool", "install", "--quiet", DISTRIBUTION],
+        env=index.environment | programs,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    return User(home, home / "bin" / DISTRIBUTION)
 
 
 @pytest.fixture(scope="module")
