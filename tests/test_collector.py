@@ -39,6 +39,7 @@ OPERANDS = {
     "models": (),
     "token": ("alice",),
     "completion": ("fish",),
+    "skill": (),
     "doctor": ("--model", "{folder}", "--engine-process", "own"),
     "install": ("cursor", "--print"),
     "uninstall": ("cursor",),

@@ -59,10 +59,16 @@ def test_the_wheel_has_the_package_its_licence_and_nothing_else(wheel: Path) -> 
         f"{STEM}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
     }
     assert names == source_files() | metadata
-    data = {"py.typed", "data/models.toml", "data/reference.jsonl", "data/differences.toml"}
+    data = {
+        "py.typed",
+        "data/models.toml",
+        "data/reference.jsonl",
+        "data/differences.toml",
+        "data/skill/embeddings/SKILL.md",
+    }
     assert {f"mcp_server_embeddings/{name}" for name in data} < names
     kinds = {Path(name).suffix for name in source_files()}
-    assert kinds == {".py", ".toml", ".jsonl", ".npz", ".typed"}
+    assert kinds == {".py", ".toml", ".jsonl", ".npz", ".typed", ".md"}
 
 
 def test_the_source_distribution_has_what_builds_the_wheel_the_examples_and_no_tests(sdist: Path) -> None:

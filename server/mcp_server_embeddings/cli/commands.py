@@ -135,6 +135,7 @@ def main_parser() -> MainParser:
     command.add_argument("name", metavar="NAME", help="who gets it: a-z, 0-9, - and _")
     command = add("completion", "completion:run", "print what makes a shell complete this command line", "SHELL", "zsh")
     command.add_argument("shell", metavar="SHELL", help="bash, zsh or fish")
+    add("skill", "skill:run", "print an Agent Skill (SKILL.md): when an agent should call what")
     parser.commands = commands.choices
     return parser
 
