@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 LONG = os.environ.get("MCP_EMBEDDINGS_TEST_ROUNDS") == "long"
 """Set by ``make harden``."""
@@ -17,5 +17,5 @@ def checks(examples: int) -> settings:
         database=None,
         derandomize=not LONG,
         suppress_health_check=list(HealthCheck),
-        print_blob=LONG,
+        phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if LONG else [])],  # shrinking takes minutes
     )

@@ -8,6 +8,7 @@ import logging
 import sqlite3
 import threading
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -39,6 +40,9 @@ _DAY = 86_400
 
 Cut = Literal["", "windowed", "truncated"]
 _CUTS: tuple[Cut, ...] = get_args(Cut)
+
+_CHECKSUM_BYTES = 4
+"""Of an entry on disk, behind its numbers: SQLite does not notice a bit that changed there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +248,7 @@ class _Disk:
             query = f"SELECT key, tokens, cut, vector, used FROM vectors WHERE key IN ({marks})"  # noqa: S608
             with closing(database.execute(query, batch)) as rows:
                 for key, tokens, cut, vector, used in rows:
-                    entry = _sound_entry(tokens, cut, vector, dimensions)
+                    entry = _sound_entry(key, tokens, cut, vector, dimensions)
                     if entry is None:
                         continue
                     found[key] = entry
@@ -257,7 +261,7 @@ class _Disk:
 
     def _write(self, database: sqlite3.Connection, entries: Mapping[bytes, CachedText]) -> None:
         today = int(time.time() // _DAY)
-        rows = [(k, e.tokens, e.cut, e.vector.astype("<f4").tobytes(), today) for k, e in entries.items()]
+        rows = [(key, entry.tokens, entry.cut, _stored(key, entry), today) for key, entry in entries.items()]
         with transaction(database):
             database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)", rows)
         self._evict(database)
@@ -277,12 +281,24 @@ class _Disk:
         )
 
 
-def _sound_entry(tokens: object, cut: object, vector: object, dimensions: int | None) -> CachedText | None:
+def _stored(key: bytes, entry: CachedText) -> bytes:
+    numbers = entry.vector.astype("<f4").tobytes()
+    return numbers + _checksum(key, entry.tokens, entry.cut, numbers)
+
+
+def _checksum(key: bytes, tokens: int, cut: Cut, numbers: bytes) -> bytes:
+    return zlib.crc32(b"%b %d %b " % (key, tokens, cut.encode()) + numbers).to_bytes(_CHECKSUM_BYTES, "little")
+
+
+def _sound_entry(key: bytes, tokens: object, cut: object, vector: object, dimensions: int | None) -> CachedText | None:
     """Return the entry of a row, or None if it is damaged: SQLite checks neither types nor bytes of its columns."""
     kind = next((known for known in _CUTS if known == cut), None)
     if not isinstance(tokens, int) or kind is None or not isinstance(vector, bytes):
         return None
-    if len(vector) % 4 or (dimensions is not None and len(vector) != 4 * dimensions):
+    written, checksum = vector[:-_CHECKSUM_BYTES], vector[-_CHECKSUM_BYTES:]
+    if len(written) % 4 or (dimensions is not None and len(written) != 4 * dimensions):
         return None
-    numbers = np.frombuffer(vector, dtype="<f4")
+    if _checksum(key, tokens, kind, written) != checksum:
+        return None
+    numbers = np.frombuffer(written, dtype="<f4")
     return CachedText(numbers, tokens, kind) if np.isfinite(numbers).all() else None
