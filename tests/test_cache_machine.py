@@ -19,15 +19,14 @@ MEMORY = 3 * (4 * DIMENSIONS + 200)
 
 KEYS = st.sampled_from([bytes([number]) * 16 for number in range(8)])
 SIDES = st.integers(0, 1)
-CUTS = st.sampled_from(["", "windowed", "truncated"])
+CUTS: st.SearchStrategy[Cut] = st.sampled_from(["", "windowed", "truncated"])
 WRONG = ("x'00'", "'text'", "NULL", "x'0000c07f0000c07f0000c07f'", "zeroblob(12)", "zeroblob(16)", "1.5", "7")
 
 
 @st.composite
 def entries(draw: st.DrawFn) -> CachedText:
     numbers = draw(st.lists(st.floats(-1, 1, width=32), min_size=DIMENSIONS, max_size=DIMENSIONS))
-    cut: Cut = draw(CUTS)  # type: ignore[assignment]
-    return CachedText(np.array(numbers, np.float32), draw(st.integers(0, 300)), cut)
+    return CachedText(np.array(numbers, np.float32), draw(st.integers(0, 300)), draw(CUTS))
 
 
 def seen(entry: CachedText) -> tuple[bytes, int, str]:
