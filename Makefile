@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types imports tests setup snapshot packages handshake bench lock clean
+.PHONY: demo test lint types imports tests setup site snapshot packages handshake bench lock clean
 
 demo: .venv/.installed
 	$(BIN)/python examples/demo.py
@@ -25,6 +25,10 @@ tests: .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/
 
 # Everything `make test` needs, without running it.
 setup: .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
+
+# The documentation as a site, in .site/site; `make test` builds it too.
+site: .venv/.installed
+	$(BIN)/python tests/site_pages.py
 
 # After an intended change of the contract: writes the snapshot and the README's tables.
 snapshot: .venv/.installed
@@ -80,4 +84,4 @@ lock:
 	rm -rf .lock-venv
 
 clean:
-	rm -rf .venv .venv-fastembed .venv-pydantic-ai .venv-langchain tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .site .venv .venv-fastembed .venv-pydantic-ai .venv-langchain tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

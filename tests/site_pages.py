@@ -1,0 +1,81 @@
+"""The site of the documentation; ``make site`` builds it in ``.site/``.
+
+Its home page is the README. What lies outside docs/ is copied, so that the site needs no address of a repository, and
+links between pages are those that readers of the repository follow.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+CONFIGURATION = "zensical.toml"
+FILES = Path("files")
+"""Where the site has what is linked outside docs/."""
+
+ELSEWHERE = {
+    ROOT / "README.md": "index.md",
+    ROOT / "CHANGELOG.md": "changes.md",
+    ROOT / "CONTRIBUTING.md": "contributing.md",
+}
+"""Pages outside docs/, with their names on the site."""
+
+_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
+
+
+def pages() -> dict[Path, Path]:
+    """Every page with its place on the site."""
+    own = {page: page.relative_to(DOCS) for page in sorted(DOCS.rglob("*.md"))}
+    return {**own, **{page: Path(name) for page, name in ELSEWHERE.items()}}
+
+
+def stage(folder: Path) -> Path:
+    """Put the sources of the site into a folder; its configuration."""
+    sources = folder / "docs"
+    shutil.copytree(DOCS, sources, dirs_exist_ok=True)
+    places = pages()
+    for page in places:
+        _write(page, places, sources)
+    return Path(shutil.copy(ROOT / CONFIGURATION, folder))
+
+
+def _write(page: Path, places: dict[Path, Path], sources: Path) -> None:
+    """Write a page with its links as the site has them."""
+    place = places[page]
+    up = Path(*[".."] * (len(place.parts) - 1))
+
+    def linked(found: re.Match[str]) -> str:
+        image, text, target, section = found[1], found[2], (page.parent / found[3]).resolve(), found[4] or ""
+        if target.is_dir():
+            return text
+        to = places.get(target)
+        if to is None:
+            to = target.relative_to(DOCS) if target.is_relative_to(DOCS) else FILES / target.relative_to(ROOT)
+            (sources / to).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(target, sources / to)
+        return f"{image}[{text}]({(up / to).as_posix()}{section})"
+
+    written = sources / place
+    written.parent.mkdir(parents=True, exist_ok=True)
+    written.write_text(_LINK.sub(linked, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def build(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Build the site in a folder, with every warning an error; it is in ``site`` there."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("zensical")), "build", "--strict", "--config-file", str(stage(folder))],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+if __name__ == "__main__":
+    folder = ROOT / ".site"
+    shutil.rmtree(folder, ignore_errors=True)
+    finished = build(folder)
+    sys.stdout.write(finished.stdout + finished.stderr)
+    sys.exit(finished.returncode)
