@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types imports tests setup site snapshot packages handshake bench lock clean
+.PHONY: demo test lint types imports tests setup browser site snapshot packages handshake bench lock clean
 
 demo: .venv/.installed
 	$(BIN)/python examples/demo.py
@@ -20,11 +20,11 @@ types: .venv/.installed
 imports: .venv/.installed
 	$(BIN)/lint-imports --no-logo
 
-tests: .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
+tests: browser .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
 	$(BIN)/pytest -n 2 --dist worksteal
 
 # Everything `make test` needs, without running it.
-setup: .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
+setup: browser .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
 
 # The documentation as a site, in .site/site; `make test` builds it too.
 site: .venv/.installed
@@ -62,6 +62,11 @@ bench: .venv/.installed
 tests/clients/node_modules/.installed: tests/clients/package-lock.json
 	npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
 	touch $@
+
+# The browser of tests/test_view.py: Debian's, where there is none.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; \
+	apt-get update -q && apt-get install -q -y chromium
 
 # The environments of examples/agents: neither framework belongs beside the server, and LangChain's adapters need mcp 1.
 # Each lock is the pip freeze of a new environment with the dependencies that its example names inline.

@@ -28,6 +28,7 @@ OPERANDS = {
     "similarity": ("missing", "{folder}"),
     "embed": ("missing",),
     "status": (),
+    "view": ("missing", "--no-open"),
     "remove": ("missing", "--all"),
     "eval": ("missing",),
     "collections": (),

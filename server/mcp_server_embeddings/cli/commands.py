@@ -1,7 +1,7 @@
 """The commands and their options. Nothing that a command needs is imported before it runs."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +36,11 @@ _TOOLS = {
 """
 
 
+_VIEWED = ("align", "deduplicate", "similarity")
+_NOT_VIEWED = ("save_as", "tag", "top", "members", "levels")
+"""Of a page, which shows everything."""
+
+
 class MainParser(Parser):
     """Suggests the nearest command.
 
@@ -66,9 +71,13 @@ class CommandParser(Parser):
 
     Attributes:
         tool: The tool whose options it takes; empty for none.
+        tools: The tools that its first argument may name instead.
+        without: Parameters of the tool that are no options.
     """
 
     tool = ""
+    tools: Collection[str] = ()
+    without: Collection[str] = ()
     _inside = False
 
     def parse_known_args(  # type: ignore[override]
@@ -78,6 +87,9 @@ class CommandParser(Parser):
         if self._inside:  # called by argparse below, for the options and for the operands
             return super().parse_known_args(args, namespace)
         self._inside = True
+        if args and args[0] in self.tools:
+            self.tool, args = args[0], args[1:]
+            self.set_defaults(tool=self.tool)
         self.add_rest()
         parsed, unknown = self.parse_known_intermixed_args(args, namespace)
         self.refuse(unknown)
@@ -88,7 +100,7 @@ class CommandParser(Parser):
         if self.tool:
             from mcp_server_embeddings.cli.tool import add_options
 
-            add_options(self, self.tool)
+            add_options(self, self.tool, self.without)
         add_settings(self)
 
     def error(self, message: str) -> NoReturn:
@@ -128,6 +140,7 @@ def main_parser() -> MainParser:
         command = add(name.replace("collection_", ""), "tool:run", summary, operands, example)
         command.tool = name
         command.set_defaults(tool=name)
+    _add_view(add)
     _add_client_commands(add)
     _add_collection_commands(add)
     _add_model_commands(add)
@@ -138,6 +151,21 @@ def main_parser() -> MainParser:
     add("skill", "skill:run", "print an Agent Skill (SKILL.md): when an agent should call what")
     parser.commands = commands.choices
     return parser
+
+
+def _add_view(add: Callable[..., CommandParser]) -> None:
+    command = add(
+        "view",
+        "view:run",
+        "write a page to look at: a map of the items, or what similarity, align or deduplicate finds",
+        "[align|deduplicate|similarity] SOURCE...",
+        "tickets.csv#message --colour channel",
+    )
+    command.tool, command.tools, command.without = "cluster", ("cluster", *_VIEWED), _NOT_VIEWED
+    command.set_defaults(tool="cluster")
+    command.add_argument("--colour", metavar="NAME", help="of a map: a column or metadata name (default: cluster)")
+    command.add_argument("--output", metavar="FILE", type=Path, help="where to write it, in place of what is there")
+    command.add_argument("--no-open", action="store_true", help="only write it, and open no browser")
 
 
 def _add_client_commands(add: Callable[..., CommandParser]) -> None:

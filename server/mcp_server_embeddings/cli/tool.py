@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from mcp_server_embeddings.reading.parsing import TABLE_SUFFIXES
 from mcp_server_embeddings.reading.tables import is_table, read_table
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.protocol import CollectionStore
-from mcp_server_embeddings.tools.declaration import Tool, ToolContext, declared_tools
+from mcp_server_embeddings.tools.declaration import Arguments, Tool, ToolContext, declared_tools
 from mcp_server_embeddings.tools.results import Result
 
 STANDARD_INPUT = "-"
@@ -38,14 +38,15 @@ _METAVARS = {"source": "SOURCE", "left_source": "LEFT", "right_source": "RIGHT",
 _SOURCE_HELP = "a collection, a path, a pattern, a table's column as tickets.csv#message, or -: standard input"
 
 
-def add_options(parser: argparse.ArgumentParser, name: str) -> None:
+def add_options(parser: argparse.ArgumentParser, name: str, without: Collection[str] = ()) -> None:
     """Add the operands and options of a tool, as its signature declares them.
 
     Args:
         parser: Of the command.
         name: The tool.
+        without: Parameters that are no options.
     """
-    fields = _fields(declared_tools()[name])
+    fields = {field: schema for field, schema in _fields(declared_tools()[name]).items() if field not in without}
     operands = _operands(fields)
     for field, number in operands.items():
         described = _SOURCE_HELP if field in _SIDES else str(fields[field].get("description", ""))
@@ -65,14 +66,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         OperatorError: The model, the store or a file cannot be used.
     """
     tool = declared_tools()[options.tool]
-    with closing(open_store(settings)) as store:
-        collections = {record.name: list(store.open(record.name).sources()) for record in store.list()}
-    raw, folders = _arguments(tool, options, collections, readable=bool(settings.allow_dir))
-    output_dir = settings.output_dir or Path.cwd()
-    if isinstance(name := raw.get("save_as"), str):
-        output_dir, raw["save_as"] = output_dir / Path(name).parent, Path(name).name
-    settings = replace(settings, allow_dir=(*folders, *settings.allow_dir), output_dir=output_dir)
-    arguments = parse(tool.arguments, raw)
+    settings, arguments = prepared(tool, settings, options)
 
     def work(engine: Engine, store: CollectionStore, task: Task) -> Result:
         return tool.call(ToolContext(engine, engine.embedder(task.call), store, None, settings), arguments)
@@ -83,6 +77,22 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     else:
         say_answer(result)
     return 0
+
+
+def prepared(tool: Tool, settings: Settings, options: argparse.Namespace) -> tuple[Settings, Arguments]:
+    """Return the arguments of a tool's call, and the settings that allow it to read what was named.
+
+    Raises:
+        CallerError: The tool refuses the arguments, or a source does not exist.
+    """
+    with closing(open_store(settings)) as store:
+        collections = {record.name: list(store.open(record.name).sources()) for record in store.list()}
+    raw, folders = _arguments(tool, options, collections, readable=bool(settings.allow_dir))
+    output_dir = settings.output_dir or Path.cwd()
+    if isinstance(name := raw.get("save_as"), str):
+        output_dir, raw["save_as"] = output_dir / Path(name).parent, Path(name).name
+    settings = replace(settings, allow_dir=(*folders, *settings.allow_dir), output_dir=output_dir)
+    return settings, parse(tool.arguments, raw)
 
 
 def _fields(tool: Tool) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,9 @@
 """The answer budget: how many entries of an answer's lists are sent."""
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
 
 import pydantic_core
@@ -12,6 +15,19 @@ ANSWER_CHARACTERS = 8_000
 
 AROUND = 600
 """Characters kept for what surrounds the lists: model, counts, notes."""
+
+
+_whole = ContextVar("whole_answers", default=False)
+
+
+@contextmanager
+def whole_answers() -> Iterator[None]:
+    """Leave nothing out of the answers of tools that are called in the block: they are for a page, and no model's."""
+    token = _whole.set(True)
+    try:
+        yield
+    finally:
+        _whole.reset(token)
 
 
 class AnswerBudget:
@@ -26,7 +42,7 @@ class AnswerBudget:
     """
 
     def __init__(self, characters: int = ANSWER_CHARACTERS) -> None:
-        self._characters = characters - AROUND
+        self._characters = sys.maxsize if _whole.get() else characters - AROUND
         self._left = self._characters
 
     def take(self, entries: Iterable[ResultModel | object], *, share: float = 1.0, limit: int | None = None) -> int:

@@ -1,0 +1,88 @@
+"""``mcp-server-embeddings view SOURCE``: a page to look at, as a private file that needs no network."""
+
+import argparse
+import os
+import sys
+import webbrowser
+from pathlib import Path
+
+from mcp_server_embeddings.cli.output import say, say_json, size
+from mcp_server_embeddings.cli.session import Task, run_with_store
+from mcp_server_embeddings.cli.tool import prepared
+from mcp_server_embeddings.config import Settings, nearest
+from mcp_server_embeddings.engine.engine import Engine
+from mcp_server_embeddings.errors import InputError, StorageError
+from mcp_server_embeddings.pages import PageData, check_installed, document, page_data
+from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.tools.declaration import ToolContext, declared_tools
+from mcp_server_embeddings.tools.output_file import output_path
+
+_NAMES = {"cluster": "map", "similarity": "similarity", "align": "matches", "deduplicate": "duplicates"}
+"""Of files, by tool."""
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Call the tool, write its page and open it.
+
+    Raises:
+        CallerError: The tool refuses the arguments, or ``--colour`` names no column.
+        OperatorError: The model or the store cannot be used, the extra ``view`` is missing, or the file cannot be
+            written.
+    """
+    check_installed(options.tool)
+    tool = declared_tools()[options.tool]
+    settings, arguments = prepared(tool, settings, options)
+
+    def work(engine: Engine, store: CollectionStore, task: Task) -> PageData:
+        return page_data(tool, arguments, ToolContext(engine, engine.embedder(task.call), store, None, settings))
+
+    data = run_with_store(settings, work)
+    if options.colour is not None:
+        data["colour"] = _column(data, options.colour)
+    path = _written(options, settings, document(tool.name, data))
+    opened = not options.no_open and _opened(path)
+    if options.json:
+        say_json({"path": str(path), "bytes": path.stat().st_size, "opened": opened})
+    else:
+        say(f"{path} ({size(path.stat().st_size)}){', opened in the browser' if opened else ''}")
+    return 0
+
+
+def _column(data: PageData, name: str) -> str:
+    """Return the name of a column that colours the map.
+
+    Raises:
+        InputError: It has none of that name.
+    """
+    items = data.get("items")
+    fields = items["fields"] if isinstance(items, dict) else {}
+    if name not in fields:
+        known = nearest(name, fields) if fields else "only a map has colours"
+        raise InputError(f"--colour: no column or metadata {name!r} with 2 to 24 short values; {known}")
+    return name
+
+
+def _written(options: argparse.Namespace, settings: Settings, page: str) -> Path:
+    """Write a page to the file that was named, or to a new one.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    named: Path | None = options.output
+    folder = settings.output_dir or Path.cwd()
+    path = output_path(folder, f"{_NAMES[options.tool]}.html", (".html",)) if named is None else named.absolute()
+    try:
+        with replaced(path, overwrite=named is not None) as file:
+            file.write(page.encode("utf-8", "surrogatepass"))
+    except OSError as error:
+        raise StorageError(
+            f"{str(path)!r} cannot be written ({error.strerror or error}); pass another --output"
+        ) from error
+    return path
+
+
+def _opened(path: Path) -> bool:
+    """Open a page in the browser, where there is a screen for one."""
+    screen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    return screen and webbrowser.open(path.as_uri())

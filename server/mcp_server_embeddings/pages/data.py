@@ -1,0 +1,130 @@
+"""What a page shows: a tool's own answer, complete, and the words of its items."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.program import DISTRIBUTION, VERSION
+from mcp_server_embeddings.tools.answer_budget import whole_answers
+from mcp_server_embeddings.tools.declaration import Arguments, Tool, ToolContext
+from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.parameters import MAX_TOP
+from mcp_server_embeddings.tools.results import Result
+from mcp_server_embeddings.vectors.blocks import Watch
+from mcp_server_embeddings.vectors.projection import projected
+
+PAGES = ("cluster", "similarity", "align", "deduplicate")
+"""The tools whose answers have a page."""
+
+_MAP_CHARACTERS = 400
+"""Of an item on a map, of which there may be 100,000."""
+
+_CHARACTERS = 2_000
+"""Of an item elsewhere."""
+
+_FIELD_VALUES = 24
+"""Different values of a column up to which it can colour a map: more colours cannot be told apart."""
+
+_FIELD_CHARACTERS = 60
+CLUSTER = "cluster"
+_ROWS = "items.jsonl"
+_LAST_PART = re.compile(r"([^/\\]+)[/\\]?$")
+_GRID = 10_000
+"""Positions on a map are whole numbers up to this: a tenth of a pixel."""
+
+PageData = dict[str, object]
+"""JSON values; ``static/`` has the code that reads them."""
+
+
+def page_data(tool: Tool, arguments: Arguments, context: ToolContext) -> PageData:
+    """Call a tool of ``PAGES`` and return what its page shows.
+
+    Args:
+        tool: The tool.
+        arguments: Its arguments; ``save_as`` and ``tag`` are left out, ``top`` is raised to its most.
+        context: What the server gives the tool.
+
+    Raises:
+        EmbeddingsError: The tool refuses the arguments, or cannot answer.
+    """
+    left_out = {"top": MAX_TOP, "save_as": None, "tag": None}
+    arguments = arguments.model_copy(update={k: v for k, v in left_out.items() if k in type(arguments).model_fields})
+    page: PageData = {"page": tool.name, "made_by": f"{DISTRIBUTION} {VERSION}"}
+    with whole_answers():
+        if tool.name == "cluster":
+            return page | _map(tool, arguments, context)
+        return page | {"answer": _answer(tool.call(context, arguments))} | _sides(arguments, context)
+
+
+def _answer(result: Result) -> PageData:
+    return {name: value for name, value in result.compact().items() if name != "file"}
+
+
+def _sides(arguments: Arguments, context: ToolContext) -> PageData:
+    """Return the words of the items of both sides, or of the only one."""
+    if not hasattr(arguments, "left"):
+        return {"left": _words(_items(arguments, context), _CHARACTERS)}
+    sides = {"left": _words(_items(arguments, context, "left"), _CHARACTERS)}
+    if any(getattr(arguments, name) is not None for name in ("right", "right_source")):
+        sides["right"] = _words(_items(arguments, context, "right"), _CHARACTERS)
+    return dict(sides)
+
+
+def _items(arguments: Arguments, context: ToolContext, side: str = "") -> Items:
+    """Return the items that a tool worked on; of one side, or of all."""
+    source = getattr(arguments, f"{side}_source" if side else "source")
+    chosen = {name: getattr(arguments, name, None) for name in ("id_field", "ids", "where")} if source else {}
+    texts = getattr(arguments, side or "texts")
+    return select_items(context.embedder, context.sources, texts, Selection(source, **chosen), name=side or "texts")
+
+
+def _words(items: Items, length: int) -> PageData:
+    return {"label": _title(items.label), "ids": list(items.ids), "texts": items.texts(length=length)}
+
+
+def _map(tool: Tool, arguments: Arguments, context: ToolContext) -> PageData:
+    """Return the clusters, and of each item its place, words, cluster and other short columns."""
+    with TemporaryDirectory() as folder:
+        settings = replace(context.settings, output_dir=Path(folder))
+        saved = arguments.model_copy(update={"save_as": _ROWS})
+        answer = _answer(tool.call(replace(context, settings=settings), saved))
+        rows = [json.loads(line) for line in (Path(folder) / _ROWS).read_text(encoding="utf-8").split("\n") if line]
+    items = _items(arguments, context)
+    if [row["id"] for row in rows] != list(items.ids):
+        raise InputError(f"{items.label} changed meanwhile; run the command again")
+    call = context.embedder.call
+    call.stage = "placing items on the map"
+    points = projected(items.embed(context.embedder), Watch(call.raise_if_cancelled))
+    places = {axis: (points[:, at] * _GRID).round().astype(int).tolist() for at, axis in enumerate("xy")}
+    return {"answer": answer, "items": {**_words(items, _MAP_CHARACTERS), **places, "fields": _fields(rows)}}
+
+
+def _fields(rows: Sequence[Mapping[str, object]]) -> PageData:
+    """Return the columns that can colour a map: the cluster, and those with a few short values.
+
+    Each as its values, the most frequent first, and for each item the number of its value, -1 for none.
+    """
+    fields: PageData = {}
+    for name in sorted(rows[0], key=lambda name: name != CLUSTER):
+        column = [row[name] for row in rows]
+        counts = Counter(str(value) for value in column if value is not None)
+        most = len(rows) if name == CLUSTER else _FIELD_VALUES
+        if name == "id" or not 1 <= len(counts) <= most or max(map(len, counts)) > _FIELD_CHARACTERS:
+            continue
+        if name != CLUSTER and len(counts) == len(rows):
+            continue
+        numbers = {value: at for at, (value, _) in enumerate(counts.most_common())}
+        codes = [-1 if value is None else numbers[str(value)] for value in column]
+        fields[name] = {"values": list(numbers), "codes": codes}
+    return fields
+
+
+def _title(label: str) -> str:
+    """Return the last part of a path, which says enough; another label as it is."""
+    found = _LAST_PART.search(label)
+    return found[1] if found else label

@@ -1,0 +1,92 @@
+"""Write a page as one HTML document that needs nothing else and may reach nothing else."""
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from importlib.util import find_spec
+from string import Template
+
+from mcp_server_embeddings.errors import ConfigurationError
+from mcp_server_embeddings.pages.data import PageData
+from mcp_server_embeddings.program import DISTRIBUTION
+
+_PLOTTED = ("cluster", "similarity")
+"""The pages that draw with Plotly; the others are a hundredth of its size."""
+
+_SCRIPTS = ("common.js", "texts.js", "item_list.js", "map.js", "map_drawing.js", "heat_map.js", "pairs.js", "start.js")
+"""In this order one script: a hash in the policy for each would say the same."""
+
+_EMPTY = ""
+"""Plotly makes an empty style element and adds rules to it by script, which the policy does not concern."""
+
+
+def check_installed(page: str) -> None:
+    """Refuse a page before anything is computed for it.
+
+    Raises:
+        ConfigurationError: It needs the extra ``view``, which is not installed.
+    """
+    needed = {"cluster": ("plotly", "openTSNE"), "similarity": ("plotly",)}.get(page, ())
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"this page needs {' and '.join(missing)}, not installed here: run pip install '{DISTRIBUTION}[view]'"
+        )
+
+
+def document(page: str, data: PageData | None) -> str:
+    """Return a page.
+
+    Data and library are compressed, in base64: no text can end its block, and 5 MB become 2.
+
+    Args:
+        page: One of ``PAGES``; decides what code is inside.
+        data: Of ``page_data``; None for a page that gets it from the client that shows it.
+
+    Raises:
+        ConfigurationError: See ``check_installed``.
+    """
+    check_installed(page)
+    style, script = _static("page.css"), "\n".join(map(_static, _SCRIPTS))
+    library = _plotly() if page in _PLOTTED else ""
+    return Template(_static("page.html")).substitute(
+        policy=_policy([script, library], [style, _EMPTY]),
+        page=page,
+        style=style,
+        script=script,
+        library=_packed(library),
+        data=_packed("" if data is None else json.dumps(data, separators=(",", ":"))),
+    )
+
+
+def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+    """Return a content security policy: these scripts and styles by their hashes, images they make, no network."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {' '.join(map(_hash, filter(None, scripts)))}",
+            f"style-src {' '.join(map(_hash, styles))}",
+            "img-src data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _packed(text: str) -> str:
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode() if text else ""
+
+
+def _static(name: str) -> str:
+    return resources.files(__package__).joinpath("static", name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    return resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")

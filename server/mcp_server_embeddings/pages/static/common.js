@@ -1,0 +1,131 @@
+"use strict";
+
+// Direction marks could show a text in another order than it has; they are made visible.
+const DIRECTION_MARKS = /[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/g;
+const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
+const COUNT = new Intl.NumberFormat("en");
+
+// Texts come from anywhere: they become text nodes, never markup.
+function shown(text) {
+  return String(text).replace(DIRECTION_MARKS, "\u25cc").replace(CONTROLS, " ");
+}
+
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") element.className = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  return element;
+}
+
+function words(text, properties = {}) {
+  return make("span", { dir: "auto", class: "words", ...properties }, shown(text));
+}
+
+function button(label, act, properties = {}) {
+  return make("button", { type: "button", onclick: act, ...properties }, label);
+}
+
+function plural(number, noun) {
+  return `${COUNT.format(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+async function unpacked(id) {
+  const packed = document.getElementById(id).textContent;
+  if (!packed) return "";
+  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
+// The policy of this document allows exactly this script, by its hash.
+async function loadLibrary() {
+  const source = await unpacked("library");
+  const script = document.createElement("script");
+  script.textContent = source;
+  document.head.append(script);
+  document.getElementById("library").remove();
+}
+
+function say(sentence) {
+  document.getElementById("said").textContent = sentence;
+}
+
+async function copyIds(ids) {
+  const text = ids.join("\n");
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    copyBySelection(text);
+  }
+  say(`${plural(ids.length, "id")} copied`);
+  return text;
+}
+
+// Where a page may not use the clipboard, such as inside another page.
+function copyBySelection(text) {
+  const area = make("textarea", { class: "unseen", "aria-hidden": "true", tabindex: "-1" });
+  const focused = document.activeElement;
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+  if (focused) focused.focus();
+}
+
+function copyButton(label, ids) {
+  const act = async () => {
+    await copyIds(ids());
+    control.textContent = "Copied";
+    setTimeout(() => { control.textContent = label; }, 1500);
+  };
+  const control = button(label, act, { class: "quiet" });
+  return control;
+}
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function onTheme(redraw) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  document.addEventListener("themechange", redraw);
+}
+
+function showTip(x, y, ...content) {
+  const tip = document.getElementById("tip");
+  tip.replaceChildren(...content);
+  tip.hidden = false;
+  const margin = 12;
+  const right = x + margin + tip.offsetWidth > innerWidth ? x - margin - tip.offsetWidth : x + margin;
+  const below = y + margin + tip.offsetHeight > innerHeight ? y - margin - tip.offsetHeight : y + margin;
+  tip.style.left = `${Math.max(4, right)}px`;
+  tip.style.top = `${Math.max(4, below)}px`;
+}
+
+function hideTip() {
+  document.getElementById("tip").hidden = true;
+}
+
+function heading(title, detail, ...controls) {
+  document.title = shown(title);
+  document.getElementById("top").replaceChildren(
+    make("div", { class: "title" }, make("h1", {}, words(title)), make("p", {}, detail)),
+    ...controls,
+  );
+}
+
+function emptyState(title, detail) {
+  return make("div", { class: "empty" }, make("h2", {}, title), make("p", {}, detail));
+}
+
+function notes(list) {
+  if (!list || !list.length) return null;
+  const summary = make("summary", {}, plural(list.length, "note"));
+  return make("details", { class: "notes" }, summary, make("ul", {}, ...list.map((note) => make("li", {}, words(note)))));
+}

@@ -1,0 +1,100 @@
+// A list of up to 100,000 items: only the rows in sight are in the document. A listbox of ARIA: one stop of the Tab key,
+// arrows move, Space selects, Ctrl+A selects all that are listed.
+
+const ROW = 60;
+
+class ItemList {
+  constructor(items, { onActive, onSelect }) {
+    Object.assign(this, { items, onActive, onSelect, order: [], active: -1, selected: new Set() });
+    this.rows = make("div", { class: "rows", role: "presentation" });
+    this.box = make("div", {
+      class: "list", role: "listbox", tabindex: "0", "aria-multiselectable": "true", "aria-label": "Items",
+      onscroll: () => this.draw(), onkeydown: (event) => this.key(event), onclick: (event) => this.click(event),
+      onfocus: () => { if (this.active < 0 && this.order.length) this.activate(0); },
+    }, this.rows);
+    new ResizeObserver(() => this.draw()).observe(this.box);
+  }
+
+  show(order) {
+    this.order = order;
+    this.active = -1;
+    this.box.scrollTop = 0;
+    this.rows.style.height = `${order.length * ROW}px`;
+    this.draw();
+  }
+
+  draw() {
+    const first = Math.max(0, Math.floor(this.box.scrollTop / ROW) - 4);
+    const last = Math.min(this.order.length, first + Math.ceil(this.box.clientHeight / ROW) + 8);
+    const rows = [];
+    for (let at = first; at < last; at++) rows.push(this.row(at));
+    this.rows.replaceChildren(...rows);
+    const shows = this.active >= first && this.active < last;
+    if (shows) this.box.setAttribute("aria-activedescendant", `item-${this.active}`);
+    else this.box.removeAttribute("aria-activedescendant");
+  }
+
+  row(at) {
+    const item = this.order[at];
+    const chosen = this.selected.has(item);
+    const row = make(
+      "div", {
+        role: "option", id: `item-${at}`, class: at === this.active ? "row active" : "row",
+        "aria-selected": String(chosen), "aria-setsize": this.order.length, "aria-posinset": at + 1, "data-at": at,
+      },
+      make("span", { class: "tick", "aria-hidden": "true" }, chosen ? "✓" : ""),
+      make("span", { class: "id" }, words(this.items.ids[item])),
+      make("span", { class: "text" }, words(this.items.texts[item].slice(0, 200))),
+    );
+    row.style.top = `${at * ROW}px`;
+    return row;
+  }
+
+  activate(at, told = true) {
+    this.active = Math.max(0, Math.min(this.order.length - 1, at));
+    const top = this.active * ROW;
+    if (top < this.box.scrollTop) this.box.scrollTop = top;
+    else if (top + ROW > this.box.scrollTop + this.box.clientHeight) this.box.scrollTop = top + ROW - this.box.clientHeight;
+    this.draw();
+    if (told) this.onActive(this.order[this.active]);
+  }
+
+  toggle(item) {
+    if (!this.selected.delete(item)) this.selected.add(item);
+    this.changed();
+  }
+
+  add(items) {
+    for (const item of items) this.selected.add(item);
+    this.changed();
+  }
+
+  clear() {
+    this.selected.clear();
+    this.changed();
+  }
+
+  changed() {
+    this.draw();
+    this.onSelect();
+  }
+
+  click(event) {
+    const row = event.target.closest("[data-at]");
+    if (!row) return;
+    const at = Number(row.dataset.at);
+    this.activate(at);
+    this.toggle(this.order[at]);
+  }
+
+  key(event) {
+    const page = Math.max(1, Math.floor(this.box.clientHeight / ROW) - 1);
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+    if (event.key in steps && this.order.length) this.activate(this.active + steps[event.key]);
+    else if (event.key === " " && this.active >= 0) this.toggle(this.order[this.active]);
+    else if (event.key === "a" && (event.ctrlKey || event.metaKey)) this.add(this.order);
+    else if (event.key === "Escape") this.clear();
+    else return;
+    event.preventDefault();
+  }
+}

@@ -1,0 +1,154 @@
+// The map of a set of items: places, colours and shapes by group, terms of the groups, search, selection.
+
+const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "cross", "star", "hexagon", "triangle-down"];
+const COLOURS = 8;
+const SVG_MOST = 2000;
+const LABELS = 40;
+
+class ItemMap {
+  constructor(data) {
+    this.data = data;
+    this.items = data.items;
+    this.haystack = this.items.texts.map((text, at) => `${this.items.ids[at]} ${text}`.toLowerCase());
+    this.field = "cluster" in this.items.fields ? "cluster" : Object.keys(this.items.fields)[0];
+    if (data.colour && data.colour in this.items.fields) this.field = data.colour;
+    this.query = "";
+    this.group = null;
+    this.members = [];
+    this.list = new ItemList(this.items, { onActive: (item) => this.point(item), onSelect: () => this.selectionChanged() });
+    this.build();
+    this.refresh();
+    onTheme(() => this.draw());
+  }
+
+  build() {
+    const { items } = this;
+    heading(items.label, `${plural(items.ids.length, "item")} · near on the map means near in meaning`);
+    this.plot = make("div", { class: "plot", role: "img", "aria-label": this.summary() });
+    this.labels = make("div", { class: "labels", "aria-hidden": "true" });
+    this.detail = make("div", { class: "detail" });
+    this.detail.hidden = true;
+    this.groups = make("ul", { class: "groups" });
+    this.chosen = make("div", { class: "chosen" });
+    this.found = make("p", { class: "found", role: "status" });
+    this.mode = "pan";
+    document.getElementById("main").replaceChildren(
+      make("section", { class: "map", "aria-label": "Map" }, this.tools(), make("div", { class: "stage" }, this.plot, this.labels), this.detail),
+      make("aside", { class: "side-panel" }, this.search(), this.colours(), this.groups,
+        make("div", { class: "bar" }, this.found, this.chosen), this.list.box, notes(this.data.answer.notes)),
+    );
+    document.getElementById("main").className = "map-page";
+    new ResizeObserver(() => { if (this.drawn) Plotly.Plots.resize(this.plot).then(() => this.place()); }).observe(this.plot);
+  }
+
+  summary() {
+    const named = this.data.answer.clusters.slice(0, 8).map((cluster) => `${cluster.terms.slice(0, 3).join(", ")} (${cluster.size})`);
+    return `Map of ${plural(this.items.ids.length, "item")}. Clusters: ${named.map(shown).join("; ") || "none"}. The list of items says the same.`;
+  }
+
+  tools() {
+    const modes = { pan: "Move", select: "Box", lasso: "Lasso" };
+    const set = (mode) => {
+      this.mode = mode;
+      for (const [name, control] of Object.entries(controls)) control.setAttribute("aria-pressed", String(name === mode));
+      Plotly.relayout(this.plot, { dragmode: mode });
+    };
+    const controls = Object.fromEntries(Object.entries(modes).map(([mode, label]) => [
+      mode, button(label, () => set(mode), { "aria-pressed": String(mode === "pan") }),
+    ]));
+    const zoom = (factor) => this.zoom(factor);
+    return make("div", { class: "tools", role: "toolbar", "aria-label": "Map tools" },
+      make("span", { class: "joined" }, ...Object.values(controls)),
+      make("span", { class: "joined" }, button("+", () => zoom(0.6), { "aria-label": "Zoom in" }),
+        button("−", () => zoom(1 / 0.6), { "aria-label": "Zoom out" }), button("All", () => this.zoom(0))));
+  }
+
+  search() {
+    let waiting = 0;
+    const input = make("input", {
+      type: "search", id: "search", placeholder: "Search words or ids", autocomplete: "off", spellcheck: "false",
+      oninput: () => { clearTimeout(waiting); waiting = setTimeout(() => { this.query = input.value; this.refresh(); }, 150); },
+    });
+    return make("div", { class: "search" }, make("label", { for: "search", class: "unseen" }, "Search items"), input);
+  }
+
+  colours() {
+    const names = Object.keys(this.items.fields);
+    if (names.length < 2) return null;
+    const choice = make("select", { id: "colour", onchange: () => { this.field = choice.value; this.group = null; this.refresh(); } },
+      ...names.map((name) => make("option", { value: name, selected: name === this.field }, shown(name))));
+    return make("div", { class: "colour" }, make("label", { for: "colour" }, "Colour by"), choice);
+  }
+
+  // Groups in the order of their colours: of clusters that of the answer, of a column the most frequent first.
+  grouped() {
+    const field = this.items.fields[this.field];
+    if (!field) return [];
+    const sizes = new Array(field.values.length).fill(0);
+    for (const code of field.codes) if (code >= 0) sizes[code]++;
+    const clusters = this.field === "cluster" ? new Map(this.data.answer.clusters.map((one) => [String(one.id), one])) : null;
+    return field.values.map((value, code) => ({
+      code, size: sizes[code],
+      name: clusters ? (clusters.get(value)?.terms || []).slice(0, 3).join(" · ") || `cluster ${value}` : value,
+      rank: clusters ? Number(value) : code,
+    })).sort((a, b) => a.rank - b.rank).map((group, rank) => ({ ...group, rank }));
+  }
+
+  matches() {
+    const terms = this.query.toLowerCase().split(/\s+/).filter(Boolean);
+    const codes = this.items.fields[this.field]?.codes;
+    const matching = [];
+    for (let at = 0; at < this.haystack.length; at++) {
+      if (this.group !== null && codes[at] !== this.group) continue;
+      if (terms.every((term) => this.haystack[at].includes(term))) matching.push(at);
+    }
+    return matching;
+  }
+
+  refresh() {
+    this.groupsNow = this.grouped();
+    this.matching = this.matches();
+    this.active = null;
+    this.detail.hidden = true;
+    this.list.show(this.matching);
+    const all = this.matching.length === this.items.ids.length;
+    this.found.textContent = all ? plural(this.matching.length, "item") : `${COUNT.format(this.matching.length)} of ${plural(this.items.ids.length, "item")}`;
+    this.drawGroups();
+    this.selectionChanged();
+  }
+
+  drawGroups() {
+    const rows = this.groupsNow.map((group) => make("li", {}, button("", () => {
+      this.group = this.group === group.code ? null : group.code;
+      this.refresh();
+    }, { "aria-pressed": String(this.group === group.code), "data-code": group.code })));
+    this.groupsNow.forEach((group, at) => rows[at].firstChild.append(
+      swatch(group.rank), words(group.name, { class: "words name" }), make("span", { class: "size" }, COUNT.format(group.size))));
+    const focused = document.activeElement?.dataset?.code;
+    this.groups.setAttribute("aria-label", this.field === "cluster" ? "Clusters" : shown(this.field));
+    this.groups.replaceChildren(...rows);
+    if (focused !== undefined) this.groups.querySelector(`[data-code="${focused}"]`)?.focus();
+  }
+
+  selectionChanged() {
+    const ids = () => [...this.list.selected].sort((a, b) => a - b).map((at) => this.items.ids[at]);
+    const number = this.list.selected.size;
+    const selectAll = button(this.query || this.group !== null ? "Select found" : "Select all", () => this.list.add(this.matching), { class: "quiet" });
+    this.chosen.replaceChildren(...(number
+      ? [make("span", { class: "number" }, `${COUNT.format(number)} selected`), copyButton("Copy ids", ids), button("Clear", () => this.list.clear(), { class: "quiet" })]
+      : this.matching.length ? [selectAll] : []));
+    this.draw();
+    document.dispatchEvent(new CustomEvent("chosen", { detail: ids() }));
+  }
+
+  point(item) {
+    this.active = item;
+    this.detail.replaceChildren(
+      make("p", { class: "id" }, words(this.items.ids[item])),
+      make("p", { class: "body" }, words(this.items.texts[item])),
+      button("×", () => { this.detail.hidden = true; this.active = null; this.draw(); }, { class: "quiet close", "aria-label": "Close" }),
+    );
+    this.detail.hidden = false;
+    this.draw();
+  }
+}

@@ -1,0 +1,156 @@
+// How the map is drawn, by Plotly; labels lie over it, since Plotly's may cover each other.
+
+function swatch(rank) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "-6 -6 12 12");
+  svg.setAttribute("class", `swatch c${rank % COLOURS}`);
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", SHAPES[Math.floor(rank / COLOURS) % SHAPES.length]);
+  svg.append(path);
+  return svg;
+}
+
+// Places are from 0 to 10,000; around them is room for labels and for points at the edge.
+const EXTENT = [-600, 10600];
+
+const SHAPES = [
+  "M5 0A5 5 0 1 1-5 0A5 5 0 1 1 5 0Z",
+  "M0-6 6 0 0 6-6 0Z",
+  "M-5-5H5V5H-5Z",
+  "M0-5.5 5.5 4.5H-5.5Z",
+  "M-2-5.5H2V-2H5.5V2H2V5.5H-2V2H-5.5V-2H-2Z",
+  "M0-6 1.6-2 6-1.8 2.5.9 3.7 5.2 0 2.7-3.7 5.2-2.5.9-6-1.8-1.6-2Z",
+  "M3-5.2 6 0 3 5.2H-3L-6 0-3-5.2Z",
+  "M0 5.5 5.5-4.5H-5.5Z",
+];
+
+Object.assign(ItemMap.prototype, {
+  traces() {
+    const { items } = this;
+    const kind = items.ids.length > SVG_MOST && hasWebGl() ? "scattergl" : "scatter";
+    const size = items.ids.length > 20000 ? 3 : items.ids.length > 2000 ? 5 : items.ids.length > 300 ? 8 : 11;
+    const trace = (members, marker, more = {}) => ({
+      type: kind, mode: "markers", hoverinfo: "none", showlegend: false, x: members.map((at) => items.x[at]), y: members.map((at) => items.y[at]),
+      marker: { size, line: { width: 0 }, ...marker }, ...more,
+    });
+    const found = new Uint8Array(items.ids.length);
+    for (const at of this.matching) found[at] = 1;
+    const rest = [];
+    for (let at = 0; at < found.length; at++) if (!found[at]) rest.push(at);
+    const codes = items.fields[this.field]?.codes || [];
+    const byCode = new Map();
+    for (const at of this.matching) {
+      const code = codes[at] ?? -1;
+      if (!byCode.has(code)) byCode.set(code, []);
+      byCode.get(code).push(at);
+    }
+    const grey = { color: colour("--grey-point"), symbol: "circle" };
+    this.members = [rest, byCode.get(-1) || []];
+    const traces = [trace(rest, { ...grey, opacity: 0.25 }, { hoverinfo: "skip" }), trace(this.members[1], { ...grey, opacity: 0.8 })];
+    for (const group of this.groupsNow) {
+      const members = byCode.get(group.code) || [];
+      this.members.push(members);
+      traces.push(trace(members, {
+        color: colour(`--c${group.rank % COLOURS}`), symbol: SYMBOLS[Math.floor(group.rank / COLOURS) % SYMBOLS.length], opacity: 0.85,
+      }));
+    }
+    const ring = { color: "rgba(0,0,0,0)", symbol: "circle", size: size + 7, line: { width: 2, color: colour("--ink") } };
+    traces.push(trace([...this.list.selected], ring, { hoverinfo: "skip" }));
+    traces.push(trace(this.active === null ? [] : [this.active], { ...ring, size: size + 14, line: { width: 3, color: colour("--accent") } }, { hoverinfo: "skip" }));
+    return traces;
+  },
+
+  layout() {
+    const axis = { visible: false, fixedrange: false, range: EXTENT };
+    return {
+      margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      xaxis: { ...axis }, yaxis: { ...axis }, dragmode: this.mode, hovermode: "closest", hoverdistance: 12, uirevision: "stay", showlegend: false,
+      newselection: { line: { color: colour("--accent"), width: 2 } }, selections: [],
+    };
+  },
+
+  async draw() {
+    if (!this.labels) return;
+    await Plotly.react(this.plot, this.traces(), this.layout(), { displayModeBar: false, scrollZoom: true, doubleClick: "reset", responsive: false });
+    if (!this.drawn) this.listen();
+    this.drawn = true;
+    this.place();
+  },
+
+  listen() {
+    const item = (point) => this.members[point.curveNumber]?.[point.pointNumber ?? point.pointIndex];
+    this.plot.on("plotly_hover", ({ points, event }) => {
+      const at = item(points[0]);
+      if (at !== undefined) showTip(event.clientX, event.clientY, make("p", { class: "id" }, words(this.items.ids[at])), make("p", {}, words(this.items.texts[at])));
+    });
+    this.plot.on("plotly_unhover", hideTip);
+    this.plot.on("plotly_click", ({ points }) => {
+      const at = item(points[0]);
+      if (at === undefined) return;
+      hideTip();
+      this.point(at);
+      this.list.toggle(at);
+      const row = this.list.order.indexOf(at);
+      if (row >= 0) this.list.activate(row, false);
+    });
+    this.plot.on("plotly_selected", (event) => {
+      if (!event) return;
+      const chosen = event.points.map(item).filter((at) => at !== undefined);
+      say(`${plural(chosen.length, "item")} in the area`);
+      setTimeout(() => this.list.add(chosen));
+    });
+    for (const name of ["plotly_relayout", "plotly_relayouting"]) this.plot.on(name, () => this.place());
+  },
+
+  zoom(factor) {
+    const { xaxis, yaxis } = this.plot.layout;
+    const around = ([low, high]) => {
+      const middle = (low + high) / 2, half = ((high - low) / 2) * factor;
+      return factor ? [middle - half, middle + half] : EXTENT;
+    };
+    Plotly.relayout(this.plot, { "xaxis.range": around(xaxis.range), "yaxis.range": around(yaxis.range) });
+  },
+
+  // Terms at the middle of their group, larger groups first; one that would cover another is moved or left out.
+  place() {
+    const { xaxis, yaxis } = this.plot.layout;
+    const { clientWidth: width, clientHeight: height } = this.plot;
+    const tools = this.plot.closest(".map").querySelector(".tools");
+    const taken = [{ x: tools.offsetLeft, y: tools.offsetTop, w: tools.offsetWidth, h: tools.offsetHeight }];
+    const bySize = [...this.groupsNow].sort((a, b) => b.size - a.size).slice(0, LABELS);
+    this.labels.replaceChildren();
+    for (const group of bySize) {
+      const members = this.members[group.rank + 2];
+      if (!members || !members.length) continue;
+      const label = make("span", { class: `label t${group.rank % COLOURS}` }, shown(group.name));
+      this.labels.append(label);
+      const x = ((median(members.map((at) => this.items.x[at])) - xaxis.range[0]) / (xaxis.range[1] - xaxis.range[0])) * width;
+      const y = height - ((median(members.map((at) => this.items.y[at])) - yaxis.range[0]) / (yaxis.range[1] - yaxis.range[0])) * height;
+      const w = label.offsetWidth, h = label.offsetHeight;
+      const box = x < 0 || y < 0 || x > width || y > height ? null : free(x, y, w, h, width, height, taken);
+      if (!box) { label.remove(); continue; }
+      taken.push(box);
+      label.style.left = `${box.x}px`;
+      label.style.top = `${box.y}px`;
+    }
+  },
+});
+
+function free(x, y, w, h, width, height, taken) {
+  for (const dy of [-h - 9, 9, -2 * h - 12, h + 12, -3 * h - 15, 2 * h + 15]) {
+    const left = Math.max(2, Math.min(width - w - 2, x - w / 2));
+    const top = Math.max(2, Math.min(height - h - 2, y + dy));
+    const box = { x: left, y: top, w, h };
+    if (!taken.some((o) => box.x < o.x + o.w + 6 && o.x < box.x + w + 6 && box.y < o.y + o.h + 2 && o.y < box.y + h + 2)) return box;
+  }
+  return null;
+}
+
+function median(values) {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+function hasWebGl() {
+  return Boolean(document.createElement("canvas").getContext("webgl2") || document.createElement("canvas").getContext("webgl"));
+}

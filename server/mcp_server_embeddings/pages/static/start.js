@@ -1,0 +1,17 @@
+// Which page this is, and where its data comes from: this document, or the client that shows it.
+
+const DRAWN = { cluster: (data) => new ItemMap(data) };
+
+async function start() {
+  const { page } = document.documentElement.dataset;
+  const text = await unpacked("data");
+  if (document.getElementById("library").textContent) await loadLibrary();
+  if (text) show(JSON.parse(text));
+}
+
+function show(data) {
+  DRAWN[data.page](data);
+  document.documentElement.dataset.state = "shown";
+}
+
+start();

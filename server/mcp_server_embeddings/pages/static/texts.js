@@ -1,0 +1,69 @@
+// What differs between two texts, marked in both; words as the tool gives them, such as "30 days → 60 days".
+
+const BAND_WORDS = { same: "same", close: "close", related: "related", weak: "weak", unrelated: "unrelated" };
+
+function sidesOf(differs, side) {
+  const changes = [...(differs.numbers || []), ...(differs.negation || [])].map((change) => change.split(" → "));
+  const replaced = changes.map((pair) => pair[side] || "").flatMap((part) => part.split(", "));
+  const listed = (side === 0 ? differs.removed : differs.added) || [];
+  return [...replaced, ...listed].map((part) => part.trim()).filter((part) => part && part !== "∅");
+}
+
+function escaped(text) {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/\s+/g, "\\s+");
+}
+
+// A part of a text is marked where it is a word of its own, in any case.
+function marked(text, parts, tag) {
+  const clean = shown(text);
+  if (!parts.length) return [clean];
+  const choices = [...parts].sort((a, b) => b.length - a.length).map(escaped).join("|");
+  const pattern = new RegExp(`(?<![\\p{L}\\p{N}])(?:${choices})(?![\\p{L}\\p{N}])`, "giu");
+  const pieces = [];
+  let at = 0;
+  for (const match of clean.matchAll(pattern)) {
+    if (match.index > at) pieces.push(clean.slice(at, match.index));
+    pieces.push(make(tag, {}, match[0]));
+    at = match.index + match[0].length;
+  }
+  pieces.push(clean.slice(at));
+  return pieces;
+}
+
+function differsList(differs) {
+  const items = [];
+  for (const change of differs.numbers || []) items.push(make("li", {}, make("b", {}, "number "), words(change)));
+  for (const change of differs.negation || []) items.push(make("li", {}, make("b", {}, "sense "), words(change)));
+  for (const word of differs.removed || []) items.push(make("li", {}, make("b", {}, "left only "), words(word)));
+  for (const word of differs.added || []) items.push(make("li", {}, make("b", {}, "right only "), words(word)));
+  return items.length ? make("ul", { class: "differs", "aria-label": "What differs" }, ...items) : null;
+}
+
+function sideBySide(pair, texts) {
+  const differs = pair.differs || {};
+  const side = (at, name, tag) => make(
+    "div", { class: "side" },
+    make("p", { class: "id" }, make("span", { class: "unseen" }, `${name} `), words(pair[name])),
+    make("p", { class: "body", dir: "auto" }, ...marked(texts[at], sidesOf(differs, at), tag)),
+  );
+  return [side(0, "left", "del"), side(1, "right", "ins")];
+}
+
+function pairCard(pair, texts) {
+  return make(
+    "li", { class: "card" },
+    make("p", { class: "score" }, pair.score.toFixed(3), pair.band ? ` ${BAND_WORDS[pair.band]}` : ""),
+    make("div", { class: "sides" }, ...sideBySide(pair, texts)),
+    differsList(differs(pair)),
+  );
+}
+
+function differs(pair) {
+  return pair.differs || {};
+}
+
+// Words of a side by id, as keys of JSON: ids are strings or numbers.
+function lookup(side) {
+  const byId = new Map(side ? side.ids.map((id, at) => [String(id), side.texts[at]]) : []);
+  return (id, otherwise) => byId.get(String(id)) ?? otherwise ?? "";
+}

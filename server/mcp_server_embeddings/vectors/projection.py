@@ -1,0 +1,109 @@
+"""Place vectors on a plane, so that a person can look at them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcp_server_embeddings.vectors.blocks import Watch
+from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
+
+Points = NDArray[np.float32]
+"""Shape ``(n, 2)``, each column from 0 to 1."""
+
+_DIMENSIONS = 50
+"""Neighbours are looked for in the main components, as in van der Maaten and Hinton (2008)."""
+
+_FEWEST = 8
+"""Fewer points have no neighbourhoods; their main components are shown."""
+
+_PERPLEXITY = 30
+"""Neighbours that matter to each point: the usual value."""
+
+_EARLY, _ROUNDS = 250, 500
+"""Iterations with and without exaggeration: the usual numbers."""
+
+_SMALL = 3_000
+"""Up to so many points neighbours are exact, forces are summed over a tree, and one thread is quicker than several. Of
+more, 99 in 100 neighbours are found, and forces are interpolated on a grid (Linderman et al. 2019)."""
+
+_MOST = 25_000
+"""Of more points an even choice is placed so; each other one goes to the median place of its nearest of these."""
+
+_POLL = 10
+"""Iterations between two looks at the watch."""
+
+
+def projected(vectors: Vectors, watch: Watch | None = None) -> Points:
+    """Place vectors on a plane so that neighbours stay neighbours; distances between far points say little.
+
+    t-SNE (van der Maaten and Hinton 2008), begun from the main components so that the large shape is that of the
+    vectors (Kobak and Berens 2019, doi:10.1038/s41467-019-13056-x). Deterministic.
+
+    Args:
+        vectors: Shape ``(n, d)``; compared by cosine.
+        watch: Who watches.
+    """
+    watch = watch or Watch()
+    reduced = _main_components(unit_rows(vectors), _DIMENSIONS)
+    if len(reduced) < _FEWEST:
+        return _scaled(reduced[:, :2])
+    return _scaled(_neighbour_map(reduced, watch))
+
+
+def _main_components(vectors: Vectors, most: int) -> Vectors:
+    """Return the main components, at least two, largest first, with signs that do not depend on the library."""
+    centred = vectors - vectors.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, ::-1][:, :most]
+    axes *= np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
+    components = np.zeros((len(vectors), max(2, axes.shape[1])), np.float32)
+    components[:, : axes.shape[1]] = centred @ axes
+    return components
+
+
+def _neighbour_map(vectors: Vectors, watch: Watch) -> Points:
+    from openTSNE import TSNEEmbedding
+    from openTSNE.affinity import PerplexityBasedNN
+
+    chosen = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), _MOST)).astype(int))
+    points = vectors[chosen]
+    small = len(points) <= _SMALL
+    threads = 1 if small else -1
+    affinities = PerplexityBasedNN(
+        points,
+        perplexity=min(_PERPLEXITY, (len(points) - 1) / 3),
+        method="exact" if small else "annoy",
+        metric="euclidean",  # of unit vectors: the order is that of cosines
+        n_jobs=threads,
+        random_state=0,
+    )
+    done = 0
+
+    def look(*_: object) -> None:
+        nonlocal done
+        done += _POLL
+        watch.progress(done, _EARLY + _ROUNDS)
+        watch.cancelled()
+
+    placed = TSNEEmbedding(
+        (points[:, :2] / (points[:, 0].std() or 1) * 1e-4).astype(np.float64),
+        affinities,
+        negative_gradient_method="bh" if small else "fft",
+        n_jobs=threads,
+        random_state=0,
+        callbacks=look,
+        callbacks_every_iters=_POLL,
+    )
+    placed.optimize(_EARLY, exaggeration=12, momentum=0.5, inplace=True)
+    placed.optimize(_ROUNDS, momentum=0.8, inplace=True)
+    found = np.empty((len(vectors), 2), np.float32)
+    found[chosen] = placed
+    if len(chosen) < len(vectors):
+        others = np.setdiff1d(np.arange(len(vectors)), chosen)
+        found[others] = placed.prepare_partial(vectors[others], initialization="median", k=10)
+    return found
+
+
+def _scaled(points: Points) -> Points:
+    """Scale each column to 0 to 1; a column without extent is 0.5."""
+    low, extent = points.min(axis=0), np.ptp(points, axis=0)
+    return np.where(extent > 0, (points - low) / np.where(extent > 0, extent, 1), 0.5).astype(np.float32)

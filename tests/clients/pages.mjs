@@ -1,0 +1,64 @@
+// Opens pages in Chromium and prints as one JSON object what each shows. Arguments: the browser, and a JSON file:
+// {name: {path, theme, size, steps}}; what a step may be is in `STEPS`.
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const [browserPath, planPath] = process.argv.slice(2);
+const plan = JSON.parse(await readFile(planPath, "utf8"));
+
+const browser = await chromium.launch({
+  executablePath: browserPath,
+  args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu-sandbox", "--use-gl=angle", "--use-angle=swiftshader"],
+});
+
+// The page's policy forbids a script of the test's own; the debugger's protocol is not the page's.
+async function faults(context, page) {
+  const debug = await context.newCDPSession(page);
+  const expression = `${axe}; axe.run().then((found) => found.violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => target.join(" "))]))`;
+  const { result } = await debug.send("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
+  return result.value;
+}
+
+const STEPS = {
+  fill: (page, [selector, text]) => page.fill(selector, text),
+  press: (page, [selector, key]) => page.press(selector, key),
+  click: (page, [selector]) => page.click(selector),
+  drag: async (page, [x, y, toX, toY]) => {
+    const box = await page.locator(".plot").boundingBox();
+    await page.mouse.move(box.x + x * box.width, box.y + y * box.height);
+    await page.mouse.down();
+    await page.mouse.move(box.x + toX * box.width, box.y + toY * box.height, { steps: 4 });
+    await page.mouse.up();
+  },
+  until: async (page, [selector, text]) => {
+    const wanted = ([where, part]) => document.querySelector(where)?.textContent.includes(part);
+    await page.waitForFunction(wanted, [selector, text]);
+  },
+  text: async (page, [selector]) => page.locator(selector).allInnerTexts(),
+  attribute: async (page, [selector, name]) => page.locator(selector).first().getAttribute(name),
+  evaluate: (page, [code]) => page.evaluate(code),
+  axe: (page, _, context) => faults(context, page),
+};
+
+async function opened({ path, theme = "light", size = [1280, 800], steps }) {
+  const context = await browser.newContext({
+    colorScheme: theme, viewport: { width: size[0], height: size[1] }, permissions: ["clipboard-read", "clipboard-write"],
+  });
+  const page = await context.newPage();
+  const seen = { requests: [], errors: [], results: [] };
+  page.on("request", (request) => seen.requests.push(request.url()));
+  page.on("pageerror", (error) => seen.errors.push(String(error)));
+  page.on("dialog", (dialog) => { seen.errors.push(`dialog ${dialog.message()}`); dialog.dismiss(); });
+  await page.goto(path);
+  await page.waitForSelector("[data-state=shown]");
+  for (const [step, ...values] of steps) seen.results.push((await STEPS[step](page, values, context)) ?? null);
+  await context.close();
+  return seen;
+}
+
+const found = {};
+for (const [name, pageOf] of Object.entries(plan)) found[name] = await opened(pageOf);
+await browser.close();
+process.stdout.write(JSON.stringify(found));

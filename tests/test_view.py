@@ -1,0 +1,189 @@
+"""``view``: pages that a person looks at, in a real browser."""
+
+import json
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser import Seen, Shown, show
+from mcp_server_embeddings.cli.main import main
+from mcp_server_embeddings.engine.embedder import Embedder
+from scripts import command_without
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
+
+HOSTILE = {
+    "</script><script>alert(1)</script>": "</script><img src=x onerror=alert(1)> <b>bold</b> <a href='http://e.test'>x</a>",
+    "bidi": "pay \u202e00.1$ now",
+    "quote": "\"'`${1} <!-- --> ]]> \u2028 \x07 \ud83d\ude00",
+}
+
+
+def view(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> Path:
+    """The file that the command wrote."""
+    assert main(["view", *arguments, "--json", "--data-dir", str(folder / "data")]) == 0
+    said = json.loads(capsys.readouterr().out)
+    path = Path(said["path"])
+    assert said["bytes"] == path.stat().st_size
+    assert said["opened"] is False
+    return path
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> dict[str, Path]:
+    """A page of each kind."""
+    del embedder
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "hostile.jsonl").write_text(
+        "".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in HOSTILE.items()), encoding="utf-8"
+    )
+    sources = {
+        "map": [f"{EXAMPLES / 'tickets.csv'}#message"],
+        "hostile": [f"{folder / 'hostile.jsonl'}#text", "--clusters", "1"],
+        "two": [f"{EXAMPLES / 'tickets.csv'}#message", "--ids", "T101", "--ids", "T102"],
+    }
+    for name, arguments in sources.items():
+        command = ["view", *arguments, "--output", str(folder / f"{name}.html"), "--data-dir", str(folder / "data")]
+        assert main([*command, "--no-open"]) == 0
+    return {name: folder / f"{name}.html" for name in sources}
+
+
+@pytest.fixture(scope="module")
+def seen(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+    """All pages, shown in one browser."""
+    marks: list[list[object]] = [["evaluate", "document.querySelectorAll('.list [role=option]').length"]]
+    plan = {
+        "searched": Shown(
+            pages["map"].as_uri(),
+            [
+                ["fill", "#search", "PIN"],
+                ["until", ".found", "3 of 16"],
+                ["text", ".row .id"],
+                ["press", "#search", "Tab"],
+                ["press", ".list", "ArrowDown"],
+                ["press", ".list", " "],
+                ["attribute", ".list", "aria-activedescendant"],
+                ["press", ".list", "Control+a"],
+                ["text", ".chosen .number"],
+                ["click", ".chosen button"],
+                ["until", "#said", "copied"],
+                ["evaluate", "navigator.clipboard.readText()"],
+            ],
+        ),
+        "boxed": Shown(
+            pages["map"].as_uri(),
+            [
+                ["click", ".tools button:nth-child(2)"],
+                ["drag", 0.01, 0.15, 0.99, 0.99],
+                ["until", ".chosen", "selected"],
+                ["text", ".chosen .number"],
+                ["text", ".groups .name"],
+            ],
+        ),
+        "labels": Shown(
+            pages["map"].as_uri(),
+            [
+                ["text", ".label"],
+                ["evaluate", _OVERLAPS],
+                ["evaluate", "document.querySelector('#colour').options.length"],
+            ],
+        ),
+        "hostile": Shown(
+            pages["hostile"].as_uri(),
+            [
+                ["text", ".row .id"],
+                ["text", ".row .text"],
+                ["evaluate", "document.querySelectorAll('main img, main a, main b').length"],
+            ],
+        ),
+        "two": Shown(pages["two"].as_uri(), marks),
+        "light": Shown(pages["map"].as_uri(), [["axe"]]),
+        "dark": Shown(pages["map"].as_uri(), [["axe"]], theme="dark", size=(390, 844)),
+    }
+    return show(plan, tmp_path_factory.mktemp("shown"))
+
+
+_OVERLAPS = """
+(() => {
+  const boxes = [...document.querySelectorAll(".label")].map((label) => label.getBoundingClientRect());
+  return boxes.flatMap((a, at) => boxes.slice(at + 1).filter((b) => a.left < b.right && b.left < a.right
+    && a.top < b.bottom && b.top < a.bottom)).length;
+})()
+"""
+
+
+def test_a_page_is_a_private_file_that_overwrites_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, pages: dict[str, Path]
+) -> None:
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in pages.values()) or sys.platform == "win32"
+    monkeypatch.chdir(tmp_path)
+    tickets = f"{EXAMPLES / 'tickets.csv'}#message"
+    written = [view(tmp_path, capsys, tickets, "--no-open", "--ids", "T101", "--ids", "T102").name for _ in range(2)]
+    assert written == ["map.html", "map-2.html"]
+
+
+def test_a_page_reaches_nothing_and_runs_nothing_but_its_own(pages: dict[str, Path], seen: dict[str, Seen]) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', pages["map"].read_text(encoding="utf-8"))
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy[1]
+    for name, shown in seen.items():
+        assert shown.errors == [], name
+        assert [url for url in shown.requests if not url.startswith(("file:", "data:", "blob:"))] == [], name
+
+
+def test_texts_stay_texts_whatever_is_in_them(seen: dict[str, Seen], pages: dict[str, Path]) -> None:
+    ids, texts, elements = seen["hostile"].results
+    assert set(ids) == set(HOSTILE)
+    assert elements == 0
+    assert any("<img src=x onerror=alert(1)>" in text for text in texts)
+    assert any("pay \u25cc00.1$ now" in text for text in texts), "a mark of direction is seen, and not obeyed"
+    assert not any(text in pages["hostile"].read_text(encoding="utf-8") for text in HOSTILE.values())
+
+
+def test_search_keyboard_and_copied_ids(seen: dict[str, Seen]) -> None:
+    results = [result for result in seen["searched"].results if result is not None]
+    found, active, number, copied = results
+    assert sorted(found) == ["T103", "T108", "T113"]
+    assert active == "item-1"
+    assert number == ["3 selected"]
+    assert sorted(copied.split("\n")) == sorted(found)
+
+
+def test_a_box_selects_what_is_in_it(seen: dict[str, Seen]) -> None:
+    number, groups = [result for result in seen["boxed"].results if result is not None]
+    assert int(number[0].split()[0]) > 8
+    assert "pin" in " ".join(groups)
+
+
+def test_labels_do_not_cover_each_other(seen: dict[str, Seen]) -> None:
+    labels, overlaps, columns = seen["labels"].results
+    assert len(labels) >= 4
+    assert overlaps == 0
+    assert columns == 2, "cluster and channel"
+
+
+def test_two_items_are_a_map(seen: dict[str, Seen]) -> None:
+    assert seen["two"].results == [2]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_violation(seen: dict[str, Seen], theme: str) -> None:
+    violations: list[Any] = seen[theme].results
+    assert violations == [[]]
+
+
+def test_a_colour_that_is_no_column_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tickets = f"{EXAMPLES / 'tickets.csv'}#message"
+    assert main(["view", tickets, "--no-open", "--colour", "chanel", "--data-dir", str(tmp_path)]) == 2
+    assert "did you mean 'channel'" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    ended = command_without("plotly", "view", "missing", "--no-open", "--data-dir", str(tmp_path))
+    assert ended.returncode == 2
+    assert "pip install 'mcp-server-embeddings[view]'" in ended.stderr
