@@ -80,7 +80,11 @@ BAD: list[tuple[str, Raw, tuple[str, ...]]] = [
         ("examples[0]", "label and text or id"),
     ),
     ("classify", {"texts": TWO, "labels": ["x", "y"], "examples": ["b"]}, ("examples[0] is 'b'", "an object")),
-    ("classify", {"texts": TWO, "labels": ["x", "y"], "examples": "b"}, ("examples is 'b'", "a list of objects")),
+    (
+        "classify",
+        {"texts": TWO, "labels": ["x", "y"], "examples": "b"},
+        ("examples is 'b'", "an object with label and text or id"),
+    ),
     ("classify", {"texts": TWO, "labels": ["x", "y"], "top": 2001}, ("top=2001", "1 to 1,000")),
     ("cluster", {"texts": ["a"]}, ("texts has 1", "2 or more")),
     ("cluster", {"texts": TWO, "clusters": 3}, ("clusters=3",)),

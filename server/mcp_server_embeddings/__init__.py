@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcp_server_embeddings.tools.align import align
     from mcp_server_embeddings.tools.classify import classify
     from mcp_server_embeddings.tools.cluster import cluster
-    from mcp_server_embeddings.tools.coercion import Example
+    from mcp_server_embeddings.tools.coercion import Example, ExampleTable
     from mcp_server_embeddings.tools.collection_add import collection_add
     from mcp_server_embeddings.tools.collection_remove import collection_remove
     from mcp_server_embeddings.tools.condense import condense
@@ -36,6 +36,7 @@ __all__ = [
     "EmbeddingsError",
     "Engine",
     "Example",
+    "ExampleTable",
     "Reader",
     "Settings",
     "Sources",
@@ -60,6 +61,7 @@ _MODULES = {
     "EmbeddingsError": "errors",
     "Engine": "engine.engine",
     "Example": "tools.coercion",
+    "ExampleTable": "tools.coercion",
     "Reader": "reading.selecting",
     "Settings": "config",
     "Sources": "tools.sources",

@@ -1,7 +1,6 @@
 """Give each item the label that fits."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from pydantic import Field, WithJsonSchema
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
-from mcp_server_embeddings.tools.coercion import Example, Id, coerce_examples, coerce_labels
+from mcp_server_embeddings.tools.coercion import Example, ExampleTable, Id, coerce_examples, coerce_labels
 from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.examples import Known, known_examples, read_examples
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.parameters import (
     MAX_TOP,
@@ -66,7 +66,6 @@ _IDS_SHARE = 0.5
 _ABSTAINED = "(abstained)"
 """Under it ``counts`` has the items without a label, for answers in which their ids do not fit."""
 
-_DIGIT = re.compile(r"\d")
 _DECIMALS = 4
 
 Method = Literal["labels", "means", "probe"]
@@ -86,9 +85,9 @@ class _Labelled:
     title="Label items",
     description=(
         "Sorts texts into kinds that you name: tickets, messages, rows. Use it with label names, a "
-        "sentence for each, or 5 or more examples a label (the most reliable). Not to find unknown kinds: use "
+        "sentence for each, or 5 or more examples a label (best). Not to find unknown kinds: use "
         "cluster. Returns counts, ids under each label, and check: the least sure with texts; correct these by "
-        "examples with ids."
+        "examples: the saved file, then ids."
     ),
     purpose="sort into kinds you can name",
     effect="destroys",  # a tag replaces what an earlier one stored
@@ -104,10 +103,10 @@ def classify(
         Field(description="names, or {name: sentence}"),
     ] = None,
     examples: Annotated[
-        Sequence[Example] | None,
+        Sequence[Example | ExampleTable] | None,
         coerced(coerce_examples),
         WithJsonSchema({"type": "array", "items": {"type": "object"}}),
-        Field(description='[{"text" or "id", "label"}], or {label: [texts or ids]}'),
+        Field(description='[{"text" or "id", "label"}], {label: [texts or ids]}, or "labelled.csv#text"'),
     ] = None,
     abstain: Annotated[bool, Field(description="no label where unsure")] = True,
     source: Source = None,
@@ -135,7 +134,8 @@ def classify(
         texts: What to label, up to 2,000 texts; or a map from id to text.
         labels: Two or more names of up to 200 characters, all different, or a map from name to the sentence that says
             what belongs there. Optional where examples name them.
-        examples: Texts, or ids of items, with their labels.
+        examples: Texts, or ids of items, with their labels; and tables of both, of which an item's own row, with its id
+            and text, gives the item that label. The last label of an item holds.
         abstain: Whether an item may get no label.
         source: In place of ``texts``; see ``Sources.open``.
         id_field: See ``Sources.open``.
@@ -165,12 +165,13 @@ def classify(
     check_save_as(output_dir, save_as)
     items = select_items(embedder, sources, texts, Selection(source, id_field, ids, where))
     items.check_tag(tag)
-    names, sentences = _checked_labels(labels, examples)
-    known = _checked_examples(examples or [], names, items)
+    given = read_examples(examples or [], sources, output_dir)
+    names, sentences = _checked_labels(labels, [example for _, example in given])
+    known = known_examples(given, names, items)
     check_size([*names, *filter(None, sentences), *known.texts])
     vectors = items.embed(embedder)
     shown, classes = _label_vectors(embedder, names, sentences, known, vectors)
-    method = _method(classes, len(names), bool(examples))
+    method = _method(classes, len(names), bool(given))
     result = _label(embedder, vectors, shown, classes, len(names), method, abstain=abstain)
     _settle(result, known)
     return _result(embedder, items, names, result, method, known, top, save_as, tag, sources, output_dir)
@@ -182,7 +183,7 @@ def _result(
     names: Sequence[str],
     result: _Labelled,
     method: Method,
-    known: "_Known",
+    known: Known,
     top: int,
     save_as: str | None,
     tag: str | None,
@@ -255,7 +256,7 @@ def _fitting_check(
     return check[: budget.take(check)]
 
 
-def _settle(result: _Labelled, known: "_Known") -> None:
+def _settle(result: _Labelled, known: Known) -> None:
     """Give items the labels that the caller said they have."""
     for position, label in known.by_position.items():
         if result.first[position] != label:
@@ -264,7 +265,7 @@ def _settle(result: _Labelled, known: "_Known") -> None:
 
 
 def _label_vectors(
-    embedder: Embedder, names: Sequence[str], sentences: Sequence[str], known: "_Known", vectors: Vectors
+    embedder: Embedder, names: Sequence[str], sentences: Sequence[str], known: Known, vectors: Vectors
 ) -> tuple[Vectors, Classes]:
     """Return what shows each label, and of which label each row is: its name, its sentence, its examples."""
     described = [(at, sentence) for at, sentence in enumerate(sentences) if sentence.strip()]
@@ -313,24 +314,15 @@ def _label(
     return _Labelled(found.best.copy(), found.second.copy(), margins, given)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """The examples: texts that came with the call and their labels, and the labels of items by position."""
-
-    texts: list[str]
-    labels: list[int]
-    by_position: dict[int, int]
-
-
 def _checked_labels(
-    labels: Sequence[str] | Mapping[str, str] | None, examples: Sequence[Example] | None
+    labels: Sequence[str] | Mapping[str, str] | None, examples: Sequence[Example]
 ) -> tuple[list[str], list[str]]:
     """Return the names of the labels and their sentences.
 
     Raises:
         InputError: There are fewer than two, or one is refused.
     """
-    named = dict.fromkeys((example.label for example in examples or []), "") if labels is None else labels
+    named = dict.fromkeys((example.label for example in examples), "") if labels is None else labels
     names = list(named)
     sentences = list(named.values()) if isinstance(named, Mapping) else [""] * len(names)
     if len(names) < 2:
@@ -361,53 +353,3 @@ def _check_different(names: Sequence[str]) -> None:
             alike = "is there twice" if read[key] == name else f"reads like {snippet(read[key])!r}"
             raise InputError(f"labels has {snippet(name)!r}, which {alike}; give each label once")
         read[key] = name
-
-
-def _checked_examples(examples: Sequence[Example], names: Sequence[str], items: Items) -> _Known:
-    """Find the examples.
-
-    Raises:
-        InputError: One has a label or an id that is unknown, or some labels have examples and others none.
-    """
-    known = _Known([], [], {})
-    if not examples:
-        return known
-    places = {str(key): at for at, key in enumerate(items.ids)}
-    patterns = {_pattern(str(key)) for key in items.ids} - {""}
-    for at, example in enumerate(examples):
-        if example.label not in names:
-            raise InputError(
-                f"examples[{at}] has the label {snippet(example.label)!r}, which is not in labels; add it there, or "
-                "correct it"
-            )
-        label = names.index(example.label)
-        if example.text is not None and example.text not in places:
-            if not example.text.strip():
-                raise InputError(f"examples[{at}] is blank; every example needs a text or an id")
-            if _pattern(example.text) in patterns:
-                raise InputError(
-                    f"examples[{at}] is {example.text[:100]!r}, which looks like an id and is none of {_where(items)}; "
-                    "correct it, or give a longer text"
-                )
-            known.texts.append(example.text)
-            known.labels.append(label)
-        else:
-            key = str(example.text if example.id is None else example.id).removeprefix(items.folder)
-            if key not in places:
-                raise InputError(
-                    f"examples[{at}] has the id {key[:100]!r}, which is not in {_where(items)}; correct it"
-                )
-            known.by_position[places[key]] = label
-    return known
-
-
-def _where(items: Items) -> str:
-    """Say of which items an example is none: a selection may leave out what the source has."""
-    selection = items.selection
-    selected = selection is not None and (selection.ids is not None or selection.where is not None)
-    return f"the {len(items):,} items that ids and where select in {items.label}" if selected else items.label
-
-
-def _pattern(key: str) -> str:
-    """Return an id with each digit as 0, so that T7 and T9 are alike; ``""`` for what has no digit."""
-    return _DIGIT.sub("0", key) if _DIGIT.search(key) else ""

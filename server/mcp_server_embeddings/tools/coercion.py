@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.lenient_json import parse_json
+from mcp_server_embeddings.reading.tables import is_table, split_source
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, well_formed
 
 Id = str | int
@@ -25,7 +26,7 @@ TextsOrMap = Sequence[str] | Mapping[str, str] | Mapping[int, str] | Mapping[Id,
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An item whose label is known: its text, or its id among the items.
+    """An item whose label is known: its text, or its id among the items; a table's row has both.
 
     Attributes:
         label: Its label.
@@ -38,7 +39,25 @@ class Example:
     id: Id | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ExampleTable:
+    """Items whose labels are in a table.
+
+    Attributes:
+        source: Its path, with the column of the texts as ``known.csv#message``.
+        label_field: The column of the labels; rows without one are no examples.
+    """
+
+    source: str
+    label_field: str = "label"
+
+
 _FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
+
+_ONE_EXAMPLE = (
+    "an object with label and text or id, or a table with a column of labels, such as 'known.csv#message' or "
+    '{"source": "known.csv#message", "label_field": "topic"}'
+)
 
 _MAX_LITERAL = 100_000
 """Characters of a Python literal. Python's parser takes up to 360 bytes for each; JSON has no such limit."""
@@ -301,38 +320,61 @@ def _wrong_items(name: str, value: Sequence[object], wrong: Sequence[int]) -> st
     return f"{'; '.join(named + rest)}; allowed: a string"
 
 
-def coerce_examples(name: str, value: object) -> list[Example]:
+def coerce_examples(name: str, value: object) -> list[Example | ExampleTable]:
     """Return labelled examples.
 
     Args:
         name: The parameter, for errors.
-        value: A list of objects with ``label`` and either ``text`` or ``id``; or a map from label to texts, where whole
-            numbers are ids.
+        value: A list of objects with ``label`` and either ``text`` or ``id``, and of tables: a path, or an object with
+            ``source`` and ``label_field``; one of these; or a map from label to texts, where whole numbers are ids.
 
     Raises:
-        InputError: It is neither.
+        InputError: It is none of these.
 
     Example:
         >>> coerce_examples("examples", {"card": ["my card is lost", 7]})
         [Example(label='card', text='my card is lost', id=None), Example(label='card', text=None, id=7)]
     """
     value = parse_literal(value)
-    if isinstance(value, Mapping) and not {"text", "label"} <= value.keys():
-        return _examples_by_label(name, value)
-    if isinstance(value, list | tuple) and value and all(isinstance(item, Example) for item in value):
-        return list(value)
-    examples: list[Example] = []
-    for position, item in enumerate(coerce_objects(name, value)):
-        label, text, key = item.get("label"), item.get("text"), item.get("id")
-        if not isinstance(label, str):
-            raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object with label and text or id")
-        if isinstance(text, str):
-            examples.append(Example(label, text=text))
-        elif isinstance(key, str | int) and not isinstance(key, bool):
-            examples.append(Example(label, id=key))
-        else:
-            raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object with label and text or id")
-    return examples
+    if isinstance(value, Mapping) and not {"text", "label"} <= value.keys() and not _is_table_entry(value):
+        return [*_examples_by_label(name, value)]
+    items = value if isinstance(value, list | tuple) else [value]
+    check_length(name, items)
+    return [_example(f"{name}[{position}]" if items is value else name, item) for position, item in enumerate(items)]
+
+
+def _example(name: str, item: object) -> Example | ExampleTable:
+    """Return one example, or a table of them.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if isinstance(item, Example | ExampleTable):
+        return item
+    if isinstance(item, str) and is_table(split_source(item)[0]):
+        return ExampleTable(item)
+    if not isinstance(item, Mapping):
+        raise InputError(f"{name} is {shown(item)}; allowed: {_ONE_EXAMPLE}")
+    if _is_table_entry(item):
+        return _example_table(name, item)
+    label, text, key = item.get("label"), item.get("text"), item.get("id")
+    if isinstance(label, str) and isinstance(text, str):
+        return Example(label, text=text)
+    if isinstance(label, str) and isinstance(key, str | int) and not isinstance(key, bool):
+        return Example(label, id=key)
+    raise InputError(f"{name} is {shown(item)}; allowed: {_ONE_EXAMPLE}")
+
+
+def _is_table_entry(item: Mapping[object, object]) -> bool:
+    """Tell whether an object names a table, and is no map from label to texts."""
+    return isinstance(item.get("source"), str) and item.keys() <= {"source", "label_field", "label"}
+
+
+def _example_table(name: str, item: Mapping[object, object]) -> ExampleTable:
+    source, field = item.get("source"), item.get("label_field", item.get("label", "label"))
+    if not isinstance(source, str) or not isinstance(field, str):
+        raise InputError(f"{name}.label_field is {shown(field)}; allowed: the column of the table that has the labels")
+    return ExampleTable(source, field)
 
 
 def _examples_by_label(name: str, value: Mapping[object, object]) -> list[Example]:

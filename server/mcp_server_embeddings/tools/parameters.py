@@ -121,7 +121,7 @@ Ids = Annotated[Sequence[Id] | None, coerced(coerce_ids), STRINGS, Field(descrip
 
 Source = Annotated[str | None, Field(description="or collection or path")]
 
-IdField = Annotated[str | None, Field(description="column of ids")]
+IdField = Annotated[str | None, Field(description="id column")]
 
 WhereFilter = Annotated[
     Where | None,

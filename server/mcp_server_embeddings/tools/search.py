@@ -65,7 +65,7 @@ def search(
     query: Annotated[str | None, Field(description="phrase or question")] = None,
     texts: Annotated[Texts, Field(description="texts")] = None,
     *,
-    queries: Annotated[Strings, Field(description="or up to 20")] = None,
+    queries: Annotated[Strings, Field(description="or up to 20, or a table")] = None,
     source: Source = None,
     id_field: IdField = None,
     ids: Ids = None,
@@ -83,7 +83,7 @@ def search(
         embedder: The engine.
         query: What is looked for; encoded with the model's prompt for queries where it has one.
         texts: 1 to 2,000 texts, or a map from id to text.
-        queries: In place of ``query``: 1 to 20.
+        queries: In place of ``query``: 1 to 20, or the path of a table that has them.
         source: In place of ``texts``; see ``Sources.open``.
         id_field: See ``Sources.open``.
         ids: Only these items of the source.
@@ -112,17 +112,7 @@ def search(
         >>> search(embedder, "fruit", ["an apple", "a bike"]).hits[0].id
         0
     """
-    if (query is None) == (not queries):
-        raise InputError("pass either query or queries" + (", not both" if query is not None else ""))
-    asked = (
-        [checked_query("query", query)]
-        if query is not None
-        else [checked_query("queries", one) for one in queries or []]
-    )
-    if len(asked) > MAX_QUERIES:
-        raise InputError(
-            f"queries has {len(asked)} elements; at most {MAX_QUERIES} in one call: split them over several"
-        )
+    asked = _asked(query, queries, sources)
     items = select_items(
         embedder,
         sources,
@@ -147,7 +137,7 @@ def search(
     if below := sum(one.match.below for one in found if not one.match.no_match):
         items.notes.append(f"{below:,} of {sum(len(one.passages) for one in found):,} hits are no nearer than chance")
     if sources is not None and (paths := list(filter(sources.is_path, asked))):
-        items.notes.append(f"{paths[0]!r} is also a path; it was looked for as words: queries are not read from files")
+        items.notes.append(f"{paths[0]!r} is also a path; it was looked for as words: queries reads a table")
     if left_out:
         advice = ["fewer queries"] * (len(asked) > 1) + ["full=false"] * full + ["ids or where, to search among fewer"]
         items.notes.append(f"{left_out:,} hits do not fit; pass {' or '.join(advice)}")
@@ -160,6 +150,27 @@ def search(
         no_match=one.no_match if query is not None else False,
         results=[] if query is not None else fitting,
     )
+
+
+def _asked(query: str | None, queries: Sequence[str] | None, sources: Sources | None) -> list[str]:
+    """Return the queries, of a table where ``queries`` names one.
+
+    Raises:
+        InputError: See ``search``.
+    """
+    if (query is None) == (not queries):
+        raise InputError("pass either query or queries" + (", not both" if query is not None else ""))
+    if query is not None:
+        return [checked_query("query", query)]
+    asked, name = queries or [], "queries"
+    if len(asked) == 1 and sources is not None and sources.is_table(asked[0]):
+        name = asked[0]
+        asked = sources.rows(name)[1].texts
+    if len(asked) > MAX_QUERIES:
+        raise InputError(
+            f"{name} has {len(asked)} elements; at most {MAX_QUERIES} in one call: split them over several"
+        )
+    return [checked_query(name, one) for one in asked]
 
 
 def ranked(

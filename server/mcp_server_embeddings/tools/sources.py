@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.engine.call import Call
@@ -143,6 +144,32 @@ class Sources:
         _, column = split_source(source.strip(), self._is_file)
         _, entry = select_table(self.reader, path)
         return parse_texts(entry, read_content(entry)[0], column, id_field)
+
+    def rows(self, source: str, written: Path | None = None) -> tuple[Table, TableTexts]:
+        """Read the rows of a table, of which nothing is stored.
+
+        Args:
+            source: Its path, with the column of the texts as ``known.csv#message``; or ``list.txt#lines``.
+            written: The output folder, in which a file is found by its name too.
+
+        Raises:
+            InputError: There is no such table, it cannot be read, or its column must be named.
+        """
+        source = source.strip()
+        path, column = split_source(source, self._is_file)
+        name, reader = os.path.basename(path), self.reader  # noqa: PTH119 - also of what is no path
+        if written is not None and path in (name, str(written / name)) and (written / name).is_file():
+            if not self._is_file(path):
+                path, reader = str(written / name), Reader([written])
+        else:
+            self._check_path(source, [])
+        entry = select_table(reader, path)[1]
+        return parse_texts(entry, read_content(entry)[0], column, None)
+
+    def is_table(self, text: str) -> bool:
+        """Tell whether a text names a table that can be read, or the lines of a text."""
+        path, column = split_source(text.strip())
+        return (column is not None or is_table(path)) and self.is_path(text)
 
     def mistaken(self, text: str) -> str | None:
         """Say what a lone text probably is: a collection's name or a path; None for a text."""

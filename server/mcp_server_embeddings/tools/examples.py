@@ -1,0 +1,141 @@
+"""What ``classify`` is shown: texts and items whose labels are known, sent with the call or read from tables."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.reading.tables import as_text
+from mcp_server_embeddings.tools.coercion import Example, ExampleTable
+from mcp_server_embeddings.tools.items import Items
+from mcp_server_embeddings.tools.sources import Sources
+from mcp_server_embeddings.tools.texts import MAX_TEXTS, snippet
+
+_DIGIT = re.compile(r"\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The examples: texts that came with the call and their labels, and the labels of items by position."""
+
+    texts: list[str]
+    labels: list[int]
+    by_position: dict[int, int]
+
+
+def read_examples(
+    examples: Sequence[Example | ExampleTable], sources: Sources | None, written: Path | None
+) -> list[tuple[str, Example]]:
+    """Return all examples, each with what errors call it. Those of a table have both text and id.
+
+    Args:
+        examples: As they were sent.
+        sources: Reads tables.
+        written: The output folder.
+
+    Raises:
+        InputError: A table cannot be read, has no such column or no row with a label, or there are too many.
+    """
+    found: list[tuple[str, Example]] = []
+    for at, example in enumerate(examples):
+        if isinstance(example, Example):
+            found.append((f"examples[{at}]", example))
+        elif sources is None:
+            raise InputError(f"examples[{at}] is a table, which needs sources=Sources(store, reader)")
+        else:
+            found += _rows(example, sources, written)
+    if len(found) > MAX_TEXTS:
+        raise InputError(
+            f"there are {len(found):,} examples; at most {MAX_TEXTS:,}: give tables with fewer labelled rows"
+        )
+    return found
+
+
+def _rows(named: ExampleTable, sources: Sources, written: Path | None) -> list[tuple[str, Example]]:
+    table, texts = sources.rows(named.source, written)
+    try:
+        labels = table.column(named.label_field)
+    except InputError as error:
+        raise InputError(
+            f'{error}; name the column of the labels: {{"source": {named.source!r}, "label_field": …}}'
+        ) from None
+    rows = zip(texts.ids, texts.texts, texts.rows, strict=True)
+    found = [
+        (f"row {row + 1} of {table.name!r}", Example(label, text, key))
+        for key, text, row in rows
+        if (label := as_text(labels[row]).strip())
+    ]
+    if not found:
+        raise InputError(f"no row of {table.name!r} has a text and a label in {named.label_field!r}")
+    return found
+
+
+def known_examples(examples: Sequence[tuple[str, Example]], names: Sequence[str], items: Items) -> Known:
+    """Find the examples among the items; the last label of an item holds.
+
+    Raises:
+        InputError: One has a label or an id that is unknown.
+    """
+    known = Known([], [], {})
+    if not examples:
+        return known
+    places = {str(key): at for at, key in enumerate(items.ids)}
+    patterns = {_pattern(str(key)) for key in items.ids} - {""}
+    of_tables = [places[key] for _, one in examples if one.text is not None and (key := str(one.id)) in places]
+    words = dict(zip(of_tables, items.texts(of_tables), strict=True))
+    for name, example in examples:
+        if example.label not in names:
+            raise InputError(
+                f"{name} has the label {snippet(example.label)!r}, which is not in labels; add it there, or correct it"
+            )
+        label = names.index(example.label)
+        position = _position(name, example, places, words, items, patterns)
+        if position is not None:
+            known.by_position[position] = label
+        elif example.text is not None:
+            known.texts.append(example.text)
+            known.labels.append(label)
+    return known
+
+
+def _position(
+    name: str, example: Example, places: dict[str, int], words: dict[int, str], items: Items, patterns: set[str]
+) -> int | None:
+    """Return the position of the item that an example is; None where it is a text.
+
+    Raises:
+        InputError: There is no such item.
+    """
+    if example.text is not None and example.id is not None:  # a table's row: another table may have the same ids
+        at = places.get(str(example.id))
+        return at if at is not None and words[at] == example.text else None
+    if example.text is not None and example.text not in places:
+        _check_text(name, example.text, items, patterns)
+        return None
+    key = str(example.text if example.id is None else example.id).removeprefix(items.folder)
+    if key not in places:
+        raise InputError(f"{name} has the id {key[:100]!r}, which is not in {_where(items)}; correct it")
+    return places[key]
+
+
+def _check_text(name: str, text: str, items: Items, patterns: set[str]) -> None:
+    if not text.strip():
+        raise InputError(f"{name} is blank; every example needs a text or an id")
+    if _pattern(text) in patterns:
+        raise InputError(
+            f"{name} is {text[:100]!r}, which looks like an id and is none of {_where(items)}; correct it, or give a "
+            "longer text"
+        )
+
+
+def _where(items: Items) -> str:
+    """Say of which items an example is none: a selection may leave out what the source has."""
+    selection = items.selection
+    selected = selection is not None and (selection.ids is not None or selection.where is not None)
+    return f"the {len(items):,} items that ids and where select in {items.label}" if selected else items.label
+
+
+def _pattern(key: str) -> str:
+    """Return an id with each digit as 0, so that T7 and T9 are alike; ``""`` for what has no digit."""
+    return _DIGIT.sub("0", key) if _DIGIT.search(key) else ""
