@@ -1,9 +1,9 @@
-# The two commands of the README: `make demo` and `make test`. Both set up everything they need.
+# The commands of the README: `make demo`, `make test` and `make harden`. Each sets up everything it needs.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types imports tests setup browser site snapshot packages handshake bench lock clean
+.PHONY: demo test lint types imports tests harden setup browser site snapshot packages handshake bench lock clean
 
 demo: .venv/.installed
 	$(BIN)/python examples/demo.py
@@ -22,6 +22,10 @@ imports: .venv/.installed
 
 tests: browser .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
 	$(BIN)/pytest -n 2 --dist worksteal
+
+# The long forms of tests: more kills, more hostile texts, more messages (the marker `harden`).
+harden: .venv/.installed tests/clients/node_modules/.installed
+	$(BIN)/pytest -m harden -n 2 --dist worksteal
 
 # Everything `make test` needs, without running it.
 setup: browser .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed

@@ -1,9 +1,10 @@
-"""Hostile texts, and every expression and scanner of the package run over them: ``python hostile.py expressions``.
+"""Hostile texts, and every expression and scanner of the package run over them: ``python hostile.py expressions 1``.
 
 In a process of its own, because a superlinear expression holds the interpreter's lock for as long as it runs.
 """
 
 import functools
+import itertools
 import pkgutil
 import re
 import signal
@@ -115,16 +116,19 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
 }
 
 
-def main(chosen: str) -> None:
-    """Run all expressions over 50,000 characters each, or all functions, which also run libraries."""
+def main(chosen: str, every: str) -> None:
+    """Run all expressions over 50,000 characters each, or all functions, which also run libraries.
+
+    Each over every ``every``-th text, the next one over those that follow.
+    """
     runs: dict[str, Callable[[str], object]] = FUNCTIONS
     if chosen == "expressions":
         runs = {name: functools.partial(_exhaust, found) for name, found in expressions()}
-    for name, run in runs.items():
+    for number, (name, run) in enumerate(runs.items()):
         # Its signal ends the process even while an expression holds the interpreter's lock.
         signal.setitimer(signal.ITIMER_PROF, SECONDS[chosen])
         _say(name)
-        for text in texts(50_000):
+        for text in itertools.islice(texts(50_000), number % int(every), None, int(every)):
             run(text)
     _say(f"all {len(runs)}")
 

@@ -226,18 +226,19 @@ def test_freeing_the_real_model_gives_its_memory_back(engine: Engine, data_dir: 
     assert again == "(1, 384) 2"
 
 
-def test_the_largest_call_stays_within_the_promised_memory(engine: Engine, data_dir: Path) -> None:
+@pytest.mark.parametrize("count", [400, pytest.param(2000, marks=pytest.mark.harden)])
+def test_the_largest_call_stays_within_the_promised_memory(engine: Engine, data_dir: Path, count: int) -> None:
     engine.embedder().calibration()
     words = " ".join(TEXTS[-1].split())
     # As many characters as a call may have and as many long texts as the streams hold at once. All others end in a word
     # of over 100 characters, which is one token: the call takes a fraction of the time, and no less memory.
-    texts = [f"{i:04} {words[7 * i :] if i < LONG_TEXTS else ''}"[:995].ljust(1000, "x") for i in range(2000)]
+    texts = [f"{i:04} {words[7 * i :] if i < LONG_TEXTS else ''}"[:995].ljust(1000, "x") for i in range(count)]
     assert {len(text) for text in texts} == {1000}
     with ServerProcess(data_dir, "--no-cache") as server:
         server.handshake()
         # With a token, so that progress comes: all of it takes longer than the patience for one message.
         found = server.finished_call("embed", {"texts": texts}, token="t")
-        assert found["file"]["shape"] == [2000, 384]
+        assert found["file"]["shape"] == [count, 384]
         lines = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8").splitlines()
         peak = next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     assert peak < PEAK
@@ -266,9 +267,10 @@ for thread in threads:
 """
 
 
-def test_all_streams_may_make_their_first_call_at_once(bge_folder: Path) -> None:
-    """Without the encoder's own first call one process in five hangs here for ever, so six are tried."""
-    for _ in range(6):
+@pytest.mark.parametrize("processes", [1, pytest.param(20, marks=pytest.mark.harden)])
+def test_all_streams_may_make_their_first_call_at_once(bge_folder: Path, processes: int) -> None:
+    """Without the encoder's own first call one process in five hangs here for ever."""
+    for _ in range(processes):
         subprocess.run(
             [sys.executable, "-c", FIRST_CALLS, str(bge_folder)], check=True, timeout=PATIENCE, env=client_environment()
         )

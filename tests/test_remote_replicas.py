@@ -15,7 +15,7 @@ from mcp_server_embeddings.engine.engine import Engine
 from nginx import nginx
 from waiting import wait_until
 
-CALLS = [[f"call {call} asks about text {text} of its own" for text in range(3)] for call in range(200)]
+CALLS = [[f"call {call} asks about text {text} of its own" for text in range(3)] for call in range(100)]
 
 
 @pytest.fixture(scope="module")

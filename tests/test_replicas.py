@@ -18,7 +18,7 @@ from postgres_server import own_database
 from waiting import wait_until
 from wire import PATIENCE
 
-CALLS, CALLERS = 160, 8
+CALLERS = 8
 
 STORES: dict[str, Callable[[Path, int], Sequence[str]]] = {"sqlite": lambda folder, _: (str(folder / "shared"),)}
 """With which data folder and options the replicas of a folder, by number, use the same collections."""
@@ -30,8 +30,8 @@ if os.name == "posix":  # elsewhere the tests have no server
 class Replicas:
     """Two servers, each on a port that stays its own."""
 
-    def __init__(self, store: str, folder: Path) -> None:
-        self._options = [STORES[store](folder, number) for number in range(2)]
+    def __init__(self, store: str, folder: Path, model: Path) -> None:
+        self._options = [[*STORES[store](folder, number), "--model", str(model)] for number in range(2)]
         self.servers = [self._start(number) for number in range(2)]
         self.ports = [server.http.base_url.port or 0 for server in self.servers]
 
@@ -59,8 +59,8 @@ class Replicas:
 
 
 @pytest.fixture(params=STORES)
-def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Replicas]:
-    replicas = Replicas(request.param, tmp_path)
+def replicas(request: pytest.FixtureRequest, tmp_path: Path, bge_folder: Path) -> Iterator[Replicas]:
+    replicas = Replicas(request.param, tmp_path, bge_folder)
     try:
         yield replicas
     finally:
@@ -118,18 +118,21 @@ def calls(proxy: str, numbers: range, before: Callable[[int], None] = lambda _: 
         return list(itertools.chain(*pool.map(lambda _: call(proxy, one(), before), range(CALLERS))))
 
 
-def test_no_request_is_lost_when_a_replica_is_killed_and_when_one_ends(replicas: Replicas, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [48, pytest.param(800, marks=pytest.mark.harden)])
+def test_no_request_is_lost_when_a_replica_is_killed_and_when_one_ends(
+    replicas: Replicas, tmp_path: Path, count: int
+) -> None:
     with nginx(tmp_path, replicas.ports) as proxy:
         assert calls(proxy, range(2, 3)) == []  # the collection is there
         for victim, how in enumerate((signal.SIGKILL, signal.SIGTERM)):
-            first = victim * CALLS
+            first = victim * count
 
-            def end(number: int, victim: int = victim, how: signal.Signals = how, at: int = first + CALLS // 3) -> None:
+            def end(number: int, victim: int = victim, how: signal.Signals = how, at: int = first + count // 3) -> None:
                 if number == at:
                     replicas.end(victim, how)
 
-            assert calls(proxy, range(first, first + CALLS), end) == []
+            assert calls(proxy, range(first, first + count), end) == []
             replicas.restart(victim)
-    written = [number for number in range(2 * CALLS) if request(number)[0] == "collection_add"]
+    written = [number for number in range(2 * count) if request(number)[0] == "collection_add"]
     found = replicas.servers[0].call("collection_add", {"collection": "replicas", "texts": dict(map(note, written))})
     assert found["structuredContent"]["unchanged"] == len(written)

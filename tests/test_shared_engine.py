@@ -47,6 +47,14 @@ def kill(pid: int) -> None:
     wait_until(lambda: not is_alive(pid), "the end of a killed process")
 
 
+def read(server: ServerProcess, ids: list[str]) -> list[dict[str, Any]]:
+    """Items of the collection ``kept``."""
+    items: list[dict[str, Any]] = server.call("read", {"source": "kept", "ids": ids, "max_tokens": 8000})[
+        "structuredContent"
+    ]["items"]
+    return items
+
+
 @pytest.fixture
 def session(data_dir: Path) -> Iterator[ServerProcess]:
     with ServerProcess(data_dir) as server:
@@ -128,13 +136,16 @@ def test_subscriptions_go_on_with_the_next_engine(data_dir: Path, tmp_path: Path
         assert message["params"]["uri"] == uri
 
 
-def test_nothing_that_was_acknowledged_is_lost_when_engines_are_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.harden)])
+def test_nothing_that_was_acknowledged_is_lost_when_engines_are_killed(
+    tmp_path: Path, bge_folder: Path, kills: int
+) -> None:
     """Four clients write while the engine is killed again and again; every call is answered."""
     written: list[str] = []
 
     def write(server: ServerProcess, client: int) -> None:
         server.handshake()
-        for number in range(15):
+        for number in range(4 * kills):
             identifier = f"{client}-{number}"
             texts = {identifier: f"text {number} of client {client}"}
             answer = server.call("collection_add", {"collection": "kept", "texts": texts})
@@ -142,18 +153,20 @@ def test_nothing_that_was_acknowledged_is_lost_when_engines_are_killed(tmp_path:
             written.append(identifier)
 
     with ExitStack() as stack:
-        watching, *servers = [stack.enter_context(ServerProcess(tmp_path)) for _ in range(5)]
+        watching, *servers = [
+            stack.enter_context(ServerProcess(tmp_path, "--model", str(bge_folder))) for _ in range(5)
+        ]
         watching.handshake()
         with ThreadPoolExecutor(4) as threads:
             writing = [threads.submit(write, server, number) for number, server in enumerate(servers)]
-            for kills in range(1, 5):
-                wait_until(lambda kills=kills: len(written) >= 10 * kills, "more writes", 0.01)  # type: ignore[misc]
+            for killed in range(1, kills + 1):
+                wait_until(lambda killed=killed: len(written) >= 14 * killed, "more writes", 0.01)  # type: ignore[misc]
                 kill(engine_of(watching))
             for future in writing:
                 future.result(PATIENCE)
-        found = watching.call("read", {"source": "kept", "ids": written, "max_tokens": 8000})
-        assert [item["id"] for item in found["structuredContent"]["items"]] == written
-        assert len(written) == 60
+        found = [item["id"] for at in range(0, len(written), 50) for item in read(watching, written[at : at + 50])]
+        assert found == written
+        assert len(written) == 16 * kills
 
 
 def test_an_engine_ends_when_it_is_idle_and_the_next_session_starts_another(tmp_path: Path) -> None:
