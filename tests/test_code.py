@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_server_embeddings.reading import read_documents
-from mcp_server_embeddings.reading.document import Section
+from mcp_server_embeddings.reading.document import DEFAULT_PARSING, Section
 from mcp_server_embeddings.reading.formats import code
+from mcp_server_embeddings.reading.parsing import parse_documents
 
 SOURCES = {
     "post.py": '''\
@@ -131,7 +131,7 @@ HEADINGS = {
 
 
 def sections(name: str, text: str) -> tuple[Section, ...]:
-    (document,) = read_documents(name, text.encode())
+    (document,) = parse_documents(name, text.encode(), DEFAULT_PARSING)
     assert document.text == text
     return document.sections
 

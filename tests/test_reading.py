@@ -3,14 +3,12 @@
 import logging
 import random
 import re
-import zipfile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from files import encrypted_pdf, lying_about_size, pdf, pdf_of_stream, word, word_with
-from mcp_server_embeddings.errors import CallCancelledError
 from mcp_server_embeddings.reading import Document, Parsing, ReadingLimits, UnreadableError, read_documents
 from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS
 
@@ -218,33 +216,19 @@ def test_a_broken_pdf_is_refused_and_its_text_reaches_no_log(caplog: pytest.LogC
 
 
 def test_a_pdf_that_unpacks_without_end_is_refused() -> None:
-    assert "broken PDF at page 1" in reason("a.pdf", pdf_of_stream(b" " * 200_000_000))
+    assert "unpacks or repeats without end at page 1" in reason("a.pdf", pdf_of_stream(b" " * 200_000_000))
 
 
 def test_a_pdf_whose_pages_multiply_is_refused() -> None:
     extra = {n: b"<< /Type /Pages /Count 9 /Kids [%s] >>" % (b"%d 0 R " % (n + 1) * 10) for n in range(6, 30)}
     extra[2] = b"<< /Type /Pages /Count 9 /Kids [6 0 R] >>"
     extra[30] = b"<< /Type /Page >>"
-    assert "broken PDF" in reason("a.pdf", pdf("x", extra=extra))
+    assert "repeats without end" in reason("a.pdf", pdf("x", extra=extra))
 
 
-def test_a_pdf_that_takes_too_long_is_stopped_within_a_page() -> None:
+def test_a_pdf_that_takes_too_long_is_stopped() -> None:
     endless = pdf_of_stream(b"BT /F1 12 Tf " + b"(word) Tj " * 200_000 + b"ET")
     assert "longer than 0.2 s" in reason("a.pdf", endless, limits=ReadingLimits(pdf_seconds=0.2))
-
-
-def test_a_caller_who_gives_up_stops_the_reading_of_a_pdf() -> None:
-    asked = 0
-
-    def give_up() -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 4:
-            raise CallCancelledError("gone")
-
-    with pytest.raises(CallCancelledError):
-        read_documents("a.pdf", pdf(*["page"] * 50), Parsing(cancelled=give_up))
-    assert asked == 5
 
 
 # DOCX
@@ -286,26 +270,13 @@ def test_a_docx_whose_entities_multiply_is_refused_or_empty() -> None:
     assert reason("a.docx", content)
 
 
-@pytest.mark.parametrize(
-    ("size", "said"),
-    [(11_000_000, "zip bomb"), (101_000_000, "at most 100,000,000"), (9_000_000, "")],
-    ids=["ratio", "total", "small"],
-)
-def test_a_zip_bomb_is_refused_by_what_it_declares(size: int, said: str) -> None:
-    bomb = word_with("word/media/picture.xml", b" " * size)
-    if said:
-        assert said in reason("a.docx", bomb)
-    else:
-        assert one("a.docx", bomb).text
+def test_a_zip_bomb_is_refused_by_what_it_declares() -> None:
+    assert "at most 100,000,000" in reason("a.docx", word_with("word/media/picture.xml", b" " * 101_000_000))
 
 
 def test_a_zip_bomb_that_lies_about_its_size_is_refused() -> None:
     honest = word_with("word/document.xml", body("<w:p/>" + " " * 150_000_000))
     assert "not a DOCX" in reason("a.docx", lying_about_size(honest, "word/document.xml", 5_000))
-
-
-def test_a_docx_packed_by_a_method_that_its_format_does_not_allow_is_refused() -> None:
-    assert "save it again" in reason("a.docx", word_with("word/x.xml", b"x", zipfile.ZIP_LZMA))
 
 
 def test_broken_docx_files_are_refused() -> None:

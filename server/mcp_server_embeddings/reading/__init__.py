@@ -2,8 +2,8 @@
 
 from mcp_server_embeddings.reading.document import Document, Metadata, Parsing, Section, UnreadableError
 from mcp_server_embeddings.reading.found import FoundFile, Skipped
+from mcp_server_embeddings.reading.isolated import read_documents
 from mcp_server_embeddings.reading.limits import TABLE_LIMITS, ReadingLimits
-from mcp_server_embeddings.reading.parsing import read_documents
 from mcp_server_embeddings.reading.selecting import Reader, Selection
 from mcp_server_embeddings.reading.tables import Table, TableTexts, is_table, read_table, split_source
 

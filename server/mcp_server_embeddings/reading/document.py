@@ -1,8 +1,6 @@
 """The texts of a file, how it is parsed, and the error of an unreadable one."""
 
-import struct
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,23 +15,6 @@ MAX_FIELDS = 20
 
 MAX_VALUE = 200
 """Maximum characters of a value; longer ones are left out, since a truncated one would never match a filter."""
-
-PARSER_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""Errors of parsers on a corrupt file besides their own; lxml's are SyntaxError."""
 
 
 class UnreadableError(EmbeddingsError):
@@ -144,9 +125,14 @@ def until(seconds: float, cancelled: Cancelled) -> Cancelled:
     def check() -> None:
         cancelled()
         if time.monotonic() > deadline:
-            raise UnreadableError(f"its text takes longer than {seconds:g} s; split the file or save it as text")
+            raise too_slow(seconds)
 
     return check
+
+
+def too_slow(seconds: float) -> UnreadableError:
+    """Return the error of a file that takes too long."""
+    return UnreadableError(f"its text takes longer than {seconds:g} s; split the file or save it as text")
 
 
 def whole(text: str, sections: tuple[Section, ...], title: str = "") -> list[Document]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from mcp_server_embeddings.reading.allowed import AllowedFolder, Parts
 from mcp_server_embeddings.reading.document import Document, Parsing
+from mcp_server_embeddings.reading.isolated import read_documents
 from mcp_server_embeddings.reading.limits import ReadingLimits
-from mcp_server_embeddings.reading.parsing import read_documents
 from mcp_server_embeddings.reading.tables import Table, read_table
 
 _PACKED = (".pdf", ".docx", ".xlsx", ".parquet")

@@ -29,7 +29,8 @@ class ReadingLimits:
         sections: Headings of one document.
         seconds: Time to parse one file.
         pdf_seconds: The same for a PDF, whose pages are interpreted to find their text.
-        pdf_stream_bytes: Size of one stream of a PDF when unpacked; decoding it cannot be interrupted.
+        memory_bytes: Address space of a process that parses a file.
+        answer_bytes: Size of what such a process answers.
     """
 
     file_bytes: int = 20_000_000
@@ -45,10 +46,13 @@ class ReadingLimits:
     sections: int = 100_000
     seconds: float = 10.0
     pdf_seconds: float = 60.0
-    pdf_stream_bytes: int = 10_000_000
+    memory_bytes: int = 2_000_000_000
+    answer_bytes: int = 300_000_000
 
 
 DEFAULT_LIMITS = ReadingLimits()
 
-TABLE_LIMITS = ReadingLimits(file_bytes=200_000_000, unpacked_bytes=300_000_000, rows=1_000_000, seconds=60.0)
+TABLE_LIMITS = ReadingLimits(
+    file_bytes=200_000_000, unpacked_bytes=300_000_000, rows=1_000_000, seconds=60.0, memory_bytes=4_000_000_000
+)
 """For a table whose rows are texts of one call: nothing is kept of its rows but their cells."""

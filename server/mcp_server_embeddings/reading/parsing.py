@@ -1,53 +1,67 @@
 """Parse a file in the format that its suffix names."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import PurePath
 
 from mcp_server_embeddings.reading.cells import Cells
-from mcp_server_embeddings.reading.document import DEFAULT_PARSING, Document, Parsing, until
+from mcp_server_embeddings.reading.document import Document, Parsing
 from mcp_server_embeddings.reading.formats.code import CODE_SUFFIXES, code_documents
+from mcp_server_embeddings.reading.limits import ReadingLimits
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 
 LINES_SUFFIX = ".txt"
 """Of a text whose lines may be read as a table of one column."""
 
+_KINDS = {
+    **dict.fromkeys((".md", ".markdown", ".mdx"), "Markdown"),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), "HTML"),
+    **dict.fromkeys(CODE_SUFFIXES, "source code"),
+    ".pdf": "a PDF file",
+    ".docx": "a DOCX file",
+    ".xlsx": "an XLSX file",
+    ".parquet": "a Parquet file",
+}
+"""Formats whose parsers take what time and memory a hostile file makes them take, or may crash."""
+
 _Format = Callable[[bytes, Parsing], list[Document]]
 
 
-def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING) -> list[Document]:
-    """Parse the content of a file.
+def is_isolated(path: str) -> bool:
+    """Tell whether a file has to be parsed in a process of its own."""
+    return suffix_of(path) in _KINDS
 
-    Args:
-        path: Its suffix determines the format; nothing is opened.
-        content: All its bytes.
-        parsing: How to parse it.
 
-    Returns:
-        One document, or one per row for CSV, TSV, JSONL, XLSX and Parquet; at least one.
+def kind(path: str) -> str:
+    """Name the format of such a file."""
+    return _KINDS[suffix_of(path)]
+
+
+def time_limit(path: str, limits: ReadingLimits) -> float:
+    """Return how long parsing a file may take."""
+    return limits.pdf_seconds if suffix_of(path) == ".pdf" else limits.seconds
+
+
+def parse_documents(path: str, content: bytes, parsing: Parsing) -> list[Document]:
+    """Parse the content of a file in this process; see ``isolated.read_documents``.
 
     Raises:
-        UnreadableError: It is binary, malformed, encrypted, too large, without text, or takes too long.
-
-    Example:
-        >>> read_documents("notes.md", b"# Title")[0].sections[0].heading
-        'Title'
+        UnreadableError: It yields no text.
+        Exception: Anything that a parser raises on a corrupt file, if it ``is_isolated``.
     """
-    suffix = PurePath(path).suffix.lower()
-    seconds = parsing.limits.pdf_seconds if suffix == ".pdf" else parsing.limits.seconds
-    parsing = replace(parsing, cancelled=until(seconds, parsing.cancelled))
     parsing.cancelled()
+    suffix = suffix_of(path)
     if suffix in CODE_SUFFIXES:
         return code_documents(path, content, parsing)
     return _format(suffix)(content, parsing)
 
 
-def read_cells(suffix: str, content: bytes, parsing: Parsing) -> Cells:
-    """Parse a file in one of the formats of ``TABLE_SUFFIXES``, or the lines of a text, as a table.
+def parse_cells(suffix: str, content: bytes, parsing: Parsing) -> Cells:
+    """Parse a table in this process; see ``isolated.read_cells``.
 
     Raises:
-        UnreadableError: It is malformed, too large, or takes too long.
+        UnreadableError: It is malformed or too large.
+        Exception: As ``parse_documents``.
     """
     match suffix:
         case ".xlsx":
@@ -90,9 +104,14 @@ def _format(suffix: str) -> _Format:
         case ".xlsx" | ".parquet":
             from mcp_server_embeddings.reading.formats.table import cells_documents
 
-            return lambda content, parsing: cells_documents(read_cells(suffix, content, parsing), parsing)
+            return lambda content, parsing: cells_documents(parse_cells(suffix, content, parsing), parsing)
         case ".jsonl" | ".ndjson":
             from mcp_server_embeddings.reading.formats.jsonl import jsonl_documents as documents
         case _:
             from mcp_server_embeddings.reading.formats.plain import plain_documents as documents
     return documents
+
+
+def suffix_of(path: str) -> str:
+    """Return what names the format of a file."""
+    return PurePath(path).suffix.lower()

@@ -4,14 +4,15 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePath
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.cells import LINES, Cell, Cells
-from mcp_server_embeddings.reading.document import Parsing, UnreadableError, listed, until
+from mcp_server_embeddings.reading.document import Parsing, UnreadableError, listed
+from mcp_server_embeddings.reading.isolated import read_cells
 from mcp_server_embeddings.reading.limits import TABLE_LIMITS
-from mcp_server_embeddings.reading.parsing import LINES_SUFFIX, TABLE_SUFFIXES, read_cells
+from mcp_server_embeddings.reading.parsing import LINES_SUFFIX, TABLE_SUFFIXES
 
 TABLE_PARSING = Parsing(limits=TABLE_LIMITS)
 
@@ -270,12 +271,10 @@ def read_table(path: str, content: bytes, parsing: Parsing = TABLE_PARSING) -> T
     name, suffix = PurePath(path).name, PurePath(path).suffix.lower()
     if suffix not in (*TABLE_SUFFIXES, LINES_SUFFIX):
         raise UnreadableError(f"not a table; allowed: {', '.join(TABLE_SUFFIXES)}")
-    # Parquet's columns are read later, each within a limit of bytes.
-    cancelled = parsing.cancelled if suffix == ".parquet" else until(parsing.limits.seconds, parsing.cancelled)
-    cells = read_cells(suffix, content, replace(parsing, cancelled=cancelled))
+    cells = read_cells(path, content, parsing)
     if not cells.rows or not cells.names:
         raise UnreadableError("no rows below the names of the columns" if cells.names else "an empty table")
-    if suffix != ".parquet":
+    if suffix != ".parquet":  # whose columns are read later, each within a limit of bytes
         parsing.check_cells(cells.rows * len(cells.names))
     return Table(name, _unique(cells.names), cells.rows, cells.notes, cells, parsing)
 

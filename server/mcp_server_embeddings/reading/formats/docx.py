@@ -1,12 +1,11 @@
 """DOCX: paragraphs and tables in the order of the document, heading styles as headings."""
 
 import io
-import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import clean
-from mcp_server_embeddings.reading.document import PARSER_ERRORS, Document, Parsing, UnreadableError, whole
+from mcp_server_embeddings.reading.document import Document, Parsing, whole
 from mcp_server_embeddings.reading.formats.packed import check_packed
 from mcp_server_embeddings.reading.outline import OutlinedText
 
@@ -27,23 +26,17 @@ def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
     """Parse a file into one document; a row of a table is a line, its cells separated by tabs.
 
     Raises:
-        UnreadableError: It is a zip bomb, broken, without text or too long.
+        UnreadableError: It is without text, or too long when unpacked.
     """
     import docx
-    from docx.exceptions import PythonDocxError
 
-    try:
-        check_packed(content, parsing)
-        document = docx.Document(io.BytesIO(content))
-        levels = _levels(document.styles.element)
-        text = OutlinedText(parsing)
-        for element in _elements(document.element.body, (_PARAGRAPH, _ROW)):
-            parsing.cancelled()
-            _add(text, element, levels)
-        title = document.core_properties.title
-    except (PythonDocxError, zipfile.BadZipFile, *PARSER_ERRORS) as error:
-        raise UnreadableError(f"not a DOCX file, or a corrupt one ({type(error).__name__}); save it again") from None
-    return whole(*text.finished(), clean(title or ""))
+    check_packed(content, parsing)
+    document = docx.Document(io.BytesIO(content))
+    levels = _levels(document.styles.element)
+    text = OutlinedText(parsing)
+    for element in _elements(document.element.body, (_PARAGRAPH, _ROW)):
+        _add(text, element, levels)
+    return whole(*text.finished(), clean(document.core_properties.title or ""))
 
 
 def _levels(styles: "BaseOxmlElement") -> dict[str, int]:

@@ -3,7 +3,7 @@
 import re
 
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.document import PARSER_ERRORS, Document, Parsing, Section, UnreadableError, whole
+from mcp_server_embeddings.reading.document import Document, Parsing, Section, whole
 from mcp_server_embeddings.reading.outline import OutlinedText
 
 _DROPPED = frozenset({"script", "style", "noscript", "template"})
@@ -22,12 +22,6 @@ _CELLS = frozenset({"td", "th"})
 _DECLARED = re.compile(
     rb"""<(?:meta|\?xml)[^>]{0,400}?(?:charset|encoding)\s{0,9}=\s{0,9}["']?\s{0,9}([\w.:-]{1,40})""", re.IGNORECASE
 )
-_FEED_CHARACTERS = 4_000
-"""Given to the parser at a time; the caller may cancel in between. Each end tag without a start tag is searched among
-all open elements: 1,000 tags times ``_MAX_OPEN`` elements take a tenth of a second."""
-
-_MAX_OPEN = 150_000
-"""Elements open at the same time. Browsers close what is nested deeper than 512; old pages never close ``font``."""
 
 
 def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
@@ -36,23 +30,18 @@ def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
     libxml2 parses it as a stream: no tree in memory, and nothing that the page refers to is loaded.
 
     Raises:
-        UnreadableError: It is binary, without text, too long, nested too deep, or takes too long.
+        UnreadableError: It is binary, without text or too long, or has too many headings.
     """
     from lxml import etree  # type: ignore[import-untyped]
 
     declared = _DECLARED.search(content, 0, 2_048)
     source = decoded(content, declared[1].decode("ascii", "replace") if declared else "")
     page = _Page(parsing)
-    try:
-        # huge_tree: by default libxml2 abandons a comment after 10 MB and restarts at the next "<!--" in it, so that
-        # an unclosed one takes hours. The size of the file is the limit here.
-        parser = etree.HTMLParser(target=page, huge_tree=True)
-        for start in range(0, len(source), _FEED_CHARACTERS):
-            parsing.cancelled()
-            parser.feed(source[start : start + _FEED_CHARACTERS])
-        parser.close()
-    except PARSER_ERRORS as error:
-        raise UnreadableError(f"not HTML, or corrupt ({type(error).__name__})") from None
+    # huge_tree: by default libxml2 abandons a comment after 10 MB and restarts at the next "<!--" in it, so that an
+    # unclosed one takes hours. The size of the file is the limit here.
+    parser = etree.HTMLParser(target=page, huge_tree=True)
+    parser.feed(source)
+    parser.close()
     text, sections = page.finished()
     return whole(text, sections, page.title)
 
@@ -66,16 +55,12 @@ class _Page:
         self._line: list[str] = []
         self._dropped = 0
         self._preformatted = 0
-        self._open = 0
         self._in_title = False
         self._heading: tuple[str, int] = ("", 0)
 
     def start(self, tag: str, attributes: object) -> None:
         """Handle a start tag."""
         del attributes
-        self._open += 1
-        if self._open > _MAX_OPEN:
-            raise UnreadableError(f"more than {_MAX_OPEN:,} elements inside one another; save it as text")
         if tag in _DROPPED:
             self._dropped += 1
         if tag in _BLOCKS:
@@ -88,7 +73,6 @@ class _Page:
 
     def end(self, tag: str) -> None:
         """Handle an end tag."""
-        self._open -= 1
         if tag in _DROPPED:
             self._dropped -= 1
         if tag in _CELLS:

@@ -11,7 +11,6 @@ from mcp_server_embeddings.reading.outline import Outline
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
-    from markdown_it.rules_block import StateBlock
     from markdown_it.token import Token
 
 _LINE_END = re.compile(r"\r\n?|\n")  # what CommonMark, and markdown-it's line numbers, count as lines
@@ -20,15 +19,12 @@ _FRONT_MATTER_FENCE = re.compile(r"^---[ \t]*$", re.MULTILINE)
 _MAX_HEADING_SOURCE = 1_000
 """Characters of a heading in which emphasis, links and code are parsed; the name of a section has fewer."""
 
-_LINEWISE_RULES = ["paragraph", "reference", "blockquote", "list"]
-"""The block rules that continue line by line."""
-
 
 def markdown_documents(content: bytes, parsing: Parsing) -> list[Document]:
     """Parse a file into one document; a section starts at each heading outside lists, quotes and code.
 
     Raises:
-        UnreadableError: It is binary, blank, too long, or takes too long.
+        UnreadableError: It is binary, blank or too long, or has too many headings.
     """
     text = decoded(content)
     parsing.check_characters(len(text))
@@ -43,7 +39,7 @@ def _headings(source: str, parsing: Parsing) -> Iterator[tuple[int, int, str]]:
     """Yield line, level and words of each heading; lines of ``source`` end with a line feed."""
     blocks, inline = _parsers()
     tokens = _HeadingTokens(parsing)
-    blocks.block.parse(source, blocks, {"cancelled": parsing.cancelled}, tokens)
+    blocks.block.parse(source, blocks, {}, tokens)
     for opening, content in zip(tokens[::2], tokens[1::2], strict=True):
         spans = inline.parseInline(content.content[:_MAX_HEADING_SOURCE])[0].children or []
         words = "".join(span.content or " " for span in spans if span.type != "html_inline")
@@ -81,13 +77,4 @@ def _parsers() -> "tuple[MarkdownIt, MarkdownIt]":
     """Return a parser of blocks alone, which saves most of the time, and one for the words of a heading."""
     from markdown_it import MarkdownIt
 
-    blocks = MarkdownIt("commonmark").disable(["inline", "reference"])
-    blocks.block.ruler.before("code", "cancelled", _check_cancelled, {"alt": _LINEWISE_RULES})
-    return blocks, MarkdownIt("commonmark")
-
-
-def _check_cancelled(state: "StateBlock", line: int, end: int, silent: bool) -> bool:
-    """Match nothing, as a block rule that the parser tries at each block and each line of a paragraph."""
-    del line, end, silent
-    state.env["cancelled"]()
-    return False
+    return MarkdownIt("commonmark").disable(["inline", "reference"]), MarkdownIt("commonmark")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.cells import Cell, Cells
 from mcp_server_embeddings.reading.decoding import clean
-from mcp_server_embeddings.reading.document import PARSER_ERRORS, Parsing, UnreadableError
+from mcp_server_embeddings.reading.document import Parsing, UnreadableError
 
 if TYPE_CHECKING:
     from pyarrow import Array
@@ -28,28 +28,21 @@ def parquet_cells(content: bytes, parsing: Parsing) -> Cells:
     values that are UTF-8 strings, lists and structs JSON, what is not finite None.
 
     Raises:
-        UnreadableError: It is broken or too large, or pyarrow is missing; also when a column is asked for.
+        UnreadableError: It is too large, or pyarrow is missing; also when a column is asked for.
     """
-    arrow = _pyarrow("pyarrow")
-    try:
-        file = _pyarrow("pyarrow.parquet").ParquetFile(arrow.BufferReader(content))
-        schema, metadata = file.schema_arrow, file.metadata
-        names = [clean(name) for name in schema.names]
-        parsing.check_columns(len(names))
-        parsing.check_rows(metadata.num_rows)
-        # Kept as a dictionary: a long string that many rows share is in memory once.
-        texts = [field.name for field in schema if field.type in {arrow.string(), arrow.large_string()}]
-        file = _pyarrow("pyarrow.parquet").ParquetFile(arrow.BufferReader(content), read_dictionary=texts)
-    except (arrow.ArrowException, *PARSER_ERRORS) as error:
-        raise _corrupt(error) from None
+    arrow, parquet = _pyarrow("pyarrow"), _pyarrow("pyarrow.parquet")
+    schema = parquet.read_schema(arrow.BufferReader(content))
+    # Kept as a dictionary: a long string that many rows share is in memory once.
+    texts = [field.name for field in schema if field.type in {arrow.string(), arrow.large_string()}]
+    file = parquet.ParquetFile(arrow.BufferReader(content), read_dictionary=texts)
+    names = [clean(name) for name in schema.names]
+    parsing.check_columns(len(names))
+    parsing.check_rows(file.metadata.num_rows)
 
     def column(index: int) -> list[Cell]:
-        try:
-            return [cell for array in _arrays(file, index, parsing) for cell in _cells(array)]
-        except (arrow.ArrowException, *PARSER_ERRORS) as error:
-            raise _corrupt(error) from None
+        return [cell for array in _arrays(file, index, parsing) for cell in _cells(array)]
 
-    return Cells(names, metadata.num_rows, column)
+    return Cells(names, file.metadata.num_rows, column)
 
 
 def _pyarrow(module: str) -> ModuleType:
@@ -61,10 +54,6 @@ def _pyarrow(module: str) -> ModuleType:
             "Parquet files need pyarrow, which is not installed: run pip install 'mcp-server-embeddings[parquet]', or "
             "save the table as CSV or JSONL"
         ) from None
-
-
-def _corrupt(error: BaseException) -> UnreadableError:
-    return UnreadableError(f"not a Parquet file, or a corrupt one ({type(error).__name__}); write it again")
 
 
 def _arrays(file: "ParquetFile", index: int, parsing: Parsing) -> Iterator["Array"]:
@@ -81,8 +70,7 @@ def _arrays(file: "ParquetFile", index: int, parsing: Parsing) -> Iterator["Arra
     unpacked = sum(chunk.total_uncompressed_size for chunk in own)
     parsing.check_unpacked(unpacked)
     unpacked = 0
-    for batch in file.iter_batches(_BATCH, columns=[name]):
-        parsing.cancelled()
+    for batch in file.iter_batches(_BATCH, columns=[name], use_threads=False):
         array = batch.column([at for at, other in enumerate(batch.schema.names) if other == name][same])
         unpacked += array.nbytes  # what was declared may be wrong
         parsing.check_unpacked(unpacked)

@@ -1,0 +1,283 @@
+"""Processes that parse files, so that no file can stall, crash or fill the process that serves.
+
+They are started when needed, a few at most, take one file at a time, and are ended when a file takes too long, when its
+caller gives up, and when there was nothing to do for a while.
+"""
+
+import atexit
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from queue import SimpleQueue
+from typing import IO, Any
+
+from mcp_server_embeddings.reading.document import UnreadableError, too_slow, until
+from mcp_server_embeddings.reading.limits import Cancelled, ReadingLimits
+from mcp_server_embeddings.reading.parsing import time_limit
+from mcp_server_embeddings.reading.worker import OUT_OF_MEMORY, PART, REQUEST
+
+_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from mcp_server_embeddings.reading.worker import main; main()"
+"""What is imported is found where this process finds it."""
+
+_VARIABLES = ("PATH", "PYTHON", "LD_", "DYLD_", "LANG", "LC_", "HOME", "USERPROFILE", "APPDATA", "SYSTEMROOT", "TEMP")
+"""How the names of variables begin that an interpreter needs; keys and passwords are in others."""
+
+MOST = 4
+"""Processes at a time: a file that takes all its time does not stop those of other sessions."""
+
+IDLE_SECONDS = 30.0
+
+_PAUSE = 0.05
+"""Seconds between two looks at the clock and at whether the caller gave up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be parsed.
+
+    Attributes:
+        path: Its suffix tells the format; nothing is opened.
+        content: Of the file.
+        limits: Upper bounds.
+        column: Of a table: -1 for its names, else one column; None for documents.
+        table: A number of its own for each table, so that it is not sent and parsed for each of its columns; 0 for
+            documents.
+    """
+
+    path: str
+    content: bytes
+    limits: ReadingLimits
+    column: int | None = None
+    table: int = 0
+
+    def written(self) -> bytes:
+        """Return it without the content, as JSON."""
+        return b'{"path":%s,"column":%s,"limits":%s}' % (
+            json.dumps(self.path).encode(),
+            json.dumps(self.column).encode(),
+            _as_json(self.limits),
+        )
+
+
+@functools.lru_cache
+def _as_json(limits: ReadingLimits) -> bytes:
+    return json.dumps(asdict(limits)).encode()
+
+
+class _EndedError(Exception):
+    """The process ended before it had answered."""
+
+
+class _Process:
+    """One process, for one request at a time.
+
+    Attributes:
+        answered: How many requests it has answered.
+        since: When it answered last.
+        runs: It was not ended.
+    """
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self.since = 0.0
+        self.runs = True
+        self.table = 0
+        self._process = subprocess.Popen(  # noqa: S603 - this program
+            [sys.executable, "-P", "-c", _PROGRAM, *sys.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,  # never read: that it closes tells the process that this one is gone
+            env={name: value for name, value in os.environ.items() if name.upper().startswith(_VARIABLES)},
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        self._requests = SimpleQueue[tuple[Request, Future[list[Any] | str | None]] | None]()
+        threading.Thread(target=self._serve, name="reading", daemon=True).start()
+
+    def ask(self, request: Request, check: Cancelled) -> list[Any]:
+        """Return the parts of the answer. Ended by anything that ``check`` raises.
+
+        Raises:
+            UnreadableError: The file yields no text.
+            _EndedError: The process ended, with the exit status that is given.
+        """
+        future = Future[list[Any] | str | None]()
+        self._requests.put((request, future))
+        try:
+            answer = _awaited(future, check)
+        except BaseException:
+            self.end()
+            raise
+        if answer is None:
+            raise _EndedError(self.end())
+        self.answered += 1
+        self.since = time.monotonic()
+        if isinstance(answer, str):
+            raise UnreadableError(answer)
+        return answer
+
+    def end(self) -> int:
+        """End it; returns its exit status."""
+        self.runs = False
+        self._process.kill()
+        self._requests.put(None)
+        return self._process.wait()
+
+    def _serve(self) -> None:
+        """Write requests and read answers, in a thread: so both can be waited for on every system."""
+        requests, answers, lifeline = self._process.stdin, self._process.stdout, self._process.stderr
+        assert requests and answers and lifeline  # noqa: S101, PT018 - they were asked for
+        while (asked := self._requests.get()) is not None:
+            request, future = asked
+            try:
+                future.set_result(self._exchanged(requests, answers, request))
+            except (OSError, ValueError, RecursionError, MemoryError):  # a closed pipe, or what is no answer
+                future.set_result(None)
+        for pipe in (requests, answers, lifeline):
+            with suppress(OSError):
+                pipe.close()
+
+    def _exchanged(self, requests: IO[bytes], answers: IO[bytes], request: Request) -> list[Any] | str:
+        content = b"" if request.table and request.table == self.table else request.content
+        written = request.written()
+        requests.write(REQUEST.pack(len(written), len(content)) + written)
+        requests.write(content)
+        requests.flush()
+        parts: list[Any] = []
+        left = request.limits.answer_bytes
+        while True:
+            head = answers.read(PART.size)
+            size = PART.unpack(head)[0] if len(head) == PART.size else left + 1
+            left -= size
+            if left < 0:
+                raise ValueError("no answer")
+            part = json.loads(answers.read(size))
+            if part is None:
+                self.table = request.table or self.table
+                return parts
+            if isinstance(part, str):
+                self.table = 0 if request.table else self.table
+                return part
+            parts.append(part)
+
+
+def _awaited(future: "Future[list[Any] | str | None]", check: Cancelled) -> list[Any] | str | None:
+    while True:
+        with suppress(TimeoutError):
+            return future.result(_PAUSE)
+        check()
+
+
+class ReaderProcesses:
+    """The processes that this one has started. Thread-safe.
+
+    Args:
+        most: How many at a time.
+        idle_seconds: After which one without work is ended.
+    """
+
+    def __init__(self, most: int = MOST, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._free = threading.Semaphore(most)
+        self._idle_seconds = idle_seconds
+        self._idle: list[_Process] = []
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    def ask(self, request: Request, cancelled: Cancelled) -> list[Any]:
+        """Have a file parsed; returns the parts of the answer, see ``worker``.
+
+        Args:
+            request: What to do.
+            cancelled: Called often; raises if the caller cancelled.
+
+        Raises:
+            UnreadableError: It yields no text, takes too long or needs too much memory, or its parser crashed.
+        """
+        cancelled()
+        while not self._free.acquire(timeout=_PAUSE):
+            cancelled()
+        try:
+            check = until(time_limit(request.path, request.limits), cancelled)
+            used = self._taken(request.table)
+            if used is not None:
+                with suppress(_EndedError):  # by what an earlier file left behind, perhaps
+                    return self._answer(used, request, check)
+            try:
+                return self._answer(_started(), request, check)
+            except _EndedError as ended:
+                raise UnreadableError(_why(ended.args[0], request)) from None
+        finally:
+            self._free.release()
+
+    def close(self) -> None:
+        """End the processes that have nothing to do."""
+        with self._lock:
+            ended, self._idle = self._idle, []
+        for process in ended:
+            process.end()
+
+    def _answer(self, process: _Process, request: Request, check: Cancelled) -> list[Any]:
+        try:
+            return process.ask(request, check)
+        finally:
+            with self._lock:
+                if process.runs:
+                    self._idle.append(process)
+                if self._idle and self._timer is None:
+                    self._wait()
+
+    def _taken(self, table: int) -> _Process | None:
+        """Take the process that keeps a table, else the one that was used last."""
+        with self._lock:
+            process = next((one for one in self._idle if table and one.table == table), None)
+            if process is None:
+                return self._idle.pop() if self._idle else None
+            self._idle.remove(process)
+            return process
+
+    def _wait(self) -> None:
+        self._timer = threading.Timer(self._idle_seconds, self._end_idle)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end_idle(self) -> None:
+        before = time.monotonic() - self._idle_seconds
+        with self._lock:
+            ended = [process for process in self._idle if process.since <= before]
+            self._idle = [process for process in self._idle if process.since > before]
+            self._timer = None
+            if self._idle:
+                self._wait()
+        for process in ended:
+            process.end()
+
+
+def _started() -> _Process:
+    try:
+        return _Process()
+    except OSError as error:
+        raise UnreadableError(f"the process that parses it cannot be started: {error.strerror}") from None
+
+
+def _why(status: int, request: Request) -> str:
+    if status == OUT_OF_MEMORY:
+        return f"needs over {request.limits.memory_bytes:,} bytes of memory; split the file or save it as text"
+    if status == -getattr(signal, "SIGXCPU", 0):
+        return too_slow(time_limit(request.path, request.limits)).reason
+    how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    return f"its parser crashed ({how}); save it again, or as text"
+
+
+@functools.cache
+def reader_processes(pid: int) -> ReaderProcesses:
+    """Return the processes of this process, which is ``pid``: what is inherited by a fork belongs to another."""
+    processes = ReaderProcesses()
+    atexit.register(lambda: processes.close() if os.getpid() == pid else None)
+    return processes

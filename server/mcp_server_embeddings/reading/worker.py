@@ -1,0 +1,188 @@
+"""The process that parses files, started by ``processes``.
+
+A request is two lengths, JSON, and the content of a file. The answer is JSON parts, each after its length: lists are
+parts of the result, a string says why there is none, null is the end. Between requests it waits on standard input. It
+ends with the process that started it, on Linux even in the middle of a file.
+"""
+
+import json
+import os
+import signal
+import struct
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mcp_server_embeddings.reading.cells import Cell, Cells
+from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError
+from mcp_server_embeddings.reading.limits import ReadingLimits
+from mcp_server_embeddings.reading.parsing import kind, parse_cells, parse_documents, suffix_of, time_limit
+
+REQUEST = struct.Struct("!QQ")
+PART = struct.Struct("!Q")
+
+OUT_OF_MEMORY = 3
+"""Exit status. What a parser leaves behind where memory ran out is not to be trusted."""
+
+_END_BYTES = 1_000
+"""Of an answer, kept for the reason against it or its end."""
+
+_CHARACTERS, _CELLS = 500_000, 65_536
+"""Of one part: the process that asked holds its interpreter's lock while it decodes one."""
+
+
+class Worker:
+    """Answers requests. It keeps the last table, whose columns are asked for one by one."""
+
+    def __init__(self) -> None:
+        self._cells: Cells | None = None
+
+    def answer(self, request: Mapping[str, Any], content: bytes) -> Iterator[bytes]:
+        """Yield the parts of the answer, whatever a parser raises on a corrupt file.
+
+        Args:
+            request: ``path``, whose suffix tells the format; ``limits``; ``column``: None for documents, -1 for the
+                names and number of a table's columns, else one column.
+            content: Of the file; empty for a column of the table that was asked for last.
+
+        Raises:
+            MemoryError: There is not enough.
+        """
+        parsing = Parsing(ReadingLimits(**request["limits"]))
+        try:
+            yield from self._written(request, content, parsing)
+        except MemoryError:
+            raise
+        except UnreadableError as error:
+            yield _json(error.reason)
+        except RecursionError:
+            yield _json("nested too deep; save it as text")
+        except Exception as error:  # the outermost edge of this process
+            if 2 * _peak() > parsing.limits.memory_bytes:  # lxml calls that a syntax error
+                raise MemoryError from error
+            yield _json(f"not {kind(request['path'])}, or a corrupt one ({type(error).__name__}); save it again")
+
+    def _written(self, request: Mapping[str, Any], content: bytes, parsing: Parsing) -> Iterator[bytes]:
+        left = parsing.limits.answer_bytes
+        for part in self._parts(request["path"], request["column"], content, parsing):
+            written = _json(part)
+            left -= len(written)
+            if left < _END_BYTES:
+                raise UnreadableError(f"its text has over {parsing.limits.answer_bytes:,} bytes; split the file")
+            yield written
+        yield _json(None)
+
+    def _parts(self, path: str, column: int | None, content: bytes, parsing: Parsing) -> Iterator[list[Any]]:
+        if column is None:
+            yield from _document_parts(parse_documents(path, content, parsing))
+            return
+        if content:
+            self._cells = None
+            self._cells = parse_cells(suffix_of(path), content, parsing)
+        assert self._cells is not None  # noqa: S101 - it is asked for with its content at first
+        if column < 0:
+            yield [self._cells.names, self._cells.rows, self._cells.notes, self._cells.typed]
+            return
+        cells = self._cells.column(column)
+        for start in range(0, len(cells), _CELLS):
+            yield _shared(cells[start : start + _CELLS])
+
+
+def _document_parts(documents: Sequence[Document]) -> Iterator[list[Any]]:
+    part: list[Any] = []
+    characters = 0
+    for document in documents:
+        places = [(section.start, section.end, section.heading) for section in document.sections]
+        part.append((document.suffix, document.text, places, document.metadata))
+        characters += len(document.text)
+        if characters > _CHARACTERS:
+            yield part
+            part, characters = [], 0
+    yield part
+
+
+def _shared(cells: list[Cell]) -> list[Any]:
+    """Return strings, and cells that are the number of a string or a list of another value: many share a long one."""
+    numbers: dict[str, int] = {}
+    coded = [numbers.setdefault(cell, len(numbers)) if isinstance(cell, str) else [cell] for cell in cells]
+    return [list(numbers), coded]
+
+
+def _json(part: list[Any] | str | None) -> bytes:
+    return json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the process that started this one, which ends it
+    requests, replies, lifeline = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"), os.dup(2)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):  # what parsers print quotes files
+        os.dup2(null, descriptor)
+    _end_with_parent(lifeline)
+    worker = Worker()
+    while head := requests.read(REQUEST.size):
+        request_size, size = REQUEST.unpack(head)
+        request = json.loads(requests.read(request_size))
+        _limit(ReadingLimits(**request["limits"]), request["path"])
+        try:
+            _send(replies, worker.answer(request, requests.read(size)))
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
+
+
+def _send(replies: BinaryIO, parts: Iterator[bytes]) -> None:
+    for part in parts:
+        replies.write(PART.pack(len(part)))
+        replies.write(part)
+    replies.flush()
+
+
+def _peak() -> int:
+    """Return the most memory that this process had at a time, in bytes; 0 where that is not told."""
+    if sys.platform != "linux":
+        return 0
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(peak.split()[1])  # not ru_maxrss, which begins with what the parent had
+
+
+if sys.platform == "linux":
+    import fcntl
+
+    def _end_with_parent(lifeline: int) -> None:
+        """Have the kernel end this process when the other end of a pipe closes, even while a parser holds the lock.
+
+        Not PR_SET_PDEATHSIG, which ends it with the thread that started it.
+        """
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+else:
+
+    def _end_with_parent(lifeline: int) -> None:
+        """Do nothing: standard input ends after the file that is being parsed, for which time is limited."""
+
+
+if sys.platform != "win32":
+    import resource
+
+    def _limit(limits: ReadingLimits, path: str) -> None:
+        """Limit memory, processor time, and files written, for the next request."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        processor = int(used.ru_utime + used.ru_stime + time_limit(path, limits)) + 2
+        for kind_of_limit, soft in (
+            (resource.RLIMIT_AS, limits.memory_bytes),
+            (resource.RLIMIT_CPU, processor),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_FSIZE, 0),
+        ):
+            hard = resource.getrlimit(kind_of_limit)[1]
+            resource.setrlimit(kind_of_limit, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+else:
+
+    def _limit(limits: ReadingLimits, path: str) -> None:
+        """Do nothing: the process that asked ends this one after the time for one file."""
