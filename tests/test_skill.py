@@ -1,6 +1,5 @@
 """The Agent Skill: every name in it exists, its commands run, and it fits the specification."""
 
-import json
 import re
 import shlex
 import shutil
@@ -13,6 +12,7 @@ import pytest
 
 import mcp_server_embeddings
 from mcp_server_embeddings.cli.commands import main_parser
+from mcp_server_embeddings.cli.main import main
 from mcp_server_embeddings.program import DISTRIBUTION
 from mcp_server_embeddings.tools.declaration import declared_tools
 from mcp_server_embeddings.vectors.calibration import Band
@@ -22,13 +22,6 @@ ROOT = Path(__file__).parents[1]
 SKILL = Path(mcp_server_embeddings.__file__).parent / "data" / "skill" / "embeddings" / "SKILL.md"
 TEXT = SKILL.read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| [^|]+ \| `(\w+)` \| `(.+?)` \|$", TEXT, re.MULTILINE)
-
-RUN_EACH = """
-import json, sys
-from mcp_server_embeddings.cli.main import main
-for command in json.loads(sys.argv[1]):
-    print("status", main(command), flush=True)
-"""
 
 
 def names(schema: object) -> set[str]:
@@ -103,18 +96,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_its_commands_run(folder: Path) -> None:
-    commands = [shlex.split(command)[1:] for _, command in ROWS]
-    finished = subprocess.run(
-        [sys.executable, "-c", RUN_EACH, json.dumps(commands)],
-        env=client_environment(MCP_EMBEDDINGS_DATA_DIR=str(folder / "data"), MCP_EMBEDDINGS_THREADS="1"),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.count("status 0\n") == len(commands), finished.stdout + finished.stderr
-    assert "We open at nine" in finished.stdout
+@pytest.mark.usefixtures("warm_commands")
+def test_its_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(folder)
+    for _, command in ROWS:
+        status = main([*shlex.split(command)[1:], "--data-dir", str(folder / "data")])
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        assert command.split()[1] != "read" or "We open at nine" in printed.out
     assert {"labelled.csv", "vectors.npy"} <= {path.name for path in folder.iterdir()}
