@@ -1,8 +1,9 @@
 """What ``classify`` is shown: texts and items whose labels are known, sent with the call or read from tables."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mcp_server_embeddings.errors import InputError
@@ -81,7 +82,12 @@ def known_examples(examples: Sequence[tuple[str, Example]], names: Sequence[str]
     if not examples:
         return known
     places = {str(key): at for at, key in enumerate(items.ids)}
-    patterns = {_pattern(str(key)) for key in items.ids} - {""}
+
+    @cache
+    def patterns() -> set[str]:
+        """Return what ids look like; of 100,000 that takes half a second, and few calls need it."""
+        return {_pattern(str(key)) for key in items.ids} - {""}
+
     of_tables = [places[key] for _, one in examples if one.text is not None and (key := str(one.id)) in places]
     words = dict(zip(of_tables, items.texts(of_tables), strict=True))
     for name, example in examples:
@@ -100,7 +106,12 @@ def known_examples(examples: Sequence[tuple[str, Example]], names: Sequence[str]
 
 
 def _position(
-    name: str, example: Example, places: dict[str, int], words: dict[int, str], items: Items, patterns: set[str]
+    name: str,
+    example: Example,
+    places: dict[str, int],
+    words: dict[int, str],
+    items: Items,
+    patterns: Callable[[], set[str]],
 ) -> int | None:
     """Return the position of the item that an example is; None where it is a text.
 
@@ -119,10 +130,10 @@ def _position(
     return places[key]
 
 
-def _check_text(name: str, text: str, items: Items, patterns: set[str]) -> None:
+def _check_text(name: str, text: str, items: Items, patterns: Callable[[], set[str]]) -> None:
     if not text.strip():
         raise InputError(f"{name} is blank; every example needs a text or an id")
-    if _pattern(text) in patterns:
+    if (pattern := _pattern(text)) and pattern in patterns():
         raise InputError(
             f"{name} is {text[:100]!r}, which looks like an id and is none of {_where(items)}; correct it, or give a "
             "longer text"
