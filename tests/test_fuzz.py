@@ -1,18 +1,32 @@
 """A running server under random messages, valid and not: one answer for each request, and nothing else breaks."""
 
+import itertools
 import json
 import random
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+from mcp_types import JSONRPCError, JSONRPCRequest
 
-from wire import ServerProcess, peak_memory
+from mcp_server_embeddings.mcp_layer.messages import decode
+from rounds import LONG
+from wire import ServerProcess
 
-pytestmark = pytest.mark.usefixtures("own_process")
+pytestmark = pytest.mark.usefixtures("engine_process")
 
-MESSAGES = 1_500
+MESSAGES = 25_000 if LONG else 1_000
+"""Of each of two seeds in each of two modes: 100,000 in ``make harden``."""
+
+KILLS = 10 if LONG else 1
+MESSAGES_PER_KILL = 300
+
+MOST_GROWTH = 40_000_000
+"""Bytes by which the processes may grow from a quarter of the messages to all."""
 
 ENDED = 5
 """Seconds within which a server ends that is well."""
@@ -98,29 +112,103 @@ NOISE: list[Callable[[random.Random], bytes]] = [
 ]
 
 
+CANCELLED = -1
+"""The one id that notifications here cancel: such a request need not be answered."""
+
+FIRST_ID = 1_000
+"""Lower ones are those of the test itself."""
+
+
+def line_of(chance: random.Random, identifier: int) -> bytes:
+    if chance.random() < 0.6:
+        return json.dumps(valid(chance, identifier)).encode()
+    return chance.choice(NOISE)(chance)
+
+
+def answers_to(line: bytes) -> list[object]:
+    """The ids of the answers that a line must have: none or one."""
+    read = decode(line) if line.strip() else None
+    answered = isinstance(read, JSONRPCRequest | JSONRPCError) and read.id != CANCELLED
+    return [read.id] if answered else []
+
+
+def await_answers(server: ServerProcess, received: Counter[object], wanted: Counter[object]) -> None:
+    """Count answers until there are as many as are wanted."""
+    left = wanted.total() - received.total()
+    while left > 0:
+        left -= count_answer(received, server.next_message())
+
+
+def count_answer(received: Counter[object], message: Mapping[str, Any]) -> bool:
+    """Count a message if it is the answer to a random one."""
+    identifier = message.get("id")
+    own = isinstance(identifier, int) and 0 < identifier < FIRST_ID
+    if "method" in message or own or identifier == CANCELLED:
+        return False
+    received[identifier] += 1
+    return True
+
+
+def engines(server: ServerProcess) -> list[int]:
+    """The engine process that it uses, if it has one."""
+    told = json.dumps(server.call("status", {})["structuredContent"])
+    return [int(found) for found in re.findall(r"engine process (\d+)", told)]
+
+
+def resident(server: ServerProcess) -> int:
+    """Bytes of the process that the test started and of the engine that it uses."""
+    return sum(psutil.Process(process).memory_info().rss for process in [server.process.pid, *engines(server)])
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.harden) for seed in range(1, 10))])
 def test_random_messages_are_answered_once_each_and_the_server_lives(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    answered: Counter[object] = Counter()
+    chance, sizes = random.Random(seed), list[int]()
+    wanted, received = Counter[object](), Counter[object]()
     with ServerProcess(tmp_path) as server:
         server.handshake()
-        waiting = set()
-        for identifier in range(1_000, 1_000 + MESSAGES):
-            if chance.random() < 0.6:
-                waiting.add(identifier)
-                server.write(json.dumps(valid(chance, identifier)).encode() + b"\n")
-            else:
-                server.write(chance.choice(NOISE)(chance) + b"\n")
-        while waiting:
-            message = server.next_message()
-            if "method" not in message:
-                answered[message["id"]] += 1
-                waiting.discard(message["id"])
+        for number in range(MESSAGES):
+            line = line_of(chance, FIRST_ID + number)
+            wanted.update(answers_to(line))
+            server.write(line + b"\n")
+            if number in (MESSAGES // 4, MESSAGES - 1):
+                await_answers(server, received, wanted)
+                sizes.append(resident(server))
         assert server.request("ping") == {}
-        assert peak_memory(server.process.pid) < 1_000_000_000
         assert server.process.stdin is not None
         server.process.stdin.close()
         assert server.seconds_to_end() < ENDED
         assert server.finish() == 0
-    assert {identifier for identifier in range(1_000, 1_000 + MESSAGES) if answered[identifier] > 1} == set()
+    for message in server.unread():
+        count_answer(received, message)
+    assert received == wanted
+    assert sizes[1] - sizes[0] < MOST_GROWTH
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("engine_process", ["shared"], indirect=True)
+def test_requests_are_answered_once_each_though_engines_are_killed(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    wanted, received = Counter[object](), Counter[object]()
+    with ServerProcess(tmp_path) as server:
+        server.handshake()
+        numbers = itertools.count(FIRST_ID)
+        for _ in range(KILLS):
+            (engine,) = engines(server)
+            for _ in range(MESSAGES_PER_KILL):
+                line = line_of(chance, next(numbers))
+                wanted.update(one for one in answers_to(line) if one is not None)  # a refusal without id may be lost
+                server.write(line + b"\n")
+            psutil.Process(engine).kill()
+            left = wanted.total() - received.total()
+            while left:
+                message = server.next_message()
+                left -= message.get("id") is not None and count_answer(received, message)
+        assert server.request("ping") == {}
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+        assert server.finish() == 0
+    for message in server.unread():
+        if message.get("id") is not None:
+            count_answer(received, message)
+    assert received == wanted
     assert "Traceback" not in server.log

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -113,6 +113,11 @@ class ServerProcess:
         message = self._messages.get(timeout=PATIENCE)
         assert message is not None, f"the server ended: {self.log}"
         return message
+
+    def unread(self) -> Iterator[dict[str, Any]]:
+        """The messages that nobody has read, after the end."""
+        while (message := self._messages.get(timeout=PATIENCE)) is not None:
+            yield message
 
     def answer(self, request: int | None) -> dict[str, Any]:
         """The answer to a request; other messages on the way are passed over."""

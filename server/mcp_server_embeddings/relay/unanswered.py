@@ -57,8 +57,8 @@ class SessionState:
         message = _parsed(line)
         method, identifier = message.get("method"), _identifier(message)
         with self._lock:
-            if isinstance(method, str) and identifier is not None:
-                self._requests.setdefault(identifier, deque()).append(_Request(line, method))
+            if identifier is not None and ("method" in message or not _is_response(message)):
+                self._requests.setdefault(identifier, deque()).append(_Request(line, str(method)))
             elif "id" in message or message.get("jsonrpc") != "2.0":
                 pass  # refused
             elif method == "notifications/cancelled":
@@ -183,6 +183,10 @@ def _token(request: _Request) -> object:
     meta = _parameters(_parsed(request.line)).get("_meta")
     token = meta.get("progressToken") if isinstance(meta, dict) else None
     return token if isinstance(token, str | int) else None  # a list is refused
+
+
+def _is_response(message: "Message") -> bool:
+    return "result" in message or "error" in message
 
 
 def _parameters(message: "Message") -> "Message":
