@@ -128,8 +128,9 @@ def line_of(chance: random.Random, identifier: int) -> bytes:
 def answers_to(line: bytes) -> list[object]:
     """The ids of the answers that a line must have: none or one."""
     read = decode(line) if line.strip() else None
-    answered = isinstance(read, JSONRPCRequest | JSONRPCError) and read.id != CANCELLED
-    return [read.id] if answered else []
+    if not isinstance(read, JSONRPCRequest | JSONRPCError) or read.id == CANCELLED:
+        return []
+    return [read.id]
 
 
 def await_answers(server: ServerProcess, received: Counter[object], wanted: Counter[object]) -> None:

@@ -8,6 +8,8 @@ up those of another, concurrent small calls share a batch, and cancelling drops 
 The encoder and the reranker share the queue and its streams; a batch is of one model.
 """
 
+import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -20,8 +22,13 @@ from mcp_server_embeddings.engine.encoder import EncoderInput
 from mcp_server_embeddings.errors import CallCancelledError, EmbeddingsError, EncodingError
 from mcp_server_embeddings.vectors.scores import Vectors
 
+_log = logging.getLogger(__name__)
+
 _DENSITY = 0.6
 """A batch takes another job's input only while at least this share of its padded tokens is text."""
+
+_ALLOCATION = re.compile(r"\balloc|bad_alloc|out of memory|not enough memory", re.IGNORECASE)
+"""What OpenVINO ("can't alloc") and torch ("can't allocate memory", "CUDA out of memory") say when memory is short."""
 
 _REMEDY = "start the server with --engine reference, or with another --model"
 
@@ -194,16 +201,30 @@ class Scheduler:
 
     def _stream(self) -> None:
         while (batch := self._next_batch()) is not None:
-            model = batch[0][0].model
-            try:
-                vectors = model.encode([job.inputs[row] for job, row in batch])
-                self._deliver(model, batch, vectors)
-            except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers raise it
-                self._fail([job for job, _ in batch], error)
-            except BaseException as error:  # noqa: BLE001 - would end this thread, and in a caller's the whole server
-                failure = EncodingError(f"the model's runtime failed ({type(error).__name__}); {model.remedy}")
-                failure.__cause__ = error
-                self._fail([job for job, _ in batch], failure)
+            self._run_batch(batch)
+            del batch  # not kept until the next one comes
+
+    def _run_batch(self, batch: list[tuple[Job, int]]) -> None:
+        """Encode a batch; where memory is short, half of it at a time. The last input that does not fit is refused."""
+        batch = [(job, row) for job, row in batch if not job.done.is_set()]
+        if not batch:
+            return
+        model, halved = batch[0][0].model, False
+        try:
+            vectors = model.encode([job.inputs[row] for job, row in batch])
+            self._deliver(model, batch, vectors)
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers raise it
+            halved = len(batch) > 1 and _is_out_of_memory(error)
+            if not halved:
+                self._fail([job for job, _ in batch], _explained(batch[0], error))
+        except BaseException as error:  # noqa: BLE001 - would end this thread, and in a caller's the whole server
+            failure = EncodingError(f"the model's runtime failed ({type(error).__name__}); {model.remedy}")
+            failure.__cause__ = error
+            self._fail([job for job, _ in batch], failure)
+        if halved:  # only here: the traceback keeps what was allocated
+            _log.warning("out of memory in a batch of %d inputs; trying halves", len(batch))
+            self._run_batch(batch[: len(batch) // 2])
+            self._run_batch(batch[len(batch) // 2 :])
 
     def _next_batch(self) -> list[tuple[Job, int]] | None:
         with self._ready:
@@ -275,6 +296,22 @@ class Scheduler:
         if all(other.call.session != job.call.session for other in self._jobs):
             del self._sessions[job.call.session]
         job.done.set()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_ALLOCATION.search(str(error))))
+
+
+def _explained(failed: tuple[Job, int], error: Exception) -> Exception:
+    if not _is_out_of_memory(error):
+        return error
+    job, row = failed
+    refusal = EncodingError(
+        f"there is not enough memory for a text of {job.inputs[row].tokens} tokens alone; end other programs, or start "
+        "the server with a smaller --model, and send the call again"
+    )
+    refusal.__cause__ = error
+    return refusal
 
 
 def _unfilled(job: Job) -> Vectors:
