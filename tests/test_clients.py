@@ -211,6 +211,12 @@ def test_a_call_that_asks_for_progress_is_answered_and_its_reports_only_grow(ses
     assert session.progress == sorted(set(session.progress))
 
 
+INSPECTED = pytest.mark.parametrize(
+    "engine_process", ["shared", pytest.param("own", marks=pytest.mark.harden)], indirect=True, scope="module"
+)
+"""The Inspector starts a server for each of its calls; the sessions above are also served by processes of their own."""
+
+
 def inspect(data_dir: Path, era: str, *arguments: str) -> dict[str, Any]:
     """What the Inspector's command line gets from a server."""
     environment = [part for item in settings(data_dir).items() for part in ("-e", "=".join(item))]
@@ -237,6 +243,7 @@ def inspect_call(data_dir: Path, era: str, tool: str, *pairs: str) -> CallToolRe
     return CallToolResult.model_validate(answer["result"])
 
 
+@INSPECTED
 @pytest.mark.parametrize("era", ERAS)
 def test_the_inspector_lists_the_tools_and_its_strict_lint_finds_nothing(data_dir: Path, era: str) -> None:
     answer = inspect(data_dir, era, "--method", "tools/list", "--strict")
@@ -245,6 +252,7 @@ def test_the_inspector_lists_the_tools_and_its_strict_lint_finds_nothing(data_di
     assert "schemaFindings" not in answer
 
 
+@INSPECTED
 @pytest.mark.parametrize("era", ERAS)
 def test_the_inspector_calls_status(data_dir: Path, era: str) -> None:
     result = inspect_call(data_dir, era, "status")
@@ -252,6 +260,7 @@ def test_the_inspector_calls_status(data_dir: Path, era: str) -> None:
     assert data_of(result)["protocol"] == era
 
 
+@INSPECTED
 def test_the_inspector_calls_the_toolset_as_a_person_types_it(data_dir: Path) -> None:
     texts = 'texts=["Where is my parcel?","My package is late.","Prune the apple tree."]'
     handshake, modern = ERAS

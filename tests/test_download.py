@@ -418,7 +418,14 @@ def test_a_model_that_is_there_is_never_downloaded(hub: Hub, tmp_path: Path, dat
     assert hub.requests == []
 
 
-@pytest.mark.parametrize("missing", ["./no/such", "/no/such/folder", "~/no-such-folder"])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "./no/such",
+        pytest.param("/no/such/folder", marks=pytest.mark.harden),
+        pytest.param("~/no-such-folder", marks=pytest.mark.harden),
+    ],
+)
 def test_a_folder_that_does_not_exist_is_never_looked_up_on_the_hub(
     hub: Hub, tmp_path: Path, data_dir: Path, missing: str
 ) -> None:
