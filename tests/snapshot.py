@@ -1,9 +1,15 @@
 """Writes what is generated: contract snapshot, tables, pages, examples, packaged calibrations. ``make snapshot``."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from calibration import write_calibrations
 from mcp_server_embeddings.config import default_data_dir
 from readme import PAGES, client_examples, with_tables
+from reference import REFERENCE
 from server_json import SERVER_JSON, server_json
+from site_pages import DOCS
+from snippets import PageRun, prepared
 from test_contract import SNAPSHOT, listed
 from tools_page import PAGE, page_server, with_answers
 
@@ -12,9 +18,15 @@ SNAPSHOT.parent.mkdir(exist_ok=True)
 SNAPSHOT.write_text(listed(), encoding="utf-8")
 for page in PAGES:
     page.write_text(with_tables(page), encoding="utf-8")
+for page, made in REFERENCE.items():
+    page.write_text(made(), encoding="utf-8")
 for example, content in client_examples().items():
     example.write_text(content, encoding="utf-8")
 SERVER_JSON.write_text(server_json(), encoding="utf-8")
 with page_server(default_data_dir()) as server:
     PAGE.write_text(with_answers(PAGE.read_text(encoding="utf-8"), server), encoding="utf-8")
     server.process.terminate()
+for page in sorted(DOCS.rglob("*.md")):
+    with TemporaryDirectory() as folder, prepared(Path(folder)):
+        written = PageRun(page, Path(folder)).written()
+    page.write_text(written, encoding="utf-8")

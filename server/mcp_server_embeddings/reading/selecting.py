@@ -27,8 +27,8 @@ class Reader:
         folders: Absolute paths of the folders.
 
     Example:
-        >>> [entry.path for entry in Reader([Path("/home/me")]).select(["docs/*.md"]).entries]
-        ['/home/me/docs/a.md', '/home/me/docs/b.md']
+        >>> [Path(entry.path).name for entry in Reader([Path.cwd()]).select(["docs/*.md"]).entries]
+        ['a.md', 'b.md']
     """
 
     def __init__(

@@ -85,7 +85,7 @@ def similarity(
 
     Example:
         >>> similarity(embedder, ["Apple"], ["Orange", "Lightning"]).pairs[0].right
-        0
+        1
     """
     notes: list[str] = []
     lefts = select_items(

@@ -73,8 +73,9 @@ class Sources:
         search_patience: Seconds that a search waits for files that changed; None for all of them.
 
     Example:
-        >>> sources = Sources(open_store(settings), Reader([Path("/home/me/data")]))
-        >>> cluster(embedder, source="tickets.csv#message", sources=sources)
+        >>> sources = Sources(open_store(settings), Reader([Path.cwd()]))
+        >>> len(cluster(embedder, source="tickets.csv#message", clusters=4, sources=sources).clusters)
+        4
     """
 
     store: CollectionStore

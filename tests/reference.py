@@ -1,0 +1,161 @@
+"""The reference pages of the site, made from the code: tools, commands, Python API."""
+
+import argparse
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+import mcp_server_embeddings
+from mcp_server_embeddings.cli.commands import CommandParser, main_parser
+from mcp_server_embeddings.cli.tool import add_options
+from mcp_server_embeddings.mcp_layer.schemas import input_schema
+from mcp_server_embeddings.program import DISTRIBUTION
+from mcp_server_embeddings.tools.declaration import Tool, declared_tools
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+
+_SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Example):$")
+_ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
+
+
+def tools_page() -> str:
+    """Every tool with its description and parameters, as clients are told."""
+    said = (
+        "What clients are told of each tool. [Tools, with answers](../tools.md) shows a call of each, and says what "
+        "the parameters have in common."
+    )
+    return _page(["# Parameters of the tools", said, *(_tool(tool) for tool in declared_tools().values())])
+
+
+def _tool(tool: Tool) -> str:
+    schema = TypeAdapter(dict[str, Any]).validate_python(input_schema(tool.arguments))
+    fields: Mapping[str, Mapping[str, Any]] = schema["properties"]
+    required = schema.get("required", [])
+    rows = [
+        f"| `{name}` | {_type(field)} | {_default(name, field, required)} | {_cell(field.get('description', ''))} |"
+        for name, field in fields.items()
+    ]
+    table = ["| parameter | type | default | |", "| --- | --- | --- | --- |", *rows] if rows else ["No parameters."]
+    return "\n".join([f"## {tool.name}", "", tool.description, "", *table])
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    kind = str(field.get("type", "any"))
+    if "minimum" in field and "maximum" in field:
+        return f"{kind}, {field['minimum']:,} to {field['maximum']:,}"
+    return kind
+
+
+def _default(name: str, field: Mapping[str, Any], required: list[str]) -> str:
+    return "required" if name in required else f"`{field['default']}`" if field.get("default") is not None else ""
+
+
+def commands_page() -> str:
+    """Every command with its operands, its options and an example."""
+    said = (
+        f"`{DISTRIBUTION}` without a command serves over stdio, as MCP clients start it. Every "
+        "[setting](../settings.md) is an option of each command too; `COMMAND --help` lists them."
+    )
+    return _page(["# Commands", said, *(_command(name, parser) for name, parser in main_parser().commands.items())])
+
+
+def _command(name: str, parser: argparse.ArgumentParser) -> str:
+    if isinstance(parser, CommandParser) and parser.tool:
+        add_options(parser, parser.tool)
+    rows = [
+        f"| `{_cell(_invocation(action))}` | {_cell((action.help or '').replace('%%', '%'))} |"
+        for action in parser._actions
+        if action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction)
+    ]
+    lines = [f"## {name}", "", f"`{(parser.usage or name).removesuffix(' [OPTIONS]')}`: {parser.description}", ""]
+    lines += ["| | |", "| --- | --- |", *rows, ""] if rows else []
+    return "\n".join([*lines, f"`{(parser.epilog or '').removeprefix('Example: ')}`" if parser.epilog else ""]).rstrip()
+
+
+def _invocation(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return str(action.metavar or action.dest)
+    values = "" if action.nargs == 0 else f" {action.metavar or '|'.join(action.choices or [action.dest.upper()])}"
+    return f"{action.option_strings[0]}{values}"
+
+
+def python_page() -> str:
+    """Every public name of the package, with its signature and docstring."""
+    said = (
+        "The names that the package exports: the functions behind the tools, and what they are given. Importing the "
+        "package costs nothing; each name is loaded on first use. An `Engine` is used as a context manager."
+    )
+    return _page(
+        ["# Python API", said, *(_object(name) for name in sorted(mcp_server_embeddings.__all__, key=str.lower))]
+    )
+
+
+def _object(name: str) -> str:
+    found = getattr(mcp_server_embeddings, name)
+    parts = [f"## {name}", _signature(name, found), _documented(inspect.getdoc(found) or "")]
+    if inspect.isclass(found) and not issubclass(found, Exception):
+        for member, function in vars(found).items():
+            if not member.startswith("_") and inspect.isfunction(function):
+                parts += [
+                    f"### {name}.{member}",
+                    _signature(member, function),
+                    _documented(inspect.getdoc(function) or ""),
+                ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _signature(name: str, found: Callable[..., object]) -> str:
+    """The signature without the annotations, which the page of the tools has in words."""
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return ""
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    if name == "Settings":
+        return "`Settings(*, …)`: every [setting](../settings.md) by its name in Python, such as `allow_dir`."
+    shown = str(inspect.Signature(bare))
+    return f"```text\n{name}{re.sub(r'<[^>]+>', '…', shown)}\n```"
+
+
+def _documented(docstring: str) -> str:
+    """A docstring in Google's form as Markdown: sections as lists, examples as code."""
+    lines: list[str] = []
+    section = ""
+    for line in docstring.splitlines():
+        if found := _SECTION.match(line):
+            section = found[1]
+            lines += [f"**{section}**", ""] + (["```pycon"] if section == "Example" else [])
+        elif section == "Example":
+            lines.append(line[4:])
+        elif section in ("Args", "Attributes", "Raises") and (entry := _ENTRY.match(line[4:])):
+            lines.append(f"- `{entry[1]}`: {entry[2]}")
+        elif section in ("Args", "Attributes", "Raises"):
+            lines.append(f"  {line.strip()}" if line.strip() else "")
+        else:
+            lines.append(line.strip() if section else line)
+    while lines and not lines[-1]:
+        lines.pop()
+    text = re.sub(r"(?<!`)``(?!`)", "`", "\n".join(lines))
+    return f"{text}\n```" if section == "Example" else text
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _page(parts: list[str]) -> str:
+    return "<!-- made from the code by `make snapshot` -->\n\n" + "\n\n".join(parts) + "\n"
+
+
+REFERENCE: dict[Path, Callable[[], str]] = {
+    FOLDER / "tools.md": tools_page,
+    FOLDER / "commands.md": commands_page,
+    FOLDER / "python.md": python_page,
+}
+"""The pages and what makes them."""

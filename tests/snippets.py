@@ -1,0 +1,180 @@
+"""Runs the fenced blocks of a page, in their order, in one prepared folder, as a reader would.
+
+- ``sh``: each command; those of this program through its own command line, in this process, others in bash.
+- ``python``: in this process. After ``<!-- file NAME -->`` a block of any kind is written to that file instead.
+- ``text`` or ``json`` right below a block that ran shows what it printed.
+- ``json``, ``toml``, ``yaml`` elsewhere must parse; ``text`` lines such as ``search {"query": …}`` must be valid calls.
+- After ``<!-- not run: REASON -->`` commands are only parsed, by the parser of the program.
+
+``make snapshot`` writes what is printed into the pages.
+"""
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mcp_server_embeddings.cli.main import main, parse
+from mcp_server_embeddings.mcp_layer.arguments import parse as parse_arguments
+from mcp_server_embeddings.tools.declaration import declared_tools
+from wire import PATIENCE
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = "mcp-server-embeddings"
+
+_BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>file|not run:|call) ?(?P<said>.*?) -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+_CONTINUED = re.compile(r"\\\n\s*")
+_COMMENT = re.compile(r"\s+# .*$")
+"""Of a shell; what shlex takes for one begins in ``tickets.csv#message``."""
+
+_CALL = re.compile(r"^(\w+) +(\{.*\})$", re.MULTILINE)
+_SHELL = frozenset({"|", ">", ">>", "<", "&&", "&"})
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
+
+
+@dataclass(slots=True)
+class PageRun:
+    """One page as it is run.
+
+    Attributes:
+        page: Its file.
+        folder: Where its commands run.
+        ran: How many blocks ran or were checked.
+        unrun: The reasons of those that did not.
+    """
+
+    page: Path
+    folder: Path
+    ran: int = 0
+    unrun: list[str] = field(default_factory=list)
+    _printed: str | None = None
+    _end: int = -1
+
+    def written(self) -> str:
+        """The page with what its blocks print now."""
+        shutil.copytree(ROOT / "examples" / "data", self.folder, dirs_exist_ok=True)
+        text = self.page.read_text(encoding="utf-8")
+        parts, last = [], 0
+        for found in _BLOCK.finditer(text):
+            parts.append(text[last : found.start()])
+            below = self._printed is not None and not text[self._end : found.start()].strip()
+            parts.append(self._block(found, below))
+            last = self._end = found.end()
+        return "".join(parts) + text[last:]
+
+    def _block(self, found: re.Match[str], below: bool) -> str:
+        """A block as it should be."""
+        kind, code, mark = found["kind"], found["code"], found["mark"]
+        printed, self._printed = self._printed, None
+        if mark == "call":  # tests/tools_page.py makes them
+            return found[0]
+        self.ran += mark != "not run:"
+        if mark == "file":
+            (self.folder / found["said"]).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / found["said"]).write_text(code, encoding="utf-8")
+        elif mark == "not run:":
+            self.unrun.append(f"{self.page.name}: {found['said']}")
+            for command in commands(code) if kind == "sh" else ():
+                check(command)
+        elif below and kind in ("text", "json"):
+            return f"```{kind}\n{printed}```"
+        elif kind in ("sh", "python"):
+            self._printed = self._run(kind, code).replace(str(self.folder), "…")
+        else:
+            validate(kind, code)
+        return found[0]
+
+    def _run(self, kind: str, code: str) -> str:
+        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) as printed:
+            if kind == "python":
+                exec(compile(code, str(self.page), "exec"), {"__name__": "__main__"})
+            for command in commands(code) if kind == "sh" else ():
+                self._command(command)
+            printed.flush()
+            return re.sub(r" +$", "", printed.buffer.getvalue().decode(), flags=re.MULTILINE)
+
+    def _command(self, command: str) -> None:
+        words = own_words(command)
+        if words is not None:
+            assert words[:1] not in ([], ["serve"]), f"serves until it is stopped: {command}"
+            assert main(words) == 0, f"{self.page.name}: {command}"
+            return
+        finished = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=PATIENCE,
+            check=False,
+        )
+        sys.stdout.write(finished.stdout)
+        assert finished.returncode == 0, f"{self.page.name}: {command}"
+
+
+def commands(code: str) -> list[str]:
+    """The commands of a block, one a line or continued by a backslash."""
+    return [line for line in _CONTINUED.sub(" ", code).splitlines() if line.strip() and not line.startswith("#")]
+
+
+def own_words(command: str) -> list[str] | None:
+    """The arguments of a command of this program that needs no shell; None for any other."""
+    words = shlex.split(_COMMENT.sub("", command))
+    plain = not _SHELL & set(words) and not any("$" in word or word.startswith("~") for word in words)
+    return words[1:] if words and words[0] == PROGRAM and plain else None
+
+
+def check(command: str) -> None:
+    """Parse a command of this program without running it."""
+    words = shlex.split(_COMMENT.sub("", command))
+    if PROGRAM in words[:1]:
+        parse(list(itertools.takewhile(lambda word: word not in _SHELL, words[1:])))
+
+
+def validate(kind: str, code: str) -> None:
+    """Check what is shown and not run."""
+    if kind == "json":
+        json.loads(code)
+    elif kind == "toml":
+        tomllib.loads(code)
+    elif kind == "yaml":
+        list(yaml.safe_load_all(code))
+    for tool, arguments in _CALL.findall(code) if kind == "text" else ():
+        parse_arguments(declared_tools()[tool].arguments, json.loads(arguments))
+
+
+@contextlib.contextmanager
+def prepared(folder: Path) -> Iterator[None]:
+    """Make a folder the place where commands run, with data, home and configuration of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("HOME", str(folder))
+        patch.setenv("MCP_EMBEDDINGS_DATA_DIR", str(folder / ".data"))
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        yield
+
+
+def without_numbers(text: str) -> str:
+    """A page with a sign for each number and time, and without the lengths of lines and gaps that depend on them."""
+    return re.sub(r" +", " ", re.sub(r"─+", "─", _NUMBER.sub("#", _TIME.sub("TIME", text))))
+
+
+def numbers(text: str) -> list[float]:
+    """The numbers of a page."""
+    return [float(found.replace(",", "")) for found in _NUMBER.findall(_TIME.sub("", text))]
