@@ -143,7 +143,7 @@ def own_words(command: str) -> list[str] | None:
 def check(command: str) -> None:
     """Parse a command of this program without running it."""
     words = shlex.split(_COMMENT.sub("", command))
-    if PROGRAM in words[:1]:
+    if PROGRAM in words[:1] and words[1:] != ["--version"]:  # which ends the process
         parse(list(itertools.takewhile(lambda word: word not in _SHELL, words[1:])))
 
 

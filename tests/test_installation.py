@@ -68,7 +68,7 @@ def test_the_wheel_has_the_package_its_licence_and_nothing_else(wheel: Path) -> 
     }
     assert {f"mcp_server_embeddings/{name}" for name in data} < names
     kinds = {Path(name).suffix for name in source_files()}
-    assert kinds == {".py", ".toml", ".jsonl", ".npz", ".typed", ".md"}
+    assert kinds == {".py", ".toml", ".jsonl", ".npz", ".typed", ".md", ".js", ".css", ".html"}
 
 
 def test_the_source_distribution_has_what_builds_the_wheel_the_examples_and_no_tests(sdist: Path) -> None:

@@ -9,7 +9,7 @@ from snippets import PageRun, numbers, prepared, without_numbers
 
 PAGES = sorted([*DOCS.rglob("*.md"), *ELSEWHERE])
 
-MOST_UNRUN = 21
+MAX_UNRUN = 25
 """Blocks that cannot run here; each says why in its page. A new one needs a reason as good."""
 
 
@@ -29,4 +29,4 @@ def test_few_blocks_are_not_run_and_each_has_a_reason() -> None:
         line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines() if "<!-- not run:" in line
     ]
     assert all(len(mark) > len("<!-- not run:  -->") + 10 for mark in marks)
-    assert len(marks) <= MOST_UNRUN
+    assert len(marks) <= MAX_UNRUN
