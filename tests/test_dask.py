@@ -95,11 +95,18 @@ def write(folder: Path, count: int) -> Path:
 
 
 def index(address: str, source: Path, data_dir: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
-    """Start the command."""
-    command = [*PROGRAM, "index", "bulk", str(source), "--scheduler", address, "--data-dir", str(data_dir)]
+    """Start the command, in the folder of the source."""
+    folder = source if source.is_dir() else source.parent
+    return scheduled(address, data_dir, "index", "bulk", str(source), *options, folder=folder, **variables)
+
+
+def scheduled(
+    address: str, data_dir: Path, *command: str, folder: Path | None = None, **variables: str
+) -> subprocess.Popen[str]:
+    """Start a command whose texts workers encode."""
     return subprocess.Popen(
-        [*command, "--no-cache", *options],
-        cwd=source if source.is_dir() else source.parent,
+        [*PROGRAM, *command, "--scheduler", address, "--data-dir", str(data_dir), "--no-cache"],
+        cwd=folder,
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -226,6 +233,24 @@ def test_a_scheduler_that_cannot_serve_is_refused_with_what_to_do(tmp_path: Path
     assert told.startswith(f"no Dask scheduler answers at {cluster.address!r}")
     told = refused(index("10.0.0.5", documents, data_dir))
     assert told == "scheduler '10.0.0.5' is no address; give it as tcp://10.0.0.5:8786, or tls://…"
+    told = refused(index("tls://127.0.0.1:1", documents, data_dir))
+    assert told.startswith("'tls://127.0.0.1:1' needs certificates; name their files by Dask's settings")
+
+
+def test_workers_embed_a_collection_anew(cluster: Cluster, tmp_path: Path, bge_folder: Path) -> None:
+    data_dir, lines = tmp_path / "data", tmp_path / "lines.jsonl"
+    lines.write_text('{"id": "a", "text": "An apple."}\n{"id": "b", "text": "A bike."}\n', encoding="utf-8")
+    with cluster.worker():
+        assert "2 added" in printed(scheduled(cluster.address, data_dir, "import", "bulk", str(lines)))
+        told = printed(scheduled(cluster.address, data_dir, "reindex", "bulk", "--model", str(bge_folder)))
+    assert told.startswith("bulk: 2 items in 2 passages, from all-MiniLM-L6-v2@")
+    assert {document.id for document in stored(data_dir)} == {"a", "b"}
+
+
+def test_a_server_of_models_is_refused_as_it_has_workers_of_its_own(cluster: Cluster, tmp_path: Path) -> None:
+    remote = ("--engine", "openai", "--engine-url", "http://127.0.0.1:1/v1", "--engine-model", "any")
+    told = refused(index(cluster.address, write(tmp_path / "documents", 1), tmp_path / "data", *remote))
+    assert told.startswith("--scheduler is for models that workers load themselves; leave it out where --engine-url")
 
 
 @pytest.mark.parametrize("last", ["scheduler", "worker"])

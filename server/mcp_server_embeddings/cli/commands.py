@@ -199,10 +199,15 @@ def _positive(value: str) -> int:
 
 
 def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
-    as_json, collection, file = (CommandParser(add_help=False) for _ in range(3))
+    as_json, collection, file, scheduler = (CommandParser(add_help=False) for _ in range(4))
     as_json.add_argument("--json", action="store_true", help="print the result as JSON")
     collection.add_argument("name", metavar="NAME", help="a collection")
     file.add_argument("file", metavar="FILE", type=Path, help="a .jsonl or .parquet file")
+    scheduler.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="encode in the workers of this Dask scheduler, as tcp://10.0.0.5:8786 (docs/scaling.md)",
+    )
 
     command = add(
         "index",
@@ -210,7 +215,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         "put files into a collection; run again, it takes over what changed",
         "NAME PATH...",
         "handbook docs notes.md",
-        *(collection, as_json),
+        *(collection, as_json, scheduler),
     )
     command.add_argument(
         "paths",
@@ -220,11 +225,6 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
     )
     command.add_argument("--id-field", metavar="NAME", help="column of a table with the ids of its rows")
     command.add_argument("--watch", action="store_true", help="go on as files change, until Ctrl-C")
-    command.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="encode in the workers of this Dask scheduler, as tcp://10.0.0.5:8786 (docs/scaling.md)",
-    )
 
     command = add(
         "eval",
@@ -267,7 +267,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         'put what export wrote, or lines such as {"text": "..."}, into a collection',
         "NAME FILE",
         "handbook handbook.jsonl",
-        *(collection, file, as_json),
+        *(collection, file, as_json, scheduler),
     )
     add(
         "reindex",
@@ -275,7 +275,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         "embed a collection anew with another model; in use until that is done",
         "NAME",
         "handbook --model BAAI/bge-base-en-v1.5",
-        *(collection, as_json),
+        *(collection, as_json, scheduler),
     )
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,10 +12,9 @@ from types import ModuleType
 
 from mcp_server_embeddings.cli.output import say, say_result
 from mcp_server_embeddings.cli.paths import located
-from mcp_server_embeddings.cli.session import Task, run_with_store
+from mcp_server_embeddings.cli.session import Task, encoder_loader, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.engine.registry import Load, load_encoder
 from mcp_server_embeddings.errors import CallCancelledError, ConfigurationError, InputError
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.protocol import CollectionStore
@@ -43,18 +42,9 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         _watchfiles()
     indexing = _Indexing(settings, options, *_located(options.paths))
     # Ctrl-C is how a watch ends.
-    with _loader(options.scheduler) as load, suppress(CallCancelledError) if options.watch else nullcontext():
+    with encoder_loader(options.scheduler) as load, suppress(CallCancelledError) if options.watch else nullcontext():
         run_with_store(settings, indexing.run, load=load)
     return 0
-
-
-def _loader(scheduler: str | None) -> AbstractContextManager[Load]:
-    """Return what loads the encoder: on this machine, or in the workers of a scheduler."""
-    if scheduler is None:
-        return nullcontext(load_encoder)
-    from mcp_server_embeddings.engine.dask_encoder import dask_loader
-
-    return dask_loader(scheduler)
 
 
 @dataclass(frozen=True, slots=True)

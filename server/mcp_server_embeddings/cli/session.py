@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from mcp_server_embeddings.cli.process import prepare
@@ -46,6 +46,15 @@ class Task:
         stage = call.stage or ("documents" if self.total else "texts encoded" if call.total else "working")
         done, total = (self.done, self.total) if self.total else (call.done, call.total)
         progress.update(progress.task_ids[0], description=stage, completed=done, total=total or None)
+
+
+def encoder_loader(scheduler: str | None) -> AbstractContextManager[Load]:
+    """Return what loads the encoder: on this machine, or in the workers of a scheduler."""
+    if scheduler is None:
+        return nullcontext(load_encoder)
+    from mcp_server_embeddings.engine.dask_encoder import dask_loader
+
+    return dask_loader(scheduler)
 
 
 def run_with_store(

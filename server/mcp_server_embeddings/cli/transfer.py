@@ -3,7 +3,7 @@
 import argparse
 
 from mcp_server_embeddings.cli.output import say_result, size
-from mcp_server_embeddings.cli.session import Task, run_with_store
+from mcp_server_embeddings.cli.session import Task, encoder_loader, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.store.protocol import CollectionStore
@@ -46,7 +46,8 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
     def work(engine: Engine, store: CollectionStore, task: Task) -> CollectionImported:
         return collection_import(engine.embedder(task.call), store, options.name, options.file, task.report)
 
-    result = run_with_store(settings, work)
+    with encoder_loader(options.scheduler) as load:
+        result = run_with_store(settings, work, load=load)
     vectors = "the vectors of the file were taken over"
     if result.vectors == "embedded":
         why = f"the file's vectors are of {result.file_model}" if result.file_model else "the file has no vectors"
@@ -72,7 +73,8 @@ def run_reindex(settings: Settings, options: argparse.Namespace) -> int:
     def work(engine: Engine, store: CollectionStore, task: Task) -> CollectionReindexed:
         return collection_reindex(engine.embedder(task.call), store, options.name, task.report)
 
-    result = run_with_store(settings, work, collection=options.name)
+    with encoder_loader(options.scheduler) as load:
+        result = run_with_store(settings, work, collection=options.name, load=load)
     name, after = result.collection, result.model
     summary = f"{name} has vectors of {after} already; nothing was done"
     if result.reindexed:

@@ -90,12 +90,17 @@ def dask_loader(address: str) -> Iterator[Load]:
         raise ConfigurationError(
             f"--scheduler needs Dask, which is not installed: run pip install '{DISTRIBUTION}[dask]'"
         ) from None
+    if address.startswith("tls://") and not distributed.Security().get_connection_args("client").get("ssl_context"):
+        raise ConfigurationError(
+            f"{address!r} needs certificates; name their files by Dask's settings distributed.comm.tls.ca-file and "
+            "distributed.comm.tls.client.cert and .key, or the variables DASK_DISTRIBUTED__COMM__TLS__CA_FILE and so on"
+        )
     for name in ("distributed", "distributed.client"):  # what goes wrong is said here
         logging.getLogger(name).setLevel(logging.CRITICAL)
     seconds = float(utils.parse_timedelta(dask.config.get(_CONNECT)))
     try:
         client: _Client = distributed.Client(address, timeout=seconds, set_as_default=False)
-    except (OSError, TypeError) as error:  # the second of tls:// without settings for it
+    except OSError as error:
         raise ConfigurationError(
             f"no Dask scheduler answers at {address!r} ({error}); start one with 'dask scheduler', and give the "
             "address that it prints"
