@@ -58,11 +58,14 @@ def jsonl_cells(content: bytes, parsing: Parsing) -> Cells:
 def _cells(lines: Iterable[_Row], parsing: Parsing) -> Cells:
     rows: list[dict[str, Cell]] = []
     keys: dict[str, None] = {}
+    cells = 0
     for number, values in lines:
         try:
             rows.append(_flat(values))
         except RecursionError:
             raise UnreadableError(f"line {number} is nested too deeply") from None
+        cells += len(rows[-1])
+        parsing.check_cells(cells)
         keys.update(dict.fromkeys(rows[-1]))
         parsing.check_columns(len(keys))
     names = list(keys)

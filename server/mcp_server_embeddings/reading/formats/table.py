@@ -60,10 +60,13 @@ def csv_cells(content: bytes, parsing: Parsing, delimiter: str = "") -> Cells:
     lines = csv_rows(content, parsing, delimiter)
     header = next(lines, [])
     rows: list[list[str]] = []
+    number = 0
     for cells in lines:
         rows.append(cells)
-        if len(rows) > parsing.limits.rows:
+        number += len(cells)
+        if len(rows) > parsing.limits.rows or number > parsing.limits.cells:
             parsing.check_rows(len(rows))
+            parsing.check_cells(number)
     return of_rows(header, rows, "", typed=False)
 
 
