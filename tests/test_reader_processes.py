@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +27,13 @@ HOSTILE_PARSER = """
 import os, re, sys
 from mcp_server_embeddings.reading import parsing
 
+def attempt(what):
+    try:
+        exec(what, {})
+        return "done"
+    except PermissionError:
+        return "refused"
+
 def _format(suffix, original=parsing._format):
     def documents(content, limits):
         if content.startswith(b"abort"):
@@ -38,6 +46,8 @@ def _format(suffix, original=parsing._format):
             return documents(content, limits)
         if content.startswith(b"print"):
             os.write(1, b"noise"), print("noise", flush=True), print("noise", file=sys.stderr, flush=True)
+        if content.startswith(b"try"):
+            content = "\\n".join(map(attempt, content.decode().split("\\n")[1:])).encode()
         if content.startswith(b"variables"):
             content = "\\n".join(os.environ).encode()
         return original(suffix)(content, limits)
@@ -103,6 +113,23 @@ def test_a_process_gets_no_keys_or_passwords(hostile: ReaderProcesses, monkeypat
     names = asked(hostile, "variables").split("\n")
     assert "PATH" in names
     assert not [name for name in names if "KEY" in name or "MCP" in name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock")
+def test_a_process_writes_no_file_starts_no_program_and_reaches_nobody(
+    hostile: ReaderProcesses, tmp_path: Path
+) -> None:
+    (tmp_path / "there").touch()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        attempts = [
+            f"open({str(tmp_path / 'new')!r}, 'w')",
+            f"open({str(tmp_path / 'there')!r}, 'a')",
+            f"import os; os.remove({str(tmp_path / 'there')!r})",
+            "import subprocess; subprocess.run(['true'])",
+            f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}))",
+        ]
+        assert set(asked(hostile, "\n".join(["try", *attempts])).split("\n")) == {"refused"}
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["there"]
 
 
 def test_a_caller_who_gives_up_ends_the_process(hostile: ReaderProcesses) -> None:

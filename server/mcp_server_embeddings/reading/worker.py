@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mcp_server_embeddings.reading.cells import Cell, Cells
+from mcp_server_embeddings.reading.confinement import confine
 from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError
 from mcp_server_embeddings.reading.limits import ReadingLimits
 from mcp_server_embeddings.reading.parsing import kind, parse_cells, parse_documents, suffix_of, time_limit
@@ -121,6 +122,7 @@ def main() -> None:
     for descriptor in (0, 1, 2):  # what parsers print quotes files
         os.dup2(null, descriptor)
     _end_with_parent(lifeline)
+    confine()
     worker = Worker()
     while head := requests.read(REQUEST.size):
         request_size, size = REQUEST.unpack(head)
