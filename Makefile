@@ -40,11 +40,12 @@ site: .venv/.installed
 snapshot: .venv/.installed
 	PYTHONPATH=tests $(BIN)/python tests/snapshot.py
 
-# What a release has: wheel, source distribution and MCP bundle, in dist/.
+# What a release has: wheel, source distribution and MCP bundle, in dist/. The bundle's packages are locked by their hashes.
 packages: .venv/.installed tests/clients/node_modules/.installed
 	rm -rf dist
 	$(BIN)/python -m hatchling build -d dist
 	PYTHONPATH=tests $(BIN)/python tests/bundle.py dist/*.whl dist/bundle
+	$(BIN)/uv lock --quiet --project dist/bundle
 	tests/clients/node_modules/.bin/mcpb pack dist/bundle dist/mcp-server-embeddings.mcpb
 	rm -rf dist/bundle
 

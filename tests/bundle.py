@@ -1,7 +1,8 @@
 """The MCP bundle: a folder for ``mcpb pack``, made from what the project declares.
 
 ``python tests/bundle.py WHEEL FOLDER`` writes it: the wheel and what starts it. Its packages are those of
-``requirements.lock``, without PyTorch, which the default model does not need; the host's uv fetches them once.
+``requirements.lock``, without PyTorch, which the default model does not need; the host's uv fetches them once. Where
+there is a network, as for ``make packages``, ``uv lock`` adds their hashes.
 """
 
 import json
