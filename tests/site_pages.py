@@ -53,7 +53,11 @@ def _write(page: Path, places: dict[Path, Path], sources: Path) -> None:
             return text
         to = places.get(target)
         if to is None:
-            to = target.relative_to(DOCS) if target.is_relative_to(DOCS) else FILES / target.relative_to(ROOT)
+            to = (
+                target.relative_to(DOCS)
+                if target.is_relative_to(DOCS)
+                else FILES / target.relative_to(ROOT).as_posix().lstrip(".")
+            )
             (sources / to).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(target, sources / to)
         return f"{image}[{text}]({(up / to).as_posix()}{section})"
