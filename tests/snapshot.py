@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from calibration import write_calibrations
 from mcp_server_embeddings.config import default_data_dir
 from readme import PAGES, client_examples, with_tables
+from recording import RECORDING, drawn, session
 from reference import REFERENCE
 from server_json import SERVER_JSON, server_json
 from site_pages import DOCS
@@ -30,3 +31,4 @@ for page in sorted(DOCS.rglob("*.md")):
     with TemporaryDirectory() as folder, prepared(Path(folder)):
         written = PageRun(page, Path(folder)).written()
     page.write_text(written, encoding="utf-8")
+RECORDING.write_text(drawn(session()), encoding="utf-8")
