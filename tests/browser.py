@@ -19,6 +19,7 @@ class Shown:
     steps: list[list[object]]
     theme: str = "light"
     size: tuple[int, int] = (1280, 800)
+    framed: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,19 @@ from scripts import command_without
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
 
+OLD = """id,requirement
+R1,The server must answer within two seconds.
+R2,Users can reset their password by e-mail.
+R3,The export may contain personal data.
+R4,Administrators can delete any account.
+"""
+NEW = """id,requirement
+N1,The server has to respond within five seconds.
+N2,A user can reset the password via email.
+N3,The export must not contain personal data.
+N4,The service logs every failed sign-in.
+"""
+
 HOSTILE = {
     "</script><script>alert(1)</script>": "</script><img src=x onerror=alert(1)> <b>bold</b> <a href='http://e.test'>x</a>",
     "bidi": "pay \u202e00.1$ now",
@@ -41,7 +54,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> dict[
     (folder / "hostile.jsonl").write_text(
         "".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in HOSTILE.items()), encoding="utf-8"
     )
+    for name, table in (("old", OLD), ("new", NEW)):
+        (folder / f"{name}.csv").write_text(table, encoding="utf-8")
+    sides = [f"{folder / 'old.csv'}#requirement", f"{folder / 'new.csv'}#requirement"]
     sources = {
+        "align": ["align", *sides],
+        "similarity": ["similarity", *sides],
+        "deduplicate": ["deduplicate", f"{EXAMPLES / 'tickets.csv'}#message"],
         "map": [f"{EXAMPLES / 'tickets.csv'}#message"],
         "hostile": [f"{folder / 'hostile.jsonl'}#text", "--clusters", "1"],
         "two": [f"{EXAMPLES / 'tickets.csv'}#message", "--ids", "T101", "--ids", "T102"],
@@ -101,8 +120,36 @@ def seen(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> di
             ],
         ),
         "two": Shown(pages["two"].as_uri(), marks),
-        "light": Shown(pages["map"].as_uri(), [["axe"]]),
-        "dark": Shown(pages["map"].as_uri(), [["axe"]], theme="dark", size=(390, 844)),
+        "align": Shown(
+            pages["align"].as_uri(),
+            [
+                ["text", ".choices button"],
+                ["text", ".card del"],
+                ["text", ".card ins"],
+                ["click", ".choices button:nth-child(4)"],
+                ["text", ".item .id"],
+            ],
+        ),
+        "deduplicate": Shown(
+            pages["deduplicate"].as_uri(),
+            [
+                ["text", ".card .id"],
+                ["click", ".choices button:nth-child(2)"],
+                ["text", ".mark.keep"],
+                ["click", ".top button"],
+                ["until", "#said", "copied"],
+                ["evaluate", "navigator.clipboard.readText()"],
+            ],
+        ),
+        "similarity": Shown(
+            pages["similarity"].as_uri(),
+            [["evaluate", "document.querySelector('.plot').data[0].z"], ["text", ".card .score"]],
+        ),
+        **{
+            f"{name} {theme}": Shown(pages[name].as_uri(), [["axe"]], theme=theme, size=size)
+            for name in ("map", "align", "deduplicate", "similarity")
+            for theme, size in (("light", (1280, 800)), ("dark", (390, 844)))
+        },
     }
     return show(plan, tmp_path_factory.mktemp("shown"))
 
@@ -172,9 +219,32 @@ def test_two_items_are_a_map(seen: dict[str, Seen]) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_violation(seen: dict[str, Seen], theme: str) -> None:
-    violations: list[Any] = seen[theme].results
+@pytest.mark.parametrize("name", ["map", "align", "deduplicate", "similarity"])
+def test_axe_finds_no_violation(seen: dict[str, Seen], name: str, theme: str) -> None:
+    violations: list[Any] = seen[f"{name} {theme}"].results
     assert violations == [[]]
+
+
+def test_matches_are_side_by_side_with_what_differs_marked(seen: dict[str, Seen]) -> None:
+    kinds, removed, added, _, only_right = seen["align"].results
+    assert kinds == ["Changed2", "Same1", "Only left1", "Only right1"]
+    assert removed == ["may", "two seconds"]
+    assert added == ["must", "not", "five seconds"]
+    assert only_right == ["N4"]
+
+
+def test_doubtful_pairs_come_before_groups_of_duplicates(seen: dict[str, Seen]) -> None:
+    doubtful, _, kept, _, _, copied = seen["deduplicate"].results
+    assert doubtful[:2] == ["left\nT103", "right\nT113"]
+    assert kept == ["keep"] * 3
+    assert len(copied.split("\n")) == 3
+
+
+def test_the_heat_map_has_every_score(seen: dict[str, Seen]) -> None:
+    cells, scores = seen["similarity"].results
+    assert [len(row) for row in cells] == [4] * 4
+    assert scores[0].startswith(f"{max(map(max, cells)):.2f}")
+    assert len(scores) == 16
 
 
 def test_a_colour_that_is_no_column_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,5 @@
 // Opens pages in Chromium and prints as one JSON object what each shows. Arguments: the browser, and a JSON file:
-// {name: {path, theme, size, steps}}; what a step may be is in `STEPS`.
+// {name: {path, theme, size, framed, steps}}; what a step may be is in `STEPS`.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
@@ -39,21 +39,26 @@ const STEPS = {
   text: async (page, [selector]) => page.locator(selector).allInnerTexts(),
   attribute: async (page, [selector, name]) => page.locator(selector).first().getAttribute(name),
   evaluate: (page, [code]) => page.evaluate(code),
+  key: (page, [key]) => page.keyboard.press(key),
   axe: (page, _, context) => faults(context, page),
 };
 
-async function opened({ path, theme = "light", size = [1280, 800], steps }) {
+// A page inside another, which speaks to it as a client does: what is shown is the frame's.
+async function opened({ path, theme = "light", size = [1280, 800], framed = false, steps }) {
   const context = await browser.newContext({
     colorScheme: theme, viewport: { width: size[0], height: size[1] }, permissions: ["clipboard-read", "clipboard-write"],
   });
   const page = await context.newPage();
   const seen = { requests: [], errors: [], results: [] };
   page.on("request", (request) => seen.requests.push(request.url()));
+  page.on("console", (said) => { if (said.type() === "error") seen.errors.push(said.text()); });
   page.on("pageerror", (error) => seen.errors.push(String(error)));
   page.on("dialog", (dialog) => { seen.errors.push(`dialog ${dialog.message()}`); dialog.dismiss(); });
   await page.goto(path);
-  await page.waitForSelector("[data-state=shown]");
-  for (const [step, ...values] of steps) seen.results.push((await STEPS[step](page, values, context)) ?? null);
+  const shown = framed ? await (await page.waitForSelector("iframe")).contentFrame() : page;
+  await shown.waitForSelector("[data-state=shown]");
+  for (const [step, ...values] of steps) seen.results.push((await STEPS[step](shown, values, context)) ?? null);
+  if (framed) seen.results.push(await page.evaluate("heard"));
   await context.close();
   return seen;
 }

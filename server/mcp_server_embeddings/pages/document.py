@@ -16,7 +16,17 @@ from mcp_server_embeddings.program import DISTRIBUTION
 _PLOTTED = ("cluster", "similarity")
 """The pages that draw with Plotly; the others are a hundredth of its size."""
 
-_SCRIPTS = ("common.js", "texts.js", "item_list.js", "map.js", "map_drawing.js", "heat_map.js", "pairs.js", "start.js")
+_SCRIPTS = (
+    "common.js",
+    "texts.js",
+    "item_list.js",
+    "map.js",
+    "map_drawing.js",
+    "heat_map.js",
+    "pairs.js",
+    "bridge.js",
+    "start.js",
+)
 """In this order one script: a hash in the policy for each would say the same."""
 
 _EMPTY = ""

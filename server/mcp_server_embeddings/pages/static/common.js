@@ -42,12 +42,22 @@ async function unpacked(id) {
   return new Response(stream).text();
 }
 
-// The policy of this document allows exactly this script, by its hash.
+// The policy of this document allows exactly this script, by its hash. It forbids attributes of style, which Plotly
+// sets; the same styles by script are allowed.
 async function loadLibrary() {
+  const set = Element.prototype.setAttribute;
+  Element.prototype.setAttribute = function setAttribute(name, value) {
+    if (name === "style") this.style.cssText = value;
+    else set.call(this, name, value);
+  };
   const source = await unpacked("library");
   const script = document.createElement("script");
   script.textContent = source;
-  document.head.append(script);
+  // While it loads, Plotly adds the styles of geographic maps, which no page draws.
+  const { head } = document;
+  head.appendChild = (node) => (node.localName === "style" && node.textContent ? node : Node.prototype.appendChild.call(head, node));
+  head.append(script);
+  delete head.appendChild;
   document.getElementById("library").remove();
 }
 

@@ -1,0 +1,98 @@
+// The heat map of similarity, with its pairs as a table that says the same in words.
+
+const TICKS = 60;
+const NUMBERS = 12;
+const TICK_CHARACTERS = 26;
+const LISTED = 200;
+
+class HeatMap {
+  constructor({ answer, left, right }) {
+    Object.assign(this, { answer, left, right: right || left, symmetric: !right });
+    this.leftText = lookup(left);
+    this.rightText = lookup(this.right);
+    this.cells = this.matrix();
+    const [rows, columns] = [this.left.ids.length, this.right.ids.length];
+    heading(this.symmetric ? this.left.label : `${this.left.label} × ${this.right.label}`,
+      `${COUNT.format(rows)} × ${COUNT.format(columns)} ${answer.metric || "cosine"} scores · ${this.complete ? "the stronger the colour, the closer" : `the ${plural(answer.pairs.length, "closest pair")} of all`}`);
+    this.plot = make("div", { class: "plot", role: "img", "aria-label": `Heat map of ${rows} by ${columns} scores. The table of pairs says the same.` });
+    fill("heat-page", make("section", { class: "stage", "aria-label": "Heat map" }, this.plot), this.table(), notes(answer.notes));
+    this.draw();
+    onTheme(() => this.draw());
+    new ResizeObserver(() => Plotly.Plots.resize(this.plot)).observe(this.plot);
+  }
+
+  // The whole matrix where the answer has it, else what its pairs say.
+  matrix() {
+    const { answer, left, right } = this;
+    this.complete = Boolean(answer.scores?.length);
+    if (this.complete) return answer.scores;
+    const row = new Map(left.ids.map((id, at) => [String(id), at]));
+    const column = new Map(right.ids.map((id, at) => [String(id), at]));
+    const used = answer.pairs.map((pair) => [row.get(String(pair.left)), column.get(String(pair.right)), pair.score]);
+    const cells = left.ids.map(() => new Array(right.ids.length).fill(null));
+    for (const [at, other, score] of used) {
+      cells[at][other] = score;
+      if (this.symmetric) cells[other][at] = score;
+    }
+    const possible = this.symmetric ? (left.ids.length * (left.ids.length - 1)) / 2 : left.ids.length * right.ids.length;
+    this.complete = answer.pairs.length === possible;
+    return cells;
+  }
+
+  ticks(side, text) {
+    const clipped = (words) => (words.length > TICK_CHARACTERS ? `${words.slice(0, TICK_CHARACTERS - 1)}…` : words);
+    const numbers = side.ids.every((id, at) => id === at);
+    return side.ids.map((id) => plotText(clipped(shown(numbers ? text(id) : id))));
+  }
+
+  draw() {
+    const { cells } = this;
+    const [rows, columns] = [this.left.ids.length, this.right.ids.length];
+    const numbered = rows <= NUMBERS && columns <= NUMBERS && innerWidth > 600;
+    const axis = (number, labels, narrow) => ({
+      tickmode: "array", tickvals: labels.map((_, at) => at), ticktext: labels, showticklabels: number <= (narrow ? 25 : TICKS), ticks: "",
+      showgrid: false, zeroline: false, fixedrange: false, automargin: true, color: colour("--ink"), tickfont: { size: 12 },
+    });
+    const text = { family: getComputedStyle(document.body).fontFamily, color: colour("--ink") };
+    const trace = {
+      type: "heatmap", z: cells, hoverinfo: "none", zmin: Math.min(0, ...cells.flat().filter((one) => one !== null)), zmax: this.answer.metric === "cosine" || !this.answer.metric ? 1 : undefined,
+      xgap: columns <= TICKS ? 2 : 0, ygap: rows <= TICKS ? 2 : 0, hoverongaps: false,
+      colorscale: [[0, colour("--heat0")], [0.5, colour("--heat1")], [1, colour("--heat2")]],
+      colorbar: { thickness: 12, outlinewidth: 0, len: 0.6, tickfont: { size: 12, color: colour("--soft") } },
+      ...(numbered ? { texttemplate: "%{z:.2f}", textfont: { size: 13 } } : {}),
+    };
+    const layout = {
+      margin: { l: 20, r: 10, t: 20, b: 20 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: text, dragmode: "zoom", uirevision: "stay",
+      xaxis: { ...axis(columns, this.ticks(this.right, this.rightText), innerWidth < 600), tickangle: columns > 4 && Math.max(...this.ticks(this.right, this.rightText).map((label) => label.length)) > 5 ? -40 : 0, side: "bottom" },
+      yaxis: { ...axis(rows, this.ticks(this.left, this.leftText), false), autorange: "reversed" },
+    };
+    Plotly.react(this.plot, [trace], layout, { displayModeBar: false, doubleClick: "reset" });
+    if (this.listening) return;
+    this.listening = true;
+    this.plot.on("plotly_hover", ({ points: [point], event }) => showTip(event.clientX, event.clientY, ...this.told(point.pointNumber)));
+    this.plot.on("plotly_unhover", hideTip);
+  }
+
+  told([row, column]) {
+    const [one, other] = [this.left.ids[row], this.right.ids[column]];
+    return [
+      make("p", { class: "score" }, this.cells[row][column].toFixed(3)),
+      make("p", {}, words(this.leftText(one))), make("p", {}, words(this.rightText(other))),
+    ];
+  }
+
+  table() {
+    const pairs = this.answer.pairs.slice(0, LISTED);
+    const rows = pairs.map((pair) => make("li", { class: "card" }, make("p", { class: "score" },
+      pair.score.toFixed(3), make("span", { class: `band ${pair.band}` }, pair.band)),
+    make("div", { class: "sides" }, ...sideBySide(pair, [this.leftText(pair.left), this.rightText(pair.right)])), differsList(differs(pair))));
+    const more = this.answer.pairs.length > LISTED ? ` of ${COUNT.format(this.answer.pairs.length)}` : "";
+    return make("section", { class: "side-panel", "aria-label": "Pairs" }, make("h2", { class: "caption" }, `Closest pairs (${COUNT.format(pairs.length)}${more})`),
+      make("ol", { class: "cards", tabindex: "0", "aria-label": "Closest pairs" }, ...rows));
+  }
+}
+
+// Plotly reads some tags in its labels.
+function plotText(text) {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}

@@ -10,7 +10,7 @@ class ItemList {
     this.box = make("div", {
       class: "list", role: "listbox", tabindex: "0", "aria-multiselectable": "true", "aria-label": "Items",
       onscroll: () => this.draw(), onkeydown: (event) => this.key(event), onclick: (event) => this.click(event),
-      onfocus: () => { if (this.active < 0 && this.order.length) this.activate(0); },
+      onfocus: () => { if (this.active < 0 && this.order.length && this.box.matches(":focus-visible")) this.activate(0); },
     }, this.rows);
     new ResizeObserver(() => this.draw()).observe(this.box);
   }
@@ -40,7 +40,7 @@ class ItemList {
     const row = make(
       "div", {
         role: "option", id: `item-${at}`, class: at === this.active ? "row active" : "row",
-        "aria-selected": String(chosen), "aria-setsize": this.order.length, "aria-posinset": at + 1, "data-at": at,
+        "aria-selected": String(chosen), "aria-setsize": this.order.length, "aria-posinset": at + 1,
       },
       make("span", { class: "tick", "aria-hidden": "true" }, chosen ? "✓" : ""),
       make("span", { class: "id" }, words(this.items.ids[item])),
@@ -80,9 +80,8 @@ class ItemList {
   }
 
   click(event) {
-    const row = event.target.closest("[data-at]");
-    if (!row) return;
-    const at = Number(row.dataset.at);
+    const at = Math.floor((event.clientY - this.rows.getBoundingClientRect().top) / ROW);
+    if (at < 0 || at >= this.order.length) return;
     this.activate(at);
     this.toggle(this.order[at]);
   }

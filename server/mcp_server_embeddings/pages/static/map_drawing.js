@@ -11,6 +11,9 @@ function swatch(rank) {
   return svg;
 }
 
+// Pixels of the map for each label at least.
+const AREA = 22000;
+
 // Places are from 0 to 10,000; around them is room for labels and for points at the edge.
 const EXTENT = [-600, 10600];
 
@@ -118,7 +121,7 @@ Object.assign(ItemMap.prototype, {
     const { clientWidth: width, clientHeight: height } = this.plot;
     const tools = this.plot.closest(".map").querySelector(".tools");
     const taken = [{ x: tools.offsetLeft, y: tools.offsetTop, w: tools.offsetWidth, h: tools.offsetHeight }];
-    const bySize = [...this.groupsNow].sort((a, b) => b.size - a.size).slice(0, LABELS);
+    const bySize = [...this.groupsNow].sort((a, b) => b.size - a.size).slice(0, Math.min(LABELS, (width * height) / AREA));
     this.labels.replaceChildren();
     for (const group of bySize) {
       const members = this.members[group.rank + 2];

@@ -1,0 +1,99 @@
+// Pages of pairs: what align matched, and what deduplicate found, the doubtful first.
+
+const SHOWN_AT_ONCE = 100;
+
+// A long list, some at a time; what is shown stays in the document.
+function growing(entries, draw, kind) {
+  const list = make("ol", { class: kind });
+  const more = button("", () => grow(), { class: "more" });
+  let shownNow = 0;
+  const grow = () => {
+    for (const entry of entries.slice(shownNow, shownNow + SHOWN_AT_ONCE)) list.append(draw(entry));
+    shownNow = Math.min(entries.length, shownNow + SHOWN_AT_ONCE);
+    more.hidden = shownNow === entries.length;
+    more.textContent = `Show more (${COUNT.format(entries.length - shownNow)} left)`;
+  };
+  grow();
+  return make("div", {}, list, more);
+}
+
+// Buttons of which one is pressed, and what it shows below; a search box filters what is shown.
+function choices(kinds, filterLabel) {
+  const body = make("div", { class: "sheet" });
+  const found = make("p", { class: "found", role: "status" });
+  let chosen = kinds.find((kind) => kind.entries.length) || kinds[0];
+  let query = "";
+  const draw = () => {
+    const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
+    const entries = chosen.entries.filter((entry) => terms.every((term) => chosen.words(entry).toLowerCase().includes(term)));
+    for (const [at, control] of controls.entries()) control.setAttribute("aria-pressed", String(kinds[at] === chosen));
+    found.textContent = query ? `${COUNT.format(entries.length)} of ${COUNT.format(chosen.entries.length)}` : chosen.explained;
+    body.replaceChildren(entries.length ? growing(entries, chosen.draw, chosen.list) : emptyState(query ? "Nothing found" : chosen.empty, ""));
+  };
+  const controls = kinds.map((kind) => button("", () => { chosen = kind; draw(); }));
+  kinds.forEach((kind, at) => controls[at].append(kind.label, make("span", { class: "size" }, COUNT.format(kind.number ?? kind.entries.length))));
+  const input = make("input", { type: "search", id: "search", placeholder: filterLabel, autocomplete: "off", spellcheck: "false",
+    oninput: () => { query = input.value; draw(); } });
+  draw();
+  return [
+    make("div", { class: "choices" }, make("div", { class: "joined", role: "group", "aria-label": "What to show" }, ...controls),
+      make("div", { class: "search" }, make("label", { for: "search", class: "unseen" }, filterLabel), input), found),
+    body,
+  ];
+}
+
+function itemRow(id, text) {
+  return make("li", { class: "item" }, make("p", { class: "id" }, words(id)), make("p", { class: "body" }, words(text)));
+}
+
+function showAlign({ answer, left, right }) {
+  const [leftText, rightText] = [lookup(left), lookup(right)];
+  const textsOf = (pair) => [leftText(pair.left, pair.texts?.[0]), rightText(pair.right, pair.texts?.[1])];
+  const pairWords = (pair) => `${pair.left} ${pair.right} ${textsOf(pair).join(" ")}`;
+  const counts = answer.counts;
+  const same = (answer.same || []).map(([one, other]) => ({ left: one, right: other }));
+  const only = (side, items, text) => (items || []).map((item) => ({ ...item, shown: text(item.id, item.text) }));
+  heading(`${left.label || "left"} → ${right.label || "right"}`,
+    `${plural(counts.changed, "pair")} changed · ${COUNT.format(counts.same)} the same · ${COUNT.format(counts.left_only)} only left · ${COUNT.format(counts.right_only)} only right`);
+  const draw = (pair) => pairCard(pair, textsOf(pair));
+  const single = (item) => itemRow(item.id, item.shown);
+  const singleWords = (item) => `${item.id} ${item.shown}`;
+  fill("pairs-page", ...choices([
+    { label: "Changed", number: counts.changed, entries: answer.changed || [], draw, words: pairWords, list: "cards", empty: "Nothing changed", explained: "most changed first" },
+    { label: "Same", number: counts.same, entries: same, draw, words: pairWords, list: "cards", empty: "No pair says the same", explained: "worded alike, or only reworded" },
+    { label: "Only left", number: counts.left_only, entries: only("left", answer.left_only, leftText), draw: single, words: singleWords, list: "items", empty: "Every item on the left has a match", explained: "without a match on the right" },
+    { label: "Only right", number: counts.right_only, entries: only("right", answer.right_only, rightText), draw: single, words: singleWords, list: "items", empty: "Every item on the right has a match", explained: "without a match on the left" },
+  ], "Search words or ids"), notes(answer.notes));
+}
+
+function showDuplicates({ answer, left }) {
+  const text = lookup(left);
+  const groups = answer.groups || [];
+  const dropped = groups.flatMap((group) => group.slice(1));
+  const textsOf = (pair) => [text(pair.left, pair.texts?.[0]), text(pair.right, pair.texts?.[1])];
+  heading(left.label || "duplicates",
+    `${plural(groups.length, "group")} of duplicates · ${plural(answer.unique, "item")} left without them · threshold ${answer.threshold.toFixed(3)}`,
+    dropped.length ? copyButton("Copy ids of duplicates", () => dropped) : null);
+  const group = (ids) => make("li", { class: "card" },
+    make("p", { class: "score" }, plural(ids.length, "item")),
+    make("ul", { class: "items" }, ...ids.map((id, at) => {
+      const row = itemRow(id, text(id));
+      row.prepend(make("span", { class: at ? "mark drop" : "mark keep" }, at ? "duplicate" : "keep"));
+      return row;
+    })),
+    copyButton("Copy ids", () => ids));
+  const doubtful = answer.doubtful || [];
+  fill("pairs-page", ...choices([
+    { label: "Doubtful", entries: doubtful, draw: (pair) => pairCard(pair, textsOf(pair)), list: "cards", empty: "No pair is near the threshold",
+      words: (pair) => `${pair.left} ${pair.right} ${textsOf(pair).join(" ")}`,
+      explained: `nearest the threshold first; duplicates from ${answer.threshold.toFixed(3)} on` },
+    { label: "Groups", entries: groups, draw: group, list: "cards", empty: "There are no duplicates",
+      words: (ids) => ids.map((id) => `${id} ${text(id)}`).join(" "), explained: "largest first; the first of each is kept" },
+  ], "Search words or ids"), notes(answer.notes));
+}
+
+function fill(name, ...content) {
+  const main = document.getElementById("main");
+  main.className = name;
+  main.replaceChildren(...content.filter(Boolean));
+}

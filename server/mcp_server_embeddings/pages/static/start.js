@@ -1,12 +1,19 @@
 // Which page this is, and where its data comes from: this document, or the client that shows it.
 
-const DRAWN = { cluster: (data) => new ItemMap(data) };
+const DRAWN = {
+  cluster: (data) => new ItemMap(data),
+  similarity: (data) => new HeatMap(data),
+  align: showAlign,
+  deduplicate: showDuplicates,
+  message: showMessage,
+};
 
 async function start() {
   const { page } = document.documentElement.dataset;
   const text = await unpacked("data");
   if (document.getElementById("library").textContent) await loadLibrary();
   if (text) show(JSON.parse(text));
+  else connect(page);
 }
 
 function show(data) {

@@ -1,0 +1,79 @@
+// The page inside a client: MCP Apps, revision 2026-01-26. The client passes on a tool's result; messages are JSON-RPC.
+
+const DATA_KEY = "mcp-server-embeddings/page";
+
+function connect(page) {
+  if (window.parent === window) {
+    fill("", emptyState("Nothing to show", "This page shows what a client passes on to it."));
+    return;
+  }
+  let lastId = 0;
+  let canTell = false;
+  const waiting = new Map();
+  const post = (message) => window.parent.postMessage({ jsonrpc: "2.0", ...message }, "*");
+  const notify = (method, params = {}) => post({ method, params });
+  const request = (method, params) => new Promise((resolve) => {
+    waiting.set(++lastId, resolve);
+    post({ id: lastId, method, params });
+  });
+
+  const handlers = {
+    "ui/notifications/tool-result": (result) => show(dataOf(page, result)),
+    "ui/notifications/tool-cancelled": () => fill("", emptyState("Cancelled", "The call was cancelled.")),
+    "ui/notifications/host-context-changed": themed,
+  };
+  window.addEventListener("message", ({ source, data }) => {
+    if (source !== window.parent || !data || data.jsonrpc !== "2.0") return;
+    if (!data.method) {
+      waiting.get(data.id)?.(data.result);
+      waiting.delete(data.id);
+    } else if (data.method in handlers) handlers[data.method](data.params || {});
+    else if (data.id !== undefined) answer(post, data);
+  });
+  document.addEventListener("chosen", ({ detail: ids }) => {
+    if (canTell && ids.length) request("ui/update-model-context", { content: [{ type: "text", text: `Ids selected in the picture: ${JSON.stringify(ids)}` }] });
+  });
+  fill("", emptyState("Waiting for the result", ""));
+  new ResizeObserver(() => notify("ui/notifications/size-changed", { width: document.documentElement.scrollWidth, height: preferredHeight() })).observe(document.body);
+  request("ui/initialize", { protocolVersion: "2026-01-26", appInfo: { name: `mcp-server-embeddings ${page}`, version: "1" }, appCapabilities: {} }).then((result) => {
+    canTell = Boolean(result?.hostCapabilities?.updateModelContext);
+    themed(result?.hostContext || {});
+    notify("ui/notifications/initialized");
+  });
+}
+
+function answer(post, { id, method }) {
+  const known = method === "ping" || method === "ui/resource-teardown";
+  post(known ? { id, result: {} } : { id, error: { code: -32601, message: `unknown method ${method}` } });
+}
+
+// Lists are as long as they are; a map has no height of its own.
+function preferredHeight() {
+  const plotted = document.querySelector(".plot");
+  return plotted ? 640 : document.getElementById("main").scrollHeight + document.getElementById("top").scrollHeight;
+}
+
+function themed({ theme }) {
+  if (theme !== "light" && theme !== "dark") return;
+  document.documentElement.dataset.theme = theme;
+  document.dispatchEvent(new Event("themechange"));
+}
+
+// What a tool's result shows: the server's data for this page, else the answer alone.
+function dataOf(page, result) {
+  const data = result._meta?.[DATA_KEY];
+  if (data) return data;
+  const said = (result.content || []).map((block) => block.text || "").join(" ");
+  const content = result.structuredContent;
+  if (result.isError || !content) return { page: "message", title: "The tool reports an error", text: said };
+  if (content.running) return { page: "message", title: "Still at work", text: said };
+  return page === "cluster" || page === "similarity" ? { page: "message", title: "No picture", text: "The client did not pass on the data of this picture; the command mcp-server-embeddings view shows it." } : { page, answer: content, left: none("left"), right: none("right") };
+}
+
+function none(label) {
+  return { label, ids: [], texts: [] };
+}
+
+function showMessage({ title, text }) {
+  fill("", emptyState(title, shown(text)));
+}
