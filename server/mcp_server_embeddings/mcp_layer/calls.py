@@ -15,6 +15,7 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
+from mcp_server_embeddings.mcp_layer.apps import add_page_data
 from mcp_server_embeddings.mcp_layer.arguments import parse
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS, BackgroundCalls, call_key
 from mcp_server_embeddings.mcp_layer.fair_threads import FairThreads
@@ -96,17 +97,26 @@ class CallRunner:
         self._settings = settings
         self._background = BackgroundCalls[CallToolResult](wait_seconds, session=self)
 
-    async def run(self, tool: Tool, raw: Mapping[str, object], protocol: str, report: Report) -> CallToolResult:
+    async def run(
+        self, tool: Tool, raw: Mapping[str, object], protocol: str, report: Report, *, pages: bool = False
+    ) -> CallToolResult:
         """Answer one call.
 
         On cancellation the inference stops at the next batch, and nothing is answered.
+
+        Args:
+            tool: The tool.
+            raw: Its arguments as they came.
+            protocol: The revision of MCP.
+            report: Tells the client how far the call is.
+            pages: The client shows pages (``apps.py``).
         """
         key = call_key(tool.name, raw, protocol)
         call = self._background.call(key)
         threads = self._service.large_calls if _is_large(tool.name, raw) else self._service.threads
 
         def start(call: Call) -> Future[CallToolResult]:
-            return threads.submit(self, self._run, tool, raw, self._context(call, protocol))
+            return threads.submit(self, self._run, tool, raw, self._context(call, protocol), pages)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report_progress, call, report)
@@ -134,9 +144,10 @@ class CallRunner:
             service.engine, embedder, self._store, protocol, self._settings, service.process(), service.freshness
         )
 
-    def _run(self, tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
+    def _run(self, tool: Tool, raw: Mapping[str, object], context: ToolContext, pages: bool) -> CallToolResult:
         try:
-            return _answer(tool, raw, context)
+            answer = _answer(tool, raw, context)
+            return add_page_data(answer, tool, raw, context) if pages else answer
         except EmbeddingsError as error:
             return _failed(str(error))
         # The outermost edge: the text of a crash stays in the log. A panic of a library in Rust is no Exception.

@@ -38,7 +38,7 @@ from mcp_types import (
 
 from mcp_server_embeddings.config import Settings, nearest
 from mcp_server_embeddings.errors import EmbeddingsError, InputError
-from mcp_server_embeddings.mcp_layer import collection_resources
+from mcp_server_embeddings.mcp_layer import apps, collection_resources
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS
 from mcp_server_embeddings.mcp_layer.calls import CallRunner, Service, check_size
 from mcp_server_embeddings.mcp_layer.collection_resources import ROOT
@@ -92,17 +92,24 @@ def build_server(
     runner = CallRunner(service, store, settings, wait_seconds)
 
     @functools.cache  # made when it is asked for: the schemas cost a twentieth of the handshake
-    def listed_tools() -> ListToolsResult:
-        return ListToolsResult(tools=[published(tool) for tool in tools.values()])
+    def listed_tools(pages: bool) -> ListToolsResult:
+        listed = [published(tool) for tool in tools.values()]
+        return ListToolsResult(tools=[apps.with_page(tool) for tool in listed] if pages else listed)
 
-    async def list_tools(_: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
-        return listed_tools()
+    async def list_tools(context: Context, _: PaginatedRequestParams | None) -> ListToolsResult:
+        return listed_tools(apps.shows_pages(context))
 
     async def call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
         tool = tools.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name[:SHOWN]!r}; {nearest(params.name, tools)}")
-        return await runner.run(tool, params.arguments or {}, context.protocol_version, context.session.report_progress)
+        return await runner.run(
+            tool,
+            params.arguments or {},
+            context.protocol_version,
+            context.session.report_progress,
+            pages=apps.shows_pages(context),
+        )
 
     resources = _Resources(runner, store)
 
@@ -161,7 +168,8 @@ class _Resources:
 
     async def list_all(self, context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
         stored = await self._read_store(context, lambda call: collection_resources.listed(call.store), ROOT)
-        return ListResourcesResult(resources=[*(resource.listed for resource in RESOURCES.values()), *stored])
+        pages = apps.listed_pages() if apps.shows_pages(context) else []
+        return ListResourcesResult(resources=[*(resource.listed for resource in RESOURCES.values()), *stored, *pages])
 
     async def templates(self, _: Context, __: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
         return ListResourceTemplatesResult(resource_templates=collection_resources.TEMPLATES)
@@ -170,6 +178,8 @@ class _Resources:
         uri = str(params.uri)
         if uri == ROOT or uri.startswith(f"{ROOT}/"):
             return await self._read_store(context, lambda call: _stored_resource(call.store, uri), uri)
+        if (page := apps.read_page(uri)) is not None:
+            return page
         resource = RESOURCES.get(uri)
         if resource is None:
             known = [*RESOURCES, ROOT]

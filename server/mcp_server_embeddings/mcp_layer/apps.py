@@ -1,0 +1,97 @@
+"""Pages inside clients: MCP Apps (https://github.com/modelcontextprotocol/ext-apps).
+
+Only a client that declares the extension is told of them; nothing changes for others.
+"""
+
+import logging
+from collections.abc import Mapping
+
+import pydantic_core
+from mcp_types import CallToolResult, ReadResourceResult, Resource, TextResourceContents, Tool
+
+from mcp_server_embeddings.errors import CallCancelledError, EmbeddingsError
+from mcp_server_embeddings.mcp_layer.arguments import parse
+from mcp_server_embeddings.mcp_layer.notifications import Context
+from mcp_server_embeddings.pages import PAGES, PageData, check_installed, document, page_data
+from mcp_server_embeddings.tools import declaration
+from mcp_server_embeddings.tools.declaration import ToolContext
+
+_log = logging.getLogger(__name__)
+
+_ROOT = "ui://embeddings/"
+
+DATA_KEY = "mcp-server-embeddings/page"
+"""In ``_meta`` of a result: what its page shows. No model reads it."""
+
+_DATA_BYTES = 2_000_000
+"""Of a page's data; a larger source is for the command ``view``. Clients drop lines over 10 MB."""
+
+
+def shows_pages(context: Context) -> bool:
+    """Tell whether the client shows pages."""
+    capabilities = context.session.client_capabilities
+    if capabilities is None or not capabilities.extensions:
+        return False
+    from mcp.server.apps import client_supports_apps  # 5 ms that a start without it does not owe
+
+    return client_supports_apps(context)
+
+
+def with_page(tool: Tool) -> Tool:
+    """Return the entry of ``tools/list``, with the page that shows the tool's answers."""
+    if not _available(tool.name):
+        return tool
+    return tool.model_copy(update={"meta": {"ui": {"resourceUri": f"{_ROOT}{tool.name}"}}})
+
+
+def listed_pages() -> list[Resource]:
+    """Return the pages as entries of ``resources/list``."""
+    from mcp.server.apps import APP_MIME_TYPE
+
+    return [
+        Resource(uri=f"{_ROOT}{name}", name=name, title=f"What {name} finds", mime_type=APP_MIME_TYPE)
+        for name in PAGES
+        if _available(name)
+    ]
+
+
+def read_page(uri: str) -> ReadResourceResult | None:
+    """Return a page without data, which the client passes on to it; None for a URI that is no page."""
+    name = uri.removeprefix(_ROOT)
+    if not uri.startswith(_ROOT) or name not in PAGES or not _available(name):
+        return None
+    from mcp.server.apps import APP_MIME_TYPE, ResourcePermissions
+
+    permissions = ResourcePermissions(clipboard_write={}).model_dump(by_alias=True, exclude_none=True)
+    contents = TextResourceContents(
+        uri=uri, mime_type=APP_MIME_TYPE, text=document(name, None), meta={"ui": {"permissions": permissions}}
+    )
+    return ReadResourceResult(contents=[contents])
+
+
+def add_page_data(
+    answer: CallToolResult, tool: declaration.Tool, raw: Mapping[str, object], context: ToolContext
+) -> CallToolResult:
+    """Return a tool's answer with what its page shows; without it where that cannot be had, or is too much."""
+    if answer.is_error or not _available(tool.name):
+        return answer
+    try:
+        data: PageData = page_data(tool, parse(tool.arguments, raw), context)
+    except CallCancelledError:
+        raise
+    except EmbeddingsError as error:
+        _log.warning("no page for %s: %s", tool.name, type(error).__name__)
+        return answer
+    if len(pydantic_core.to_json(data)) > _DATA_BYTES:
+        return answer
+    return answer.model_copy(update={"meta": {**(answer.meta or {}), DATA_KEY: data}})
+
+
+def _available(name: str) -> bool:
+    if name not in PAGES:
+        return False
+    try:
+        check_installed(name)
+    except EmbeddingsError:
+        return False
+    return True
