@@ -63,7 +63,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReaderP
     """Processes whose parsers do what a file says."""
     tree(tmp_path / "hostile", {"sitecustomize.py": HOSTILE_PARSER})
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "hostile"), *sys.path]))
-    processes = ReaderProcesses(most=2, idle_seconds=PATIENCE)
+    processes = ReaderProcesses(limit=2, idle_seconds=PATIENCE)
     yield processes
     processes.close()
 

@@ -30,7 +30,7 @@ _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from mcp_server_embeddings.r
 _VARIABLES = ("PATH", "PYTHON", "LD_", "DYLD_", "LANG", "LC_", "HOME", "USERPROFILE", "APPDATA", "SYSTEMROOT", "TEMP")
 """How the names of variables begin that an interpreter needs; keys and passwords are in others."""
 
-MOST = 4
+MAX_PROCESSES = 4
 """Processes at a time: a file that takes all its time does not stop those of other sessions."""
 
 IDLE_SECONDS = 30.0
@@ -179,12 +179,12 @@ class ReaderProcesses:
     """The processes that this one has started. Thread-safe.
 
     Args:
-        most: How many at a time.
+        limit: How many at a time.
         idle_seconds: After which one without work is ended.
     """
 
-    def __init__(self, most: int = MOST, idle_seconds: float = IDLE_SECONDS) -> None:
-        self._free = threading.Semaphore(most)
+    def __init__(self, limit: int = MAX_PROCESSES, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._free = threading.Semaphore(limit)
         self._idle_seconds = idle_seconds
         self._idle: list[_Process] = []
         self._lock = threading.Lock()
