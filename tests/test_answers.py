@@ -42,18 +42,18 @@ def numbered(pattern: str, count: int) -> list[str]:
 
 
 INPUTS: dict[str, list[str]] = {
-    "plain sentences": sentences(400),
+    "plain sentences": sentences(200),
     "one text two thousand times": ["The same text again and again."] * 2000,
     "texts of one character": [chr(code) for code in range(0x4E00, 0x4E00 + 500)],
     "every token a sign": numbered("!?;:,.-+*/()[]{{}}<>=#%&@^~|!?;:,.-+*/()[]{{}}<>= {}", 60),
     "Chinese": numbered(
-        "会议改到星期五的早上九点半在二楼大会议室举行请各位同事准时参加并带好材料以便讨论下一步计划第{}项", 80
+        "会议改到星期五的早上九点半在二楼大会议室举行请各位同事准时参加并带好材料以便讨论下一步计划第{}项", 50
     ),
     "control characters": numbered("\x01" * 300 + "{}", 100),
-    "keys": numbered("xk9-Qz7{0}-vB3w-8YtR-pL5n-Kd{0}f-W2hJ-m4Gs-Tc6x", 150),
+    "keys": numbered("xk9-Qz7{0}-vB3w-8YtR-pL5n-Kd{0}f-W2hJ-m4Gs-Tc6x", 80),
     "long texts": numbered("number {} " + "of many words that go on and on about nothing much " * 25, 40),
     "many languages": [
-        f"{text} {n}" for n in range(100) for text in ("Guten Tag", "おはよう", "Доброе утро", "صباح الخير", "🙂")
+        f"{text} {n}" for n in range(50) for text in ("Guten Tag", "おはよう", "Доброе утро", "صباح الخير", "🙂")
     ],
 }
 

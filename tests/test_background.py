@@ -297,13 +297,13 @@ main()
 def test_a_folder_is_indexed_by_a_client_whose_patience_is_shorter_than_the_work(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
-    for number in range(20):
+    for number in range(8):
         sentences = " ".join(
             f"Part {part} of document {number} tells of the river and its {part} bridges." for part in range(60)
         )
         (folder / f"{number}.md").write_text(sentences, encoding="utf-8")
     environment = {**client_environment(), "MCP_EMBEDDINGS_DATA_DIR": str(tmp_path / "data")}
-    arguments = ["-c", IMPATIENT, "0.3", "--allow-dir", str(folder), "--no-cache"]
+    arguments = ["-c", IMPATIENT, "0.2", "--allow-dir", str(folder), "--no-cache"]
     server = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
 
     async def until_done(client: Client, tool: str, sent: dict[str, Any]) -> list[dict[str, Any]]:
@@ -323,4 +323,4 @@ def test_a_folder_is_indexed_by_a_client_whose_patience_is_shorter_than_the_work
     *waiting, last = anyio.run(main)
     assert len(waiting) > 1
     assert [answer["done"] for answer in waiting] == sorted(answer["done"] for answer in waiting)
-    assert (last["added"], last["size"]) == (20, 20)
+    assert (last["added"], last["size"]) == (8, 8)
