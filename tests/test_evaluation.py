@@ -67,6 +67,7 @@ def store(open_at: OpenStore, tmp_path: Path) -> Iterator[CollectionStore]:
         yield store
 
 
+@pytest.mark.usefixtures("warm_commands")
 def test_one_command_prints_the_figures_of_every_mode(
     data_dir: Path, embedder: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +80,7 @@ def test_one_command_prints_the_figures_of_every_mode(
         assert re.search(rf"^ *{mode} +1.000 +1.000 +1.000 +0.000 ", printed, re.MULTILINE)
 
 
+@pytest.mark.usefixtures("warm_commands")
 def test_as_json_the_figures_are_those_of_the_function(
     data_dir: Path, embedder: Embedder, store: CollectionStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

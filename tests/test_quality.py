@@ -20,6 +20,7 @@ from wire import PATIENCE, client_environment
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+from quality.__main__ import main as quality
 from quality.labelled import Labelled
 from quality.metrics import (
     accuracy_and_macro_f1,
@@ -112,17 +113,23 @@ def test_one_command_prints_all_figures_and_what_they_were_measured_on(data_dir:
     assert found["V-measure, number of labels given"] > 0.7
 
 
-def test_nothing_to_measure_is_refused_with_what_to_give(data_dir: Path) -> None:
-    finished = run(data_dir)
-    assert finished.returncode == 2
-    assert "give --sts or --labelled" in finished.stderr
+def test_nothing_to_measure_is_refused_with_what_to_give(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["quality"])
+    with pytest.raises(SystemExit, match="2"):
+        quality()
+    assert "give --sts or --labelled" in capsys.readouterr().err
 
 
-def test_a_bad_file_ends_in_one_sentence_and_status_2(data_dir: Path, tmp_path: Path) -> None:
-    finished = run(data_dir, "--sts", tmp_path / "none.csv")
-    assert (finished.returncode, finished.stdout) == (2, "")
-    assert finished.stderr == (
-        f"quality: {tmp_path / 'none.csv'} cannot be read: No such file or directory; give one that can\n"
+def test_a_bad_file_ends_in_one_sentence_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["quality", "--sts", str(tmp_path / "none.csv")])
+    assert quality() == 2
+    assert capsys.readouterr() == (
+        "",
+        f"quality: {tmp_path / 'none.csv'} cannot be read: No such file or directory; give one that can\n",
     )
 
 
