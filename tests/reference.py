@@ -67,7 +67,7 @@ def commands_page() -> str:
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
     if isinstance(parser, CommandParser) and parser.tool:
-        add_options(parser, parser.tool)
+        add_options(parser, parser.tool, parser.without)
     rows = [
         f"| `{_cell(_invocation(action))}` | {_cell((action.help or '').replace('%%', '%'))} |"
         for action in parser._actions

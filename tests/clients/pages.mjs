@@ -39,7 +39,9 @@ const STEPS = {
   text: async (page, [selector]) => page.locator(selector).allInnerTexts(),
   attribute: async (page, [selector, name]) => page.locator(selector).first().getAttribute(name),
   evaluate: (page, [code]) => page.evaluate(code),
-  key: (page, [key]) => page.keyboard.press(key),
+  theme: (page, [colorScheme]) => page.emulateMedia({ colorScheme }),
+  size: (page, [width, height]) => page.setViewportSize({ width, height }),
+  picture: async (page, [path]) => { await page.screenshot({ path }); },
   axe: (page, _, context) => faults(context, page),
 };
 

@@ -6,7 +6,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from mcp_server_embeddings.cli.output import say, say_json, size
+from mcp_server_embeddings.cli.output import say, say_json
 from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.cli.tool import prepared
 from mcp_server_embeddings.config import Settings, nearest
@@ -45,7 +45,8 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if options.json:
         say_json({"path": str(path), "bytes": path.stat().st_size, "opened": opened})
     else:
-        say(f"{path} ({size(path.stat().st_size)}){', opened in the browser' if opened else ''}")
+        here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        say(f"{here}{', opened in the browser' if opened else ''}")
     return 0
 
 

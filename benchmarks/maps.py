@@ -1,0 +1,70 @@
+"""How well a map keeps neighbours, and what it costs: ``python benchmarks/maps.py CORPUS.jsonl [--points N]``.
+
+Trustworthiness (Venna and Kaski 2001; 1 where the ten nearest on the map are near in meaning) of the map and of the
+two main components, on up to 1,400 texts of a corpus in BEIR's layout; then time and memory for many points, made from
+those by small changes.
+"""
+
+import argparse
+import json
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness
+
+from mcp_server_embeddings import Engine, Settings
+from mcp_server_embeddings.vectors.projection import Points, projected
+from mcp_server_embeddings.vectors.scores import Vectors
+
+_MOST = 1_400
+_NEIGHBOURS = 10
+
+
+def embedded(corpus: Path) -> Vectors:
+    """The vectors of the first texts."""
+    lines = corpus.read_text(encoding="utf-8").split("\n")[:_MOST]
+    rows = [json.loads(line) for line in lines if line]
+    texts = [f"{row.get('title', '')}\n{row['text']}".strip() for row in rows]
+    with Engine(Settings()) as engine:
+        return engine.embedder().embed(texts).vectors
+
+
+def kept(vectors: Vectors, points: Points) -> float:
+    """Trustworthiness by cosine."""
+    return float(trustworthiness(vectors, points, n_neighbors=_NEIGHBOURS, metric="cosine"))
+
+
+def placed(vectors: Vectors) -> Points:
+    """A map, with what it cost."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    points = projected(vectors)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    print(f"{len(vectors):,} points: {wall:.1f} s, {cpu:.1f} s CPU, peak memory of the process {peak:,.0f} MB")
+    return points
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--points", type=int, default=100_000)
+    options = parser.parse_args()
+    print(machine())
+    vectors = embedded(options.corpus)
+    points = placed(vectors)
+    again = projected(vectors)
+    components = PCA(2).fit_transform(vectors)
+    print(f"trustworthiness {kept(vectors, points):.3f}, main components {kept(vectors, components):.3f}")
+    print(f"the same twice: {np.array_equal(points, again)}")
+    random = np.random.default_rng(0)
+    chosen = random.integers(len(vectors), size=options.points)
+    placed(vectors[chosen] + random.normal(0, 0.02, (options.points, vectors.shape[1])).astype(np.float32))
+
+
+if __name__ == "__main__":
+    main()
