@@ -118,6 +118,8 @@ class PageRun:
             return
         finished = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
+            # The encoders that stay loaded (tests/warm.py) do so in this process only.
+            env={name: value for name, value in os.environ.items() if name != "MCP_EMBEDDINGS_ENGINE"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             encoding="utf-8",

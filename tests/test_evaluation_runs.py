@@ -11,19 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_server_embeddings.cli.main import main
-from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError, StorageError
 from mcp_server_embeddings.reading.golden import read_golden_queries
 from mcp_server_embeddings.tools.evaluation_results import Difference, Figures, ModeFigures, SetFigures
 from mcp_server_embeddings.tools.evaluation_runs import FEWEST, Runs, Subject, compared
 from mcp_server_embeddings.vectors.metrics import paired_difference
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 TICKETS = Path(__file__).parents[1] / "examples" / "data" / "tickets.csv"
 GOLDEN = "query,id\ncash machine kept my card,T109\ncash machine kept my card,T115\ncharged twice,T102\n"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, warm_commands: None) -> Path:
     """A data folder with a collection of tickets."""
     folder = tmp_path_factory.mktemp("golden")
     assert main(["index", "tickets", f"{TICKETS}#message", "--data-dir", str(folder)]) == 0

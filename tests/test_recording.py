@@ -3,9 +3,13 @@
 import html
 import re
 
+import pytest
+
 from recording import COMMANDS, RECORDING, drawn, session
 from site_pages import ROOT
 from snippets import without_numbers
+
+pytestmark = pytest.mark.usefixtures("warm_commands")
 
 
 def shown(picture: str) -> str:

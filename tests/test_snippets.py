@@ -7,6 +7,8 @@ import pytest
 from site_pages import DOCS, ELSEWHERE, ROOT
 from snippets import PageRun, numbers, prepared, without_numbers
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 PAGES = sorted([*DOCS.rglob("*.md"), *ELSEWHERE])
 
 MAX_UNRUN = 25
