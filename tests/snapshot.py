@@ -10,7 +10,7 @@ from recording import RECORDING, drawn, session
 from reference import REFERENCE
 from server_json import SERVER_JSON, server_json
 from site_pages import DOCS
-from snippets import PageRun, prepared
+from snippets import PageRun, prepared, says_the_same
 from test_contract import SNAPSHOT, listed
 from tools_page import PAGE, page_server, with_answers
 
@@ -30,5 +30,6 @@ with page_server(default_data_dir()) as server:
 for page in sorted(DOCS.rglob("*.md")):
     with TemporaryDirectory() as folder, prepared(Path(folder)):
         written = PageRun(page, Path(folder)).written()
-    page.write_text(written, encoding="utf-8")
+    if not says_the_same(written, page.read_text(encoding="utf-8")):
+        page.write_text(written, encoding="utf-8")
 RECORDING.write_text(drawn(session()), encoding="utf-8")
