@@ -76,6 +76,21 @@ def test_golden_queries_are_asked_of_a_collection_and_compared_with_the_last_run
     assert "hybrid: not to be told apart from the last run; nDCG@10 is the same\n" in printed
 
 
+def test_a_program_gets_the_verdicts_and_the_first_comparison_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = golden(folder, name="new.csv")
+    assert evaluated(folder, path, "--compare") == 2
+    assert "there is no earlier run of 'new.csv' to compare with; run without --compare once" in capsys.readouterr().err
+    assert evaluated(folder, path) == 0
+    capsys.readouterr()
+    assert evaluated(folder, path, "--compare", "--json") == 0
+    compared = json.loads(capsys.readouterr().out)["sets"][0]["compared"]
+    assert {metric["verdict"] for mode in compared["modes"].values() for metric in mode.values()} == {"unclear"}
+    assert evaluated(folder, path, "--compare", "--queries", "1") == 2
+    assert "asked 2 queries, and now 1 are asked" in capsys.readouterr().err
+
+
 def test_a_kept_run_is_private_and_has_no_text(folder: Path) -> None:
     assert evaluated(folder, golden(folder, name="private.csv")) == 0
     for path in (folder / "evaluations").iterdir():
