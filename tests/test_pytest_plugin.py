@@ -20,7 +20,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "test-answers.md").read_
 def run_pytest(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """A run of its own, with the plugins that are installed."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments],
         cwd=folder,
         env=client_environment(XDG_DATA_HOME=str(folder), **environment),
         capture_output=True,
