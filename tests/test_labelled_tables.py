@@ -126,7 +126,7 @@ def test_queries_are_read_from_a_table(embedder: Embedder, sources: Sources) -> 
     asked = [texts[0] for texts in THEMES.values()]
     write_table(folder / "questions.csv", ("id", "question"), [(str(at), text) for at, text in enumerate(asked)])
     (folder / "questions.txt").write_text("\n".join(asked), encoding="utf-8")
-    for named in ("questions.csv#question", "questions.csv", "questions.txt#lines"):
+    for named in ("questions.csv#question", "questions.csv", "questions.txt#lines", "questions.txt"):
         found = search(embedder, queries=[named], source="messages.csv#message", top=1, sources=sources)
         assert [one.query for one in found.results] == asked
 

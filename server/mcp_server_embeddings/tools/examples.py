@@ -1,5 +1,6 @@
 """What ``classify`` is shown: texts and items whose labels are known, sent with the call or read from tables."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,9 +59,8 @@ def _rows(named: ExampleTable, sources: Sources, written: Path | None) -> list[t
     try:
         labels = table.column(named.label_field)
     except InputError as error:
-        raise InputError(
-            f'{error}; name the column of the labels: {{"source": {named.source!r}, "label_field": …}}'
-        ) from None
+        named_fully = json.dumps({"source": named.source, "label_field": "COLUMN"}, ensure_ascii=False)
+        raise InputError(f"{error}; name the column of the labels: {named_fully}") from None
     rows = zip(texts.ids, texts.texts, texts.rows, strict=True)
     found = [
         (f"row {row + 1} of {table.name!r}", Example(label, text, key))

@@ -16,6 +16,7 @@ from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.reading.parsing import LINES_SUFFIX
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.reading.tables import Table, TableTexts, is_table, split_source
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
@@ -168,9 +169,9 @@ class Sources:
         return parse_texts(entry, read_content(entry)[0], column, None)
 
     def is_table(self, text: str) -> bool:
-        """Tell whether a text names a table that can be read, or the lines of a text."""
+        """Tell whether a text names a table that can be read, or a text, whose lines are its rows."""
         path, column = split_source(text.strip())
-        return (column is not None or is_table(path)) and self.is_path(text)
+        return (column is not None or is_table(path) or path.lower().endswith(LINES_SUFFIX)) and self.is_path(text)
 
     def mistaken(self, text: str) -> str | None:
         """Say what a lone text probably is: a collection's name or a path; None for a text."""
