@@ -1,6 +1,6 @@
 """Search by words: which words of a query decide, whatever keeps the index."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from mcp_server_embeddings.store.records import WordMatches
 MAX_POSTINGS = 30_000
 """Occurrences that one search scores, about 20 ms. Frequent words tell little (BM25 weighs them near nothing) and cost
 nearly all: 'the' in 100,000 texts takes 60 ms. So the rarest words come first."""
+
+_GROWTH = 4
+"""By which counting goes further where it found no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,29 @@ class TermIndex(Protocol):
 
     def has_all(self, units: Sequence[Unit]) -> bool:
         """Tell whether one passage that fits the filter has all of the units."""
+
+
+def words_table(collection: int) -> str:
+    """Return the table of the terms of one collection: BM25 weighs a word by how many of its texts have it."""
+    return f"words_{collection:d}"
+
+
+def counts_of(units: Sequence[Unit], count: Callable[[Sequence[Unit], int], Mapping[Unit, int]]) -> dict[Unit, int]:
+    """Return how many passages have each unit, up to what is not searched for anyway.
+
+    Going through all of those that have a frequent word takes as long as everything else. Only where all words are
+    frequent it matters which of them is the least so.
+
+    Args:
+        units: What is counted.
+        count: Counts units up to a number.
+    """
+    most = MAX_POSTINGS + 1
+    counts = dict(count(units, most))
+    while len(known := [found for found in counts.values() if found]) > 1 and min(known) == most:
+        most *= _GROWTH
+        counts |= count([unit for unit in units if counts[unit]], most)
+    return counts
 
 
 def best_matches(index: TermIndex, query: str, k: int) -> WordMatches:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mcp_server_embeddings.store.analysis import STEMMERS, passage_terms
-from mcp_server_embeddings.store.matching import Unit
+from mcp_server_embeddings.store.matching import Unit, counts_of, words_table
 from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.sql.filtering import Filter
 
@@ -24,11 +24,6 @@ _LAST_POSITION = 16_383
 _RANKS = [float(rank) for rank in np.cumsum(1 / np.arange(1, _MOST_POSITIONS + 1) ** 2) / 1.64493406685 - 1e-6]
 """``ts_rank`` of one term that a passage has 1, 2, 3 … times (with weights of 1; ``calc_rank_or`` in tsrank.c), a
 little less: the fastest way to learn how often it has it."""
-
-
-def words_table(collection: int) -> str:
-    """Return the table with the terms of a collection: BM25 weighs a word by how many of its texts have it."""
-    return f"words_{collection:d}"
 
 
 def create_words(database: Connection, collection: int) -> None:
@@ -67,6 +62,7 @@ class PostgresTerms:
         self._database = database
         self._collection = collection
         self._table = words_table(collection)
+        self._known: dict[str, int] = {}
         within = "AND chunk IN (SELECT row FROM chunks WHERE document IN ({}))"
         self._within = "" if condition is None else within.format(condition.sql)
         self._parameters = () if condition is None else condition.parameters
@@ -80,8 +76,13 @@ class PostgresTerms:
         return [code for (code,) in self._database.execute(query, (list(STEMMERS),))]
 
     def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
-        """Return how many passages have each unit."""
-        return dict(zip(units, self._counted([_expression(unit) for unit in units]), strict=True))
+        """Return how many passages have each unit, up to what is not searched for anyway."""
+        return counts_of(
+            units,
+            lambda asked, most: dict(
+                zip(asked, self._counted([_expression(unit) for unit in asked], most), strict=True)
+            ),
+        )
 
     def best(self, units: Sequence[Unit], k: int) -> list[tuple[int, float]]:
         """Return the best passages."""
@@ -110,12 +111,18 @@ class PostgresTerms:
         (found,) = self._database.execute(query, (together, *self._parameters)).fetchone() or (False,)
         return bool(found)
 
-    def _counted(self, expressions: Sequence[str]) -> list[int]:
+    def _counted(self, expressions: Sequence[str], most: int | None = None) -> list[int]:
+        """Count the passages that have each expression, up to a number; what is known already is not counted again."""
         query = (
-            f"SELECT (SELECT count(*) FROM {self._table} WHERE words @@ asked::tsquery) "
+            "SELECT (SELECT count(*) FROM "
+            f"(SELECT 1 FROM {self._table} WHERE words @@ asked::tsquery LIMIT ?) AS found) "
             "FROM unnest(?::text[]) WITH ORDINALITY AS given (asked, place) ORDER BY place"
         )
-        return [count for (count,) in self._database.execute(query, (list(expressions),))]
+        asked = [one for one in dict.fromkeys(expressions) if one not in self._known]
+        rows = self._database.execute(query, (most, asked)).fetchall() if asked else []
+        counts = {one: count for one, (count,) in zip(asked, rows, strict=True)}
+        self._known |= {one: count for one, count in counts.items() if count != most}
+        return [counts.get(one, self._known.get(one, 0)) for one in expressions]
 
     def _sizes(self) -> tuple[int, float]:
         """Return how many passages there are, and how many terms one has on average."""

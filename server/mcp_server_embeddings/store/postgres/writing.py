@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mcp_server_embeddings.store.matching import words_table
 from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.postgres.filtering import columns
-from mcp_server_embeddings.store.postgres.fulltext import create_words, indexed, words_table
+from mcp_server_embeddings.store.postgres.fulltext import create_words, indexed
 from mcp_server_embeddings.store.postgres.nearest import create_vectors, index_vectors, vectors_table
 from mcp_server_embeddings.store.records import (
     CollectionRecord,

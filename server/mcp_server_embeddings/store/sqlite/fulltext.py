@@ -5,18 +5,10 @@ from collections.abc import Sequence
 from typing import Self
 
 from mcp_server_embeddings.store.analysis import STEMMERS, language_term, passage_terms
-from mcp_server_embeddings.store.matching import MAX_POSTINGS, Unit, best_matches
+from mcp_server_embeddings.store.matching import Unit, best_matches, counts_of, words_table
 from mcp_server_embeddings.store.records import WordMatches, passage_text
 from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.store.where import Operand
-
-_GROWTH = 4
-"""By which counting goes further where it found no end."""
-
-
-def words_table(collection: int) -> str:
-    """Return the full-text table of a collection. Each has its own: BM25 weighs a word by how many texts have it."""
-    return f"words_{collection:d}"
 
 
 def create_words(database: sqlite3.Connection, collection: int) -> None:
@@ -77,17 +69,8 @@ class SqliteTerms:
         return [code for code in STEMMERS if self._exists(f'"{language_term(code)}"')]
 
     def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
-        """Return how many passages have each unit, up to what is not searched for anyway.
-
-        Going through all of those that have a frequent word takes as long as everything else. Only where all words are
-        frequent it matters which of them is the least so.
-        """
-        most = MAX_POSTINGS + 1
-        counts = {unit: self._count(unit, most) for unit in units}
-        while len(known := [count for count in counts.values() if count]) > 1 and min(known) == most:
-            most *= _GROWTH
-            counts |= {unit: self._count(unit, most) for unit, count in counts.items() if count}
-        return counts
+        """Return how many passages have each unit, up to what is not searched for anyway."""
+        return counts_of(units, lambda asked, most: {unit: self._count(unit, most) for unit in asked})
 
     def best(self, units: Sequence[Unit], k: int) -> list[tuple[int, float]]:
         """Return the best passages."""

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from mcp_server_embeddings.errors import CollectionError
+from mcp_server_embeddings.store.matching import words_table
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
     NewChunk,
@@ -24,7 +25,7 @@ from mcp_server_embeddings.store.sql.writing import (
     remember_file,
 )
 from mcp_server_embeddings.store.sqlite.filtering import storable
-from mcp_server_embeddings.store.sqlite.fulltext import delete_words, insert_words, words_table
+from mcp_server_embeddings.store.sqlite.fulltext import delete_words, insert_words
 
 MAX_CHUNKS = 1_000_000
 """Of a collection: what an exact search goes through in some hundredths of a second."""
