@@ -132,6 +132,13 @@ def test_a_process_writes_no_file_starts_no_program_and_reaches_nobody(
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["there"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="its way to choose what ends where memory runs out")
+def test_where_memory_runs_out_the_system_ends_the_parser(hostile: ReaderProcesses) -> None:
+    assert asked(hostile, "a") == "a"
+    (reader,) = readers()
+    assert Path(f"/proc/{reader.pid}/oom_score_adj").read_text(encoding="ascii") == "1000\n"
+
+
 def test_a_caller_who_gives_up_ends_the_process(hostile: ReaderProcesses) -> None:
     assert asked(hostile, "a") == "a"
     (reader,) = readers()

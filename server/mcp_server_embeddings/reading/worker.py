@@ -11,6 +11,7 @@ import signal
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -122,6 +123,8 @@ def main() -> None:
     for descriptor in (0, 1, 2):  # what parsers print quotes files
         os.dup2(null, descriptor)
     _end_with_parent(lifeline)
+    with suppress(OSError):  # where memory runs out, Linux ends this process and not the one that serves
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     confine()
     worker = Worker()
     while head := requests.read(REQUEST.size):
