@@ -261,6 +261,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         *(collection, file, as_json),
     )
     command.add_argument("--force", action="store_true", help="overwrite an existing file")
+    command.add_argument("--salvage", action="store_true", help="pass over what cannot be read of a damaged database")
     add(
         "import",
         "transfer:run_import",

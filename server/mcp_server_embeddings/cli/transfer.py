@@ -24,12 +24,19 @@ def run_export(settings: Settings, options: argparse.Namespace) -> int:
 
     def work(_: Engine, store: CollectionStore, task: Task) -> CollectionExported:
         return collection_export(
-            store, options.name, options.file, overwrite=options.force, call=task.call, report=task.report
+            store,
+            options.name,
+            options.file,
+            overwrite=options.force,
+            salvage=options.salvage,
+            call=task.call,
+            report=task.report,
         )
 
     result = run_with_store(settings, work, load_model=False)
     counts = f"{result.size:,} items, {result.chunks:,} vectors, {size(result.bytes)}"
-    say_result(result, options.json, f"{result.collection}: {counts} in {result.file}")
+    lost = f"; {result.lost:,} items cannot be read" if result.lost else ""
+    say_result(result, options.json, f"{result.collection}: {counts} in {result.file}{lost}")
     return 0
 
 

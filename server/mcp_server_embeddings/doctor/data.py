@@ -44,7 +44,10 @@ def _examine_database(path: Path) -> Finding:
     if path.name == CACHE_FILE:
         advice = f"delete {path}: it is only a cache"
     else:
-        advice = f"keep a copy of {path}, put a backup in its place, or `mcp-server-embeddings index` your files anew"
+        advice = (
+            f"keep a copy of {path} and put a backup in its place; or `mcp-server-embeddings export NAME FILE "
+            "--salvage` each collection, move the database away and `mcp-server-embeddings import NAME FILE`"
+        )
     try:
         with closing(connect(path, "mode=ro", ClosingConnection, busy_seconds=5)) as database:
             (first, *_) = [str(row[0]) for row in database.execute("PRAGMA quick_check(1)")]

@@ -216,6 +216,12 @@ class Collection(Protocol):
     def batches(self, size: int) -> Iterator[Batch]:
         """All documents with their vectors, ``size`` at a time, as they were when iteration began."""
 
+    def readable(self) -> Iterator[NewDocument]:
+        """All documents that can still be read where the store is damaged, each alone; without chunks if those cannot.
+
+        A text that is not the one that was stored, by its digest, counts as one that cannot be read.
+        """
+
     def differing(self, copy: "Collection", after: int, size: int) -> Batch:
         """Return the first documents above the key ``after`` that a copy of this collection lacks or has otherwise."""
 

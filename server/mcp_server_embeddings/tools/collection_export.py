@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.errors import InputError, StorageError
-from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import NewDocument
 from mcp_server_embeddings.tools.collection_file import (
     DOCUMENTS_PER_BATCH,
@@ -29,6 +30,7 @@ class CollectionExported(Result):
         size: Documents in it.
         chunks: Vectors in it.
         bytes: Size of the file.
+        lost: Documents that could not be read.
     """
 
     collection: str
@@ -36,6 +38,7 @@ class CollectionExported(Result):
     size: int
     chunks: int
     bytes: int
+    lost: int = 0
 
 
 def collection_export(
@@ -44,6 +47,7 @@ def collection_export(
     file: Path,
     *,
     overwrite: bool = False,
+    salvage: bool = False,
     call: Call | None = None,
     report: ReportProgress = no_progress,
 ) -> CollectionExported:
@@ -55,6 +59,7 @@ def collection_export(
         file: ``.jsonl``: a header, then one line a document. ``.parquet``: one row a document. Appears when it is
             complete.
         overwrite: Replace an existing file.
+        salvage: Pass over what cannot be read of a damaged collection. The import embeds the texts anew.
         call: Cancels the export.
         report: Called with the number of documents written and their total.
 
@@ -77,8 +82,8 @@ def collection_export(
     record = source.current()
     header = Header(
         collection=record.name,
-        model=record.model,
-        identity=record.identity,
+        model="" if salvage else record.model,
+        identity="" if salvage else record.identity,  # a changed bit of a vector cannot be seen: all are made anew
         dimensions=record.dimensions,
         documents=record.documents,
     )
@@ -86,11 +91,12 @@ def collection_export(
 
     def batches() -> Iterator[Sequence[NewDocument]]:
         nonlocal size, chunks
-        for batch in source.batches(DOCUMENTS_PER_BATCH):
+        readable = _batched(source.readable()) if salvage else _whole(source)
+        for documents in readable:
             (call or Call()).raise_if_cancelled()
-            yield batch.documents
-            size += len(batch.documents)
-            chunks += sum(len(document.chunks) for document in batch.documents)
+            yield documents
+            size += len(documents)
+            chunks += sum(len(document.chunks) for document in documents)
             report(size, record.documents)
 
     with _atomic(file) as path:
@@ -102,7 +108,17 @@ def collection_export(
         size=size,
         chunks=chunks,
         bytes=file.stat().st_size,
+        lost=record.documents - size,
     )
+
+
+def _whole(source: Collection) -> Iterator[Sequence[NewDocument]]:
+    return (batch.documents for batch in source.batches(DOCUMENTS_PER_BATCH))
+
+
+def _batched(documents: Iterator[NewDocument]) -> Iterator[Sequence[NewDocument]]:
+    while batch := list(islice(documents, DOCUMENTS_PER_BATCH)):
+        yield batch
 
 
 @contextmanager

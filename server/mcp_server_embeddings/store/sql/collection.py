@@ -16,6 +16,7 @@ from mcp_server_embeddings.store.records import (
     Chunk,
     CollectionRecord,
     ItemKeys,
+    NewDocument,
     RemoveResult,
     Scalar,
     StoredDocument,
@@ -297,6 +298,10 @@ class SqlCollection(Collection, Generic[C]):
             while (batch := self._batch(database, "d.collection = ? AND d.row > ?", (key, last), size)).documents:
                 yield batch
                 last = batch.last
+
+    def readable(self) -> Iterator[NewDocument]:
+        for batch in self.batches(1):
+            yield from batch.documents
 
     def differing(self, copy: Collection, after: int, size: int) -> Batch:
         with self._reading() as database:

@@ -1,6 +1,8 @@
 """One collection of the file."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Self
@@ -17,6 +19,8 @@ from mcp_server_embeddings.store.records import (
     Scalar,
     Vector,
     WordMatches,
+    digest,
+    passage_text,
 )
 from mcp_server_embeddings.store.sql.collection import SqlCollection
 from mcp_server_embeddings.store.sql.connection import Database
@@ -30,6 +34,9 @@ from mcp_server_embeddings.store.sqlite.stored_vectors import vectors_of
 from mcp_server_embeddings.store.sqlite.writing import annotate_documents, put_documents, remove_documents
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Vectors
+
+_DAMAGE = (sqlite3.Error, ValueError, TypeError)
+"""What reading damaged pages raises: SQLite, or what reads its values."""
 
 
 class SqliteCollection(SqlCollection[Connection]):
@@ -91,6 +98,22 @@ class SqliteCollection(SqlCollection[Connection]):
         found = self._of_items(keys, f"substr(CAST(text AS BLOB), 1, {4 * length:d})")
         return [str(start, "utf-8", "replace")[:length] for start in found]
 
+    def readable(self) -> Iterator[NewDocument]:
+        with self._reading() as database:
+            key = self._current(database).key
+            for row in range(1, _last_row(database) + 1):
+                document = self._read_whole(database, key, row) or _read_text(database, key, row)
+                if document is not None:
+                    yield document
+
+    def _read_whole(self, database: Connection, key: int, row: int) -> NewDocument | None:
+        try:
+            (found,) = self._batch(database, "d.collection = ? AND d.row = ?", (key, row), 1).documents or (None,)
+            sound = found is not None and _is_sound(database, row, found)
+        except _DAMAGE:
+            return None
+        return found if sound else None
+
     def snapshot(self, database: Connection) -> Snapshot:
         """Return the vectors in memory, brought up to date first. What is given is never changed."""
         record = self._current(database)
@@ -120,3 +143,38 @@ class SqliteCollection(SqlCollection[Connection]):
             with suppress(StorageError), self._database.reading() as database:  # what was put is stored
                 self._segments.extended(database, self.record.key)
         return result
+
+
+def _last_row(database: Connection) -> int:
+    """Return the highest row that a document may have."""
+    with suppress(*_DAMAGE):
+        (last,) = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'documents'").fetchone()
+        return int(last)
+    with suppress(*_DAMAGE):
+        (last,) = database.execute("SELECT max(row) FROM documents").fetchone()
+        return int(last)
+    return 0
+
+
+def _read_text(database: Connection, key: int, row: int) -> NewDocument | None:
+    """Return a document whose chunks cannot be read; None where its text cannot either."""
+    try:
+        query = "SELECT id, text, metadata FROM documents WHERE collection = ? AND row = ?"
+        found = database.execute(query, (key, row)).fetchone()
+        document = NewDocument(str(found[0]), str(found[1]), json.loads(found[2]), ()) if found else None
+        sound = document is not None and _is_sound(database, row, document)
+    except _DAMAGE:
+        return None
+    return document if sound else None
+
+
+def _is_sound(database: Connection, row: int, document: NewDocument) -> bool:
+    """Tell whether a text and its chunks are those that were stored."""
+    (known,) = database.execute("SELECT digest FROM documents WHERE row = ?", (row,)).fetchone()
+    if bytes(known) != digest(document.text):
+        return False
+    query = "SELECT digest FROM chunks WHERE document = ? ORDER BY part"
+    stored = [bytes(part) for (part,) in database.execute(query, (row,))] if document.chunks else []
+    texts = [passage_text(chunk.heading, document.text[chunk.start : chunk.stop]) for chunk in document.chunks]
+    inside = all(0 <= chunk.start < chunk.stop <= len(document.text) for chunk in document.chunks)
+    return inside and stored == [digest(text) for text in texts]

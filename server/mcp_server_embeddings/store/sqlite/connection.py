@@ -173,7 +173,8 @@ _REASONS = {
     sqlite3.SQLITE_PERM: "permission is denied; make the folder writable, or give another with --data-dir",
     sqlite3.SQLITE_BUSY: "another process has been writing for half a minute; send the call again",
     sqlite3.SQLITE_LOCKED: "another process has been writing for half a minute; send the call again",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; restore it from a backup, or move it away and index again",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; restore it from a backup, or `mcp-server-embeddings export NAME FILE "
+    "--salvage` what can be read, move it away and import that",
     sqlite3.SQLITE_NOTADB: "it is no SQLite file; move it away or give another --data-dir",
 }
 

@@ -80,7 +80,7 @@ class Database:
                 yield database
             finally:
                 if database.in_transaction:
-                    database.execute("COMMIT")
+                    database.execute("ROLLBACK")  # COMMIT would fail again where a query met a damaged page
 
     @contextmanager
     def writing(self, wait_seconds: float = BUSY_SECONDS) -> Iterator[Connection]:
