@@ -176,5 +176,14 @@ def _is_sound(database: Connection, row: int, document: NewDocument) -> bool:
     query = "SELECT digest FROM chunks WHERE document = ? ORDER BY part"
     stored = [bytes(part) for (part,) in database.execute(query, (row,))] if document.chunks else []
     texts = [passage_text(chunk.heading, document.text[chunk.start : chunk.stop]) for chunk in document.chunks]
-    inside = all(0 <= chunk.start < chunk.stop <= len(document.text) for chunk in document.chunks)
-    return inside and stored == [digest(text) for text in texts]
+    return stored == [digest(text) for text in texts] and (not document.chunks or _is_covered(document))
+
+
+def _is_covered(document: NewDocument) -> bool:
+    """Tell whether chunks follow each other and leave nothing of a text out: a damaged index repeats or misses some."""
+    text, place, last = document.text, 0, -1
+    for chunk in document.chunks:
+        if not last < chunk.start < chunk.stop <= len(text) or text[place : chunk.start].strip():
+            return False
+        place, last = max(place, chunk.stop), chunk.start
+    return not text[place:].strip()
