@@ -64,7 +64,9 @@ def test_whole_numbers_are_ids_too() -> None:
     assert coerce_ids("ids", 7) == [7]
 
 
-@pytest.mark.parametrize("text", ["an apple", "[sic] an apple", "{broken", "42", '"quoted"', "```\ncode\n```", "[1, 2"])
+@pytest.mark.parametrize(
+    "text", ["an apple", "[sic] an apple", "{broken", "42", '"quoted"', "```\ncode\n```", "[1, 2", "{[]}"]
+)
 def test_a_text_that_is_no_list_stays_one_text(text: str) -> None:
     assert coerce_texts("texts", text) == [text]
 

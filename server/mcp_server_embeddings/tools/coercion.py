@@ -111,7 +111,7 @@ def parse_literal(value: object) -> object:
         return value
     try:
         parsed: object = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # a type error: {[]} is a set of a list
         return value
     if isinstance(parsed, list | tuple):
         return list(parsed)

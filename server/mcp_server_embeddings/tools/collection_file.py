@@ -11,7 +11,7 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -203,11 +203,23 @@ def _numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
 def _read_table(file: Path) -> tuple[Header | None, Records]:
     try:
         table = pyarrow("pyarrow.parquet").ParquetFile(file)
-    except ValueError:  # pyarrow's ArrowInvalid
-        raise InputError(f"{str(file)!r} is not a Parquet file or is corrupt; export it again") from None
+    except (ValueError, pyarrow().ArrowException):  # ArrowInvalid is a ValueError
+        raise _corrupt(file) from None
     header = _header((table.schema_arrow.metadata or {}).get(_HEADER_KEY, b""))
-    rows = (row for batch in table.iter_batches(DOCUMENTS_PER_BATCH) for row in batch.to_pylist())
-    return header, ((f"row {number}", _record(f"row {number}", row)) for number, row in enumerate(rows, 1))
+    rows = enumerate(_rows(table, file), 1)
+    return header, ((f"row {number}", _record(f"row {number}", row)) for number, row in rows)
+
+
+def _rows(table: Any, file: Path) -> Iterator[dict[str, object]]:  # noqa: ANN401 - pyarrow has no types
+    try:
+        for batch in table.iter_batches(DOCUMENTS_PER_BATCH):
+            yield from batch.to_pylist()
+    except (ValueError, pyarrow().ArrowException):
+        raise _corrupt(file) from None
+
+
+def _corrupt(file: Path) -> InputError:
+    return InputError(f"{str(file)!r} is not a Parquet file or is corrupt; export it again")
 
 
 def _header(raw: bytes) -> Header | None:

@@ -1,0 +1,155 @@
+"""Everything that reads what others wrote, as functions of bytes that must end well.
+
+Each raises on a defect only. ``test_fuzz_parsers.py`` runs them with random changes of their seeds, and has
+``fuzz_atheris.py`` look for inputs that reach new lines.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bombs import WORD
+from files import pdf, word, word_with
+from mcp_server_embeddings.errors import EmbeddingsError
+from mcp_server_embeddings.lenient_json import encode_json, parse_json
+from mcp_server_embeddings.mcp_layer.messages import decode, encode
+from mcp_server_embeddings.reading import Parsing, ReadingLimits, UnreadableError, read_documents, read_table
+from mcp_server_embeddings.relay.unanswered import SessionState
+from mcp_server_embeddings.tools import coercion
+from mcp_server_embeddings.tools.collection_file import read_records
+from test_tables import sheet, xlsx
+
+Target = Callable[[bytes], object]
+
+LIMITS = Parsing(limits=ReadingLimits(seconds=20, pdf_seconds=20))
+
+MESSAGE = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"embed","arguments":{"texts":["a"]}}}'
+HEADER = (
+    b'{"format":"mcp-server-embeddings collection","version":1,"collection":"a","model":"m","identity":"i",'
+    b'"dimensions":1,"documents":1}\n'
+)
+RECORD = (
+    b'{"id":"a","text":"one text","metadata":{"year":1},"file":"","file_digest":"",'
+    b'"chunks":[{"start":0,"stop":8,"heading":"","vector":"AAAAAA=="}]}\n'
+)
+
+
+BODY = (
+    f'<w:document xmlns:w="{WORD}"><w:body><w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>One</w:t></w:r>'
+    "</w:p><w:tbl><w:tr><w:tc><w:p><w:r><w:t>two</w:t></w:r></w:p></w:tc></w:tr></w:tbl></w:body></w:document>"
+).encode()
+STYLES = (
+    f'<w:styles xmlns:w="{WORD}"><w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/>'
+    '<w:basedOn w:val="a"/></w:style></w:styles>'
+).encode()
+ROWS = (
+    '<row><c r="A1" t="inlineStr"><is><t>text</t></is></c><c r="B1"><v>1</v></c></row><row><c r="A2"><v>2</v></c></row>'
+)
+
+
+def message(data: bytes) -> None:
+    """A line becomes a message or the error that answers it, and a relay remembers it."""
+    read = decode(data)
+    if read is not None:
+        encode(read)
+    SessionState().sent(data)
+
+
+def lenient(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        encode_json(parse_json(data))
+
+
+def arguments(data: bytes) -> None:
+    """What a caller may send for any parameter: JSON, and as a text."""
+    values: list[object] = [data.decode("utf-8", "replace")]
+    with contextlib.suppress(ValueError):
+        values.append(parse_json(data))
+    for value in values:
+        for coerce in (
+            *(coercion.coerce_texts, coercion.coerce_strings, coercion.coerce_ids, coercion.coerce_labels),
+            *(coercion.coerce_object, coercion.coerce_objects, coercion.coerce_examples),
+        ):
+            with contextlib.suppress(EmbeddingsError):
+                coerce("texts", value)
+
+
+def reader(suffix: str, packed: Target = bytes) -> Target:
+    def read(given: bytes) -> None:
+        data = packed(given)
+        assert isinstance(data, bytes)
+        with contextlib.suppress(UnreadableError):
+            for document in read_documents(f"a{suffix}", data, LIMITS):
+                document.text.encode()
+                for section in document.sections:
+                    assert 0 <= section.start <= section.end <= len(document.text)
+
+    return read
+
+
+def table(data: bytes) -> None:
+    with contextlib.suppress(UnreadableError):
+        read_table("a.csv", data).text_columns()
+
+
+def imported(suffix: str) -> Target:
+    folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+    def read(data: bytes) -> None:
+        descriptor, name = tempfile.mkstemp(suffix, dir=folder)
+        try:
+            os.write(descriptor, data)
+            with contextlib.suppress(EmbeddingsError, OSError):
+                for _ in read_records(Path(name))[1]:
+                    pass
+        finally:
+            os.close(descriptor)
+            Path(name).unlink()
+
+    return read
+
+
+def _parquet() -> bytes:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    written = io.BytesIO()
+    pq.write_table(pa.table({"id": ["a", "b"], "text": ["one", "two"]}), written)
+    return written.getvalue()
+
+
+def targets() -> Mapping[str, tuple[Target, list[bytes]]]:
+    """The functions by name, each with inputs to begin from."""
+    return {
+        "message": (message, [MESSAGE, json.dumps({"jsonrpc": "2.0", "method": "x"}).encode()]),
+        "lenient": (lenient, [MESSAGE, b'["\\ud83d", "\\ud83d\\ude00", NaN, 1e5]']),
+        "arguments": (
+            arguments,
+            [b'["a", "b"]', b'{"a": ["b"]}', b'```json\n["a"]\n```', b"[{'text': 'a', 'label': 1}]"],
+        ),
+        ".txt": (reader(".txt"), [b"one\n\ntwo", "\ufeffé狐".encode(), "é".encode("utf-16")]),
+        ".md": (reader(".md"), [b"---\na: b\n---\n# One\n\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"]),
+        ".html": (
+            reader(".html"),
+            [b"<html><head><title>a</title></head><body><h1>b</h1><p>c&amp;<br>d</body></html>"],
+        ),
+        ".csv": (reader(".csv"), [b'id,text\n1,"one, two"\n2,three\n']),
+        ".jsonl": (reader(".jsonl"), [b'{"id": 1, "text": "one"}\n{"id": 2, "text": "two"}\n']),
+        ".docx": (reader(".docx"), [word()]),
+        # Nearly all changes of an archive are damage that its checksums tell; here what is in it changes.
+        "document.xml": (reader(".docx", lambda data: word_with("word/document.xml", data)), [BODY]),
+        "styles.xml": (reader(".docx", lambda data: word_with("word/styles.xml", data)), [STYLES]),
+        "sheet.xml": (reader(".xlsx", xlsx), [sheet(ROWS)]),
+        ".pdf": (reader(".pdf"), [pdf("One page", "another")]),
+        ".xlsx": (reader(".xlsx"), [xlsx(sheet(ROWS))]),
+        ".parquet": (reader(".parquet"), [_parquet()]),
+        ".py": (reader(".py"), [b"import os\n\ndef one(a):\n    return a\n"]),
+        "columns": (table, [b"id,text\n1,one\n2,two\n"]),
+        "import.jsonl": (imported(".jsonl"), [HEADER + RECORD, b'{"text": "a"}\n']),
+        "import.parquet": (imported(".parquet"), [_parquet()]),
+    }
