@@ -27,7 +27,8 @@ tests: browser .venv/.installed tests/clients/node_modules/.installed .venv-pyda
 
 # The long forms of tests: more kills, more hostile texts, more messages (the marker `harden`).
 harden: .venv/.installed tests/clients/node_modules/.installed
-	$(BIN)/pytest -m harden -n 2 --dist worksteal
+	-$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(BIN)/python tests/harden.py
 
 # Everything `make test` needs, without running it.
 setup: browser .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed

@@ -19,8 +19,8 @@ from wire import ServerProcess
 
 pytestmark = pytest.mark.usefixtures("engine_process")
 
-MESSAGES = 25_000 if LONG else 1_000
-"""Of each of two seeds in each of two modes: 100,000 in ``make harden``."""
+MESSAGES = 5_000 if LONG else 1_000
+"""Of each seed in each of two modes: 100,000 of ten seeds in ``make harden``."""
 
 KILLS = 10 if LONG else 1
 MESSAGES_PER_KILL = 300
