@@ -11,6 +11,7 @@ import pytest
 from browser import Seen, Shown, show
 from mcp_server_embeddings.cli.main import main
 from mcp_server_embeddings.engine.embedder import Embedder
+from mcp_server_embeddings.pages import document
 from scripts import command_without
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
@@ -69,7 +70,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> dict[
     for name, arguments in sources.items():
         command = ["view", *arguments, "--output", str(folder / f"{name}.html"), "--data-dir", str(folder / "data")]
         assert main([*command, "--no-open"]) == 0
-    return {name: folder / f"{name}.html" for name in sources}
+    (folder / "many.html").write_text(many(2_500), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in sources} | {"many": folder / "many.html"}
+
+
+def many(number: int) -> str:
+    """A map of more items than are drawn as SVG."""
+    ids = list(range(number))
+    clusters = [{"id": at, "size": number // 2, "terms": [f"half {at}"], "members": []} for at in range(2)]
+    fields = {"cluster": {"values": ["0", "1"], "codes": [at % 2 for at in ids]}}
+    places = {"x": [at * 37 % 10_000 for at in ids], "y": [at * 91 % 10_000 for at in ids]}
+    items = {"label": "many", "ids": ids, "texts": [f"text {at}" for at in ids], "fields": fields, **places}
+    return document("cluster", {"page": "cluster", "answer": {"clusters": clusters, "outliers": 0}, "items": items})
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +131,10 @@ def seen(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> di
                 ["evaluate", "document.querySelectorAll('main img, main a, main b').length"],
             ],
         ),
+        "many": Shown(
+            pages["many"].as_uri(),
+            [["evaluate", "document.querySelectorAll('.plot canvas').length"], ["text", ".plot .no-webgl"]],
+        ),
         "two": Shown(pages["two"].as_uri(), [["evaluate", "document.querySelectorAll('.list [role=option]').length"]]),
         "align": Shown(
             pages["align"].as_uri(),
@@ -163,7 +179,8 @@ _OVERLAPS = """
 def test_a_page_is_a_private_file_that_overwrites_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, pages: dict[str, Path]
 ) -> None:
-    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in pages.values()) or sys.platform == "win32"
+    written_pages = [path for name, path in pages.items() if name != "many"]
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in written_pages) or sys.platform == "win32"
     monkeypatch.chdir(tmp_path)
     sides = [f"{pages['map'].parent / name}.csv#requirement" for name in ("old", "new")]
     written = [view(tmp_path, capsys, "align", *sides, "--no-open").name for _ in range(2)]
@@ -209,6 +226,12 @@ def test_labels_do_not_cover_each_other(seen: dict[str, Seen]) -> None:
     assert len(labels) >= 4
     assert overlaps == 0
     assert columns == 2, "cluster and channel"
+
+
+def test_many_items_are_drawn_by_webgl_under_the_same_policy(seen: dict[str, Seen]) -> None:
+    canvases, refusal = seen["many"].results
+    assert canvases > 0
+    assert refusal == []
 
 
 def test_two_items_are_a_map(seen: dict[str, Seen]) -> None:

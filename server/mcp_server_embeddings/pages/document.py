@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import secrets
 from collections.abc import Sequence
 from importlib import resources
 from importlib.util import find_spec
@@ -62,8 +63,10 @@ def document(page: str, data: PageData | None) -> str:
     check_installed(page)
     style, script = _static("page.css"), "\n".join(map(_static, _SCRIPTS))
     library = _plotly() if page in _PLOTTED else ""
+    nonce = secrets.token_urlsafe(16)
     return Template(_static("page.html")).substitute(
-        policy=_policy([script, library], [style, _EMPTY]),
+        policy=_policy([script, library], [style, _EMPTY], nonce if library else ""),
+        nonce=nonce,
         page=page,
         style=style,
         script=script,
@@ -72,12 +75,16 @@ def document(page: str, data: PageData | None) -> str:
     )
 
 
-def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """Return a content security policy: these scripts and styles by their hashes, images they make, no network."""
+def _policy(scripts: Sequence[str], styles: Sequence[str], nonce: str) -> str:
+    """Return a content security policy: these scripts and styles by their hashes, images they make, no network.
+
+    A nonce is for what a script makes itself: Plotly's code for WebGL, which would otherwise need ``unsafe-eval``.
+    """
+    allowed = [*map(_hash, filter(None, scripts)), *([f"'nonce-{nonce}'"] if nonce else [])]
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src {' '.join(map(_hash, filter(None, scripts)))}",
+            f"script-src {' '.join(allowed)}",
             f"style-src {' '.join(map(_hash, styles))}",
             "img-src data: blob:",
             "base-uri 'none'",
