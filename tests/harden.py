@@ -25,6 +25,13 @@ ROUNDS: dict[str, tuple[str, ...]] = {
         "--kills",
         str(KILLS),
     ),
+    "mixed load of four clients": (
+        sys.executable,
+        str(HERE.parent / "benchmarks" / "soak.py"),
+        "--minutes",
+        "3",
+        "--no-cache",
+    ),
     "long forms of tests": (*PYTEST, "-m", "harden", "-n", "2", "--dist", "worksteal", str(HERE)),
     "random inputs, writes and messages": (
         *(*PYTEST, "-n", "2", "--dist", "worksteal"),
