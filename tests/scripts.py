@@ -1,20 +1,22 @@
-"""Scripts as processes of their own, and a disk that they fill."""
+"""Commands and scripts as processes of their own, and a disk that they fill."""
 
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from wire import PATIENCE, client_environment
 
 
-def run(script: str, *arguments: str) -> str:
-    """A script's output."""
+def output(command: Sequence[str | Path], environment: Mapping[str, str], folder: Path | None = None) -> str:
+    """The output of a command that must succeed."""
     finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, *arguments],
-        env=client_environment(),
+        command,
+        env=environment,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -22,6 +24,11 @@ def run(script: str, *arguments: str) -> str:
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
+
+
+def run(script: str, *arguments: str) -> str:
+    """A script's output."""
+    return output([sys.executable, "-W", "error", "-c", script, *arguments], client_environment())
 
 
 def command_without(module: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from local_index import LocalIndex
 from mcp_server_embeddings.program import DISTRIBUTION, VERSION
+from scripts import output
 from wire import PATIENCE, ServerProcess
 
 ROOT = Path(__file__).parents[1]
@@ -21,17 +22,7 @@ STEM = f"mcp_server_embeddings-{VERSION}"
 
 def run(command: Sequence[object], index: LocalIndex, folder: Path | None = None) -> str:
     """The output of a command that must succeed, in another folder than the repository."""
-    finished = subprocess.run(
-        [str(part) for part in command],
-        env=index.environment,
-        cwd=folder or index.home,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    return output([str(part) for part in command], index.environment, folder or index.home)
 
 
 def empty_environment(index: LocalIndex, name: str) -> Path:

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import pytest
 from local_index import LocalIndex
 from mcp_server_embeddings.program import DISTRIBUTION
 from messages_api import CLAUDE_CODE, PREFIX, serving, tool_results
+from scripts import output
 from test_clients import run_node
-from wire import PATIENCE, client_environment
+from wire import client_environment
 
 LABELS = {
     "delivery": "when the card comes",
@@ -36,24 +36,9 @@ class User:
     home: Path
     program: Path
 
-    @property
-    def variables(self) -> dict[str, str]:
-        return client_environment(HOME=str(self.home))
-
     def run(self, *arguments: str) -> str:
         """What a command prints."""
-        finished = subprocess.run(
-            [str(self.program), *arguments],
-            env=self.variables,
-            cwd=self.home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stderr
-        return finished.stdout
+        return output([self.program, *arguments], client_environment(HOME=str(self.home)), self.home)
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +47,7 @@ def user(index: LocalIndex, tmp_path_factory: pytest.TempPathFactory) -> User:
     home = tmp_path_factory.mktemp("user")
     shutil.copy(Path(__file__).parents[1] / "examples" / "data" / "tickets.csv", home)
     programs = {"UV_TOOL_BIN_DIR": str(home / "bin"), "UV_TOOL_DIR": str(home / "tools")}
-    subprocess.run(
-        ["uv", "tool", "install", "--quiet", DISTRIBUTION],
-        env=index.environment | programs,
-        capture_output=True,
-        timeout=PATIENCE,
-        check=True,
-    )
+    output(["uv", "tool", "install", "--quiet", DISTRIBUTION], index.environment | programs)
     return User(home, home / "bin" / DISTRIBUTION)
 
 
