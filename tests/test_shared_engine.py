@@ -234,6 +234,8 @@ def test_tools_folders_and_log_level_of_a_session_are_its_own(data_dir: Path, tm
         assert one.call("embed", {"texts": ["a"], "save_as": "a.npy"})["structuredContent"]["file"]["path"] == str(
             mine / "a.npy"
         )
+        for server in (other, one):
+            server.notify("notifications/roots/list_changed")  # which the SDK notes
         wait_until(lambda: "DEBUG" in one.log, "a record of the session that wants them all")
         assert not other.log
 
