@@ -213,7 +213,8 @@ def test_tools_folders_and_log_level_of_a_session_are_its_own(data_dir: Path, tm
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     for folder in (mine, theirs):
         folder.mkdir()
-        (folder / "note.md").write_text(f"the note of {folder.name}", encoding="utf-8")
+        # Of which encoding it is, its reader guesses, and notes.
+        (folder / "note.txt").write_text(f"the note of {folder.name} in the café", encoding="latin-1")
     with (
         ServerProcess(data_dir, "--allow-dir", str(mine), "--output-dir", str(mine), "--log-level", "debug") as one,
         ServerProcess(data_dir, "--allow-dir", str(theirs), "--tools", "core") as other,
@@ -223,7 +224,7 @@ def test_tools_folders_and_log_level_of_a_session_are_its_own(data_dir: Path, tm
         assert engine_of(one) == engine_of(other)
         assert len(other.request("tools/list")["tools"]) == 4
         assert len(one.request("tools/list")["tools"]) > 4
-        note = {"query": "note", "source": str(mine / "note.md")}
+        note = {"query": "note", "source": str(mine / "note.txt")}
         assert one.call("search", note)["structuredContent"]["hits"]
         assert "may not be read" in error_text(other.call("search", note)) or str(theirs) in error_text(
             other.call("search", note)
@@ -234,8 +235,7 @@ def test_tools_folders_and_log_level_of_a_session_are_its_own(data_dir: Path, tm
         assert one.call("embed", {"texts": ["a"], "save_as": "a.npy"})["structuredContent"]["file"]["path"] == str(
             mine / "a.npy"
         )
-        for server in (other, one):
-            server.notify("notifications/roots/list_changed")  # which the SDK notes
+        assert other.call("search", {**note, "source": str(theirs / "note.txt")})["structuredContent"]["hits"]
         wait_until(lambda: "DEBUG" in one.log, "a record of the session that wants them all")
         assert not other.log
 
