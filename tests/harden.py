@@ -29,7 +29,7 @@ ROUNDS: dict[str, tuple[str, ...]] = {
         sys.executable,
         str(HERE.parent / "benchmarks" / "soak.py"),
         "--minutes",
-        "3",
+        "9",  # of three, two are the warm-up
         "--no-cache",
     ),
     "long forms of tests": (*PYTEST, "-m", "harden", "-n", "2", "--dist", "worksteal", str(HERE)),
