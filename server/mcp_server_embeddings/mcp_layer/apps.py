@@ -1,6 +1,7 @@
 """Pages inside clients: MCP Apps (https://github.com/modelcontextprotocol/ext-apps).
 
-Only a client that declares the extension is told of them; nothing changes for others.
+Only a client that declares the extension is told of them; nothing changes for others, and nothing that makes pages is
+imported for them.
 """
 
 import logging
@@ -12,7 +13,6 @@ from mcp_types import CallToolResult, ReadResourceResult, Resource, TextResource
 from mcp_server_embeddings.errors import CallCancelledError, EmbeddingsError
 from mcp_server_embeddings.mcp_layer.arguments import parse
 from mcp_server_embeddings.mcp_layer.notifications import Context
-from mcp_server_embeddings.pages import PAGES, PageData, check_installed, document, page_data
 from mcp_server_embeddings.tools import declaration
 from mcp_server_embeddings.tools.declaration import ToolContext
 
@@ -48,6 +48,8 @@ def listed_pages() -> list[Resource]:
     """Return the pages as entries of ``resources/list``."""
     from mcp.server.apps import APP_MIME_TYPE
 
+    from mcp_server_embeddings.pages import PAGES
+
     return [
         Resource(uri=f"{_ROOT}{name}", name=name, title=f"What {name} finds", mime_type=APP_MIME_TYPE)
         for name in PAGES
@@ -58,9 +60,11 @@ def listed_pages() -> list[Resource]:
 def read_page(uri: str) -> ReadResourceResult | None:
     """Return a page without data, which the client passes on to it; None for a URI that is no page."""
     name = uri.removeprefix(_ROOT)
-    if not uri.startswith(_ROOT) or name not in PAGES or not _available(name):
+    if not uri.startswith(_ROOT) or not _available(name):
         return None
     from mcp.server.apps import APP_MIME_TYPE, ResourcePermissions
+
+    from mcp_server_embeddings.pages import document
 
     permissions = ResourcePermissions(clipboard_write={}).model_dump(by_alias=True, exclude_none=True)
     contents = TextResourceContents(
@@ -75,8 +79,10 @@ def add_page_data(
     """Return a tool's answer with what its page shows; without it where that cannot be had, or is too much."""
     if answer.is_error or not _available(tool.name):
         return answer
+    from mcp_server_embeddings.pages import page_data
+
     try:
-        data: PageData = page_data(tool, parse(tool.arguments, raw), context)
+        data = page_data(tool, parse(tool.arguments, raw), context)
     except CallCancelledError:
         raise
     except EmbeddingsError as error:
@@ -88,6 +94,8 @@ def add_page_data(
 
 
 def _available(name: str) -> bool:
+    from mcp_server_embeddings.pages import PAGES, check_installed
+
     if name not in PAGES:
         return False
     try:
