@@ -1,7 +1,5 @@
 """JSON-RPC messages to and from lines of UTF-8."""
 
-from typing import TypeGuard
-
 import pydantic_core
 from mcp_types import (
     INVALID_REQUEST,
@@ -15,7 +13,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from mcp_server_embeddings.lenient_json import encode_json, parse_json
-from mcp_server_embeddings.relay.unanswered import MAX_ID
+from mcp_server_embeddings.relay.unanswered import is_valid_id
 
 MAX_LINE_BYTES = 32_000_000
 """A line longer than this is answered with an error and not kept. Two million characters, what a call may send,
@@ -46,7 +44,7 @@ def decode(line: bytes) -> JSONRPCMessage | None:
     identifier = message.get("id")
     if isinstance(identifier, float) and identifier.is_integer():  # JSON has one kind of number: 1.0 is the integer 1
         message["id"] = identifier = int(identifier)
-    valid_id = identifier if _is_valid_id(identifier) else None
+    valid_id = identifier if is_valid_id(identifier) else None
     if "method" in message and "id" in message and valid_id is None:
         return error_response(
             INVALID_REQUEST, f"id is {identifier!r:.60}; send a short string or an integer, or none to notify", None
@@ -72,13 +70,6 @@ def _has_too_many_values(message: dict[str, object]) -> bool:
         inside = container.values() if isinstance(container, dict) else container
         containers.extend(value for value in inside if isinstance(value, dict | list))
     return False
-
-
-def _is_valid_id(identifier: object) -> TypeGuard[str | int]:
-    """Return whether a response can repeat the id: MCP allows strings and integers, JSON-RPC also null."""
-    if isinstance(identifier, str):
-        return len(identifier) <= MAX_ID
-    return isinstance(identifier, int) and not isinstance(identifier, bool)
 
 
 def encode(message: JSONRPCMessage) -> bytes:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing and dataclasses are a third of a relay's memory
-    from typing import Any
+    from typing import Any, TypeGuard
 
     Message = dict[str, Any]
 
@@ -35,8 +35,9 @@ _MAX_DEPTH = 201
 
 
 class _Request:
-    def __init__(self, line: bytes, method: str) -> None:
+    def __init__(self, line: bytes, method: str, token: object) -> None:
         self.line = line
+        self.token = token
         self.method = method
         self.attempts = 1
 
@@ -58,7 +59,7 @@ class SessionState:
         method, identifier = message.get("method"), _identifier(message)
         with self._lock:
             if identifier is not None and ("method" in message or not _is_response(message)):
-                self._requests.setdefault(identifier, deque()).append(_Request(line, str(method)))
+                self._requests.setdefault(identifier, deque()).append(_Request(line, str(method), _token(message)))
             elif "id" in message or message.get("jsonrpc") != "2.0":
                 pass  # refused
             elif method == "notifications/cancelled":
@@ -152,14 +153,14 @@ class SessionState:
         if not requests:
             return None
         request = requests.popleft()
-        self._progress.pop(_token(request), None)
+        self._progress.pop(request.token, None)
         if not requests:
             del self._requests[identifier]
         return request
 
     def _cancelled(self, identifier: object) -> None:
         """Forget a request; its id may have been written as a number or as a text, which the SDK takes for the same."""
-        named: set[object] = {identifier, str(identifier)} if _is_valid_id(identifier) else set()
+        named: set[object] = {identifier, str(identifier)} if is_valid_id(identifier) else set()
         if isinstance(identifier, str):
             with suppress(ValueError):
                 named.add(int(identifier))
@@ -179,8 +180,9 @@ class SessionState:
 _KEPT = frozenset({"initialize", "resources/subscribe", "resources/unsubscribe", "resources/list"})
 
 
-def _token(request: _Request) -> object:
-    meta = _parameters(_parsed(request.line)).get("_meta")
+def _token(message: "Message") -> object:
+    """Return by what reports on the progress of a request name it."""
+    meta = _parameters(message).get("_meta")
     token = meta.get("progressToken") if isinstance(meta, dict) else None
     return token if isinstance(token, str | int) else None  # a list is refused
 
@@ -222,10 +224,11 @@ def _identifier(message: "Message") -> tuple[type, object] | None:
         identifier = int(identifier)
     if isinstance(identifier, str):  # half of a character is replaced
         identifier = identifier.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return (type(identifier), identifier) if _is_valid_id(identifier) else None
+    return (type(identifier), identifier) if is_valid_id(identifier) else None
 
 
-def _is_valid_id(identifier: object) -> bool:
+def is_valid_id(identifier: object) -> "TypeGuard[str | int]":
+    """Return whether a response can repeat the id: MCP allows strings and integers, JSON-RPC also null."""
     if isinstance(identifier, str):
         return len(identifier) <= MAX_ID
     return isinstance(identifier, int) and not isinstance(identifier, bool)
