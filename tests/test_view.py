@@ -70,8 +70,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> dict[
     for name, arguments in sources.items():
         command = ["view", *arguments, "--output", str(folder / f"{name}.html"), "--data-dir", str(folder / "data")]
         assert main([*command, "--no-open"]) == 0
-    (folder / "many.html").write_text(many(2_500), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in sources} | {"many": folder / "many.html"}
+    for name, page in (("many", many(2_500)), ("sparse", sparse(100_000))):
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in (*sources, "many", "sparse")}
 
 
 def many(number: int) -> str:
@@ -82,6 +83,15 @@ def many(number: int) -> str:
     places = {"x": [at * 37 % 10_000 for at in ids], "y": [at * 91 % 10_000 for at in ids]}
     items = {"label": "many", "ids": ids, "texts": [f"text {at}" for at in ids], "fields": fields, **places}
     return document("cluster", {"page": "cluster", "answer": {"clusters": clusters, "outliers": 0}, "items": items})
+
+
+def sparse(number: int) -> str:
+    """A heat map of a few pairs of many items."""
+    ids = list(range(number))
+    pairs = [{"left": at, "right": number - at - 1, "score": 0.9 - at / 10, "band": "same"} for at in range(3)]
+    side = {"label": "many", "ids": ids, "texts": [f"text {at}" for at in ids]}
+    answer = {"metric": "cosine", "pairs": pairs}
+    return document("similarity", {"page": "similarity", "answer": answer, "left": side, "right": side})
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +171,10 @@ def seen(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> di
             pages["similarity"].as_uri(),
             [["evaluate", "document.querySelector('.plot').data[0].z"], ["text", ".card .score"]],
         ),
+        "sparse": Shown(
+            pages["sparse"].as_uri(),
+            [["evaluate", "document.querySelector('.plot').data[0].z"], ["text", "#top p"]],
+        ),
     }
     for name in LOOKED_AT:
         plan[name].steps.extend([["axe"], ["theme", "dark"], ["size", 390, 844], ["axe"]])
@@ -179,7 +193,7 @@ _OVERLAPS = """
 def test_a_page_is_a_private_file_that_overwrites_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, pages: dict[str, Path]
 ) -> None:
-    written_pages = [path for name, path in pages.items() if name != "many"]
+    written_pages = [path for name, path in pages.items() if name not in ("many", "sparse")]  # which the tests write
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in written_pages) or sys.platform == "win32"
     monkeypatch.chdir(tmp_path)
     sides = [f"{pages['map'].parent / name}.csv#requirement" for name in ("old", "new")]
@@ -264,6 +278,12 @@ def test_the_heat_map_has_every_score(seen: dict[str, Seen]) -> None:
     assert [len(row) for row in cells] == [4] * 4
     assert scores[0].startswith(f"{max(map(max, cells)):.2f}")
     assert len(scores) == 16
+
+
+def test_a_heat_map_of_very_many_items_has_those_of_its_pairs(seen: dict[str, Seen]) -> None:
+    cells, detail = seen["sparse"].results
+    assert cells == [[None, None, 0.9], [None, 0.8, None], [0.7, None, None]]
+    assert detail == ["100,000 × 100,000 cosine scores · the 3 closest pairs of all"]
 
 
 def test_a_colour_that_is_no_column_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

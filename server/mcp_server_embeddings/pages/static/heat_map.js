@@ -10,8 +10,9 @@ class HeatMap {
     Object.assign(this, { answer, left, right: right || left, symmetric: !right });
     this.leftText = lookup(left);
     this.rightText = lookup(this.right);
-    this.cells = this.matrix();
     const [rows, columns] = [this.left.ids.length, this.right.ids.length];
+    for (const side of [this.left, this.right]) side.numbered = side.ids.every((id, at) => id === at);
+    this.cells = this.matrix();
     heading(this.symmetric ? this.left.label : `${this.left.label} × ${this.right.label}`,
       `${COUNT.format(rows)} × ${COUNT.format(columns)} ${answer.metric || "cosine"} scores · ${this.complete ? "the stronger the colour, the closer" : `the ${plural(answer.pairs.length, "closest pair")} of all`}`);
     this.plot = make("div", { class: "plot", role: "img", "aria-label": `Heat map of ${rows} by ${columns} scores. The table of pairs says the same.` });
@@ -21,11 +22,18 @@ class HeatMap {
     new ResizeObserver(() => Plotly.Plots.resize(this.plot)).observe(this.plot);
   }
 
-  // The whole matrix where the answer has it, else what its pairs say.
+  // The whole matrix where the answer has it, else what its pairs say, of the items that are in one: a side may have
+  // 100,000.
   matrix() {
-    const { answer, left, right } = this;
+    const { answer } = this;
     this.complete = Boolean(answer.scores?.length);
     if (this.complete) return answer.scores;
+    const possible = this.symmetric ? (this.left.ids.length * (this.left.ids.length - 1)) / 2 : this.left.ids.length * this.right.ids.length;
+    this.complete = answer.pairs.length === possible;
+    const [lefts, rights] = ["left", "right"].map((side) => answer.pairs.map((pair) => pair[side]));
+    this.left = withIds(this.left, this.symmetric ? [...lefts, ...rights] : lefts);
+    this.right = this.symmetric ? this.left : withIds(this.right, rights);
+    const { left, right } = this;
     const row = new Map(left.ids.map((id, at) => [String(id), at]));
     const column = new Map(right.ids.map((id, at) => [String(id), at]));
     const used = answer.pairs.map((pair) => [row.get(String(pair.left)), column.get(String(pair.right)), pair.score]);
@@ -34,20 +42,18 @@ class HeatMap {
       cells[at][other] = score;
       if (this.symmetric) cells[other][at] = score;
     }
-    const possible = this.symmetric ? (left.ids.length * (left.ids.length - 1)) / 2 : left.ids.length * right.ids.length;
-    this.complete = answer.pairs.length === possible;
     return cells;
   }
 
   ticks(side, text) {
     const clipped = (words) => (words.length > TICK_CHARACTERS ? `${words.slice(0, TICK_CHARACTERS - 1)}…` : words);
-    const numbers = side.ids.every((id, at) => id === at);
-    return side.ids.map((id) => plotText(clipped(shown(numbers ? text(id) : id))));
+    return side.ids.map((id) => plotText(clipped(shown(side.numbered ? text(id) : id))));
   }
 
   draw() {
     const { cells } = this;
     const [rows, columns] = [this.left.ids.length, this.right.ids.length];
+    const below = this.ticks(this.right, this.rightText);
     const numbered = rows <= NUMBERS && columns <= NUMBERS && innerWidth > 600;
     const axis = (number, labels, narrow) => ({
       tickmode: "array", tickvals: labels.map((_, at) => at), ticktext: labels, showticklabels: number <= (narrow ? 25 : TICKS), ticks: "",
@@ -63,7 +69,7 @@ class HeatMap {
     };
     const layout = {
       margin: { l: 20, r: 10, t: 20, b: 20 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: text, dragmode: "zoom", uirevision: "stay",
-      xaxis: { ...axis(columns, this.ticks(this.right, this.rightText), innerWidth < 600), tickangle: columns > 4 && Math.max(...this.ticks(this.right, this.rightText).map((label) => label.length)) > 5 ? -40 : 0, side: "bottom" },
+      xaxis: { ...axis(columns, below, innerWidth < 600), tickangle: columns > 4 && Math.max(...below.map((label) => label.length)) > 5 ? -40 : 0, side: "bottom" },
       yaxis: { ...axis(rows, this.ticks(this.left, this.leftText), false), autorange: "reversed" },
     };
     Plotly.react(this.plot, [trace], layout, { displayModeBar: false, doubleClick: "reset" });
@@ -83,13 +89,16 @@ class HeatMap {
 
   table() {
     const pairs = this.answer.pairs.slice(0, LISTED);
-    const rows = pairs.map((pair) => make("li", { class: "card" }, make("p", { class: "score" },
-      pair.score.toFixed(3), make("span", { class: `band ${pair.band}` }, pair.band)),
-    make("div", { class: "sides" }, ...sideBySide(pair, [this.leftText(pair.left), this.rightText(pair.right)])), differsList(differs(pair))));
+    const rows = pairs.map((pair) => pairCard(pair, [this.leftText(pair.left), this.rightText(pair.right)]));
     const more = this.answer.pairs.length > LISTED ? ` of ${COUNT.format(this.answer.pairs.length)}` : "";
     return make("section", { class: "side-panel", "aria-label": "Pairs" }, make("h2", { class: "caption" }, `Closest pairs (${COUNT.format(pairs.length)}${more})`),
       make("ol", { class: "cards", tabindex: "0", "aria-label": "Closest pairs" }, ...rows));
   }
+}
+
+function withIds(side, ids) {
+  const kept = new Set(ids.map(String));
+  return { ...side, ids: side.ids.filter((id) => kept.has(String(id))) };
 }
 
 // Plotly reads some tags in its labels.

@@ -1,7 +1,5 @@
 // What differs between two texts, marked in both; words as the tool gives them, such as "30 days → 60 days".
 
-const BAND_WORDS = { same: "same", close: "close", related: "related", weak: "weak", unrelated: "unrelated" };
-
 function sidesOf(differs, side) {
   const changes = [...(differs.numbers || []), ...(differs.negation || [])].map((change) => change.split(" → "));
   const replaced = changes.map((pair) => pair[side] || "").flatMap((part) => part.split(", "));
@@ -52,7 +50,7 @@ function sideBySide(pair, texts) {
 function pairCard(pair, texts) {
   return make(
     "li", { class: "card" },
-    make("p", { class: "score" }, pair.score.toFixed(3), pair.band ? ` ${BAND_WORDS[pair.band]}` : ""),
+    make("p", { class: "score" }, pair.score.toFixed(3), pair.band ? make("span", { class: `band ${pair.band}` }, pair.band) : ""),
     make("div", { class: "sides" }, ...sideBySide(pair, texts)),
     differsList(differs(pair)),
   );
