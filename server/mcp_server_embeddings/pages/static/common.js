@@ -26,6 +26,18 @@ function words(text, properties = {}) {
   return make("span", { dir: "auto", class: "words", ...properties }, shown(text));
 }
 
+// Tells which texts have all words of a query.
+function finder(query) {
+  const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
+  return (text) => terms.every((term) => text.includes(term));
+}
+
+function searchBox(label, act) {
+  const input = make("input", { type: "search", id: "search", placeholder: "Search words or ids", autocomplete: "off", spellcheck: "false",
+    oninput: () => act(input.value) });
+  return make("div", { class: "search" }, make("label", { for: "search", class: "unseen" }, label), input);
+}
+
 function button(label, act, properties = {}) {
   return make("button", { type: "button", onclick: act, ...properties }, label);
 }

@@ -65,11 +65,7 @@ class ItemMap {
 
   search() {
     let waiting = 0;
-    const input = make("input", {
-      type: "search", id: "search", placeholder: "Search words or ids", autocomplete: "off", spellcheck: "false",
-      oninput: () => { clearTimeout(waiting); waiting = setTimeout(() => { this.query = input.value; this.refresh(); }, 150); },
-    });
-    return make("div", { class: "search" }, make("label", { for: "search", class: "unseen" }, "Search items"), input);
+    return searchBox("Search items", (query) => { clearTimeout(waiting); waiting = setTimeout(() => { this.query = query; this.refresh(); }, 150); });
   }
 
   colours() {
@@ -95,12 +91,12 @@ class ItemMap {
   }
 
   matches() {
-    const terms = this.query.toLowerCase().split(/\s+/).filter(Boolean);
+    const found = finder(this.query);
     const codes = this.items.fields[this.field]?.codes;
     const matching = [];
     for (let at = 0; at < this.haystack.length; at++) {
       if (this.group !== null && codes[at] !== this.group) continue;
-      if (terms.every((term) => this.haystack[at].includes(term))) matching.push(at);
+      if (found(this.haystack[at])) matching.push(at);
     }
     return matching;
   }

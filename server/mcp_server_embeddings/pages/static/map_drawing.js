@@ -128,8 +128,9 @@ Object.assign(ItemMap.prototype, {
       if (!members || !members.length) continue;
       const label = make("span", { class: `label t${group.rank % COLOURS}` }, shown(group.name));
       this.labels.append(label);
-      const x = ((median(members.map((at) => this.items.x[at])) - xaxis.range[0]) / (xaxis.range[1] - xaxis.range[0])) * width;
-      const y = height - ((median(members.map((at) => this.items.y[at])) - yaxis.range[0]) / (yaxis.range[1] - yaxis.range[0])) * height;
+      group.middle ??= [this.items.x, this.items.y].map((places) => median(members.map((at) => places[at]))); // not at each step of a drag
+      const x = ((group.middle[0] - xaxis.range[0]) / (xaxis.range[1] - xaxis.range[0])) * width;
+      const y = height - ((group.middle[1] - yaxis.range[0]) / (yaxis.range[1] - yaxis.range[0])) * height;
       const w = label.offsetWidth, h = label.offsetHeight;
       const box = x < 0 || y < 0 || x > width || y > height ? null : free(x, y, w, h, width, height, taken);
       if (!box) { label.remove(); continue; }

@@ -18,26 +18,24 @@ function growing(entries, draw, kind) {
 }
 
 // Buttons of which one is pressed, and what it shows below; a search box filters what is shown.
-function choices(kinds, filterLabel) {
+function choices(kinds) {
   const body = make("div", { class: "sheet" });
   const found = make("p", { class: "found", role: "status" });
   let chosen = kinds.find((kind) => kind.entries.length) || kinds[0];
   let query = "";
   const draw = () => {
-    const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
-    const entries = chosen.entries.filter((entry) => terms.every((term) => chosen.words(entry).toLowerCase().includes(term)));
+    const matches = finder(query);
+    const entries = chosen.entries.filter((entry) => matches(chosen.words(entry).toLowerCase()));
     for (const [at, control] of controls.entries()) control.setAttribute("aria-pressed", String(kinds[at] === chosen));
     found.textContent = query ? `${COUNT.format(entries.length)} of ${COUNT.format(chosen.entries.length)}` : chosen.explained;
     body.replaceChildren(entries.length ? growing(entries, chosen.draw, chosen.list) : emptyState(query ? "Nothing found" : chosen.empty, ""));
   };
   const controls = kinds.map((kind) => button("", () => { chosen = kind; draw(); }));
   kinds.forEach((kind, at) => controls[at].append(kind.label, make("span", { class: "size" }, COUNT.format(kind.number ?? kind.entries.length))));
-  const input = make("input", { type: "search", id: "search", placeholder: filterLabel, autocomplete: "off", spellcheck: "false",
-    oninput: () => { query = input.value; draw(); } });
   draw();
   return [
     make("div", { class: "choices" }, make("div", { class: "joined", role: "group", "aria-label": "What to show" }, ...controls),
-      make("div", { class: "search" }, make("label", { for: "search", class: "unseen" }, filterLabel), input), found),
+      searchBox("Search words or ids", (typed) => { query = typed; draw(); }), found),
     body,
   ];
 }
@@ -63,7 +61,7 @@ function showAlign({ answer, left, right }) {
     { label: "Same", number: counts.same, entries: same, draw, words: pairWords, list: "cards", empty: "No pair says the same", explained: "worded alike, or only reworded" },
     { label: "Only left", number: counts.left_only, entries: only("left", answer.left_only, leftText), draw: single, words: singleWords, list: "items", empty: "Every item on the left has a match", explained: "without a match on the right" },
     { label: "Only right", number: counts.right_only, entries: only("right", answer.right_only, rightText), draw: single, words: singleWords, list: "items", empty: "Every item on the right has a match", explained: "without a match on the left" },
-  ], "Search words or ids"), notes(answer.notes));
+  ]), notes(answer.notes));
 }
 
 function showDuplicates({ answer, left }) {
@@ -89,7 +87,7 @@ function showDuplicates({ answer, left }) {
       explained: `nearest the threshold first; duplicates from ${answer.threshold.toFixed(3)} on` },
     { label: "Groups", entries: groups, draw: group, list: "cards", empty: "There are no duplicates",
       words: (ids) => ids.map((id) => `${id} ${text(id)}`).join(" "), explained: "largest first; the first of each is kept" },
-  ], "Search words or ids"), notes(answer.notes));
+  ]), notes(answer.notes));
 }
 
 function fill(name, ...content) {
