@@ -40,18 +40,18 @@ class Worker:
     def __init__(self) -> None:
         self._cells: Cells | None = None
 
-    def answer(self, request: Mapping[str, Any], content: bytes) -> Iterator[bytes]:
+    def answer(self, request: Mapping[str, Any], content: bytes, parsing: Parsing) -> Iterator[bytes]:
         """Yield the parts of the answer, whatever a parser raises on a corrupt file.
 
         Args:
-            request: ``path``, whose suffix tells the format; ``limits``; ``column``: None for documents, -1 for the
-                names and number of a table's columns, else one column.
+            request: ``path``, whose suffix tells the format; ``column``: None for documents, -1 for the names and
+                number of a table's columns, else one column.
             content: Of the file; empty for a column of the table that was asked for last.
+            parsing: How to parse it.
 
         Raises:
             MemoryError: There is not enough.
         """
-        parsing = Parsing(ReadingLimits(**request["limits"]))
         try:
             yield from self._written(request, content, parsing)
         except MemoryError:
@@ -130,9 +130,10 @@ def main() -> None:
     while head := requests.read(REQUEST.size):
         request_size, size = REQUEST.unpack(head)
         request = json.loads(requests.read(request_size))
-        _limit(ReadingLimits(**request["limits"]), request["path"])
+        parsing = Parsing(ReadingLimits(**request["limits"]))
+        _limit(parsing.limits, request["path"])
         try:
-            _send(replies, worker.answer(request, requests.read(size)))
+            _send(replies, worker.answer(request, requests.read(size), parsing))
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
 
