@@ -25,7 +25,8 @@ from machine import machine, versions
 
 from files import pdf
 from mcp_server_embeddings import Engine, Reader, Settings, Sources, collection_add, open_store
-from mcp_server_embeddings.reading import isolated, read_documents
+from mcp_server_embeddings.reading import isolated
+from mcp_server_embeddings.reading.isolated import read_documents
 from mcp_server_embeddings.reading.processes import reader_processes
 
 PAGES, ROUNDS = 100, 5

@@ -9,7 +9,8 @@ from pathlib import Path
 import docx
 from pypdf import PdfReader, PdfWriter
 
-from mcp_server_embeddings.reading import FoundFile, Reader, Selection, Skipped
+from mcp_server_embeddings.reading.found import FoundFile, Skipped
+from mcp_server_embeddings.reading.selecting import Reader, Selection
 
 
 def pdf(*pages: str, extra: dict[int, bytes] | None = None) -> bytes:

@@ -16,7 +16,10 @@ from files import pdf, word, word_with
 from mcp_server_embeddings.errors import EmbeddingsError
 from mcp_server_embeddings.lenient_json import encode_json, parse_json
 from mcp_server_embeddings.mcp_layer.messages import decode, encode
-from mcp_server_embeddings.reading import Parsing, ReadingLimits, UnreadableError, read_documents, read_table
+from mcp_server_embeddings.reading.document import Parsing, UnreadableError
+from mcp_server_embeddings.reading.isolated import read_documents
+from mcp_server_embeddings.reading.limits import ReadingLimits
+from mcp_server_embeddings.reading.tables import read_table
 from mcp_server_embeddings.relay.unanswered import SessionState
 from mcp_server_embeddings.tools import coercion
 from mcp_server_embeddings.tools.collection_file import read_records

@@ -14,10 +14,10 @@ from contextlib import suppress
 from importlib import import_module
 
 import mcp_server_embeddings
-from mcp_server_embeddings.reading import UnreadableError, read_table, split_source
-from mcp_server_embeddings.reading.document import DEFAULT_PARSING
+from mcp_server_embeddings.reading.document import DEFAULT_PARSING, UnreadableError
 from mcp_server_embeddings.reading.globs import Glob
 from mcp_server_embeddings.reading.parsing import parse_documents
+from mcp_server_embeddings.reading.tables import read_table, split_source
 from mcp_server_embeddings.store.analysis import STEMMERS, passage_terms, query_words
 from mcp_server_embeddings.tools.sentences import passages
 from mcp_server_embeddings.tools.terms import distinguishing_terms

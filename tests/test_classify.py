@@ -14,7 +14,7 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.reading import Reader
+from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, json_length
 from mcp_server_embeddings.tools.classify import classify

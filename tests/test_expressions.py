@@ -9,7 +9,7 @@ import pytest
 
 import hostile
 import mcp_server_embeddings
-from mcp_server_embeddings.reading import read_documents
+from mcp_server_embeddings.reading.isolated import read_documents
 
 _SEARCHES = {"search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 
@@ -34,7 +34,7 @@ def test_every_expression_is_compiled_where_the_check_above_finds_it() -> None:
 def test_front_matter_that_is_never_closed_ends_in_time() -> None:
     # In a process of its own: the expression that was here doubled its time with each line and held the lock.
     script = (
-        "from mcp_server_embeddings.reading import read_documents\n"
+        "from mcp_server_embeddings.reading.isolated import read_documents\n"
         "text = '---\\r\\n' + 'key: value\\r\\n' * 2_000 + '# Heading\\r\\n'\n"
         "print(len(read_documents('note.md', text.encode())[0].text) == len(text))"
     )

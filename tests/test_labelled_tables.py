@@ -10,7 +10,7 @@ from corpus import TEXTS, THEMES
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.reading import Reader
+from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.tools.classify import classify
 from mcp_server_embeddings.tools.coercion import coerce_examples

@@ -8,8 +8,8 @@ import pytest
 
 from mcp_server_embeddings.errors import InputError, StorageError
 from mcp_server_embeddings.private import replaced
-from mcp_server_embeddings.reading import Table, read_table
 from mcp_server_embeddings.reading.cells import Cell
+from mcp_server_embeddings.reading.tables import Table, read_table
 from mcp_server_embeddings.tools.output_file import new_file, output_path, write_table
 from scripts import run
 

@@ -15,9 +15,11 @@ import pytest
 from bombs import docx_of, docx_of_entities, parquet_of_one_text, pdf_of_pages
 from files import pdf, tree
 from mcp_server_embeddings.errors import CallCancelledError
-from mcp_server_embeddings.reading import FoundFile, Reader, ReadingLimits, UnreadableError
-from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS, never_cancelled
+from mcp_server_embeddings.reading.document import UnreadableError
+from mcp_server_embeddings.reading.found import FoundFile
+from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS, ReadingLimits, never_cancelled
 from mcp_server_embeddings.reading.processes import ReaderProcesses, Request, reader_processes
+from mcp_server_embeddings.reading.selecting import Reader
 from waiting import wait_until
 from wire import PATIENCE, ServerProcess, peak_memory
 
@@ -192,7 +194,7 @@ def test_an_idle_process_ends() -> None:
 
 _PARENT = """
 import sys
-from mcp_server_embeddings.reading import read_documents
+from mcp_server_embeddings.reading.isolated import read_documents
 print("ready", flush=True)
 read_documents("a.md", b"spin")
 """
@@ -250,7 +252,8 @@ def test_a_hostile_file_does_not_keep_others_from_being_read(
 SMALL_LIMITS = """
 import sys
 from mcp_server_embeddings.__main__ import main
-from mcp_server_embeddings.reading import Reader, ReadingLimits
+from mcp_server_embeddings.reading.limits import ReadingLimits
+from mcp_server_embeddings.reading.selecting import Reader
 
 Reader.__init__.__kwdefaults__["limits"] = ReadingLimits(seconds=5.0, memory_bytes=500_000_000)
 sys.exit(main())

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from files import encrypted_pdf, lying_about_size, pdf, pdf_of_stream, word, word_with
-from mcp_server_embeddings.reading import Document, Parsing, ReadingLimits, UnreadableError, read_documents
-from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS
+from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError
+from mcp_server_embeddings.reading.isolated import read_documents
+from mcp_server_embeddings.reading.limits import DEFAULT_LIMITS, ReadingLimits
 
 
 def one(path: str, content: bytes | str) -> Document:

@@ -17,7 +17,9 @@ from bombs import (
     pdf_of_pages,
 )
 from files import pdf, pdf_of_stream, word_with
-from mcp_server_embeddings.reading import Parsing, ReadingLimits, UnreadableError, read_documents
+from mcp_server_embeddings.reading.document import Parsing, UnreadableError
+from mcp_server_embeddings.reading.isolated import read_documents
+from mcp_server_embeddings.reading.limits import ReadingLimits
 from test_tables import sheet, xlsx
 
 _MEMORY = 500_000_000

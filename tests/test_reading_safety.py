@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 
 from files import found, names, skipped, tree
 from mcp_server_embeddings.errors import CallCancelledError, InputError
-from mcp_server_embeddings.reading import FoundFile, Reader, ReadingLimits, Skipped, UnreadableError
 from mcp_server_embeddings.reading.allowed import AllowedFolder
+from mcp_server_embeddings.reading.document import UnreadableError
+from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.globs import Glob
+from mcp_server_embeddings.reading.limits import ReadingLimits
+from mcp_server_embeddings.reading.selecting import Reader
 
 posix = pytest.mark.skipif(os.name != "posix", reason="what only POSIX has")
 
@@ -111,7 +114,7 @@ def test_an_allowed_folder_that_is_a_link_stands_for_its_target(root: Path) -> N
 
 def test_home_is_expanded_and_that_of_others_is_not(root: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from mcp_server_embeddings.reading import Reader\n"
+        "import sys; from pathlib import Path; from mcp_server_embeddings.reading.selecting import Reader\n"
         "for path in ('~/docs/b.md', '~/docs/*.md', '~'):\n"
         "    print(*[Path(e.path).name for e in Reader([Path(sys.argv[1])]).select([path]).entries])"
     )

@@ -12,7 +12,7 @@ from calls import Arguments, call, error, structured
 from corpus import TEXTS, THEMES
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
-from mcp_server_embeddings.reading import Table, read_table
+from mcp_server_embeddings.reading.tables import Table, read_table
 
 SUFFIXES = ["csv", "jsonl", "parquet"]
 LABELS = ["late delivery", "battery and charging", "garden plants", "classical music"]

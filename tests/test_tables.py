@@ -16,21 +16,13 @@ import pytest
 
 from files import lying_about_size
 from mcp_server_embeddings.errors import CallCancelledError, InputError
-from mcp_server_embeddings.reading import (
-    TABLE_LIMITS,
-    FoundFile,
-    Parsing,
-    Reader,
-    ReadingLimits,
-    Table,
-    UnreadableError,
-    is_table,
-    read_documents,
-    read_table,
-    split_source,
-)
+from mcp_server_embeddings.reading.document import Parsing, UnreadableError
+from mcp_server_embeddings.reading.found import FoundFile
+from mcp_server_embeddings.reading.isolated import read_documents
+from mcp_server_embeddings.reading.limits import TABLE_LIMITS, ReadingLimits
 from mcp_server_embeddings.reading.parsing import parse_cells
-from mcp_server_embeddings.reading.tables import TABLE_PARSING
+from mcp_server_embeddings.reading.selecting import Reader
+from mcp_server_embeddings.reading.tables import TABLE_PARSING, Table, is_table, read_table, split_source
 
 TICKETS = "id,subject,message,year\nT1,late,where is my parcel now,2020\nT2,card,the card was refused twice,2021\n"
 
