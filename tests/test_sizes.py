@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
 
 from mcp_server_embeddings.vectors.blocks import Block, Side, Watch, bands, nearest_neighbours, pairs_above, top_pairs
 from mcp_server_embeddings.vectors.clustering import LARGEST_TREE, clustered, ward_tree
@@ -18,7 +20,7 @@ from mcp_server_embeddings.vectors.duplicates import (
     nearest_threshold,
     suggested_threshold,
 )
-from mcp_server_embeddings.vectors.labelling import Probe, class_means, labelled, probabilities
+from mcp_server_embeddings.vectors.labelling import Probe, class_means, labelled, minimum, probabilities
 from mcp_server_embeddings.vectors.matching import matched, one_to_one
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, best_cells, scores, unit_rows
 
@@ -289,6 +291,32 @@ def test_labels_in_blocks_are_the_labels_of_each(seed: int, count: int, labels: 
         assert found.margins[index] == pytest.approx(row[first] - row[second], abs=1e-9)
         assert found.leads[index] == pytest.approx(lead, abs=1e-9)
         assert sure[index] == (found.scores[index] + found.leads[index] / 2 >= 0.3 and found.margins[index] >= 0.05)
+
+
+@pytest.mark.parametrize(("count", "labels"), [(40, 5), (300, 12)])
+def test_a_probe_is_a_logistic_regression_with_the_nearest_examples(count: int, labels: int) -> None:
+    examples, rows = unit_rows(vectors(2, count, 32)), unit_rows(vectors(3, 50, 32))
+    classes = np.arange(count) % labels
+    regression = LogisticRegression(C=20, max_iter=1_000).fit(examples.astype(float), classes)
+    nearest = np.stack([(rows @ examples[classes == label].T).max(axis=1) for label in range(labels)], axis=1)
+    expected = regression.predict_proba(rows.astype(float)) * np.exp(5 * nearest)
+    found = probabilities(examples, classes, rows)
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=0.02)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=seeds, count=st.integers(1, 30))
+def test_a_minimum_is_as_low_as_scipys(seed: int, count: int) -> None:
+    points = vectors(seed, count).astype(float)
+
+    def loss(at: Scores) -> tuple[float, Scores]:
+        return float(np.logaddexp(0, points @ at).mean() + at @ at / 200), points.T @ (
+            1 / (1 + np.exp(-points @ at))
+        ) / count + at / 100
+
+    found, start = minimum(loss, np.zeros(6)), np.zeros(6)
+    assert np.abs(loss(found)[1]).max() <= 1e-4
+    assert loss(found)[0] <= minimize(loss, start, method="L-BFGS-B", jac=True).fun + 1e-5
 
 
 def test_several_blocks_are_labelled_in_order_and_progress_is_told() -> None:

@@ -1,5 +1,7 @@
 """Assign labels: by the nearest examples, or by a linear probe."""
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +22,16 @@ _NEAREST_WEIGHT = 5.0
 """Of the cosine to the nearest example; 3 to 8 are within 0.2 points of one another on BANKING77."""
 
 _MAX_STEPS = 1_000
-"""Of the solver, which takes about 100."""
+"""Of the solver, which takes 20 to 70."""
+
+_FLAT = 1e-4
+"""Largest entry of the gradient of the mean loss at which the solver ends, as in scikit-learn."""
+
+_KEPT_STEPS = 10
+"""From which the solver estimates curvature, as in scipy."""
+
+_SMALLEST_STEP = 1e-10
+"""Below which no step lowers the loss any more."""
 
 _TINY = np.finfo(np.float64).tiny
 """Has a logarithm."""
@@ -127,11 +138,8 @@ class Probe:
 def _regression(units: Vectors, classes: Classes) -> Scores:
     """Fit a multinomial logistic regression: shape ``(d + 1, number of classes)``, the last row the intercepts.
 
-    What ``LogisticRegression`` of scikit-learn does, whose import takes a second longer.
+    The loss is that of ``LogisticRegression`` of scikit-learn, whose import takes two seconds.
     """
-    # Imported here, so that only this tool pays the second that it takes.
-    from scipy.optimize import minimize
-
     rows, at, count = _with_ones(units), np.arange(len(units)), int(classes.max()) + 1
 
     def loss(flat: Scores) -> tuple[float, Scores]:
@@ -145,10 +153,51 @@ def _regression(units: Vectors, classes: Classes) -> Scores:
         slope[:-1] += penalised
         return value / len(rows), slope.ravel() / len(rows)
 
-    start = np.zeros(rows.shape[1] * count)
-    options = {"maxiter": _MAX_STEPS, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
-    found: Scores = minimize(loss, start, method="L-BFGS-B", jac=True, options=options).x
-    return found.reshape(-1, count)
+    return minimum(loss, np.zeros(rows.shape[1] * count)).reshape(-1, count)
+
+
+def minimum(loss: Callable[[Scores], tuple[float, Scores]], start: Scores) -> Scores:
+    """Find where a convex loss is least, by L-BFGS with step halving (Nocedal and Wright 2006, algorithms 7.4 and 3.1).
+
+    It ends as near as ``scipy.optimize.minimize`` does in as many steps; scipy's import takes a second, more than all
+    steps of most calls.
+
+    Args:
+        loss: Returns the value at a point and its gradient.
+        start: Shape ``(n,)``.
+
+    Returns:
+        Shape ``(n,)``: a point where no entry of the gradient is above ``_FLAT``.
+    """
+    at, (value, slope) = start, loss(start)
+    steps: deque[tuple[Scores, Scores]] = deque(maxlen=_KEPT_STEPS)
+    for _ in range(_MAX_STEPS):
+        if np.abs(slope).max() <= _FLAT:
+            break
+        direction = _descent(slope, steps)
+        size, expected = 1.0, slope @ direction / 10_000
+        while (found := loss(at + direction))[0] > value + size * expected and size > _SMALLEST_STEP:
+            size, direction = size / 2, direction / 2
+        change = found[1] - slope
+        if direction @ change > 0:
+            steps.append((direction, change))
+        at, (value, slope) = at + direction, found
+    return at
+
+
+def _descent(slope: Scores, steps: "deque[tuple[Scores, Scores]]") -> Scores:
+    """Return the direction in which a loss falls, by its gradient and the last steps with their changes of gradient."""
+    if not steps:
+        return -slope / max(1.0, float(np.linalg.norm(slope)))
+    direction, parts = -slope, []
+    for step, change in reversed(steps):
+        parts.append(step @ direction / (step @ change))
+        direction = direction - parts[-1] * change
+    step, change = steps[-1]
+    direction *= step @ change / (change @ change)
+    for (step, change), part in zip(steps, reversed(parts), strict=True):
+        direction += step * (part - change @ direction / (step @ change))
+    return direction
 
 
 def _with_ones(units: Vectors) -> Scores:
