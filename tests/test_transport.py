@@ -265,3 +265,33 @@ def test_piped_requests_with_blank_lines_and_windows_line_ends_are_answered_befo
         check=True,
     )
     assert sorted(json.loads(line)["id"] for line in finished.stdout.splitlines()) == list(range(1, 100))
+
+
+@pytest.mark.parametrize(
+    ("requests", "end"), [(100, b'{"jsonrpc":"2.0","id":"last","method":"pi'), (0, b'{"a":"\xe2\x82')]
+)
+def test_an_end_in_the_middle_of_a_message_loses_no_request_before_it(
+    data_dir: Path, requests: int, end: bytes
+) -> None:
+    with ServerProcess(data_dir) as server:
+        if requests:
+            server.handshake()
+        sent = [server.send("tools/list") for _ in range(requests)]
+        server.write(end)
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+        assert server.finish() == 0
+        received = list(server.unread())
+    assert sorted(message["id"] for message in received if "result" in message) == sent
+    # A relay leaves without the refusal of what has no id where nothing else is to be answered.
+    errors = [message["error"]["code"] for message in received if "error" in message]
+    assert errors == [-32700] or (errors, sent) == ([], [])
+
+
+def test_a_last_message_that_no_line_end_follows_is_answered(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        server.write(b'{"jsonrpc":"2.0","id":5,"method":"ping"}')
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+        assert server.finish() == 0
+        assert list(server.unread()) == [{"jsonrpc": "2.0", "id": 5, "result": {}}]
