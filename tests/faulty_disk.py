@@ -1,0 +1,105 @@
+"""SQLite's way to the disk, recorded or held up: what it writes to files and when it has them synced.
+
+A process that imports this module changes its own SQLite; see ``test_power_loss.py`` and ``test_slow_disk.py``.
+"""
+
+import _sqlite3
+import ctypes
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+_OPEN, _DELETE = 5, 6
+"""Places in ``sqlite3_vfs``, in words of eight bytes."""
+
+_WRITE, _TRUNCATE, _SYNC = 3, 4, 5
+"""Places in ``sqlite3_io_methods``; its first word is the version."""
+
+_METHODS = 19
+
+_word = ctypes.c_void_p
+_Open = ctypes.CFUNCTYPE(ctypes.c_int, _word, _word, _word, ctypes.c_int, _word)
+_Delete = ctypes.CFUNCTYPE(ctypes.c_int, _word, ctypes.c_char_p, ctypes.c_int)
+_Write = ctypes.CFUNCTYPE(ctypes.c_int, _word, _word, ctypes.c_int, ctypes.c_int64)
+_Truncate = ctypes.CFUNCTYPE(ctypes.c_int, _word, ctypes.c_int64)
+_Sync = ctypes.CFUNCTYPE(ctypes.c_int, _word, ctypes.c_int)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step on the way to the disk, or what the program said meanwhile."""
+
+    kind: Literal["write", "truncate", "sync", "delete", "said"]
+    name: str
+    offset: int = 0
+    data: bytes = b""
+
+
+def watch(told: Callable[[Event], None]) -> None:
+    """Call ``told`` after each step, but before a sync, of every file that SQLite opens from now on."""
+    library = ctypes.CDLL(_sqlite3.__file__)
+    library.sqlite3_vfs_find.restype = _word
+    vfs = (_word * 8).from_address(library.sqlite3_vfs_find(None))
+    _Shim(told).install(vfs)
+
+
+class _Shim:
+    """Stands in the place of some functions of the default VFS, and calls them."""
+
+    _kept: ClassVar[list[Any]] = []
+    """What C points to is never freed."""
+
+    def __init__(self, told: Callable[[Event], None]) -> None:
+        self._told = told
+        self._names: dict[int, str] = {}
+        self._tables: dict[int, Any] = {}
+
+    def install(self, vfs: "ctypes.Array[ctypes.c_void_p]") -> None:
+        opened, deleted = _Open(vfs[_OPEN]), _Delete(vfs[_DELETE])  # type: ignore[arg-type]
+
+        def on_open(this: int, name: int | None, file: int, flags: int, out: int | None) -> int:
+            status: int = opened(this, name, file, flags, out)
+            methods = _word.from_address(file)
+            if status == 0 and name and methods.value:
+                self._names[file] = os.fsdecode(ctypes.string_at(name))
+                methods.value = self._table(methods.value)
+            return status
+
+        def on_delete(this: int, name: bytes, sync: int) -> int:
+            status: int = deleted(this, name, sync)
+            if status == 0:
+                self._told(Event("delete", os.fsdecode(name)))
+            return status
+
+        vfs[_OPEN] = self._pointer(_Open(on_open))
+        vfs[_DELETE] = self._pointer(_Delete(on_delete))
+
+    def _pointer(self, function: Any) -> int | None:
+        self._kept.append(function)
+        return ctypes.cast(function, _word).value
+
+    def _table(self, original: int) -> int:
+        if original not in self._tables:
+            table = (_word * _METHODS).from_buffer_copy(ctypes.string_at(original, 8 * _METHODS))
+            wrote, cut, synced = _Write(table[_WRITE]), _Truncate(table[_TRUNCATE]), _Sync(table[_SYNC])  # type: ignore[arg-type]
+
+            def on_write(file: int, data: int, size: int, offset: int) -> int:
+                status: int = wrote(file, data, size, offset)
+                self._told(Event("write", self._names[file], offset, ctypes.string_at(data, size)))
+                return status
+
+            def on_truncate(file: int, size: int) -> int:
+                status: int = cut(file, size)
+                self._told(Event("truncate", self._names[file], size))
+                return status
+
+            def on_sync(file: int, flags: int) -> int:
+                self._told(Event("sync", self._names[file]))
+                status: int = synced(file, flags)
+                return status
+
+            table[_WRITE], table[_TRUNCATE] = self._pointer(_Write(on_write)), self._pointer(_Truncate(on_truncate))
+            table[_SYNC] = self._pointer(_Sync(on_sync))
+            self._tables[original] = table
+        return ctypes.addressof(self._tables[original])
