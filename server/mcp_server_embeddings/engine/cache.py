@@ -36,6 +36,9 @@ _ENTRY_OVERHEAD = 200
 _BUSY_SECONDS = 0.05
 """Another process that writes for longer than this is not waited for."""
 
+_TURN_SECONDS = 0.5
+"""Another thread whose use of the disk takes longer than this is not waited for."""
+
 _DAY = 86_400
 
 Cut = Literal["", "windowed", "truncated"]
@@ -164,16 +167,27 @@ class _Disk:
         self._database: ClosingConnection | None = None
 
     def get(self, keys: Sequence[bytes], dimensions: int | None) -> dict[bytes, CachedText]:
-        with self._lock, self._tolerated():
-            database = self._connected()
+        with self._using() as database:
             return self._read(database, keys, dimensions) if database is not None else {}
         return {}
 
     def put(self, entries: Mapping[bytes, CachedText]) -> None:
-        with self._lock, self._tolerated():
-            database = self._connected()
+        with self._using() as database:
             if database is not None:
                 self._write(database, entries)
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection | None]:
+        """Yield the open file to one thread at a time; None where it cannot be used, or another takes too long."""
+        if not self._lock.acquire(timeout=_TURN_SECONDS):
+            _log.info("the cache on disk is not used now: it is slow")
+            yield None
+            return
+        try:
+            with self._tolerated():
+                yield self._connected()
+        finally:
+            self._lock.release()
 
     @contextmanager
     def _tolerated(self) -> Iterator[None]:
