@@ -4,12 +4,13 @@ import argparse
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from mcp_server_embeddings.cli.options import serving_options, settings_from
 from mcp_server_embeddings.config import Settings
-from mcp_server_embeddings.errors import EmbeddingsError
+from mcp_server_embeddings.errors import ConfigurationError, EmbeddingsError
 from mcp_server_embeddings.program import DISTRIBUTION
 
 Run = Callable[[Settings, argparse.Namespace], int]
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # No library in this process reports anything about its user.
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
     try:
+        _check_clock()
         arguments = sys.argv[1:] if arguments is None else arguments
         options = parse(arguments)
         settings = settings_from(options, os.environ)
@@ -43,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EmbeddingsError as error:
         sys.stderr.write(f"{DISTRIBUTION}: {error}\n")
         return 2
+
+
+def _check_clock() -> None:
+    """Raise ``ConfigurationError`` where Python cannot tell the time, without which no message can be logged."""
+    try:
+        time.time()
+    except OverflowError:
+        raise ConfigurationError(
+            "the clock of this machine is set to after the year 2262, later than Python can count; set it right"
+        ) from None
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
