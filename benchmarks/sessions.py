@@ -28,11 +28,13 @@ for variable in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
 os.environ.update(HF_HUB_OFFLINE="1", MCP_EMBEDDINGS_IDLE_EXIT="0.05")
 
 from machine import machine, versions  # noqa: E402
-from server_process import OURS, SHARED, MeasuredServer  # noqa: E402
+from server_process import OURS, SHARED, FailedCallError, MeasuredServer  # noqa: E402
 from workloads import Texts  # noqa: E402
 
 CALLERS, SESSIONS, CALLS, KILL_CLIENTS = 64, 8, 10, 4
-PATIENCE = 60.0
+KILLS_IN_A_ROW = 8
+"""Of engines, after which each client has a write acknowledged: a request that ends ten engines is refused, and a relay
+whose last ten engines ended before they accepted it gives up. Where engines start slowly, chance alone gets there."""
 
 
 def engines() -> list[int]:
@@ -204,7 +206,7 @@ class Client:
     def __init__(self, number: int, stopped: threading.Event) -> None:
         self.number, self.stopped = number, stopped
         self.acknowledged: list[str] = []
-        self.unanswered = 0
+        self.refused = self.unanswered = 0
         self.killed: MeasuredServer | None = None  # the relay that this benchmark killed last
         self.slowest = 0.0
         self.server = MeasuredServer(SHARED)
@@ -213,21 +215,23 @@ class Client:
 
     def run(self) -> None:
         """Write until it is over."""
-        count = 0
         while not self.stopped.is_set():
-            identifier = f"{self.number}-{count}"
-            began = time.perf_counter()
+            identifier = f"{self.number}-{len(self.acknowledged)}"
             try:
-                self.server.call("collection_add", collection="kept", texts={identifier: f"the text {identifier}"})
+                seconds = self.server.call(
+                    "collection_add", collection="kept", texts={identifier: f"the text {identifier}"}
+                )
+            except FailedCallError as error:
+                self.refused += 1
+                print(f"refused: {error}")
             except (RuntimeError, OSError, ValueError) as error:
                 if self.killed is not self.server:
                     self.unanswered += 1
                     print(f"not answered: {error}")
                 self.restart()
-                continue
-            self.slowest = max(self.slowest, time.perf_counter() - began)
-            self.acknowledged.append(identifier)
-            count += 1
+            else:
+                self.slowest = max(self.slowest, seconds)
+                self.acknowledged.append(identifier)
 
     def kill(self) -> None:
         """Kill the relay."""
@@ -235,10 +239,14 @@ class Client:
         with contextlib.suppress(OSError):
             self.killed.kill()
 
-    def restart(self) -> None:
-        """Start another relay; that one may be killed before its handshake is over."""
+    def end(self) -> None:
+        """End the relay, if it has not been killed."""
         with contextlib.suppress(ChildProcessError):  # kill has waited for it
             self.server.end()
+
+    def restart(self) -> None:
+        """Start another relay; that one may be killed before its handshake is over."""
+        self.end()
         started = False
         while not started:
             with contextlib.suppress(RuntimeError, OSError, ValueError):
@@ -246,32 +254,51 @@ class Client:
                 started = True
 
 
-def kills(number: int) -> None:
-    """Kill at random while clients write."""
-    chance, stopped = random.Random(0), threading.Event()
-    clients = [Client(client, stopped) for client in range(KILL_CLIENTS)]
-    of_engine = 0
+def await_writes(clients: list[Client]) -> None:
+    """Until each client has had another write acknowledged."""
+    before = [len(client.acknowledged) for client in clients]
+    while any(len(client.acknowledged) == count for client, count in zip(clients, before, strict=True)):
+        time.sleep(0.05)
+
+
+def kill_at_random(clients: list[Client], number: int) -> int:
+    """Kill relays and the engine so many times; how often it was the engine."""
+    chance, of_engine = random.Random(0), 0
     for _ in range(number):
         time.sleep(chance.uniform(0.2, 3.0))
         running = engines()
         if running and chance.random() < 0.6:
             of_engine += 1
             os.kill(chance.choice(running), signal.SIGKILL)
+            if of_engine % KILLS_IN_A_ROW == 0:
+                await_writes(clients)
         else:
-            chance.choice(clients).kill()
+            chance.choice([client for client in clients if client.killed is not client.server] or clients).kill()
+    return of_engine
+
+
+def kills(number: int) -> bool:
+    """Kill at random while clients write; whether nothing was lost."""
+    stopped = threading.Event()
+    clients = [Client(client, stopped) for client in range(KILL_CLIENTS)]
+    of_engine = kill_at_random(clients, number)
     stopped.set()
     for client in clients:
         client.thread.join()
+        client.end()
     acknowledged = [identifier for client in clients for identifier in client.acknowledged]
-    missing = missing_items(clients[0].server, acknowledged)
-    for client in clients:
-        client.server.end()
+    reading = MeasuredServer(SHARED)
+    missing = missing_items(reading, acknowledged)
+    reading.end()
     time.sleep(6)  # twice the idle time
+    unanswered, refused = sum(one.unanswered for one in clients), sum(one.refused for one in clients)
+    left = len(engines())
     print(
-        f"{number} kills, {of_engine} of the engine: {sum(client.unanswered for client in clients)} calls unanswered, "
-        f"{missing} of {len(acknowledged):,} acknowledged writes lost, {len(engines())} processes left; "
+        f"{number} kills, {of_engine} of the engine: {unanswered} calls unanswered, {refused} refused, "
+        f"{missing} of {len(acknowledged):,} acknowledged writes lost, {left} processes left; "
         f"slowest answer {max(client.slowest for client in clients):.1f} s"
     )
+    return not (unanswered or refused or missing or left)
 
 
 def missing_items(server: MeasuredServer, acknowledged: list[str]) -> int:
@@ -290,15 +317,16 @@ def batches(items: list[str], size: int) -> Iterator[list[str]]:
         yield items[begin : begin + size]
 
 
-def main() -> None:
-    """Measure what was asked for."""
+def main() -> int:
+    """Measure what was asked for; 1 where something was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repetitions", nargs="?", type=int, default=9)
     parser.add_argument("--kills", type=int, default=0, metavar="N")
     given = parser.parse_args()
     print(machine(), versions(), sep="\n")
+    well = True
     if given.kills:
-        kills(given.kills)
+        well = kills(given.kills)
     else:
         starts(given.repetitions)
         memory_of_sessions()
@@ -307,7 +335,8 @@ def main() -> None:
     end_engines()
     RUNTIME.cleanup()
     sys.stdout.flush()
+    return 0 if well else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
