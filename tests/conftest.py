@@ -31,6 +31,7 @@ from audit import Audit
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.engine import Engine
+from rounds import Record, Rounds
 from stores import STORES, OpenStore
 
 if TYPE_CHECKING:
@@ -48,6 +49,18 @@ def pytest_collection() -> Generator[None]:
         return (yield)
     finally:
         gc.enable()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Count a test that injects a fault; see ``Record``."""
+    if item.get_closest_marker("fault"):
+        item.user_properties.append(("faults", 1))
+
+
+@pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.harden)])
+def rounds(request: pytest.FixtureRequest, record_property: Record) -> Rounds:
+    """A random test in its short and its long form."""
+    return Rounds(request.param == "long", record_property)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,4 +1,4 @@
-"""Look for defects with inputs that reach new lines: ``python fuzz_atheris.py NAME RUNS SECONDS``.
+"""Look for defects with inputs that reach new lines: ``python fuzz_atheris.py NAME SECONDS``.
 
 atheris exists for Python 3.11 on Linux; ``make harden`` installs it.
 """
@@ -13,13 +13,13 @@ with atheris.instrument_imports(include=["mcp_server_embeddings"]):
     import fuzz_targets
 
 
-def main(name: str, runs: str, seconds: str) -> None:
+def main(name: str, seconds: str) -> None:
     """Fuzz a target; ends the process, with status 0 where there is no defect."""
     target, seeds = fuzz_targets.targets()[name]
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(seeds):
             (Path(corpus) / str(number)).write_bytes(seed)
-        limits = [f"-runs={runs}", f"-max_total_time={seconds}", "-max_len=20000", "-rss_limit_mb=3000"]
+        limits = [f"-max_total_time={seconds}", "-max_len=20000", "-rss_limit_mb=3000"]
         atheris.Setup([sys.argv[0], *limits, corpus], target)
         atheris.Fuzz()
 

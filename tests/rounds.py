@@ -1,21 +1,80 @@
-"""How long random tests go on: a moment in ``make test``, minutes in ``make harden``."""
+"""Random tests: some examples in ``make test``; in ``make harden`` new ones until a time is over."""
 
-import os
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import TypeVar
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-LONG = os.environ.get("MCP_EMBEDDINGS_TEST_ROUNDS") == "long"
-"""Set by ``make harden``."""
+T = TypeVar("T")
+
+Record = Callable[[str, object], None]
+"""pytest's ``record_property``: what a test did so many times, which ``make harden`` sums over all tests."""
 
 
-def checks(examples: int) -> settings:
-    """Examples of a random test: ten times as many as given, thirty times that in ``make harden``."""
-    return settings(
-        max_examples=examples * (300 if LONG else 10),
-        stateful_step_count=20,
-        deadline=None,
-        database=None,
-        derandomize=not LONG,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if LONG else [])],  # shrinking takes minutes
-    )
+def record_writes(record: Record, acknowledged: Collection[str], stored: Iterable[str]) -> None:
+    """Record how many writes were acknowledged and how many are missing; fail where one is."""
+    lost = set(acknowledged) - set(stored)
+    record("acknowledged writes", len(acknowledged))
+    record("writes lost", len(lost))
+    assert not lost
+
+
+class Rounds:
+    """The short or the long form of a test: the fixture ``rounds``."""
+
+    def __init__(self, long: bool, record: Record) -> None:
+        self.long = long
+        self.record = record
+        self._inputs = 0
+
+    def of_machine(self, machine: type[RuleBasedStateMachine], examples: int, seconds: float) -> None:
+        """Run a state machine.
+
+        Args:
+            machine: Of which each example makes one.
+            examples: Of the short form.
+            seconds: Of the long one.
+        """
+
+        def made() -> RuleBasedStateMachine:
+            self._inputs += 1
+            return machine()
+
+        self._repeat(
+            lambda chosen: run_state_machine_as_test(made, settings=chosen),  # type: ignore[arg-type] # functions do too
+            examples,
+            seconds,
+        )
+
+    def of_inputs(
+        self, check: Callable[[T], object], inputs: st.SearchStrategy[T], examples: int, seconds: float
+    ) -> None:
+        """Run a check over random inputs; see ``of_machine``."""
+
+        def counted(one: T) -> None:
+            self._inputs += 1
+            check(one)
+
+        self._repeat(lambda chosen: chosen(given(inputs)(counted))(), examples, seconds)
+
+    def _repeat(self, run: Callable[[settings], object], examples: int, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        run(self._settings(examples))
+        while self.long and time.monotonic() < until:
+            run(self._settings(10 * examples))
+        self.record("random inputs", self._inputs)
+
+    def _settings(self, examples: int) -> settings:
+        return settings(
+            max_examples=examples,
+            stateful_step_count=20,
+            deadline=None,
+            database=None,
+            derandomize=not self.long,
+            print_blob=self.long,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, *([Phase.shrink] if self.long else [])],  # shrinking takes minutes
+        )

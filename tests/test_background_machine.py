@@ -5,11 +5,11 @@ from collections import Counter
 from concurrent.futures import Future
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.mcp_layer.background import KEEP_SECONDS, WAIT_SECONDS, BackgroundCalls
-from rounds import checks
+from rounds import Rounds
 
 KEYS = st.sampled_from([b"a", b"b", b"c"])
 TURNS = 8
@@ -137,5 +137,5 @@ class BackgroundMachine(RuleBasedStateMachine):
         assert self.said == []
 
 
-def test_every_caller_gets_the_result_of_its_own_call_in_time() -> None:
-    run_state_machine_as_test(BackgroundMachine, settings=checks(10))
+def test_every_caller_gets_the_result_of_its_own_call_in_time(rounds: Rounds) -> None:
+    rounds.of_machine(BackgroundMachine, examples=100, seconds=60)

@@ -246,6 +246,7 @@ def test_what_was_used_today_stays_on_disk_before_what_was_not(tmp_path: Path) -
 GARBAGE = bytes(range(256)) * 400
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("sides", [("",), ("-wal",), ("-shm",), SIDES], ids=["file", "log", "index", "all"])
 @pytest.mark.parametrize(
     "damage", [GARBAGE, b"SQLite format 3\0" + GARBAGE, b"\0"], ids=["no header", "header", "short"]
@@ -260,6 +261,7 @@ def test_a_damaged_file_is_begun_anew_at_the_start(damage: bytes, sides: tuple[s
     assert (one.encoded, other.encoded) == (["a red fox"], [])
 
 
+@pytest.mark.fault
 def test_a_file_damaged_while_open_costs_no_answer_and_is_begun_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -278,6 +280,7 @@ def test_a_file_damaged_while_open_costs_no_answer_and_is_begun_anew(
     assert known(on_disk(path), range(510, 520)) == set(range(510, 520))
 
 
+@pytest.mark.fault
 def test_a_file_damaged_while_an_engine_runs_costs_no_answer(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     with counted(tmp_path) as one:
@@ -309,6 +312,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize(("column", "value"), DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_entry_is_encoded_again_and_the_others_are_kept(
     column: str, value: bytes | str | None, tmp_path: Path
@@ -326,6 +330,7 @@ def test_a_damaged_entry_is_encoded_again_and_the_others_are_kept(
         assert np.isfinite(again.vectors).all()
 
 
+@pytest.mark.fault
 def test_a_file_of_something_else_costs_no_answer(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     with closing(sqlite3.connect(path)) as database, database:
@@ -336,6 +341,7 @@ def test_a_file_of_something_else_costs_no_answer(tmp_path: Path) -> None:
         assert one.encoded == ["a red fox"]
 
 
+@pytest.mark.fault
 def test_an_entry_that_is_no_vector_is_damage_and_costs_no_answer(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     for wrong in (None, "text", b"odd"):
@@ -368,6 +374,7 @@ print(len(kept), kept == list(range(len(kept))))
 """Writes 6 MB into a disk of 1 MB: every answer must come, and what was stored must be the oldest part."""
 
 
+@pytest.mark.fault
 def test_a_full_disk_costs_no_answer(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 1) as limit:
         kept, oldest = run(FULL_DISK, str(tmp_path / "disk" / "cache.sqlite"), str(limit)).split()
@@ -375,6 +382,7 @@ def test_a_full_disk_costs_no_answer(tmp_path: Path) -> None:
     assert oldest == "True"
 
 
+@pytest.mark.fault
 def test_a_file_size_limit_costs_no_answer(tmp_path: Path) -> None:
     kept, oldest = run(FULL_DISK, str(tmp_path / "cache.sqlite"), "1000000").split()
     assert 0 < int(kept) < 100
@@ -400,6 +408,7 @@ print("answered")
 """
 
 
+@pytest.mark.fault
 def test_a_read_only_folder_costs_no_answer() -> None:
     # Not under tmp_path, whose parents nobody else may enter: root must drop its rights to meet a read-only folder.
     with tempfile.TemporaryDirectory() as name:
@@ -412,6 +421,7 @@ def test_a_read_only_folder_costs_no_answer() -> None:
         folder.chmod(0o755)
 
 
+@pytest.mark.fault
 def test_a_file_in_the_place_of_the_folder_costs_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     blocked = tmp_path / "file-not-folder"
     blocked.write_text("", encoding="utf-8")
@@ -431,6 +441,7 @@ def locked(path: Path) -> Iterator[None]:
         database.execute("ROLLBACK")
 
 
+@pytest.mark.fault
 def test_a_locked_file_costs_no_answer_and_is_used_again_afterwards(tmp_path: Path) -> None:
     with counted(tmp_path) as one:
         one.embedder.embed(["before"])
@@ -445,6 +456,7 @@ def test_a_locked_file_costs_no_answer_and_is_used_again_afterwards(tmp_path: Pa
         assert later.encoded == ["during"]
 
 
+@pytest.mark.fault
 def test_a_file_locked_at_the_start_is_used_once_it_is_free(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     with locked(path):
@@ -480,6 +492,7 @@ for number in count():
 """
 
 
+@pytest.mark.fault
 def test_a_process_killed_while_it_writes_leaves_a_readable_file(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     for wanted in (1, 50, 1200):

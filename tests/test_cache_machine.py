@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mcp_server_embeddings.engine.cache import CachedText, Cut, VectorCache
-from rounds import checks
+from rounds import Rounds
 
 DIMENSIONS = 3
 MEMORY = 3 * (4 * DIMENSIONS + 200)
@@ -123,5 +123,5 @@ def machine(tmp_path: Path) -> type[CacheMachine]:
     return type("CacheMachine", (CacheMachine,), {"folders": folders()})
 
 
-def test_a_cache_never_gives_what_was_not_put(machine: type[CacheMachine]) -> None:
-    run_state_machine_as_test(machine, settings=checks(2))
+def test_a_cache_never_gives_what_was_not_put(machine: type[CacheMachine], rounds: Rounds) -> None:
+    rounds.of_machine(machine, examples=20, seconds=60)

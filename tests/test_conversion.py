@@ -240,6 +240,7 @@ def test_two_servers_that_start_cold_at_once_convert_once_and_open_no_socket(
     assert ".tmp-" not in left.name
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.harden)])
 def test_a_server_killed_while_converting_takes_its_child_with_it_and_the_next_start_cleans_up(
     converting_folder: Path, tmp_path: Path, again: bool
@@ -268,6 +269,7 @@ def test_a_server_killed_while_converting_takes_its_child_with_it_and_the_next_s
     assert sorted(path.name for path in left.parent.iterdir()) == [left.name, f"{left.name}.lock"]
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("engine_name", ["auto", "compiled"])
 def test_a_converter_that_is_killed_is_named_and_auto_answers_without_it(
     engine_name: str, converting_folder: Path, tmp_path: Path
@@ -303,6 +305,7 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -326,6 +329,7 @@ def test_a_damaged_conversion_is_not_used(
         load_or_convert(model, "exact", folder.parent, refuse_to_convert)
 
 
+@pytest.mark.fault
 @pytest.mark.harden  # that it would be is checked above
 def test_a_damaged_conversion_is_made_again(
     own_dir: Path, converting_folder: Path, converting_embedder: Embedder
@@ -348,6 +352,7 @@ def test_a_whole_conversion_is_used_as_it_is(own_dir: Path, converting_folder: P
     assert loader.notes == ["loading the model"]
 
 
+@pytest.mark.fault
 def test_a_cache_folder_that_cannot_be_written_is_served_without_a_conversion(
     converting_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,7 @@ from mcp_server_embeddings.store.sqlite.schema import PAGE_BYTES
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from mcp_server_embeddings.tools.collection_export import collection_export
 from mcp_server_embeddings.tools.collection_file import read_records
-from rounds import LONG
+from rounds import Rounds
 
 FILE = "collections.sqlite"
 DIMENSIONS = 64
@@ -65,11 +65,13 @@ KINDS: dict[str, Damage] = {
 }
 
 
-def damaged(whole: Path, folder: Path) -> Iterator[tuple[Path, int, str]]:
+def damaged(whole: Path, folder: Path, rounds: Rounds) -> Iterator[tuple[Path, int, str]]:
     """Copies of the database, each with one page damaged."""
     chance = random.Random(0)
     cases = list(product(range(whole.stat().st_size // PAGE_BYTES), KINDS))
-    for page, kind in cases if LONG else chance.sample(cases, 12):
+    chosen = cases if rounds.long else chance.sample(cases, 12)
+    rounds.record("faults", len(chosen))
+    for page, kind in chosen:
         path = folder / f"{page}-{kind}" / FILE
         path.parent.mkdir()
         shutil.copy(whole, path)
@@ -100,9 +102,9 @@ def exported(folder: Path, name: str) -> dict[str, str]:
     return texts
 
 
-def test_what_a_damaged_page_leaves_is_exported_as_it_was(whole: Path, tmp_path: Path) -> None:
+def test_what_a_damaged_page_leaves_is_exported_as_it_was(whole: Path, tmp_path: Path, rounds: Rounds) -> None:
     found = []
-    for path, page, _ in damaged(whole, tmp_path):
+    for path, page, _ in damaged(whole, tmp_path, rounds):
         for name, documents in EXPECTED.items():
             if page < LISTS:
                 with suppress(StorageError, CollectionError):
@@ -115,9 +117,9 @@ def test_what_a_damaged_page_leaves_is_exported_as_it_was(whole: Path, tmp_path:
     assert sum(found) < len(found) * DOCUMENTS, "some damage must have hit a document"
 
 
-def test_reading_a_damaged_page_is_refused_with_what_to_do(whole: Path, tmp_path: Path) -> None:
+def test_reading_a_damaged_page_is_refused_with_what_to_do(whole: Path, tmp_path: Path, rounds: Rounds) -> None:
     refused = 0
-    for path, _, _ in damaged(whole, tmp_path):
+    for path, _, _ in damaged(whole, tmp_path, rounds):
         with closing(SqliteStore(path.parent)) as store:
             for name, number in product(EXPECTED, range(0, DOCUMENTS, 10)):
                 try:
@@ -131,6 +133,7 @@ def test_reading_a_damaged_page_is_refused_with_what_to_do(whole: Path, tmp_path
     assert refused
 
 
+@pytest.mark.fault
 def test_doctor_names_a_damaged_page_and_the_export(whole: Path, tmp_path: Path) -> None:
     shutil.copy(whole, tmp_path)
     with (tmp_path / FILE).open("r+b") as file:

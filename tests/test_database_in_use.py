@@ -19,6 +19,7 @@ from mcp_server_embeddings.errors import CollectionError, InputError, StorageErr
 from mcp_server_embeddings.store.records import StoredFile
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
 from mcp_server_embeddings.tools.collection_import import collection_import
+from rounds import Record, record_writes
 from scripts import run
 from test_store_safety import COMMON, DIMENSIONS, FILE, assert_sound, collection, document, everything, started
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment
@@ -134,6 +135,7 @@ OTHERS: dict[str, Callable[[Path], object]] = {
 """What opens and closes the database in another process."""
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("other", OTHERS)
 def test_nothing_is_lost_when_another_process_opens_and_closes_the_database(other: str, tmp_path: Path) -> None:
     with server(tmp_path) as peer:
@@ -216,6 +218,7 @@ def replace(folder: Path) -> None:
 MOVES = {"move": move, "move_all": move_all, "remove": remove, "remove_all": remove_all, "replace": replace}
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("change", MOVES)
 def test_no_write_is_acknowledged_into_a_file_that_is_no_longer_there(change: str, tmp_path: Path) -> None:
     with server(tmp_path) as peer:
@@ -227,6 +230,7 @@ def test_no_write_is_acknowledged_into_a_file_that_is_no_longer_there(change: st
     assert_sound(tmp_path)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("change", ["move", "move_all"])
 def test_a_file_that_was_moved_keeps_what_was_acknowledged_before(change: str, tmp_path: Path) -> None:
     with server(tmp_path) as peer:
@@ -249,6 +253,7 @@ class Moving(UserDict[str, StoredFile]):
         return super().items()
 
 
+@pytest.mark.fault
 def test_a_write_during_which_the_file_is_moved_is_refused(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     one = store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
@@ -260,6 +265,7 @@ def test_a_write_during_which_the_file_is_moved_is_refused(tmp_path: Path) -> No
     assert stored(tmp_path) == {"second"}
 
 
+@pytest.mark.fault
 def test_a_log_that_is_removed_is_noticed_and_nothing_is_acknowledged_into_it(tmp_path: Path) -> None:
     with server(tmp_path) as peer:
         (tmp_path / f"{FILE}-wal").unlink()
@@ -268,6 +274,7 @@ def test_a_log_that_is_removed_is_noticed_and_nothing_is_acknowledged_into_it(tm
         peer.kill()
 
 
+@pytest.mark.fault
 def test_what_is_in_memory_follows_a_file_that_takes_the_place_of_another(tmp_path: Path) -> None:
     """Also where names, numbers and revisions in both files are the same."""
     here, there = tmp_path / "here", tmp_path / "there"
@@ -290,6 +297,7 @@ def test_what_is_in_memory_follows_a_file_that_takes_the_place_of_another(tmp_pa
     assert store.version() > version
 
 
+@pytest.mark.fault
 def test_a_collection_of_another_model_in_the_place_of_the_file_takes_no_vectors(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     one = store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
@@ -299,6 +307,7 @@ def test_a_collection_of_another_model_in_the_place_of_the_file_takes_no_vectors
         one.put([document("a", 1)])
 
 
+@pytest.mark.fault
 def test_a_newer_version_set_while_a_server_runs_is_neither_read_nor_written(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     one = store.open_or_create("notes", "identity", "model@1", DIMENSIONS)
@@ -311,6 +320,7 @@ def test_a_newer_version_set_while_a_server_runs_is_neither_read_nor_written(tmp
     assert stored(tmp_path) == {"first"}
 
 
+@pytest.mark.fault
 def test_a_damaged_text_is_not_repeated_by_the_error(tmp_path: Path) -> None:
     one = collection(tmp_path)
     one.put([document("first", 1)])
@@ -394,7 +404,7 @@ def add_at_once(server: ServerProcess, keys: Sequence[str]) -> set[str]:
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.harden)])
 def test_a_server_loses_nothing_while_commands_and_other_programs_use_its_database(
-    warm_folder: Path, rounds: int
+    warm_folder: Path, rounds: int, record_property: Record
 ) -> None:
     with ServerProcess(warm_folder, "--allow-dir", str(warm_folder)) as server, ThreadPoolExecutor(1) as pool:
         server.handshake()
@@ -411,10 +421,12 @@ def test_a_server_loses_nothing_while_commands_and_other_programs_use_its_databa
         others.result()
         acknowledged |= add_at_once(server, ["last"])
         server.process.kill()
+    record_writes(record_property, acknowledged, stored(warm_folder))
     assert stored(warm_folder) == acknowledged
     assert len(acknowledged) > 30 * rounds
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("change", MOVES)
 def test_two_servers_go_on_with_the_same_file_after_it_was_changed(change: str, tmp_path: Path) -> None:
     with server(tmp_path) as one, server(tmp_path) as other:

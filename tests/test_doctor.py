@@ -167,6 +167,7 @@ def test_a_collection_of_another_model_is_no_problem(tmp_path: Path, embedder: E
     assert without.found == "0 items; not compared, since the model cannot be used"
 
 
+@pytest.mark.fault
 def test_a_damaged_page_of_a_database_is_found(stored: Path) -> None:
     path = stored / "collections.sqlite"
     with closing(sqlite3.connect(path)) as database:

@@ -93,6 +93,7 @@ def test_many_requests_are_answered_once_to_a_client_that_reads_only_then_but_on
         assert peak_memory(process.pid) < MOST_MEMORY
 
 
+@pytest.mark.fault
 @pytest.mark.usefixtures("engine_process")
 def test_a_client_that_never_reads_is_read_no_further_and_its_end_is_noticed(data_dir: Path) -> None:
     with unread_server(data_dir) as (process, stdin, _):
@@ -102,6 +103,7 @@ def test_a_client_that_never_reads_is_read_no_further_and_its_end_is_noticed(dat
         process.wait(NOTICED)
 
 
+@pytest.mark.fault
 @pytest.mark.usefixtures("engine_process")
 def test_malformed_lines_of_a_client_that_never_reads_are_bounded_and_its_end_is_noticed(data_dir: Path) -> None:
     with unread_server(data_dir) as (process, stdin, _):
@@ -111,6 +113,7 @@ def test_malformed_lines_of_a_client_that_never_reads_are_bounded_and_its_end_is
         process.wait(NOTICED)
 
 
+@pytest.mark.fault
 @pytest.mark.usefixtures("engine_process")
 def test_the_end_is_noticed_while_an_error_waits_to_be_read(data_dir: Path) -> None:
     with unread_server(data_dir) as (process, stdin, _):

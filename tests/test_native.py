@@ -99,6 +99,7 @@ DAMAGE: dict[Callable[[Path], object], str] = {
 }
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
 def test_a_damaged_model_is_an_error_that_names_the_fault(
     damage: Callable[[Path], object], own_folder: Path, tmp_path: Path
@@ -116,6 +117,7 @@ def test_a_configuration_with_a_million_layers_is_refused_by_every_engine(own_fo
             engine.embedder().identity()
 
 
+@pytest.mark.fault
 def test_weights_that_change_on_disk_while_in_use_are_an_error_and_then_loaded_again(
     own_folder: Path, tmp_path: Path
 ) -> None:
@@ -134,6 +136,7 @@ def test_weights_that_change_on_disk_while_in_use_are_an_error_and_then_loaded_a
         np.testing.assert_array_equal(embedder.embed(["Apple", "Orange"]).vectors, first)
 
 
+@pytest.mark.fault
 def test_weights_that_are_replaced_are_another_model(own_folder: Path, tmp_path: Path) -> None:
     with loaded(own_folder, tmp_path) as engine:
         engine.embedder().calibration()
@@ -164,6 +167,7 @@ with Engine(Settings(model=str(model), data_dir=data, no_cache=True)) as engine:
 """
 
 
+@pytest.mark.fault
 def test_weights_that_are_shortened_while_in_use_do_not_end_the_process(own_folder: Path, tmp_path: Path) -> None:
     """Touching a page beyond the end of a mapped file raises SIGBUS."""
     finished = subprocess.run(

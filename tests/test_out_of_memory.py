@@ -41,6 +41,7 @@ def scheduler(error: Callable[[], Exception], most: int, never: str = "\0") -> I
         yield queue, sizes
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("error", SHORT_OF_MEMORY.values(), ids=SHORT_OF_MEMORY.keys())
 def test_a_batch_for_which_there_is_no_memory_is_encoded_in_halves(error: Callable[[], Exception]) -> None:
     texts = inputs(*(f"text {number}" for number in range(20)))
@@ -51,6 +52,7 @@ def test_a_batch_for_which_there_is_no_memory_is_encoded_in_halves(error: Callab
     assert sizes.count(3) + sizes.count(2) == 8
 
 
+@pytest.mark.fault
 def test_a_text_for_which_there_is_never_memory_fails_its_own_call_only() -> None:
     with scheduler(MemoryError, most=100, never="huge") as (queue, _), ThreadPoolExecutor(4) as callers:
         calls = [inputs("one", "two"), inputs("a", "huge", "b"), inputs("three")]

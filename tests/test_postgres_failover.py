@@ -8,6 +8,7 @@ import pytest
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.store import open_store
 from postgres_server import SUPERUSER, Postgres
+from rounds import Record, record_writes
 from test_store import by_words, collection, document, nearest
 from waiting import wait_until
 
@@ -58,7 +59,10 @@ class Writer:
         return len(self.acknowledged) >= count
 
 
-def test_a_killed_primary_loses_nothing_that_was_acknowledged(pair: tuple[Postgres, Postgres]) -> None:
+@pytest.mark.fault
+def test_a_killed_primary_loses_nothing_that_was_acknowledged(
+    pair: tuple[Postgres, Postgres], record_property: Record
+) -> None:
     primary, standby = pair
     url = f"postgresql://{SUPERUSER}@/postgres?host={primary.folder},{standby.folder}&target_session_attrs=read-write"
     writers = [Writer(url, f"writer{number}-") for number in range(WRITERS)]
@@ -76,6 +80,7 @@ def test_a_killed_primary_loses_nothing_that_was_acknowledged(pair: tuple[Postgr
     store = open_store(Settings(store=standby.url()))
     for number, writer in enumerate(writers):
         stored = collection(store, f"writer{number}-")
+        record_writes(record_property, writer.acknowledged, map(str, stored.items().ids))
         assert stored.items().ids == writer.acknowledged
         assert nearest(stored).total == stored.current().chunks == len(writer.acknowledged)
         last = writer.acknowledged[-1]

@@ -90,6 +90,7 @@ def asked(
     return str(document[1])
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize(
     ("content", "limits", "said"),
     [
@@ -134,6 +135,7 @@ def test_a_process_writes_no_file_starts_no_program_and_reaches_nobody(
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["there"]
 
 
+@pytest.mark.fault
 @pytest.mark.skipif(sys.platform != "linux", reason="its way to choose what ends where memory runs out")
 def test_where_memory_runs_out_the_system_ends_the_parser(hostile: ReaderProcesses) -> None:
     assert asked(hostile, "a") == "a"
@@ -177,6 +179,7 @@ def test_a_file_that_takes_its_time_does_not_hold_up_others(hostile: ReaderProce
         thread.join()
 
 
+@pytest.mark.fault
 def test_a_process_that_was_killed_is_replaced(hostile: ReaderProcesses) -> None:
     assert asked(hostile, "a") == "a"
     (reader,) = readers()
@@ -200,6 +203,7 @@ read_documents("a.md", b"spin")
 """
 
 
+@pytest.mark.fault
 def test_a_process_ends_with_its_killed_parent_even_while_it_parses(tmp_path: Path) -> None:
     tree(tmp_path, {"sitecustomize.py": HOSTILE_PARSER})
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
@@ -230,6 +234,7 @@ def test_what_signals_of_the_keyboard_interrupt_is_the_parent(hostile: ReaderPro
     assert readers() == [reader]
 
 
+@pytest.mark.fault
 def test_a_hostile_file_does_not_keep_others_from_being_read(
     tmp_path: Path, hostile: ReaderProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +265,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.fault
 def test_the_engine_answers_other_calls_while_bombs_are_parsed(data_dir: Path, tmp_path: Path) -> None:
     root = tree(tmp_path / "files", {"a.md": "# Before\n\nwords", "z.md": "# After\n\nwords"})
     bombs = {

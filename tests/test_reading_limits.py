@@ -36,6 +36,7 @@ def outcome(name: str, content: bytes, limits: ReadingLimits) -> str:
         return error.reason
 
 
+@pytest.mark.fault
 @pytest.mark.skipif(sys.platform == "win32", reason="the system limits memory")
 @pytest.mark.parametrize(
     ("name", "made", "said"),
@@ -84,6 +85,7 @@ def test_a_style_is_a_heading_through_others_and_circles_end() -> None:
     assert [section.heading for section in document.sections] == ["", "Install"]
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -22,6 +22,7 @@ from mcp_server_embeddings.reading.found import FoundFile, Skipped
 from mcp_server_embeddings.reading.globs import Glob
 from mcp_server_embeddings.reading.limits import ReadingLimits
 from mcp_server_embeddings.reading.selecting import Reader
+from rounds import Record
 
 posix = pytest.mark.skipif(os.name != "posix", reason="what only POSIX has")
 
@@ -161,6 +162,7 @@ def test_fifos_sockets_and_devices_are_never_opened() -> None:
     assert "device" in skipped(Reader([Path("/dev")]).select(["/dev/null"]), Path("/dev"))["null"]
 
 
+@pytest.mark.fault
 @posix
 def test_a_fifo_put_in_a_files_place_is_not_waited_for(root: Path) -> None:
     file = first(root, "a.txt")
@@ -176,6 +178,7 @@ def first(root: Path, path: str, limits: ReadingLimits | None = None) -> FoundFi
     return entry
 
 
+@pytest.mark.fault
 @posix
 @pytest.mark.parametrize("swapped", ["docs", "docs/deep", "docs/deep/c.md"])
 def test_a_link_put_in_the_way_after_listing_is_not_followed(root: Path, swapped: str) -> None:
@@ -190,6 +193,7 @@ def test_a_link_put_in_the_way_after_listing_is_not_followed(root: Path, swapped
         file.read()
 
 
+@pytest.mark.fault
 @posix
 def test_a_folder_swapped_for_a_link_during_the_walk_is_skipped(root: Path) -> None:
     entries = Reader([root]).select([str(root)]).entries
@@ -213,7 +217,9 @@ while True:
 
 @posix
 @pytest.mark.parametrize("times", [5, pytest.param(200, marks=pytest.mark.harden)])
-def test_a_folder_that_is_swapped_all_the_time_never_yields_what_is_outside(root: Path, times: int) -> None:
+def test_a_folder_that_is_swapped_all_the_time_never_yields_what_is_outside(
+    root: Path, times: int, record_property: Record
+) -> None:
     tree(root.parent / "outside", {"b.md": "SECRET", "deep/c.md": "SECRET"})
     (root / ".link").symlink_to(root.parent / "outside")
     # In a process of its own: a thread would swap only when the interpreter's lock changes hands.
@@ -237,6 +243,7 @@ def test_a_folder_that_is_swapped_all_the_time_never_yields_what_is_outside(root
                     break
         finally:
             swapper.kill()
+    record_property("faults", hit)
     assert read > 0
     assert hit > 0
 
@@ -280,6 +287,7 @@ def test_a_file_of_a_gigabyte_is_skipped_by_its_size(root: Path) -> None:
     }
 
 
+@pytest.mark.fault
 def test_a_file_that_grew_after_listing_is_not_read(root: Path) -> None:
     file = first(root, "a.txt")
     with (root / "a.txt").open("wb") as big:

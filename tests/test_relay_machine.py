@@ -3,14 +3,14 @@
 import json
 from collections import Counter
 
-from hypothesis import example, given
+import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from mcp_types import ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
 from mcp_server_embeddings.mcp_layer.messages import decode, encode
 from mcp_server_embeddings.relay.unanswered import MAX_ATTEMPTS, SessionState
-from rounds import checks
+from rounds import Rounds
 
 IDS: st.SearchStrategy[object] = st.sampled_from(
     [
@@ -65,15 +65,18 @@ def with_id(identifier: object) -> list[bytes]:
     return [message("2.0", identifier, "ping", {})]
 
 
-@checks(10)
-@given(st.lists(LINES | NOISE, max_size=8))
-@example(with_id("x" * 1_001))
-@example(with_id("relay:0"))
-@example(with_id("\ud83d"))
-@example([message("2.0", 1, "ping", {"_meta": {"progressToken": []}})])
-@example([b'{"jsonrpc":"2.0","id":1,"muthod":"ping"}\n'])
-@example([b'{"jsonrpc":"2.0","method":"ping","id":1,"params":{"a":' + b"[" * 300 + b"]" * 300 + b"}}\n"])
-def test_nothing_waits_once_an_engine_has_answered_every_line(lines: list[bytes]) -> None:
+EXAMPLES = [
+    with_id("x" * 1_001),
+    with_id("relay:0"),
+    with_id("\ud83d"),
+    [message("2.0", 1, "ping", {"_meta": {"progressToken": []}})],
+    [b'{"jsonrpc":"2.0","id":1,"muthod":"ping"}\n'],
+    [b'{"jsonrpc":"2.0","method":"ping","id":1,"params":{"a":' + b"[" * 300 + b"]" * 300 + b"}}\n"],
+]
+
+
+def assert_nothing_waits(lines: list[bytes]) -> None:
+    """After an engine has answered every line."""
     state = SessionState()
     for line in lines:
         state.sent(line)
@@ -84,14 +87,26 @@ def test_nothing_waits_once_an_engine_has_answered_every_line(lines: list[bytes]
     assert (state.unanswered(), state.repeated()) == (0, [])
 
 
-@example(b"\xff")
-@checks(5)
-@given(st.binary(max_size=4))
-def test_a_request_that_an_engine_would_answer_is_repeated_by_the_next(text: bytes) -> None:
+@pytest.mark.parametrize("lines", EXAMPLES)
+def test_nothing_waits_once_an_engine_has_answered(lines: list[bytes]) -> None:
+    assert_nothing_waits(lines)
+
+
+def test_nothing_waits_once_an_engine_has_answered_every_line(rounds: Rounds) -> None:
+    rounds.of_inputs(assert_nothing_waits, st.lists(LINES | NOISE, max_size=8), examples=100, seconds=30)
+
+
+def assert_repeated_if_answered(text: bytes) -> None:
+    """A request is repeated just where an engine would answer it."""
     line = b'{"jsonrpc":"2.0","method":"ping","id":1,"params":{"a":"' + text + b'"}}\n'
     state = SessionState()
     state.sent(line)
     assert state.repeated() == ([line] if isinstance(decode(line), JSONRPCRequest) else [])
+
+
+def test_a_request_that_an_engine_would_answer_is_repeated_by_the_next(rounds: Rounds) -> None:
+    assert_repeated_if_answered(b"\xff")
+    rounds.of_inputs(assert_repeated_if_answered, st.binary(max_size=4), examples=50, seconds=30)
 
 
 class RelayMachine(RuleBasedStateMachine):
@@ -174,5 +189,5 @@ class RelayMachine(RuleBasedStateMachine):
         assert self.state.unanswered() == len(self.waiting)
 
 
-def test_each_request_is_answered_once_however_many_engines_end() -> None:
-    run_state_machine_as_test(RelayMachine, settings=checks(2))
+def test_each_request_is_answered_once_however_many_engines_end(rounds: Rounds) -> None:
+    rounds.of_machine(RelayMachine, examples=20, seconds=60)

@@ -15,6 +15,7 @@ import pytest
 from http_server import ACCEPTED, HttpServer
 from nginx import nginx
 from postgres_server import own_database
+from rounds import Record
 from waiting import wait_until
 from wire import PATIENCE
 
@@ -120,7 +121,7 @@ def calls(proxy: str, numbers: range, before: Callable[[int], None] = lambda _: 
 
 @pytest.mark.parametrize("count", [48, pytest.param(800, marks=pytest.mark.harden)])
 def test_no_request_is_lost_when_a_replica_is_killed_and_when_one_ends(
-    replicas: Replicas, tmp_path: Path, count: int
+    replicas: Replicas, tmp_path: Path, count: int, record_property: Record
 ) -> None:
     with nginx(tmp_path, replicas.ports) as proxy:
         assert calls(proxy, range(2, 3)) == []  # the collection is there
@@ -135,4 +136,8 @@ def test_no_request_is_lost_when_a_replica_is_killed_and_when_one_ends(
             replicas.restart(victim)
     written = [number for number in range(2 * count) if request(number)[0] == "collection_add"]
     found = replicas.servers[0].call("collection_add", {"collection": "replicas", "texts": dict(map(note, written))})
-    assert found["structuredContent"]["unchanged"] == len(written)
+    unchanged = found["structuredContent"]["unchanged"]
+    record_property("kills", 1)
+    record_property("acknowledged writes", len(written))
+    record_property("writes lost", len(written) - unchanged)
+    assert unchanged == len(written)

@@ -16,6 +16,7 @@ import pytest
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.relay.greeting import Greeting, session_settings
 from mcp_server_embeddings.relay.starting import engine_address, with_absolute_paths
+from rounds import Record, record_writes
 from waiting import wait_until
 from wire import PATIENCE, ServerProcess, error_text
 
@@ -79,6 +80,7 @@ def test_other_settings_of_the_engine_have_an_engine_of_their_own(session: Serve
         assert engine_of(same) == engine_of(session)
 
 
+@pytest.mark.fault
 def test_a_call_in_progress_is_answered_by_the_next_engine(session: ServerProcess) -> None:
     first = engine_of(session)
     reports = []
@@ -98,6 +100,7 @@ def test_a_call_in_progress_is_answered_by_the_next_engine(session: ServerProces
     assert engine_of(session) != first
 
 
+@pytest.mark.fault
 def test_a_session_of_the_stateless_era_is_taken_over_without_a_handshake(data_dir: Path) -> None:
     meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -111,6 +114,7 @@ def test_a_session_of_the_stateless_era_is_taken_over_without_a_handshake(data_d
         assert server.request("tools/call", params)["structuredContent"]["process"] != first
 
 
+@pytest.mark.fault
 def test_a_call_can_be_cancelled_after_the_engine_was_replaced(session: ServerProcess) -> None:
     cancelled = session.send("tools/call", session.call_params("embed", {"texts": [f"a {t}" for t in SLOW]}))
     kill(engine_of(session))
@@ -122,6 +126,7 @@ def test_a_call_can_be_cancelled_after_the_engine_was_replaced(session: ServerPr
     assert not any(json.loads(line).get("id") == cancelled for line in session.lines)
 
 
+@pytest.mark.fault
 @pytest.mark.filterwarnings("ignore")
 def test_subscriptions_go_on_with_the_next_engine(data_dir: Path, tmp_path: Path) -> None:
     uri = "embeddings://collections/news"
@@ -138,7 +143,7 @@ def test_subscriptions_go_on_with_the_next_engine(data_dir: Path, tmp_path: Path
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.harden)])
 def test_nothing_that_was_acknowledged_is_lost_when_engines_are_killed(
-    tmp_path: Path, bge_folder: Path, kills: int
+    tmp_path: Path, bge_folder: Path, kills: int, record_property: Record
 ) -> None:
     """Four clients write while the engine is killed again and again; every call is answered."""
     written: list[str] = []
@@ -165,6 +170,8 @@ def test_nothing_that_was_acknowledged_is_lost_when_engines_are_killed(
             for future in writing:
                 future.result(PATIENCE)
         found = [item["id"] for at in range(0, len(written), 50) for item in read(watching, written[at : at + 50])]
+        record_property("kills", kills)
+        record_writes(record_property, written, found)
         assert found == written
         assert len(written) == 16 * kills
 
@@ -182,6 +189,7 @@ def test_an_engine_ends_when_it_is_idle_and_the_next_session_starts_another(tmp_
         assert engine_of(server) != first
 
 
+@pytest.mark.fault
 def test_a_killed_relay_ends_its_session_and_not_the_engine(session: ServerProcess, data_dir: Path) -> None:
     with ServerProcess(data_dir) as other:
         other.handshake()
@@ -192,6 +200,7 @@ def test_a_killed_relay_ends_its_session_and_not_the_engine(session: ServerProce
     wait_until(lambda: ", 1 session, " in session.call("status", {})["structuredContent"][status], "the session's end")
 
 
+@pytest.mark.fault
 def test_what_connects_and_is_no_relay_ends_no_session(session: ServerProcess) -> None:
     engine, address = engine_of(session), str(log_of(session).with_suffix(".sock"))
     greeting = Greeting(session_settings(Settings())).line()
@@ -266,6 +275,7 @@ def test_a_command_that_was_accepted_starts_again_with_the_standard_library_alon
         assert imported.isdisjoint({"argparse", "dataclasses", "typing", "pathlib"}) == again
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("arguments", [("--tools", "core"), ("serve", "--tools", "core")])
 def test_a_session_that_was_started_again_is_taken_over(data_dir: Path, arguments: tuple[str, ...]) -> None:
     with ServerProcess(data_dir, *arguments) as first:
@@ -291,6 +301,7 @@ def test_a_folder_that_is_gone_is_refused_though_the_command_was_accepted_before
             assert again.log == f"mcp-server-embeddings: allow-dir {str(folder)!r} is not a directory\n"
 
 
+@pytest.mark.fault
 def test_an_engine_that_cannot_start_is_said_with_its_log(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif 'engine' in sys.orig_argv: sys.exit('broken installation')\n", encoding="utf-8"

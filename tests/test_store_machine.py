@@ -10,13 +10,13 @@ from typing import cast
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import Metadata, NewChunk, NewDocument, StoredFile, digest
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
-from rounds import checks
+from rounds import Rounds
 from stores import STORES
 
 DIMENSIONS = 4
@@ -311,5 +311,5 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[type[Sto
 
 
 @pytest.mark.skipif(os.name != "posix", reason="two stores of one file in a process need POSIX locks")
-def test_whatever_is_written_is_what_is_read(machine: type[StoreMachine]) -> None:
-    run_state_machine_as_test(machine, settings=checks(1))
+def test_whatever_is_written_is_what_is_read(machine: type[StoreMachine], rounds: Rounds) -> None:
+    rounds.of_machine(machine, examples=10, seconds=90)

@@ -20,6 +20,7 @@ from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import Nearest, NewChunk, NewDocument, StoredFile, digest
 from mcp_server_embeddings.store.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
+from rounds import Record, record_writes
 from scripts import run, small_disk
 from wire import PATIENCE, client_environment
 
@@ -212,7 +213,9 @@ def state(acknowledged: list[str], number: int) -> dict[str, int | None]:
 
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(200, marks=pytest.mark.harden)])
-def test_a_process_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path: Path, rounds: int) -> None:
+def test_a_process_killed_at_any_moment_loses_nothing_it_acknowledged(
+    tmp_path: Path, rounds: int, record_property: Record
+) -> None:
     moments, start, certain = random.Random(20), 0, dict[str, int | None]()
     kills = 0
     while kills < rounds or len(certain) <= 10 * rounds:  # however slow the machine is
@@ -234,6 +237,8 @@ def test_a_process_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path: 
     now = collection(tmp_path)
     stored = now.stored(list(certain))
     held = {key: number for key, number in certain.items() if number is not None}
+    record_property("kills", kills)
+    record_writes(record_property, held, stored)
     assert stored.keys() == held.keys()
     for key, number in held.items():
         assert stored[key].digest == digest(document(key, number).text)
@@ -277,11 +282,13 @@ def assert_full_disk_loses_nothing(folder: Path, limit: int) -> None:
         assert_holds(now, f"{number}-7", number)
 
 
+@pytest.mark.fault
 def test_a_full_disk_loses_nothing_acknowledged(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 4) as limit:
         assert_full_disk_loses_nothing(tmp_path / "disk", limit)
 
 
+@pytest.mark.fault
 def test_a_file_size_limit_loses_nothing_acknowledged(tmp_path: Path) -> None:
     assert_full_disk_loses_nothing(tmp_path, 4_000_000)
 
@@ -327,6 +334,7 @@ def read_only_folder(*, log: bool) -> Iterator[Path]:
         store.close()
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("log", [False, True])
 def test_a_read_only_folder_is_read_and_not_written(log: bool) -> None:
     with read_only_folder(log=log) as folder:
@@ -404,12 +412,14 @@ def test_a_database_of_another_program_is_refused_and_stays_as_it_is(pragma: str
     assert "is a SQLite file of another program" in refusal(tmp_path)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("content", [b"no database at all\n" * 1000, b"x"])
 def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(content: bytes, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(content)
     assert "it is no SQLite file; move it away" in refusal(tmp_path)
 
 
+@pytest.mark.fault
 def test_a_damaged_file_says_so(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     store.open_or_create("notes", "identity", "model@1", DIMENSIONS).put([document(str(i), i) for i in range(50)])
@@ -421,6 +431,7 @@ def test_a_damaged_file_says_so(tmp_path: Path) -> None:
         store.list()
 
 
+@pytest.mark.fault
 def test_an_interrupted_start_leaves_a_file_that_the_next_one_finishes(tmp_path: Path) -> None:
     path = tmp_path / FILE
     path.touch()
