@@ -33,7 +33,7 @@ ROUNDS: dict[str, tuple[str, ...]] = {
 
 LEAST = {
     "messages": 100_000,
-    "answers": 50_000,
+    "answers": 75_000,
     "kills": 2 * KILLS,
     "faults": 500,
     "random inputs": 10_000,

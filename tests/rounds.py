@@ -36,7 +36,7 @@ class Rounds:
         Args:
             machine: Of which each example makes one.
             examples: Of the short form.
-            seconds: Of the long one.
+            seconds: Of the long one, which runs so many again and again.
         """
 
         def made() -> RuleBasedStateMachine:
@@ -61,10 +61,11 @@ class Rounds:
         self._repeat(lambda chosen: chosen(given(inputs)(counted))(), examples, seconds)
 
     def _repeat(self, run: Callable[[settings], object], examples: int, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        run(self._settings(examples))
-        while self.long and time.monotonic() < until:
-            run(self._settings(10 * examples))
+        until = time.monotonic() + (seconds if self.long else 0)
+        chosen = self._settings(examples)
+        run(chosen)
+        while time.monotonic() < until:
+            run(chosen)
         self.record("random inputs", self._inputs)
 
     def _settings(self, examples: int) -> settings:

@@ -96,7 +96,11 @@ def test_many_requests_are_answered_once_to_a_client_that_reads_only_then_but_on
 @pytest.mark.fault
 @pytest.mark.usefixtures("engine_process")
 def test_a_client_that_never_reads_is_read_no_further_and_its_end_is_noticed(data_dir: Path) -> None:
-    with unread_server(data_dir) as (process, stdin, _):
+    with unread_server(data_dir) as (process, stdin, stdout):
+        called = {"name": "similarity", "arguments": {"left": ["a"], "right": ["b"]}}
+        stdin.write(request("loaded", "tools/call", called))
+        stdin.flush()
+        assert "loaded" in _until(stdout, "loaded")  # from here on nothing but unread answers keeps it from reading
         assert 10_000 < fill(stdin, request(1, "tools/list")) < 100_000
         assert peak_memory(process.pid) < MOST_MEMORY
         stdin.close()
