@@ -8,7 +8,7 @@ from pydantic import Field
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.cells import Cell
-from mcp_server_embeddings.tools.answer_budget import AnswerBudget
+from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, SaveAs, Source, Tag, Texts, WhereFilter
@@ -177,9 +177,10 @@ def _fitting(items: Items, grouping: Grouping, divided: list[list[Group]], membe
         return distinguishing_terms([[texts[member] for member in group.members] for group in groups])
 
     terms, part_terms = terms_of(grouping.groups), [terms_of(parts) if parts else [] for parts in divided]
-    sizes = [(members, 1, length) for length in _MEMBER_CHARACTERS]
-    sizes += [(number, 1, _MEMBER_CHARACTERS[-1]) for number in range(members - 1, 0, -1)]
-    for number, in_parts, length in [*sizes, (1, 0, _MEMBER_CHARACTERS[-1])]:
+    shortest = _MEMBER_CHARACTERS[-1]
+    sizes = [(members, 1, length, _PREFERRED_CHARACTERS) for length in _MEMBER_CHARACTERS]
+    sizes += [(number, 1, shortest, ANSWER_CHARACTERS) for number in range(members, 0, -1)]
+    for number, in_parts, length, characters in [*sizes, (1, 0, shortest, ANSWER_CHARACTERS)]:
         clusters = [
             Cluster(
                 id=at,
@@ -198,10 +199,11 @@ def _fitting(items: Items, grouping: Grouping, divided: list[list[Group]], membe
             )
             for at, (group, words) in enumerate(zip(grouping.groups, terms, strict=True))
         ]
-        shortened = number == members and in_parts
-        fitting = (AnswerBudget(_PREFERRED_CHARACTERS) if shortened else AnswerBudget()).take(clusters)
+        fitting = AnswerBudget(characters).take(clusters)
         if fitting == len(clusters):
-            return clusters, 0
+            if number < members:
+                items.notes.append(f"{number} members of each cluster fit, not {members}; save_as writes every item")
+            break
     return clusters[:fitting], len(clusters) - fitting
 
 
