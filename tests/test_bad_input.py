@@ -54,7 +54,7 @@ BAD: list[tuple[str, Raw, tuple[str, ...]]] = [
     ("similarity", {"left": ["a", "b"], "top": 1001}, ("top=1001", "1 to 1,000")),
     ("similarity", {"left": ["a", "b"], "top": "Infinity"}, ("top is 'Infinity'", "number")),
     ("search", {"query": " ", "texts": ["a"]}, ("query is empty", "say in a phrase or sentence")),
-    ("search", {"query": ["a"], "texts": ["a"]}, ("query is ['a'] (list)", "a string")),
+    ("condense", {"query": ["a"], "texts": ["a"]}, ("query is ['a'] (list)", "a string")),
     ("search", {"query": "a", "texts": []}, ("texts is an empty list",)),
     ("search", {"query": "a", "texts": ["a"], "top": 0}, ("top=0", "1 to 100")),
     ("search", {"query": "a", "texts": ["a"], "diversity": 1.5}, ("diversity=1.5", "0 to 1")),

@@ -135,7 +135,7 @@ def test_objects_come_one_by_one_in_lists_and_in_strings() -> None:
     assert coerce_objects("metadata", '{"year": 2020}') == [{"year": 2020}]
     assert coerce_objects("metadata", [{"year": 2020}]) == [{"year": 2020}]
     assert coerce_object("where", "{'year': 2020}") == {"year": 2020}
-    with pytest.raises(InputError, match=r"where is 'year' \(str\); allowed: an object"):
+    with pytest.raises(InputError, match=r"where is 'year' \(str\); allowed: an object, as in {\"year\""):
         coerce_object("where", "year")
     with pytest.raises(InputError, match=r"metadata\[1\] is 3"):
         coerce_objects("metadata", [{}, 3])
@@ -225,6 +225,37 @@ def test_texts_are_understood_in_every_form(engine: Engine, sent: object) -> Non
 )
 def test_synonyms_of_parameters_are_understood(reading: Engine, tool: str, sent: Arguments, meant: Arguments) -> None:
     assert structured(call(reading, tool, sent)) == structured(call(reading, tool, meant))
+
+
+@pytest.mark.parametrize(
+    ("tool", "sent", "meant"),
+    [
+        ("similarity", {"texts": TWO}, {"left": TWO}),
+        ("similarity", {"documents": TWO}, {"left": TWO}),
+        ("similarity", {"source": "notes"}, {"left_source": "notes"}),
+        ("search", {"query": "milk", "collection": "notes"}, {"query": "milk", "source": "notes"}),
+        ("search", {"query": ["milk", "cats"], "source": "notes"}, {"queries": ["milk", "cats"], "source": "notes"}),
+        ("search", {"query": "milk", "source": ["notes"]}, {"query": "milk", "source": "notes"}),
+        ("search", {"query": "milk", "source": '["notes"]'}, {"query": "milk", "source": "notes"}),
+        ("read", {"source": ["notes"], "ids": ["a"]}, {"source": "notes", "ids": ["a"]}),
+        ("similarity", {"left_source": ["notes"]}, {"left_source": "notes"}),
+    ],
+)
+def test_what_another_tool_calls_so_or_takes_as_a_list_is_understood(
+    reading: Engine, tool: str, sent: Arguments, meant: Arguments
+) -> None:
+    assert structured(call(reading, tool, sent)) == structured(call(reading, tool, meant))
+
+
+def test_several_sources_are_refused_with_how_to_name_them_as_one(reading: Engine) -> None:
+    message = error(call(reading, "search", {"query": "milk", "source": ["note.md", "notes"]}))
+    for part in ("source has 2 elements", "'docs/*.md'", "collection_add"):
+        assert part in message
+
+
+def test_both_a_name_and_its_synonym_are_one_too_many(reading: Engine) -> None:
+    message = error(call(reading, "search", {"query": "milk", "source": "notes", "collection": "notes"}))
+    assert "unknown argument 'collection'" in message
 
 
 def test_every_synonym_stands_for_a_parameter_of_some_tool() -> None:

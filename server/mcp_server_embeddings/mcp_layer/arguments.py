@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.coercion import SHOWN, shown
 from mcp_server_embeddings.tools.declaration import Arguments
-from mcp_server_embeddings.tools.parameters import SYNONYMS
+from mcp_server_embeddings.tools.parameters import PLURALS, SYNONYMS
 
 A = TypeVar("A", bound=Arguments)
 
@@ -50,7 +50,7 @@ def parse(model: type[A], raw: Mapping[str, object]) -> A:
         InputError: Something is missing, unknown or of the wrong type; the first four errors are named.
     """
     fields = model.model_fields
-    raw = {_own_name(name, fields, raw): value for name, value in raw.items()}
+    raw = own_names(raw, fields)
     # Clients send null for what their model left out.
     sent = {k: raw[k] for k in fields if k in raw and (raw[k] is not None or fields[k].is_required())}
     unknown = [name for name in raw if name not in fields]
@@ -64,10 +64,22 @@ def parse(model: type[A], raw: Mapping[str, object]) -> A:
         raise InputError("; ".join(sentences + more)) from None
 
 
-def _own_name(name: str, fields: Container[str], raw: Container[str]) -> str:
-    """Return the tool's own name of a parameter that the client called by a synonym."""
-    own = SYNONYMS.get(name, name)
-    return own if name not in fields and own in fields and own not in raw else name
+def own_names(raw: Mapping[str, object], fields: Container[str]) -> dict[str, object]:
+    """Return what the client sent under the tool's own names of the parameters.
+
+    Args:
+        raw: What the client sent.
+        fields: The parameters of the tool.
+    """
+    return {_own_name(name, value, raw, fields): value for name, value in raw.items()}
+
+
+def _own_name(name: str, value: object, raw: Container[str], fields: Container[str]) -> str:
+    """Return the tool's own name of a parameter that the client called by a synonym, or by the singular for a list."""
+    own = PLURALS.get(name, name) if isinstance(value, list) else name
+    while own not in fields and own in SYNONYMS:
+        own = SYNONYMS[own]
+    return own if own in fields and own not in raw else name
 
 
 def _sentence(error: ErrorDetails, known: list[str]) -> str:

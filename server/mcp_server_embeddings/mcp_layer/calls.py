@@ -16,13 +16,12 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
 from mcp_server_embeddings.mcp_layer.apps import add_page_data
-from mcp_server_embeddings.mcp_layer.arguments import parse
+from mcp_server_embeddings.mcp_layer.arguments import own_names, parse
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS, BackgroundCalls, call_key
 from mcp_server_embeddings.mcp_layer.fair_threads import FairThreads
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import Tool, ToolContext
 from mcp_server_embeddings.tools.freshness import Freshness
-from mcp_server_embeddings.tools.parameters import SYNONYMS
 from mcp_server_embeddings.tools.results import Running
 from mcp_server_embeddings.tools.status import ANSWER_BYTES
 
@@ -113,7 +112,7 @@ class CallRunner:
         """
         key = call_key(tool.name, raw, protocol)
         call = self._background.call(key)
-        threads = self._service.large_calls if _is_large(tool.name, raw) else self._service.threads
+        threads = self._service.large_calls if _is_large(tool, raw) else self._service.threads
 
         def start(call: Call) -> Future[CallToolResult]:
             return threads.submit(self, self._run, tool, raw, self._context(call, protocol), pages)
@@ -159,8 +158,9 @@ class CallRunner:
             )
 
 
-def _is_large(tool: str, raw: Mapping[str, object]) -> bool:
-    if tool not in _LOOKUPS and any(SYNONYMS.get(name, name).endswith("source") for name in raw):
+def _is_large(tool: Tool, raw: Mapping[str, object]) -> bool:
+    names = own_names(raw, tool.arguments.model_fields)
+    if tool.name not in _LOOKUPS and any(name.endswith("source") for name in names):
         return True
     texts = sum(len(value) for value in raw.values() if isinstance(value, list))
     characters = sum(len(value) for value in raw.values() if isinstance(value, str))

@@ -219,6 +219,23 @@ def coerce_labels(name: str, value: object) -> list[str] | dict[str, str]:
     return coerce_strings(name, value)
 
 
+def coerce_source(name: str, value: object) -> object:
+    """Return a list of one source as that source; anything else as it is.
+
+    Raises:
+        InputError: The list has several.
+    """
+    sources = parse_literal(value)
+    if not isinstance(sources, list | tuple):
+        return value
+    if len(sources) != 1:
+        raise InputError(
+            f"{name} has {len(sources):,} elements; allowed: one. Name a folder or a pattern such as 'docs/*.md', or "
+            "put them into a collection by collection_add"
+        )
+    return sources[0]
+
+
 def coerce_object(name: str, value: object) -> dict[str, object]:
     """Return an object, or what a string contains as one.
 
@@ -227,7 +244,7 @@ def coerce_object(name: str, value: object) -> dict[str, object]:
     """
     parsed = parse_literal(value)
     if not isinstance(parsed, Mapping):
-        raise InputError(f"{name} is {shown(value)}; allowed: an object")
+        raise InputError(f'{name} is {shown(value)}; allowed: an object, as in {{"year": {{"gte": 2020}}}}')
     return {str(key): item for key, item in parsed.items()}
 
 

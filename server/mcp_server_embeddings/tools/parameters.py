@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, GetJsonSchemaHandler, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -17,6 +17,7 @@ from mcp_server_embeddings.tools.coercion import (
     coerce_ids,
     coerce_object,
     coerce_objects,
+    coerce_source,
     coerce_strings,
     coerce_texts,
 )
@@ -31,6 +32,7 @@ SYNONYMS = {
     "inputs": "texts",
     "input": "texts",
     "text": "texts",
+    "texts": "left",
     "text1": "left",
     "text2": "right",
     "a": "left",
@@ -44,8 +46,10 @@ SYNONYMS = {
     "path": "source",
     "file": "source",
     "paths": "source",
+    "source": "left_source",
     "collection_name": "collection",
     "collections": "source",
+    "collection": "source",
     "id": "ids",
     "id_column": "id_field",
     "filter": "where",
@@ -66,7 +70,13 @@ SYNONYMS = {
     "output": "save_as",
     "metadatas": "metadata",
 }
-"""Common names of parameters for which a tool's own name is meant, where it has that and not the synonym itself."""
+"""Common names of parameters for which a tool's own name is meant, where it has that and not the synonym itself.
+
+The own name may have a synonym again: ``similarity`` has no texts, but left.
+"""
+
+PLURALS = {"query": "queries"}
+"""Names of parameters for one value, and for a list of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,15 @@ Strings = Annotated[Sequence[str] | None, coerced(coerce_strings), STRINGS]
 
 Ids = Annotated[Sequence[Id] | None, coerced(coerce_ids), STRINGS, Field(description="only these")]
 
-Source = Annotated[str | None, Field(description="or collection or path")]
+
+def _one_source(value: object, info: ValidationInfo) -> object:
+    return coerce_source(info.field_name or "", value)
+
+
+ONE_SOURCE = BeforeValidator(_one_source)
+"""Takes a list of one source too."""
+
+Source = Annotated[str | None, ONE_SOURCE, Field(description="or collection or path")]
 
 IdField = Annotated[str | None, Field(description="id column")]
 

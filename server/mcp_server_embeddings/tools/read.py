@@ -16,7 +16,7 @@ from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Items, Selection, select_items, shown_ids
 from mcp_server_embeddings.tools.locating import lines_or_page, page_of
-from mcp_server_embeddings.tools.parameters import IdField, Ids, Range
+from mcp_server_embeddings.tools.parameters import ONE_SOURCE, IdField, Ids, Range
 from mcp_server_embeddings.tools.results import ReadItem, ReadResult
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import CONTROL
@@ -41,7 +41,7 @@ _LINES = re.compile(r"\A(.+):([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?\Z", re.DOT
 )
 def read(
     embedder: Embedder,
-    source: Annotated[str, Field(description="collection or path")],
+    source: Annotated[str, ONE_SOURCE, Field(description="collection or path")],
     ids: Ids,
     *,
     id_field: IdField = None,
