@@ -278,6 +278,8 @@ def test_labels_are_understood_in_every_form(engine: Engine, labels: object) -> 
         {"apple": [0], "orange": [1]},
         {"apple": ["a red apple"], "orange": ["a sweet orange"]},
         [{"id": 0, "label": "apple"}, {"id": 1, "label": "orange"}],
+        [{"apple": ["a red apple"]}, {"orange": ["a sweet orange"]}],
+        [{"apple": [0], "orange": []}, {"text": "a sweet orange", "label": "orange"}],
         [{"text": "a red apple", "label": "apple"}, {"text": "a sweet orange", "label": "orange"}],
         '{"apple": ["a red apple"], "orange": ["a sweet orange"]}',
     ],

@@ -82,9 +82,10 @@ def test_what_was_saved_is_corrected_by_ids_alone(embedder: Embedder, sources: S
     kept = {key: label for key, label in before.items() if label is not None} | {wrong: other}
     assert saved.file is not None
     for named in ("labelled.csv#message", f"{saved.file.path}#message"):
-        after = classified(embedder, sources, [named, {"id": wrong, "label": other}], output=output)
-        assert labels_of(after).items() >= kept.items()
-        assert not {entry.id for entry in after.check} & kept.keys()
+        for corrected in ({"id": wrong, "label": other}, {other: [wrong]}):
+            after = classified(embedder, sources, [named, corrected], output=output)
+            assert labels_of(after).items() >= kept.items()
+            assert not {entry.id for entry in after.check} & kept.keys()
 
 
 def test_an_example_with_the_id_of_another_text_is_not_taken_for_it(embedder: Embedder, sources: Sources) -> None:
@@ -106,8 +107,10 @@ def test_an_example_with_the_id_of_another_text_is_not_taken_for_it(embedder: Em
         ("blank.csv#words", "no row of 'blank.csv' has a text and a label in 'label'"),
         (
             ["My card is lost"],
-            "examples[0] is 'My card is lost' (str); allowed: an object with label and text or id, or",
+            "examples[0] is 'My card is lost' (str); allowed: an object with label and text or id, {label: [",
         ),
+        ([{"theme": "card", "words": "My card is lost"}], "examples[0] is {'theme': 'card', 'words':"),
+        ([{"card": [[1]]}], "examples[0]['card'] has [1] (list); allowed: texts, or numbers"),
         (
             [{"source": "known.csv#words", "label_field": "theme"}, {"id": "X", "label": "none"}],
             "examples[1] has the id",

@@ -55,8 +55,8 @@ class ExampleTable:
 _FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
 
 _ONE_EXAMPLE = (
-    "an object with label and text or id, or a table with a column of labels, such as 'known.csv#message' or "
-    '{"source": "known.csv#message", "label_field": "topic"}'
+    "an object with label and text or id, {label: [texts or ids]}, or a table with a column of labels, such as "
+    '\'known.csv#message\' or {"source": "known.csv#message", "label_field": "topic"}'
 )
 
 _MAX_LITERAL = 100_000
@@ -342,8 +342,9 @@ def coerce_examples(name: str, value: object) -> list[Example | ExampleTable]:
 
     Args:
         name: The parameter, for errors.
-        value: A list of objects with ``label`` and either ``text`` or ``id``, and of tables: a path, or an object with
-            ``source`` and ``label_field``; one of these; or a map from label to texts, where whole numbers are ids.
+        value: A list of objects with ``label`` and either ``text`` or ``id``, of tables: a path, or an object with
+            ``source`` and ``label_field``, and of maps from label to a list of texts or ids, where whole numbers are
+            ids; one of these; or a map from label to one text.
 
     Raises:
         InputError: It is none of these.
@@ -357,7 +358,14 @@ def coerce_examples(name: str, value: object) -> list[Example | ExampleTable]:
         return [*_examples_by_label(name, value)]
     items = value if isinstance(value, list | tuple) else [value]
     check_length(name, items)
-    return [_example(f"{name}[{position}]" if items is value else name, item) for position, item in enumerate(items)]
+    found: list[Example | ExampleTable] = []
+    for position, item in enumerate(items):
+        place = f"{name}[{position}]" if items is value else name
+        if isinstance(item, Mapping) and item and all(isinstance(part, list | tuple) for part in item.values()):
+            found += _examples_by_label(place, item)
+        else:
+            found.append(_example(place, item))
+    return found
 
 
 def _example(name: str, item: object) -> Example | ExampleTable:
