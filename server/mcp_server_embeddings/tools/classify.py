@@ -84,10 +84,9 @@ class _Labelled:
 @tool(
     title="Label items",
     description=(
-        "Sorts texts into kinds that you name: tickets, messages, rows. Use it with label names, a "
-        "sentence for each, or 5 or more examples a label (best). Not to find unknown kinds: use "
-        "cluster. Returns counts, ids under each label, and check: the least sure with texts; correct these by "
-        "examples: the saved file, then ids."
+        "Sorts texts into kinds that you name: tickets, messages, rows. Use it with label names, a sentence each, or "
+        "5 or more examples a label (best). Not for unknown kinds: use cluster. Returns counts, ids by label, "
+        'and check: the least sure with texts; correct by examples [{"source": "saved.csv"}, {label: [ids]}].'
     ),
     purpose="sort into kinds you can name",
     effect="destroys",  # a tag replaces what an earlier one stored
@@ -106,7 +105,7 @@ def classify(
         Sequence[Example | ExampleTable] | None,
         coerced(coerce_examples),
         WithJsonSchema({"type": "array", "items": {"type": "object"}}),
-        Field(description='[{"text" or "id", "label"}], {label: [texts or ids]}, or "labelled.csv#text"'),
+        Field(description='{"text" or "id", "label"}, {label: [texts or ids]}, {"source": "a.csv#text"}'),
     ] = None,
     abstain: Annotated[bool, Field(description="no label where unsure")] = True,
     source: Source = None,
