@@ -22,7 +22,7 @@ from mcp_server_embeddings.store.records import (
     passage_text,
 )
 from mcp_server_embeddings.store.sqlite.store import SqliteStore
-from mcp_server_embeddings.store.where import Where
+from mcp_server_embeddings.store.where import Where, checked_conditions
 from mcp_server_embeddings.vectors.scores import scores
 from stores import STORES, OpenStore
 
@@ -296,6 +296,24 @@ def filtered(open_at: OpenStore, tmp_path_factory: pytest.TempPathFactory) -> Co
 def test_metadata_is_filtered(where: Where, ids: str, filtered: Collection) -> None:
     assert by_where(filtered, where) == ids
     assert sorted(by_words(filtered, "text", where)) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ({"$gte": 2021}, {"gte": 2021}),
+        ({">=": 2021}, {"gte": 2021}),
+        ({">": 2020, "<": 2022}, {"gt": 2020, "lt": 2022}),
+        ({"<=": 2020}, {"lte": 2020}),
+        ({"==": 2020}, {"eq": 2020}),
+        ({"=": 2020}, 2020),
+        ({"!=": 2020}, {"ne": 2020}),
+        ({"<>": 2020}, {"ne": 2020}),
+        ({"$in": [2020, 2021]}, [2020, 2021]),
+    ],
+)
+def test_comparisons_are_understood_by_the_names_of_other_filters(sent: object, meant: object) -> None:
+    assert checked_conditions({"year": sent}) == checked_conditions({"year": meant})
 
 
 def test_without_a_filter_everything_is_searched(filtered: Collection) -> None:

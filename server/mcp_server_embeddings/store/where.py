@@ -12,6 +12,18 @@ Where = Mapping[str, object]
 
 Comparison = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in"]
 _COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
+_SYMBOLS: Mapping[object, Comparison] = {
+    "=": "eq",
+    "==": "eq",
+    "!=": "ne",
+    "<>": "ne",
+    ">": "gt",
+    ">=": "gte",
+    "<": "lt",
+    "<=": "lte",
+}
+"""What else comparisons are called; MongoDB's and Chroma's have a dollar sign before the name."""
+
 _MAX_CONDITIONS = 16
 _MAX_VALUES = 500
 """Of one ``in``; SQLite takes 999 parameters in old builds."""
@@ -63,8 +75,10 @@ def _conditions(name: str, wanted: object) -> list[Condition]:
 
 
 def _known(name: str, given: object) -> Comparison:
+    if given in _SYMBOLS:
+        return _SYMBOLS[given]
     for comparison in _COMPARISONS:
-        if comparison == given:
+        if given in (comparison, f"${comparison}"):
             return comparison
     raise InputError(f"where.{name} has the comparison {given!r}; allowed: {', '.join(_COMPARISONS)}, as in {EXAMPLE}")
 
