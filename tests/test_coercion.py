@@ -328,7 +328,7 @@ def test_a_table_without_column_lists_its_columns_unless_only_one_holds_text(rea
 
 @pytest.mark.parametrize(
     "source",
-    [r"C:\Users\me\docs", "C:/Users/me/docs", r"\\server\share", "file:///tmp/docs", "https://example.org/a.md", ""],
+    [r"C:\Users\me\docs", "C:/Users/me/docs", r"\\server\share", "file://server/docs", "https://example.org/a.md", ""],
 )
 def test_what_is_no_path_here_is_refused_with_what_a_path_looks_like(
     reading: Engine, allowed: Path, source: str
@@ -338,7 +338,19 @@ def test_what_is_no_path_here_is_refused_with_what_a_path_looks_like(
         assert part in message
 
 
-@pytest.mark.parametrize("source", ["~/docs", "/etc/passwd", "../other", "missing.md", "missing/*.md", "nots"])
+@pytest.mark.parametrize("name", ["note.md", "tickets.csv#message", "*.md", "a%20note.md"])
+def test_the_uri_of_a_file_is_its_path(reading: Engine, allowed: Path, name: str) -> None:
+    (allowed / "a note.md").write_text("Dogs sleep less.", encoding="utf-8")
+    sent, meant = f"{allowed.as_uri()}/{name}", f"{allowed}/{name.replace('%20', ' ')}"
+    found, named = (structured(call(reading, "search", {"query": "sleep", "source": one})) for one in (sent, meant))
+    assert found == named
+    added = structured(call(reading, "collection_add", {"collection": "by-uri", "source": [sent]}))
+    assert added["size"] >= 1
+
+
+@pytest.mark.parametrize(
+    "source", ["file:///etc/passwd", "~/docs", "/etc/passwd", "../other", "missing.md", "missing/*.md", "nots"]
+)
 def test_what_cannot_be_read_is_refused_with_the_folders_that_can(reading: Engine, allowed: Path, source: str) -> None:
     message = error(call(reading, "cluster", {"source": source}))
     assert str(allowed) in message

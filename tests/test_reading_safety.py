@@ -63,6 +63,7 @@ def test_dots_do_not_lead_out(root: Path, path: str) -> None:
     tree(root.parent / "allowed2", {"x.txt": "x"})
     assert "outside the folders" in refused(root, path)
     assert "outside the folders" in refused(root, str(root / path))
+    assert "outside the folders" in refused(root, f"{root.as_uri()}/{path.replace('.', '%2E')}")
 
 
 def test_dots_after_a_wildcard_are_refused(root: Path) -> None:
@@ -73,7 +74,7 @@ def test_dots_that_stay_inside_are_fine(root: Path) -> None:
     assert names(root, "docs/../a.txt") == ["a.txt"]
 
 
-@pytest.mark.parametrize("path", ["", " ", "a\0.txt", "a\ud800.txt"])
+@pytest.mark.parametrize("path", ["", " ", "a\0.txt", "a\ud800.txt", "file:///a%00.txt"])
 def test_a_malformed_path_is_refused(root: Path, path: str) -> None:
     assert "invalid path" in refused(root, path)
 

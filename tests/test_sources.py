@@ -379,7 +379,8 @@ def test_every_kind_of_table_is_a_source(place: Place, suffix: str) -> None:
         ("*.xyz", {}, "matches no file"),
         ("/etc/passwd", {}, "outside|may be read"),
         ("C:\\Users\\me\\notes.txt", {}, "invalid source .* a path such as 'docs/notes.md' .* folder that may be read"),
-        ("file:///tmp/x", {}, "invalid source"),
+        ("file:///etc/passwd", {}, "outside"),
+        ("file://host/x", {}, "invalid source"),
         ("", {}, "invalid source"),
     ],
 )

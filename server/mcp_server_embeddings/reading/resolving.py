@@ -2,14 +2,19 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.allowed import GONE, AllowedFolder, Parts, is_utf8, reason
 from mcp_server_embeddings.reading.globs import Glob, is_pattern
+
+_FILE_URI = "file:///"
+_DRIVE = re.compile(r"/[A-Za-z]:/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ def resolved(path: str, folders: Sequence[AllowedFolder]) -> list[Root]:
     Raises:
         InputError: It is malformed, outside the allowed folders, or does not exist.
     """
+    path = _without_scheme(path)
     if not path.strip() or "\0" in path or not is_utf8(path):
         raise InputError(f"invalid path {path!r}; give a file, a folder or a pattern such as 'docs/**/*.md'")
     root = next(_roots(path, _expanded(path), folders), None)
@@ -126,6 +132,14 @@ def _roots(path: str, base: str, folders: Sequence[AllowedFolder]) -> Iterator[R
             if not stat.S_ISLNK(mode):  # a link that is left is a loop, or was created just now
                 yield Root(folder, parts, is_folder=stat.S_ISDIR(mode))
                 break
+
+
+def _without_scheme(path: str) -> str:
+    """Return the path of a ``file:///`` URI of this machine, as MCP clients name their roots and resources."""
+    if not path.startswith(_FILE_URI):
+        return path
+    path = unquote(path[len(_FILE_URI) - 1 :])
+    return path[1:] if _DRIVE.match(path) else path
 
 
 def _expanded(path: str) -> str:

@@ -28,8 +28,8 @@ from mcp_server_embeddings.tools.table_items import parse_texts, read_content, s
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\*?~#]|\.\w{1,8}$")
 
-_NOT_A_PATH = re.compile(r"^\w+://" if os.name == "nt" else r"^(\w:[\\/]|\\\\|\w+://)")
-"""URLs, and paths of Windows on other systems."""
+_NOT_A_PATH = re.compile(r"^(?!file:///)" + (r"\w+://" if os.name == "nt" else r"(\w:[\\/]|\\\\|\w+://)"))
+"""URLs but those of files, and paths of Windows on other systems."""
 
 _MAX_PATH = 300
 """Characters of a text that may be a path by mistake."""
