@@ -88,7 +88,9 @@ class SqliteCollection(SqlCollection[Connection]):
 
     def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
         with self._reading() as database:
-            terms = SqliteTerms(database, self._current(database).key, self._filtered(where))
+            record = self._current(database)
+            known = self._matrix(record).words.at(database.generation, record.revision)
+            terms = SqliteTerms(database, record.key, self._filtered(where), known)
             return best_matches(terms, words, k)
 
     def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:

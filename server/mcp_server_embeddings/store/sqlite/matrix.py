@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mcp_server_embeddings.store.records import CollectionRecord, Nearest
 from mcp_server_embeddings.store.sqlite.connection import Connection
+from mcp_server_embeddings.store.sqlite.postings import Statistics
 from mcp_server_embeddings.store.sqlite.segments import Segment, SegmentFiles
 from mcp_server_embeddings.store.sqlite.stored_vectors import ROWS_PER_READ, unit_blocks, vectors_of
 from mcp_server_embeddings.vectors.quantized import candidates
@@ -135,9 +136,13 @@ class Matrix:
     Chunks are only ever added with higher rows or removed, so catching up reads what is above the highest row, and
     the list of rows that are left only when the record's count of removals has changed. Of a large collection all but
     the last chunks are in segments.
+
+    Attributes:
+        words: What searches by words keep of the collection.
     """
 
     def __init__(self, dimensions: int, files: SegmentFiles) -> None:
+        self.words = Statistics()
         self._lock = threading.Lock()
         self._dimensions = dimensions
         self._files = files
@@ -158,7 +163,7 @@ class Matrix:
     @property
     def nbytes(self) -> int:
         """Memory it takes, shared with other processes or not."""
-        rest = self._vectors.nbytes + self._rows.nbytes + self._alive.nbytes
+        rest = self._vectors.nbytes + self._rows.nbytes + self._alive.nbytes + self.words.nbytes
         return rest + sum(segment.nbytes for segment in self._segments)
 
     def snapshot(self, database: Connection, record: CollectionRecord) -> Snapshot:
