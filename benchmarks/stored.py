@@ -194,11 +194,15 @@ def rescored(store: CollectionStore, embedder: Embedder) -> None:
     """How many passages are compared by their vectors in a search for 10, and in one for 100, as hybrid ones are."""
     collection = store.open("large")
     assert isinstance(collection, SqliteCollection)
-    units = unit_rows(embedder.embed(texts(QUERIES, 5, 1), role="query").vectors)
+    vectors = embedder.embed(texts(QUERIES, 5, 1), role="query").vectors
+    no_others = np.empty(0, np.int64)
     with collection._reading() as database:  # noqa: SLF001
-        parts = [segment.searched(None) for segment in collection.snapshot(database).segments]
+        snapshot = collection.snapshot(database)
+        parts = [segment.searched(None) for segment in snapshot.segments]
         for k in (10, 100):
-            counts = [sum(map(len, candidates(parts, unit, k))) for unit in units]
+            near = [candidates(parts, unit, k) for unit in unit_rows(vectors)]
+            pairs = zip(near, vectors, strict=True)
+            counts = [len(snapshot.compared(database, one, no_others, vector, k)[0]) for one, vector in pairs]
             print(f"compared by their vectors for the {k} nearest: median {median(counts):.0f}, most {max(counts):,}")
 
 

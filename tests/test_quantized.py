@@ -36,8 +36,10 @@ def assert_none_is_missed(vectors: Vectors, query: Vectors, k: int, parts: int =
     bounds = np.linspace(0, len(units), parts + 1).astype(int)
     divided = [Part(quantized(units[start:stop])) for start, stop in pairwise(bounds)]
     found = candidates(divided, unit_rows(query[None, :])[0], k)
-    near = {int(start + row) for start, rows in zip(bounds, found, strict=False) for row in rows}
+    places = [int(start + row) for start, rows in zip(bounds, found.positions, strict=False) for row in rows]
+    near = set(places)
     cosines = scores(vectors, query[None, :], "cosine")[:, 0]
+    assert (cosines[places] <= found.upper).all()
     least = np.sort(cosines)[::-1][min(k, len(cosines)) - 1]
     assert set(np.flatnonzero(cosines >= least).tolist()) <= near
     return len(near)
@@ -65,7 +67,7 @@ def test_only_positions_of_a_part_are_candidates() -> None:
     units = unit_rows(random(1_000, 16, 0))
     query = units[5]
     for positions in (np.arange(0, 1_000, 2), np.array([3, 5, 900]), np.empty(0, np.int64)):
-        (found,) = candidates([Part(quantized(units), positions)], query, 3)
+        (found,) = candidates([Part(quantized(units), positions)], query, 3).positions
         assert set(found.tolist()) <= set(positions.tolist())
         exact = positions[np.argsort(-np.round(units[positions] @ query, 6), kind="stable")[:3]]
         assert set(exact.tolist()) <= set(found.tolist())
@@ -73,8 +75,8 @@ def test_only_positions_of_a_part_are_candidates() -> None:
 
 def test_nothing_is_wanted_or_there() -> None:
     units = unit_rows(random(5, 4, 0))
-    assert candidates([], units[0], 3) == []
-    assert [rows.tolist() for rows in candidates([Part(quantized(units))], units[0], 0)] == [[]]
+    assert candidates([], units[0], 3).positions == []
+    assert [rows.tolist() for rows in candidates([Part(quantized(units))], units[0], 0).positions] == [[]]
 
 
 def test_errors_are_the_lengths_of_what_is_left() -> None:

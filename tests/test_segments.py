@@ -279,3 +279,8 @@ def test_two_processes_search_and_write_at_once(one: SqliteCollection, tmp_path:
             assert_exact(one)
         other.stdin.close()
         assert other.wait(PATIENCE) == 0
+
+
+def test_of_a_search_for_none_nothing_is_read(one: SqliteCollection) -> None:
+    (found,) = one.nearest(QUERIES[:1], 0)
+    assert (found.keys, found.total) == ([], 450)

@@ -100,7 +100,20 @@ class Part:
         return len(self.vectors) if self.positions is None else len(self.positions)
 
 
-def candidates(parts: Sequence[Part], unit: NDArray[np.float32], k: int) -> list[Positions]:
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Rows that may be among the nearest.
+
+    Attributes:
+        positions: Of each part.
+        upper: What their cosines are at most, rounded to six decimals or not; those of all parts one behind the other.
+    """
+
+    positions: list[Positions]
+    upper: Scores
+
+
+def candidates(parts: Sequence[Part], unit: NDArray[np.float32], k: int) -> Candidates:
     """Return the rows of each part that may be among the ``k`` with the highest cosines over all parts.
 
     Whatever the vectors were before they were quantized, the ``k`` nearest are among them, and all that tie with the
@@ -112,9 +125,10 @@ def candidates(parts: Sequence[Part], unit: NDArray[np.float32], k: int) -> list
         k: How many.
     """
     if k == 0:
-        return [np.empty(0, np.int64) for _ in parts]
-    if k >= sum(map(len, parts)):
-        return [np.arange(len(part)) if part.positions is None else part.positions for part in parts]
+        return Candidates([np.empty(0, np.int64) for _ in parts], np.empty(0))
+    if k >= (total := sum(map(len, parts))):
+        every = [np.arange(len(part)) if part.positions is None else part.positions for part in parts]
+        return Candidates(every, np.full(total, np.inf))
     search = _Search(unit, k)
     found = _on_every_core(search.look, parts)
     near = [positions[upper >= search.floor] for positions, upper in found]
@@ -196,14 +210,16 @@ class _Search:
                 self.floor = best[0]
             self._lowest = best
 
-    def narrowed(self, parts: Sequence[Part], near: Sequence[Positions]) -> list[Positions]:
+    def narrowed(self, parts: Sequence[Part], near: Sequence[Positions]) -> Candidates:
         """Leave out what is ruled out by the query as it is: half of the bounds came of its own rounding."""
         bounds = [self._exact_bounds(part.vectors, positions) for part, positions in zip(parts, near, strict=True)]
         lower = np.concatenate([lower for lower, _ in bounds])
-        if len(lower) <= self._k:
-            return list(near)
         floor = np.partition(lower, len(lower) - self._k)[len(lower) - self._k]
-        return [positions[upper >= floor] for positions, (_, upper) in zip(near, bounds, strict=True)]
+        left = [upper >= floor for _, upper in bounds]
+        return Candidates(
+            [positions[those] for positions, those in zip(near, left, strict=True)],
+            np.concatenate([upper[those] for (_, upper), those in zip(bounds, left, strict=True)]),
+        )
 
     def _exact_bounds(self, vectors: Quantized, positions: Positions) -> tuple[Scores, Scores]:
         """Return what the cosines of rows are at least and at most, by the query as it is."""
