@@ -1,9 +1,9 @@
-# The commands of the README: `make demo`, `make test` and `make harden`. Each sets up everything it needs.
+# The commands of the README: `make demo`, `make test`, `make test-all` and `make harden`. Each sets up everything it needs.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types imports tests harden setup browser site snapshot packages handshake bench lock clean
+.PHONY: demo test test-all lint types imports tests all-tests harden setup browser site snapshot packages handshake bench lock clean
 
 demo: .venv/.installed
 	$(BIN)/python examples/demo.py
@@ -11,6 +11,10 @@ demo: .venv/.installed
 # mypy uses one core for a minute: it runs beside the tests.
 test: lint imports
 	$(MAKE) --no-print-directory --jobs 2 types tests
+
+# The slow tests too, with the programs that they need: Node.js, a browser, environments of agents. CI runs this.
+test-all: lint imports
+	$(MAKE) --no-print-directory --jobs 2 types all-tests
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
@@ -22,7 +26,10 @@ types: .venv/.installed
 imports: .venv/.installed
 	$(BIN)/lint-imports --no-logo
 
-tests: browser .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
+tests: .venv/.installed
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not harden"
+
+all-tests: setup
 	$(BIN)/pytest -n 2 --dist worksteal
 
 # The long forms of tests (the marker `harden`) and tests of faults, counted; under 40 minutes on two cores.
@@ -30,10 +37,10 @@ harden: .venv/.installed tests/clients/node_modules/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
 	$(BIN)/python tests/harden.py
 
-# Everything `make test` needs, without running it.
+# Everything `make test-all` needs, without running it.
 setup: browser .venv/.installed tests/clients/node_modules/.installed .venv-pydantic-ai/.installed .venv-langchain/.installed
 
-# The documentation as a site, in .site/site; `make test` builds it too.
+# The documentation as a site, in .site/site; `make test-all` builds it too.
 site: .venv/.installed
 	$(BIN)/python tests/site_pages.py
 

@@ -1,4 +1,4 @@
-"""Random tests: some examples in ``make test``; in ``make harden`` new ones until a time is over."""
+"""Random tests: some examples in ``make test-all``; in ``make harden`` new ones until a time is over."""
 
 import time
 from collections.abc import Callable, Collection, Iterable

@@ -13,6 +13,8 @@ from packaging.utils import canonicalize_name
 
 from wire import PATIENCE, client_environment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 AGENTS = ROOT / "examples" / "agents"
 FRAMEWORKS = ["pydantic_ai", "langchain"]

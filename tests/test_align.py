@@ -170,6 +170,7 @@ def test_the_callers_ids_come_back(embedder: Embedder) -> None:
     assert sorted(pairs, key=str) == [["R1", "S1"], ["R2", "S2"]]
 
 
+@pytest.mark.slow
 def test_a_thousand_a_side_fit_an_answer_and_are_all_counted(embedder: Embedder) -> None:
     every = sentences(600)
     found = align(embedder, every[:300], every[300:], threshold=0.5, top=1000)

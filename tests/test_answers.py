@@ -58,6 +58,7 @@ INPUTS: dict[str, list[str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", DEFAULT_CALLS)
 @pytest.mark.parametrize("name", INPUTS)
 def test_an_answer_has_at_most_8000_characters(engine: Engine, name: str, tool: str) -> None:
@@ -94,6 +95,7 @@ def test_the_largest_matrix_fits_beside_the_pairs(engine: Engine) -> None:
         assert len(text(result)) <= MOST_CHARACTERS
 
 
+@pytest.mark.slow
 def test_long_labels_leave_room_for_fewer_items(engine: Engine) -> None:
     labels = [f"这是一个很长的标签用来说明文本的种类{number}" * 9 for number in range(40)]
     result = call(engine, "classify", {"texts": sentences(300), "labels": labels})
@@ -112,6 +114,7 @@ def test_twenty_texts_are_answered_for_in_full(engine: Engine) -> None:
     assert all(len(entry["members"]) == min(3, entry["size"]) for entry in clusters["clusters"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tool", "extra"),
     [
@@ -143,6 +146,7 @@ def test_ids_of_cut_texts_are_noted_ten_and_counted(engine: Engine) -> None:
     assert any("40 of texts are longer" in note and "0, 1, 2" in note and "and 30 more" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_similarity_of_a_hundred_texts_is_under_six_kilobytes_on_the_wire(data_dir: Path) -> None:
     with ServerProcess(data_dir) as server:
         server.handshake()
@@ -150,6 +154,7 @@ def test_similarity_of_a_hundred_texts_is_under_six_kilobytes_on_the_wire(data_d
         assert len(server.lines[-1]) < 6000
 
 
+@pytest.mark.slow
 def test_two_thousand_equal_texts_are_one_meaning_to_every_tool(engine: Engine) -> None:
     texts = ["The same text again and again."] * 2000
     found = {tool: structured(call(engine, tool, DEFAULT_CALLS[tool](texts))) for tool in DEFAULT_CALLS}
@@ -163,6 +168,7 @@ def test_two_thousand_equal_texts_are_one_meaning_to_every_tool(engine: Engine) 
     assert (found["condense"]["selected"], found["condense"]["coverage"]) == ([0], 1.0)
 
 
+@pytest.mark.slow
 def test_texts_of_one_character_and_many_languages_are_partitioned(engine: Engine, tmp_path: Path) -> None:
     with Engine(Settings(data_dir=tmp_path)) as other:
         for name in ("texts of one character", "many languages"):

@@ -14,6 +14,8 @@ from browser import Seen, Shown, show
 from calls import server
 from mcp_server_embeddings.engine.engine import Engine
 
+pytestmark = pytest.mark.slow
+
 TICKETS = {
     "a": "My card has not arrived.",
     "b": "The new card still has not arrived.",

@@ -294,6 +294,7 @@ main()
 """The server, whose calls are waited for this long."""
 
 
+@pytest.mark.slow
 def test_a_folder_is_indexed_by_a_client_whose_patience_is_shorter_than_the_work(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()

@@ -163,6 +163,7 @@ FLOODS: list[tuple[str, Raw, tuple[str, ...]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tool", "raw", "parts"), FLOODS)
 def test_many_wrong_values_cost_no_more_than_the_first_few(tool: str, raw: Raw, parts: tuple[str, ...]) -> None:
     """Each of them as a fault of its own, with a sentence, cost 600 bytes for every byte sent."""

@@ -15,6 +15,8 @@ from mcp_server_embeddings.program import VERSION
 from mcp_server_embeddings.tools.declaration import declared_tools
 from wire import PATIENCE, ServerProcess
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = Path(__file__).parent / "clients"
 
 

@@ -110,6 +110,7 @@ def test_a_new_engine_on_the_same_folder_encodes_only_new_texts(tmp_path: Path) 
     np.testing.assert_array_equal(again[:1], first)
 
 
+@pytest.mark.slow
 def test_a_second_process_at_the_same_time_shares_the_file(data_dir: Path) -> None:
     texts = ["shared by two servers", "and never encoded twice"]
     with ServerProcess(data_dir) as one, ServerProcess(data_dir) as other:
@@ -141,6 +142,7 @@ def test_role_and_long_text_keep_entries_apart(tmp_path: Path) -> None:
         assert len(one.encoded) == count
 
 
+@pytest.mark.slow
 def test_model_precision_and_engine_keep_entries_apart(tmp_path: Path) -> None:
     plain, weights, coarse, runtime = (FakeEncoder() for _ in range(4))
     weights.identity = fake_identity("1" * 64)

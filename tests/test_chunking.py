@@ -100,6 +100,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="measures memory by getrusage")
 @pytest.mark.parametrize("unit", ["!", ".\n"])
 def test_punctuation_is_cut_in_little_memory(unit: str) -> None:

@@ -217,6 +217,7 @@ def test_two_thousand_texts_fit_an_answer(fake_embedder: Embedder) -> None:
     assert "save_as" in " ".join(found.notes)
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_fit_an_answer(fake_embedder: Embedder, tmp_path: Path) -> None:
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -14,6 +14,8 @@ from messages_api import CLAUDE_CODE, PREFIX, serving, tool_results
 from test_clients import COMPARED, run_node, settings
 from wire import PROGRAM
 
+pytestmark = pytest.mark.slow
+
 CALLS: dict[str, dict[str, Any]] = {"similarity": COMPARED, "status": {}}
 FINAL_TEXT = "Lightning is closer."
 

@@ -113,6 +113,7 @@ def test_version_is_that_of_the_distribution() -> None:
     assert finished.stdout == f"mcp-server-embeddings {metadata.version('mcp-server-embeddings')}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -177,6 +178,7 @@ def test_an_unknown_variable_ends_every_command_with_the_nearest_name(command: s
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
@@ -248,6 +250,7 @@ def test_only_the_wanted_tools_are_served_in_their_order(
         assert anyio.run(listed, engine) == served
 
 
+@pytest.mark.slow
 def test_a_tool_that_is_not_served_cannot_be_called(data_dir: Path) -> None:
     with ServerProcess(data_dir, "--tools", "status") as server:
         server.handshake()

@@ -104,6 +104,7 @@ def assert_same(one: Sequence[NewDocument], other: Sequence[NewDocument]) -> Non
             assert np.array_equal(mine.vector, theirs.vector)
 
 
+@pytest.mark.slow
 def test_named_paths_are_read_without_any_allowed_folder(
     command: Command, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +128,7 @@ def test_a_column_and_ids_of_a_table_are_named(command: Command, store: Collecti
     assert [(document.id, document.text) for document in documents(store, "cli-field")] == [("a", "Boats leave")]
 
 
+@pytest.mark.slow
 def test_a_hit_is_shown_with_score_band_id_and_snippet(command: Command, docs: Path) -> None:
     command("index", "cli-search", docs / "guide.md")
     header, _, first, *_ = command("search", "cli-search", "when do ships go").splitlines()
@@ -145,6 +147,7 @@ def test_a_filter_and_a_number_of_hits_hold(command: Command, docs: Path) -> Non
     assert [hit["text"] for hit in found["hits"]] == ["text: foo bar\nyear: 2021"]
 
 
+@pytest.mark.slow
 def test_json_is_all_that_a_real_process_writes(data_dir: Path, bge_folder: Path, docs: Path) -> None:
     commands = {
         ("index", "cli-json", str(docs)): "added",
@@ -185,6 +188,7 @@ def test_collections_are_listed_without_a_model(command: Command, docs: Path) ->
     assert row[1:3] == ["1", "2"]
 
 
+@pytest.mark.slow
 @FORMATS
 def test_an_exported_collection_comes_back_as_it_was(
     command: Command, store: CollectionStore, docs: Path, tmp_path: Path, suffix: str
@@ -303,6 +307,7 @@ def test_reindex_leaves_the_texts_and_files_and_changes_the_model(
     assert not any(":" in record.name for record in store.list())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_watching_indexes_changes_as_they_come_until_it_is_interrupted(
     data_dir: Path, bge_folder: Path, docs: Path
@@ -355,6 +360,7 @@ def test_what_others_change_during_a_reindex_is_not_lost(
     assert search(bge_embedder, "new", source="notes", mode="keyword", sources=sources).hits[0].id == "d"
 
 
+@pytest.mark.slow
 def test_a_reindex_that_was_stopped_goes_on_where_it_was(
     embedder: Embedder, bge_embedder: Embedder, tmp_path: Path
 ) -> None:
@@ -372,6 +378,7 @@ def test_a_reindex_that_was_stopped_goes_on_where_it_was(
     assert [(record.model[:8], record.documents) for record in store.list()] == [("bge-like", 600)]
 
 
+@pytest.mark.slow
 def test_a_collection_that_always_changes_is_not_followed_for_ever(
     embedder: Embedder, bge_embedder: Embedder, tmp_path: Path
 ) -> None:
@@ -442,6 +449,7 @@ def test_a_commands_help_lists_its_own_options_and_the_settings(capsys: pytest.C
     assert all(option in printed for option in ("--top N", "--where JSON", "--json", "--data-dir DIR"))
 
 
+@pytest.mark.slow
 def test_without_pyarrow_the_error_names_what_to_install(data_dir: Path, command: Command, docs: Path) -> None:
     command("index", "cli-arrow", docs)
     asked = ("export", "cli-arrow", str(docs / "out.parquet"))

@@ -133,6 +133,7 @@ def test_the_output_folder_can_be_named(command: Command, folder: Path) -> None:
     assert (folder / "other" / "themes.jsonl").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tool", "operands", "arguments"),
     [
@@ -181,6 +182,7 @@ def test_an_answer_is_shown_as_a_table(command: Command, operands: list[str], ex
     assert expected in command(*operands)
 
 
+@pytest.mark.slow
 def test_lines_on_standard_input_are_texts_with_positions(data_dir: Path) -> None:
     for operands in (["deduplicate"], ["deduplicate", "-"]):
         finished = piped(data_dir, "a cat\n\na dog\na cat\n", *operands, "--json")
@@ -188,6 +190,7 @@ def test_lines_on_standard_input_are_texts_with_positions(data_dir: Path) -> Non
         assert json.loads(finished.stdout)["groups"] == [[0, 2]]
 
 
+@pytest.mark.slow
 def test_json_lines_on_standard_input_bring_their_ids(data_dir: Path) -> None:
     lines = '{"id": "x", "text": "a cat"}\n{"id": "y", "text": "a cat"}\n'
     assert json.loads(piped(data_dir, lines, "deduplicate", "--json").stdout)["groups"] == [["x", "y"]]
@@ -201,6 +204,7 @@ def test_empty_standard_input_is_told(data_dir: Path) -> None:
     assert finished.stderr.startswith("mcp-server-embeddings: no source was named and standard input is empty; ")
 
 
+@pytest.mark.slow
 def test_a_collection_goes_before_a_folder_of_the_same_name(command: Command, folder: Path) -> None:
     (folder / "cli-same").mkdir()
     (folder / "cli-same" / "a.txt").write_text("in the folder", encoding="utf-8")
@@ -209,6 +213,7 @@ def test_a_collection_goes_before_a_folder_of_the_same_name(command: Command, fo
     assert "in the folder" in command("search", "./cli-same", "folder")
 
 
+@pytest.mark.slow
 def test_items_and_collections_are_removed(command: Command) -> None:
     command("index", "cli-remove", "tickets.csv#message", "--id-field", "ticket")
     assert "removed 1" in command("remove", "cli-remove", "T0")

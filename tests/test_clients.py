@@ -20,7 +20,7 @@ from mcp_server_embeddings.tools.declaration import declared_tools
 from mcp_server_embeddings.vectors.calibration import BANDS
 from wire import MODE, OWN_FOLDERS, PATIENCE, PROGRAM, client_environment
 
-pytestmark = pytest.mark.usefixtures("engine_process")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("engine_process")]
 
 CLIENTS = Path(__file__).parent / "clients"
 TOOLS = list(declared_tools())

@@ -55,6 +55,7 @@ def test_permuting_the_texts_permutes_the_clusters(embedder: Embedder, order: li
     assert permuted.outliers == plain.outliers
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(vectors=matrices, asked=st.integers(0, 12))
 def test_clusters_and_outliers_are_a_partition(vectors: Vectors, asked: int) -> None:
@@ -115,6 +116,7 @@ def test_three_unrelated_texts_are_no_cluster_at_all(embedder: Embedder) -> None
     assert (found.clusters, found.outliers) == ([], 3)
 
 
+@pytest.mark.slow
 def test_two_thousand_texts_are_grouped_and_fit_an_answer(embedder: Embedder) -> None:
     found = cluster(embedder, sentences(2000))
     assert sum(entry.size for entry in found.clusters) + found.outliers == 2000

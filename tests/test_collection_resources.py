@@ -88,6 +88,7 @@ def test_names_of_collections_are_completed(engine: Engine) -> None:
         call(engine, "collection_remove", {"collection": name, "all": True})
 
 
+@pytest.mark.slow
 def test_clients_of_the_first_era_are_told_of_changes_by_another_process(data_dir: Path, engine: Engine) -> None:
     with ServerProcess(data_dir) as server:
         capabilities = server.handshake()["capabilities"]
@@ -179,6 +180,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_the_server_goes_on_when_the_collections_cannot_be_watched(damage: str, tmp_path: Path) -> None:
     store, (breaking, mending) = open_store(Settings(data_dir=tmp_path)), DAMAGE[damage]
@@ -201,6 +203,7 @@ def test_the_server_goes_on_when_the_collections_cannot_be_watched(damage: str, 
         assert server.log.count(UNSEEN) == 2
 
 
+@pytest.mark.slow
 def test_the_server_goes_on_without_descriptors(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     if not hasattr(resource, "prlimit"):

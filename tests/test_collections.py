@@ -121,12 +121,14 @@ def test_a_wrong_where_is_refused_with_what_is_allowed(stored: Engine, where: ob
     assert words in error(call(stored, "search", given))
 
 
+@pytest.mark.slow
 def test_search_text_is_never_read_as_syntax(stored: Engine) -> None:
     for query in ('tomatoes" OR "', "NEAR(a b)", "theme:*", "'; DROP TABLE chunks; --", "(((", "-^+*"):
         search(stored, query)
     assert search(stored, "tomatoes")["hits"]
 
 
+@pytest.mark.slow
 def test_the_same_again_is_unchanged_and_a_new_text_is_an_update(engine: Engine) -> None:
     def add(texts: dict[str, str], **more: object) -> dict[str, Any]:
         return structured(call(engine, "collection_add", {"collection": "changing", "texts": texts, **more}))
@@ -161,6 +163,7 @@ def test_texts_without_ids_have_ids_made_from_them(engine: Engine) -> None:
     remove(engine, "nameless")
 
 
+@pytest.mark.slow
 def test_a_long_text_is_one_item_of_several_passages(engine: Engine) -> None:
     long = " ".join(f"{question.capitalize()}? {answer}" for question, answer in QUESTIONS)
     added = structured(call(engine, "collection_add", {"collection": "long", "texts": {"faq": long}}))
@@ -244,6 +247,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 def test_files_are_read_skipped_dropped_and_read_again_when_they_change(tmp_path: Path, data_dir: Path) -> None:
     for name, content in FILES.items():
         path = tmp_path / name
@@ -284,6 +288,7 @@ def test_files_are_read_skipped_dropped_and_read_again_when_they_change(tmp_path
         server.call("collection_remove", {"collection": "files", "all": True})
 
 
+@pytest.mark.slow
 def test_a_tables_column_is_stored_by_row_with_the_other_columns(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("ticket,message,year\nT1,My card is lost.,2020\nT2,The rate is high.,2021\n", encoding="utf-8")
@@ -302,6 +307,7 @@ def test_a_tables_column_is_stored_by_row_with_the_other_columns(tmp_path: Path)
         assert {hit["id"] for hit in structured(call(engine, "search", by_tag))["hits"]} <= {"T2", "T3"}
 
 
+@pytest.mark.slow
 def test_two_servers_on_one_folder_see_each_others_texts(data_dir: Path) -> None:
     with ServerProcess(data_dir) as one, ServerProcess(data_dir) as other:
         one.handshake()
@@ -318,6 +324,7 @@ def test_two_servers_on_one_folder_see_each_others_texts(data_dir: Path) -> None
         assert "there is no collection" in error_text(other.call("search", {"source": "shared", "query": "x"}))
 
 
+@pytest.mark.slow
 def test_an_addition_reports_how_many_texts_are_encoded(tmp_path: Path) -> None:
     texts = [f"{number} is one of the numbers in a list that takes more than a second to read" for number in range(600)]
     with ServerProcess(tmp_path, "--threads", "1") as server:
@@ -335,6 +342,7 @@ def test_an_addition_reports_how_many_texts_are_encoded(tmp_path: Path) -> None:
         assert "texts and windows encoded" in seen[-1]["message"]
 
 
+@pytest.mark.slow
 def test_a_cancelled_addition_keeps_what_was_committed(tmp_path: Path) -> None:
     texts = [f"{json.dumps(number)} is a number among many others in a long list" for number in range(700)]
     with ServerProcess(tmp_path) as server:
@@ -356,6 +364,7 @@ def test_a_cancelled_addition_keeps_what_was_committed(tmp_path: Path) -> None:
         assert again["unchanged"] >= size or again["added"] == 700
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_search_answers_in_few_tokens_whatever_is_stored(engine: Engine, name: str) -> None:
     texts = {f"{number}{chr(0x1F600) * 100}": one for number, one in enumerate(INPUTS[name][:30])}

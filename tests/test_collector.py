@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from mcp_server_embeddings.cli.commands import main_parser
 from scripts import run
 
@@ -55,6 +57,7 @@ def test_the_table_of_this_file_has_every_command() -> None:
     assert {"serve", "engine", *OPERANDS} == set(main_parser().commands)
 
 
+@pytest.mark.slow
 def test_every_command_runs_with_the_collector_on(tmp_path: Path) -> None:
     given = {
         name: [operand.format(folder=tmp_path / "missing") for operand in operands]

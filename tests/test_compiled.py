@@ -53,6 +53,7 @@ def test_the_default_model_is_served_exactly_by_the_compiled_engine(engine: Engi
     assert (found.engine, found.precision, found.device, found.agreement) == ("compiled", "exact", "cpu", None)
 
 
+@pytest.mark.slow
 def test_a_start_runs_without_torch(engine: Engine, data_dir: Path) -> None:
     engine.embedder().calibration()  # by then the conversion is there
     script = (
@@ -88,6 +89,7 @@ def agreement_of(precision: Precision, data_dir: Path) -> Agreement:
     return found.agreement
 
 
+@pytest.mark.slow
 def test_int8_says_how_near_it_is(data_dir: Path) -> None:
     int8 = agreement_of("int8", data_dir)
     assert 0.95 <= int8.minimum_cosine < 0.9999
@@ -214,6 +216,7 @@ print(engine.embedder().embed(["a"]).vectors.shape, len(encoders))
 """
 
 
+@pytest.mark.slow
 def test_freeing_the_real_model_gives_its_memory_back(engine: Engine, data_dir: Path) -> None:
     """Nothing refers to the encoder, its weights are not mapped, and the system has the memory."""
     engine.embedder().calibration()  # by then conversion and calibration are there
@@ -226,6 +229,7 @@ def test_freeing_the_real_model_gives_its_memory_back(engine: Engine, data_dir: 
     assert again == "(1, 384) 2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [200, pytest.param(2000, marks=pytest.mark.harden)])
 def test_the_largest_call_stays_within_the_promised_memory(engine: Engine, data_dir: Path, count: int) -> None:
     engine.embedder().calibration()
@@ -268,6 +272,7 @@ for thread in threads:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, pytest.param(20, marks=pytest.mark.harden)])
 def test_all_streams_may_make_their_first_call_at_once(bge_folder: Path, processes: int) -> None:
     """Without the encoder's own first call one process in five hangs here for ever."""

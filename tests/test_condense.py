@@ -353,6 +353,7 @@ def test_a_folder_is_condensed_by_paths(embedder: Embedder, sources: Sources, fo
     assert few.text in THEMES["garden"]
 
 
+@pytest.mark.slow
 def test_without_max_tokens_a_digest_fits_an_answer_and_says_so(embedder: Embedder) -> None:
     texts = [f"{text} This is variant number {number} of it." for number in range(40) for text in TEXTS]
     found = condense(embedder, texts, count=800)
@@ -365,6 +366,7 @@ def test_one_item_of_one_sentence_is_nothing_to_choose_from(embedder: Embedder) 
         condense(embedder, ["Only one sentence."], count=1)
 
 
+@pytest.mark.slow
 def test_a_sample_stands_for_very_many_items(fake_embedder: Embedder) -> None:
     found = condense(fake_embedder, {f"id {n}": f"item {n} of the list" for n in range(1_999)}, count=3)
     assert found.notes == []

@@ -11,6 +11,8 @@ from http_server import HttpServer
 from test_clients import CLIENTS
 from wire import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 SUITE = CLIENTS / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
 NODE = CLIENTS / "node_modules" / "node" / "bin" / "node"
 """The suite needs a later Node.js than the clients."""

@@ -240,6 +240,7 @@ def test_two_servers_that_start_cold_at_once_convert_once_and_open_no_socket(
     assert ".tmp-" not in left.name
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.harden)])
 def test_a_server_killed_while_converting_takes_its_child_with_it_and_the_next_start_cleans_up(
@@ -269,6 +270,7 @@ def test_a_server_killed_while_converting_takes_its_child_with_it_and_the_next_s
     assert sorted(path.name for path in left.parent.iterdir()) == [left.name, f"{left.name}.lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.parametrize("engine_name", ["auto", "compiled"])
 def test_a_converter_that_is_killed_is_named_and_auto_answers_without_it(
@@ -329,6 +331,7 @@ def test_a_damaged_conversion_is_not_used(
         load_or_convert(model, "exact", folder.parent, refuse_to_convert)
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.harden  # that it would be is checked above
 def test_a_damaged_conversion_is_made_again(

@@ -19,6 +19,8 @@ from scripts import command_without
 from waiting import wait_until
 from wire import PATIENCE, PROGRAM, client_environment
 
+pytestmark = pytest.mark.slow
+
 SERVER = Path(__file__).parents[1] / "server"
 PACKAGE = "mcp_server_embeddings"
 SECRET = "kumquat"

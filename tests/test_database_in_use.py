@@ -135,6 +135,7 @@ OTHERS: dict[str, Callable[[Path], object]] = {
 """What opens and closes the database in another process."""
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.parametrize("other", OTHERS)
 def test_nothing_is_lost_when_another_process_opens_and_closes_the_database(other: str, tmp_path: Path) -> None:
@@ -402,6 +403,7 @@ def add_at_once(server: ServerProcess, keys: Sequence[str]) -> set[str]:
     return acknowledged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.harden)])
 def test_a_server_loses_nothing_while_commands_and_other_programs_use_its_database(
     warm_folder: Path, rounds: int, record_property: Record

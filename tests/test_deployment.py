@@ -29,6 +29,8 @@ from test_http_tokens import write_tokens
 from waiting import wait_until
 from wire import PATIENCE, PROGRAM, client_environment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "mcp-server-embeddings.service"

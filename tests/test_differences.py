@@ -211,6 +211,7 @@ def test_exchanging_the_sides_exchanges_the_lists(left: str, right: str) -> None
     assert there.changed == back.changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     ["word ", "12 123 ", "1.2:4'", "not ", "千", "n't ", "x" * 80 + " ", "é"],

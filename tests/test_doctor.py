@@ -80,6 +80,7 @@ def stored(tmp_path: Path, embedder: Embedder) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_sound_installation_is_described_and_its_clients_answer(tmp_path: Path, stored: Path) -> None:
     configured(tmp_path, *PROGRAM, "--engine-process", "own")
     (tmp_path / ".codex").mkdir()
@@ -99,6 +100,7 @@ def test_a_sound_installation_is_described_and_its_clients_answer(tmp_path: Path
     assert {"python", "packages", "agreement", "data folder", "memory", "engine processes"} < set(found)
 
 
+@pytest.mark.slow
 def test_problems_are_named_with_what_to_do_and_the_exit_status_is_1(tmp_path: Path) -> None:
     configured(tmp_path, "/nowhere/mcp-server-embeddings")
     (tmp_path / "collections.sqlite").write_bytes(b"no database at all, but longer than a header of one" * 10)

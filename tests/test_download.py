@@ -106,6 +106,7 @@ def status_of(server: ServerProcess) -> dict[str, Any]:
     return status
 
 
+@pytest.mark.slow
 def test_a_pulled_model_serves_without_a_network(hub: Hub, tmp_path: Path, data_dir: Path, weights_sha256: str) -> None:
     output = pull(MODEL, environment(tmp_path, hub.endpoint))
     hub.close()
@@ -123,6 +124,7 @@ def test_a_pulled_model_serves_without_a_network(hub: Hub, tmp_path: Path, data_
     assert identity["pooling"] == "cls"
 
 
+@pytest.mark.slow
 def test_a_pulled_reranker_orders_hits_without_a_network(hub: Hub, tmp_path: Path, data_dir: Path) -> None:
     hub.serve("someone/reranker", bert(tmp_path / "reranker"))
     assert "someone/reranker is stored in" in pull("someone/reranker", environment(tmp_path, hub.endpoint))
@@ -137,6 +139,7 @@ def test_a_pulled_reranker_orders_hits_without_a_network(hub: Hub, tmp_path: Pat
     assert all(0 < hit["score"] <= 1 for hit in hits)
 
 
+@pytest.mark.slow
 def test_pulling_again_fetches_nothing_and_verifies(hub: Hub, tmp_path: Path) -> None:
     variables = environment(tmp_path, hub.endpoint)
     first = pull(MODEL, variables)
@@ -145,6 +148,7 @@ def test_pulling_again_fetches_nothing_and_verifies(hub: Hub, tmp_path: Path) ->
     assert hub.files_fetched() == set()
 
 
+@pytest.mark.slow
 def test_a_file_damaged_on_disk_is_removed_and_fetched_again(hub: Hub, tmp_path: Path, weights_sha256: str) -> None:
     variables = environment(tmp_path, hub.endpoint)
     pull(MODEL, variables)
@@ -154,12 +158,14 @@ def test_a_file_damaged_on_disk_is_removed_and_fetched_again(hub: Hub, tmp_path:
     assert weights_sha256 in pull(MODEL, variables)
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub: Hub, tmp_path: Path, weights_sha256: str) -> None:
     hub.cuts[WEIGHTS] = iter([CHUNK + 1_000_000])
     assert weights_sha256 in pull(MODEL, environment(tmp_path, hub.endpoint))
     assert hub.fetched(WEIGHTS) == [None, f"bytes={CHUNK}-"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_pull_is_one_sentence_and_the_next_fetches_only_what_is_missing(
     hub: Hub, tmp_path: Path, weights_sha256: str
 ) -> None:
@@ -186,6 +192,7 @@ def test_a_pull_stopped_from_the_keyboard_is_one_sentence(hub: Hub, tmp_path: Pa
     assert list(tmp_path.rglob("*.incomplete")) == []
 
 
+@pytest.mark.slow
 def test_corrupted_weights_are_refused_and_removed(hub: Hub, tmp_path: Path, weights_sha256: str) -> None:
     variables = environment(tmp_path, hub.endpoint)
     hub.corrupt.add(WEIGHTS)
@@ -203,6 +210,7 @@ def test_a_pull_without_a_network_is_one_sentence(tmp_path: Path, closed_endpoin
     assert f"cannot fetch {MODEL!r}: the Hugging Face hub did not answer (ConnectError); check the network" in sentence
 
 
+@pytest.mark.slow
 def test_a_hub_that_never_answers_is_not_waited_for(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -255,6 +263,7 @@ def test_a_model_without_weights_for_pytorch_is_refused(hub: Hub, tmp_path: Path
     assert hub.files_fetched() == set()
 
 
+@pytest.mark.slow
 def test_a_model_that_needs_code_of_its_own_is_refused_before_anything_is_fetched(
     hub: Hub, folder: Path, tmp_path: Path, data_dir: Path
 ) -> None:
@@ -301,6 +310,7 @@ def test_copies_for_other_runtimes_are_not_fetched(hub: Hub, folder: Path, tmp_p
     assert hub.files_fetched() == wanted
 
 
+@pytest.mark.slow
 def test_a_snapshot_is_used_only_when_all_its_files_are_there(hub: Hub, folder: Path, tmp_path: Path) -> None:
     variables = environment(tmp_path, hub.endpoint)
     hub.serve("BAAI/bge-small-en-v1.5", folder, extra={"2_Dense/model.safetensors": b"weights"})
@@ -320,6 +330,7 @@ def test_a_plain_transformer_is_whole_without_modules(hub: Hub, tmp_path: Path) 
     assert is_marked("BAAI/bge-small-en-v1.5", variables)
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_another_program_left_without_the_modules_is_not_used(
     hub: Hub, folder: Path, tmp_path: Path
 ) -> None:
@@ -339,6 +350,7 @@ def is_marked(model: str, variables: dict[str, str]) -> bool:
     return line.startswith("*")
 
 
+@pytest.mark.slow
 def test_a_missing_model_is_found_by_the_next_call_once_it_was_pulled(hub: Hub, tmp_path: Path, data_dir: Path) -> None:
     variables = environment(tmp_path, hub.endpoint)
     with ServerProcess(data_dir, "--model", MODEL, environment=variables) as server:
@@ -353,6 +365,7 @@ def test_a_missing_model_is_found_by_the_next_call_once_it_was_pulled(hub: Hub, 
         assert status_of(server)["state"] == "ready"
 
 
+@pytest.mark.slow
 def test_a_failed_download_is_one_sentence_and_the_server_stays_up(
     tmp_path: Path, data_dir: Path, closed_endpoint: str
 ) -> None:
@@ -367,6 +380,7 @@ def test_a_failed_download_is_one_sentence_and_the_server_stays_up(
         assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
 def test_a_download_while_serving_reports_and_then_answers(hub: Hub, tmp_path: Path, data_dir: Path) -> None:
     hold = hub.hold(WEIGHTS, CHUNK)
     variables = environment(tmp_path, hub.endpoint)
@@ -387,6 +401,7 @@ def test_a_download_while_serving_reports_and_then_answers(hub: Hub, tmp_path: P
         assert status_of(server)["state"] == "ready"
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_the_hub_before_the_handshake_is_answered(
     hub: Hub, folder: Path, tmp_path: Path, data_dir: Path
 ) -> None:
@@ -408,6 +423,7 @@ def test_nothing_is_asked_of_the_hub_before_the_handshake_is_answered(
         asked.wait_until_reached()
 
 
+@pytest.mark.slow
 def test_a_model_that_is_there_is_never_downloaded(hub: Hub, tmp_path: Path, data_dir: Path) -> None:
     variables = environment(tmp_path, hub.endpoint)
     pull(MODEL, variables)
@@ -418,6 +434,7 @@ def test_a_model_that_is_there_is_never_downloaded(hub: Hub, tmp_path: Path, dat
     assert hub.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "missing",
     [

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from wire import PATIENCE, client_environment
 
 WRITING = """
@@ -18,6 +20,7 @@ print("a print", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_the_log_has_a_bounded_size_and_takes_what_is_printed(tmp_path: Path) -> None:
     path = tmp_path / "engine.log"
     command = [sys.executable, "-c", WRITING, str(path)]

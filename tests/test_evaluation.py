@@ -67,6 +67,7 @@ def store(open_at: OpenStore, tmp_path: Path) -> Iterator[CollectionStore]:
         yield store
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_commands")
 def test_one_command_prints_the_figures_of_every_mode(
     data_dir: Path, embedder: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]

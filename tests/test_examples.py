@@ -16,6 +16,8 @@ from readme import PAGES, README, client_examples, with_tables
 from tools_page import PAGE, page_server, shown, with_answers
 from wire import PATIENCE, ServerProcess, client_environment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 CONFIGURATIONS = sorted((EXAMPLES / "clients").iterdir())

@@ -14,6 +14,7 @@ from mcp_server_embeddings.reading.isolated import read_documents
 _SEARCHES = {"search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", ["6", pytest.param("1", marks=pytest.mark.harden)])
 @pytest.mark.parametrize("chosen", ["expressions", "functions"])
 def test_hostile_texts_take_linear_time(chosen: str, every: str) -> None:

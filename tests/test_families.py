@@ -360,6 +360,7 @@ def test_a_static_model_has_no_other_precision(precision: Precision, tmp_path: P
         engine.embedder().identity()
 
 
+@pytest.mark.slow
 def test_shortened_vectors_are_those_of_sentence_transformers(tmp_path: Path) -> None:
     folder = bert_cls(tmp_path / "model")
     edit_settings(truncate_dim=16)(folder)

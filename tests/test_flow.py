@@ -70,6 +70,7 @@ def fill(stdin: IO[bytes], line: bytes) -> int:
     return written // len(line)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine_process")
 @pytest.mark.parametrize("count", [500, pytest.param(5_000, marks=pytest.mark.harden)])
 def test_many_requests_are_answered_once_to_a_client_that_reads_only_then_but_one_that_was_cancelled(
@@ -93,6 +94,7 @@ def test_many_requests_are_answered_once_to_a_client_that_reads_only_then_but_on
         assert peak_memory(process.pid) < MOST_MEMORY
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.usefixtures("engine_process")
 def test_a_client_that_never_reads_is_read_no_further_and_its_end_is_noticed(data_dir: Path) -> None:
@@ -107,6 +109,7 @@ def test_a_client_that_never_reads_is_read_no_further_and_its_end_is_noticed(dat
         process.wait(NOTICED)
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.usefixtures("engine_process")
 def test_malformed_lines_of_a_client_that_never_reads_are_bounded_and_its_end_is_noticed(data_dir: Path) -> None:
@@ -117,6 +120,7 @@ def test_malformed_lines_of_a_client_that_never_reads_are_bounded_and_its_end_is
         process.wait(NOTICED)
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.usefixtures("engine_process")
 def test_the_end_is_noticed_while_an_error_waits_to_be_read(data_dir: Path) -> None:
@@ -144,6 +148,7 @@ leave(serve(build_server(Service(engine), open_store(settings), settings), wire,
 """A server whose model is never loaded: every call waits until it is cancelled."""
 
 
+@pytest.mark.slow
 def test_a_cancelled_request_gives_its_place_to_the_next(data_dir: Path) -> None:
     """Also one that was still held back."""
     with ServerProcess(data_dir, str(data_dir), program=(sys.executable, "-c", NO_MODEL)) as server:

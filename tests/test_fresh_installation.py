@@ -13,6 +13,8 @@ from mcp_server_embeddings.program import DISTRIBUTION
 from test_installation import documented
 from wire import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 SECONDS_TO_FIRST_ANSWER = 30
 MEGABYTES = 700
 

@@ -154,6 +154,7 @@ def resident(server: ServerProcess) -> int:
     return sum(psutil.Process(process).memory_info().rss for process in [server.process.pid, *engines(server)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("messages", "growth"), [(1_000, 40_000_000), pytest.param(50_000, 20_000_000, marks=pytest.mark.harden)]
 )
@@ -186,6 +187,7 @@ def test_random_messages_are_answered_once_each_and_the_server_lives(
     record_property("answers", received.total())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.harden)])
 @pytest.mark.parametrize("engine_process", ["shared"], indirect=True)
 def test_requests_are_answered_once_each_though_engines_are_killed(

@@ -137,6 +137,7 @@ def test_each_client_has_its_place_on_each_system(name: str) -> None:
     assert {client: str(CLIENTS[client].candidates(system)[0]) for client in places} == places
 
 
+@pytest.mark.slow
 def test_what_is_installed_in_every_client_starts_a_server_and_goes_again(tmp_path: Path, data_dir: Path) -> None:
     finished = run(tmp_path, "install", *CLIENTS, "--yes", "--tools", "core")
     assert (finished.returncode, finished.stderr) == (0, "")
@@ -155,6 +156,7 @@ def test_what_is_installed_in_every_client_starts_a_server_and_goes_again(tmp_pa
     assert all(ClientFile.read(CLIENTS[name], path).entry("embeddings") is None for name, path in paths.items())
 
 
+@pytest.mark.slow
 def test_claude_code_connects_to_what_was_installed_and_install_knows_it_again(tmp_path: Path) -> None:
     run(tmp_path, "install", "claude-code", "--yes", "--engine-process", "own")
     node = shutil.which("node")
@@ -437,6 +439,7 @@ def commented(draw: st.DrawFn, value: object) -> str:
     return f"{blank}{opening}{','.join(parts)}{comma}{draw(COMMENTS)}{closing}{draw(COMMENTS)}"
 
 
+@pytest.mark.slow
 @given(st.data(), st.dictionaries(NAMES, VALUES, max_size=4), st.sampled_from(["mcp", "a"]))
 def test_edits_of_json_with_comments_change_what_they_say_and_nothing_else(
     data: st.DataObject, value: dict[str, object], key: str

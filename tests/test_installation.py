@@ -10,10 +10,14 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from local_index import LocalIndex
 from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 from scripts import output
 from wire import PATIENCE, ServerProcess
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "installation.md"

@@ -14,6 +14,7 @@ from wire import ServerProcess, error_text, peak_memory
 pytestmark = pytest.mark.usefixtures("own_process")
 
 
+@pytest.mark.slow
 def test_vectors_over_the_limit_of_an_answer_are_in_a_file(data_dir: Path) -> None:
     with ServerProcess(data_dir) as server:
         server.handshake()
@@ -22,6 +23,7 @@ def test_vectors_over_the_limit_of_an_answer_are_in_a_file(data_dir: Path) -> No
         assert file["shape"] == [600, 384]
 
 
+@pytest.mark.slow
 def test_the_limit_of_an_answer_counts_bytes_and_not_characters(tmp_path: Path) -> None:
     """One and a third million characters of three bytes are stored, but not sent in one answer."""
     text = "会议" * 670_000
@@ -38,6 +40,7 @@ def test_the_limit_of_an_answer_counts_bytes_and_not_characters(tmp_path: Path) 
         assert server.request("resources/read", {"uri": "embeddings://collections/large/long%231"})["contents"]
 
 
+@pytest.mark.slow
 def test_what_repeats_a_large_request_is_not_sent(data_dir: Path) -> None:
     large = "x" * 6_000_000
     with ServerProcess(data_dir) as server:
@@ -55,6 +58,7 @@ def test_what_repeats_a_large_request_is_not_sent(data_dir: Path) -> None:
         assert max(map(len, server.lines)) < 100_000
 
 
+@pytest.mark.slow
 def test_a_line_over_the_limit_is_refused_and_not_kept(data_dir: Path) -> None:
     with ServerProcess(data_dir) as server:
         server.handshake()
@@ -68,6 +72,7 @@ def test_a_line_over_the_limit_is_refused_and_not_kept(data_dir: Path) -> None:
         assert peak_memory(server.process.pid) < 600_000_000
 
 
+@pytest.mark.slow
 def test_a_line_of_many_values_is_refused_before_they_are_validated(data_dir: Path) -> None:
     """The SDK's models collected a fault for each: 20 MB took 20 seconds and 6 GB."""
     icons = b"[" + b"0," * 5_000_000 + b"0]"
@@ -81,6 +86,7 @@ def test_a_line_of_many_values_is_refused_before_they_are_validated(data_dir: Pa
         assert peak_memory(server.process.pid) < 600_000_000
 
 
+@pytest.mark.slow
 def test_a_five_megabyte_text_is_refused_and_the_server_lives(data_dir: Path) -> None:
     with ServerProcess(data_dir) as server:
         server.handshake()

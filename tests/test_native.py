@@ -278,6 +278,7 @@ def test_vectors_that_are_not_finite_give_an_agreement_that_is_not() -> None:
     assert np.isnan(measure_agreement(BrokenEncoder(), FakeEncoder(), FakeEncoder().load().counter).minimum_cosine)
 
 
+@pytest.mark.slow
 def test_the_first_start_on_a_machine_starts_no_child_and_measures_nothing(tmp_path: Path, audit: Audit) -> None:
     environment = {**audit.environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     with ServerProcess(tmp_path / "data", environment=environment) as server:

@@ -16,6 +16,8 @@ from scripts import output
 from test_clients import run_node
 from wire import client_environment
 
+pytestmark = pytest.mark.slow
+
 LABELS = {
     "delivery": "when the card comes",
     "payment": "a wrong, double or unknown charge",

@@ -94,6 +94,7 @@ def test_vectors_equal_those_of_sentence_transformers(pairing: Pairing) -> None:
     assert_equal(pairing.ours.embed(TEXTS, long_text="truncate").vectors, pairing.expected)
 
 
+@pytest.mark.slow
 def test_vectors_of_the_reference_engine_equal_them_too(pairing: Pairing, data_dir: Path) -> None:
     settings = Settings(model=pairing.model, engine="reference", data_dir=data_dir, no_cache=True)
     with Engine(settings) as engine:
@@ -109,6 +110,7 @@ def test_each_text_alone_has_the_vector_it_has_in_a_batch(pairing: Pairing) -> N
     assert cosines(together, alone).min() >= AGREEMENT
 
 
+@pytest.mark.slow
 def test_truncated_texts_are_those_over_the_limit_that_sentence_transformers_cuts(pairing: Pairing) -> None:
     limit = pairing.theirs.max_seq_length
     assert limit is not None

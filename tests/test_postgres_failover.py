@@ -12,6 +12,8 @@ from rounds import Record, record_writes
 from test_store import by_words, collection, document, nearest
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 WRITERS, ENOUGH = 3, 40
 
 

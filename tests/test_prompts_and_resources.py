@@ -220,6 +220,7 @@ def test_reading_the_guide_does_not_hold_up_other_requests(tmp_path: Path) -> No
         anyio.run(main, engine)
 
 
+@pytest.mark.slow
 def test_only_what_is_served_is_recommended(engine: Engine, data_dir: Path) -> None:
     with Engine(Settings(data_dir=data_dir, tools=("core", "align"))) as other:
         listed = ask(other, lambda connected: connected.list_prompts()).prompts

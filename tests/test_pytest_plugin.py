@@ -30,6 +30,7 @@ def run_pytest(folder: Path, *arguments: str, **environment: str) -> "subprocess
     )
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_run_as_it_says_without_network_or_traces(tmp_path: Path, audit: Audit) -> None:
     for name, code in re.findall(r"<!-- file (\S+) -->\n```python\n(.*?)```", PAGE, re.DOTALL):
         (tmp_path / name).write_text(code, encoding="utf-8")

@@ -32,6 +32,8 @@ from quality.section import Section, Task
 from quality.session import Session, parts
 from quality.sts import Sts
 
+pytestmark = pytest.mark.slow
+
 COMMAND = Path(__file__).parents[1] / "benchmarks" / "quality"
 
 Rows = Iterable[Sequence[str]]

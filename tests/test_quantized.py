@@ -45,6 +45,7 @@ def assert_none_is_missed(vectors: Vectors, query: Vectors, k: int, parts: int =
     return len(near)
 
 
+@pytest.mark.slow
 @given(vectors=matrices, query=arrays(np.float32, 6, elements=numbers), k=st.integers(1, 50))
 def test_the_nearest_are_candidates_whatever_the_vectors(vectors: Vectors, query: Vectors, k: int) -> None:
     assert_none_is_missed(vectors, query, k)
@@ -58,6 +59,7 @@ def test_the_nearest_are_candidates_in_many_dimensions(made: object, dimensions:
         assert_none_is_missed(vectors, query, 10)
 
 
+@pytest.mark.slow
 def test_of_random_vectors_few_are_candidates() -> None:
     vectors = random(20_000, 384, 0)
     assert max(assert_none_is_missed(vectors, query, 10) for query in random(10, 384, 1)) < 60

@@ -265,6 +265,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_the_engine_answers_other_calls_while_bombs_are_parsed(data_dir: Path, tmp_path: Path) -> None:
     root = tree(tmp_path / "files", {"a.md": "# Before\n\nwords", "z.md": "# After\n\nwords"})

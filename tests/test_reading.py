@@ -275,6 +275,7 @@ def test_a_zip_bomb_is_refused_by_what_it_declares() -> None:
     assert "at most 100,000,000" in reason("a.docx", word_with("word/media/picture.xml", b" " * 101_000_000))
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_that_lies_about_its_size_is_refused() -> None:
     honest = word_with("word/document.xml", body("<w:p/>" + " " * 150_000_000))
     assert "not a DOCX" in reason("a.docx", lying_about_size(honest, "word/document.xml", 5_000))

@@ -36,6 +36,7 @@ def outcome(name: str, content: bytes, limits: ReadingLimits) -> str:
         return error.reason
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.skipif(sys.platform == "win32", reason="the system limits memory")
 @pytest.mark.parametrize(

@@ -216,6 +216,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("times", [5, pytest.param(200, marks=pytest.mark.harden)])
 def test_a_folder_that_is_swapped_all_the_time_never_yields_what_is_outside(
@@ -466,6 +467,7 @@ def test_signs_in_rules_may_be_escaped(root: Path) -> None:
     assert names(root) == ["a.txt", "docs/b.md", "docs/deep/c.md", "dz", "end", "xx"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("git") is None, reason="compared with git")
 @given(
     rules=st.lists(

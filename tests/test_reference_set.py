@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from calibration import measure_calibrations
 from mcp_server_embeddings.engine.calibrate import PACKAGED, reference_groups
@@ -36,6 +37,7 @@ def test_percentile_alone_saturates_where_bands_still_tell_apart(embedder: Embed
     assert (calibration.band(0.45), calibration.band(0.95)) == ("related", "same")
 
 
+@pytest.mark.slow
 def test_the_packaged_calibrations_are_those_of_the_default_model(tmp_path: Path) -> None:
     measured = measure_calibrations(tmp_path)
     assert [path.name for path in measured] == sorted(path.name for path in PACKAGED.iterdir())

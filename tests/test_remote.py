@@ -86,6 +86,7 @@ def digest(remote: RemoteServer, data_dir: Path) -> str:
         return engine.embedder().identity().digest
 
 
+@pytest.mark.slow
 def test_vectors_percentiles_and_bands_are_those_of_the_model_here(
     remote: RemoteServer, embedder: Embedder, tmp_path: Path
 ) -> None:

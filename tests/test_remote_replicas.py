@@ -15,6 +15,8 @@ from mcp_server_embeddings.engine.engine import Engine
 from nginx import nginx
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 CALLS = [[f"call {call} asks about text {text} of its own" for text in range(3)] for call in range(100)]
 
 

@@ -19,6 +19,8 @@ from rounds import Record
 from waiting import wait_until
 from wire import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 CALLERS = 8
 
 STORES: dict[str, Callable[[Path, int], Sequence[str]]] = {"sqlite": lambda folder, _: (str(folder / "shared"),)}

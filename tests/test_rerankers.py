@@ -176,6 +176,7 @@ def test_probabilities_equal_those_of_sentence_transformers(folder: Path, ours: 
 
 
 # One of each kind of head; how the trunks and tokenizers differ is compared above.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "folder",
     [with_modular_head, bert, xlm_roberta, modernbert_mean_with_biases],
@@ -215,6 +216,7 @@ def model(built: Path, tmp_path: Path) -> Path:
     return shutil.copytree(built, tmp_path / "model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "scale"),
     [
@@ -232,6 +234,7 @@ def test_the_activation_is_the_one_that_older_releases_saved(
     assert differences(model) <= TOLERANCE
 
 
+@pytest.mark.slow
 def test_the_default_prompt_is_put_before_the_query(model: Path, tmp_path: Path) -> None:
     prompts = {"prompts": {"web": "Find what answers: "}, "default_prompt_name": "web"}
     saved = saved_again(model, tmp_path / "saved", **prompts)

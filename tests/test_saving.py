@@ -206,6 +206,7 @@ def found(server: Engine, source: str, where: Arguments) -> set[str]:
     return {str(key) for key in table.column("id")}
 
 
+@pytest.mark.slow
 def test_labels_stored_by_tag_are_selected_by_where(server: Engine) -> None:
     added(server, "themes")
     answer = structured(call(server, "classify", {"source": "themes", "labels": LABELS, "tag": "kind"}))

@@ -156,6 +156,7 @@ def test_a_text_without_sentence_ends_is_cut_short_enough_to_quote(embedder: Emb
     assert found.notes == ["1 of texts are longer than the model reads; each is the mean of its windows: 0"]
 
 
+@pytest.mark.slow
 def test_many_short_sentences_are_searched_in_larger_passages(embedder: Embedder) -> None:
     long = " ".join(f"Item {number} is red." for number in range(2500)) + " The violin concerto begins at eight."
     (hit,) = search(embedder, "classical music", [long]).hits
@@ -223,6 +224,7 @@ def test_wrong_searches_are_refused_in_words(engine: Engine, arguments: dict[str
     assert words in error(call(engine, "search", arguments))
 
 
+@pytest.mark.slow
 def test_several_queries_are_answered_as_each_alone_within_one_answer(engine: Engine) -> None:
     questions = [question for question, _ in QUESTIONS[:12]]
     texts = {f"answer {number}": answer for number, (_, answer) in enumerate(QUESTIONS)}
@@ -295,6 +297,7 @@ def test_passages_are_embedded_and_found_with_the_title_and_headings_above_them(
     store.close()
 
 
+@pytest.mark.slow
 def test_items_of_few_passages_are_found_behind_one_of_many(embedder: Embedder, sources: Sources) -> None:
     book = "\n\n".join(f"Chapter {number} tells of the heat pump. {PARAGRAPH * 10}" for number in range(120))
     texts = {"book": book, **{f"note {number}": f"A note on the garden, {number}." for number in range(4)}}

@@ -118,6 +118,7 @@ def test_additions_make_new_segments_and_leave_the_others(one: SqliteCollection,
     assert [path.stat().st_mtime_ns for path in before] == times
 
 
+@pytest.mark.slow
 def test_removals_and_updates_are_seen_at_once_by_all(one: SqliteCollection, tmp_path: Path) -> None:
     other = opened(tmp_path)
     assert_exact(other)

@@ -6,9 +6,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from mcp_server_embeddings.program import DISTRIBUTION
 from server_json import SERVER_JSON, server_json
 from wire import PATIENCE
+
+pytestmark = pytest.mark.slow
 
 ROOT = SERVER_JSON.parent
 

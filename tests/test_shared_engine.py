@@ -63,6 +63,7 @@ def session(data_dir: Path) -> Iterator[ServerProcess]:
         yield server
 
 
+@pytest.mark.slow
 def test_ten_sessions_that_start_at_once_have_one_engine(tmp_path: Path) -> None:
     with ExitStack() as stack:
         servers = [stack.enter_context(ServerProcess(tmp_path)) for _ in range(10)]
@@ -80,6 +81,7 @@ def test_other_settings_of_the_engine_have_an_engine_of_their_own(session: Serve
         assert engine_of(same) == engine_of(session)
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_call_in_progress_is_answered_by_the_next_engine(session: ServerProcess) -> None:
     first = engine_of(session)
@@ -114,6 +116,7 @@ def test_a_session_of_the_stateless_era_is_taken_over_without_a_handshake(data_d
         assert server.request("tools/call", params)["structuredContent"]["process"] != first
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_call_can_be_cancelled_after_the_engine_was_replaced(session: ServerProcess) -> None:
     cancelled = session.send("tools/call", session.call_params("embed", {"texts": [f"a {t}" for t in SLOW]}))
@@ -126,6 +129,7 @@ def test_a_call_can_be_cancelled_after_the_engine_was_replaced(session: ServerPr
     assert not any(json.loads(line).get("id") == cancelled for line in session.lines)
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.filterwarnings("ignore")
 def test_subscriptions_go_on_with_the_next_engine(data_dir: Path, tmp_path: Path) -> None:
@@ -141,6 +145,7 @@ def test_subscriptions_go_on_with_the_next_engine(data_dir: Path, tmp_path: Path
         assert message["params"]["uri"] == uri
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.harden)])
 def test_nothing_that_was_acknowledged_is_lost_when_engines_are_killed(
     tmp_path: Path, bge_folder: Path, kills: int, record_property: Record
@@ -176,6 +181,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_engines_are_killed(
         assert len(written) == 16 * kills
 
 
+@pytest.mark.slow
 def test_an_engine_ends_when_it_is_idle_and_the_next_session_starts_another(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, environment={"MCP_EMBEDDINGS_IDLE_EXIT": "0.01"}) as server:
         server.handshake()

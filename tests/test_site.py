@@ -10,6 +10,8 @@ from lxml import html  # type: ignore[import-untyped]
 
 from site_pages import CONFIGURATION, ROOT, build, pages
 
+pytestmark = pytest.mark.slow
+
 CONTROL = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -62,6 +62,7 @@ def test_top_pairs_of_one_set_come_once(seed: int, count: int, top: int) -> None
     assert cells(found.rows, found.columns) == best_cells(scores(a, a, "cosine"), top, upper=True)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(seed=seeds, count=st.integers(2, 1_100), least=st.sampled_from([-1.0, 0.3, 0.8, 1.0]))
 def test_pairs_above_are_all_that_reach_the_bound(seed: int, count: int, least: float) -> None:
@@ -205,6 +206,7 @@ def themes(seed: int, count: int, number: int) -> Vectors:
     return unit_rows(rows.astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [None, 7])
 def test_clusters_of_more_rows_than_a_tree_holds_are_a_partition_and_the_same_each_time(number: int | None) -> None:
     rows = themes(0, LARGEST_TREE + 500, 12)
@@ -216,6 +218,7 @@ def test_clusters_of_more_rows_than_a_tree_holds_are_a_partition_and_the_same_ea
     assert sorted(every) == list(range(len(rows)))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=4)
 @given(seed=seeds, number=st.integers(8, 30))
 def test_the_themes_of_a_thousand_rows_are_counted(seed: int, number: int) -> None:

@@ -18,6 +18,8 @@ from mcp_server_embeddings.tools.declaration import declared_tools
 from mcp_server_embeddings.vectors.calibration import Band
 from wire import PATIENCE, PROGRAM, client_environment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 SKILL = Path(mcp_server_embeddings.__file__).parent / "data" / "skill" / "embeddings" / "SKILL.md"
 TEXT = SKILL.read_text(encoding="utf-8")

@@ -15,6 +15,8 @@ import mcp_server_embeddings
 from mcp_server_embeddings.tools.declaration import declared_tools
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
 
+pytestmark = pytest.mark.slow
+
 SERVER = Path(mcp_server_embeddings.__file__).parents[1]
 
 BLOCK = """

@@ -7,7 +7,7 @@ import pytest
 from site_pages import DOCS, ELSEWHERE, ROOT
 from snippets import PageRun, numbers, prepared, without_numbers
 
-pytestmark = pytest.mark.usefixtures("warm_commands")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_commands")]
 
 PAGES = sorted([*DOCS.rglob("*.md"), *ELSEWHERE])
 

@@ -441,6 +441,7 @@ def test_another_model_reads_the_files_for_itself(place: Place, tmp_path: Path) 
         assert {text for batch in other.batches for text in batch} >= {FILES["b.txt"]}
 
 
+@pytest.mark.slow
 def test_two_processes_use_the_same_files(tmp_path: Path, data_dir: Path) -> None:
     root = tree(tmp_path.resolve() / "texts", FILES)
 

@@ -412,6 +412,7 @@ def test_a_search_says_whether_one_chunk_has_all_words(one: Collection) -> None:
 
 
 # With 10,000 segments this took a minute.
+@pytest.mark.slow
 @pytest.mark.parametrize("open_at", ["sqlite", pytest.param("postgres", marks=pytest.mark.harden)], indirect=True)
 def test_words_in_nearly_every_text_do_not_decide_a_search(one: Collection) -> None:
     count, part = 41_000, "the and "

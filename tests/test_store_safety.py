@@ -212,6 +212,7 @@ def state(acknowledged: list[str], number: int) -> dict[str, int | None]:
     return certain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [5, pytest.param(200, marks=pytest.mark.harden)])
 def test_a_process_killed_at_any_moment_loses_nothing_it_acknowledged(
     tmp_path: Path, rounds: int, record_property: Record

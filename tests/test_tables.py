@@ -453,6 +453,7 @@ def test_a_column_of_parquet_that_unpacks_too_far_is_refused() -> None:
         table.column("a")
 
 
+@pytest.mark.slow
 def test_a_long_text_that_all_rows_share_is_kept_once_and_refused_as_texts() -> None:
     content = parquet({"a": pa.array(["x" * 100_000] * 10_000).dictionary_encode()})
     table = read_table("a.parquet", content)

@@ -75,6 +75,7 @@ def test_a_call_of_many_texts_is_looked_at_here_and_there() -> None:
     assert "many in Korean" in seen.note(DEFAULT_MODEL)[0]
 
 
+@pytest.mark.slow
 def test_status_says_it_once(tmp_path: Path) -> None:
     with Engine(Settings(data_dir=tmp_path)) as own:
         structured(call(own, "embed", {"texts": [f"{TEXTS['German']} {number}" for number in range(8)]}))

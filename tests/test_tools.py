@@ -261,6 +261,7 @@ def test_an_unusable_device_is_an_error_that_names_the_way_out(tmp_path: Path) -
         broken.embedder().identity()
 
 
+@pytest.mark.slow
 def test_a_call_that_waits_for_the_model_reports_growing_progress(tmp_path: Path) -> None:
     told = threading.Event()
     reports: list[tuple[float, str | None]] = []
@@ -382,6 +383,7 @@ def test_a_closed_engine_refuses_calls_and_loads_nothing(tmp_path: Path) -> None
     assert len(loads) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("idle_unload", [0, 15])
 def test_no_thread_is_left_in_the_models_runtime_when_a_program_leaves_its_engine(
     tmp_path: Path, data_dir: Path, idle_unload: float

@@ -38,6 +38,7 @@ def test_every_version_of_the_handshake_era_is_answered_in_kind(server: ServerPr
     assert server.call("status", {})["structuredContent"]["protocol"] == version
 
 
+@pytest.mark.slow
 def test_the_stateless_era_is_served_without_a_handshake(data_dir: Path) -> None:
     meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -76,6 +77,7 @@ def test_the_end_is_prompt(data_dir: Path, state: str, end: str | signal.Signals
         assert server.finish() == status
 
 
+@pytest.mark.slow
 def test_the_end_is_prompt_while_a_large_call_runs_and_nobody_reads(data_dir: Path) -> None:
     with ServerProcess(data_dir) as server:
         server.handshake()

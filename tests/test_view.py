@@ -14,6 +14,8 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.pages import document
 from scripts import command_without
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
 
 OLD = """id,requirement

@@ -191,6 +191,7 @@ class CancelledMeanwhile(Call):
         super().raise_if_cancelled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("long_text", ["window", "truncate", "error"])
 def test_cancelling_stops_the_cutting_of_one_long_text(long_text: LongText) -> None:
     ours, text = limited("wordpiece", "", 256), of_words(200_000)
@@ -221,6 +222,7 @@ for part in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_very_long_texts_are_cut_in_seconds() -> None:
     """One took minutes when every window read the places of all tokens; ``run`` waits two minutes for all."""
     prose, characters, word = run(A_MILLION, "seven rivers carry old letters home. ", "字", "x").split()
