@@ -1,5 +1,6 @@
 """Sample files for the tests of reading."""
 
+import functools
 import io
 import struct
 import zipfile
@@ -61,6 +62,7 @@ def encrypted_pdf(password: str) -> bytes:
     return packed.getvalue()
 
 
+@functools.cache
 def word() -> bytes:
     """A DOCX with a title, headings, paragraphs and a table."""
     document = docx.Document()

@@ -1,7 +1,7 @@
 """Everything that reads what others wrote, as functions of bytes that must end well.
 
 Each raises on a defect only. ``test_fuzz_parsers.py`` runs them with random changes of their seeds, and has
-``fuzz_atheris.py`` look for inputs that reach new lines.
+``fuzz_atheris.py`` look for inputs that reach new lines: in its own process, since it sees no lines of another.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from bombs import WORD
@@ -16,9 +17,10 @@ from files import pdf, word, word_with
 from mcp_server_embeddings.errors import EmbeddingsError
 from mcp_server_embeddings.lenient_json import encode_json, parse_json
 from mcp_server_embeddings.mcp_layer.messages import decode, encode
-from mcp_server_embeddings.reading.document import Parsing, UnreadableError
+from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, until
 from mcp_server_embeddings.reading.isolated import read_documents
 from mcp_server_embeddings.reading.limits import ReadingLimits
+from mcp_server_embeddings.reading.parsing import is_isolated, parse_documents
 from mcp_server_embeddings.reading.tables import read_table
 from mcp_server_embeddings.relay.unanswered import SessionState
 from mcp_server_embeddings.tools import coercion
@@ -80,15 +82,35 @@ def arguments(data: bytes) -> None:
                 coerce("texts", value)
 
 
-def reader(suffix: str, packed: Target = bytes) -> Target:
-    def read(given: bytes) -> None:
-        data = packed(given)
-        assert isinstance(data, bytes)
-        with contextlib.suppress(UnreadableError):
-            for document in read_documents(f"a{suffix}", data, LIMITS):
-                document.text.encode()
-                for section in document.sections:
-                    assert 0 <= section.start <= section.end <= len(document.text)
+Reading = Callable[[str, bytes], list[Document]]
+
+
+def read_isolated(path: str, data: bytes) -> list[Document]:
+    """As the program does."""
+    try:
+        return read_documents(path, data, LIMITS)
+    except UnreadableError:
+        return []
+
+
+def read_here(path: str, data: bytes) -> list[Document]:
+    """As the process does that has the parser, which reports whatever a parser raises."""
+    try:
+        return parse_documents(path, data, replace(LIMITS, cancelled=until(LIMITS.limits.seconds, LIMITS.cancelled)))
+    except UnreadableError:
+        return []
+    except Exception:
+        if not is_isolated(path):
+            raise
+        return []
+
+
+def reader(suffix: str, reading: Reading, packed: Callable[[bytes], bytes] = bytes) -> Target:
+    def read(data: bytes) -> None:
+        for document in reading(f"a{suffix}", packed(data)):
+            document.text.encode()
+            for section in document.sections:
+                assert 0 <= section.start <= section.end <= len(document.text)
 
     return read
 
@@ -126,7 +148,7 @@ def _parquet() -> bytes:
     return written.getvalue()
 
 
-def targets() -> Mapping[str, tuple[Target, list[bytes]]]:
+def targets(reading: Reading = read_isolated) -> Mapping[str, tuple[Target, list[bytes]]]:
     """The functions by name, each with inputs to begin from."""
     return {
         "message": (message, [MESSAGE, json.dumps({"jsonrpc": "2.0", "method": "x"}).encode()]),
@@ -135,23 +157,24 @@ def targets() -> Mapping[str, tuple[Target, list[bytes]]]:
             arguments,
             [b'["a", "b"]', b'{"a": ["b"]}', b'```json\n["a"]\n```', b"[{'text': 'a', 'label': 1}]"],
         ),
-        ".txt": (reader(".txt"), [b"one\n\ntwo", "\ufeffé狐".encode(), "é".encode("utf-16")]),
-        ".md": (reader(".md"), [b"---\na: b\n---\n# One\n\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"]),
+        ".txt": (reader(".txt", reading), [b"one\n\ntwo", "\ufeffé狐".encode(), "é".encode("utf-16")]),
+        ".md": (reader(".md", reading), [b"---\na: b\n---\n# One\n\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"]),
         ".html": (
-            reader(".html"),
+            reader(".html", reading),
             [b"<html><head><title>a</title></head><body><h1>b</h1><p>c&amp;<br>d</body></html>"],
         ),
-        ".csv": (reader(".csv"), [b'id,text\n1,"one, two"\n2,three\n']),
-        ".jsonl": (reader(".jsonl"), [b'{"id": 1, "text": "one"}\n{"id": 2, "text": "two"}\n']),
-        ".docx": (reader(".docx"), [word()]),
+        ".csv": (reader(".csv", reading), [b'id,text\n1,"one, two"\n2,three\n']),
+        ".jsonl": (reader(".jsonl", reading), [b'{"id": 1, "text": "one"}\n{"id": 2, "text": "two"}\n']),
+        ".docx": (reader(".docx", reading), [word()]),
         # Nearly all changes of an archive are damage that its checksums tell; here what is in it changes.
-        "document.xml": (reader(".docx", lambda data: word_with("word/document.xml", data)), [BODY]),
-        "styles.xml": (reader(".docx", lambda data: word_with("word/styles.xml", data)), [STYLES]),
-        "sheet.xml": (reader(".xlsx", xlsx), [sheet(ROWS)]),
-        ".pdf": (reader(".pdf"), [pdf("One page", "another")]),
-        ".xlsx": (reader(".xlsx"), [xlsx(sheet(ROWS))]),
-        ".parquet": (reader(".parquet"), [_parquet()]),
-        ".py": (reader(".py"), [b"import os\n\ndef one(a):\n    return a\n"]),
+        "document.xml": (reader(".docx", reading, lambda data: word_with("word/document.xml", data)), [BODY]),
+        "styles.xml": (reader(".docx", reading, lambda data: word_with("word/styles.xml", data)), [STYLES]),
+        "sheet.xml": (reader(".xlsx", reading, xlsx), [sheet(ROWS)]),
+        ".pdf": (reader(".pdf", reading), [pdf("One page", "another")]),
+        ".xlsx": (reader(".xlsx", reading), [xlsx(sheet(ROWS))]),
+        # pyarrow ends its process on some damage, which is what processes of its own are for.
+        ".parquet": (reader(".parquet", read_isolated), [_parquet()]),
+        ".py": (reader(".py", reading), [b"import os\n\ndef one(a):\n    return a\n"]),
         "columns": (table, [b"id,text\n1,one\n2,two\n"]),
         "import.jsonl": (imported(".jsonl"), [HEADER + RECORD, b'{"text": "a"}\n']),
         "import.parquet": (imported(".parquet"), [_parquet()]),
