@@ -118,21 +118,36 @@ def test_a_process_gets_no_keys_or_passwords(hostile: ReaderProcesses, monkeypat
     assert not [name for name in names if "KEY" in name or "MCP" in name]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Landlock")
-def test_a_process_writes_no_file_starts_no_program_and_reaches_nobody(
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp")
+def test_a_process_reads_and_writes_no_file_starts_no_program_and_reaches_nobody(
     hostile: ReaderProcesses, tmp_path: Path
 ) -> None:
     (tmp_path / "there").touch()
     with socket.create_server(("127.0.0.1", 0)) as server:
         attempts = [
+            f"open({str(tmp_path / 'there')!r})",
+            "import os; os.listdir(os.path.expanduser('~'))",
+            "open('/proc/self/environ')",
             f"open({str(tmp_path / 'new')!r}, 'w')",
             f"open({str(tmp_path / 'there')!r}, 'a')",
             f"import os; os.remove({str(tmp_path / 'there')!r})",
             "import subprocess; subprocess.run(['true'])",
             f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}))",
+            "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+            "import socket; socket.socket(socket.AF_UNIX)",
         ]
         assert set(asked(hostile, "\n".join(["try", *attempts])).split("\n")) == {"refused"}
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["there"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp")
+def test_a_process_imports_what_it_needs_later(hostile: ReaderProcesses) -> None:
+    attempts = [
+        "import mailbox, sqlite3, wave",
+        "import lxml.objectify, pyarrow.compute",
+        "import zoneinfo; zoneinfo.ZoneInfo('Asia/Tokyo')",
+    ]
+    assert set(asked(hostile, "\n".join(["try", *attempts])).split("\n")) == {"done"}
 
 
 @pytest.mark.fault

@@ -1,21 +1,45 @@
-"""Give up what a parser does not need: writing files, starting programs, TCP, signals to others; by Landlock."""
+"""Give up what a parser does not need: other files, programs, the network and signals; by Landlock and seccomp."""
 
 import ctypes
+import errno
 import os
+import platform
+import stat
 import struct
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
-_CREATE, _RESTRICT, _NO_NEW_PRIVILEGES = 444, 446, 38
-"""Numbers of ``landlock_create_ruleset``, ``landlock_restrict_self``, the same on every processor, and of an option."""
+_CREATE, _ADD, _RESTRICT = 444, 445, 446
+"""Numbers of ``landlock_create_ruleset``, ``landlock_add_rule``, ``landlock_restrict_self``, on every processor."""
 
-_VERSION = 1
-_READ = 0b1100
-"""The rights to read files and folders. They are kept: parsers import modules when they meet something rare."""
+_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
+"""Options of ``prctl``, and the mode of seccomp that runs a program for each system call."""
+
+_VERSION = _BENEATH = 1
+_READ_FILE, _READ_FOLDER = 0b0100, 0b1000
 
 _FILES = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 5: 0xFFFF}
 _TCP = {4: 0b11}
 _SCOPES = {6: 0b11}
 """Rights by the version of Landlock that has them: on files, to bind and connect, and abstract sockets and signals."""
+
+_SYSTEM = (
+    *("/usr", "/lib", "/lib64", "/opt", "/nix/store", "/gnu/store", "/home/linuxbrew/.linuxbrew"),
+    *("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/ssl", "/sys/devices/system"),
+    *("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"),
+)
+"""Programs and what they look up. Parsers import modules and load libraries when they meet something rare."""
+
+_SOCKETS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+"""By processor: its name in seccomp, and the number of ``socket``."""
+
+_IO_URING = 425
+"""Number of ``io_uring_setup`` on every processor: with it, sockets could be made without ``socket``."""
+
+_OTHER_CALLS = 0x40000000
+"""From this number on, the calls of x86_64 are those of another interface."""
 
 
 def confine() -> bool:
@@ -23,6 +47,8 @@ def confine() -> bool:
     if sys.platform != "linux":
         return False
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    _refuse_sockets(libc)
     version = libc.syscall(_CREATE, None, ctypes.c_size_t(0), _VERSION)
     if version < 1:
         return False
@@ -30,9 +56,45 @@ def confine() -> bool:
         max((rights for since, rights in known.items() if since <= version), default=0)
         for known in (_FILES, _TCP, _SCOPES)
     )
-    attributes = struct.pack("QQQ", files & ~_READ, tcp, scopes)[: 8 if version < 4 else 16 if version < 6 else 24]
+    attributes = struct.pack("QQQ", files, tcp, scopes)[: 8 if version < 4 else 16 if version < 6 else 24]
     rules = libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
-    libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    _allow_reading(libc, rules, {*_SYSTEM, *_own_folders()})
     confined: bool = libc.syscall(_RESTRICT, rules, 0) == 0
     os.close(rules)
     return confined
+
+
+def _own_folders() -> set[str]:
+    """Return where this program and its libraries are; the folder it was started in only if the program is there."""
+    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    program = Path(__file__).absolute().parents[2]
+    return {*sys.path, *libraries, sys.prefix, sys.base_prefix} - {"", str(Path.cwd())} | {str(program)}
+
+
+def _allow_reading(libc: ctypes.CDLL, rules: int, paths: Iterable[str]) -> None:
+    for path in paths:
+        with suppress(OSError):  # not on this system
+            place = os.open(path, os.O_PATH)
+            rights = _READ_FILE | (_READ_FOLDER if stat.S_ISDIR(os.fstat(place).st_mode) else 0)
+            libc.syscall(_ADD, rules, _BENEATH, struct.pack("=Qi", rights, place), 0)
+            os.close(place)
+
+
+def _refuse_sockets(libc: ctypes.CDLL) -> None:
+    """Have the kernel refuse to make sockets, of any kind: Landlock knows TCP alone."""
+    if platform.machine() not in _SOCKETS:
+        return
+    processor, socket = _SOCKETS[platform.machine()]
+    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    program = [  # operation, instructions to skip if it holds, if not, and its operand
+        (load, 0, 0, 4),
+        (equal, 0, 5, processor),
+        (load, 0, 0, 0),
+        (at_least, 3, 0, _OTHER_CALLS),
+        (equal, 2, 0, socket),
+        (equal, 1, 0, _IO_URING),
+        (answer, 0, 0, 0x7FFF0000),  # do it
+        (answer, 0, 0, 0x00050000 | errno.EACCES),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    libc.prctl(_SECCOMP, _FILTER, struct.pack("HP", len(program), ctypes.addressof(code)), 0, 0)

@@ -5,6 +5,7 @@ parts of the result, a string says why there is none, null is the end. Between r
 ends with the process that started it, on Linux even in the middle of a file.
 """
 
+import functools
 import json
 import os
 import signal
@@ -125,6 +126,7 @@ def main() -> None:
     _end_with_parent(lifeline)
     with suppress(OSError):  # where memory runs out, Linux ends this process and not the one that serves
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    _peak()  # opens what cannot be opened later
     confine()
     worker = Worker()
     while head := requests.read(REQUEST.size):
@@ -145,11 +147,16 @@ def _send(replies: BinaryIO, parts: Iterator[bytes]) -> None:
     replies.flush()
 
 
+@functools.cache
+def _status() -> int:
+    return os.open("/proc/self/status", os.O_RDONLY)
+
+
 def _peak() -> int:
     """Return the most memory that this process had at a time, in bytes; 0 where that is not told."""
     if sys.platform != "linux":
         return 0
-    status = Path("/proc/self/status").read_text(encoding="ascii")
+    status = os.pread(_status(), 10_000, 0).decode("ascii", "replace")
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return 1024 * int(peak.split()[1])  # not ru_maxrss, which begins with what the parent had
 
