@@ -55,3 +55,18 @@ def parquet_of_zeros(megabytes: int) -> bytes:
     written = io.BytesIO()
     pq.write_table(pa.table({"a": column}), written, use_dictionary=False, compression="zstd")
     return written.getvalue()
+
+
+def parquet_of_forged_size(megabytes: int) -> bytes:
+    """The same, but it declares that its column unpacks to one byte."""
+    content = parquet_of_zeros(megabytes)
+    declared = pq.read_metadata(io.BytesIO(content)).row_group(0).column(0).total_uncompressed_size
+    number, left = bytearray(), 2 * declared  # as Thrift writes it: seven bits a byte, the last without the highest bit
+    while left:
+        number.append(0x80 | left & 0x7F)
+        left >>= 7
+    number[-1] &= 0x7F
+    assert bytes(number) in content
+    forged = content.replace(bytes(number), b"\x82" + b"\x80" * (len(number) - 2) + b"\x00")
+    assert pq.read_metadata(io.BytesIO(forged)).row_group(0).column(0).total_uncompressed_size == 1
+    return forged

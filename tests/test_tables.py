@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bombs import parquet_of_forged_size
 from files import lying_about_size
 from mcp_server_embeddings.errors import CallCancelledError, InputError
 from mcp_server_embeddings.reading.document import Parsing, UnreadableError
@@ -441,6 +442,13 @@ def test_wide_and_long_tables_together_are_refused() -> None:
     assert "more than 50,000,000 cells" in refused("a.csv", (header + "\n" + "x\n" * 6_000).encode())
     sparse = "\n".join(json.dumps({f"k{n}": 1}) for n in range(8_000)).encode()
     assert "more than 50,000,000 cells" in refused("a.jsonl", sparse)
+
+
+def test_a_column_of_parquet_that_unpacks_to_more_than_it_declares_is_refused() -> None:
+    small = ReadingLimits(unpacked_bytes=1_000_000)
+    table = read_table("a.parquet", parquet_of_forged_size(5), Parsing(limits=small))
+    with pytest.raises(UnreadableError, match="at most 1,000,000"):
+        table.column("a")
 
 
 def test_a_column_of_parquet_that_unpacks_too_far_is_refused() -> None:
