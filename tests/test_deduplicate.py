@@ -120,7 +120,8 @@ def test_doubtful_pairs_are_nearest_the_threshold_on_both_sides_and_can_be_read(
     texts = [f"{text}{tail}" for pair in REWORDED for text in pair]
     everything = sorted(pair.score for pair in deduplicate(embedder, texts, threshold=0.0, top=100).doubtful)
     found = deduplicate(embedder, texts, threshold=sum(everything[-5:-3]) / 2)
-    distances = [abs(pair.score - found.threshold) for pair in found.doubtful]
+    nearest = found.doubtful[5:]  # before them, up to half that differ in numbers or negation
+    distances = [round(abs(pair.score - found.threshold), 4) for pair in nearest]
     assert distances == sorted(distances)
     assert all(len(text) > 100 for pair in found.doubtful for text in pair.texts)
     assert all(pair.texts == [texts[int(pair.left)], texts[int(pair.right)]] for pair in found.doubtful)
@@ -135,6 +136,26 @@ def test_a_doubtful_pair_says_which_numbers_differ(embedder: Embedder) -> None:
     (pair,) = found.doubtful
     assert pair.differs is not None
     assert pair.differs.numbers == ["30 days → 60 days"]
+
+
+def test_merged_items_with_other_numbers_or_negations_come_first_wherever_the_threshold_is(embedder: Embedder) -> None:
+    contrary = {
+        "N1": "The invoice must be paid within 30 days of its receipt.",
+        "N2": "The invoice must be paid within 60 days of its receipt.",
+        "P1": "Users may delete their own comments.",
+        "P2": "Users may not delete their own comments.",
+    }
+    texts = {f"R{at}": text for at, text in enumerate(LIST)} | contrary
+    found = deduplicate(embedder, texts, top=5)
+    assert {frozenset(map(str, group)) for group in found.groups} >= {frozenset(["N1", "N2"]), frozenset(["P1", "P2"])}
+    assert found.notes == ["2 of the merged pairs differ in numbers or negation; such come first in doubtful"]
+    first, second, *others = found.doubtful
+    assert {(first.left, first.right), (second.left, second.right)} == {("N1", "N2"), ("P1", "P2")}
+    distances = [abs(pair.score - found.threshold) for pair in others]
+    assert distances == sorted(distances)
+    assert len(found.doubtful) == 5
+    (only,) = deduplicate(embedder, texts, top=1).doubtful
+    assert only in (first, second)
 
 
 def test_a_pair_just_below_a_given_threshold_is_doubtful(embedder: Embedder) -> None:

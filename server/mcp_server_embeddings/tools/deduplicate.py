@@ -10,7 +10,7 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Selection, select_items
-from mcp_server_embeddings.tools.pairs import pair_differences, shown_pairs
+from mcp_server_embeddings.tools.pairs import contradicting, pair_differences, shown_pairs
 from mcp_server_embeddings.tools.parameters import (
     MAX_TOP,
     THRESHOLD,
@@ -30,6 +30,7 @@ from mcp_server_embeddings.vectors.duplicates import (
     MAX_PAIRS,
     complete_groups_of_pairs,
     nearest_threshold,
+    pairs_of_kept,
     suggested_threshold,
 )
 
@@ -37,6 +38,9 @@ Keep = Literal["longest", "first"]
 
 _BELOW = 0.05
 """How far below a threshold doubtful pairs are looked for."""
+
+_MOST_COMPARED = 1_000
+"""Merged pairs whose words are compared, those nearest the threshold: 0.2 s of short texts, 3 s of the longest."""
 
 _LISTED = 20
 """Items listed of each group where not all groups fit."""
@@ -90,8 +94,9 @@ def deduplicate(
         output_dir: Where ``save_as`` writes.
 
     Returns:
-        Groups, largest first. ``suggested_threshold`` lies in the widest gap between the scores of these items from
-        the edge of ``close`` to that of ``same``.
+        Groups, largest first. ``doubtful``: up to half are merged pairs whose numbers or negations differ, which
+        vectors hardly see; then the pairs nearest the threshold. ``suggested_threshold`` lies in the widest gap between
+        the scores of these items from the edge of ``close`` to that of ``same``.
 
     Raises:
         InputError: There is one item, or see ``select_items``.
@@ -137,7 +142,12 @@ def deduplicate(
         },
     )
     budget = AnswerBudget()
-    near = nearest_threshold(pairs, chosen, top)
+    contrary = contradicting(items, pairs_of_kept(pairs, kept, _MOST_COMPARED))
+    if contrary:
+        items.notes.append(
+            f"{len(contrary):,} of the merged pairs differ in numbers or negation; such come first in doubtful"
+        )
+    near = list(dict.fromkeys([*contrary[: (top + 1) // 2], *nearest_threshold(pairs, chosen, top)]))[:top]
     doubtful = shown_pairs(items, items, near, pair_differences(embedder, items, items, near))
     doubtful = doubtful[: budget.take(doubtful, share=0.7)]
     listed = [items.ids_of(group) for group in groups]

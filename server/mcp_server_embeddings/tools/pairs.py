@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.tools.differences import Differences, differences
+from mcp_server_embeddings.tools.differences import Differences, differences, textual_differences
 from mcp_server_embeddings.tools.items import Items
 from mcp_server_embeddings.tools.results import Differs, ShownPair
 
@@ -32,12 +32,30 @@ def pair_differences(embedder: Embedder, lefts: Items, rights: Items, pairs: Seq
         CollectionError: An item was removed meanwhile.
         OperatorError: The model cannot be used.
     """
-    texts = zip(
+    texts = zip(*_compared_texts(lefts, rights, pairs), strict=True)
+    return differences(embedder, list(texts), cosines=[cosine for _, _, cosine in pairs])
+
+
+def contradicting(items: Items, pairs: Sequence[ScoredPair]) -> list[ScoredPair]:
+    """Return the pairs whose numbers or negations differ.
+
+    Args:
+        items: The items.
+        pairs: Pairs that are close in meaning.
+
+    Raises:
+        CollectionError: An item was removed meanwhile.
+    """
+    found = map(textual_differences, *_compared_texts(items, items, pairs))
+    return [pair for pair, differ in zip(pairs, found, strict=True) if differ.numbers or differ.negation]
+
+
+def _compared_texts(lefts: Items, rights: Items, pairs: Sequence[ScoredPair]) -> tuple[list[str], list[str]]:
+    """Return the texts of the left and of the right sides, as far as they are compared."""
+    return (
         lefts.texts([left for left, _, _ in pairs], _COMPARED_CHARACTERS),
         rights.texts([right for _, right, _ in pairs], _COMPARED_CHARACTERS),
-        strict=True,
     )
-    return differences(embedder, list(texts), cosines=[cosine for _, _, cosine in pairs])
 
 
 def shown_pairs(

@@ -1,6 +1,6 @@
 """Group texts with the same meaning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -228,6 +228,21 @@ def suggested_threshold(cosines: Scores, low: float, high: float, complete_above
     if gaps[widest] < _MIN_GAP * (high - low):
         return high
     return float((ends[widest] + ends[widest + 1]) / 2)
+
+
+def pairs_of_kept(pairs: Pairs, kept: Sequence[int | None], most: int) -> list[tuple[int, int, float]]:
+    """Return the pairs of an item and the one kept in its place: row, column, cosine; lowest first.
+
+    Args:
+        pairs: Pairs of the items.
+        kept: By item, the one kept in its place; None where it stays.
+        most: No more than these.
+    """
+    instead = np.array([-1 if at is None else at for at in kept], dtype=pairs.rows.dtype)
+    merged = (instead[pairs.rows] == pairs.columns) | (instead[pairs.columns] == pairs.rows)
+    found = np.flatnonzero(merged)
+    found = found[np.argsort(pairs.scores[found], kind="stable")][:most]
+    return [(int(pairs.rows[i]), int(pairs.columns[i]), float(pairs.scores[i])) for i in found]
 
 
 def nearest_threshold(pairs: Pairs, threshold: float, top: int) -> list[tuple[int, int, float]]:
