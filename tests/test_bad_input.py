@@ -110,7 +110,12 @@ BAD: list[tuple[str, Raw, tuple[str, ...]]] = [
     ("condense", {"texts": ["a", "b"], "max_tokens": 0}, ("max_tokens=0", "1 to")),
     ("condense", {"texts": ["a", "b"], "count": 0}, ("count=0", "1 to 1,000")),
     ("condense", {"texts": ["a", "b"], "count": 1, "query": ""}, ("query is empty",)),
-    ("condense", {"texts": "Only one sentence.", "count": 1}, ("one item of one sentence", "give more")),
+    ("condense", {"texts": "Only one sentence.", "count": 1}, ("one item and one sentence of 4 words", "give more")),
+    (
+        "condense",
+        {"texts": "It has a few sentences. Cats purr.", "count": 1},
+        ("one sentence of 4 words or more", "give more"),
+    ),
     ("read", {"source": "nowhere", "ids": ["a"]}, ("there is no collection or file 'nowhere'",)),
     ("read", {"ids": ["a"]}, ("source is missing",)),
     ("collection_add", {"collection": "c"}, ("pass either texts or source",)),

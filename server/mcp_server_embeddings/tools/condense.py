@@ -137,7 +137,8 @@ def condense(
     units = _considered_units(embedder, items, query)
     if not units or len(items) == len(units) == 1:
         raise InputError(
-            f"{items.label} has only one item of one sentence, so there is nothing to choose from; give more"
+            f"{items.label} has only one item and one sentence of {_MIN_WORDS} words or more, so there is nothing to "
+            "choose from; give more"
         )
     role: Role = "symmetric" if query is None else "document"
     vectors = embedder.embed([unit.text for unit in units], role=role).vectors
