@@ -35,9 +35,9 @@ LEAST = {
     "messages": 100_000,
     "answers": 75_000,
     "kills": 2 * KILLS,
-    "faults": 500,
-    "random inputs": 10_000,
-    "guided inputs": 100_000,
+    "faults": 1_500,
+    "random inputs": 40_000,
+    "guided inputs": 500_000,
     "acknowledged writes": 5_000,
 }
 """Of each, fewer mean that a round did not do what it is for."""

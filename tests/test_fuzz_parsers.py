@@ -16,7 +16,7 @@ from wire import client_environment
 
 TARGETS = fuzz_targets.targets()
 
-SECONDS = 25
+SECONDS = 20
 """Of each target by atheris."""
 
 DONE = re.compile(r"Done (\d+) runs")

@@ -15,6 +15,7 @@ import pytest
 from faulty_disk import Event
 from mcp_server_embeddings.engine.cache import CACHE_FILE, CachedText, VectorCache
 from mcp_server_embeddings.store.records import digest
+from rounds import Record
 from scripts import run
 from test_store_safety import COMMON, assert_holds, assert_sound, collection, document
 
@@ -155,12 +156,15 @@ def stored_after(writes: int) -> dict[str, bytes]:
     return {f"{number}-{i}": digest(document(f"{number}-{i}", number).text) for number, i in keys}
 
 
-@pytest.mark.parametrize("cuts", [20, pytest.param(2_000, marks=pytest.mark.harden)])
-def test_a_power_cut_at_any_moment_loses_nothing_acknowledged(tmp_path: Path, cuts: int) -> None:
+@pytest.mark.parametrize("cuts", [20, pytest.param(1_000, marks=pytest.mark.harden)])
+def test_a_power_cut_at_any_moment_loses_nothing_acknowledged(
+    tmp_path: Path, cuts: int, record_property: Record
+) -> None:
     events, chance = recorded(tmp_path, STORED, str(ROUNDS)), random.Random(22)
     copied = [number for number, one in enumerate(events) if one.kind == "sync" and one.name.endswith(".sqlite")]
     assert len(copied) > 3, "the log was never brought into the file"
     moments = [*range(0, len(events), len(events) // cuts), *copied, *(number + 1 for number in copied)]
+    record_property("faults", len(moments))
     for said, files in power_losses(events, moments):
         with lost_power(files, tmp_path, chance) as folder:
             now = collection(folder)
@@ -184,6 +188,7 @@ end()
 """
 
 
+@pytest.mark.fault
 def test_a_power_cut_leaves_a_cache_of_right_vectors(tmp_path: Path) -> None:
     events, chance = recorded(tmp_path, CACHED, str(ROUNDS)), random.Random(23)
     keys = [bytes([number, i]) for number in range(ROUNDS) for i in range(30)]
