@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from corpus import TEXTS, THEMES
+from corpus import TEXTS, THEMES, sentences
 from fakes import FakeEncoder
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -109,12 +109,17 @@ def test_a_query_chooses_what_matters_for_it(embedder: Embedder) -> None:
     assert condense(embedder, TEXTS, count=3, query="the chemistry of polymers").no_match
 
 
+def test_many_items_a_little_like_a_query_do_not_outweigh_the_few_that_are_about_it(embedder: Embedder) -> None:
+    found = condense(embedder, [*TEXTS, *sentences(200)], count=5, query="how long does the battery last")
+    assert found.selected == [5, 6, 7, 8, 9]
+
+
 def test_a_long_text_is_condensed_to_its_sentences_word_for_word(embedder: Embedder) -> None:
     found = condense(embedder, [DOCUMENT], count=4)
     assert found.selected == [0]
-    sentences = [text for text in TEXTS if text in found.text]
-    assert found.text == " ".join(sentences)
-    assert len(sentences) == 4
+    kept = [text for text in TEXTS if text in found.text]
+    assert found.text == " ".join(kept)
+    assert len(kept) == 4
 
 
 def test_copies_are_chosen_once(embedder: Embedder) -> None:
@@ -313,7 +318,7 @@ def test_a_long_sentence_is_kept_as_one(embedder: Embedder) -> None:
 
 
 def test_a_digest_of_documents_has_no_fragments(embedder: Embedder) -> None:
-    texts = [f"{name}\n\n{' '.join(sentences)}\n\nSee also\n\nand so on" * 2 for name, sentences in THEMES.items()]
+    texts = [f"{name}\n\n{' '.join(theme_texts)}\n\nSee also\n\nand so on" * 2 for name, theme_texts in THEMES.items()]
     found = condense(embedder, texts, max_tokens=200)
     for name in THEMES:
         assert f"{name} " not in found.text.split(". ")

@@ -47,6 +47,10 @@ _BOILERPLATE_ITEMS = 3
 _MAX_SHORT = 20
 """A unit costs at least this part of the budget, or the shortest sentences, which say least, would be preferred."""
 
+_FOCUS = 2
+"""Power of a unit's nearness to the query in its weight. Most of 400 sentences are a little like any question; without
+it they outweigh together the few that are about it."""
+
 _FILLED = 0.8
 """Of the budget; of a digest with less the answer says why."""
 
@@ -101,7 +105,7 @@ def condense(
     sentences are: hard-wrapped lines are joined; headings, tables, code, fragments, repeats, and sentences that three
     items or more have, are left out. A chosen unit stands for another as far as their cosine rises above the edge of
     ``weak``: 0 there, 1 for an equal one. What the subset stands for, summed over all units, is maximised
-    (``best_cover``). With a query a unit weighs as much as it is about the query.
+    (``best_cover``). With a query a unit weighs by the square of how much it is about the query.
 
     Up to 10,000 items and 10,000 sentences are compared; of more, the nearest to the query or an even sample.
 
@@ -301,7 +305,7 @@ def _weights(embedder: Embedder, vectors: Vectors, query: str | None, items: Seq
     calibration = embedder.calibration("retrieval")
     cosines = scores(vectors, embedder.embed([query], role="query").vectors, "cosine")[:, 0]
     weak = calibration.edges[0]
-    weights: Scores = np.clip((cosines - weak) / (1 - weak), 0, 1)
+    weights: Scores = np.clip((cosines - weak) / (1 - weak), 0, 1) ** _FOCUS
     return weights if weights.any() else equal, bool(
         (above_chance(cosines, None, 0, len(cosines), calibration) < 0).all()
     )
