@@ -1,0 +1,95 @@
+"""Searches of a large collection by this checkout and by another one, in turns.
+
+    python benchmarks/stored.py million --folder FOLDER
+    git worktree add /tmp/before HEAD~1
+    python benchmarks/stored_before.py /tmp/before --folder FOLDER
+
+Each checkout is a process that stays. Printed are milliseconds of new queries, encoding included, and how many answers
+have the same hits with the same scores.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from machine import machine, versions
+from stored import MODES, percentiles, texts
+
+from mcp_server_embeddings.tools.retrieval import SearchMode
+
+HERE = Path(__file__).resolve().parent.parent
+WORKER = """
+import json, sys, time
+from pathlib import Path
+from mcp_server_embeddings import Engine, Reader, Settings, Sources, open_store, search
+with Engine(Settings(data_dir=Path(sys.argv[1]), no_cache=True)) as engine:
+    embedder, sources = engine.embedder(), Sources(open_store(engine.settings), Reader(()))
+    search(embedder, "word3 word30", source="large", sources=sources)
+    for line in sys.stdin:
+        query, mode = json.loads(line)
+        wall, cpu = time.perf_counter(), time.process_time()
+        found = search(embedder, query, source="large", mode=mode, top=10, sources=sources)
+        passed, worked = time.perf_counter() - wall, time.process_time() - cpu
+        print(json.dumps([passed, worked, [[hit.id, hit.score] for hit in found.hits]]), flush=True)
+"""
+
+Answer = tuple[float, float, list[tuple[str, float]]]
+"""Wall and processor seconds; hits and their scores."""
+
+
+class Checkout:
+    """A process of one of the two trees."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        command = [sys.executable, "-c", WORKER, str(folder)]
+        environment = os.environ | {"PYTHONPATH": str(root / "server")}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+
+    def search(self, query: str, mode: SearchMode) -> Answer:
+        """Ask and wait."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([query, mode]) + "\n")
+        self._process.stdin.flush()
+        passed, worked, hits = json.loads(self._process.stdout.readline())
+        return passed, worked, hits
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def compare(other: Path, folder: Path, queries: int) -> None:
+    """Search in turns, and print what it took."""
+    checkouts = {"before": Checkout(other, folder), "now": Checkout(HERE, folder)}
+    turns = list(checkouts.items())
+    answers: dict[tuple[SearchMode, str], list[Answer]] = {(mode, name): [] for mode in MODES for name in checkouts}
+    for query in texts(queries, 5, 2):
+        for mode in MODES:
+            for name, checkout in turns:
+                answers[mode, name].append(checkout.search(f"{query} {mode}", mode))
+            turns.reverse()
+    for checkout in checkouts.values():
+        checkout.close()
+    for kind, found in answers.items():
+        passed = percentiles([1_000 * one[0] for one in found])
+        worked = percentiles([1_000 * one[1] for one in found])
+        print(f"{', '.join(kind)}: {passed}; processor time: {worked}")
+    for mode in MODES:
+        pairs = zip(answers[mode, "before"], answers[mode, "now"], strict=True)
+        print(f"{mode}: the same in {sum(one[2] == two[2] for one, two in pairs)} of {queries} searches")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("other", type=Path, help="root of the other checkout")
+    parser.add_argument("--folder", type=Path, required=True, help="of the million passages")
+    parser.add_argument("--queries", type=int, default=60, help="of each kind")
+    given = parser.parse_args()
+    print(machine())
+    print(versions())
+    compare(given.other.resolve(), given.folder, given.queries)
