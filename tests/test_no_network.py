@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,13 +68,14 @@ def test_a_local_server_makes_no_network_socket(environment: dict[str, str], tmp
         server.handshake()
         engine = engine_of(server) if os.environ["MCP_EMBEDDINGS_ENGINE_PROCESS"] == "shared" else 0
         assert server.call("collection_add", {"collection": "a", "source": str(root)})["structuredContent"]["size"] == 3
-        for tool, arguments in {
+        calls: dict[str, dict[str, Any]] = {
             "search": {"source": "a", "query": "an animal"},
             "similarity": {"left": ["a", "b"]},
             "cluster": {"source": "a"},
             "classify": {"source": "a", "labels": ["cats", "dogs"]},
             "status": {},
-        }.items():
+        }
+        for tool, arguments in calls.items():
             result = server.call(tool, arguments)
             assert not result.get("isError"), result
         assert engine == (engine_of(server) if engine else 0)
