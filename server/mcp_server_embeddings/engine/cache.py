@@ -259,7 +259,7 @@ class _Disk:
         today = int(time.time() // _DAY)
         stale: list[bytes] = []
         for marks, batch in query_batches(keys):
-            query = f"SELECT key, tokens, cut, vector, used FROM vectors WHERE key IN ({marks})"  # noqa: S608
+            query = f"SELECT key, tokens, cut, vector, used FROM vectors WHERE key IN ({marks})"  # noqa: S608 - marks for values
             with closing(database.execute(query, batch)) as rows:
                 for key, tokens, cut, vector, used in rows:
                     entry = _sound_entry(key, tokens, cut, vector, dimensions)
