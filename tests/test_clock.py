@@ -10,6 +10,8 @@ import pytest
 from test_shared_engine import engine_of
 from wire import ServerProcess
 
+pytestmark = [pytest.mark.slow, pytest.mark.fault]
+
 SHIM = """
 import time
 from pathlib import Path

@@ -188,6 +188,7 @@ end()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_power_cut_leaves_a_cache_of_right_vectors(tmp_path: Path) -> None:
     events, chance = recorded(tmp_path, CACHED, str(ROUNDS)), random.Random(23)

@@ -9,6 +9,8 @@ import pytest
 from test_shared_engine import engine_of
 from wire import ServerProcess
 
+pytestmark = [pytest.mark.slow, pytest.mark.fault]
+
 FILES = ("collections.sqlite-shm", "cache.sqlite-shm")
 
 

@@ -15,6 +15,8 @@ from test_store_safety import COMMON, assert_sound, collection
 from waiting import wait_until
 from wire import ServerProcess, client_environment
 
+pytestmark = [pytest.mark.slow, pytest.mark.fault]
+
 SHIM = """
 import sys, time
 sys.path.append(TESTS)
