@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import re
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,10 @@ from wire import ServerProcess
 pytestmark = pytest.mark.usefixtures("engine_process")
 
 MESSAGES_PER_KILL = 300
+
+MOST_GROWTH = 5_000_000
+"""Bytes, the median of what the processes grow by from one eighth of the messages to the next: what is loaded on its
+first use is a step or two, a leak is in each."""
 
 ENDED = 5
 """Seconds within which a server ends that is well."""
@@ -155,13 +160,10 @@ def resident(server: ServerProcess) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("messages", "growth"), [(1_000, 40_000_000), pytest.param(50_000, 20_000_000, marks=pytest.mark.harden)]
-)
+@pytest.mark.parametrize("messages", [1_000, pytest.param(50_000, marks=pytest.mark.harden)])
 def test_random_messages_are_answered_once_each_and_the_server_lives(
-    tmp_path: Path, messages: int, growth: int, record_property: Record
+    tmp_path: Path, messages: int, record_property: Record
 ) -> None:
-    """Half of the messages warm the server up; it may grow by so many bytes from then on."""
     chance, sizes = random.Random(0), list[int]()
     wanted, received = Counter[object](), Counter[object]()
     with ServerProcess(tmp_path) as server:
@@ -181,7 +183,7 @@ def test_random_messages_are_answered_once_each_and_the_server_lives(
     for message in server.unread():
         count_answer(received, message)
     assert received == wanted
-    assert sizes[-1] - sizes[3] < growth
+    assert statistics.median(after - before for before, after in itertools.pairwise(sizes)) < MOST_GROWTH
     assert "Traceback" not in server.log
     record_property("messages", messages)
     record_property("answers", received.total())
