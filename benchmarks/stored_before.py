@@ -24,7 +24,9 @@ HERE = Path(__file__).resolve().parent.parent
 WORKER = """
 import json, sys, time
 from pathlib import Path
+import mcp_server_embeddings
 from mcp_server_embeddings import Engine, Reader, Settings, Sources, open_store, search
+print(mcp_server_embeddings.__file__, flush=True)
 with Engine(Settings(data_dir=Path(sys.argv[1]), no_cache=True)) as engine:
     embedder, sources = engine.embedder(), Sources(open_store(engine.settings), Reader(()))
     search(embedder, "word3 word30", source="large", sources=sources)
@@ -44,10 +46,14 @@ class Checkout:
     """A process of one of the two trees."""
 
     def __init__(self, root: Path, folder: Path) -> None:
-        command = [sys.executable, "-c", WORKER, str(folder)]
+        command = [sys.executable, "-P", "-c", WORKER, str(folder)]
         environment = os.environ | {"PYTHONPATH": str(root / "server")}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        assert self._process.stdout is not None
+        used = Path(self._process.stdout.readline().strip())
+        if not used.is_relative_to(root):
+            raise SystemExit(f"the package in {used.parent} would be measured, not that of {root}")
 
     def search(self, query: str, mode: SearchMode) -> Answer:
         """Ask and wait."""
