@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -36,6 +37,10 @@ from stores import STORES, OpenStore
 
 if TYPE_CHECKING:
     from local_index import LocalIndex
+
+# A busy machine takes any time for an example.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 for variable in ("XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
     atexit.register(shutil.rmtree, os.environ[variable], ignore_errors=True)

@@ -72,7 +72,6 @@ class Rounds:
         return settings(
             max_examples=examples,
             stateful_step_count=20,
-            deadline=None,
             database=None,
             derandomize=not self.long,
             print_blob=self.long,

@@ -85,7 +85,7 @@ def test_what_changed_comes_first_with_its_texts_and_rewordings_are_the_same(emb
     assert opposite.negation == ["before → after"]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(lefts=st.permutations(range(len(OLD))), rights=st.permutations(range(len(NEW))))
 def test_permuting_the_lists_permutes_the_matches(embedder: Embedder, lefts: list[int], rights: list[int]) -> None:
     plain = align(embedder, OLD, NEW)
@@ -106,7 +106,7 @@ def test_a_matching_is_one_to_one_and_reaches_the_threshold(cosines: Scores, thr
     assert all(cosines[pair] >= threshold - 1e-6 for pair in pairs)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     lefts=st.sets(st.integers(0, len(OLD) - 1), min_size=1),
     rights=st.sets(st.integers(0, len(NEW) - 1), min_size=1),

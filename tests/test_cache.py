@@ -531,7 +531,7 @@ ENTRY = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     stored=st.dictionaries(st.text(max_size=5), ENTRY, max_size=30),
     asked=st.lists(st.text(max_size=5), unique=True, max_size=10),

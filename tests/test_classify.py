@@ -116,7 +116,7 @@ def given_labels_by_id(found: ClassifyResult) -> dict[str | int, str]:
     return {key: label for label, keys in found.labels.items() for key in keys}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(order=st.permutations(range(len(TEXTS))), labels=st.permutations(LABELS))
 def test_permuting_texts_and_labels_permutes_the_answer(
     embedder: Embedder, order: list[int], labels: list[str]
@@ -131,7 +131,7 @@ def test_permuting_texts_and_labels_permutes_the_answer(
         assert entry.margin == pytest.approx(twin.margin, abs=1e-3)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(abstain=st.booleans(), each=st.sampled_from([0, 1, 4]), top=st.integers(1, 30))
 def test_labels_and_abstained_are_a_partition(embedder: Embedder, abstain: bool, each: int, top: int) -> None:
     shown = examples(each) or None

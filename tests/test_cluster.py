@@ -46,7 +46,7 @@ def test_as_many_clusters_as_asked_for(embedder: Embedder) -> None:
     assert [entry.id for entry in found.clusters] == [0, 1, 2, 3]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(order=st.permutations(range(len(TEXTS))), number=st.sampled_from([None, 3, 4]))
 def test_permuting_the_texts_permutes_the_clusters(embedder: Embedder, order: list[int], number: int | None) -> None:
     plain = cluster(embedder, TEXTS, clusters=number, members=20)
@@ -56,7 +56,7 @@ def test_permuting_the_texts_permutes_the_clusters(embedder: Embedder, order: li
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(vectors=matrices, asked=st.integers(0, 12))
 def test_clusters_and_outliers_are_a_partition(vectors: Vectors, asked: int) -> None:
     tree = ward_tree(vectors)
@@ -70,7 +70,7 @@ def test_clusters_and_outliers_are_a_partition(vectors: Vectors, asked: int) -> 
     assert all(-1 <= group.cohesion <= 1 + 1e-9 for group in found.groups)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(chosen=st.sets(st.integers(0, len(TEXTS) - 1), min_size=2), number=st.sampled_from([None, 1, 2]))
 def test_sizes_add_up_to_the_number_of_items(embedder: Embedder, chosen: set[int], number: int | None) -> None:
     found = cluster(embedder, {position: TEXTS[position] for position in chosen}, clusters=number, members=50)
@@ -211,7 +211,7 @@ def test_headlines(text: str, shown: str) -> None:
     assert headline(text) == shown
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=st.text(max_size=200))
 def test_a_headline_is_never_blank_where_the_text_is_not(text: str) -> None:
     assert bool(headline(text).strip()) == bool(text.strip())

@@ -177,7 +177,7 @@ def test_a_mistake_in_a_file_costs_no_text() -> None:
     assert found[0].heading == "m > good"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(sorted(SOURCES)),
     start=st.integers(0, 300),

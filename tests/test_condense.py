@@ -69,7 +69,7 @@ def test_the_chosen_stand_for_all_themes_in_the_original_order(embedder: Embedde
     assert sorted(theme(i) for i in found.selected) == [0, 1, 2, 3]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(max_tokens=st.integers(12, 250))
 def test_the_budget_is_never_exceeded_and_the_tokens_are_those_of_the_tokenizer(
     embedder: Embedder, max_tokens: int
@@ -82,7 +82,7 @@ def test_the_budget_is_never_exceeded_and_the_tokens_are_those_of_the_tokenizer(
     assert found.selected
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(order=st.permutations(range(len(TEXTS))))
 def test_permuting_the_texts_permutes_the_choice(embedder: Embedder, order: list[int]) -> None:
     plain, permuted = condense(embedder, TEXTS, count=5), condense(embedder, [TEXTS[i] for i in order], count=5)
@@ -133,7 +133,7 @@ matrices = st.integers(1, 7).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(half=matrices, budget=st.integers(1, 40), data=st.data())
 def test_a_cover_is_worth_at_least_the_guaranteed_share_of_the_best(
     half: Scores, budget: int, data: st.DataObject

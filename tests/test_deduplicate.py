@@ -45,7 +45,7 @@ def test_copies_and_rewordings_are_found_and_nothing_else(embedder: Embedder) ->
     assert found.threshold == found.suggested_threshold
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(order=st.permutations(range(len(LIST))))
 def test_permuting_the_texts_permutes_the_groups(embedder: Embedder, order: list[int]) -> None:
     plain, permuted = deduplicate(embedder, LIST), deduplicate(embedder, [LIST[i] for i in order])
@@ -53,7 +53,7 @@ def test_permuting_the_texts_permutes_the_groups(embedder: Embedder, order: list
     assert permuted.suggested_threshold == plain.suggested_threshold
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(one=thresholds, other=thresholds)
 def test_a_higher_threshold_never_finds_more(embedder: Embedder, one: float, other: float) -> None:
     low, high = sorted((one, other))

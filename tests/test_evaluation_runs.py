@@ -118,7 +118,7 @@ def test_the_verdict_is_that_of_the_interval(
     assert found.rose == sum(new > old for old, new in zip(before, now, strict=True))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40))
 def test_the_interval_turns_around_with_the_runs(pairs: list[tuple[float, float]]) -> None:
     before, after = [list(side) for side in zip(*pairs, strict=True)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sentence_transformers import util
@@ -128,7 +128,6 @@ def test_the_three_samples_hold_every_pair_of_their_kind() -> None:
     assert len(calibration.unrelated) == 9 * count * (count - 1) // 2
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 20), slope=st.floats(0.05, 1), shift=st.floats(0, 0.5))
 def test_a_search_means_the_same_on_a_model_whose_scores_lie_elsewhere(seed: int, slope: float, shift: float) -> None:
     """Bands, order and no_match."""

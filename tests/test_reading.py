@@ -128,7 +128,7 @@ def test_front_matter_of_carriage_returns_ends_in_time() -> None:
 
 
 @given(st.lists(st.sampled_from(["# A", "## B", "text", "```", "> q", "- l", "", "===", "---", "\x0b", "\u2028 x"])))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_sections_ascend_and_hold_every_visible_character(lines: list[str]) -> None:
     for end in ("\n", "\r\n", "\r"):
         text = end.join(["x", *lines])

@@ -477,7 +477,7 @@ def test_signs_in_rules_may_be_escaped(root: Path) -> None:
     ),
     nested=st.lists(st.sampled_from(["a", "!a", "*", "!*", "/b", "!b/", "a/b", "!a/*"]), max_size=3),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_ignored_is_what_git_ignores(rules: list[str], nested: list[str]) -> None:
     with tempfile.TemporaryDirectory() as made:
         root = Path(made).resolve()

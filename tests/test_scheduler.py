@@ -65,7 +65,7 @@ def held(
     return lambda work: callers.submit(scheduler.run, work, Call())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=60))
 def test_results_come_in_the_callers_order_whatever_the_batches(lengths: list[int]) -> None:
     encoder = FakeEncoder()

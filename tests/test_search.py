@@ -49,7 +49,7 @@ def test_hits_are_the_nearest_texts_best_first(embedder: Embedder) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(order=st.permutations(range(len(TEXTS))))
 def test_permuting_the_texts_permutes_the_hits(embedder: Embedder, mode: SearchMode, order: list[int]) -> None:
     plain = ids(search(embedder, QUERY, TEXTS, mode=mode).hits)
@@ -66,7 +66,7 @@ def test_hits_are_in_the_order_of_their_scores(embedder: Embedder, mode: SearchM
     assert {hit.band is None for hit in found.hits} == {mode == "keyword"}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(top=st.integers(1, len(TEXTS)))
 def test_a_smaller_top_gives_the_beginning_of_a_larger_one(embedder: Embedder, top: int) -> None:
     every = search(embedder, QUERY, TEXTS, top=len(TEXTS)).hits

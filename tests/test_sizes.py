@@ -44,7 +44,7 @@ class CancelledError(Exception):
     """What a caller's ``cancelled`` raises."""
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=seeds, left=st.integers(1, 1_100), right=st.integers(1, 2_300), top=st.integers(1, 300))
 def test_top_pairs_are_the_best_cells(seed: int, left: int, right: int, top: int) -> None:
     a, b = vectors(seed, left), vectors(seed + 1, right)
@@ -54,7 +54,7 @@ def test_top_pairs_are_the_best_cells(seed: int, left: int, right: int, top: int
     np.testing.assert_array_equal(found.scores, values[found.rows, found.columns])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=seeds, count=st.integers(2, 1_100), top=st.integers(1, 300))
 def test_top_pairs_of_one_set_come_once(seed: int, count: int, top: int) -> None:
     a = vectors(seed, count)
@@ -63,7 +63,7 @@ def test_top_pairs_of_one_set_come_once(seed: int, count: int, top: int) -> None
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=seeds, count=st.integers(2, 1_100), least=st.sampled_from([-1.0, 0.3, 0.8, 1.0]))
 def test_pairs_above_are_all_that_reach_the_bound(seed: int, count: int, least: float) -> None:
     a = vectors(seed, count)
@@ -73,7 +73,7 @@ def test_pairs_above_are_all_that_reach_the_bound(seed: int, count: int, least: 
     assert found.complete_above < least
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=seeds, left=st.integers(1, 1_100), right=st.integers(1, 300), limit=st.integers(1, 500))
 def test_too_many_pairs_are_cut_where_a_score_ends(seed: int, left: int, right: int, limit: int) -> None:
     a, b = vectors(seed, left), vectors(seed + 1, right)
@@ -87,7 +87,7 @@ def test_too_many_pairs_are_cut_where_a_score_ends(seed: int, left: int, right: 
         ]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     seed=seeds,
     count=st.integers(1, 2_300),
@@ -149,7 +149,7 @@ def random_pairs(seed: int, count: int) -> tuple[Vectors, Scores]:
 
 
 @pytest.mark.parametrize("dense", [2, 2_000])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=seeds, count=st.integers(1, 120), threshold=st.sampled_from([0.3, 0.6, 0.8, 0.95]))
 def test_groups_of_pairs_are_the_groups_of_the_matrix(dense: int, seed: int, count: int, threshold: float) -> None:
     a, values = random_pairs(seed, count)
@@ -158,7 +158,7 @@ def test_groups_of_pairs_are_the_groups_of_the_matrix(dense: int, seed: int, cou
     assert found == complete_groups(values, threshold)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=seeds, count=st.integers(1, 150), threshold=st.sampled_from([0.5, 0.9, 1.0]))
 def test_every_two_of_a_group_reach_the_threshold(seed: int, count: int, threshold: float) -> None:
     """With copies and zero rows, whose cosines tie."""
@@ -172,7 +172,6 @@ def test_every_two_of_a_group_reach_the_threshold(seed: int, count: int, thresho
         assert inside.min() >= threshold
 
 
-@settings(deadline=None)
 @given(seed=seeds, count=st.integers(2, 60))
 def test_the_suggested_threshold_needs_only_the_doubtful_pairs(seed: int, count: int) -> None:
     a, values = random_pairs(seed, count)
@@ -219,7 +218,7 @@ def test_clusters_of_more_rows_than_a_tree_holds_are_a_partition_and_the_same_ea
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=4)
+@settings(max_examples=4)
 @given(seed=seeds, number=st.integers(8, 30))
 def test_the_themes_of_a_thousand_rows_are_counted(seed: int, number: int) -> None:
     rows = themes(seed, 1_000, number)
@@ -239,7 +238,7 @@ def test_clustering_stops_when_it_is_cancelled() -> None:
         clustered(rows, ward_tree(rows), None, weak=0.3, close=0.9, watch=Watch(cancelled=cancel))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     seed=seeds,
     left=st.integers(1, 90),
@@ -263,7 +262,7 @@ def test_a_sparse_matching_has_the_sum_of_the_whole(
     assert found.scores.sum() == pytest.approx(sum(float(values[cell]) for cell in expected), abs=1e-4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds, count=st.integers(60, 120))
 def test_with_too_many_pairs_the_nearest_take_part(seed: int, count: int) -> None:
     a, b = vectors(seed, count, 4), vectors(seed + 1, count, 4)
@@ -276,7 +275,7 @@ def test_with_too_many_pairs_the_nearest_take_part(seed: int, count: int) -> Non
     assert 0.97 * best <= found.scores.sum() <= best + 1e-4
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=seeds, count=st.integers(1, 60), labels=st.integers(2, 12), probed=st.booleans())
 def test_labels_in_blocks_are_the_labels_of_each(seed: int, count: int, labels: int, probed: bool) -> None:
     rows, examples = vectors(seed, count), vectors(seed + 1, 4 * labels)
@@ -307,7 +306,7 @@ def test_a_probe_is_a_logistic_regression_with_the_nearest_examples(count: int, 
     np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=0.02)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=seeds, count=st.integers(1, 30))
 def test_a_minimum_is_as_low_as_scipys(seed: int, count: int) -> None:
     points = vectors(seed, count).astype(float)
@@ -330,7 +329,7 @@ def test_several_blocks_are_labelled_in_order_and_progress_is_told() -> None:
     assert steps == [1, 2, 3]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=seeds,
     count=st.integers(2, 50),

@@ -115,7 +115,7 @@ def test_percentile_and_band_do_not_depend_on_the_metric(embedder: Embedder, met
     assert [p.score for p in other] == sorted((p.score for p in other), reverse=True)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations(["Apple", "Orange", "Lightning", "a storm over the sea", "fruit salad"]))
 def test_permuting_the_texts_permutes_the_answer(embedder: Embedder, texts: list[str]) -> None:
     named = {frozenset((texts[int(p.left)], texts[int(p.right)])): p.score for p in similarity(embedder, texts).pairs}

@@ -50,7 +50,7 @@ def test_error_names_the_text_its_tokens_and_the_way_out() -> None:
         tokenizer(256).tokenize(["short", of_words(300)], "symmetric", "error")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     text=st.lists(st.sampled_from([*SCRIPTS, *of_words(40).split()]), min_size=1, max_size=120).map(" ".join),
     limit=st.sampled_from([8, 9, 16, 33, 64]),
