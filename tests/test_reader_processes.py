@@ -60,6 +60,12 @@ parsing._format = _format
 """Is imported when an interpreter starts, and has the parser of a format do what a hostile file could make it do."""
 
 
+@pytest.fixture(autouse=True)
+def _no_idle_readers() -> None:
+    """End the processes that earlier tests left idle: tests here count."""
+    reader_processes(os.getpid()).close()
+
+
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReaderProcesses]:
     """Processes whose parsers do what a file says."""
