@@ -152,6 +152,14 @@ class Engine:
         return Figures((time.monotonic() - self.began) / 60, private, descriptors, statistics.median(probes))
 
 
+def fill_word_caches(server: MeasuredServer) -> None:
+    """Have what is kept of words, of 20,000 at most, filled at once: in a short run it would look like a leak."""
+    numbers = count(10**6)
+    left = [" ".join(str(next(numbers)) for _ in range(20)) for _ in range(1_200)]
+    server.call("search", query="words", texts=left)
+    server.call("align", left=left, right=[f"{text} more" for text in left])
+
+
 def soak(engine: Engine, clients: list[Client], minutes: float, texts: Texts) -> list[Figures]:
     """Watch the engine for so long, and print a line for each look at it."""
     found: list[Figures] = []
@@ -197,7 +205,7 @@ def main() -> int:
         clients = [Client(number, options.seed, arguments) for number in range(options.clients)]
         watching = MeasuredServer(SHARED, *arguments)
         try:
-            watching.call("similarity", left=["warm"], right=["up"])
+            fill_word_caches(watching)
             for client in clients:
                 client.start()
             found = soak(Engine(watching), clients, options.minutes, Texts(options.seed - 1))
