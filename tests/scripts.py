@@ -1,5 +1,6 @@
 """Commands and scripts as processes of their own, and a disk that they fill."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wire import PATIENCE, client_environment
+
+
+def at_start(folder: Path, code: str) -> dict[str, str]:
+    """Variables of processes whose interpreters run this code before anything else."""
+    (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def output(command: Sequence[str | Path], environment: Mapping[str, str], folder: Path | None = None) -> str:

@@ -1,12 +1,12 @@
 """A wall clock that jumps: nothing that waits, keeps or ends goes by it."""
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from scripts import at_start
 from test_shared_engine import engine_of
 from wire import ServerProcess
 
@@ -44,9 +44,7 @@ class Clock:
     def __init__(self, folder: Path) -> None:
         self._file, self._next = folder / "clock", folder / "next"
         code = f"from pathlib import Path\nCLOCK = Path({str(self._file)!r})\n{SHIM}"
-        (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
-        paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self.environment = {"PYTHONPATH": os.pathsep.join(paths)}
+        self.environment = at_start(folder, code)
         self.set(0)
 
     def set(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from files import pdf, tree
+from scripts import at_start
 from test_shared_engine import engine_of
 from wire import ServerProcess, client_environment
 
@@ -44,8 +45,7 @@ if libc.prctl(22, 2, struct.pack("HP", len(program), ctypes.addressof(code)), 0,
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Of processes that have no network sockets."""
-    folder = tree(tmp_path_factory.mktemp("site"), {"sitecustomize.py": SHIM})
-    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    return at_start(tmp_path_factory.mktemp("site"), SHIM)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A disk that takes long to sync: writes wait for it, and nothing else does."""
 
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts import output
+from scripts import at_start, output
 from test_store_safety import COMMON, assert_sound, collection
 from waiting import wait_until
 from wire import ServerProcess, client_environment
@@ -42,9 +41,7 @@ class Disk:
         self._held, self._waiting = folder / "held", folder / "waiting"
         names = f"TESTS, HELD, WAITING = {str(Path(__file__).parent)!r}, Path({str(self._held)!r}), "
         code = f"from pathlib import Path\n{names}Path({str(self._waiting)!r})\n{SHIM}"
-        (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
-        paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self.environment = {"PYTHONPATH": os.pathsep.join(paths)}
+        self.environment = at_start(folder, code)
 
     @contextmanager
     def held(self) -> Iterator[None]:
