@@ -102,7 +102,7 @@ def _results(process: "subprocess.Popen[bytes]") -> dict[int, dict[str, object]]
             process.stdin.flush()
             for line in process.stdout:
                 message = json.loads(line)
-                if "method" not in message:
+                if isinstance(message, dict) and "method" not in message:
                     results[message["id"]] = message.get("result") or {}
                 if len(results) == _ANSWERS:
                     break
