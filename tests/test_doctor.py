@@ -204,6 +204,15 @@ def test_what_writes_something_else_is_no_server(tmp_path: Path) -> None:
     assert (finding.state, "gave no answer" in finding.found) == ("problem", True)
 
 
+@pytest.mark.parametrize("lines", [["[1]"], ["5"], [f'{{"id": {number}, "result": [1]}}' for number in (1, 2, 3)]])
+def test_what_reads_its_requests_and_writes_something_else_is_no_server(tmp_path: Path, lines: list[str]) -> None:
+    program = tmp_path / "mcp-server-embeddings"
+    written = "\n".join(f"echo '{line}'" for line in lines)
+    program.write_text(f"#!/bin/sh\nread request\n{written}\n", encoding="utf-8")
+    program.chmod(0o700)
+    assert examined(configured(tmp_path, str(program))).state == "problem"
+
+
 def test_an_installation_of_another_version_is_told(tmp_path: Path) -> None:
     finding = examined(configured(tmp_path, sys.executable, "-c", SERVER))
     assert (finding.state, finding.advice) == ("note", "`install cursor`")

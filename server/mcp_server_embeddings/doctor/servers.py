@@ -102,8 +102,8 @@ def _results(process: "subprocess.Popen[bytes]") -> dict[int, dict[str, object]]
             process.stdin.flush()
             for line in process.stdout:
                 message = json.loads(line)
-                if isinstance(message, dict) and "method" not in message:
-                    results[message["id"]] = message.get("result") or {}
+                if "method" not in message:
+                    results[message["id"]] = found(message, ("result",))
                 if len(results) == _ANSWERS:
                     break
     except (OSError, ValueError, KeyError, TypeError):  # it ended, or what it writes is not the protocol
