@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts import at_start
+
 AUDIT = """
 import os, sys
 def line(*words):
@@ -33,8 +35,7 @@ class Audit:
     @property
     def environment(self) -> dict[str, str]:
         code = f"LOG = {str(self.folder / 'events')!r}\n{AUDIT}"
-        (self.folder / "sitecustomize.py").write_text(code, encoding="utf-8")
-        return {"PYTHONPATH": str(self.folder), "HF_HUB_OFFLINE": "0"}
+        return {**at_start(self.folder, code), "HF_HUB_OFFLINE": "0"}
 
     def events(self, kind: str) -> list[str]:
         lines = (self.folder / "events").read_text(encoding="utf-8").splitlines()

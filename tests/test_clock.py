@@ -58,7 +58,6 @@ def clock(tmp_path: Path) -> Clock:
     return Clock(tmp_path)
 
 
-@pytest.mark.fault
 def test_a_clock_that_jumps_by_hours_changes_nothing_but_the_times_that_are_told(clock: Clock, tmp_path: Path) -> None:
     texts = [f"text number {number} of many in a call that goes on" * 5 for number in range(100)]
     folder = tmp_path / "documents"
@@ -86,7 +85,6 @@ def test_a_clock_that_jumps_by_hours_changes_nothing_but_the_times_that_are_told
         assert datetime.now(UTC) - datetime.fromisoformat(record["updated"]) > timedelta(days=399)  # the clock did jump
 
 
-@pytest.mark.fault
 @pytest.mark.usefixtures("engine_process")
 def test_a_clock_beyond_the_year_2262_ends_the_server_and_loses_nothing(clock: Clock, tmp_path: Path) -> None:
     def add(text: str) -> int:

@@ -17,6 +17,7 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.relay.greeting import Greeting, session_settings
 from mcp_server_embeddings.relay.starting import engine_address, with_absolute_paths
 from rounds import Record, record_writes
+from scripts import at_start
 from waiting import wait_until
 from wire import PATIENCE, ServerProcess, error_text
 
@@ -309,10 +310,8 @@ def test_a_folder_that_is_gone_is_refused_though_the_command_was_accepted_before
 
 @pytest.mark.fault
 def test_an_engine_that_cannot_start_is_said_with_its_log(data_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nif 'engine' in sys.orig_argv: sys.exit('broken installation')\n", encoding="utf-8"
-    )
-    environment = {"PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path)}  # an address of its own
+    broken = at_start(tmp_path, "import sys\nif 'engine' in sys.orig_argv: sys.exit('broken installation')\n")
+    environment = {**broken, "HF_HOME": str(tmp_path)}  # an address of its own
     with ServerProcess(data_dir, environment=environment) as server:
         request = server.send("ping")
         assert "engine process" in server.answer(request)["error"]["message"]

@@ -19,7 +19,6 @@ def add(server: ServerProcess, text: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.fault
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("engine_process", ["shared"], indirect=True)
 def test_an_engine_that_ends_by_it_is_replaced_and_nothing_is_lost(
@@ -37,7 +36,6 @@ def test_an_engine_that_ends_by_it_is_replaced_and_nothing_is_lost(
         assert {hit["text"] for hit in hits} == {"A cat.", "A dog."}
 
 
-@pytest.mark.fault
 @pytest.mark.parametrize("engine_process", ["own"], indirect=True)
 def test_a_server_in_a_process_of_its_own_ends_by_it_and_the_next_one_finds_everything(
     tmp_path: Path, engine_process: str

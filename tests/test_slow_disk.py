@@ -66,7 +66,6 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
 
 
-@pytest.mark.fault
 def test_searches_and_vectors_are_answered_while_a_write_waits_for_the_disk(disk: Disk, tmp_path: Path) -> None:
     def add(text: str) -> int:
         return server.send("tools/call", server.call_params("collection_add", {"collection": "a", "texts": [text]}))
@@ -121,7 +120,6 @@ with Engine(Settings(data_dir=Path(sys.argv[1]), no_cache=True)) as engine:
 """
 
 
-@pytest.mark.fault
 def test_a_write_that_waits_for_longer_than_a_call_is_done_once(disk: Disk, tmp_path: Path) -> None:
     assert disk.run(LONGER_THAN_A_CALL, str(tmp_path / "data")) == "1 1\n"
 
@@ -149,7 +147,6 @@ print(*VectorCache(Path(sys.argv[1]), 10**9).get([b"a"]))
 """
 
 
-@pytest.mark.fault
 def test_the_cache_is_not_waited_for_while_another_call_waits_for_its_disk(disk: Disk, tmp_path: Path) -> None:
     assert disk.run(CACHE, str(tmp_path / "cache.sqlite")).splitlines() == ["b'a'", "b'a' b'b' True", "b'a'"]
 
@@ -163,7 +160,6 @@ print("done")
 """
 
 
-@pytest.mark.fault
 def test_processes_that_write_at_once_to_a_slow_disk_lose_nothing(disk: Disk, tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as threads:
         written = threads.map(lambda name: disk.run(COMMON + WRITERS, str(tmp_path / "data"), name), ("a", "b"))

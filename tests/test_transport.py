@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mcp_server_embeddings.tools.declaration import declared_tools
+from scripts import at_start
 from waiting import wait_until
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, error_text
 
@@ -221,8 +222,8 @@ def test_no_text_reaches_a_log_and_no_socket_reaches_outside_the_machine(
         "        print('network:', event, file=sys.stderr, flush=True)\n"
         "sys.addaudithook(hook)\n"
     )
-    (tmp_path / "sitecustomize.py").write_text(audit, encoding="utf-8")
-    environment = {"PYTHONPATH": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}  # its own engine
+    # An engine of its own.
+    environment = {**at_start(tmp_path, audit), "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
     with ServerProcess(data_dir, "--log-level", "debug", environment=environment) as server:
         server.handshake()
         server.call("similarity", {"left": [secret], "right": [secret + "!"]})
