@@ -62,6 +62,7 @@ def sizes(server: ServerProcess) -> str:
     core = [tool for tool in read if tool["name"] in CORE]
     counts = [len(json.dumps(part, separators=(",", ":"), ensure_ascii=False)) for part in (read, core, tools)]
     return (
-        "| | all tools | `--tools core` | all tools with output schemas |\n| --- | --- | --- | --- |\n"
+        "| | all tools | `--tools core` | all tools, with output schemas, titles and annotations |\n"
+        "| --- | --- | --- | --- |\n"
         f"| characters of `tools/list` | {counts[0]:,} | {counts[1]:,} | {counts[2]:,} |\n"
     )
