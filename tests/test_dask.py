@@ -10,6 +10,7 @@ from pathlib import Path
 
 import distributed
 import pytest
+import trustme
 
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -34,11 +35,11 @@ def environment(**extra: str) -> dict[str, str]:
 class Cluster:
     """A scheduler on a free port, and workers of one thread."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, *options: str, **variables: str) -> None:
         self.folder = folder
         self.processes: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
-        self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", str(file), **variables)
+        self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", str(file), *options, **variables)
         wait_until(lambda: file.exists() and file.read_bytes().endswith(b"}"), "a scheduler", pause=0.01)
         self.address: str = json.loads(file.read_text(encoding="utf-8"))["address"]
 
@@ -79,8 +80,8 @@ class Cluster:
 
 
 @contextmanager
-def started(folder: Path, **variables: str) -> Iterator[Cluster]:
-    cluster = Cluster(folder, **variables)
+def started(folder: Path, *options: str, **variables: str) -> Iterator[Cluster]:
+    cluster = Cluster(folder, *options, **variables)
     try:
         yield cluster
     finally:
@@ -155,6 +156,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A scheduler, to which tests add workers and take them away."""
     with started(tmp_path_factory.mktemp("dask")) as cluster:
         yield cluster
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Make a certificate authority and a certificate of it; return Dask's settings for all three roles."""
+    folder.mkdir()
+    authority, files = trustme.CA(), {"CA_FILE": folder / "ca.pem"}
+    authority.cert_pem.write_to_path(files["CA_FILE"])
+    issued = authority.issue_cert("127.0.0.1")
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        files |= {f"{role}__CERT": folder / "cert.pem", f"{role}__KEY": folder / "key.pem"}
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    return {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(path) for name, path in files.items()}
 
 
 def without_package(folder: Path) -> dict[str, str]:
@@ -237,6 +251,20 @@ def test_a_scheduler_that_cannot_serve_is_refused_with_what_to_do(tmp_path: Path
     assert told == "scheduler '10.0.0.5' is no address; give it as tcp://10.0.0.5:8786, or tls://…"
     told = refused(index("tls://127.0.0.1:1", documents, data_dir))
     assert told.startswith("'tls://127.0.0.1:1' needs certificates; name their files by Dask's settings")
+
+
+def test_with_tls_only_holders_of_a_certificate_are_served(tmp_path: Path) -> None:
+    documents, ours, others = write(tmp_path / "documents", 20), tmp_path / "ours", tmp_path / "others"
+    required = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+    trusted = certificates(tmp_path / "trusted") | required
+    with started(tmp_path, "--protocol", "tls", **trusted) as cluster, cluster.worker(**trusted):
+        assert cluster.address.startswith("tls://")
+        assert printed(index(cluster.address, documents, ours, **trusted)).startswith("20 added")
+        told = refused(index(cluster.address, documents, others, **certificates(tmp_path / "unknown")))
+        assert told.startswith(f"no Dask scheduler answers at {cluster.address!r}")
+        told = refused(index(cluster.address.replace("tls", "tcp"), documents, others))
+        assert told.startswith("no Dask scheduler answers at")
+    assert committed(others) == 0
 
 
 def test_workers_embed_a_collection_anew(cluster: Cluster, tmp_path: Path, bge_folder: Path) -> None:
