@@ -1,11 +1,12 @@
-"""Errors, memory, descriptors and time of an engine process under mixed calls of four clients, minute by minute.
+"""Measure errors, memory, descriptors and latency of an engine process under mixed calls of four clients.
 
     python benchmarks/soak.py [--minutes 30] [--clients 4] [--no-cache] [--seed 0]
 
-Fresh texts, every tool, cancelled calls and calls that must be refused. At the end it says whether the engine kept to
-what is asked of it after a warm-up of a third of the time, and exits with 1 where it did not: no error, private memory
-under 1 MB a minute, no descriptor more, and a probe (one similarity) at most 10 % slower in the second half than in the
-first. The vector cache takes 64 MB, about 38,000 texts, until it is full: short runs measure without it. Linux only.
+Fresh texts, every tool, cancelled calls and calls that must be refused. At the end it checks what happened after a
+warm-up of a third of the time, and exits with status 1 unless there was no error, private memory grew by less than 1 MB
+a minute, no more descriptors were open, and a probe (one similarity) was at most 10 % slower in the second half than in
+the first. The clients pause while it is probed: in the queue behind their calls it would take anything from 0.2 to 0.5
+seconds. The vector cache grows to 64 MB, about 38,000 texts: short runs measure without it. Linux only.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -43,7 +45,8 @@ WORDS = Path(__file__).read_text(encoding="utf-8").split() + [
     )
     for end in ("", "s", "side", "less", "like", "man", "work", "house")
 ]
-MEGABYTE = 1_000_000
+PROBES = 50
+"""Each time the engine is looked at."""
 
 
 class Texts:
@@ -64,7 +67,7 @@ class Texts:
 
 
 def calls(texts: Texts, collection: str) -> Iterator[tuple[str, dict[str, object], bool]]:
-    """Tool calls for ever, each of the tools in turn, and whether each must be refused."""
+    """Yield tool calls forever, each of the tools in turn: its name, arguments, and whether it must be refused."""
     for round_ in count():
         yield "embed", {"texts": texts.some(1, 8)}, False
         yield "similarity", {"left": texts.some(1, 20), "right": texts.some(1, 20)}, False
@@ -86,7 +89,7 @@ def calls(texts: Texts, collection: str) -> Iterator[tuple[str, dict[str, object
 
 
 class Client(threading.Thread):
-    """Calls one tool after the other until it is told to end."""
+    """Call one tool after another until the end."""
 
     def __init__(self, number: int, seed: int, options: list[str]) -> None:
         super().__init__()
@@ -94,31 +97,72 @@ class Client(threading.Thread):
         self.calls = self.errors = 0
         self._texts = Texts(seed + number)
         self._collection = f"soak-{number}"
-        self._ending = threading.Event()
+        self._ending, self._resumed, self._paused = threading.Event(), threading.Event(), threading.Event()
+        self._resumed.set()
 
     def run(self) -> None:
-        """Call."""
+        """Make the calls; a call that is cancelled runs beside every tenth."""
         for tool, arguments, refused in calls(self._texts, self._collection):
+            if not self._resumed.is_set():
+                self._paused.set()
+                self._resumed.wait()
+                self._paused.clear()
             if self._ending.is_set():
                 return
             request = self.server.start_call(tool, **arguments)
             if self.calls % 10 == 9:
                 cancelled = self.server.start_call("embed", texts=self._texts.some(100, 200))
                 self.server.notify("notifications/cancelled", {"requestId": cancelled})
-            result = self.server.answer(request).get("result", {"isError": None})
+            answer = self.server.answer(request)
             self.calls += 1
-            self.errors += bool(result.get("isError", False)) is not refused or result.get("isError", False) is None
+            is_error = answer["result"].get("isError", False) if "result" in answer else None
+            self.errors += is_error is not refused
+
+    def pause(self) -> None:
+        """Ask for a pause after the current call."""
+        self._resumed.clear()
+
+    def await_pause(self) -> None:
+        """Wait until the current call has ended."""
+        while self.is_alive() and not self._paused.wait(1):
+            continue
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._resumed.set()
 
     def end(self) -> None:
-        """End after the call that is under way."""
+        """End after the current call."""
         self._ending.set()
+        self.resume()
         self.join()
         self.server.end()
 
 
+@contextmanager
+def paused(clients: list[Client]) -> Iterator[None]:
+    """Let no client have a call under way while the block runs."""
+    for client in clients:
+        client.pause()
+    try:
+        for client in clients:
+            client.await_pause()
+        yield
+    finally:
+        for client in clients:
+            client.resume()
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of an engine process: when, private memory in MB, open descriptors, and seconds of a probe."""
+    """State of an engine process.
+
+    Attributes:
+        minute: Minutes since the start.
+        memory: Private memory in MB.
+        descriptors: Open descriptors.
+        seconds: Time of a probe, the median of many.
+    """
 
     minute: float
     memory: float
@@ -128,7 +172,7 @@ class Figures:
 
 @dataclass(slots=True)
 class Engine:
-    """What is measured of the engine process, by a session of its own."""
+    """The engine process, through a session that makes no other calls."""
 
     server: MeasuredServer
     began: float = field(default_factory=time.monotonic)
@@ -142,18 +186,18 @@ class Engine:
         return int(found[1])
 
     def figures(self, texts: Texts) -> Figures:
-        """How it is now."""
+        """Measure its present state."""
         process = Path(f"/proc/{self.pid}")
         lines = (process / "smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
         kilobytes = {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
         private = (kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]) / 1000
-        probes = [self.server.call("similarity", left=[texts.one(5)], right=[texts.one(5)]) for _ in range(20)]
+        probes = [self.server.call("similarity", left=[texts.one(5)], right=[texts.one(5)]) for _ in range(PROBES)]
         descriptors = len(list((process / "fd").iterdir()))
         return Figures((time.monotonic() - self.began) / 60, private, descriptors, statistics.median(probes))
 
 
 def fill_word_caches(server: MeasuredServer) -> None:
-    """Have what is kept of words, of 20,000 at most, filled at once: in a short run it would look like a leak."""
+    """Fill the caches of words, at most 20,000 each: in a short run their growth would look like a leak."""
     numbers = count(10**6)
     left = [" ".join(str(next(numbers)) for _ in range(20)) for _ in range(1_200)]
     server.call("search", query="words", texts=left)
@@ -161,11 +205,12 @@ def fill_word_caches(server: MeasuredServer) -> None:
 
 
 def soak(engine: Engine, clients: list[Client], minutes: float, texts: Texts) -> list[Figures]:
-    """Watch the engine for so long, and print a line for each look at it."""
+    """Look at the engine every minute, or more often in a short run, and print a line each time."""
     found: list[Figures] = []
     while not found or found[-1].minute < minutes:
         time.sleep(min(60.0, 60 * minutes / 12))
-        found.append(engine.figures(texts))
+        with paused(clients):
+            found.append(engine.figures(texts))
         last, calls_, errors = found[-1], sum(one.calls for one in clients), sum(one.errors for one in clients)
         print(
             f"{last.minute:5.1f} min, {calls_} calls, {errors} errors: {last.memory:.1f} MB private, "
@@ -176,7 +221,7 @@ def soak(engine: Engine, clients: list[Client], minutes: float, texts: Texts) ->
 
 
 def verdict(found: list[Figures], errors: int) -> dict[str, tuple[str, bool]]:
-    """Each figure after the warm-up, and whether it is what is asked."""
+    """Return each figure after the warm-up, and whether it is within its limit."""
     warm = [one for one in found if one.minute > found[-1].minute / 3]
     slope = statistics.linear_regression([one.minute for one in warm], [one.memory for one in warm]).slope
     first, last = warm[: len(warm) // 2], warm[len(warm) // 2 :]
@@ -191,7 +236,7 @@ def verdict(found: list[Figures], errors: int) -> dict[str, tuple[str, bool]]:
 
 
 def main() -> int:
-    """Run it; 1 where a figure is not what is asked."""
+    """Run it; return 1 if a figure is outside its limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=4)
@@ -213,10 +258,10 @@ def main() -> int:
             for client in clients:
                 client.end()
             watching.end()
-    figures = verdict(found, sum(client.errors for client in clients))
-    for what, (figure, kept) in figures.items():
-        print(f"{what}: {figure}{'' if kept else ' MISSED'}")
-    return 0 if all(kept for _, kept in figures.values()) else 1
+    results = verdict(found, sum(client.errors for client in clients))
+    for name, (figure, met) in results.items():
+        print(f"{name}: {figure}{'' if met else ' MISSED'}")
+    return 0 if all(met for _, met in results.values()) else 1
 
 
 if __name__ == "__main__":
