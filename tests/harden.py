@@ -1,9 +1,9 @@
-"""The long rounds of ``make harden``: hostile messages, kills, faults and random inputs; counts what was done.
+"""Run the long rounds of ``make harden`` and count hostile messages, kills, faults, random inputs and losses.
 
     python tests/harden.py
 
-Ends with status 1 where a round failed, something was lost, or less was done than is asked. Tests count by pytest's
-``record_property``.
+Exits with status 1 if a round failed, something was lost, or a count is below its minimum. Tests report their counts
+with pytest's ``record_property``.
 """
 
 import os
@@ -23,7 +23,7 @@ KILLS = 200
 
 ROUNDS: dict[str, tuple[str, ...]] = {
     "kills of relays and engines": (str(BENCHMARKS / "sessions.py"), "--kills", str(KILLS)),
-    # Of the nine minutes, three are the warm-up.
+    # The first three of the nine minutes are the warm-up.
     "mixed load of four clients": (str(BENCHMARKS / "soak.py"), "--minutes", "9", "--no-cache"),
     "long forms of tests, and tests of faults": (
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "harden or fault", "-n", "2", "--dist", "worksteal"),
@@ -31,7 +31,7 @@ ROUNDS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-LEAST = {
+MINIMUM = {
     "messages": 100_000,
     "answers": 75_000,
     "kills": 2 * KILLS,
@@ -40,7 +40,7 @@ LEAST = {
     "guided inputs": 500_000,
     "acknowledged writes": 5_000,
 }
-"""Of each, fewer mean that a round did not do what it is for."""
+"""Minimum of each count: a run below it did not exercise what it claims to."""
 
 _SESSIONS = re.compile(
     r"(\d+) kills, .* (\d+) calls unanswered, (\d+) refused, (\d+) of ([\d,]+) acknowledged writes lost"
@@ -48,23 +48,23 @@ _SESSIONS = re.compile(
 
 
 def run(name: str, arguments: tuple[str, ...], report: Path) -> tuple[bool, str]:
-    """Run a round; whether it went well, and what it wrote."""
+    """Run a round; return whether it succeeded, and its output."""
     began = time.monotonic()
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTEST_ADDOPTS": f"--junitxml={report}"}
-    pipe, written = subprocess.PIPE, []
+    pipe, output = subprocess.PIPE, []
     with subprocess.Popen(
         [sys.executable, *arguments], env=variables, stdout=pipe, stderr=subprocess.STDOUT, text=True
     ) as process:
         for line in process.stdout or ():
-            written.append(line)
+            output.append(line)
             sys.stdout.write(line)
             sys.stdout.flush()
     sys.stdout.write(f"== {name}: status {process.returncode}, {(time.monotonic() - began) / 60:.1f} min\n")
-    return process.returncode == 0, "".join(written)
+    return process.returncode == 0, "".join(output)
 
 
 def counts_of_tests(report: Path) -> Counter[str]:
-    """What the tests that were not skipped recorded."""
+    """Sum the counts that tests recorded, without those of skipped tests."""
     counts = Counter[str]()
     for test in ET.parse(report).iter("testcase"):
         if test.find("skipped") is None:
@@ -74,9 +74,9 @@ def counts_of_tests(report: Path) -> Counter[str]:
     return counts
 
 
-def counts_of_sessions(said: str) -> Counter[str]:
-    """What ``benchmarks/sessions.py --kills`` counted; nothing where it did not come to its end."""
-    found = _SESSIONS.search(said)
+def counts_of_sessions(output: str) -> Counter[str]:
+    """Parse the counts of ``benchmarks/sessions.py --kills``; empty if it did not run to its end."""
+    found = _SESSIONS.search(output)
     if not found:
         return Counter()
     names = ("kills", "calls unanswered", "calls refused", "writes lost", "acknowledged writes")
@@ -84,7 +84,7 @@ def counts_of_sessions(said: str) -> Counter[str]:
 
 
 def main() -> int:
-    """Run all rounds, and print what was counted."""
+    """Run all rounds and print the counts."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "tests.xml"
@@ -92,13 +92,13 @@ def main() -> int:
         counts = counts_of_tests(report) if report.exists() else Counter[str]()
     counts += counts_of_sessions(outcomes[0][1])
     lost = counts["writes lost"] + counts["calls unanswered"] + counts["calls refused"]
-    short = [name for name, least in LEAST.items() if counts[name] < least]
-    for name in ("tests", *LEAST, "calls unanswered", "calls refused", "writes lost"):
-        sys.stdout.write(f"{name}: {counts[name]:,}{f' (asked: {LEAST[name]:,})' if name in short else ''}\n")
-    failed = [name for name, (well, _) in zip(ROUNDS, outcomes, strict=True) if not well]
+    too_few = [name for name, minimum in MINIMUM.items() if counts[name] < minimum]
+    for name in ("tests", *MINIMUM, "calls unanswered", "calls refused", "writes lost"):
+        sys.stdout.write(f"{name}: {counts[name]:,}{f' (minimum: {MINIMUM[name]:,})' if name in too_few else ''}\n")
+    failed = [name for name, (succeeded, _) in zip(ROUNDS, outcomes, strict=True) if not succeeded]
     sys.stdout.write(f"lost: {lost}; {(time.monotonic() - began) / 60:.0f} min")
     sys.stdout.write(f"; FAILED: {', '.join(failed)}\n" if failed else "\n")
-    return 1 if failed or lost or short else 0
+    return 1 if failed or lost or too_few else 0
 
 
 if __name__ == "__main__":

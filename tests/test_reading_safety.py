@@ -218,7 +218,7 @@ while True:
 
 @pytest.mark.slow
 @posix
-@pytest.mark.parametrize("times", [5, pytest.param(100, marks=pytest.mark.harden)])
+@pytest.mark.parametrize("times", [5, pytest.param(30, marks=pytest.mark.harden)])
 def test_a_folder_that_is_swapped_all_the_time_never_yields_what_is_outside(
     root: Path, times: int, record_property: Record
 ) -> None:
