@@ -33,53 +33,54 @@ from mcp_server_embeddings.vectors.metrics import ndcg
 
 PAGE = """# How well searches find what is relevant
 
-`python benchmarks/search_quality.py FOLDER... --write docs/quality.md` writes this page; `mcp-server-embeddings eval
-FOLDER` prints such figures for your own sets in BEIR's layout. All figures are of the default settings and the model
-`{model}`, through the same search as the tool `search`. Sets count alike in means.
+`python benchmarks/search_quality.py FOLDER... --write docs/quality.md` writes this page. `mcp-server-embeddings eval
+FOLDER` prints the same figures for your own sets in BEIR's layout. All figures use the default settings, the model
+`{model}`, and the search behind the tool `search`. Each set has the same weight in a mean.
 
 {described}
-The rule of hybrid search was chosen on these sets and others, so its weight is also measured on sets that had no part
-in its choice.
+The formula of hybrid search was chosen on these sets and others. Its weight is therefore also measured on sets that
+were not used to choose it.
 
-## What comes first
+## Ranking
 
-Mean nDCG@10, and by how much both together are above the better of meaning and words.
+Mean nDCG@10 by meaning, by words, and by both (hybrid), and the gain of hybrid over the better of the two.
 
 {ranking}
-Score: `exp(c') + {weight} (1 + 1/n) BM25 / ln N` (`vectors/fusion.py`). Its weight, chosen anew on all sets but one and
-measured on that one:
+Score: `exp(c') + {weight} (1 + 1/n) BM25 / ln N` (`vectors/fusion.py`). The weight below was chosen on
+all sets except one and measured on that one:
 
 {left_out}
-## A word that only one document has
+## Words that occur in only one document
 
-Found by the word alone among the first five hits.
+The query is the word alone; the share of documents found in the first five hits.
 
 {rare_words}
 ## `no_match`
 
-Share of searches that say it. The rule compares with what chance reaches once in twenty searches among as many
-unrelated passages (`above_chance` in `vectors/fusion.py`); nothing of it was fitted to a set, except, for meaning
-alone, how many passages count as independent. By words alone it means that no word was found.
+The share of searches that report `no_match`. The rule compares the best hit with the score that chance reaches once in
+twenty searches among as many unrelated passages (`above_chance` in `vectors/fusion.py`). It was not fitted to any set,
+except for the number of passages that count as independent in searches by meaning. By words, `no_match` means that no
+word was found.
 
-Queries with a relevant document, where it is wrong:
+Queries with a relevant document, where `no_match` is wrong:
 
 {own}
-Queries of the other sets, where it is right, except where sets share a field (code; medicine) and an answer is there by
-luck:
+Queries of the other sets, where `no_match` is right, unless sets share a field (code; medicine) and contain an answer
+by chance:
 
 {foreign}
-By meaning alone, `N` passages count as `N ** {independence}` independent ones. The exponent, chosen anew on the
-collections and queries of all sets but one (the lowest with which nine in ten of the other sets' queries have no
-match), and measured on the collection of that one:
+By meaning, `N` passages count as `N ** {independence}` independent ones. The exponent below was chosen on the
+collections and queries of all sets except one and measured on that set's collection. It is the lowest with which nine
+in ten queries of the other sets have no match:
 
 {independence_left_out}
-## What a band says
+## Relevance by band
 
-Of the first ten hits by meaning and words in each band, how many are relevant. Most queries have one relevant document,
-so nine of ten hits cannot be.
+The share of relevant hits in each band, among the first ten hits of hybrid searches. Most queries have only one
+relevant document, so nine of ten hits cannot be relevant.
 
 {bands}
-Measured on {machine}; {versions}; queries a set at most: {queries}, drawn by seed 0.
+Measured on {machine}; {versions}; at most {queries} queries per set, drawn by seed 0.
 """
 
 WEIGHTS = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6]
@@ -121,7 +122,7 @@ def described(found: Evaluation) -> str:
         (one.name, SOURCES.get(one.name, ""), f"{one.documents:,}", f"{one.passages:,}", f"{one.queries:,}")
         for one in found.sets
     ]
-    return table(("set", "what, where from", "documents", "passages", "queries"), rows)
+    return table(("set", "content and source", "documents", "passages", "queries"), rows)
 
 
 def ranking(found: Evaluation) -> str:
@@ -185,7 +186,7 @@ def left_out(found: Evaluation, figures: dict[str, list[float]]) -> str:
         at = nearest_weight(figures, better, [other for other in figures if other != name])
         value = figures[name][at]
         rows.append((name, f"{WEIGHTS[at]:.2f}", f"{value:.3f}", f"{value - better[name]:+.4f}"))
-    return table(("set", "weight chosen without it", "nDCG@10 with that", "over the better half"), rows)
+    return table(("set", "weight chosen without it", "nDCG@10 with it", "over the better half"), rows)
 
 
 def weighed(embedder: Embedder, collection: Collection, sample: Sample) -> list[float]:
