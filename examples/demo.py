@@ -1,4 +1,4 @@
-"""What ``make demo`` shows: a server of our own, a client, three calls, and how long each took."""
+"""Start a server, connect a client, make three calls, and print how long each took (``make demo``)."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ SERVER = StdioServerParameters(command=sys.executable, args=["-m", "mcp_server_e
 
 
 class Watch:
-    """Prints what happened and how long it took since the last time."""
+    """Prints each step and the time since the previous one."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()

@@ -4,8 +4,8 @@
 # ///
 """Work on files without reading them into the conversation: label a CSV, find its duplicates, join two by meaning.
 
-What a client sends is the name of a file; what comes back are ids, counts and the cases that a person or a language
-model should look at. The full results lie in a folder as tables.
+The client sends the name of a file. It gets back ids, counts, and the cases that a person or a language model should
+check. The complete results are written to a folder as tables.
 """
 
 import sys
@@ -21,7 +21,7 @@ DATA = Path(__file__).parent / "data"
 
 
 def server(output: str) -> StdioServerParameters:
-    """The server, which may read the folder of the examples and writes what is asked for to another."""
+    """Return the parameters of a server that may read the examples' data and writes results to another folder."""
     options = ["--allow-dir", str(DATA), "--output-dir", output]
     return StdioServerParameters(command=sys.executable, args=["-m", "mcp_server_embeddings", *options])
 

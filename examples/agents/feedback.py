@@ -1,4 +1,4 @@
-"""What both agents work on: the feedback, the task, a script and how it is followed, and its report."""
+"""The task of both example agents: the feedback, the prompt, a script in place of a model, and the report."""
 
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Answer = Mapping[str, Any]
-"""The structured content of a tool's answer; its text is the same as JSON."""
+"""The structured content of a tool's answer; the answer's text is the same content as JSON."""
 
 FEEDBACK = [
     "Search is wonderfully fast now, I love it!",
@@ -44,7 +44,7 @@ _KNOWN = {
     ],
 }
 KINDS = list(_KNOWN)
-# From the names of kinds alone, more of such short texts get no label or a wrong one; four examples each are surer.
+# With names alone, more of these short texts get no label or a wrong one. Four examples per label are more reliable.
 EXAMPLES = [{"text": text, "label": kind} for kind, texts in _KNOWN.items() for text in texts]
 
 TASK = f"""Report on this customer feedback. First find the repeats and drop them; then group the rest by theme; then
@@ -56,7 +56,7 @@ Feedback: {json.dumps(FEEDBACK)}"""
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool and what to call it with."""
+    """A tool and its arguments."""
 
     tool: str
     arguments: dict[str, object]
@@ -64,7 +64,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found out: repeats by position with the position kept instead, themes by exemplar, labels by text."""
+    """The result: repeats by position, with the position that is kept; themes by exemplar; labels by text."""
 
     repeats: Mapping[int, int]
     themes: Mapping[str, Sequence[str]]
@@ -81,12 +81,12 @@ class Report:
 
 
 def without(repeats: Mapping[int, int]) -> list[str]:
-    """The feedback without its repeats."""
+    """Return the feedback without its repeats."""
     return [text for position, text in enumerate(FEEDBACK) if position not in repeats]
 
 
 def analyst() -> Generator[Call, Answer, Report]:
-    """The script. Texts that are sent have their positions as ids."""
+    """Yield each tool call, receive its answer, and return the report. The ids of sent texts are their positions."""
     answer = yield Call("deduplicate", {"texts": FEEDBACK})
     repeats = {again: kept for kept, *others in answer.get("groups", []) for again in others}
 
@@ -103,9 +103,9 @@ def analyst() -> Generator[Call, Answer, Report]:
 
 
 def follow(answers: Iterable[Answer]) -> Call | Report:
-    """What the script does after these answers: call the next tool, or report.
+    """Return the next call of the script after these answers, or its report.
 
-    It starts anew each time, because a model too is handed the whole conversation at every turn.
+    The script restarts each time, because a model also receives the whole conversation at every turn.
     """
     script = analyst()
     try:

@@ -9,7 +9,7 @@ next call from it. For a real model, install its provider, for instance ``langch
 
     agent = create_agent("anthropic:claude-sonnet-4-5", tools)
 
-The command ``mcp-server-embeddings`` must be on the PATH; it lives in another environment, since
+The command ``mcp-server-embeddings`` must be on the PATH. It needs its own environment, because
 langchain-mcp-adapters needs mcp 1 and the server mcp 2.
 """
 
@@ -29,12 +29,12 @@ from langsmith import tracing_context
 
 
 def answered(messages: list[BaseMessage]) -> list[ToolMessage]:
-    """The answers of the tools so far."""
+    """Return the tools' answers so far."""
     return [message for message in messages if isinstance(message, ToolMessage)]
 
 
 def called(call: Call, number: int) -> ToolCall:
-    """A call in LangChain's form; its id ties the answer to it."""
+    """Convert a call to LangChain's form; its id links the answer to it."""
     return ToolCall(name=call.tool, args=call.arguments, id=f"call {number}")
 
 
@@ -46,13 +46,13 @@ class ScriptedModel(BaseChatModel):  # type: ignore[misc]  # where this is check
         return "scripted"
 
     def bind_tools(self, *_: object, **__: object) -> Self:
-        """The script knows its tools."""
+        """Ignore the tools: the script knows them."""
         return self
 
     def _generate(self, messages: list[BaseMessage], *_: object, **__: object) -> ChatResult:
         answers = answered(messages)
         for answer in answers:
-            if answer.status == "error":  # a language model would mend its call
+            if answer.status == "error":  # a language model would correct its call
                 raise ValueError(answer.text)
         step = follow([json.loads(answer.text) for answer in answers])
         message = (
@@ -68,16 +68,16 @@ async def main() -> None:
                 "transport": "stdio",
                 "command": "mcp-server-embeddings",
                 "args": [],
-                # Without ``env`` a server gets a few variables only, and its options may be among the others.
+                # Without ``env``, a server gets only a few variables; its options may be among the others.
                 "env": dict(os.environ),
             }
         }
     )
-    # One session for all calls: ``client.get_tools()`` would start the server, and load the model, for each.
+    # Use one session for all calls: ``client.get_tools()`` would start the server and load the model for each.
     async with client.session("embeddings") as session:
         tools = await load_mcp_tools(session)
         agent = create_agent(ScriptedModel(), tools)
-        with tracing_context(enabled=False):  # nothing goes to LangSmith, whatever LANGSMITH_TRACING says
+        with tracing_context(enabled=False):  # send nothing to LangSmith, even if LANGSMITH_TRACING is set
             result = await agent.ainvoke({"messages": [HumanMessage(TASK)]})
     print(result["messages"][-1].text)
     print("\nTools called:", *(answer.name for answer in answered(result["messages"])))

@@ -22,15 +22,15 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 
 def answered(messages: list[ModelMessage]) -> list[ToolReturnPart]:
-    """The answers of the tools so far."""
+    """Return the tools' answers so far."""
     return [part for message in messages for part in message.parts if isinstance(part, ToolReturnPart)]
 
 
 def scripted(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
-    """One turn of the model."""
+    """Take one turn of the model: call the next tool, or report."""
     answers = answered(messages)
     for answer in answers:
-        if answer.outcome != "success":  # a language model would mend its call
+        if answer.outcome != "success":  # a language model would correct its call
             raise ValueError(answer.content)
     step = follow([answer.content for answer in answers])
     if isinstance(step, Call):
@@ -40,10 +40,10 @@ def scripted(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
 
 def main() -> None:
     server = MCPToolset(
-        # Without ``env`` a server gets a few variables only, and its options may be among the others.
-        # ``keep_alive=False``: it ends with the run and is waited for.
+        # Without ``env``, a server gets only a few variables; its options may be among the others.
+        # ``keep_alive=False``: the server ends with the run, which waits for it.
         StdioTransport("mcp-server-embeddings", args=[], env=dict(os.environ), keep_alive=False),
-        init_timeout=60,  # seconds; a busy machine may need more than the usual 5
+        init_timeout=60,  # seconds; a busy machine may need more than the default 5
     )
     agent = Agent(FunctionModel(scripted), toolsets=[server])
     result = agent.run_sync(TASK)
