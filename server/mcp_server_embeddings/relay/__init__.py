@@ -1,4 +1,4 @@
-"""What an MCP client starts: it passes messages to the engine process that all of a user's sessions share.
+"""The relay: the process that an MCP client starts, which forwards messages to the user's shared engine process.
 
-Only the standard library is imported here, so that a session costs next to nothing until it is used.
+This package imports only the standard library, so that a session costs next to nothing until it is used.
 """

@@ -1,4 +1,4 @@
-"""Where an engine process is reached, and what must be true of that place."""
+"""The address of an engine process, and the ownership and permissions that its socket and folder must have."""
 
 import fcntl
 import os
@@ -12,17 +12,17 @@ from mcp_server_embeddings.program import DISTRIBUTION
 from mcp_server_embeddings.relay.peer import is_same_user
 
 _MAX_PATH = 100
-"""Bytes of a socket's path: macOS allows 103, Linux 107."""
+"""Maximum length of a socket path in bytes: macOS allows 103, Linux 107."""
 
 _BACKLOG = 128
 
 
 class EngineAddress:
-    """The files of one engine process.
+    """The socket, log and lock files of one engine process.
 
     Args:
-        folder: Private to the user; see ``private_folder``.
-        key: Stands for the program and the settings of the engine.
+        folder: A folder private to the user; see ``private_folder``.
+        key: Identifies the program and the settings of the engine.
     """
 
     def __init__(self, folder: str, key: str) -> None:
@@ -41,7 +41,7 @@ class EngineAddress:
         """Connect to the engine process; None if there is none.
 
         Raises:
-            UnsafePlaceError: What is there is not a socket of this user's, or another user listens.
+            UnsafePlaceError: The path is not a socket owned by this user, or another user's process listens on it.
         """
         try:
             status = os.lstat(self.socket_path)
@@ -52,7 +52,7 @@ class EngineAddress:
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.connect(self.socket_path)
-        except OSError:  # nobody listens any more
+        except OSError:  # a stale socket: its process has ended
             connection.close()
             return None
         if not is_same_user(connection):
@@ -61,10 +61,10 @@ class EngineAddress:
         return connection
 
     def listen(self) -> socket.socket:
-        """Listen there; call it with the lock, when nobody else does.
+        """Listen on the socket, replacing a stale one. The caller must hold the lock.
 
         Raises:
-            OSError: It is not possible.
+            OSError: The socket cannot be created.
         """
         if os.path.lexists(self.socket_path):
             os.unlink(self.socket_path)
@@ -80,10 +80,10 @@ class EngineAddress:
 
     @contextmanager
     def lock(self, *, wait: bool = True) -> Iterator[bool]:
-        """Hold the right to start or to end the engine process.
+        """Hold the lock that is required to start or stop the engine process.
 
         Args:
-            wait: For another process that has it; otherwise the block gets False where one has.
+            wait: Wait while another process holds the lock. If false, the block gets False instead of waiting.
         """
         path = os.path.join(self.folder, f"{self.key}.lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -99,14 +99,14 @@ class EngineAddress:
 
 
 def private_folder() -> str:
-    """Make the folder of the sockets, in the first place that the user has to themselves.
+    """Create the folder of the sockets, in the first candidate directory that belongs to the user.
 
     Raises:
-        UnsafePlaceError: It is another user's, a link, or open to others.
-        OSError: It cannot be made.
+        UnsafePlaceError: The folder belongs to another user, is a link, or is accessible to others.
+        OSError: The folder cannot be created.
     """
     user = os.geteuid()
-    # Clients start servers without XDG_RUNTIME_DIR; their engine is still that of the user's other sessions.
+    # Some clients start servers without XDG_RUNTIME_DIR; their sessions must find the same engine as the user's others.
     runtime = [os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}"]
     places = [os.path.join(place, DISTRIBUTION) for place in runtime if place and _is_owned(place, user)]
     folder = next(filter(_is_short, places), None) or _below_home()
@@ -124,7 +124,7 @@ def private_folder() -> str:
 
 
 def _below_home() -> str:
-    from mcp_server_embeddings.config import default_cache_dir  # here, since it needs more than the rest of a relay
+    from mcp_server_embeddings.config import default_cache_dir  # deferred: imports more than the rest of a relay
 
     folder = str(default_cache_dir() / "run")
     return folder if _is_short(folder) else f"/tmp/{DISTRIBUTION}-{os.geteuid()}"  # noqa: S108 - its owner is checked

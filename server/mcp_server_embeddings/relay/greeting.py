@@ -1,6 +1,6 @@
-"""What a relay and an engine process say to each other beside the client's messages.
+"""The greeting: the first line that a relay sends to an engine process, before the client's messages.
 
-A relay's first line is its greeting; all that follows is the client's. For the other direction see ``notices``.
+See ``notices`` for the lines that the engine process sends to the relay.
 """
 
 import json
@@ -14,25 +14,25 @@ from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.program import VERSION
 
 PROTOCOL = 1
-"""Of these lines. The program's version is part of an engine's address, so only equal ones meet."""
+"""Version of the greeting's format. The program's version is part of an engine's address, so only equal ones meet."""
 
 MAX_GREETING = 1_000_000
-"""Bytes."""
+"""Maximum size of a greeting in bytes."""
 
 
 _KINDS = {field.name: field.type for field in fields(Settings) if field.metadata["scope"] == "session"}
-"""The types of the settings that are a session's own."""
+"""The settings of a session and their types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """How a relay introduces its session.
+    """A relay's introduction of its session.
 
     Attributes:
-        settings: Those of the settings that are a session's own, as JSON has them.
-        command: Of ``command_checksum``; the engine keeps the greeting under it.
+        settings: The session's settings as JSON values; see ``session_settings``.
+        command: The result of ``command_checksum``, under which the engine stores an accepted greeting.
         protocol: See ``PROTOCOL``.
-        version: The program's.
+        version: The relay's program version.
     """
 
     settings: Mapping[str, Any]
@@ -41,15 +41,15 @@ class Greeting:
     version: str = VERSION
 
     def line(self) -> bytes:
-        """Return the line that is sent."""
+        """Serialize the greeting as one line."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
     def parse(cls, line: bytes) -> Self:
-        """Read the line that was received.
+        """Parse a line that was received.
 
         Raises:
-            ConfigurationError: It is no greeting of this protocol.
+            ConfigurationError: The line is not a greeting, or has another protocol or program version.
         """
         try:
             greeting = cls(**json.loads(line))
@@ -61,15 +61,15 @@ class Greeting:
 
 
 def session_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings of a session for its greeting; paths are made absolute, since an engine runs elsewhere."""
+    """Return the settings of a session for its greeting, with absolute paths: the engine runs in another directory."""
     return {name: _sent(getattr(settings, name)) for name in _KINDS}
 
 
 def received_settings(engine: Settings, sent: Mapping[str, Any]) -> Settings:
-    """Return the settings of a session: its own, and for the rest those of the engine. They are checked as at a start.
+    """Combine the settings sent by a session with those of the engine, and validate them as at startup.
 
     Raises:
-        ConfigurationError: One is unknown, not a session's own, or refused.
+        ConfigurationError: A setting is unknown, does not belong to sessions, or has an invalid value.
     """
     for name in sent:
         if name not in _KINDS:

@@ -1,4 +1,4 @@
-"""Wait for the end of the parent process, without polling where the system allows."""
+"""Wait for the parent process to exit, without polling where the system allows it."""
 
 import os
 import select
@@ -9,12 +9,13 @@ _POLL_SECONDS = 0.2
 
 
 def wait_for_parent_exit() -> bool:
-    """Block until the parent process has ended.
+    """Block until the parent process has exited.
 
-    A killed client usually closes our standard input too, but a copy of that pipe in a sibling process keeps it open.
+    Reading standard input to its end is not enough: when a client is killed, a copy of the pipe in a sibling process
+    can keep it open.
 
     Returns:
-        True when it has ended, False when this process is not allowed to watch it.
+        True when the parent has exited, False when this process is not allowed to watch it.
     """
     parent = os.getppid()
     if sys.platform == "win32":
@@ -53,7 +54,7 @@ if sys.platform == "win32":
     _SYNCHRONIZE = 0x0010_0000
     _FOREVER = 0xFFFF_FFFF
     _SIGNALLED = 0
-    _NO_SUCH_PROCESS = 87  # ERROR_INVALID_PARAMETER, which OpenProcess gives for an id that no process has
+    _NO_SUCH_PROCESS = 87  # ERROR_INVALID_PARAMETER, set by OpenProcess when no process has the id
 
     def _wait_windows(parent: int) -> bool:
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)

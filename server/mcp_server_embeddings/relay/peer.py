@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket."""
+"""Identify the user at the other end of a Unix socket."""
 
 import os
 import socket
@@ -10,10 +10,10 @@ _MAC_LEVEL, _MAC_OPTION, _MAC_BYTES = 0, 1, 76
 
 
 def peer_user(connection: socket.socket) -> int:
-    """Return the id of the user whose process is at the other end, as the kernel says.
+    """Return the user id of the peer process, as reported by the kernel.
 
     Raises:
-        OSError: The system does not say.
+        OSError: The system does not report it.
     """
     if sys.platform == "darwin":
         told = connection.getsockopt(_MAC_LEVEL, _MAC_OPTION, _MAC_BYTES)
@@ -23,7 +23,7 @@ def peer_user(connection: socket.socket) -> int:
 
 
 def is_same_user(connection: socket.socket) -> bool:
-    """Tell whether the other end is a process of the user of this one."""
+    """Return whether the peer process belongs to the user of this process."""
     try:
         return peer_user(connection) == os.geteuid()
     except OSError:

@@ -1,4 +1,4 @@
-"""Pass messages between a client and the engine process, and from one engine process to the next."""
+"""Forward messages between a client and the engine process, and move the session when an engine process ends."""
 
 import json
 import os
@@ -19,41 +19,42 @@ from mcp_server_embeddings.relay.unanswered import SessionState
 from mcp_server_embeddings.relay.wire import Wire
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # typing is a tenth of a relay's memory
+if TYPE_CHECKING:  # importing typing would take a tenth of a relay's memory
     from typing import NoReturn
 
 _CHUNK = 65_536
 
 _MAX_KEPT = 32_000_000
-"""Bytes of a line over which it is passed on in parts and not kept: the engine refuses it."""
+"""Bytes. A longer line is forwarded in parts and not recorded, because the engine refuses it."""
 
 _MAX_FAILURES = 10
-"""Engine processes in a row that end before they accept the session. After three, calls were given up where processes
-were killed at random moments (``benchmarks/sessions.py --kills``); a broken installation ends ten within seconds."""
+"""Give up after this many consecutive engine processes ended before accepting the session. With three, calls were lost
+when processes were killed at random moments (``benchmarks/sessions.py --kills``); a broken installation reaches ten
+within seconds."""
 
 LAST_ANSWERS_SECONDS = 0.4
-"""How long an engine that has accepted the session may still answer calls of tools after the client's last line."""
+"""Time after the client's last line in which an engine that has accepted the session may still answer tool calls."""
 
 LISTS_SECONDS = 10.0
-"""Likewise what needs no model, such as lists: a client may pipe its requests in, and one that wants the server gone
-sends SIGTERM after two seconds."""
+"""The same for requests that need no model, such as lists: a client may pipe its requests in, and a client that wants
+the server to stop sends SIGTERM after two seconds."""
 
 _PATIENCE_MS = 50
-"""Between two looks whether a client whose messages wait has closed its end."""
+"""Interval for checking whether the client has closed its end while its messages wait for the engine."""
 
 _START_SECONDS = 30.0
-"""How long the same client waits for an engine that has not."""
+"""Time after the client's last line in which the engine may still accept the session."""
 
 
 class Relay:
-    """One client's session.
+    """The session of one client.
 
     Args:
-        wire: The client's pipes.
-        address: Of the engine process.
-        engine: Connected to it.
+        wire: The pipes of the client.
+        address: The address of the engine process.
+        engine: A connection to the engine process.
         greeting: The line that introduces the session.
-        connect: Connects to the next engine process, and starts it if need be.
+        connect: Connects to the next engine process, starting it if necessary.
     """
 
     def __init__(
@@ -74,11 +75,11 @@ class Relay:
         self._answering = threading.Lock()
         self._ready = threading.Event()
         self._failures = 0
-        self._finished = False  # the client has sent its last line
+        self._finished = False  # whether the client has sent its last line
         self._send(greeting)
 
     def run(self) -> "NoReturn":
-        """Serve the client until it goes away; ends the process."""
+        """Serve the client until it disconnects, then end the process."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: leave(128 + received))
         for work in (self._pass_requests, self._end_with_parent):
@@ -90,7 +91,7 @@ class Relay:
             self._take_over()
 
     def _pass_requests(self) -> None:
-        """Pass the client's lines on, until there are no more. A thread's."""
+        """Forward the client's lines until there are no more. Runs on a thread."""
         whole = True  # whether the next part begins a line
         while part := self._wire.reader.readline(_MAX_KEPT + 1):
             with self._sending:
@@ -101,12 +102,12 @@ class Relay:
         self._finish()
 
     def _finish(self) -> None:
-        """Leave when what can be answered is, after the client's last line."""
+        """After the client's last line, leave when its requests are answered or the time for that is over."""
         self._finished = True
-        self._ready.wait(_START_SECONDS)  # it may refuse the settings, which is to be said
+        self._ready.wait(_START_SECONDS)  # the engine may refuse the settings, which must be reported
         if not self._state.unanswered():
             leave(0)
-        with self._sending, suppress(OSError):  # it ended
+        with self._sending, suppress(OSError):  # the engine has ended
             self._engine.shutdown(socket.SHUT_WR)
         seconds = LISTS_SECONDS if self._state.unanswered(but="tools/call") else 0.0
         deadline = threading.Timer(seconds + LAST_ANSWERS_SECONDS, leave, args=(0,))
@@ -114,7 +115,7 @@ class Relay:
         deadline.start()
 
     def _pass_answers(self) -> None:
-        """Pass the engine's lines on until it ends."""
+        """Forward the engine's lines until it ends."""
         for line in _lines(self._engine):
             if not line.startswith(b"{"):
                 self._notice(line)
@@ -127,15 +128,15 @@ class Relay:
             self._failures = 0
             self._ready.set()
         elif kind == LOG:
-            with suppress(OSError):  # nobody reads it any more
+            with suppress(OSError):  # the client has closed standard error
                 sys.stderr.write(json.loads(content) + "\n")
         elif kind == REFUSED:
             sys.stderr.write(f"{DISTRIBUTION}: {json.loads(content)}\n")
             leave(2)
 
     def _take_over(self) -> None:
-        """Have the next engine process do what this one left undone."""
-        self._sending.acquire()  # until the rest of the session has been sent
+        """Move the session to the next engine process."""
+        self._sending.acquire()  # held until _send_session has finished
         accepted = self._ready.is_set()
         if not accepted:
             self._failures += 1
@@ -151,7 +152,7 @@ class Relay:
         threading.Thread(target=self._send_session, args=(accepted,), daemon=True).start()
 
     def _send_session(self, accepted: bool) -> None:
-        """Send the handshake and the unanswered requests again; holds the right to send from ``_take_over`` on."""
+        """Send the handshake and the unanswered requests again, then release the lock acquired by ``_take_over``."""
         try:
             requests = self._state.repeated(accepted=accepted)
             for error in self._state.given_up():
@@ -174,7 +175,7 @@ class Relay:
 
     def _send(self, data: bytes) -> None:
         rest = memoryview(data)
-        with suppress(OSError):  # the engine ended: what is unanswered goes to the next
+        with suppress(OSError):  # the engine has ended; unanswered requests go to the next one
             while rest:
                 try:
                     rest = rest[self._engine.send(rest, socket.MSG_DONTWAIT) :]
@@ -182,7 +183,7 @@ class Relay:
                     self._wait_for_engine()
 
     def _wait_for_engine(self) -> None:
-        """Wait until the engine reads on, which it does not while its answers are not read."""
+        """Wait until the engine reads again. It stops reading while the client does not read its answers."""
         poll = select.poll()
         poll.register(self._engine, select.POLLOUT)
         if not poll.poll(_PATIENCE_MS) and self._wire.hung_up():
@@ -209,7 +210,7 @@ def leave(status: int) -> "NoReturn":
 
 
 def _lines(engine: socket.socket) -> Iterator[bytes]:
-    """Yield whole lines until the other end closes; a last part without an end is dropped."""
+    """Yield complete lines until the other end closes; drop an incomplete last line."""
     waiting = bytearray()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Sessions that an engine process has accepted, so that the same command starts without parsing its options again."""
+"""Greetings that an engine process has accepted, stored so that the same command starts without parsing its options."""
 
 import functools
 import os
@@ -19,40 +19,41 @@ ENGINE_VARIABLES = (
     "SENTENCE_TRANSFORMERS_HOME",
     "TRANSFORMERS_CACHE",
 )
-"""Variables that change what an engine loads or computes."""
+"""Environment variables that affect what an engine loads or computes."""
 
 _VARIABLES = (*ENGINE_VARIABLES, "HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
-"""Variables that decide, with those of the settings, what a command line amounts to."""
+"""Environment variables that, in addition to those of the settings, affect the meaning of a command line."""
 
 
 def checksum(*parts: object) -> str:
-    """Return 16 digits that stand for some values.
+    """Return a checksum of some values as 16 hexadecimal digits.
 
-    Only the user's own settings are to be told apart; hashlib would make a relay a third larger.
+    It only has to distinguish one user's own settings, so it need not be cryptographic; importing hashlib would make a
+    relay a third larger.
     """
     written = repr(parts).encode("utf-8", "surrogateescape")
     return f"{zlib.crc32(written):08x}{zlib.adler32(written):08x}"
 
 
 def program() -> tuple[object, ...]:
-    """Return what stands for this installation of the program."""
+    """Return values that identify this installation of the program."""
     return VERSION, sys.version, sys.prefix, __file__, _edited()
 
 
 def command_checksum() -> str:
-    """Return what stands for this process's command line, variables and working directory."""
+    """Return a checksum of this process's command line, environment variables and working directory."""
     variables = sorted(item for item in os.environ.items() if item[0].startswith(ENVIRONMENT_PREFIX))
     others = [os.environ.get(name) for name in _VARIABLES]
     return checksum(program(), sys.argv[1:], variables, others, database_variables(), os.getcwd())
 
 
 def database_variables() -> list[tuple[str, str]]:
-    """Return the variables that tell PostgreSQL's library which database is meant, and by whom it is asked."""
+    """Return the environment variables from which PostgreSQL's library takes the database and the user."""
     return sorted(item for item in os.environ.items() if item[0].startswith("PG"))
 
 
 def remembered() -> tuple[EngineAddress, bytes] | None:
-    """Return the address and the greeting of this command's last session, while its engine process lives."""
+    """Return the address and the greeting stored for this command, if any; an engine removes its own when it ends."""
     try:
         folder = private_folder()
         with open(_path(folder, command_checksum()), "rb") as file:
@@ -63,12 +64,12 @@ def remembered() -> tuple[EngineAddress, bytes] | None:
 
 
 def remember(address: EngineAddress, command: str, greeting: bytes) -> None:
-    """Keep a greeting that an engine process has accepted.
+    """Store a greeting that an engine process has accepted.
 
     Args:
-        address: Of the engine process.
-        command: Of ``command_checksum``.
-        greeting: The line.
+        address: The address of the engine process.
+        command: The result of ``command_checksum``.
+        greeting: The greeting as a line.
     """
     path = _path(address.folder, command)
     with open(f"{path}.tmp", "wb") as file:
@@ -77,7 +78,7 @@ def remember(address: EngineAddress, command: str, greeting: bytes) -> None:
 
 
 def forget(address: EngineAddress) -> None:
-    """Remove what was kept of an engine process's sessions."""
+    """Remove the stored greetings of an engine process."""
     for name in os.listdir(address.folder):
         path = os.path.join(address.folder, name)
         if name.endswith(".session"):
@@ -93,7 +94,7 @@ def _path(folder: str, command: str) -> str:
 
 @functools.cache
 def _edited() -> float:
-    """Return when the program was last edited where it runs from a checkout, so that edits are served at once."""
+    """Return when a source file in a checkout was last modified, so that edits take effect at once; 0 if installed."""
     package = os.path.dirname(os.path.dirname(__file__))
     if "site-packages" in package:
         return 0.0

@@ -1,4 +1,4 @@
-"""Find the engine process, or start it."""
+"""Find the engine process, or start one."""
 
 import os
 import socket
@@ -13,11 +13,11 @@ from mcp_server_embeddings.relay.remembered import ENGINE_VARIABLES, checksum, d
 
 
 def engine_address(settings: Settings) -> EngineAddress:
-    """Return where the engine process of these settings is; its folder is made.
+    """Return the address of the engine process for these settings, creating its folder.
 
     Raises:
         UnsafePlaceError: See ``private_folder``.
-        OSError: No folder can be made.
+        OSError: The folder cannot be created.
     """
     decisive = [str(getattr(settings, field.name)) for field in fields(Settings) if field.metadata["scope"] == "engine"]
     variables = [os.environ.get(name) for name in (*ENGINE_VARIABLES, ENGINE_KEY)]
@@ -26,13 +26,13 @@ def engine_address(settings: Settings) -> EngineAddress:
 
 
 def connected(address: EngineAddress, settings: Settings) -> socket.socket:
-    """Connect to the engine process; it is started where there is none, once however many relays ask for it.
+    """Connect to the engine process, starting it if necessary. Concurrent relays start only one.
 
-    The socket exists before the process has started, and what is sent waits in it.
+    The socket exists before the process has started and buffers what is sent until then.
 
     Raises:
         UnsafePlaceError: See ``EngineAddress.connect``.
-        OSError: It can be neither reached nor started.
+        OSError: The process can be neither reached nor started.
     """
     connection = address.connect()
     if connection is not None:
@@ -50,7 +50,7 @@ def connected(address: EngineAddress, settings: Settings) -> socket.socket:
 
 
 def with_absolute_paths(settings: Settings) -> Settings:
-    """Return settings that mean the same in any working directory."""
+    """Return the settings with absolute paths, so that they mean the same in any working directory."""
     model = Path(settings.model).expanduser()
     return replace(
         settings,
@@ -61,9 +61,10 @@ def with_absolute_paths(settings: Settings) -> Settings:
 
 
 def engine_options(settings: Settings) -> list[str]:
-    """Return the options of an engine process with these settings; those of a session are sent in its greeting.
+    """Return the command-line options for an engine process; settings of a session are sent in its greeting instead.
 
-    What may hold a password is not among them, since every user can read a command line: see ``engine_variables``.
+    Settings that may contain a password are excluded, since every user can read a command line: see
+    ``engine_variables``.
     """
     return [
         flag(field) + ("" if field.type is bool else f"={value}")
@@ -75,21 +76,21 @@ def engine_options(settings: Settings) -> list[str]:
 
 
 def engine_variables(settings: Settings) -> dict[str, str]:
-    """Return the environment of an engine process with these settings, which only its user can read."""
+    """Return the environment for an engine process, with secret settings: only its user can read an environment."""
     own = {
         name: value
         for name, value in os.environ.items()
-        if name == ENGINE_KEY or not name.startswith(ENVIRONMENT_PREFIX)  # those of settings are options
+        if name == ENGINE_KEY or not name.startswith(ENVIRONMENT_PREFIX)  # settings are passed as options
     }
     secrets = [field for field in fields(Settings) if field.metadata["secret"]]
     return own | {variable(field): getattr(settings, field.name) for field in secrets if getattr(settings, field.name)}
 
 
 def _start(address: EngineAddress, settings: Settings, listener: socket.socket) -> None:
-    """Start a process that outlives this one; it takes over the listening socket."""
-    # -P: a folder of the package's name where the client works must not be imported instead.
+    """Start an engine process that inherits the listening socket and outlives this process."""
+    # -P: a folder of the package's name in the client's working directory must not be imported instead.
     command = [sys.executable, "-P", "-m", "mcp_server_embeddings", "engine", f"--listener={listener.fileno()}"]
-    import subprocess  # here, since most relays find an engine
+    import subprocess  # deferred: most relays find a running engine
 
     log = os.open(address.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:

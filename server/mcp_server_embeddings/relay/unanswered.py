@@ -1,4 +1,4 @@
-"""What a relay keeps of its session, so that the next engine process can take it over."""
+"""The session state that a relay records, so that the next engine process can take the session over."""
 
 import json
 import os
@@ -9,29 +9,30 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # typing and dataclasses are a third of a relay's memory
+if TYPE_CHECKING:  # importing typing and dataclasses would take a third of a relay's memory
     from typing import Any, TypeGuard
 
     Message = dict[str, Any]
 
 MAX_ATTEMPTS = 10
-"""Engine processes that a request may end: one that ends each of them must not end all that follow. Those that had not
-accepted the session do not count, since they had not begun to work on it."""
+"""Engine processes to which a request is sent before it is given up, so that a request which crashes the engine cannot
+crash every later one. Processes that ended before accepting the session do not count: they had not started on it."""
 
 _OWN_ID = f"relay-{os.urandom(8).hex()}:"
-"""Begins the ids of requests that are repeated for the engine's sake; their answers are not the client's. Random, since
-a client may choose any id."""
+"""Prefix for the ids of requests that the relay itself repeats to a new engine; their answers are not for the client.
+Random, since a client may choose any id."""
 
 _ANSWER = re.compile(rb'\{"jsonrpc":"2\.0","id":(-?\d+|"(?:[^"\\]|\\.)*"),"(result|error)":')
-"""An answer as this program's engine writes it."""
+"""The beginning of an answer as this program's engine serializes it."""
 
 _PROGRESS = b'{"jsonrpc":"2.0","method":"notifications/progress"'
 
 MAX_ID = 1_000
-"""Characters of a request's id, which every answer repeats. A longer one is refused, with no id in the answer."""
+"""Maximum characters of a request's id, which every answer repeats. The engine refuses a longer id with an error that
+has no id."""
 
 _MAX_DEPTH = 201
-"""Lists and objects inside each other; what is nested deeper is refused, with no id in the answer."""
+"""Maximum nesting of lists and objects. The engine refuses a deeper message with an error that has no id."""
 
 
 class _Request:
@@ -49,26 +50,26 @@ class SessionState:
         self._lock = threading.Lock()
         self._initialize: Message | None = None
         self._initialized = b""
-        self._standing: dict[tuple[str, str], Message] = {}  # what makes an engine notify: subscriptions, lists
+        self._standing: dict[tuple[str, str], Message] = {}  # requests after which an engine sends notifications
         self._requests: dict[tuple[type, object], deque[_Request]] = {}
         self._progress: dict[object, float] = {}
 
     def sent(self, line: bytes) -> None:
-        """Take note of a line of the client, before it is sent."""
+        """Record a line from the client before it is forwarded."""
         message = _parsed(line)
         method, identifier = message.get("method"), _identifier(message)
         with self._lock:
             if identifier is not None and ("method" in message or not _is_response(message)):
                 self._requests.setdefault(identifier, deque()).append(_Request(line, str(method), _token(message)))
             elif "id" in message or message.get("jsonrpc") != "2.0":
-                pass  # refused
+                pass  # the engine refuses it
             elif method == "notifications/cancelled":
                 self._cancelled(_parameters(message).get("requestId"))
             elif method == "notifications/initialized":
                 self._initialized = line
 
     def received(self, line: bytes) -> bool:
-        """Take note of a line of the engine; False if it is not for the client."""
+        """Record a line from the engine. Return whether it must be forwarded to the client."""
         if found := _ANSWER.match(line):
             identifier = json.loads(found[1])
             if isinstance(identifier, str) and identifier.startswith(_OWN_ID):
@@ -82,12 +83,12 @@ class SessionState:
         return True
 
     def unanswered(self, *, but: str = "") -> int:
-        """Count the requests without an answer, but those of a method."""
+        """Count unanswered requests, excluding those of method ``but``."""
         with self._lock:
             return sum(request.method != but for same in self._requests.values() for request in same)
 
     def handshake(self) -> Iterator[bytes]:
-        """Yield what makes a new engine know the session; the first is a request where there is any."""
+        """Yield the messages that restore the session in a new engine; nothing until ``initialize`` was answered."""
         with self._lock:
             first, initialized = self._initialize, self._initialized
             standing = list(self._standing.values())
@@ -98,21 +99,21 @@ class SessionState:
                 yield _line({**message, "id": f"{_OWN_ID}{number}"})
 
     def repeated(self, *, accepted: bool = True) -> list[bytes]:
-        """Return the unanswered requests once more, in their order; those given up are left out.
+        """Return the unanswered requests to send to a new engine, in their order, without those given up.
 
         Args:
-            accepted: Whether the engine that ended had accepted the session.
+            accepted: Whether the engine that ended had accepted the session; if so, it counts as an attempt.
         """
         with self._lock:
             requests = [request for same in self._requests.values() for request in same]
             for request in requests:
                 request.attempts += accepted
-            # One whose id is given up is answered with that.
+            # Requests with the same id are given up together: given_up answers all of them.
             left = [same for same in self._requests.values() if same[0].attempts <= MAX_ATTEMPTS]
             return [request.line for same in left for request in same]
 
     def given_up(self, *, every: bool = False) -> list[bytes]:
-        """Return the errors that answer requests which ended too many engine processes, or every request."""
+        """Remove the requests that ended too many engine processes, or every request; return the errors for them."""
         with self._lock:
             given_up = [
                 identifier
@@ -122,7 +123,7 @@ class SessionState:
             return [_error(identifier[1]) for identifier in given_up for _ in self._requests.pop(identifier)]
 
     def changed(self) -> list[bytes]:
-        """Return notifications that something may have changed while there was no engine."""
+        """Return notifications that subscribed resources may have changed while no engine was connected."""
         with self._lock:
             standing = list(self._standing)
         listed = [b'{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}\n'] if standing else []
@@ -134,7 +135,7 @@ class SessionState:
         return listed + updated
 
     def _keep(self, request: _Request) -> None:
-        """Keep what a new engine must be told of, once it was granted."""
+        """Keep a successful request that a new engine needs to see again."""
         if request.method not in _KEPT:
             return
         message = _parsed(request.line)
@@ -159,7 +160,7 @@ class SessionState:
         return request
 
     def _cancelled(self, identifier: object) -> None:
-        """Forget a request; its id may have been written as a number or as a text, which the SDK takes for the same."""
+        """Remove a cancelled request. The SDK treats a numeric id and the same number as a string as equal."""
         named: set[object] = {identifier, str(identifier)} if is_valid_id(identifier) else set()
         if isinstance(identifier, str):
             with suppress(ValueError):
@@ -168,7 +169,7 @@ class SessionState:
             self._answered((type(one), one))
 
     def _is_progress(self, parameters: "Message") -> bool:
-        """Tell whether a report goes further than the last: an engine that takes over begins anew."""
+        """Return whether a report exceeds the last one for its token: a new engine reports from the start again."""
         token, progress = parameters.get("progressToken"), parameters.get("progress", 0)
         with self._lock:
             if progress <= self._progress.get(token, -1):
@@ -181,10 +182,10 @@ _KEPT = frozenset({"initialize", "resources/subscribe", "resources/unsubscribe",
 
 
 def _token(message: "Message") -> object:
-    """Return by what reports on the progress of a request name it."""
+    """Return the progress token of a request, if it has one."""
     meta = _parameters(message).get("_meta")
     token = meta.get("progressToken") if isinstance(meta, dict) else None
-    return token if isinstance(token, str | int) else None  # a list is refused
+    return token if isinstance(token, str | int) else None  # the engine refuses other types
 
 
 def _is_response(message: "Message") -> bool:
@@ -197,7 +198,7 @@ def _parameters(message: "Message") -> "Message":
 
 
 def _parsed(line: bytes) -> "Message":
-    """Read a line as an engine does (``mcp_layer/messages.py``): what waits for an answer there waits for it here."""
+    """Parse a line as the engine does (``mcp_layer/messages.py``), so that both expect answers to the same requests."""
     try:
         message = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -218,11 +219,11 @@ def _is_too_deep(line: bytes, message: "Message") -> bool:
 
 
 def _identifier(message: "Message") -> tuple[type, object] | None:
-    """Return the id of a request as its answer will have it; None where the answer can have none."""
+    """Return the id of a request, and its type, as the answer will repeat it; None if the answer cannot repeat it."""
     identifier = message.get("id")
-    if isinstance(identifier, float) and identifier.is_integer():  # as the engine reads it
+    if isinstance(identifier, float) and identifier.is_integer():  # the engine converts it too
         identifier = int(identifier)
-    if isinstance(identifier, str):  # half of a character is replaced
+    if isinstance(identifier, str):  # the engine replaces unpaired surrogates
         identifier = identifier.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return (type(identifier), identifier) if is_valid_id(identifier) else None
 

@@ -1,9 +1,9 @@
-"""The descriptors that carry the protocol, out of reach of everything else in the process.
+"""The file descriptors that carry the protocol, protected from everything else in the process.
 
 While serving, descriptor 0 is the null device and descriptor 1 is standard error. So a library's ``print``,
 a C library's ``printf`` and a child process can neither read a request nor write into an answer, before,
-during or after serving; and on Windows the standard handles are no pipe on which an import could block
-while another thread reads it.
+during or after serving. On Windows, an import cannot block on a standard handle while another thread reads the
+pipe, since the standard handles are not pipes any more.
 """
 
 import os
@@ -11,19 +11,19 @@ import select
 import sys
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # typing is a tenth of a relay's memory
+if TYPE_CHECKING:  # importing typing would take a tenth of a relay's memory
     from typing import BinaryIO
 
 
 class Wire:
-    """The client's end of both pipes."""
+    """The two pipes to the client."""
 
     def __init__(self, reader: "BinaryIO", writer: "BinaryIO") -> None:
         self.reader = reader
         self.writer = writer
 
     def hung_up(self) -> bool:
-        """Whether the client closed its end, also while there is still something to read; False on Windows."""
+        """Return whether the client has closed its end, even if data is left to read; always False on Windows."""
         if sys.platform == "win32":
             return False
         poll = select.poll()
@@ -32,9 +32,9 @@ class Wire:
 
 
 def claim_wire() -> Wire:
-    """Take standard input and output for the protocol, for the rest of the process's life.
+    """Reserve standard input and output for the protocol, for the rest of the process's life.
 
-    Call it before anything that might print is imported.
+    Call this before importing anything that might print.
     """
     reader, writer = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -55,7 +55,7 @@ if sys.platform == "win32":
     _STANDARD_HANDLES = {0: -10, 1: -11}  # STD_INPUT_HANDLE, STD_OUTPUT_HANDLE by descriptor
 
     def _set_standard_handles() -> None:
-        """Have child processes and C libraries that ask Windows itself find what the descriptors are now."""
+        """Set Windows' standard handles to the new descriptors, for child processes and C libraries that query them."""
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel32.SetStdHandle.argtypes = (wintypes.DWORD, wintypes.HANDLE)
         for descriptor, number in _STANDARD_HANDLES.items():
