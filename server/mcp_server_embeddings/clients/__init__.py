@@ -1,1 +1,1 @@
-"""The MCP clients of this machine: where each keeps its servers, and how an entry gets into that file."""
+"""MCP clients: where each one's configuration file is, and how to add a server to it or remove it."""

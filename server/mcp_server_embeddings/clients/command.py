@@ -1,4 +1,4 @@
-"""The command that clients are to run: this installation's, with the options of the server."""
+"""The command with which clients start a server: reading it from an entry, and building it for this installation."""
 
 import argparse
 import shutil
@@ -15,11 +15,11 @@ _OWN_NAMES = (DISTRIBUTION, "mcp_server_embeddings")
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a client starts a server.
+    """The command and environment with which a client starts a server.
 
     Attributes:
         command: The program and its arguments.
-        environment: Names and values of variables besides those that it passes on.
+        environment: Names and values of environment variables, in addition to the inherited ones.
     """
 
     command: tuple[str, ...]
@@ -27,7 +27,7 @@ class Launch:
 
 
 def launch(entry: object) -> Launch | None:
-    """Read the entry of any client; None where it starts no program, as that of a server on the network."""
+    """Parse a server's entry in the format of any client; None if it starts no program, as for a remote server."""
     if not isinstance(entry, dict):
         return None
     command, arguments = entry.get("command"), entry.get("args")
@@ -44,23 +44,23 @@ def launch(entry: object) -> Launch | None:
 
 
 def is_own(entry: object) -> bool:
-    """Whether an entry starts this program, in whatever way."""
+    """Return whether an entry starts this program, directly or through another program such as uvx."""
     found = launch(entry)
     return found is not None and any(name in part for part in found.command for name in _OWN_NAMES)
 
 
 def arguments_to_keep(entry: object) -> tuple[str, ...]:
-    """Return the options with which an entry starts this program; none where it is started in another way."""
+    """Return the options in an entry that starts this program directly; empty if it is started in another way."""
     found = launch(entry)
-    if found is None or PureWindowsPath(found.command[0]).stem != DISTRIBUTION:  # reads both kinds of path
+    if found is None or PureWindowsPath(found.command[0]).stem != DISTRIBUTION:  # parses POSIX paths too
         return ()
     return found.command[1:]
 
 
 def own_program() -> tuple[str, ...]:
-    """Return what starts this installation from any folder.
+    """Return the command that starts this installation from any folder.
 
-    A link that leads to it, as uv and pipx make, is kept: it outlives an upgrade.
+    A link to the program, as created by uv and pipx, is not resolved: it survives an upgrade.
     """
     name = DISTRIBUTION + (".exe" if sys.platform == "win32" else "")
     for candidate in (Path(sys.argv[0]), Path(sys.executable).with_name(name)):
@@ -71,10 +71,10 @@ def own_program() -> tuple[str, ...]:
 
 
 def server_arguments(options: argparse.Namespace) -> list[str]:
-    """Return the options of the server among those of a command, their paths absolute: clients work in other folders.
+    """Return the server's options among those of a command, with absolute paths: clients run in other folders.
 
     Raises:
-        ConfigurationError: One is for serving HTTP, which clients do not start.
+        ConfigurationError: An option is for HTTP, which clients do not start, or may contain a password.
     """
     arguments = []
     for field in fields(Settings):

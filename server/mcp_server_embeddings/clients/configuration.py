@@ -1,4 +1,4 @@
-"""Which clients are meant, and the changes that put the server into their files or take it out."""
+"""Select clients, and compute the changes that add the server to their files or remove it."""
 
 import shutil
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from mcp_server_embeddings.errors import ClientFileError, ConfigurationError
 
 
 def chosen(names: Sequence[str], system: System) -> list[Client]:
-    """Return the named clients, or those that are on this machine.
+    """Return the named clients; without names, those found on this machine.
 
     Raises:
         ConfigurationError: A name is unknown, or no client was found.
@@ -28,15 +28,15 @@ def chosen(names: Sequence[str], system: System) -> list[Client]:
 
 
 def present(system: System) -> list[Client]:
-    """Return the clients that seem to be on this machine: the file or its folder exists, or the program is found."""
+    """Return the clients that seem to be on this machine: the file or its folder exists, or the program is on PATH."""
     return [client for client in CLIENTS.values() if _is_present(client, system)]
 
 
 def installed(client: Client, path: Path, name: str, program: Sequence[str], arguments: Sequence[str]) -> Change:
-    """Return the change that puts a server into a client's file.
+    """Return the change that adds a server to a client's file.
 
-    What an entry of this program has besides its command stays, and without ``arguments`` so do its own. An entry of
-    another program is replaced.
+    An existing entry of this program keeps all values except its command, and without ``arguments`` also its
+    arguments. An entry of another program is replaced.
 
     Raises:
         ClientFileError: The file cannot be read or edited.
@@ -49,10 +49,10 @@ def installed(client: Client, path: Path, name: str, program: Sequence[str], arg
 
 
 def uninstalled(client: Client, path: Path, name: str) -> Change:
-    """Return the change that takes a server out of a client's file.
+    """Return the change that removes a server from a client's file.
 
     Raises:
-        ClientFileError: The file cannot be read or edited, or the entry is another program's.
+        ClientFileError: The file cannot be read or edited, or the entry starts another program.
     """
     file = ClientFile.read(client, path)
     entry = file.entry(name)
@@ -62,7 +62,7 @@ def uninstalled(client: Client, path: Path, name: str) -> Change:
 
 
 def snippet(client: Client, name: str, command: Sequence[str]) -> str:
-    """Return a file of a client that holds nothing but the entry of a server."""
+    """Return the text of a client's file that contains only the entry of a server."""
     return EDITORS[client.format].put("", (*client.keys, name), client.entry(command))
 
 

@@ -1,4 +1,4 @@
-"""One editor for each format: what reads a document, puts a value into it, and removes one, keeping all the rest."""
+"""One editor for each file format: read a document, set a value or remove one, and leave the rest unchanged."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -20,7 +20,7 @@ class _Remove(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Editor:
-    """Edits the text of documents in one format; each of its results is read again and compared.
+    """Edit the text of documents in one format. Each result is parsed and compared with the intended document.
 
     Every function raises ``ValueError`` for a document that is malformed or cannot be edited.
     """
@@ -30,7 +30,7 @@ class Editor:
     _remove: _Remove
 
     def put(self, text: str, keys: Sequence[str], value: object) -> str:
-        """Return the text with a value at the end of a path of names."""
+        """Return the text with a value set at a path of keys."""
         wanted = deepcopy(self.read(text))
         place = wanted
         for key in keys[:-1]:
@@ -40,7 +40,7 @@ class Editor:
         return self._checked(self._put(text, keys, value), wanted)
 
     def remove(self, text: str, keys: Sequence[str]) -> str:
-        """Return the text without what stands at the end of a path of names."""
+        """Return the text without the value at a path of keys."""
         wanted = deepcopy(self.read(text))
         del found(wanted, keys[:-1])[keys[-1]]
         return self._checked(self._remove(text, keys), wanted, _pruned(wanted, keys[:-1]))
@@ -52,14 +52,14 @@ class Editor:
 
 
 def found(document: object, keys: Sequence[str]) -> dict[str, object]:
-    """Return the object at the end of a path of names; an empty one where there is none."""
+    """Return the object at a path of keys; an empty one if there is none."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document if isinstance(document, dict) else {}
 
 
 def _pruned(document: object, keys: Sequence[str]) -> object:
-    """Return a copy without what is empty along a path: a table of TOML goes with the last one in it."""
+    """Return a copy without empty objects along a path: in TOML, removing the last key of a table removes the table."""
     document = deepcopy(document)
     for depth in range(len(keys), 0, -1):
         if not found(document, keys[:depth]):

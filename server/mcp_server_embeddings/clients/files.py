@@ -1,4 +1,4 @@
-"""The file of a client on this machine: read, and replaced by a changed one."""
+"""Read a client's configuration file and replace it with a changed one."""
 
 import os
 import stat
@@ -21,13 +21,13 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to become of a client's file.
+    """A change to a client's file.
 
     Attributes:
-        client: Whose file it is.
-        path: Where it is; a link is followed when it is written.
-        before: What it holds; None where there is no file.
-        after: What it will hold.
+        client: The client.
+        path: The path of the file; links are followed when writing.
+        before: The present content; None if the file does not exist.
+        after: The content to write.
     """
 
     client: Client
@@ -37,7 +37,7 @@ class Change:
 
     @property
     def needed(self) -> bool:
-        """Whether anything would change."""
+        """Whether the content would change."""
         return self.after != (self.before or b"")
 
     def diff(self) -> list[str]:
@@ -47,13 +47,13 @@ class Change:
         return list(unified_diff(before, after, name if self.before is not None else os.devnull, name, lineterm=""))
 
     def write(self) -> Path | None:
-        """Write the file, after a copy of what was there.
+        """Back up the file, then replace it.
 
         Returns:
-            The copy; None where there was no file.
+            The path of the backup; None if there was no file.
 
         Raises:
-            ClientFileError: It may not be written, or is not what it was when the change was made.
+            ClientFileError: The file cannot be written, or has changed since it was read.
         """
         target = Path(os.path.realpath(self.path))
         if _content(target) != self.before:
@@ -72,14 +72,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ClientFile:
-    """What a client's file holds.
+    """The content of a client's file.
 
     Attributes:
-        client: Whose file it is.
-        path: Where it is.
-        content: Its bytes; None where there is no file.
-        text: Its text, without a byte order mark.
-        document: Its values.
+        client: The client.
+        path: The path of the file.
+        content: The bytes of the file; None if it does not exist.
+        text: The decoded content, without a byte order mark.
+        document: The parsed content.
     """
 
     client: Client
@@ -93,7 +93,7 @@ class ClientFile:
         """Read a file, which need not exist.
 
         Raises:
-            ClientFileError: It cannot be read, or is malformed; the message has the line.
+            ClientFileError: The file cannot be read or is malformed; the message names the line.
         """
         content = _content(path)
         text = _text(path, content or b"").removeprefix(_BYTE_ORDER_MARK)
@@ -104,17 +104,17 @@ class ClientFile:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Where in the document the servers stand."""
+        """The path of keys in the document below which servers are listed."""
         inner = found(self.document, self.client.keys).get(self.client.inner)
         is_server = isinstance(inner, dict) and "command" in inner
         return (*self.client.keys, self.client.inner) if isinstance(inner, dict) and not is_server else self.client.keys
 
     def entry(self, name: str) -> object:
-        """Return the entry of a server; None where there is none."""
+        """Return the entry of a server; None if there is none."""
         return found(self.document, self.keys).get(name)
 
     def with_values(self, name: str, values: dict[str, object]) -> Change:
-        """Return the change that sets values of an entry that is there, keeping its others.
+        """Return the change that sets values of an existing entry, keeping its other values.
 
         Raises:
             ClientFileError: The file cannot be edited.
@@ -126,7 +126,7 @@ class ClientFile:
         )
 
     def with_entry(self, name: str, entry: dict[str, object]) -> Change:
-        """Return the change that puts an entry in, instead of one of this name.
+        """Return the change that adds an entry or replaces the one with this name.
 
         Raises:
             ClientFileError: The file cannot be edited.
@@ -134,7 +134,7 @@ class ClientFile:
         return self._edited(partial(self._editor.put, keys=(*self.keys, name), value=entry))
 
     def without(self, name: str) -> Change:
-        """Return the change that takes an entry out, if it is there.
+        """Return the change that removes an entry, if it exists.
 
         Raises:
             ClientFileError: The file cannot be edited.
@@ -161,7 +161,7 @@ class ClientFile:
 
 
 def _content(path: Path) -> bytes | None:
-    """Return what a file holds; None where there is no file."""
+    """Return the content of a file; None if it does not exist."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ClientFileError(f"{path} is not a file; move it away")
@@ -187,10 +187,10 @@ def _unusable(client: Client, path: Path, error: ValueError) -> ClientFileError:
 
 
 def _mode(target: Path) -> int:
-    """Return the mode of a file, of one that does not exist yet that it will have.
+    """Return the mode of a file, or the mode for a new file if it does not exist.
 
     Raises:
-        ClientFileError: It is read-only; replacing it would pass over that.
+        ClientFileError: The file is read-only, which replacing it would ignore.
     """
     if not target.exists():
         return 0o600
@@ -201,10 +201,10 @@ def _mode(target: Path) -> int:
 
 
 def _copied(target: Path, content: bytes) -> Path:
-    """Copy a file beside itself, under a name that is free.
+    """Write a backup in the same folder, under an unused name.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The backup cannot be written.
     """
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     for number in count():

@@ -1,6 +1,6 @@
-"""Edit JSON with comments and trailing commas by the smallest change of its text.
+"""Edit JSON with comments and trailing commas by minimal changes to its text.
 
-The libraries for it either lose comments (json5), need Node.js (jsonc-edit), or have not been kept up (json-five).
+Existing libraries lose comments (json5), need Node.js (jsonc-edit), or are not maintained (json-five).
 """
 
 import json
@@ -25,10 +25,10 @@ class _Member:
     """A name and its value in an object.
 
     Attributes:
-        name: As parsed.
-        start: Where the name begins.
+        name: The name as parsed.
+        start: The position where the name begins.
         node: The value.
-        comma: Where the comma after it is; -1 where there is none.
+        comma: The position of the comma after the value; -1 if there is none.
     """
 
     name: str
@@ -39,7 +39,7 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A value, and where it stands in the text."""
+    """A value and its position in the text."""
 
     start: int
     end: int
@@ -48,14 +48,14 @@ class _Node:
 
 
 def read(text: str, *, comments: bool = True) -> object:
-    """Return the value of a document; that of a blank one is an empty object.
+    """Return the value of a document; an empty object if it is blank.
 
     Args:
         text: The document.
-        comments: Comments and trailing commas are allowed.
+        comments: Allow comments and trailing commas.
 
     Raises:
-        ValueError: It is malformed; the message begins with the line.
+        ValueError: The document is malformed; the message begins with the line.
     """
     if not text.strip():
         return {}
@@ -66,7 +66,7 @@ def read(text: str, *, comments: bool = True) -> object:
 
 
 def put(text: str, keys: Sequence[str], value: object, *, comments: bool = True) -> str:
-    """Return the text with a value at the end of a path of names; objects that are missing are made.
+    """Return the text with a value set at a path of keys, creating missing objects.
 
     Raises:
         ValueError: The text is malformed, or something on the path is not an object; the message begins with the line.
@@ -85,7 +85,7 @@ def put(text: str, keys: Sequence[str], value: object, *, comments: bool = True)
 
 
 def remove(text: str, keys: Sequence[str], *, comments: bool = True) -> str:
-    """Return the text without what stands at the end of a path of names, which must exist.
+    """Return the text without the member at a path of keys, which must exist.
 
     Raises:
         ValueError: The text is malformed; the message begins with the line.
@@ -103,7 +103,7 @@ def remove(text: str, keys: Sequence[str], *, comments: bool = True) -> str:
 
 
 def _span(text: str, member: _Member) -> tuple[int, int]:
-    """Return what goes with a member: its lines where it has them for itself, else the blanks on one side."""
+    """Return the range to delete for a member: whole lines if nothing else is on them, else with blanks on one side."""
     start, end = member.start, max(member.node.end, member.comma + 1)
     before, after = len(text[:start].rstrip(" \t")), end + len(text[end:]) - len(text[end:].lstrip(" \t"))
     if text[:before].endswith("\n") and text[after : after + 1] in ("\r", "\n"):
@@ -113,7 +113,7 @@ def _span(text: str, member: _Member) -> tuple[int, int]:
 
 def _member(text: str, node: _Node, key: str) -> _Member | None:
     if not isinstance(node.value, dict):
-        raise ValueError(  # noqa: TRY004 - of the file, not of a caller
+        raise ValueError(  # noqa: TRY004 - an error in the file, not of the caller
             f"line {_line(text, node.start)}: an object is expected, to hold {key!r}"
         )
     found = [member for member in node.members if member.name == key]
@@ -130,7 +130,7 @@ def _existing(text: str, node: _Node, key: str) -> _Member:
 
 
 def _inserted(text: str, node: _Node, key: str, value: object, unit: str) -> str:
-    """Return the text with a new last member of an object."""
+    """Return the text with a member appended to an object."""
     closing, last = node.end - 1, node.members[-1] if node.members else None
     if last is not None and "\n" not in text[node.start : closing]:
         new = f", {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
@@ -138,7 +138,7 @@ def _inserted(text: str, node: _Node, key: str, value: object, unit: str) -> str
     outer = _line_indentation(text, node.start)
     inner = _indentation(text, node) or outer + unit
     newline = _newline(text)
-    content = len(text[:closing].rstrip())  # a comment may be the last thing
+    content = len(text[:closing].rstrip())  # a comment may follow the last member
     head = text[:content]
     if last is not None and last.comma < 0:
         head = text[: last.node.end] + "," + text[last.node.end : content]
@@ -157,7 +157,7 @@ def _newline(text: str) -> str:
 
 
 def _indentation(text: str, node: _Node) -> str:
-    """Return what stands before the members of an object; empty where they do not begin lines."""
+    """Return the indentation of an object's members; empty if the first is on the line of the opening brace."""
     if not node.members or "\n" not in text[node.start : node.members[0].start]:
         return ""
     return _line_indentation(text, node.members[0].start)
@@ -182,11 +182,11 @@ def _parsed(text: str, comments: bool) -> _Node:
 
 
 class _Parser:
-    """Reads a document from left to right.
+    """A recursive-descent parser that records positions.
 
     Args:
         text: The document.
-        comments: Comments and trailing commas are allowed.
+        comments: Allow comments and trailing commas.
     """
 
     def __init__(self, text: str, comments: bool) -> None:
@@ -195,11 +195,11 @@ class _Parser:
         self.position = 0
 
     def fail(self, problem: str) -> NoReturn:
-        """Raise ``ValueError`` with the line."""
+        """Raise ``ValueError`` with the current line."""
         raise ValueError(f"line {_line(self.text, self.position)}: {problem}")
 
     def skip(self) -> str:
-        """Pass over blanks and comments; return the character that follows, empty at the end."""
+        """Skip whitespace and comments; return the next character, empty at the end of the text."""
         while True:
             blank = _BLANK.match(self.text, self.position)
             self.position = blank.end() if blank else self.position
@@ -209,7 +209,7 @@ class _Parser:
             self._comment("\n" if rest == "//" else "*/")
 
     def value(self, depth: int) -> _Node:
-        """Read the value that comes next."""
+        """Parse the next value."""
         first = self.skip()
         if depth > _MAX_DEPTH:
             self.fail(f"nested more than {_MAX_DEPTH} levels deep")
@@ -242,7 +242,7 @@ class _Parser:
         self.position += 1
 
     def _separator(self, closing: str) -> int:
-        """Pass over a comma and return where it is; -1 where the end follows."""
+        """Skip a comma and return its position; -1 if the closing bracket follows instead."""
         found, comma = self.skip(), self.position
         if found == closing:
             return -1

@@ -1,6 +1,6 @@
-"""The clients that ``install`` knows: where each one's file is, and how a server stands in it.
+"""The clients that ``install`` supports: the location of each one's file, and the format of a server's entry.
 
-The places are those of the clients' own documentation, November 2026.
+The locations are from the clients' own documentation, November 2026.
 """
 
 import os
@@ -11,20 +11,20 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Literal
 
 Format = Literal["json", "jsonc", "toml"]
-"""``json`` is for clients that read no comments."""
+"""``json`` is for clients that do not accept comments."""
 
 Entry = dict[str, object]
-"""A server, as a client's file has it."""
+"""The entry of a server in a client's file."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What decides where a client's file is.
+    """The properties of a machine that determine where clients keep their files.
 
     Attributes:
-        platform: ``sys.platform``.
-        home: The user's folder.
-        environment: Variables, of which some move folders.
+        platform: The value of ``sys.platform``.
+        home: The user's home folder.
+        environment: Environment variables, some of which relocate folders.
     """
 
     platform: str
@@ -33,11 +33,11 @@ class System:
 
     @classmethod
     def current(cls) -> "System":
-        """Return this machine's."""
+        """Return the system of this machine."""
         return cls(sys.platform, str(Path.home()), os.environ)
 
     def folders(self) -> dict[str, PurePath]:
-        """Return the folders below which clients keep their files: of this machine or of any other."""
+        """Return the base folders of clients' files, for any platform and not only the one of this machine."""
         kind = PureWindowsPath if self.platform == "win32" else PurePosixPath
         home = kind(self.home)
         config = kind(self.environment.get("XDG_CONFIG_HOME") or home / ".config")
@@ -53,15 +53,15 @@ class Client:
     """A program that starts MCP servers.
 
     Attributes:
-        name: As the command line has it.
-        title: As people call it.
-        files: By platform, "" for every other: candidates, the first of which is made where there is none.
-        keys: Where in the document the servers stand.
-        format: Of the file.
-        entry: Makes the entry of a command.
-        program: What starts it in a shell; empty for none.
-        variable: Names a folder that holds the file instead.
-        inner: The servers stand one level deeper, under this name, in files that have it.
+        name: The name on the command line.
+        title: The product's name.
+        files: Candidate paths by platform, "" for all others; if none exists, the first is created.
+        keys: The path of keys in the document below which servers are listed.
+        format: The format of the file.
+        entry: Builds the entry for a command.
+        program: The command that starts the client in a shell; empty if there is none.
+        variable: An environment variable that names another folder for the file.
+        inner: In files that have this key, servers are listed one level deeper, below it.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Client:
     inner: str = ""
 
     def candidates(self, system: System) -> list[PurePath]:
-        """Return where its file may be; see ``files``."""
+        """Return the candidate paths of the client's file; see ``files``."""
         folders = system.folders()
         places = [
             folders[place.partition("/")[0]] / place.partition("/")[2]
@@ -85,13 +85,13 @@ class Client:
         return [type(place)(moved) / place.name for place in places] if moved else places
 
     def file(self, system: System) -> Path:
-        """Return its file on this machine, which need not exist."""
+        """Return the path of the client's file on this machine; the file need not exist."""
         places = [Path(place) for place in self.candidates(system)]
         return next((place for place in places if place.exists()), places[0])
 
 
 def plain(command: Sequence[str]) -> Entry:
-    """Return the entry that most clients understand."""
+    """Return the entry format that most clients understand."""
     return {"command": command[0], "args": list(command[1:])}
 
 
@@ -179,8 +179,8 @@ CLIENTS = {
             "jsonc",
             _opencode,
             "opencode",
-            inner="servers",  # of OpenCode 2, which reads the files of OpenCode 1 too
+            inner="servers",  # in OpenCode 2, which also reads the files of OpenCode 1
         ),
     )
 }
-"""By name, in the order in which they are listed."""
+"""Clients by name, in the order in which they are listed."""

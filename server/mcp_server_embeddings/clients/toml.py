@@ -1,4 +1,4 @@
-"""Edit TOML by tomlkit, which keeps comments and layout."""
+"""Edit TOML with tomlkit, which preserves comments and layout."""
 
 import tomllib
 from collections.abc import MutableMapping, Sequence
@@ -7,21 +7,21 @@ import tomlkit
 
 
 def read(text: str) -> object:
-    """Return the values of a document.
+    """Parse a document.
 
     Raises:
-        ValueError: It is malformed; the message has the line.
+        ValueError: The document is malformed; the message names the line.
     """
     return tomllib.loads(text)
 
 
 def put(text: str, keys: Sequence[str], value: object) -> str:
-    """Return the text with a value at the end of a path of names; tables that are missing are made.
+    """Return the text with a value set at a path of keys, creating missing tables.
 
     Raises:
         ValueError: The text is malformed, or something on the path is not a table.
     """
-    read(text)  # its messages have the line in one form
+    read(text)  # tomllib's error messages name the line
     document = tomlkit.parse(text)
     table: MutableMapping[str, object] = document
     for key in keys[:-1]:
@@ -33,7 +33,7 @@ def put(text: str, keys: Sequence[str], value: object) -> str:
 
 
 def remove(text: str, keys: Sequence[str]) -> str:
-    """Return the text without what stands at the end of a path of names, which must exist.
+    """Return the text without the value at a path of keys, which must exist.
 
     Raises:
         ValueError: The text is malformed.
@@ -49,7 +49,7 @@ def remove(text: str, keys: Sequence[str]) -> str:
 
 def _table(found: object, key: str) -> MutableMapping[str, object]:
     if not isinstance(found, MutableMapping):
-        raise ValueError(f"{key!r} is not a table")  # noqa: TRY004 - of the file, not of a caller
+        raise ValueError(f"{key!r} is not a table")  # noqa: TRY004 - an error in the file, not of the caller
     return found
 
 
