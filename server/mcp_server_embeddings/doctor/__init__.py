@@ -1,1 +1,1 @@
-"""What ``mcp-server-embeddings doctor`` examines: the installation, the model, the data folder, servers and clients."""
+"""The checks of ``mcp-server-embeddings doctor``: installation, model, data folder, servers and clients."""

@@ -1,4 +1,4 @@
-"""The data folder: space, sound databases, and stored vectors that are those of their texts."""
+"""Check the data folder: free space, integrity of the databases, and whether stored vectors match their texts."""
 
 import os
 import shutil
@@ -18,16 +18,16 @@ from mcp_server_embeddings.store.records import Chunk, CollectionRecord, passage
 from mcp_server_embeddings.vectors.scores import Vectors, paired_cosines
 
 _SAMPLE = 20
-"""Items of a collection whose texts are encoded again."""
+"""Number of items of a collection whose texts are encoded again."""
 
 _SAME = 0.99
-"""Lower cosines than this are of other texts: those of reduced precisions are above 0.99 (docs/benchmarks.md)."""
+"""Minimum cosine of two vectors of the same text: reduced precisions stay above 0.99 (docs/benchmarks.md)."""
 
 _LITTLE_SPACE = 1_000_000_000
 
 
 def examine_folder(folder: Path) -> list[Finding]:
-    """Tell where data is kept, whether there is room, and whether its databases are sound."""
+    """Report the location of the data folder, its free space, and the integrity of its databases."""
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         return [problem("data folder", f"{folder} cannot be written", "choose another: --data-dir DIR")]
@@ -39,7 +39,7 @@ def examine_folder(folder: Path) -> list[Finding]:
 
 
 def _examine_database(path: Path) -> Finding:
-    """Have SQLite check a database: pages, order, and that indexes fit their tables."""
+    """Run SQLite's integrity check of pages, their order, and indexes."""
     subject = f"database {path.name}"
     if path.name == CACHE_FILE:
         advice = f"delete {path}: it is only a cache"
@@ -57,11 +57,11 @@ def _examine_database(path: Path) -> Finding:
 
 
 def examine_collections(store: CollectionStore, embedder: Embedder | None) -> Iterator[Finding]:
-    """Compare a sample of the vectors of each collection with its texts encoded again.
+    """Encode a sample of each collection's texts again and compare the result with the stored vectors.
 
     Args:
         store: The collections.
-        embedder: Without a cache; None where the model cannot be used.
+        embedder: An embedder without a cache; None if the model cannot be used.
     """
     try:
         records = store.list()
@@ -98,8 +98,8 @@ def _examine_collection(store: CollectionStore, record: CollectionRecord, embedd
 
 
 def _sample(collection: Collection) -> Sequence[Chunk]:
-    """Return one chunk each of some items, the same ones each time."""
-    random, ids = Random(0), collection.items().ids  # noqa: S311 - no secret
+    """Return one random chunk from each of some random items; the same ones on each call."""
+    random, ids = Random(0), collection.items().ids  # noqa: S311 - not for secrets
     found = [collection.chunks_of(item) for item in random.sample(ids, min(_SAMPLE, len(ids)))]
     return [random.choice(chunks) for chunks in found if chunks]
 

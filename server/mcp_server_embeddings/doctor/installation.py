@@ -1,4 +1,4 @@
-"""Python, and the packages that decide what the program can do."""
+"""Check Python and the packages that determine which features are available."""
 
 import platform
 import sys
@@ -10,11 +10,11 @@ from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 _PACKAGES = ("mcp", "numpy", "openvino", "tokenizers", "sentence-transformers", "torch")
 
 _OPTIONAL = ("sentence-transformers", "torch")
-"""An installation may leave them out; see docs/installation.md."""
+"""Packages that an installation may leave out; see docs/installation.md."""
 
 
 def examine_installation() -> list[Finding]:
-    """Tell which Python and which versions of packages run."""
+    """Report the versions of Python and of the packages."""
     system = f"{platform.system()} {platform.release()}, {platform.machine()}"
     python = f"{DISTRIBUTION} {VERSION} on Python {platform.python_version()}, {system}, at {sys.prefix}"
     versions = {name: _version(name) for name in _PACKAGES}

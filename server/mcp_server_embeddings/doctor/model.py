@@ -1,4 +1,4 @@
-"""The model: whether it loads, how exact it is, and how fast on this machine."""
+"""Check the model: whether it loads, how exact its vectors are, and its speed on this machine."""
 
 import sys
 import time
@@ -14,17 +14,17 @@ from mcp_server_embeddings.errors import EmbeddingsError
 from mcp_server_embeddings.program import DISTRIBUTION
 
 _SECONDS = 1.0
-"""How long speed is measured, and the last call of it."""
+"""Time in which to measure speed; a call that has started is finished."""
 
 _TEXTS = 64
-"""In a call: enough to keep every stream busy."""
+"""Texts in a call, enough to keep every stream busy."""
 
 
 def examine_model(engine: Engine) -> list[Finding]:
     """Load the model and measure it.
 
     Args:
-        engine: Without a cache: cached vectors would be measured.
+        engine: An engine without a cache, since reading cached vectors would be measured instead.
     """
     try:
         embedder = engine.embedder()
@@ -36,7 +36,7 @@ def examine_model(engine: Engine) -> list[Finding]:
 
 
 def _identity(status: EngineStatus) -> list[Finding]:
-    """Tell which model it is, what runs it, and how close that is to sentence-transformers."""
+    """Report the model, the engine that runs it, and its agreement with sentence-transformers."""
     identity, agreement = status.identity, status.agreement
     if identity is None:
         return [problem("model", f"it is {status.state}: {status.detail}", "run this again")]
@@ -57,11 +57,11 @@ def _identity(status: EngineStatus) -> list[Finding]:
 
 
 def agreement_finding(agreement: Agreement, *, exact: bool) -> Finding:
-    """Judge how close the vectors are to those of sentence-transformers.
+    """Assess the agreement of the vectors with those of sentence-transformers.
 
     Args:
-        agreement: As measured.
-        exact: The precision allows no difference that matters; others are the user's choice.
+        agreement: The measured agreement.
+        exact: The precision is exact, so low agreement is a problem; a reduced precision is the user's choice.
     """
     lowest = agreement.minimum_cosine
     wrong = not isfinite(lowest) or (exact and lowest < MINIMUM_COSINE)
@@ -72,9 +72,9 @@ def agreement_finding(agreement: Agreement, *, exact: bool) -> Finding:
 
 
 def _speed(embedder: Embedder) -> Finding:
-    """Measure short texts, as many as fit into the time."""
+    """Measure the number of short texts encoded per second."""
     texts = [group["statement"] for group in reference_groups()][:_TEXTS]
-    embedder.calibration()  # measured at the first start, meanwhile everything is slow
+    embedder.calibration()  # at the first start it is measured now, which would slow down everything below
     embedder.embed(texts)
     done, began = 0, time.perf_counter()
     while (passed := time.perf_counter() - began) < _SECONDS:
@@ -92,7 +92,7 @@ def _duration(seconds: float) -> str:
 
 
 def _memory() -> list[Finding]:
-    """Tell how much this process took, with the model; what Windows counts is not asked for."""
+    """Report the peak memory of this process with the model; nothing on Windows, which has no ``resource`` module."""
     if sys.platform == "win32":
         return []
     import resource

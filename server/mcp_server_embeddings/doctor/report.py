@@ -1,23 +1,23 @@
-"""What an examination finds."""
+"""The results of checks."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 State = Literal["ok", "note", "problem"]
-"""A note is worth knowing and no fault."""
+"""A note is worth knowing but needs no action."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was examined.
+    """The result of one check.
 
     Attributes:
-        subject: What it is about, such as ``model``.
-        state: Whether anything is to be done.
-        found: A sentence.
-        advice: What to do; empty where nothing is.
-        figures: What was measured, for another program.
+        subject: The subject of the check, such as ``model``.
+        state: The outcome.
+        found: A sentence that describes the outcome.
+        advice: What to do; empty if nothing needs to be done.
+        figures: Measured values, for other programs.
     """
 
     subject: str
@@ -27,10 +27,10 @@ class Finding:
     figures: Mapping[str, object] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
-        """Return its fields without the empty ones."""
+        """Return the fields that are not empty."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
 def problem(subject: str, found: str, advice: str = "") -> Finding:
-    """Return what is to be mended."""
+    """Return a finding about a problem."""
     return Finding(subject, "problem", found, advice)

@@ -1,4 +1,4 @@
-"""Servers as clients start them, and the engine processes that they share."""
+"""Check servers, started like clients start them, and the engine processes that they share."""
 
 import json
 import os
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from mcp_server_embeddings.relay.address import EngineAddress
 
 _PASSED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
-"""Variables that clients hand to servers, besides those of the entry; on Windows all, which are too many to list."""
+"""Environment variables that clients pass to servers in addition to those of the entry. On Windows all variables are
+passed, since the ones that clients pass are too many to list."""
 
 _PATIENCE = 60.0
-"""Seconds; Claude Desktop waits as long."""
+"""Seconds to wait for all answers, the same as Claude Desktop."""
 
 _CLIENT = {"name": f"{DISTRIBUTION}-doctor", "version": VERSION}
 
@@ -49,13 +50,13 @@ _ANSWERS = 3
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said.
+    """The answers of a server.
 
     Attributes:
-        version: Its own.
-        tools: How many it serves.
-        process: What serves, in its words; empty where it does not serve ``status``.
-        seconds: From the start to the last answer.
+        version: The server's version.
+        tools: The number of tools.
+        process: The server's description of its process; empty if it does not serve ``status``.
+        seconds: The time from starting the server to its last answer.
     """
 
     version: str
@@ -65,10 +66,10 @@ class Answer:
 
 
 def ask(command: Launch) -> Answer:
-    """Start a server as a client does, and ask it what it serves.
+    """Start a server like a client does, and ask for its version, tools and status.
 
     Raises:
-        NoAnswerError: It cannot be started, or does not answer as a server.
+        NoAnswerError: The server cannot be started, or does not answer as an MCP server.
     """
     passed = os.environ if sys.platform == "win32" else {n: os.environ[n] for n in _PASSED_ON if n in os.environ}
     began = time.perf_counter()
@@ -92,7 +93,7 @@ def ask(command: Launch) -> Answer:
 
 
 def _results(process: "subprocess.Popen[bytes]") -> dict[int, dict[str, object]]:
-    """Send the requests and read the answers, then have the server end."""
+    """Send the requests and read the answers, then stop the server."""
     deadline = threading.Timer(_PATIENCE, process.kill)
     deadline.start()
     results: dict[int, dict[str, object]] = {}
@@ -106,13 +107,13 @@ def _results(process: "subprocess.Popen[bytes]") -> dict[int, dict[str, object]]
                     results[message["id"]] = found(message, ("result",))
                 if len(results) == _ANSWERS:
                     break
-    except (OSError, ValueError, KeyError, TypeError):  # it ended, or what it writes is not the protocol
+    except (OSError, ValueError, KeyError, TypeError):  # the server has ended, or does not write the protocol
         pass
     finally:
         deadline.cancel()
         process.terminate()
         if process.stdin is not None:
-            with suppress(OSError):  # what it did not read
+            with suppress(OSError):  # flushes requests that the server did not read
                 process.stdin.close()
     return results
 
@@ -136,13 +137,13 @@ def _last_line(log: IO[bytes]) -> str:
 
 
 class Servers:
-    """Asks each different command once."""
+    """Checks servers, starting each distinct command only once."""
 
     def __init__(self) -> None:
         self._answers: dict[Launch, Answer | NoAnswerError] = {}
 
     def ask(self, command: Launch) -> Answer:
-        """Return what the server of a command said.
+        """Return the answers of a command's server.
 
         Raises:
             NoAnswerError: See ``ask``.
@@ -158,7 +159,7 @@ class Servers:
         return answer
 
     def examine_server(self, command: Launch) -> Finding:
-        """Start this installation's server."""
+        """Start the server of this installation."""
         try:
             answer = self.ask(command)
         except NoAnswerError as error:
@@ -167,7 +168,7 @@ class Servers:
         return Finding("server", "ok", f"{told}, by {answer.process}" if answer.process else told)
 
     def examine_client(self, client: Client, path: Path) -> Iterator[Finding]:
-        """Look at what a client is configured with, and start each server of ours as it does."""
+        """Read a client's configuration, and start each of its entries for this program like the client does."""
         try:
             file = ClientFile.read(client, path)
         except ClientFileError as error:
@@ -195,7 +196,7 @@ class Servers:
 
 
 def examine_processes() -> list[Finding]:
-    """Tell which engine processes of the user run."""
+    """Report the user's running engine processes."""
     if not hasattr(socket, "AF_UNIX"):
         return [Finding("engine processes", "ok", "none are shared here; each session serves itself")]
     from mcp_server_embeddings.relay.address import EngineAddress, private_folder
