@@ -1,1 +1,1 @@
-"""The command line: options, environment, and one module a command."""
+"""The command line: options, environment variables, and one module per command."""

@@ -1,4 +1,4 @@
-"""Print a tool's answer for a person: a table for each list, a line for what is single."""
+"""Print a tool's answer for a person: each list as a table, all other fields on one line."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COLOURS = {"same": "green", "close": "green", "related": "yellow", "weak": "dim", "unrelated": "dim"}
-"""Of bands."""
+"""Colours of bands."""
 
 _FIRST = ("id", "left", "right", "score", "band", "label")
-"""Columns before all others."""
+"""Columns that come before all others."""
 
 _WIDE = ("text", "texts", "members", "hits")
-"""Columns that get most of the terminal."""
+"""Columns that get most of the terminal's width."""
 
 _LONG = 40
-"""Characters of a text from which on each of several has a line of its own."""
+"""Characters; a list with a longer text is printed with one entry per line."""
 
 
 def say_answer(result: Result) -> None:
-    """Print an answer: what is single first, then its lists, then its notes."""
+    """Print an answer: its text, its lists, its other fields, and its notes."""
     fields = {name: value for name, value in result.compact().items() if value not in ([], {}, None, "")}
     if isinstance(result, ReadResult):
         _say_words(result)
@@ -54,7 +54,7 @@ def _say_list(title: str, value: object) -> None:
 
 
 def _say_words(result: ReadResult) -> None:
-    """Print the words of items as they are, each below its id and place."""
+    """Print the text of each item unchanged, below its id and location."""
     for item in result.items:
         place = f", lines {item.lines[0]} to {item.lines[1]}" if item.lines else ""
         place += f", page {item.page}" if item.page else ""
@@ -92,19 +92,19 @@ def _rows(title: str, entries: Sequence[Mapping[str, object]]) -> "Table":
 
 
 def _explained(entry: Mapping[str, object]) -> dict[str, object]:
-    """Return a hit with the numbers of its explanation as columns of their own, before its text."""
+    """Return a hit with the numbers of its explanation as separate fields, before the others."""
     explanation = entry.get("explain")
     numbers = dict(explanation) if isinstance(explanation, Mapping) else {}
     return {**numbers, **{name: value for name, value in entry.items() if name != "explain"}}
 
 
 def _ordered(names: Mapping[str, object]) -> list[str]:
-    """Return names of fields, those of ``_FIRST`` before the others."""
+    """Return field names with those in ``_FIRST`` first."""
     return [name for name in _FIRST if name in names] + [name for name in names if name not in _FIRST]
 
 
 def _field(name: str, value: object) -> str:
-    """Return a field as a cell; a span of lines as ``3-5``."""
+    """Format a field as a cell, a range of lines as ``3-5``."""
     return "-".join(map(str, value)) if name == "lines" and isinstance(value, list) else _cell(value)
 
 

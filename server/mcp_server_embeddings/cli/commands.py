@@ -1,4 +1,4 @@
-"""The commands and their options. Nothing that a command needs is imported before it runs."""
+"""The commands and their options. Modules that a command needs are imported only when it runs."""
 
 import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,19 +30,19 @@ _TOOLS = {
     "status": ("", "tell what there is: collections, model, limits", ""),
     "collection_remove": ("NAME [ID...]", "remove items, or with --all the whole collection", "handbook --all"),
 }
-"""Tools as commands: operands, summary and example. Options come from the declaration, once a command is chosen.
+"""Operands, summary and example of each tool's command. Its options are derived from the tool when it is chosen.
 
-``collection_add`` is the command ``index``, which takes several paths.
+``collection_add`` is not among them: it is the command ``index``, which takes several paths.
 """
 
 
 _VIEWED = ("align", "deduplicate", "similarity")
 _NOT_VIEWED = ("save_as", "tag", "top", "members", "levels")
-"""Of a page, which shows everything."""
+"""Parameters that ``view`` does not offer, since a page shows everything."""
 
 
 class MainParser(Parser):
-    """Suggests the nearest command.
+    """The top-level parser, which suggests the nearest command for an unknown one.
 
     Attributes:
         commands: The parsers of all commands, by name.
@@ -53,7 +53,7 @@ class MainParser(Parser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse as argparse does, but report of ``--modle a/b`` the option and not ``a/b`` as a command."""
+        """Parse as in argparse, except that ``--modle a/b`` is an unknown option, not an unknown command ``a/b``."""
         before = takewhile(lambda argument: argument not in self.commands, args)
         options = [argument for argument in before if argument.startswith("--")]
         self.refuse([option for option in options if option.split("=", 1)[0] not in self._option_string_actions])
@@ -65,14 +65,14 @@ class MainParser(Parser):
 
 
 class CommandParser(Parser):
-    """Takes operands before, between and after options, and ends its errors with its example.
+    """The parser of a command. Accepts operands before, between and after options, and appends its example to errors.
 
-    What is not needed to choose a command is added once it is chosen: serving starts without it.
+    Most options are added only when the command is chosen, so that serving starts without them.
 
     Attributes:
-        tool: The tool whose options it takes; empty for none.
-        tools: The tools that its first argument may name instead.
-        without: Parameters of the tool that are no options.
+        tool: The tool whose options the command takes; empty if none.
+        tools: Alternative tools that the first argument may name.
+        without: Parameters of the tool that are not offered as options.
     """
 
     tool = ""
@@ -83,8 +83,8 @@ class CommandParser(Parser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse all that follows the command's name."""
-        if self._inside:  # called by argparse below, for the options and for the operands
+        """Parse everything after the command's name."""
+        if self._inside:  # a nested call from parse_known_intermixed_args below
             return super().parse_known_args(args, namespace)
         self._inside = True
         if args and args[0] in self.tools:
@@ -96,7 +96,7 @@ class CommandParser(Parser):
         return parsed, []
 
     def add_rest(self) -> None:
-        """Add the options of the tool and the settings."""
+        """Add the tool's options and the settings."""
         if self.tool:
             from mcp_server_embeddings.cli.tool import add_options
 
@@ -104,12 +104,12 @@ class CommandParser(Parser):
         add_settings(self)
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of exiting."""
+        """Raise ``ConfigurationError`` instead of exiting, with the command's example."""
         super().error(f"{message}. {self.epilog}" if self.epilog else message)
 
 
 def main_parser() -> MainParser:
-    """Build the parser of the whole command line; its ``run`` is for ``imported``."""
+    """Build the parser of the whole command line. ``run`` in its results is ``MODULE:FUNCTION``, for ``cli.main``."""
     parser = MainParser(
         prog=DISTRIBUTION, usage="%(prog)s [COMMAND] [OPTIONS]", description=_DESCRIPTION, allow_abbrev=False
     )
@@ -188,10 +188,10 @@ def _add_client_commands(add: Callable[..., CommandParser]) -> None:
 
 
 def _positive(value: str) -> int:
-    """Return a whole number of 1 or more.
+    """Parse a whole number of 1 or more.
 
     Raises:
-        ArgumentTypeError: It is none.
+        ArgumentTypeError: The value is not such a number.
     """
     if not value.isdecimal() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"{value!r} is no whole number of 1 or more")

@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings compile [MODEL]``: prepare ahead of time what the first start would prepare."""
+"""``mcp-server-embeddings compile [MODEL]``: do the preparations of a model's first start ahead of time."""
 
 import argparse
 
@@ -10,10 +10,10 @@ from mcp_server_embeddings.engine.engine import Engine, EngineStatus
 
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
-    """Load the model, convert it where its graph is not built from its files, measure it, and print what serves it.
+    """Load the model, convert it unless its graph is built from its files, calibrate it, and print the engine.
 
     Raises:
-        OperatorError: The model is missing or cannot be used as the settings ask.
+        OperatorError: The model is missing, or cannot be used with these settings.
     """
     prepare(settings)
     task = Task()

@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings completion SHELL``: print a script by which a shell completes the command line."""
+"""``mcp-server-embeddings completion SHELL``: print a shell's completion script for the command line."""
 
 import argparse
 import sys
@@ -16,10 +16,10 @@ from mcp_server_embeddings.errors import ConfigurationError
 SHELLS = ("bash", "zsh", "fish")
 
 _VALUES = {"device": DEVICES, "engine": ENGINES, "clients": tuple(CLIENTS), "shell": SHELLS}
-"""By the name of an argument: what it can be, besides the literals of settings."""
+"""The values of arguments by name, in addition to settings with literal types."""
 
 _FILES = ("source", "left_source", "right_source", "paths", "folders", "file", "labels", "model", "reranker")
-"""Arguments that may be paths, besides the folders of settings."""
+"""Names of arguments that may be paths, in addition to settings with path types."""
 
 
 def run(_: Settings, options: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def run(_: Settings, options: argparse.Namespace) -> int:
 
 
 def _whole(parser: MainParser) -> MainParser:
-    """Add to each command what is otherwise added once it is chosen, and to each argument what it can be."""
+    """Add to each command the options that are added only when it is chosen, and to each argument its completions."""
     literals = {
         field.name: get_args(field.type) for field in fields(Settings) if all(map(_is_text, get_args(field.type)))
     }
@@ -44,11 +44,11 @@ def _whole(parser: MainParser) -> MainParser:
         if isinstance(command, CommandParser):
             command.add_rest()
     for command in (parser, *parser.commands.values()):
-        for action in command._actions:  # noqa: SLF001 - argparse has no other way to them
+        for action in command._actions:  # noqa: SLF001 - argparse has no public access to them
             if values := literals.get(action.dest) or _VALUES.get(action.dest):
                 action.choices = values
             elif action.dest in paths or action.dest in _FILES:
-                action.complete = shtab.FILE  # type: ignore[attr-defined] # how shtab is told
+                action.complete = shtab.FILE  # type: ignore[attr-defined] # the attribute that shtab reads
     return parser
 
 

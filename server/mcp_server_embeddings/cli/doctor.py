@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings doctor``: examine the installation, the model, the data, servers and clients."""
+"""``mcp-server-embeddings doctor``: check the installation, the model, the data, servers and clients."""
 
 import argparse
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "bold red")}
-"""By the state of a finding: its word and its colour."""
+"""The word and the colour for each state of a finding."""
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Examine everything, and print each finding as soon as it is there.
+    """Run all checks, and print each finding as soon as it is available.
 
     Returns:
-        The exit status: 1 where there is a problem.
+        The exit status: 1 if there is a problem, else 0.
 
     Raises:
         CallCancelledError: The user pressed Ctrl-C.
@@ -59,7 +59,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 def _findings(settings: Settings, command: Launch) -> Iterator[Finding]:
     yield from examine_installation()
     yield from examine_folder(settings.data_dir)
-    # Cached vectors would tell nothing of the model, nor of the texts.
+    # Cached vectors would bypass the model that is to be checked.
     with Engine(replace(settings, no_cache=True)) as engine, closing(open_store(settings)) as store:
         yield from examine_model(engine)
         yield from examine_collections(store, engine.embedder() if engine.state() == "ready" else None)

@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings engine``: serve the sessions that relays bring."""
+"""``mcp-server-embeddings engine``: serve the sessions of relays."""
 
 import argparse
 import logging
@@ -15,7 +15,7 @@ from mcp_server_embeddings.relay.starting import engine_address, with_absolute_p
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Serve sessions until there was none for the idle time; does not return, see ``leave``."""
+    """Serve sessions until there has been none for the idle time; does not return, see ``leave``."""
     settings = with_absolute_paths(settings)
     if options.listener is None:
         address = engine_address(settings)
@@ -52,6 +52,6 @@ def _listen(address: EngineAddress) -> socket.socket:
 
 
 def _leave_folder() -> None:
-    """Do not keep the folder in which the first client works from being removed or unmounted."""
+    """Change the working directory to the root, so that the first client's folder can be removed or unmounted."""
     sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
     os.chdir("/")

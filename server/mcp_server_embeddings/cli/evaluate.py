@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings eval QUERIES...``: how well searches do on the user's own queries, and whether better."""
+"""``mcp-server-embeddings eval QUERIES...``: measure search on the user's own queries and compare with the last run."""
 
 import argparse
 import random
@@ -31,11 +31,11 @@ _COLUMNS = ("mode", "nDCG@10", "recall@10", "MRR@10", "no match", "no match, for
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Search a collection, or sets that are indexed in a temporary folder, and print the figures.
+    """Search a collection, or retrieval sets indexed in a temporary folder, and print the metrics.
 
     Raises:
         InputError: A folder is not in BEIR's layout, a file has no golden queries, or there is no run to compare with.
-        CollectionError: There is no such collection, or it is another model's.
+        CollectionError: The collection does not exist, or has another model's vectors.
         OperatorError: The model cannot be used, or a folder cannot be written.
     """
     sets = _read(options.paths, options.collection)
@@ -61,10 +61,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _read(paths: Sequence[Path], collection: str) -> list[RetrievalSet]:
-    """Read what is asked.
+    """Read the queries.
 
     Raises:
-        InputError: It cannot be read, or --collection does not fit it.
+        InputError: A path cannot be read, or does not go with --collection.
     """
     if not collection:
         if files := [path for path in paths if path.is_file()]:
@@ -81,7 +81,7 @@ def _read(paths: Sequence[Path], collection: str) -> list[RetrievalSet]:
 
 @contextmanager
 def _opened(settings: Settings, collection: str) -> Iterator[CollectionStore]:
-    """Open the user's store where a collection is named, else one for the sets that is removed again."""
+    """Open the user's store if a collection is named, else a temporary one for the sets."""
     if collection:
         with closing(open_store(settings)) as store:
             yield store
@@ -94,10 +94,10 @@ def _opened(settings: Settings, collection: str) -> Iterator[CollectionStore]:
 
 
 def _subject(path: Path, data: RetrievalSet, store: CollectionStore, options: argparse.Namespace) -> Subject:
-    """Return what is asked of what.
+    """Return the subject of an evaluation: the documents, the queries, and which documents are relevant.
 
     Raises:
-        CollectionError: There is no such collection.
+        CollectionError: The collection does not exist.
     """
     name: str = options.collection
     documents = store.open(name).items().ids if name else list(data.documents)
@@ -148,7 +148,7 @@ def _say_compared(comparison: Comparison, queries: int) -> None:
 
 
 def _in_words(found: Difference, queries: int) -> str:
-    """Return one sentence on whether a mode is better."""
+    """Return one sentence that says whether a mode is better than in the last run."""
     moved = "is the same" if not found.rose and not found.fell else f"differs by {found.difference:+.3f}"
     if found.verdict != "unclear":
         return f"{found.verdict} than the last run; nDCG@10 {moved}, and chance alone would hardly bring that"
@@ -170,7 +170,7 @@ def _table(figures: SetFigures) -> "Table":
 
 
 def _bands(figures: SetFigures) -> "Table":
-    """Return of the first ten hits of each mode how many there are in each band, and the share of relevant ones."""
+    """Return a table of the first ten hits of each mode: the number in each band, and the share of relevant ones."""
     bands = list(dict.fromkeys(band for mode in figures.modes.values() for band in mode.bands))
     rows = table()
     for name in ("relevant hits", *bands):

@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings index NAME PATH...``: files into a collection."""
+"""``mcp-server-embeddings index NAME PATH...``: index files into a collection."""
 
 import argparse
 import sys
@@ -24,24 +24,24 @@ from mcp_server_embeddings.tools.results import CollectionAddResult
 from mcp_server_embeddings.tools.sources import Sources
 
 _STEP_MS = 300
-"""Files that rest so long are indexed."""
+"""Time without changes after which changed files are indexed."""
 
 _DEBOUNCE_MS = 3_000
-"""Files that never rest are indexed this often."""
+"""Interval at which files are indexed that change without a pause."""
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Index files, then print what became of them; with ``--watch`` again after each change, until Ctrl-C.
+    """Index files and print a summary; with ``--watch`` again after each change, until Ctrl-C.
 
     Raises:
-        CallerError: The name or a path is refused, or the collection is another model's.
+        CallerError: The name or a path is refused, or the collection has another model's vectors.
         OperatorError: The model cannot be used, the collections cannot be written, or watchfiles is missing.
     """
     check_name(options.name)
     if options.watch:
         _watchfiles()
     indexing = _Indexing(settings, options, *_located(options.paths))
-    # Ctrl-C is how a watch ends.
+    # Ctrl-C is the normal end of a watch.
     with encoder_loader(options.scheduler) as load, suppress(CallCancelledError) if options.watch else nullcontext():
         run_with_store(settings, indexing.run, load=load)
     return 0
@@ -49,7 +49,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Indexing:
-    """Indexes what was named, once or again after each change."""
+    """Indexes the given paths, once or again after each change."""
 
     settings: Settings
     options: argparse.Namespace
@@ -61,7 +61,7 @@ class _Indexing:
         for _ in self._changes(task) if self.options.watch else ():
             try:
                 result = self._add(engine, store, task)
-            except InputError as error:  # a path is gone for now
+            except InputError as error:  # for example, a path does not exist at the moment
                 say(str(error))
                 continue
             if result.added or result.updated or result.removed:
@@ -78,7 +78,7 @@ class _Indexing:
         )
 
     def _changes(self, task: Task) -> Iterator[object]:
-        """Yield when the watch has begun, so that nothing before it is missed, and after each change that has rested.
+        """Yield once when the watch has started, so that no earlier change is missed, and then after each change.
 
         Ends when the task is cancelled.
         """
@@ -87,7 +87,7 @@ class _Indexing:
         with task.call.on_cancel(stop.set):
             events = watchfiles.watch(
                 *self.folders,
-                # What this program writes itself is no change.
+                # Files that this program writes are ignored.
                 watch_filter=watchfiles.DefaultFilter(ignore_paths=[self.settings.data_dir, self.settings.cache_dir]),
                 debounce=_DEBOUNCE_MS,
                 step=_STEP_MS,
@@ -101,10 +101,10 @@ class _Indexing:
 
 
 def _located(names: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """Return the absolute forms of paths, and the folders to read them in.
+    """Return the absolute paths, and the folders in which they may be read.
 
     Raises:
-        InputError: One does not exist.
+        InputError: A path does not exist.
     """
     paths, folders = [], []
     for name in names:
@@ -125,7 +125,7 @@ def _watchfiles() -> ModuleType:
     """Import watchfiles, an optional dependency.
 
     Raises:
-        ConfigurationError: It is not installed.
+        ConfigurationError: watchfiles is not installed.
     """
     try:
         return import_module("watchfiles")

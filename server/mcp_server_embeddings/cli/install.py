@@ -17,17 +17,17 @@ from mcp_server_embeddings.program import DISTRIBUTION
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _UV_CACHE = "archive-v0"
-"""In the paths of programs that ``uvx`` runs; its cache is cleaned now and then."""
+"""Part of the paths of programs that ``uvx`` runs from its cache, from which they can be removed at any time."""
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Add the server to clients.
 
     Returns:
-        The exit status: 2 where a file was refused, or was not to be written.
+        The exit status: 2 if a file could not be edited or the user declined a change.
 
     Raises:
-        ConfigurationError: A client, a name or a setting is unknown.
+        ConfigurationError: A client, the name or a setting is invalid.
     """
     name, system = _checked_name(options.name), System.current()
     clients, arguments = chosen(options.clients, system), server_arguments(options)
@@ -49,13 +49,13 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_uninstall(_: Settings, options: argparse.Namespace) -> int:
-    """Take the server out of clients.
+    """Remove the server from clients.
 
     Returns:
-        The exit status: 2 where a file was refused, or was not to be written.
+        The exit status: 2 if a file could not be edited or the user declined a change.
 
     Raises:
-        ConfigurationError: A client or a name is unknown.
+        ConfigurationError: A client or the name is invalid.
     """
     name, system = _checked_name(options.name), System.current()
     return _apply(
@@ -67,7 +67,7 @@ def run_uninstall(_: Settings, options: argparse.Namespace) -> int:
 
 
 def _apply(clients: Iterable[Client], change: Callable[[Client], Change], nothing: str, *, ask: bool) -> int:
-    """Show and write the change of each client's file; what is wrong with one does not keep the others."""
+    """Show and write the change of each client's file; an error in one does not prevent the others."""
     status = 0
     for client in clients:
         try:
@@ -80,7 +80,7 @@ def _apply(clients: Iterable[Client], change: Callable[[Client], Change], nothin
 
 
 def _write(change: Change, nothing: str, *, ask: bool) -> bool:
-    """Write a change that a person agrees to; False where it is needed and was not written."""
+    """Show a change and write it if the user confirms; return False if a needed change was not written."""
     title = change.client.title
     if not change.needed:
         say(f"{title} {nothing}: {change.path}")
@@ -96,7 +96,7 @@ def _write(change: Change, nothing: str, *, ask: bool) -> bool:
 
 
 def _agreed(question: str) -> bool:
-    """Ask at the terminal; where there is none, nobody agrees."""
+    """Ask for confirmation at the terminal; False without a terminal."""
     if not sys.stdin.isatty():
         say(f"{question} Nobody can answer here: --yes writes without asking")
         return False
@@ -114,10 +114,10 @@ def _checked_name(name: str) -> str:
 
 
 def _check_tools(settings: Settings) -> None:
-    """Refuse unknown tools now: the server refuses them where nobody sees it.
+    """Refuse unknown tools now: when a client starts the server, nobody sees its error.
 
     Raises:
-        ConfigurationError: A tool is unknown, or none is left.
+        ConfigurationError: A tool is unknown, or no tool is left.
     """
     if settings.tools or settings.exclude_tools:
         from mcp_server_embeddings.mcp_layer.registry import served_tools

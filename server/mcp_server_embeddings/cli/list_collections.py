@@ -19,7 +19,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     """Print the collections by name.
 
     Raises:
-        OperatorError: They cannot be read.
+        OperatorError: The collections cannot be read.
     """
     with closing(open_store(settings)) as store:
         records = store.list()
@@ -33,7 +33,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _fields(record: CollectionRecord) -> dict[str, object]:
-    """Return what ``status`` returns of a collection, except what needs the model."""
+    """Return the fields that ``status`` returns for a collection, except the one that needs the model."""
     return collection_info(record, record.identity).model_dump(mode="json", exclude={"usable"})
 
 

@@ -1,4 +1,4 @@
-"""The entry of the command line, and the one place where errors become an exit status."""
+"""The entry point of the command line, and the only place where errors become an exit status."""
 
 import argparse
 import gc
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: Without the program's name; the process's own by default.
+        arguments: The arguments without the program's name; ``sys.argv`` by default.
 
     Returns:
         The exit status: 0, or 2 after a message on standard error.
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["models"])
         0
     """
-    # No library in this process reports anything about its user.
+    # Keep libraries from sending telemetry.
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
     try:
         _check_clock()
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(arguments)
         settings = settings_from(options, os.environ)
         run = _imported(options.run)
-        # The program starts with the collector off (__main__); what was imported stays and need not be traversed.
+        # __main__ disables garbage collection during startup. Imported objects stay alive, so exclude them from it.
         gc.freeze()
         gc.enable()
         return run(settings, options)
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_clock() -> None:
-    """Raise ``ConfigurationError`` where Python cannot tell the time, without which no message can be logged."""
+    """Raise ``ConfigurationError`` if Python cannot represent the current time, which logging requires."""
     try:
         time.time()
     except OverflowError:
@@ -58,7 +58,7 @@ def _check_clock() -> None:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse a command line; the parsers of all commands are built only where a command or a mistake is in it.
+    """Parse a command line. The parsers of all commands are built only if it contains a command or a mistake.
 
     Raises:
         ConfigurationError: An argument is unknown, missing or malformed.
@@ -72,7 +72,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _imported(run: str) -> Run:
-    """Import the function of a command, ``module:function`` in this package."""
+    """Import the function of a command, given as ``MODULE:FUNCTION`` in this package."""
     module, _, function = run.partition(":")
     command: Run = getattr(import_module(f"{__package__}.{module}"), function)
     return command

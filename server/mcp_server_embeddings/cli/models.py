@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings models``: the catalogue as tables."""
+"""``mcp-server-embeddings models``: print the catalogue of models as tables."""
 
 import argparse
 import shutil
@@ -18,7 +18,7 @@ from mcp_server_embeddings.engine.catalogue import (
 from mcp_server_embeddings.engine.locate import cached_folder
 
 _WIDE = 120
-"""Columns of a terminal that has room for full ids; a narrower one gets short names, which --model takes too."""
+"""Minimum terminal width for full model ids; narrower ones get short names, which ``--model`` accepts too."""
 
 _LEFT_ALIGNED = ("pull", "model", "reranker", "licence", "use instead")
 _FACTS = ("", "model", "dims", "tokens", "MB", "licence")
@@ -55,7 +55,7 @@ run. Sources of every figure: the resource embeddings://models.
 
 
 def run(_: Settings, __: argparse.Namespace) -> int:
-    """Print them; no setting changes them."""
+    """Print the tables, which do not depend on any setting."""
     wide = shutil.get_terminal_size(fallback=(_WIDE, 24)).columns >= _WIDE
     served = [entry for entry in catalogue() if entry.instead is None]
     facts = [_facts(entry, wide) for entry in catalogue()]
@@ -86,7 +86,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _versions(scores: Sequence[Sequence[str]]) -> str:
-    """Return a line above the scores: which columns are of which version."""
+    """Return a line above the scores that groups the columns by MTEB version."""
     indent = " " * max(len(row[0]) for row in scores)
     return f"{indent}  {' MTEB v2 '.center(16, '-')}  {' MTEB v1 '.center(22, '-')}\n"
 

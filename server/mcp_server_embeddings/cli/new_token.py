@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings token NAME``: make a token for HTTP."""
+"""``mcp-server-embeddings token NAME``: create a token for HTTP."""
 
 import argparse
 
@@ -10,7 +10,7 @@ def run(_: Settings, options: argparse.Namespace) -> int:
     """Print a new token and its entry for the file of ``--tokens``.
 
     Raises:
-        ConfigurationError: The name cannot be used.
+        ConfigurationError: The name is invalid.
     """
     from mcp_server_embeddings.mcp_layer.http.tokens import new_token
 

@@ -12,13 +12,13 @@ from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
 
 SERVE = "serve:run"
-"""What runs without a command; see ``commands``."""
+"""The function that runs without a command; see ``commands``."""
 
 _SWITCH = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("", "0", "false", "no", "off"), False)}
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises ``ConfigurationError`` instead of exiting, and suggests the nearest option."""
+    """A parser that raises ``ConfigurationError`` instead of exiting, and suggests the nearest option."""
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
     def refuse(self, unknown: Sequence[str]) -> None:
-        """Raise ``ConfigurationError`` for the first of some unknown arguments."""
+        """Raise ``ConfigurationError`` for the first unknown argument, if any."""
         for argument in unknown:
             if not argument.startswith("-"):
                 raise ConfigurationError(f"unexpected argument {argument!r}; see --help")
@@ -67,10 +67,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def serving_options(arguments: Sequence[str]) -> argparse.Namespace | None:
-    """Parse the options of serving over stdio without building the parsers of all commands, which takes longest.
+    """Parse options for serving over stdio, without the slow step of building the parsers of all commands.
 
     Returns:
-        The options; None where there is anything else, such as a command or a mistake.
+        The options; None if there is anything else, such as a command or a mistake.
     """
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.set_defaults(run=SERVE)
@@ -107,7 +107,7 @@ def settings_from(options: argparse.Namespace, environment: Mapping[str, str]) -
 
 def _value(source: str, field: "Field[object]", text: str | list[str]) -> object:
     if field.type == tuple[Path, ...]:
-        # One string in the environment, separated as in PATH; a list of repeated options.
+        # From the environment one string, separated as in PATH; from repeated options a list.
         folders = text if isinstance(text, list) else filter(None, text.split(os.pathsep))
         return tuple(Path(folder).expanduser() for folder in folders)
     read, wanted = _READERS.get(field.type, (str, "a text"))
@@ -125,4 +125,4 @@ _READERS: dict[object, tuple[Callable[[str], object], str]] = {
     Path | None: (lambda text: Path(text).expanduser(), "a folder"),
     tuple[str, ...]: (lambda text: tuple(name.strip() for name in text.split(",") if name.strip()), "names"),
 }
-"""By the type of a field: how to read its text, and what is expected."""
+"""The parser for each type of field, and a description of the values it expects."""

@@ -1,4 +1,4 @@
-"""Print results on standard output, without control characters that a terminal would obey."""
+"""Print results on standard output, without control characters that a terminal would interpret."""
 
 import io
 import json
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _WIDE = 10_000
-"""Columns where there is no terminal: programs that read a pipe expect whole lines."""
+"""Width in columns without a terminal, since programs that read a pipe expect unbroken lines."""
 
 _UNITS = ("B", "kB", "MB", "GB")
 
 
 def console() -> "Console":
-    """Return rich's standard output: colours and line breaks in a terminal, plain lines elsewhere."""
+    """Return a rich console on standard output: colours and wrapped lines in a terminal, plain lines elsewhere."""
     from rich.console import Console
 
     _write_anything()
@@ -34,13 +34,13 @@ def say(*sentences: str) -> None:
 
 
 def say_json(fields: dict[str, object]) -> None:
-    """Print a result for another program."""
+    """Print fields as JSON."""
     _write_anything()
     sys.stdout.write(json.dumps(fields, ensure_ascii=False, indent=2) + "\n")
 
 
 def say_result(result: "BaseModel", as_json: bool, *sentences: str) -> None:
-    """Print a result as JSON for another program, or as sentences for a person."""
+    """Print a result, either as JSON or as sentences."""
     if as_json:
         say_json(result.model_dump(mode="json", exclude_defaults=True))
     else:
@@ -56,12 +56,12 @@ def table() -> "Table":
 
 
 def safe(text: str) -> str:
-    """Replace control characters in a text from a file."""
+    """Replace control characters with spaces."""
     return CONTROL.sub(" ", text)
 
 
 def size(number: int) -> str:
-    """Format bytes: ``12.3 MB``."""
+    """Format a number of bytes, such as ``12.3 MB``."""
     value, unit = float(number), 0
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
@@ -69,6 +69,6 @@ def size(number: int) -> str:
 
 
 def _write_anything() -> None:
-    """Escape characters that the terminal's encoding lacks instead of failing."""
+    """Make standard output escape characters that its encoding lacks, instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What a person names on the command line: a path that is named there may be read."""
+"""Paths given on the command line; giving a path allows the program to read it."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,10 @@ from mcp_server_embeddings.reading.tables import split_source
 
 
 def located(name: str) -> tuple[str, Path] | None:
-    """Return the absolute form of a path or pattern, and the folder to read it in; None where there is nothing.
+    """Return the absolute form of a path or pattern, and the folder to read it in; None if it does not exist.
 
     Args:
-        name: As it was given, relative to the current folder; also a column as ``tickets.csv#message``.
+        name: A path or pattern relative to the current folder, possibly with a column: ``tickets.csv#message``.
     """
     source = str(Path.cwd() / name)
     path, _ = split_source(source, lambda path: Path(path).is_file())

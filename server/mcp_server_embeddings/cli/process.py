@@ -1,4 +1,4 @@
-"""What a process does before it works, whatever its command."""
+"""Preparations that processes of all commands have in common."""
 
 import gc
 import logging
@@ -12,15 +12,15 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def prepare(settings: Settings, log: logging.Handler | None = None) -> None:
-    """Send logs to standard error without any text in them, and keep libraries off the network.
+    """Configure logging so that it contains no texts, and keep libraries off the network.
 
     Args:
-        settings: The user's.
-        log: Where logs go instead.
+        settings: The user's settings.
+        log: The handler for logs; standard error by default.
     """
     handlers = [logging.StreamHandler() if log is None else log]
     logging.basicConfig(handlers=handlers, level=settings.log_level.upper(), format=LOG_FORMAT)
-    # Below warning the SDK and the HTTP stack log what passes through them; texts must never be in a log.
+    # Below the level warning, the SDK and the HTTP stack log message contents; texts must never be in a log.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     for name in ("mcp", "httpx2", "httpcore2", "sentence_transformers", "transformers"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
@@ -30,11 +30,11 @@ def prepare(settings: Settings, log: logging.Handler | None = None) -> None:
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import in the block what serves, after what takes descriptors and before the first message.
+    """Speed up imports in the block: those of a server, after it has claimed descriptors and before the first message.
 
-    Without the collector, as in ``__main__``: it would find nothing and cost a quarter of the handshake. Numpy gets no
-    threads of its own: starting them costs a tenth of it, and on a busy machine two take three times as long as one
-    (docs/architecture.md).
+    Garbage collection is disabled, as in ``__main__``: it would find nothing and take a quarter of the handshake. NumPy
+    starts no threads: starting them takes a tenth of the handshake, and on a busy machine two threads need three times
+    as long as one (docs/architecture.md).
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()

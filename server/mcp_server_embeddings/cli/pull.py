@@ -14,16 +14,16 @@ from mcp_server_embeddings.errors import ConfigurationError, DownloadError
 
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
-    """Download and verify the model, and print where it is.
+    """Download and verify the model, and print its folder.
 
     Raises:
-        OperatorError: It cannot be downloaded.
+        OperatorError: The model cannot be downloaded.
     """
     model = settings.model
     _say_choice(model)
     if looks_like_path(model):
         raise ConfigurationError(f"{model!r} is a folder; pull takes a Hugging Face id, serve takes the folder")
-    if full_id(model) != DEFAULT_MODEL:  # that one came with the installation
+    if full_id(model) != DEFAULT_MODEL:  # which is part of the installation
         _download(model)
     located = locate(model)
     say(f"{located.name} is stored in {located.folder}", f"SHA-256 of its weights: {located.sha256}")
@@ -31,7 +31,7 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
 
 
 def _say_choice(name: str) -> None:
-    """Say which model a ready choice is, and how it compares with the default one."""
+    """Print which model a ready choice stands for, and its scores next to those of the default model."""
     choice = next((choice for choice in choices() if choice.name == name), None)
     chosen, default = (None, None) if choice is None else (known(choice.model), known(DEFAULT_MODEL))
     if choice is None or chosen is None or default is None:

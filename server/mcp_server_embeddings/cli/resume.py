@@ -1,4 +1,4 @@
-"""Start a session that the engine process knows already, before anything else of the program is imported."""
+"""Resume a session that the engine process has accepted before, without importing the rest of the program."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ from mcp_server_embeddings.relay.wire import claim_wire
 
 
 def resume() -> None:
-    """Serve the client if this very command was accepted before; return only if not, having touched nothing."""
+    """Serve the client if an engine process has accepted the same command before; otherwise return without effects."""
     session = remembered()
     if session is None:
         return
@@ -25,7 +25,7 @@ def resume() -> None:
 
 
 def _connect() -> socket.socket:
-    """Connect to the next engine process by the options, whose parsing the first was spared."""
+    """Parse the options, which was skipped at first, and connect to the next engine process."""
     from mcp_server_embeddings.cli.main import parse
     from mcp_server_embeddings.cli.options import settings_from
     from mcp_server_embeddings.relay.starting import connected, engine_address, with_absolute_paths

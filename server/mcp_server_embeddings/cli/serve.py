@@ -13,7 +13,7 @@ from mcp_server_embeddings.relay.wire import Wire, claim_wire
 
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
-    """Serve one client until it goes away; does not return, see ``leave``."""
+    """Serve one client until it disconnects; does not return, see ``leave``."""
     if settings.transport == "http":
         from mcp_server_embeddings.cli.serve_http import run as run_http
 
@@ -26,7 +26,7 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
 
 
 def _relay(wire: Wire, settings: Settings) -> str:
-    """Serve through the shared engine process; return only if there can be none, with the reason."""
+    """Serve through the shared engine process; return only if that is not possible, with the reason."""
     if not hasattr(socket, "AF_UNIX"):
         return "no Unix sockets here"
     from mcp_server_embeddings.relay.greeting import Greeting, session_settings

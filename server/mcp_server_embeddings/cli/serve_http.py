@@ -11,7 +11,7 @@ def run(settings: Settings) -> NoReturn:
     """Serve until a signal ends the process; does not return, see ``leave``.
 
     Raises:
-        ConfigurationError: The settings do not allow it, or the address is taken.
+        ConfigurationError: The settings cannot be used for HTTP, or the address is in use.
     """
     prepare(settings)
     with quick_imports():

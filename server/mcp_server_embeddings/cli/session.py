@@ -1,4 +1,4 @@
-"""Run work on collections for a person: progress on standard error, Ctrl-C cancels."""
+"""Run work for a person at a terminal: show progress on standard error, and cancel on Ctrl-C."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -23,12 +23,12 @@ _REFRESH_SECONDS = 0.1
 
 
 class Task:
-    """Work that can be watched and cancelled.
+    """The progress of work, and the means to cancel it.
 
     Attributes:
-        call: Counts encoded texts, and cancels.
-        done: Documents finished.
-        total: Documents in all; 0 where nobody counts documents.
+        call: Counts encoded texts and cancels the work.
+        done: The number of finished documents.
+        total: The number of all documents; 0 if documents are not counted.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Task:
         self.total = 0
 
     def report(self, done: int, total: int) -> None:
-        """Take note of how far the work is; called by it."""
+        """Record progress; called by the work."""
         self.done, self.total = done, total
 
     def show(self, progress: "Progress") -> None:
@@ -49,7 +49,7 @@ class Task:
 
 
 def encoder_loader(scheduler: str | None) -> AbstractContextManager[Load]:
-    """Return what loads the encoder: on this machine, or in the workers of a scheduler."""
+    """Return a context manager for the function that loads the encoder, on this machine or in a scheduler's workers."""
     if scheduler is None:
         return nullcontext(load_encoder)
     from mcp_server_embeddings.engine.dask_encoder import dask_loader
@@ -68,15 +68,15 @@ def run_with_store(
     """Run work that needs the collections, and the model unless ``load_model`` is false.
 
     Args:
-        settings: The user's.
-        work: What to run.
-        collection: Must exist; checked before the model is loaded.
+        settings: The user's settings.
+        work: The work to run.
+        collection: A collection that must exist, which is checked before the model is loaded.
         load_model: Start the engine.
         load: Loads the encoder.
 
     Raises:
-        CallCancelledError: The user pressed Ctrl-C; what was committed before is kept.
-        CollectionError: There is no such collection.
+        CallCancelledError: The user pressed Ctrl-C; committed changes are kept.
+        CollectionError: The collection does not exist.
     """
     prepare(settings)
     task, engine = Task(), Engine(settings, load)
@@ -88,7 +88,7 @@ def run_with_store(
 
 
 def run_watched(work: Callable[[], T], task: Task) -> T:
-    """Run work on a thread, so that this one can show progress and react to Ctrl-C.
+    """Run work on another thread, so that this thread can show progress and react to Ctrl-C.
 
     Raises:
         CallCancelledError: The user pressed Ctrl-C.
@@ -112,7 +112,7 @@ def _show(result: "Future[T]", task: Task) -> None:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        # In steps: a wait without a limit is not ended by Ctrl-C on Windows, nor by a signal that another thread got.
+        # With a timeout: Ctrl-C on Windows, or a signal received by another thread, does not end a wait without one.
         while wait([result], timeout=_REFRESH_SECONDS).not_done:
             pass
         return

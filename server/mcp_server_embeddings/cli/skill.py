@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings skill``: print the Agent Skill that teaches an agent when to call what."""
+"""``mcp-server-embeddings skill``: print the Agent Skill that teaches an agent when to call which tool."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""A command for each tool: options from the tool's declaration, sources as operands, the answer as a table or JSON."""
+"""Run a tool as a command: options derive from its declaration, sources are operands, the answer is tables or JSON."""
 
 import argparse
 import json
@@ -31,7 +31,7 @@ from mcp_server_embeddings.tools.results import Result
 STANDARD_INPUT = "-"
 
 _SIDES = {"source": "texts", "left_source": "left", "right_source": "right"}
-"""By the parameter of a source: the one of texts that standard input stands for."""
+"""The parameter for a source, and the one for texts that replaces it when the source is standard input."""
 
 _METAVARS = {"source": "SOURCE", "left_source": "LEFT", "right_source": "RIGHT", "collection": "NAME", "ids": "ID"}
 
@@ -39,12 +39,12 @@ _SOURCE_HELP = "a collection, a path, a pattern, a table's column as tickets.csv
 
 
 def add_options(parser: argparse.ArgumentParser, name: str, without: Collection[str] = ()) -> None:
-    """Add the operands and options of a tool, as its signature declares them.
+    """Add the operands and options of a tool, derived from its signature.
 
     Args:
-        parser: Of the command.
-        name: The tool.
-        without: Parameters that are no options.
+        parser: The parser of the command.
+        name: The name of the tool.
+        without: Parameters that are not offered.
     """
     fields = {field: schema for field, schema in _fields(declared_tools()[name]).items() if field not in without}
     operands = _operands(fields)
@@ -80,7 +80,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def prepared(tool: Tool, settings: Settings, options: argparse.Namespace) -> tuple[Settings, Arguments]:
-    """Return the arguments of a tool's call, and the settings that allow it to read what was named.
+    """Return the arguments for a tool, and settings that allow it to read the given paths.
 
     Raises:
         CallerError: The tool refuses the arguments, or a source does not exist.
@@ -96,12 +96,12 @@ def prepared(tool: Tool, settings: Settings, options: argparse.Namespace) -> tup
 
 
 def _fields(tool: Tool) -> dict[str, dict[str, Any]]:
-    """Return the schema of each parameter."""
+    """Return the schema of each parameter of a tool."""
     return TypeAdapter(dict[str, dict[str, Any]]).validate_python(input_schema(tool.arguments)["properties"])
 
 
 def _operands(fields: Mapping[str, object]) -> dict[str, str | None]:
-    """Return the parameters that are operands, in their order, with how often each may come."""
+    """Return the parameters that are operands, in order, each with argparse's ``nargs``."""
     operands: dict[str, str | None] = {}
     for field in ("collection", "source", "left_source", "right_source"):
         if field in fields:
@@ -137,14 +137,14 @@ def _add_option(group: "argparse._ArgumentGroup", field: str, schema: Mapping[st
 
 
 def _escaped(text: str) -> str:
-    """Write a help text so that argparse fills nothing in."""
+    """Escape percent signs, in which argparse would substitute values."""
     return text.replace("%", "%%")
 
 
 def _arguments(
     tool: Tool, options: argparse.Namespace, collections: Mapping[str, Sequence[str]], *, readable: bool
 ) -> tuple[dict[str, object], list[Path]]:
-    """Return what is sent to the tool, and the folders of the paths that were named, or that collections are made from.
+    """Return the tool's arguments, and the folders to read: those of paths, or of the files that collections index.
 
     Raises:
         InputError: A source does not exist, or standard input or a file cannot be used.
@@ -173,10 +173,10 @@ def _arguments(
 
 
 def _source(value: str, collections: Mapping[str, Sequence[str]], *, readable: bool) -> tuple[str, list[Path]]:
-    """Return a source, and the folders to read: of a path that was named, or of what a collection was made from.
+    """Return a source, and the folders to read: that of a path, or of the files that a collection indexes.
 
     Raises:
-        InputError: It is neither a collection nor a path.
+        InputError: The value is neither a collection nor an existing path.
     """
     if value in collections:
         return value, [found[1] for path in collections[value] if (found := located(path)) is not None]
@@ -188,7 +188,7 @@ def _source(value: str, collections: Mapping[str, Sequence[str]], *, readable: b
 
 
 def _content(field: str, value: str) -> object:
-    """Return what is in a file where the value of an option is one; the value itself otherwise.
+    """Return the content of the file that an option names; the value itself if it names none.
 
     Raises:
         InputError: The file cannot be read.
@@ -213,10 +213,10 @@ def _content(field: str, value: str) -> object:
 
 
 def _standard_input() -> list[object]:
-    """Return the texts of standard input: lines, or JSON lines with ``text`` and, if they have it, ``id``.
+    """Read texts from standard input: lines, or JSON lines with ``text`` and optionally ``id``.
 
     Raises:
-        InputError: It is empty, or no UTF-8.
+        InputError: Standard input is empty or not UTF-8.
     """
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""``export``, ``import`` and ``reindex``: whole collections out, in, and under another model."""
+"""``export``, ``import`` and ``reindex``: write a collection to a file, read one, or embed it with another model."""
 
 import argparse
 
@@ -15,10 +15,10 @@ from mcp_server_embeddings.tools.collection_reindex import CollectionReindexed, 
 
 
 def run_export(settings: Settings, options: argparse.Namespace) -> int:
-    """Write the file; no model is loaded.
+    """Write a collection to a file; no model is loaded.
 
     Raises:
-        CallerError: There is no such collection, or the file is refused.
+        CallerError: The collection does not exist, or the file is refused.
         OperatorError: The collections cannot be read, or the file cannot be written.
     """
 
@@ -44,7 +44,7 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
     """Store the documents of a file, and print whether its vectors were used.
 
     Raises:
-        CallerError: The name, the file or a line of it is refused; what was stored before stays.
+        CallerError: The name, the file or one of its lines is refused; documents stored before it are kept.
         OperatorError: The model cannot be used, or the collections cannot be written.
     """
     check_name(options.name)
@@ -70,10 +70,10 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_reindex(settings: Settings, options: argparse.Namespace) -> int:
-    """Embed all texts with the model of the settings, then replace the collection.
+    """Embed all texts of a collection with the model of the settings, then replace the collection.
 
     Raises:
-        CallerError: There is no such collection, or it changes too fast.
+        CallerError: The collection does not exist, or changes too fast.
         OperatorError: The model cannot be used, or the collections cannot be written.
     """
 

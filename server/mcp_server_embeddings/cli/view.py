@@ -1,4 +1,4 @@
-"""``mcp-server-embeddings view SOURCE``: a page to look at, as a private file that needs no network."""
+"""``mcp-server-embeddings view SOURCE``: write an HTML page, as a private file that needs no network."""
 
 import argparse
 import os
@@ -19,14 +19,14 @@ from mcp_server_embeddings.tools.declaration import ToolContext, declared_tools
 from mcp_server_embeddings.tools.output_file import output_path
 
 _NAMES = {"cluster": "map", "similarity": "similarity", "align": "matches", "deduplicate": "duplicates"}
-"""Of files, by tool."""
+"""Names of files by tool."""
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Call the tool, write its page and open it.
+    """Call the tool, write its page and open it in the browser.
 
     Raises:
-        CallerError: The tool refuses the arguments, or ``--colour`` names no column.
+        CallerError: The tool refuses the arguments, or ``--colour`` is not a column.
         OperatorError: The model or the store cannot be used, the extra ``view`` is missing, or the file cannot be
             written.
     """
@@ -51,10 +51,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _column(data: PageData, name: str) -> str:
-    """Return the name of a column that colours the map.
+    """Check that a map has a column for colours, and return its name.
 
     Raises:
-        InputError: It has none of that name.
+        InputError: There is no column of that name.
     """
     items = data.get("items")
     fields = items["fields"] if isinstance(items, dict) else {}
@@ -65,10 +65,10 @@ def _column(data: PageData, name: str) -> str:
 
 
 def _written(options: argparse.Namespace, settings: Settings, page: str) -> Path:
-    """Write a page to the file that was named, or to a new one.
+    """Write a page to the file given by ``--output``, or to a new one.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The file cannot be written.
     """
     named: Path | None = options.output
     folder = settings.output_dir or Path.cwd()
@@ -84,6 +84,6 @@ def _written(options: argparse.Namespace, settings: Settings, page: str) -> Path
 
 
 def _opened(path: Path) -> bool:
-    """Open a page in the browser, where there is a screen for one."""
+    """Open a page in the browser if there is a display; return whether it was opened."""
     screen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     return screen and webbrowser.open(path.as_uri())
