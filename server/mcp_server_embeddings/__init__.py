@@ -5,7 +5,7 @@ importing the package costs nothing.
 """
 
 TYPE_CHECKING = False
-"""As type checkers know it; importing typing would make a relay larger."""
+"""Type checkers treat this name as true; importing ``typing`` for it would make a relay larger."""
 
 if TYPE_CHECKING:
     from mcp_server_embeddings.config import Settings
@@ -67,7 +67,7 @@ _MODULES = {
     "Sources": "tools.sources",
     "open_store": "store",
 }
-"""Where a name is defined; tools are in the module of their name."""
+"""The module of each exported name, except tools, whose modules have the same name as the tool."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The program ``mcp-server-embeddings``, also as ``python -m mcp_server_embeddings``."""
+"""The entry point of ``mcp-server-embeddings`` and of ``python -m mcp_server_embeddings``."""
 
 import gc
 import sys
@@ -6,7 +6,7 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    # Collecting during the imports that follow finds nothing and costs a quarter of the start.
+    # Garbage collection during imports finds nothing and takes a quarter of the startup time.
     gc.disable()
     first = (*sys.argv[1:2], "serve")[0]
     if sys.platform != "win32" and (first == "serve" or first.startswith("-")):

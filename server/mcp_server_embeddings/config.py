@@ -1,4 +1,4 @@
-"""The settings of one process: one frozen object, read by ``cli`` only and passed down."""
+"""The settings of one process: one frozen object, created by ``cli`` and passed down."""
 
 import os
 import sys
@@ -20,8 +20,8 @@ DEVICES = ("cpu", "cuda", "mps")
 ENGINES = ("auto", "compiled", "reference", "openai")
 REMOTE_ENGINE = "openai"
 ENGINE_KEY = ENVIRONMENT_PREFIX + "ENGINE_KEY"
-"""The variable with the key of a remote engine. No setting: options are seen by every user of the machine, and settings
-are passed on and shown."""
+"""The environment variable with the API key of a remote engine. It is not a setting: every user of the machine can see
+options, and settings are passed to other processes and shown."""
 
 Precision = Literal["exact", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -31,7 +31,7 @@ Scope = Literal["session", "engine", "process", "http"]
 Transport = Literal["stdio", "http"]
 
 NO_ADDRESS = "store is no address of PostgreSQL; give postgresql://USER@HOST/DATABASE"
-"""What a wrong one is answered; it is not shown, for it may hold a password."""
+"""The error for a malformed address, which it does not repeat because an address may contain a password."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -41,7 +41,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
         >>> nearest("modle", ["device", "model"])
         "did you mean 'model'?"
     """
-    import difflib  # here, since a relay starts without it
+    import difflib  # deferred: a relay does not need it
 
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
@@ -50,8 +50,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def encoder_entry_points() -> "EntryPoints":
-    """Find the encoders that installed packages register; see ``engine/registry.py``."""
-    # Imported here, as platformdirs below: a relay starts without them in half the time.
+    """Return the encoders that installed packages register; see ``engine/registry.py``."""
+    # Deferred, like platformdirs below: a relay starts in half the time without them.
     from importlib.metadata import entry_points
 
     return entry_points(group="mcp_server_embeddings.encoders")
@@ -76,7 +76,7 @@ def default_cache_dir() -> Path:
 
 
 def _xdg_dir(variable: str, below_home: str) -> Path:
-    """Return what platformdirs returns, which takes a tenth of a relay's start to import."""
+    """Return the folder that platformdirs would; importing it would take a tenth of a relay's startup time."""
     return Path(os.environ.get(variable, "").strip() or Path.home() / below_home) / DISTRIBUTION
 
 
@@ -88,15 +88,15 @@ def _option(
     *,
     secret: bool = False,
 ) -> dict[str, object]:
-    """Describe a setting; its option, environment variable, help and README row derive from its field.
+    """Return the metadata of a setting, from which its option, environment variable, help and README row derive.
 
     Args:
-        metavar: How the help shows the option's value.
+        metavar: The placeholder for the option's value in the help.
         description: One sentence without a full stop.
-        bounds: The smallest and the greatest allowed number.
-        scope: Whether it is one session's, the engine's (sessions share an engine whose settings are theirs), or says
-            how the process itself is run, or how it serves HTTP; the last are described in docs/http.md.
-        secret: It may hold a password: it is never printed, and put on no process's command line.
+        bounds: The smallest and the largest allowed number.
+        scope: ``session``: may differ between sessions that share an engine. ``engine``: sessions share an engine only
+            if they agree on it. ``process``: how the process itself runs. ``http``: serving HTTP, see docs/http.md.
+        secret: It may contain a password, so it is never printed or put on a command line.
     """
     return {"metavar": metavar, "help": description, "bounds": bounds, "scope": scope, "secret": secret}
 
@@ -118,7 +118,7 @@ class Settings:
     The type of a field determines how its text is parsed and, if it is a ``Literal``, which values are allowed.
 
     Raises:
-        ConfigurationError: A value is outside its range; the message names the allowed ones.
+        ConfigurationError: A value is not allowed; the message names the allowed ones.
 
     Example:
         >>> Settings(threads=2).threads
@@ -244,25 +244,25 @@ def variable(field: "Field[object]") -> str:
 
 
 def default(field: "Field[object]") -> object:
-    """Return the value of a setting that nobody sets."""
+    """Return the default value of a setting."""
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
 def _check_store(store: str) -> None:
-    """Refuse an address of another kind."""
+    """Refuse an address that is not PostgreSQL's."""
     if store and not store.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError(NO_ADDRESS)
 
 
 def _check_registered(engine: str) -> None:
-    """Refuse an unknown engine. Only called for names that are not built in: it reads every installed package."""
+    """Refuse an unknown engine. Only called for names that are not built in: it reads every package's metadata."""
     known = (*ENGINES, *encoder_entry_points().names)
     if engine not in known:
         raise ConfigurationError(f"engine {engine!r} is unknown; {nearest(engine, known)}")
 
 
 def _check_remote(settings: Settings) -> None:
-    """Refuse a remote engine without its settings, and settings that say nothing with the engine that is chosen."""
+    """Refuse a remote engine without its required settings, and settings that do not apply to the chosen engine."""
     remote = settings.engine == REMOTE_ENGINE
     given = {"engine-url": settings.engine_url.strip(), "engine-model": settings.engine_model.strip()}
     for name, value in given.items():
@@ -282,17 +282,17 @@ def _check_remote(settings: Settings) -> None:
 
 
 def _check_url(url: str) -> None:
-    if any(sign in url for sign in "@?#"):  # not repeated in the message: it may be a password
+    if any(sign in url for sign in "@?#"):  # the message does not repeat the URL: it may contain a password
         raise ConfigurationError(
             "engine-url has more than scheme, host, port and path; leave out names, passwords and parameters, and pass "
             f"a key in the variable {ENGINE_KEY}"
         )
-    from urllib.parse import urlsplit  # here, since a relay starts without it
+    from urllib.parse import urlsplit  # deferred: a relay does not need it
 
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of a port or an IPv6 address
+    except ValueError:  # a malformed port or IPv6 address
         usable = False
     if not usable:
         raise ConfigurationError(f"engine-url {url!r} is not a URL of HTTP; give one as http://localhost:8080/v1")

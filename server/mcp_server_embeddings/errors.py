@@ -1,29 +1,29 @@
-"""The errors that this package raises on purpose, grouped by who can fix them.
+"""The exceptions of this package, grouped by who can fix the cause.
 
     EmbeddingsError
     ├── CallerError             the request must change
     │   ├── InputError              a value is missing, malformed or out of range
     │   ├── TextTooLongError        a text exceeds the model's limit and ``long_text="error"``
     │   ├── AnswerTooLargeError     the answer exceeds what clients accept
-    │   ├── UnknownModelError       a model is named that is not served
+    │   ├── UnknownModelError       the request names a model that is not served
     │   └── CollectionError         a collection does not exist, is another model's, or would grow too large
     ├── OperatorError           the operator of the server must act
     │   ├── ConfigurationError      an option or environment variable is wrong
     │   ├── ModelMissingError       the model is not on this machine
-    │   ├── ModelLoadError          the model is here and cannot be used
+    │   ├── ModelLoadError          the model is on this machine but cannot be used
     │   │   ├── ModelChangedError       it was changed while it was in use
     │   │   └── ConversionError         it cannot be converted for the compiled engine
-    │   ├── RemoteEngineError       what the remote engine answers cannot be used
-    │   │   ├── RemoteRefusalError      it refuses the request, so asking again is no use
-    │   │   └── RemoteUnavailableError  it does not answer now; asking again may help
+    │   ├── RemoteEngineError       the remote engine's response cannot be used
+    │   │   ├── RemoteRefusalError      it refuses the request; a retry cannot succeed
+    │   │   └── RemoteUnavailableError  it does not answer now; a retry may succeed
     │   ├── EncodingError           the model returned unusable vectors
     │   ├── WorkerError             the workers that encode cannot be used
     │   ├── DownloadError           a model could not be downloaded
     │   ├── StorageError            the collections cannot be read or written
-    │   │   └── ConnectionLostError     the database went away, and nothing was stored
+    │   │   └── ConnectionLostError     the database connection was lost before anything was stored
     │   ├── ClientFileError         a client's configuration file cannot be read or written
-    │   ├── NoAnswerError           a server that was started as a client does it does not answer
-    │   └── UnsafePlaceError        somebody else could be behind the socket of the engine process
+    │   ├── NoAnswerError           a server that was started like a client would does not answer
+    │   └── UnsafePlaceError        another user could control the socket of the engine process
     ├── CallCancelledError      the caller cancelled
     ├── UnreadableError         a file yields no text; the others are read
     └── UnsupportedModelError   the model has no native graph; another engine serves it
@@ -81,10 +81,10 @@ class ModelChangedError(ModelLoadError):
 
 
 class RemoteEngineError(OperatorError):
-    """The remote engine does not answer as it should.
+    """The remote engine's response cannot be used.
 
     Attributes:
-        status: The status of HTTP; 0 where none came.
+        status: The HTTP status; 0 if there was no response.
     """
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -93,14 +93,14 @@ class RemoteEngineError(OperatorError):
 
 
 class RemoteRefusalError(RemoteEngineError):
-    """The remote engine refuses the request, and always will."""
+    """The remote engine refuses the request; a retry cannot succeed."""
 
 
 class RemoteUnavailableError(RemoteEngineError):
     """The remote engine cannot be reached, or is overloaded.
 
     Attributes:
-        wait: Seconds that it asks to be waited for.
+        wait: Seconds after which it asks to be called again; 0 if it does not say.
     """
 
     def __init__(self, message: str, status: int = 0, wait: float = 0.0) -> None:
@@ -113,7 +113,7 @@ class EncodingError(OperatorError):
 
 
 class WorkerError(OperatorError):
-    """The workers of a cluster that encode cannot be used."""
+    """The workers of a cluster that encode texts cannot be used."""
 
 
 class DownloadError(OperatorError):
@@ -125,20 +125,20 @@ class StorageError(OperatorError):
 
 
 class ConnectionLostError(StorageError):
-    """The connection to the database was lost before anything was stored; another attempt may succeed."""
+    """The connection to the database was lost before anything was stored; a retry may succeed."""
 
 
 class ClientFileError(OperatorError):
-    """The configuration file of an MCP client cannot be read, edited or written; it is left as it is."""
+    """The configuration file of an MCP client cannot be read, edited or written; it is left unchanged."""
 
 
 class NoAnswerError(OperatorError):
-    """A server that was started as a client does it cannot be started, or does not answer."""
+    """A server cannot be started the way a client starts it, or does not answer."""
 
 
 class UnsafePlaceError(OperatorError):
-    """Somebody else could be behind the socket of the engine process."""
+    """Another user could control the socket of the engine process."""
 
 
 class CallCancelledError(EmbeddingsError):
-    """The caller cancelled; nothing is wrong."""
+    """The caller cancelled the call; nothing failed."""

@@ -1,4 +1,4 @@
-"""JSON as clients really send it: unpaired surrogates and bytes that are not UTF-8 included."""
+"""Parse and encode JSON as clients really send it, with unpaired surrogates and bytes that are not UTF-8."""
 
 import json
 import re
@@ -9,17 +9,17 @@ _LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
-"""The escape of a high surrogate without a low one after it, or of a low one without a high one before it."""
+"""An escaped high surrogate not followed by a low one, or an escaped low surrogate not preceded by a high one."""
 
 
 def parse_json(written: bytes) -> object:
-    r"""Parse JSON without a second copy of its bytes.
+    r"""Parse JSON, copying its bytes only if they are not valid.
 
     Clients send unpaired surrogates (``"\ud83d"``, from a string cut inside an emoji), which are not valid Unicode;
     they become U+FFFD, as do bytes that are not UTF-8.
 
     Raises:
-        ValueError: It is not JSON, or nested more than 200 levels deep. The message does not repeat its content.
+        ValueError: The bytes are not JSON, or nested more than 200 levels deep. The message does not repeat them.
 
     Example:
         >>> parse_json(rb'["cut \ud83d"]')
@@ -41,7 +41,7 @@ def encode_json(value: object) -> bytes:
 def _well_formed(written: bytes) -> bytes:
     """Replace unpaired surrogates, literal or escaped, and bytes that are not UTF-8."""
     text = written.decode("utf-8", "replace").encode()
-    if b"\0" in text:  # nowhere in JSON, so it can stand for an escaped backslash below
+    if b"\0" in text:  # not allowed in JSON, so below it can stand for an escaped backslash
         return text
     escapes = text.replace(rb"\\", b"\0\0")
     return _LONE_SURROGATE.sub(rb"\\ufffd", escapes).replace(b"\0\0", rb"\\")

@@ -1,4 +1,4 @@
-"""The program's own files: private to their owner, and databases that only SQLite may open.
+"""The program's own files: private to their owner, with databases that only SQLite may open.
 
 POSIX releases all locks of a process on a file as soon as it closes any descriptor of that file. If this process
 opened and closed a database that SQLite has open, other processes would conclude that it is unused and remove its
@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import IO
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
-"""Of the files of a database."""
+"""Suffixes of a database's files."""
 
 _databases: set[Path] = set()
-"""Global, since locks belong to the process."""
+"""Registered databases. Global, since locks belong to the process."""
 
 _creating = threading.Lock()
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its missing parents, private to their owner (0700) whatever the umask.
+    """Create a folder and its missing parents, private to their owner (0700) for any umask.
 
     An existing folder keeps its mode: its owner may want to share it.
 
     Raises:
-        OSError: It cannot be created.
+        OSError: The folder cannot be created.
     """
     try:
         path.mkdir(mode=0o700)
@@ -41,7 +41,7 @@ def make_folder(path: Path) -> None:
         if not path.is_dir():
             raise
     else:
-        path.chmod(0o700)  # a umask can remove rights of the owner
+        path.chmod(0o700)  # a umask can remove the owner's permissions
 
 
 @contextmanager
@@ -49,12 +49,12 @@ def replaced(path: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
     """Write a private file (0600) that atomically appears at ``path`` after the block, or is removed if that fails.
 
     Args:
-        path: Where it appears; missing folders are made.
-        overwrite: Replace a file that is there. False never does, even one that appears while the block runs.
+        path: The final path; missing folders are created.
+        overwrite: Replace an existing file. If false, nothing is replaced, even if it appears while the block runs.
 
     Raises:
-        FileExistsError: Something is there and may not be overwritten.
-        OSError: It cannot be written.
+        FileExistsError: The path exists and may not be overwritten.
+        OSError: The file cannot be written.
     """
     make_folder(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
@@ -66,18 +66,18 @@ def replaced(path: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
             else:
                 _move_new(Path(file.name), path)
         except BaseException:
-            with suppress(OSError):  # a full disk fails again on what is still in the buffer
+            with suppress(OSError):  # on a full disk, flushing the buffer fails again
                 file.close()
             Path(file.name).unlink(missing_ok=True)
             raise
 
 
 def _move_new(file: Path, path: Path) -> None:
-    """Move a file to a path where nothing is, which ``rename`` cannot ensure.
+    """Move a file to a path that must not exist, which ``rename`` cannot ensure.
 
     Raises:
-        FileExistsError: Something is there.
-        OSError: It cannot be moved.
+        FileExistsError: The path exists.
+        OSError: The file cannot be moved.
     """
     try:
         path.hardlink_to(file)
@@ -106,23 +106,23 @@ def create_database(path: Path) -> None:
     closing it releases no locks.
 
     Raises:
-        OSError: It cannot be created.
+        OSError: The file cannot be created.
     """
     with _creating:
         if path.exists():
             return
         make_folder(path.parent)
-        with suppress(FileExistsError):  # another process was first
+        with suppress(FileExistsError):  # another process has created it
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             path.chmod(0o600)
 
 
 def is_database(status: os.stat_result) -> bool:
-    """Tell whether a file belongs to a registered database, under any name: hard links are the same file."""
+    """Return whether a file belongs to a registered database, under any name: hard links are the same file."""
     if not status.st_ino:  # some file systems on Windows have no inode numbers; closing releases no locks there
         return False
     for path in tuple(_databases):
-        real = os.path.realpath(path)  # SQLite puts the other files beside the target of a link
+        real = os.path.realpath(path)  # SQLite creates the other files next to the target of a link
         for suffix in _SUFFIXES:
             with suppress(OSError):
                 if os.path.samestat(status, Path(real + suffix).stat()):

@@ -1,4 +1,4 @@
-"""Which program this is; nothing else is imported here, so that a relay can."""
+"""Name and version of this program. A relay imports this module, so it imports nothing itself."""
 
 DISTRIBUTION = "mcp-server-embeddings"
 VERSION = "0.1.0"

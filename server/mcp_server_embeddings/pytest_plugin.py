@@ -1,8 +1,8 @@
-"""The pytest plugin: fixtures that assert on meaning. Nothing is imported or loaded until a test asks for one.
+"""The pytest plugin: fixtures for assertions on meaning. Nothing is imported or loaded until a test uses a fixture.
 
-The engine is that of the session: the model is loaded once, in the test process (with pytest-xdist in each worker),
-from files of this machine, and nothing of the tests' texts is kept. It is chosen as for the server, by the variables
-``MCP_EMBEDDINGS_…``, or by overriding the fixture ``embeddings_settings``.
+All tests of a session share one engine: the model is loaded once, in the test process (with pytest-xdist in each
+worker), from files on this machine, and no text or vector of the tests is stored. The model is configured as for the
+server, by the environment variables ``MCP_EMBEDDINGS_…``, or by overriding the fixture ``embeddings_settings``.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 TYPE_CHECKING = False
-"""As type checkers know it; see the package."""
+"""See ``TYPE_CHECKING`` in the package."""
 
 if TYPE_CHECKING:
     from mcp_server_embeddings.config import Settings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def embeddings_settings() -> "Settings":
-    """Give the settings of the engine: those of the environment, without downloads and without a cache on disk."""
+    """Return the engine's settings: those of the environment, without downloads and without a cache."""
     import argparse
     import os
     from dataclasses import replace
@@ -32,7 +32,7 @@ def embeddings_settings() -> "Settings":
 
 @pytest.fixture(scope="session")
 def embeddings_engine(embeddings_settings: "Settings") -> "Iterator[Embedder]":
-    """Give the engine of the session, the first argument of every function of the Python API."""
+    """Return the embedder of the session, the first argument of every function of the Python API."""
     from mcp_server_embeddings.engine.engine import Engine
 
     with Engine(embeddings_settings) as engine:
@@ -41,7 +41,7 @@ def embeddings_engine(embeddings_settings: "Settings") -> "Iterator[Embedder]":
 
 @pytest.fixture(scope="session")
 def assert_similar(embeddings_engine: "Embedder") -> "AssertSimilar":
-    """Assert by ``assert_similar(left, right, band="related", facts=False)`` that texts are so close, or closer."""
+    """``assert_similar(left, right, band="related", facts=False)`` asserts that texts are in this band or closer."""
     from mcp_server_embeddings.tools.assertions import AssertSimilar
 
     return AssertSimilar(embeddings_engine)
@@ -49,7 +49,7 @@ def assert_similar(embeddings_engine: "Embedder") -> "AssertSimilar":
 
 @pytest.fixture(scope="session")
 def assert_not_similar(embeddings_engine: "Embedder") -> "AssertNotSimilar":
-    """Assert by ``assert_not_similar(left, right, band="related")`` that texts are in a band below this one."""
+    """``assert_not_similar(left, right, band="related")`` asserts that texts are in a band below this one."""
     from mcp_server_embeddings.tools.assertions import AssertNotSimilar
 
     return AssertNotSimilar(embeddings_engine)
@@ -57,7 +57,7 @@ def assert_not_similar(embeddings_engine: "Embedder") -> "AssertNotSimilar":
 
 @pytest.fixture(scope="session")
 def assert_ranked(embeddings_engine: "Embedder") -> "AssertRanked":
-    """Assert by ``assert_ranked(query, texts)`` that texts, best first, are in their order by band."""
+    """``assert_ranked(query, texts)`` asserts that texts, given best first, are in the order of their bands."""
     from mcp_server_embeddings.tools.assertions import AssertRanked
 
     return AssertRanked(embeddings_engine)
