@@ -6,13 +6,13 @@ import sys
 
 from mcp_server_embeddings.errors import UnsafePlaceError
 from mcp_server_embeddings.relay.relay import Relay
-from mcp_server_embeddings.relay.remembered import remembered
+from mcp_server_embeddings.relay.remembered import recall
 from mcp_server_embeddings.relay.wire import claim_wire
 
 
 def resume() -> None:
     """Serve the client if an engine process has accepted the same command before; otherwise return without effects."""
-    session = remembered()
+    session = recall()
     if session is None:
         return
     address, greeting = session

@@ -107,9 +107,9 @@ def private_folder() -> str:
     """
     user = os.geteuid()
     # Some clients start servers without XDG_RUNTIME_DIR; their sessions must find the same engine as the user's others.
-    runtime = [os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}"]
-    places = [os.path.join(place, DISTRIBUTION) for place in runtime if place and _is_owned(place, user)]
-    folder = next(filter(_is_short, places), None) or _below_home()
+    parents = [os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}"]
+    candidates = [os.path.join(parent, DISTRIBUTION) for parent in parents if parent and _is_owned(parent, user)]
+    folder = next(filter(_is_short, candidates), None) or _fallback_folder()
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     try:
         os.mkdir(folder, mode=0o700)
@@ -123,7 +123,7 @@ def private_folder() -> str:
     return folder
 
 
-def _below_home() -> str:
+def _fallback_folder() -> str:
     from mcp_server_embeddings.config import default_cache_dir  # deferred: imports more than the rest of a relay
 
     folder = str(default_cache_dir() / "run")

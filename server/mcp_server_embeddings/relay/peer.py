@@ -16,10 +16,10 @@ def peer_user(connection: socket.socket) -> int:
         OSError: The system does not report it.
     """
     if sys.platform == "darwin":
-        told = connection.getsockopt(_MAC_LEVEL, _MAC_OPTION, _MAC_BYTES)
-        return int(struct.unpack_from("=II", told)[1])
-    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", told)[1])
+        credentials = connection.getsockopt(_MAC_LEVEL, _MAC_OPTION, _MAC_BYTES)
+        return int(struct.unpack_from("=II", credentials)[1])
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
 
 
 def is_same_user(connection: socket.socket) -> bool:

@@ -22,9 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing typing would take a tenth of a relay's memory
     from typing import NoReturn
 
-_CHUNK = 65_536
+_CHUNK_BYTES = 65_536
 
-_MAX_KEPT = 32_000_000
+_MAX_LINE_BYTES = 32_000_000
 """Bytes. A longer line is forwarded in parts and not recorded, because the engine refuses it."""
 
 _MAX_FAILURES = 10
@@ -39,10 +39,10 @@ LISTS_SECONDS = 10.0
 """The same for requests that need no model, such as lists: a client may pipe its requests in, and a client that wants
 the server to stop sends SIGTERM after two seconds."""
 
-_PATIENCE_MS = 50
+_HANG_UP_CHECK_MS = 50
 """Interval for checking whether the client has closed its end while its messages wait for the engine."""
 
-_START_SECONDS = 30.0
+_ACCEPT_SECONDS = 30.0
 """Time after the client's last line in which the engine may still accept the session."""
 
 
@@ -71,58 +71,58 @@ class Relay:
         self._greeting = greeting
         self._connect = connect
         self._state = SessionState()
-        self._sending = threading.Lock()
-        self._answering = threading.Lock()
+        self._engine_lock = threading.Lock()
+        self._client_lock = threading.Lock()
         self._ready = threading.Event()
         self._failures = 0
-        self._finished = False  # whether the client has sent its last line
-        self._send(greeting)
+        self._input_ended = False  # whether the client has sent its last line
+        self._send_to_engine(greeting)
 
     def run(self) -> "NoReturn":
         """Serve the client until it disconnects, then end the process."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: leave(128 + received))
-        for work in (self._pass_requests, self._end_with_parent):
+        for work in (self._forward_requests, self._leave_with_parent):
             threading.Thread(target=work, daemon=True).start()
         while True:
-            self._pass_answers()
-            if self._finished and (self._ready.is_set() or not self._state.unanswered()):
+            self._forward_answers()
+            if self._input_ended and (self._ready.is_set() or not self._state.unanswered()):
                 leave(0)
-            self._take_over()
+            self._reconnect()
 
-    def _pass_requests(self) -> None:
+    def _forward_requests(self) -> None:
         """Forward the client's lines until there are no more. Runs on a thread."""
         whole = True  # whether the next part begins a line
-        while part := self._wire.reader.readline(_MAX_KEPT + 1):
-            with self._sending:
-                if whole and len(part) <= _MAX_KEPT:
+        while part := self._wire.reader.readline(_MAX_LINE_BYTES + 1):
+            with self._engine_lock:
+                if whole and len(part) <= _MAX_LINE_BYTES:
                     self._state.sent(part)
-                self._send(part)
+                self._send_to_engine(part)
             whole = part.endswith(b"\n")
         self._finish()
 
     def _finish(self) -> None:
         """After the client's last line, leave when its requests are answered or the time for that is over."""
-        self._finished = True
-        self._ready.wait(_START_SECONDS)  # the engine may refuse the settings, which must be reported
+        self._input_ended = True
+        self._ready.wait(_ACCEPT_SECONDS)  # the engine may refuse the settings, which must be reported
         if not self._state.unanswered():
             leave(0)
-        with self._sending, suppress(OSError):  # the engine has ended
+        with self._engine_lock, suppress(OSError):  # the engine has ended
             self._engine.shutdown(socket.SHUT_WR)
-        seconds = LISTS_SECONDS if self._state.unanswered(but="tools/call") else 0.0
+        seconds = LISTS_SECONDS if self._state.unanswered(excluding="tools/call") else 0.0
         deadline = threading.Timer(seconds + LAST_ANSWERS_SECONDS, leave, args=(0,))
         deadline.daemon = True
         deadline.start()
 
-    def _pass_answers(self) -> None:
+    def _forward_answers(self) -> None:
         """Forward the engine's lines until it ends."""
         for line in _lines(self._engine):
             if not line.startswith(b"{"):
-                self._notice(line)
+                self._handle_notice(line)
             elif self._state.received(line):
-                self._answer(line)
+                self._send_to_client(line)
 
-    def _notice(self, line: bytes) -> None:
+    def _handle_notice(self, line: bytes) -> None:
         kind, content = line[:1], line[1:]
         if kind == READY:
             self._failures = 0
@@ -134,9 +134,9 @@ class Relay:
             sys.stderr.write(f"{DISTRIBUTION}: {json.loads(content)}\n")
             leave(2)
 
-    def _take_over(self) -> None:
+    def _reconnect(self) -> None:
         """Move the session to the next engine process."""
-        self._sending.acquire()  # held until _send_session has finished
+        self._engine_lock.acquire()  # held until _resend_session has finished
         accepted = self._ready.is_set()
         if not accepted:
             self._failures += 1
@@ -148,32 +148,32 @@ class Relay:
             self._engine = self._connect()
         except (OSError, EmbeddingsError) as error:
             self._give_up(str(error))
-        self._send(self._greeting)
-        threading.Thread(target=self._send_session, args=(accepted,), daemon=True).start()
+        self._send_to_engine(self._greeting)
+        threading.Thread(target=self._resend_session, args=(accepted,), daemon=True).start()
 
-    def _send_session(self, accepted: bool) -> None:
-        """Send the handshake and the unanswered requests again, then release the lock acquired by ``_take_over``."""
+    def _resend_session(self, accepted: bool) -> None:
+        """Send the handshake and the unanswered requests again, then release the lock acquired by ``_reconnect``."""
         try:
             requests = self._state.repeated(accepted=accepted)
             for error in self._state.given_up():
-                self._answer(error)
+                self._send_to_client(error)
             for line in [*self._state.handshake(), *requests]:
-                self._send(line)
+                self._send_to_engine(line)
             for notification in self._state.changed():
-                self._answer(notification)
+                self._send_to_client(notification)
         finally:
-            self._sending.release()
+            self._engine_lock.release()
 
     def _give_up(self, reason: str = "it ends as soon as it has started") -> "NoReturn":
         for error in self._state.given_up(every=True):
-            self._answer(error)
+            self._send_to_client(error)
         sys.stderr.write(
             f"{DISTRIBUTION}: the engine process cannot be used: {reason}. Its log is {self._address.log_path}; "
             "--engine-process own serves without it\n"
         )
         leave(1)
 
-    def _send(self, data: bytes) -> None:
+    def _send_to_engine(self, data: bytes) -> None:
         rest = memoryview(data)
         with suppress(OSError):  # the engine has ended; unanswered requests go to the next one
             while rest:
@@ -186,19 +186,19 @@ class Relay:
         """Wait until the engine reads again. It stops reading while the client does not read its answers."""
         poll = select.poll()
         poll.register(self._engine, select.POLLOUT)
-        if not poll.poll(_PATIENCE_MS) and self._wire.hung_up():
+        if not poll.poll(_HANG_UP_CHECK_MS) and self._wire.hung_up():
             leave(0)
 
-    def _answer(self, line: bytes) -> None:
+    def _send_to_client(self, line: bytes) -> None:
         rest = memoryview(line)
         try:
-            with self._answering:
+            with self._client_lock:
                 while rest:
                     rest = rest[self._wire.writer.write(rest) :]
         except OSError:  # the client is gone
             leave(0)
 
-    def _end_with_parent(self) -> None:
+    def _leave_with_parent(self) -> None:
         if wait_for_parent_exit():
             leave(0)
 
@@ -211,17 +211,17 @@ def leave(status: int) -> "NoReturn":
 
 def _lines(engine: socket.socket) -> Iterator[bytes]:
     """Yield complete lines until the other end closes; drop an incomplete last line."""
-    waiting = bytearray()
+    buffer = bytearray()
     while True:
         try:
-            received = engine.recv(_CHUNK)
+            received = engine.recv(_CHUNK_BYTES)
         except OSError:
             return
         if not received:
             return
-        searched = len(waiting)
-        waiting += received
-        while (end := waiting.find(b"\n", searched) + 1) > 0:
-            yield bytes(waiting[:end])
-            del waiting[:end]
+        searched = len(buffer)
+        buffer += received
+        while (end := buffer.find(b"\n", searched) + 1) > 0:
+            yield bytes(buffer[:end])
+            del buffer[:end]
             searched = 0

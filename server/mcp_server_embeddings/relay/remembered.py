@@ -21,7 +21,7 @@ ENGINE_VARIABLES = (
 )
 """Environment variables that affect what an engine loads or computes."""
 
-_VARIABLES = (*ENGINE_VARIABLES, "HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
+_COMMAND_VARIABLES = (*ENGINE_VARIABLES, "HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
 """Environment variables that, in addition to those of the settings, affect the meaning of a command line."""
 
 
@@ -31,20 +31,20 @@ def checksum(*parts: object) -> str:
     It only has to distinguish one user's own settings, so it need not be cryptographic; importing hashlib would make a
     relay a third larger.
     """
-    written = repr(parts).encode("utf-8", "surrogateescape")
-    return f"{zlib.crc32(written):08x}{zlib.adler32(written):08x}"
+    encoded = repr(parts).encode("utf-8", "surrogateescape")
+    return f"{zlib.crc32(encoded):08x}{zlib.adler32(encoded):08x}"
 
 
-def program() -> tuple[object, ...]:
+def installation() -> tuple[object, ...]:
     """Return values that identify this installation of the program."""
-    return VERSION, sys.version, sys.prefix, __file__, _edited()
+    return VERSION, sys.version, sys.prefix, __file__, _last_edit()
 
 
 def command_checksum() -> str:
     """Return a checksum of this process's command line, environment variables and working directory."""
-    variables = sorted(item for item in os.environ.items() if item[0].startswith(ENVIRONMENT_PREFIX))
-    others = [os.environ.get(name) for name in _VARIABLES]
-    return checksum(program(), sys.argv[1:], variables, others, database_variables(), os.getcwd())
+    settings = sorted(item for item in os.environ.items() if item[0].startswith(ENVIRONMENT_PREFIX))
+    values = [os.environ.get(name) for name in _COMMAND_VARIABLES]
+    return checksum(installation(), sys.argv[1:], settings, values, database_variables(), os.getcwd())
 
 
 def database_variables() -> list[tuple[str, str]]:
@@ -52,11 +52,11 @@ def database_variables() -> list[tuple[str, str]]:
     return sorted(item for item in os.environ.items() if item[0].startswith("PG"))
 
 
-def remembered() -> tuple[EngineAddress, bytes] | None:
+def recall() -> tuple[EngineAddress, bytes] | None:
     """Return the address and the greeting stored for this command, if any; an engine removes its own when it ends."""
     try:
         folder = private_folder()
-        with open(_path(folder, command_checksum()), "rb") as file:
+        with open(_session_path(folder, command_checksum()), "rb") as file:
             key, _, greeting = file.read().partition(b"\n")
     except (OSError, UnsafePlaceError):
         return None
@@ -71,7 +71,7 @@ def remember(address: EngineAddress, command: str, greeting: bytes) -> None:
         command: The result of ``command_checksum``.
         greeting: The greeting as a line.
     """
-    path = _path(address.folder, command)
+    path = _session_path(address.folder, command)
     with open(f"{path}.tmp", "wb") as file:
         file.write(address.key.encode() + b"\n" + greeting)
     os.replace(f"{path}.tmp", path)
@@ -83,17 +83,17 @@ def forget(address: EngineAddress) -> None:
         path = os.path.join(address.folder, name)
         if name.endswith(".session"):
             with open(path, "rb") as file:
-                own = file.readline() == address.key.encode() + b"\n"
-            if own:
+                is_own = file.readline() == address.key.encode() + b"\n"
+            if is_own:
                 os.unlink(path)
 
 
-def _path(folder: str, command: str) -> str:
+def _session_path(folder: str, command: str) -> str:
     return os.path.join(folder, f"{command}.session")
 
 
 @functools.cache
-def _edited() -> float:
+def _last_edit() -> float:
     """Return when a source file in a checkout was last modified, so that edits take effect at once; 0 if installed."""
     package = os.path.dirname(os.path.dirname(__file__))
     if "site-packages" in package:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mcp_server_embeddings.config import ENGINE_KEY, Settings, default, flag, variable
 from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
 from mcp_server_embeddings.relay.address import EngineAddress, private_folder
-from mcp_server_embeddings.relay.remembered import ENGINE_VARIABLES, checksum, database_variables, program
+from mcp_server_embeddings.relay.remembered import ENGINE_VARIABLES, checksum, database_variables, installation
 
 
 def engine_address(settings: Settings) -> EngineAddress:
@@ -19,10 +19,10 @@ def engine_address(settings: Settings) -> EngineAddress:
         UnsafePlaceError: See ``private_folder``.
         OSError: The folder cannot be created.
     """
-    decisive = [str(getattr(settings, field.name)) for field in fields(Settings) if field.metadata["scope"] == "engine"]
+    values = [str(getattr(settings, field.name)) for field in fields(Settings) if field.metadata["scope"] == "engine"]
     variables = [os.environ.get(name) for name in (*ENGINE_VARIABLES, ENGINE_KEY)]
-    decisive += map(str, database_variables() if settings.store else ())
-    return EngineAddress(private_folder(), checksum(program(), decisive, variables))
+    values += map(str, database_variables() if settings.store else ())
+    return EngineAddress(private_folder(), checksum(installation(), values, variables))
 
 
 def connected(address: EngineAddress, settings: Settings) -> socket.socket:
@@ -77,13 +77,16 @@ def engine_options(settings: Settings) -> list[str]:
 
 def engine_variables(settings: Settings) -> dict[str, str]:
     """Return the environment for an engine process, with secret settings: only its user can read an environment."""
-    own = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if name == ENGINE_KEY or not name.startswith(ENVIRONMENT_PREFIX)  # settings are passed as options
     }
-    secrets = [field for field in fields(Settings) if field.metadata["secret"]]
-    return own | {variable(field): getattr(settings, field.name) for field in secrets if getattr(settings, field.name)}
+    return inherited | {
+        variable(field): value
+        for field in fields(Settings)
+        if field.metadata["secret"] and (value := getattr(settings, field.name))
+    }
 
 
 def _start(address: EngineAddress, settings: Settings, listener: socket.socket) -> None:

@@ -34,6 +34,10 @@ has no id."""
 _MAX_DEPTH = 201
 """Maximum nesting of lists and objects. The engine refuses a deeper message with an error that has no id."""
 
+_RESTORED_METHODS = frozenset({"initialize", "resources/subscribe", "resources/unsubscribe", "resources/list"})
+"""Methods whose successful requests change the state that a new engine must have. After a list of resources, an engine
+notifies the client when the list changes."""
+
 
 class _Request:
     def __init__(self, line: bytes, method: str, token: object) -> None:
@@ -50,13 +54,13 @@ class SessionState:
         self._lock = threading.Lock()
         self._initialize: Message | None = None
         self._initialized = b""
-        self._standing: dict[tuple[str, str], Message] = {}  # requests after which an engine sends notifications
+        self._subscriptions: dict[tuple[str, str], Message] = {}  # requests after which an engine sends notifications
         self._requests: dict[tuple[type, object], deque[_Request]] = {}
         self._progress: dict[object, float] = {}
 
     def sent(self, line: bytes) -> None:
         """Record a line from the client before it is forwarded."""
-        message = _parsed(line)
+        message = _parse(line)
         method, identifier = message.get("method"), _identifier(message)
         with self._lock:
             if identifier is not None and ("method" in message or not _is_response(message)):
@@ -64,38 +68,38 @@ class SessionState:
             elif "id" in message or message.get("jsonrpc") != "2.0":
                 pass  # the engine refuses it
             elif method == "notifications/cancelled":
-                self._cancelled(_parameters(message).get("requestId"))
+                self._cancel(_parameters(message).get("requestId"))
             elif method == "notifications/initialized":
                 self._initialized = line
 
     def received(self, line: bytes) -> bool:
         """Record a line from the engine. Return whether it must be forwarded to the client."""
-        if found := _ANSWER.match(line):
-            identifier = json.loads(found[1])
+        if match := _ANSWER.match(line):
+            identifier = json.loads(match[1])
             if isinstance(identifier, str) and identifier.startswith(_OWN_ID):
                 return False
             with self._lock:
-                request = self._answered((type(identifier), identifier))
-                if request is not None and found[2] == b"result":
-                    self._keep(request)
+                request = self._pop_request((type(identifier), identifier))
+                if request is not None and match[2] == b"result":
+                    self._record_success(request)
         elif line.startswith(_PROGRESS):
-            return self._is_progress(json.loads(line)["params"])
+            return self._is_new_progress(json.loads(line)["params"])
         return True
 
-    def unanswered(self, *, but: str = "") -> int:
-        """Count unanswered requests, excluding those of method ``but``."""
+    def unanswered(self, *, excluding: str = "") -> int:
+        """Count unanswered requests, excluding those of method ``excluding``."""
         with self._lock:
-            return sum(request.method != but for same in self._requests.values() for request in same)
+            return sum(request.method != excluding for group in self._requests.values() for request in group)
 
     def handshake(self) -> Iterator[bytes]:
         """Yield the messages that restore the session in a new engine; nothing until ``initialize`` was answered."""
         with self._lock:
-            first, initialized = self._initialize, self._initialized
-            standing = list(self._standing.values())
-        if first is not None:
-            yield _line({**first, "id": f"{_OWN_ID}initialize"})
+            initialize, initialized = self._initialize, self._initialized
+            subscriptions = list(self._subscriptions.values())
+        if initialize is not None:
+            yield _line({**initialize, "id": f"{_OWN_ID}initialize"})
             yield initialized
-            for number, message in enumerate(standing):
+            for number, message in enumerate(subscriptions):
                 yield _line({**message, "id": f"{_OWN_ID}{number}"})
 
     def repeated(self, *, accepted: bool = True) -> list[bytes]:
@@ -105,51 +109,47 @@ class SessionState:
             accepted: Whether the engine that ended had accepted the session; if so, it counts as an attempt.
         """
         with self._lock:
-            requests = [request for same in self._requests.values() for request in same]
-            for request in requests:
-                request.attempts += accepted
+            groups = list(self._requests.values())
+            for group in groups:
+                for request in group:
+                    request.attempts += accepted
             # Requests with the same id are given up together: given_up answers all of them.
-            left = [same for same in self._requests.values() if same[0].attempts <= MAX_ATTEMPTS]
-            return [request.line for same in left for request in same]
+            return [request.line for group in groups if group[0].attempts <= MAX_ATTEMPTS for request in group]
 
     def given_up(self, *, every: bool = False) -> list[bytes]:
         """Remove the requests that ended too many engine processes, or every request; return the errors for them."""
         with self._lock:
-            given_up = [
-                identifier
-                for identifier, requests in self._requests.items()
-                if every or requests[0].attempts > MAX_ATTEMPTS
-            ]
-            return [_error(identifier[1]) for identifier in given_up for _ in self._requests.pop(identifier)]
+            keys = [key for key, group in self._requests.items() if every or group[0].attempts > MAX_ATTEMPTS]
+            return [_error(key[1]) for key in keys for _ in self._requests.pop(key)]
 
     def changed(self) -> list[bytes]:
         """Return notifications that subscribed resources may have changed while no engine was connected."""
         with self._lock:
-            standing = list(self._standing)
-        listed = [b'{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}\n'] if standing else []
+            subscriptions = list(self._subscriptions)
+        listed = [b'{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}\n'] if subscriptions else []
         updated = [
             _line({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}})
-            for _, uri in standing
+            for _, uri in subscriptions
             if uri
         ]
         return listed + updated
 
-    def _keep(self, request: _Request) -> None:
+    def _record_success(self, request: _Request) -> None:
         """Keep a successful request that a new engine needs to see again."""
-        if request.method not in _KEPT:
+        if request.method not in _RESTORED_METHODS:
             return
-        message = _parsed(request.line)
+        message = _parse(request.line)
         uri = str(_parameters(message).get("uri", ""))
         if request.method == "initialize":
             self._initialize = message
         elif request.method == "resources/subscribe":
-            self._standing["subscribe", uri] = message
+            self._subscriptions["subscribe", uri] = message
         elif request.method == "resources/unsubscribe":
-            self._standing.pop(("subscribe", uri), None)
+            self._subscriptions.pop(("subscribe", uri), None)
         else:
-            self._standing["list", ""] = message
+            self._subscriptions["list", ""] = message
 
-    def _answered(self, identifier: tuple[type, object]) -> _Request | None:
+    def _pop_request(self, identifier: tuple[type, object]) -> _Request | None:
         requests = self._requests.get(identifier)
         if not requests:
             return None
@@ -159,16 +159,16 @@ class SessionState:
             del self._requests[identifier]
         return request
 
-    def _cancelled(self, identifier: object) -> None:
+    def _cancel(self, identifier: object) -> None:
         """Remove a cancelled request. The SDK treats a numeric id and the same number as a string as equal."""
-        named: set[object] = {identifier, str(identifier)} if is_valid_id(identifier) else set()
+        identifiers: set[object] = {identifier, str(identifier)} if is_valid_id(identifier) else set()
         if isinstance(identifier, str):
             with suppress(ValueError):
-                named.add(int(identifier))
-        for one in named:
-            self._answered((type(one), one))
+                identifiers.add(int(identifier))
+        for spelling in identifiers:
+            self._pop_request((type(spelling), spelling))
 
-    def _is_progress(self, parameters: "Message") -> bool:
+    def _is_new_progress(self, parameters: "Message") -> bool:
         """Return whether a report exceeds the last one for its token: a new engine reports from the start again."""
         token, progress = parameters.get("progressToken"), parameters.get("progress", 0)
         with self._lock:
@@ -176,9 +176,6 @@ class SessionState:
                 return False
             self._progress[token] = progress
             return True
-
-
-_KEPT = frozenset({"initialize", "resources/subscribe", "resources/unsubscribe", "resources/list"})
 
 
 def _token(message: "Message") -> object:
@@ -197,7 +194,7 @@ def _parameters(message: "Message") -> "Message":
     return parameters if isinstance(parameters, dict) else {}
 
 
-def _parsed(line: bytes) -> "Message":
+def _parse(line: bytes) -> "Message":
     """Parse a line as the engine does (``mcp_layer/messages.py``), so that both expect answers to the same requests."""
     try:
         message = json.loads(line.decode("utf-8", "replace"))
@@ -213,8 +210,8 @@ def _is_too_deep(line: bytes, message: "Message") -> bool:
     level: list[Any] = [message]
     while level:
         depth += 1
-        inside = [value for one in level for value in (one.values() if isinstance(one, dict) else one)]
-        level = [value for value in inside if isinstance(value, dict | list)]
+        values = [value for parent in level for value in (parent.values() if isinstance(parent, dict) else parent)]
+        level = [value for value in values if isinstance(value, dict | list)]
     return depth > _MAX_DEPTH
 
 
