@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mcp_server_embeddings.cli.output import console, safe, say, say_json
 from mcp_server_embeddings.cli.process import prepare
 from mcp_server_embeddings.clients.command import Launch, own_program, server_arguments
-from mcp_server_embeddings.clients.configuration import present
+from mcp_server_embeddings.clients.configuration import find_clients
 from mcp_server_embeddings.clients.table import System
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.doctor.data import examine_collections, examine_folder
@@ -45,7 +45,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         for finding in _findings(settings, command):
             findings.append(finding)
             if not options.json:
-                _show(terminal, finding)
+                _print_finding(terminal, finding)
     except KeyboardInterrupt:
         raise CallCancelledError("interrupted") from None
     problems = [finding for finding in findings if finding.state == "problem"]
@@ -66,11 +66,11 @@ def _findings(settings: Settings, command: Launch) -> Iterator[Finding]:
     servers, system = Servers(), System.current()
     yield servers.examine_server(command)
     yield from examine_processes()
-    for client in present(system):
+    for client in find_clients(system):
         yield from servers.examine_client(client, client.file(system))
 
 
-def _show(terminal: "Console", finding: Finding) -> None:
+def _print_finding(terminal: "Console", finding: Finding) -> None:
     from rich.text import Text
 
     word, colour = _MARKS[finding.state]

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 
 from mcp_server_embeddings.cli.output import say
 from mcp_server_embeddings.clients.command import own_program, server_arguments
-from mcp_server_embeddings.clients.configuration import chosen, installed, snippet, uninstalled
+from mcp_server_embeddings.clients.configuration import installed, select_clients, snippet, uninstalled
 from mcp_server_embeddings.clients.files import Change
 from mcp_server_embeddings.clients.table import Client, System
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.errors import ClientFileError, ConfigurationError
 from mcp_server_embeddings.program import DISTRIBUTION
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _UV_CACHE = "archive-v0"
 """Part of the paths of programs that ``uvx`` runs from its cache, from which they can be removed at any time."""
@@ -30,7 +30,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         ConfigurationError: A client, the name or a setting is invalid.
     """
     name, system = _checked_name(options.name), System.current()
-    clients, arguments = chosen(options.clients, system), server_arguments(options)
+    clients, arguments = select_clients(options.clients, system), server_arguments(options)
     _check_tools(settings)
     program = own_program()
     if options.print:
@@ -59,43 +59,43 @@ def run_uninstall(_: Settings, options: argparse.Namespace) -> int:
     """
     name, system = _checked_name(options.name), System.current()
     return _apply(
-        chosen(options.clients, system),
+        select_clients(options.clients, system),
         lambda client: uninstalled(client, client.file(system), name),
         f"has no {name!r}",
         ask=not options.yes,
     )
 
 
-def _apply(clients: Iterable[Client], change: Callable[[Client], Change], nothing: str, *, ask: bool) -> int:
+def _apply(clients: Iterable[Client], change: Callable[[Client], Change], unchanged: str, *, ask: bool) -> int:
     """Show and write the change of each client's file; an error in one does not prevent the others."""
     status = 0
     for client in clients:
         try:
-            done = _write(change(client), nothing, ask=ask)
+            succeeded = _confirm_and_write(change(client), unchanged, ask=ask)
         except ClientFileError as error:
             sys.stderr.write(f"{DISTRIBUTION}: {client.title}: {error}\n")
-            done = False
-        status = status if done else 2
+            succeeded = False
+        status = status if succeeded else 2
     return status
 
 
-def _write(change: Change, nothing: str, *, ask: bool) -> bool:
+def _confirm_and_write(change: Change, unchanged: str, *, ask: bool) -> bool:
     """Show a change and write it if the user confirms; return False if a needed change was not written."""
     title = change.client.title
     if not change.needed:
-        say(f"{title} {nothing}: {change.path}")
+        say(f"{title} {unchanged}: {change.path}")
         return True
     say(f"{title}:", *change.diff())
-    if ask and not _agreed(f"Write {change.path}?"):
+    if ask and not _confirmed(f"Write {change.path}?"):
         say(f"nothing was written for {title}")
         return False
     backup = change.write()
-    kept = f"; what it was: {backup}" if backup else ""
-    say(f"{change.path} is written{kept}. Restart {title}", "")
+    copy = f"; what it was: {backup}" if backup else ""
+    say(f"{change.path} is written{copy}. Restart {title}", "")
     return True
 
 
-def _agreed(question: str) -> bool:
+def _confirmed(question: str) -> bool:
     """Ask for confirmation at the terminal; False without a terminal."""
     if not sys.stdin.isatty():
         say(f"{question} Nobody can answer here: --yes writes without asking")
@@ -108,17 +108,13 @@ def _agreed(question: str) -> bool:
 
 
 def _checked_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not _SERVER_NAME.fullmatch(name):
         raise ConfigurationError(f"name {name!r} is not a server's; use up to 64 of a-z, A-Z, 0-9, - and _")
     return name
 
 
 def _check_tools(settings: Settings) -> None:
-    """Refuse unknown tools now: when a client starts the server, nobody sees its error.
-
-    Raises:
-        ConfigurationError: A tool is unknown, or no tool is left.
-    """
+    """Raise ``ConfigurationError`` for unknown tools now: when a client starts the server, nobody sees its error."""
     if settings.tools or settings.exclude_tools:
         from mcp_server_embeddings.mcp_layer.registry import served_tools
 

@@ -39,22 +39,22 @@ def launch(entry: object) -> Launch | None:
     if not texts or len(texts) < len(parts):
         return None
     variables = entry.get("env") or entry.get("environment")
-    given = variables.items() if isinstance(variables, dict) else ()
-    return Launch(texts, tuple((str(name), str(value)) for name, value in given))
+    pairs = variables.items() if isinstance(variables, dict) else ()
+    return Launch(texts, tuple((str(name), str(value)) for name, value in pairs))
 
 
 def is_own(entry: object) -> bool:
     """Return whether an entry starts this program, directly or through another program such as uvx."""
-    found = launch(entry)
-    return found is not None and any(name in part for part in found.command for name in _OWN_NAMES)
+    server = launch(entry)
+    return server is not None and any(name in part for part in server.command for name in _OWN_NAMES)
 
 
 def arguments_to_keep(entry: object) -> tuple[str, ...]:
     """Return the options in an entry that starts this program directly; empty if it is started in another way."""
-    found = launch(entry)
-    if found is None or PureWindowsPath(found.command[0]).stem != DISTRIBUTION:  # parses POSIX paths too
+    server = launch(entry)
+    if server is None or PureWindowsPath(server.command[0]).stem != DISTRIBUTION:  # parses POSIX paths too
         return ()
-    return found.command[1:]
+    return server.command[1:]
 
 
 def own_program() -> tuple[str, ...]:
@@ -63,9 +63,9 @@ def own_program() -> tuple[str, ...]:
     A link to the program, as created by uv and pipx, is not resolved: it survives an upgrade.
     """
     name = DISTRIBUTION + (".exe" if sys.platform == "win32" else "")
-    for candidate in (Path(sys.argv[0]), Path(sys.executable).with_name(name)):
-        if candidate.name == name and candidate.is_file():
-            return (str(candidate.absolute()),)
+    for path in (Path(sys.argv[0]), Path(sys.executable).with_name(name)):
+        if path.name == name and path.is_file():
+            return (str(path.absolute()),)
     on_path = shutil.which(DISTRIBUTION)
     return (on_path,) if on_path else (sys.executable, "-m", "mcp_server_embeddings")
 

@@ -12,7 +12,7 @@ from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.errors import ClientFileError, ConfigurationError
 
 
-def chosen(names: Sequence[str], system: System) -> list[Client]:
+def select_clients(names: Sequence[str], system: System) -> list[Client]:
     """Return the named clients; without names, those found on this machine.
 
     Raises:
@@ -21,13 +21,13 @@ def chosen(names: Sequence[str], system: System) -> list[Client]:
     for name in names:
         if name not in CLIENTS:
             raise ConfigurationError(f"unknown client {name!r}; {nearest(name, CLIENTS)}")
-    clients = [CLIENTS[name] for name in dict.fromkeys(names)] or present(system)
+    clients = [CLIENTS[name] for name in dict.fromkeys(names)] or find_clients(system)
     if not clients:
         raise ConfigurationError(f"no client was found on this machine; name one: {', '.join(CLIENTS)}")
     return clients
 
 
-def present(system: System) -> list[Client]:
+def find_clients(system: System) -> list[Client]:
     """Return the clients that seem to be on this machine: the file or its folder exists, or the program is on PATH."""
     return [client for client in CLIENTS.values() if _is_present(client, system)]
 
@@ -68,5 +68,5 @@ def snippet(client: Client, name: str, command: Sequence[str]) -> str:
 
 def _is_present(client: Client, system: System) -> bool:
     file = client.file(system)
-    own = file.parent if file.parent != Path(system.home) else file
-    return own.exists() or bool(client.program and shutil.which(client.program))
+    folder = file.parent if file.parent != Path(system.home) else file
+    return folder.exists() or bool(client.program and shutil.which(client.program))

@@ -31,22 +31,22 @@ class Editor:
 
     def put(self, text: str, keys: Sequence[str], value: object) -> str:
         """Return the text with a value set at a path of keys."""
-        wanted = deepcopy(self.read(text))
-        place = wanted
+        intended = deepcopy(self.read(text))
+        parent = intended
         for key in keys[:-1]:
-            place = place.setdefault(key, {}) if isinstance(place, dict) else None
-        if isinstance(place, dict):
-            place[keys[-1]] = value
-        return self._checked(self._put(text, keys, value), wanted)
+            parent = parent.setdefault(key, {}) if isinstance(parent, dict) else None
+        if isinstance(parent, dict):
+            parent[keys[-1]] = value
+        return self._verify(self._put(text, keys, value), intended)
 
     def remove(self, text: str, keys: Sequence[str]) -> str:
         """Return the text without the value at a path of keys."""
-        wanted = deepcopy(self.read(text))
-        del found(wanted, keys[:-1])[keys[-1]]
-        return self._checked(self._remove(text, keys), wanted, _pruned(wanted, keys[:-1]))
+        intended = deepcopy(self.read(text))
+        del found(intended, keys[:-1])[keys[-1]]
+        return self._verify(self._remove(text, keys), intended, _without_empty(intended, keys[:-1]))
 
-    def _checked(self, text: str, *wanted: object) -> str:
-        if self.read(text) not in wanted:
+    def _verify(self, text: str, *intended: object) -> str:
+        if self.read(text) not in intended:
             raise ValueError("it cannot be edited without changing something else; edit it yourself, by --print")
         return text
 
@@ -58,7 +58,7 @@ def found(document: object, keys: Sequence[str]) -> dict[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _pruned(document: object, keys: Sequence[str]) -> object:
+def _without_empty(document: object, keys: Sequence[str]) -> object:
     """Return a copy without empty objects along a path: in TOML, removing the last key of a table removes the table."""
     document = deepcopy(document)
     for depth in range(len(keys), 0, -1):

@@ -56,12 +56,11 @@ class Change:
             ClientFileError: The file cannot be written, or has changed since it was read.
         """
         target = Path(os.path.realpath(self.path))
-        if _content(target) != self.before:
+        if _read_bytes(target) != self.before:
             raise ClientFileError(f"{self.path} was changed meanwhile, maybe by {self.client.title}; try again")
         try:
-            mode, backup = _mode(target), None
-            if self.before is not None:
-                backup = _copied(target, self.before)
+            mode = _target_mode(target)
+            backup = None if self.before is None else _write_backup(target, self.before)
             with replaced(target) as file:
                 file.write(self.after)
                 Path(file.name).chmod(mode)
@@ -95,12 +94,12 @@ class ClientFile:
         Raises:
             ClientFileError: The file cannot be read or is malformed; the message names the line.
         """
-        content = _content(path)
-        text = _text(path, content or b"").removeprefix(_BYTE_ORDER_MARK)
+        content = _read_bytes(path)
+        text = _decode(path, content or b"").removeprefix(_BYTE_ORDER_MARK)
         try:
             return cls(client, path, content, text, EDITORS[client.format].read(text))
         except ValueError as error:
-            raise _unusable(client, path, error) from None
+            raise _unusable_file(client, path, error) from None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -119,11 +118,10 @@ class ClientFile:
         Raises:
             ClientFileError: The file cannot be edited.
         """
-        there = found(self.document, (*self.keys, name))
-        changed = {key: value for key, value in values.items() if there.get(key) != value}
-        return self._edited(
-            *(partial(self._editor.put, keys=(*self.keys, name, key), value=value) for key, value in changed.items())
-        )
+        keys = (*self.keys, name)
+        existing = found(self.document, keys)
+        changed = [(key, value) for key, value in values.items() if existing.get(key) != value]
+        return self._change(*(partial(self._editor.put, keys=(*keys, key), value=value) for key, value in changed))
 
     def with_entry(self, name: str, entry: dict[str, object]) -> Change:
         """Return the change that adds an entry or replaces the one with this name.
@@ -131,7 +129,7 @@ class ClientFile:
         Raises:
             ClientFileError: The file cannot be edited.
         """
-        return self._edited(partial(self._editor.put, keys=(*self.keys, name), value=entry))
+        return self._change(partial(self._editor.put, keys=(*self.keys, name), value=entry))
 
     def without(self, name: str) -> Change:
         """Return the change that removes an entry, if it exists.
@@ -140,27 +138,25 @@ class ClientFile:
             ClientFileError: The file cannot be edited.
         """
         if self.entry(name) is None:
-            return self._edited()
-        return self._edited(partial(self._editor.remove, keys=(*self.keys, name)))
+            return self._change()
+        return self._change(partial(self._editor.remove, keys=(*self.keys, name)))
 
     @property
     def _editor(self) -> Editor:
         return EDITORS[self.client.format]
 
-    def _edited(self, *edits: Callable[[str], str]) -> Change:
-        if not edits:
-            return Change(self.client, self.path, self.content, self.content or b"")
+    def _change(self, *edits: Callable[[str], str]) -> Change:
         text = self.text
         try:
             for edit in edits:
                 text = edit(text)
         except ValueError as error:
-            raise _unusable(self.client, self.path, error) from None
-        marked = (self.content or b"").decode().startswith(_BYTE_ORDER_MARK)
-        return Change(self.client, self.path, self.content, (_BYTE_ORDER_MARK * marked + text).encode())
+            raise _unusable_file(self.client, self.path, error) from None
+        has_mark = (self.content or b"").decode().startswith(_BYTE_ORDER_MARK)
+        return Change(self.client, self.path, self.content, (_BYTE_ORDER_MARK * has_mark + text).encode())
 
 
-def _content(path: Path) -> bytes | None:
+def _read_bytes(path: Path) -> bytes | None:
     """Return the content of a file; None if it does not exist."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -172,7 +168,7 @@ def _content(path: Path) -> bytes | None:
         raise ClientFileError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _text(path: Path, content: bytes) -> str:
+def _decode(path: Path, content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -180,18 +176,14 @@ def _text(path: Path, content: bytes) -> str:
         raise ClientFileError(f"{path} is left as it is: line {line} is not UTF-8. Correct the file") from None
 
 
-def _unusable(client: Client, path: Path, error: ValueError) -> ClientFileError:
+def _unusable_file(client: Client, path: Path, error: ValueError) -> ClientFileError:
     return ClientFileError(
         f"{path} is left as it is: {error}. Correct the file, or add what `install {client.name} --print` shows"
     )
 
 
-def _mode(target: Path) -> int:
-    """Return the mode of a file, or the mode for a new file if it does not exist.
-
-    Raises:
-        ClientFileError: The file is read-only, which replacing it would ignore.
-    """
+def _target_mode(target: Path) -> int:
+    """Return the mode of a file or for a new one; raise ``ClientFileError`` if read-only, which replacing ignores."""
     if not target.exists():
         return 0o600
     mode = stat.S_IMODE(target.stat().st_mode)
@@ -200,12 +192,8 @@ def _mode(target: Path) -> int:
     return mode
 
 
-def _copied(target: Path, content: bytes) -> Path:
-    """Write a backup in the same folder, under an unused name.
-
-    Raises:
-        OSError: The backup cannot be written.
-    """
+def _write_backup(target: Path, content: bytes) -> Path:
+    """Write a backup in the same folder, under an unused name; raise ``OSError`` if that fails."""
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     for number in count():
         copy = target.with_name(f"{target.name}.{stamp}{f'-{number}' if number else ''}.bak")

@@ -62,7 +62,7 @@ def read(text: str, *, comments: bool = True) -> object:
     try:
         return _DECODER.decode(text)  # sixty times as fast, and most files have no comments
     except ValueError:
-        return _parsed(text, comments).value
+        return _parse(text, comments).value
 
 
 def put(text: str, keys: Sequence[str], value: object, *, comments: bool = True) -> str:
@@ -72,16 +72,16 @@ def put(text: str, keys: Sequence[str], value: object, *, comments: bool = True)
         ValueError: The text is malformed, or something on the path is not an object; the message begins with the line.
     """
     text = text if text.strip() else "{}\n"
-    root = node = _parsed(text, comments)
+    root = node = _parse(text, comments)
     unit = _indentation(text, root) or "  "
     for depth, key in enumerate(keys):
-        member = _member(text, node, key)
+        member = _find_member(text, node, key)
         if member is None:
             for outer in reversed(keys[depth + 1 :]):
                 value = {outer: value}
-            return _inserted(text, node, key, value, unit)
+            return _append_member(text, node, key, value, unit)
         node = member.node
-    return text[: node.start] + _dumped(value, unit, _line_indentation(text, node.start), text) + text[node.end :]
+    return text[: node.start] + _format(value, unit, _line_indentation(text, node.start), text) + text[node.end :]
 
 
 def remove(text: str, keys: Sequence[str], *, comments: bool = True) -> str:
@@ -90,19 +90,19 @@ def remove(text: str, keys: Sequence[str], *, comments: bool = True) -> str:
     Raises:
         ValueError: The text is malformed; the message begins with the line.
     """
-    parent = _parsed(text, comments)
+    parent = _parse(text, comments)
     for key in keys[:-1]:
-        parent = _existing(text, parent, key).node
-    member = _existing(text, parent, keys[-1])
+        parent = _require_member(text, parent, key).node
+    member = _require_member(text, parent, keys[-1])
     index = parent.members.index(member)
-    start, end = _span(text, member)
+    start, end = _deletion_range(text, member)
     if member.comma < 0 and index:
         before = parent.members[index - 1].comma
         return text[:before] + text[before + 1 : start] + text[end:]
     return text[:start] + text[end:]
 
 
-def _span(text: str, member: _Member) -> tuple[int, int]:
+def _deletion_range(text: str, member: _Member) -> tuple[int, int]:
     """Return the range to delete for a member: whole lines if nothing else is on them, else with blanks on one side."""
     start, end = member.start, max(member.node.end, member.comma + 1)
     before, after = len(text[:start].rstrip(" \t")), end + len(text[end:]) - len(text[end:].lstrip(" \t"))
@@ -111,25 +111,25 @@ def _span(text: str, member: _Member) -> tuple[int, int]:
     return (start, after) if member.comma >= 0 else (before, end)
 
 
-def _member(text: str, node: _Node, key: str) -> _Member | None:
+def _find_member(text: str, node: _Node, key: str) -> _Member | None:
     if not isinstance(node.value, dict):
         raise ValueError(  # noqa: TRY004 - an error in the file, not of the caller
-            f"line {_line(text, node.start)}: an object is expected, to hold {key!r}"
+            f"line {_line_number(text, node.start)}: an object is expected, to hold {key!r}"
         )
     found = [member for member in node.members if member.name == key]
     if len(found) > 1:
-        raise ValueError(f"line {_line(text, found[1].start)}: {key!r} is there a second time")
+        raise ValueError(f"line {_line_number(text, found[1].start)}: {key!r} is there a second time")
     return found[0] if found else None
 
 
-def _existing(text: str, node: _Node, key: str) -> _Member:
-    member = _member(text, node, key)
+def _require_member(text: str, node: _Node, key: str) -> _Member:
+    member = _find_member(text, node, key)
     if member is None:
         raise ValueError(f"there is no {key!r}")
     return member
 
 
-def _inserted(text: str, node: _Node, key: str, value: object, unit: str) -> str:
+def _append_member(text: str, node: _Node, key: str, value: object, unit: str) -> str:
     """Return the text with a member appended to an object."""
     closing, last = node.end - 1, node.members[-1] if node.members else None
     if last is not None and "\n" not in text[node.start : closing]:
@@ -142,13 +142,13 @@ def _inserted(text: str, node: _Node, key: str, value: object, unit: str) -> str
     head = text[:content]
     if last is not None and last.comma < 0:
         head = text[: last.node.end] + "," + text[last.node.end : content]
-    member = f"{newline}{inner}{json.dumps(key)}: {_dumped(value, unit, inner, text)}"
+    member = f"{newline}{inner}{json.dumps(key)}: {_format(value, unit, inner, text)}"
     comma = "," if last is not None and last.comma >= 0 else ""
     rest = text[content:closing] if "\n" in text[content:closing] else newline + outer
     return head + member + comma + rest + text[closing:]
 
 
-def _dumped(value: object, unit: str, outer: str, text: str) -> str:
+def _format(value: object, unit: str, outer: str, text: str) -> str:
     return json.dumps(value, indent=unit, ensure_ascii=False).replace("\n", _newline(text) + outer)
 
 
@@ -168,11 +168,11 @@ def _line_indentation(text: str, position: int) -> str:
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
-def _line(text: str, position: int) -> int:
+def _line_number(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def _parsed(text: str, comments: bool) -> _Node:
+def _parse(text: str, comments: bool) -> _Node:
     parser = _Parser(text, comments)
     node = parser.value(0)
     parser.skip()
@@ -196,7 +196,7 @@ class _Parser:
 
     def fail(self, problem: str) -> NoReturn:
         """Raise ``ValueError`` with the current line."""
-        raise ValueError(f"line {_line(self.text, self.position)}: {problem}")
+        raise ValueError(f"line {_line_number(self.text, self.position)}: {problem}")
 
     def skip(self) -> str:
         """Skip whitespace and comments; return the next character, empty at the end of the text."""
@@ -206,7 +206,7 @@ class _Parser:
             rest = self.text[self.position : self.position + 2]
             if rest not in ("//", "/*"):
                 return rest[:1]
-            self._comment("\n" if rest == "//" else "*/")
+            self._skip_comment("\n" if rest == "//" else "*/")
 
     def value(self, depth: int) -> _Node:
         """Parse the next value."""
@@ -217,7 +217,7 @@ class _Parser:
         if first == "{":
             members = list(self._members(depth))
             return _Node(start, self.position, {member.name: member.node.value for member in members}, members)
-        value = [node.value for node in self._items(depth)] if first == "[" else self._atom()
+        value = [node.value for node in self._items(depth)] if first == "[" else self._scalar()
         return _Node(start, self.position, value)
 
     def _members(self, depth: int) -> Iterator[_Member]:
@@ -226,22 +226,22 @@ class _Parser:
             start = self.position
             if self.text[start : start + 1] != '"':
                 self.fail('a name in "quotes" or } is expected')
-            name = str(self._atom())
+            name = str(self._scalar())
             if self.skip() != ":":
                 self.fail(f"a colon is expected after {name!r:.40}")
             self.position += 1
             node = self.value(depth + 1)
-            yield _Member(name, start, node, self._separator("}"))
+            yield _Member(name, start, node, self._skip_separator("}"))
         self.position += 1
 
     def _items(self, depth: int) -> Iterator[_Node]:
         self.position += 1
         while self.skip() != "]":
             yield self.value(depth + 1)
-            self._separator("]")
+            self._skip_separator("]")
         self.position += 1
 
-    def _separator(self, closing: str) -> int:
+    def _skip_separator(self, closing: str) -> int:
         """Skip a comma and return its position; -1 if the closing bracket follows instead."""
         found, comma = self.skip(), self.position
         if found == closing:
@@ -253,7 +253,7 @@ class _Parser:
             self.fail("a comma before the end, which this client does not read")
         return comma
 
-    def _atom(self) -> object:
+    def _scalar(self) -> object:
         try:
             value, self.position = _DECODER.raw_decode(self.text, self.position)
         except json.JSONDecodeError as error:
@@ -263,7 +263,7 @@ class _Parser:
             self.fail(str(error))
         return value
 
-    def _comment(self, end: str) -> None:
+    def _skip_comment(self, end: str) -> None:
         if not self.comments:
             self.fail("a comment, which this client does not read")
         found = self.text.find(end, self.position + 2)

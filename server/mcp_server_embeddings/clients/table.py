@@ -38,12 +38,12 @@ class System:
 
     def folders(self) -> dict[str, PurePath]:
         """Return the base folders of clients' files, for any platform and not only the one of this machine."""
-        kind = PureWindowsPath if self.platform == "win32" else PurePosixPath
-        home = kind(self.home)
-        config = kind(self.environment.get("XDG_CONFIG_HOME") or home / ".config")
+        path_type = PureWindowsPath if self.platform == "win32" else PurePosixPath
+        home = path_type(self.home)
+        config = path_type(self.environment.get("XDG_CONFIG_HOME") or home / ".config")
         application = {
             "darwin": home / "Library" / "Application Support",
-            "win32": kind(self.environment.get("APPDATA") or home / "AppData" / "Roaming"),
+            "win32": path_type(self.environment.get("APPDATA") or home / "AppData" / "Roaming"),
         }
         return {"home": home, "config": config, "application": application.get(self.platform, config)}
 
@@ -77,30 +77,28 @@ class Client:
     def candidates(self, system: System) -> list[PurePath]:
         """Return the candidate paths of the client's file; see ``files``."""
         folders = system.folders()
-        places = [
-            folders[place.partition("/")[0]] / place.partition("/")[2]
-            for place in self.files.get(system.platform, self.files.get("", ()))
-        ]
-        moved = system.environment.get(self.variable, "") if self.variable else ""
-        return [type(place)(moved) / place.name for place in places] if moved else places
+        relative = [PurePosixPath(path) for path in self.files.get(system.platform, self.files.get("", ()))]
+        paths = [folders[path.parts[0]].joinpath(*path.parts[1:]) for path in relative]
+        override = system.environment.get(self.variable, "") if self.variable else ""
+        return [type(path)(override) / path.name for path in paths] if override else paths
 
     def file(self, system: System) -> Path:
         """Return the path of the client's file on this machine; the file need not exist."""
-        places = [Path(place) for place in self.candidates(system)]
-        return next((place for place in places if place.exists()), places[0])
+        paths = [Path(path) for path in self.candidates(system)]
+        return next((path for path in paths if path.exists()), paths[0])
 
 
-def plain(command: Sequence[str]) -> Entry:
+def _plain(command: Sequence[str]) -> Entry:
     """Return the entry format that most clients understand."""
     return {"command": command[0], "args": list(command[1:])}
 
 
 def _stdio(command: Sequence[str]) -> Entry:
-    return {"type": "stdio", **plain(command)}
+    return {"type": "stdio", **_plain(command)}
 
 
 def _zed(command: Sequence[str]) -> Entry:
-    return {"source": "custom", **plain(command)}
+    return {"source": "custom", **_plain(command)}
 
 
 def _opencode(command: Sequence[str]) -> Entry:
@@ -122,7 +120,7 @@ CLIENTS = {
             _everywhere("application/Claude/claude_desktop_config.json"),
             _SERVERS,
             "json",
-            plain,
+            _plain,
         ),
         Client(
             "claude-code",
@@ -134,7 +132,7 @@ CLIENTS = {
             "claude",
             "CLAUDE_CONFIG_DIR",
         ),
-        Client("cursor", "Cursor", _everywhere("home/.cursor/mcp.json"), _SERVERS, "jsonc", plain, "cursor"),
+        Client("cursor", "Cursor", _everywhere("home/.cursor/mcp.json"), _SERVERS, "jsonc", _plain, "cursor"),
         Client(
             "vscode", "VS Code", _everywhere("application/Code/User/mcp.json"), ("servers",), "jsonc", _stdio, "code"
         ),
@@ -144,7 +142,7 @@ CLIENTS = {
             _everywhere("home/.codex/config.toml"),
             ("mcp_servers",),
             "toml",
-            plain,
+            _plain,
             "codex",
             "CODEX_HOME",
         ),
@@ -154,7 +152,7 @@ CLIENTS = {
             _everywhere("home/.codeium/windsurf/mcp_config.json"),
             _SERVERS,
             "jsonc",
-            plain,
+            _plain,
             "windsurf",
         ),
         Client(
@@ -170,7 +168,7 @@ CLIENTS = {
             _zed,
             "zed",
         ),
-        Client("gemini", "Gemini CLI", _everywhere("home/.gemini/settings.json"), _SERVERS, "jsonc", plain, "gemini"),
+        Client("gemini", "Gemini CLI", _everywhere("home/.gemini/settings.json"), _SERVERS, "jsonc", _plain, "gemini"),
         Client(
             "opencode",
             "OpenCode",

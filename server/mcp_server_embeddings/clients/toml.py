@@ -27,9 +27,9 @@ def put(text: str, keys: Sequence[str], value: object) -> str:
     for key in keys[:-1]:
         if key not in table:
             table[key] = tomlkit.table(is_super_table=True)
-        table = _table(table[key], key)
+        table = _as_table(table[key], key)
     table[keys[-1]] = value
-    return _written(document, text)
+    return _dump(document, text)
 
 
 def remove(text: str, keys: Sequence[str]) -> str:
@@ -42,17 +42,17 @@ def remove(text: str, keys: Sequence[str]) -> str:
     document = tomlkit.parse(text)
     table: MutableMapping[str, object] = document
     for key in keys[:-1]:
-        table = _table(table[key], key)
+        table = _as_table(table[key], key)
     del table[keys[-1]]
-    return _written(document, text)
+    return _dump(document, text)
 
 
-def _table(found: object, key: str) -> MutableMapping[str, object]:
-    if not isinstance(found, MutableMapping):
+def _as_table(value: object, key: str) -> MutableMapping[str, object]:
+    if not isinstance(value, MutableMapping):
         raise ValueError(f"{key!r} is not a table")  # noqa: TRY004 - an error in the file, not of the caller
-    return found
+    return value
 
 
-def _written(document: tomlkit.TOMLDocument, text: str) -> str:
-    written = tomlkit.dumps(document)
-    return written.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in text else written
+def _dump(document: tomlkit.TOMLDocument, text: str) -> str:
+    result = tomlkit.dumps(document)
+    return result.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in text else result
