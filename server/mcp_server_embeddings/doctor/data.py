@@ -17,25 +17,25 @@ from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import Chunk, CollectionRecord, passage_text
 from mcp_server_embeddings.vectors.scores import Vectors, paired_cosines
 
-_SAMPLE = 20
+_SAMPLE_SIZE = 20
 """Number of items of a collection whose texts are encoded again."""
 
-_SAME = 0.99
+_MINIMUM_COSINE = 0.99
 """Minimum cosine of two vectors of the same text: reduced precisions stay above 0.99 (docs/benchmarks.md)."""
 
-_LITTLE_SPACE = 1_000_000_000
+_LOW_SPACE_BYTES = 1_000_000_000
 
 
 def examine_folder(folder: Path) -> list[Finding]:
     """Report the location of the data folder, its free space, and the integrity of its databases."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
         return [problem("data folder", f"{folder} cannot be written", "choose another: --data-dir DIR")]
-    free = shutil.disk_usage(there).free
-    state: State = "note" if free < _LITTLE_SPACE else "ok"
-    made = "" if folder.exists() else ", made at the first write"
-    found = Finding("data folder", state, f"{folder}{made}; {free / 1e9:.1f} GB free", figures={"free_bytes": free})
-    return [found, *(_examine_database(path) for path in sorted(folder.glob("*.sqlite")))]
+    free = shutil.disk_usage(existing).free
+    state: State = "note" if free < _LOW_SPACE_BYTES else "ok"
+    note = "" if folder.exists() else ", made at the first write"
+    finding = Finding("data folder", state, f"{folder}{note}; {free / 1e9:.1f} GB free", figures={"free_bytes": free})
+    return [finding, *(_examine_database(path) for path in sorted(folder.glob("*.sqlite")))]
 
 
 def _examine_database(path: Path) -> Finding:
@@ -91,17 +91,17 @@ def _examine_collection(store: CollectionStore, record: CollectionRecord, embedd
         stored = collection.vectors([chunk.key for chunk in chunks])
     lowest = _lowest_cosine(chunks, stored, embedder)
     figures = {"items": record.documents, "compared": len(chunks), "lowest_cosine": round(lowest, 6)}
-    if lowest >= _SAME:
+    if lowest >= _MINIMUM_COSINE:
         return Finding(subject, "ok", f"{size}; {len(chunks)} vectors are those of their texts", figures=figures)
-    told = f"a stored vector is not that of its text: cosine {lowest:.3f}"
-    return Finding(subject, "problem", told, f"`mcp-server-embeddings reindex {record.name}`", figures)
+    summary = f"a stored vector is not that of its text: cosine {lowest:.3f}"
+    return Finding(subject, "problem", summary, f"`mcp-server-embeddings reindex {record.name}`", figures)
 
 
 def _sample(collection: Collection) -> Sequence[Chunk]:
     """Return one random chunk from each of some random items; the same ones on each call."""
     random, ids = Random(0), collection.items().ids  # noqa: S311 - not for secrets
-    found = [collection.chunks_of(item) for item in random.sample(ids, min(_SAMPLE, len(ids)))]
-    return [random.choice(chunks) for chunks in found if chunks]
+    groups = [collection.chunks_of(item) for item in random.sample(ids, min(_SAMPLE_SIZE, len(ids)))]
+    return [random.choice(chunks) for chunks in groups if chunks]
 
 
 def _lowest_cosine(chunks: Sequence[Chunk], stored: Vectors, embedder: Embedder) -> float:

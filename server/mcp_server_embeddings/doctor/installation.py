@@ -18,14 +18,14 @@ def examine_installation() -> list[Finding]:
     system = f"{platform.system()} {platform.release()}, {platform.machine()}"
     python = f"{DISTRIBUTION} {VERSION} on Python {platform.python_version()}, {system}, at {sys.prefix}"
     versions = {name: _version(name) for name in _PACKAGES}
-    listed = ", ".join(f"{name} {found or 'not installed'}" for name, found in versions.items())
+    summary = ", ".join(f"{name} {installed or 'not installed'}" for name, installed in versions.items())
     if any(versions[name] is None for name in _OPTIONAL):
-        listed += "; without these two: no GPU, no --engine reference, and only models that are built from their files"
-    missing = [name for name, found in versions.items() if found is None and name not in _OPTIONAL]
+        summary += "; without these two: no GPU, no --engine reference, and only models that are built from their files"
+    missing = [name for name, installed in versions.items() if installed is None and name not in _OPTIONAL]
     advice = f"pip install {' '.join(missing)}" if missing else ""
     return [
         Finding("python", "ok", python, figures={"version": VERSION, "python": platform.python_version()}),
-        Finding("packages", "problem" if missing else "ok", listed, advice, figures=versions),
+        Finding("packages", "problem" if missing else "ok", summary, advice, figures=versions),
     ]
 
 

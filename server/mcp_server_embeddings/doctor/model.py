@@ -13,7 +13,7 @@ from mcp_server_embeddings.engine.engine import Engine, EngineStatus
 from mcp_server_embeddings.errors import EmbeddingsError
 from mcp_server_embeddings.program import DISTRIBUTION
 
-_SECONDS = 1.0
+_MEASURING_SECONDS = 1.0
 """Time in which to measure speed; a call that has started is finished."""
 
 _TEXTS = 64
@@ -41,19 +41,18 @@ def _identity(status: EngineStatus) -> list[Finding]:
     if identity is None:
         return [problem("model", f"it is {status.state}: {status.detail}", "run this again")]
     figures = {"name": identity.name, "sha256": identity.sha256, "dimensions": identity.dimensions}
-    named = f"{identity.name}, SHA-256 {identity.sha256}, {identity.dimensions} dimensions"
-    found = [Finding("model", "ok", named, figures=figures)]
+    description = f"{identity.name}, SHA-256 {identity.sha256}, {identity.dimensions} dimensions"
+    findings = [Finding("model", "ok", description, figures=figures)]
     streams = f"{status.streams} stream{'s' if status.streams != 1 else ''}"
     running = f"{status.engine or 'the engine'} on {status.device}, {streams}, {status.precision} precision"
     note = f". {status.note}" if status.note else ""
-    found.append(Finding("engine", "note" if note else "ok", running + note, figures={"device": status.device}))
+    findings.append(Finding("engine", "note" if note else "ok", running + note, figures={"device": status.device}))
     if agreement is not None:
-        found.append(agreement_finding(agreement, exact=status.precision == "exact"))
+        findings.append(agreement_finding(agreement, exact=status.precision == "exact"))
     elif status.engine == "compiled":
-        held = f"the tests of {DISTRIBUTION} hold that to cosines of {MINIMUM_COSINE} or more"
-        told = f"built from the model's own files; {held}"
-        found.append(Finding("agreement", "ok", told))
-    return found
+        guarantee = f"the tests of {DISTRIBUTION} hold that to cosines of {MINIMUM_COSINE} or more"
+        findings.append(Finding("agreement", "ok", f"built from the model's own files; {guarantee}"))
+    return findings
 
 
 def agreement_finding(agreement: Agreement, *, exact: bool) -> Finding:
@@ -64,11 +63,11 @@ def agreement_finding(agreement: Agreement, *, exact: bool) -> Finding:
         exact: The precision is exact, so low agreement is a problem; a reduced precision is the user's choice.
     """
     lowest = agreement.minimum_cosine
-    wrong = not isfinite(lowest) or (exact and lowest < MINIMUM_COSINE)
-    kept = f"{100 * agreement.top1_kept:.1f} % keep their nearest text"
-    told = f"lowest cosine with sentence-transformers {lowest:.7f}, {kept}"
-    advice = "start with --engine reference, and report this" if wrong else ""
-    return Finding("agreement", "problem" if wrong else "ok", told, advice, {"minimum_cosine": lowest})
+    too_low = not isfinite(lowest) or (exact and lowest < MINIMUM_COSINE)
+    neighbours = f"{100 * agreement.top1_kept:.1f} % keep their nearest text"
+    summary = f"lowest cosine with sentence-transformers {lowest:.7f}, {neighbours}"
+    advice = "start with --engine reference, and report this" if too_low else ""
+    return Finding("agreement", "problem" if too_low else "ok", summary, advice, {"minimum_cosine": lowest})
 
 
 def _speed(embedder: Embedder) -> Finding:
@@ -76,13 +75,13 @@ def _speed(embedder: Embedder) -> Finding:
     texts = [group["statement"] for group in reference_groups()][:_TEXTS]
     embedder.calibration()  # at the first start it is measured now, which would slow down everything below
     embedder.embed(texts)
-    done, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < _SECONDS:
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < _MEASURING_SECONDS:
         embedder.embed(texts)
-        done += len(texts)
-    rate = done / passed
-    told = f"about {rate:,.0f} sentences a second now: {_duration(10_000 / rate)} for a table of 10,000 rows"
-    return Finding("speed", "ok", told, figures={"sentences_per_second": round(rate, 1)})
+        count += len(texts)
+    rate = count / elapsed
+    summary = f"about {rate:,.0f} sentences a second now: {_duration(10_000 / rate)} for a table of 10,000 rows"
+    return Finding("speed", "ok", summary, figures={"sentences_per_second": round(rate, 1)})
 
 
 def _duration(seconds: float) -> str:
@@ -98,5 +97,5 @@ def _memory() -> list[Finding]:
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    told = f"{peak / 1e6:,.0f} MB at most, of this process with the model"
-    return [Finding("memory", "ok", told, figures={"bytes": peak})]
+    summary = f"{peak / 1e6:,.0f} MB at most, of this process with the model"
+    return [Finding("memory", "ok", summary, figures={"bytes": peak})]

@@ -25,16 +25,16 @@ from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 if TYPE_CHECKING:
     from mcp_server_embeddings.relay.address import EngineAddress
 
-_PASSED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+_INHERITED_VARIABLES = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """Environment variables that clients pass to servers in addition to those of the entry. On Windows all variables are
 passed, since the ones that clients pass are too many to list."""
 
-_PATIENCE = 60.0
+_TIMEOUT_SECONDS = 60.0
 """Seconds to wait for all answers, the same as Claude Desktop."""
 
 _CLIENT = {"name": f"{DISTRIBUTION}-doctor", "version": VERSION}
 
-_REQUESTS: tuple[dict[str, object], ...] = (
+_MESSAGES: tuple[dict[str, object], ...] = (
     {
         "id": 1,
         "method": "initialize",
@@ -45,7 +45,9 @@ _REQUESTS: tuple[dict[str, object], ...] = (
     {"id": 3, "method": "tools/call", "params": {"name": "status", "arguments": {}}},
 )
 
-_ANSWERS = 3
+_REQUESTS = b"".join(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n" for message in _MESSAGES)
+
+_ANSWERS = sum("id" in message for message in _MESSAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,9 @@ def ask(command: Launch) -> Answer:
     Raises:
         NoAnswerError: The server cannot be started, or does not answer as an MCP server.
     """
-    passed = os.environ if sys.platform == "win32" else {n: os.environ[n] for n in _PASSED_ON if n in os.environ}
-    began = time.perf_counter()
+    names = os.environ if sys.platform == "win32" else _INHERITED_VARIABLES
+    inherited = {name: os.environ[name] for name in names if name in os.environ}
+    start = time.perf_counter()
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(  # noqa: S603 - what the user's client starts
@@ -80,13 +83,13 @@ def ask(command: Launch) -> Answer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**passed, **dict(command.environment)},
+                env={**inherited, **dict(command.environment)},
             )
         except OSError as error:
             raise NoAnswerError(f"{command.command[0]} cannot be started: {error.strerror}") from None
         with process:
             results = _results(process)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         if len(results) < _ANSWERS:
             raise NoAnswerError(f"it gave no answer within {seconds:.0f} s{_last_line(log)}")
     return _answer(results, seconds)
@@ -94,12 +97,12 @@ def ask(command: Launch) -> Answer:
 
 def _results(process: "subprocess.Popen[bytes]") -> dict[int, dict[str, object]]:
     """Send the requests and read the answers, then stop the server."""
-    deadline = threading.Timer(_PATIENCE, process.kill)
+    deadline = threading.Timer(_TIMEOUT_SECONDS, process.kill)
     deadline.start()
     results: dict[int, dict[str, object]] = {}
     try:
         if process.stdin is not None and process.stdout is not None:
-            process.stdin.write(b"".join(json.dumps({"jsonrpc": "2.0", **it}).encode() + b"\n" for it in _REQUESTS))
+            process.stdin.write(_REQUESTS)
             process.stdin.flush()
             for line in process.stdout:
                 message = json.loads(line)
@@ -142,30 +145,21 @@ class Servers:
     def __init__(self) -> None:
         self._answers: dict[Launch, Answer | NoAnswerError] = {}
 
-    def ask(self, command: Launch) -> Answer:
-        """Return the answers of a command's server.
-
-        Raises:
-            NoAnswerError: See ``ask``.
-        """
+    def _ask(self, command: Launch) -> Answer | NoAnswerError:
         if command not in self._answers:
             try:
                 self._answers[command] = ask(command)
             except NoAnswerError as error:
                 self._answers[command] = error
-        answer = self._answers[command]
-        if isinstance(answer, NoAnswerError):
-            raise answer
-        return answer
+        return self._answers[command]
 
     def examine_server(self, command: Launch) -> Finding:
         """Start the server of this installation."""
-        try:
-            answer = self.ask(command)
-        except NoAnswerError as error:
-            return problem("server", str(error), f"`{' '.join(command.command)}` in a terminal shows more")
-        told = f"answers after {answer.seconds:.1f} s with {answer.tools} tools"
-        return Finding("server", "ok", f"{told}, by {answer.process}" if answer.process else told)
+        answer = self._ask(command)
+        if isinstance(answer, NoAnswerError):
+            return problem("server", str(answer), f"`{' '.join(command.command)}` in a terminal shows more")
+        summary = f"answers after {answer.seconds:.1f} s with {answer.tools} tools"
+        return Finding("server", "ok", f"{summary}, by {answer.process}" if answer.process else summary)
 
     def examine_client(self, client: Client, path: Path) -> Iterator[Finding]:
         """Read a client's configuration, and start each of its entries for this program like the client does."""
@@ -182,17 +176,15 @@ class Servers:
             yield self._examine_entry(client, name, command)
 
     def _examine_entry(self, client: Client, name: str, command: Launch) -> Finding:
-        try:
-            answer = self.ask(command)
-        except NoAnswerError as error:
+        answer = self._ask(command)
+        if isinstance(answer, NoAnswerError):
             advice = f"correct its entry, or `uninstall {client.name} --name {name}` and `install` it again"
-            return problem(client.title, f"{name!r} does not work: {error}", advice)
-        told = f"{name!r} answers after {answer.seconds:.1f} s with {answer.tools} tools"
+            return problem(client.title, f"{name!r} does not work: {answer}", advice)
+        summary = f"{name!r} answers after {answer.seconds:.1f} s with {answer.tools} tools"
         if answer.version != VERSION:
-            return Finding(
-                client.title, "note", f"{told}, version {answer.version} of another place", f"`install {client.name}`"
-            )
-        return Finding(client.title, "ok", told)
+            summary += f", version {answer.version} of another place"
+            return Finding(client.title, "note", summary, f"`install {client.name}`")
+        return Finding(client.title, "ok", summary)
 
 
 def examine_processes() -> list[Finding]:
@@ -207,8 +199,11 @@ def examine_processes() -> list[Finding]:
         logs = [address.log_path for address in addresses if _listens(address)]
     except (OSError, UnsafePlaceError) as error:
         return [problem("engine processes", f"none can be shared: {error}")]
-    told = f"{len(logs)} running; logs: {', '.join(logs)}" if logs else "none is running; the first session starts one"
-    return [Finding("engine processes", "ok", told, figures={"running": len(logs)})]
+    if logs:
+        summary = f"{len(logs)} running; logs: {', '.join(logs)}"
+    else:
+        summary = "none is running; the first session starts one"
+    return [Finding("engine processes", "ok", summary, figures={"running": len(logs)})]
 
 
 def _listens(address: "EngineAddress") -> bool:
