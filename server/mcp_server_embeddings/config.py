@@ -44,9 +44,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     import difflib  # deferred: a relay does not need it
 
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    more = f" and {len(known) - 20:,} more" if len(known) > 20 else ""
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known[:20])}{more}"
+    matches = difflib.get_close_matches(name, known, n=1)
+    rest = f" and {len(known) - 20:,} more" if len(known) > 20 else ""
+    return f"did you mean {matches[0]!r}?" if matches else f"known: {', '.join(known[:20])}{rest}"
 
 
 def encoder_entry_points() -> "EntryPoints":
@@ -80,7 +80,7 @@ def _xdg_dir(variable: str, below_home: str) -> Path:
     return Path(os.environ.get(variable, "").strip() or Path.home() / below_home) / DISTRIBUTION
 
 
-def _option(
+def _metadata(
     metavar: str,
     description: str,
     bounds: tuple[float, float] | None = None,
@@ -108,7 +108,7 @@ def _setting(
     bounds: tuple[float, float] | None = None,
     scope: Scope = "engine",
 ) -> T:
-    return field(default=default, metadata=_option(metavar, description, bounds, scope))
+    return field(default=default, metadata=_metadata(metavar, description, bounds, scope))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,12 +169,12 @@ class Settings:
     )
     data_dir: Path = field(
         default_factory=default_data_dir,
-        metadata=_option("DIR", "folder for collections, the cache and what else the tools write"),
+        metadata=_metadata("DIR", "folder for collections, the cache and what else the tools write"),
     )
     store: str = field(
         default="",
         repr=False,
-        metadata=_option(
+        metadata=_metadata(
             "URL",
             "keep collections in PostgreSQL with pgvector, not in the data folder: postgresql://HOST/DATABASE",
             secret=True,
@@ -185,7 +185,7 @@ class Settings:
     )
     cache_dir: Path = field(
         default_factory=default_cache_dir,
-        metadata=_option("DIR", "folder for calibrations and converted models; may be deleted"),
+        metadata=_metadata("DIR", "folder for calibrations and converted models; may be deleted"),
     )
     log_level: LogLevel = _setting(  # noqa: RUF009 - a string
         "warning", "LEVEL", "debug, info, warning or error, to stderr; never any text", scope="session"
@@ -222,9 +222,9 @@ class Settings:
         if self.engine not in ENGINES:
             _check_registered(self.engine)
         _check_remote(self)
-        kind, colon, index = self.device.partition(":")
-        if kind not in DEVICES or (colon and not (kind == "cuda" and index.isdecimal())):
-            raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(kind, DEVICES)}")
+        device, colon, index = self.device.partition(":")
+        if device not in DEVICES or (colon and not (device == "cuda" and index.isdecimal())):
+            raise ConfigurationError(f"device {self.device!r} is unknown; {nearest(device, DEVICES)}")
         _check_store(self.store)
         for folder in self.allow_dir:
             if not folder.is_dir():
@@ -264,8 +264,8 @@ def _check_registered(engine: str) -> None:
 def _check_remote(settings: Settings) -> None:
     """Refuse a remote engine without its required settings, and settings that do not apply to the chosen engine."""
     remote = settings.engine == REMOTE_ENGINE
-    given = {"engine-url": settings.engine_url.strip(), "engine-model": settings.engine_model.strip()}
-    for name, value in given.items():
+    required = {"engine-url": settings.engine_url.strip(), "engine-model": settings.engine_model.strip()}
+    for name, value in required.items():
         if remote and not value:
             raise ConfigurationError(f"{name} is empty; --engine {REMOTE_ENGINE} needs --engine-url and --engine-model")
         if value and not remote:
@@ -274,15 +274,15 @@ def _check_remote(settings: Settings) -> None:
         return
     _check_url(settings.engine_url)
     local = {"model": DEFAULT_MODEL, "device": "cpu", "precision": "exact"}
-    for name, usual in local.items():
-        if getattr(settings, name) != usual:
+    for name, value in local.items():
+        if getattr(settings, name) != value:
             raise ConfigurationError(
                 f"{name} is for models of this machine; leave it out with --engine {settings.engine}"
             )
 
 
 def _check_url(url: str) -> None:
-    if any(sign in url for sign in "@?#"):  # the message does not repeat the URL: it may contain a password
+    if any(character in url for character in "@?#"):  # the message does not repeat the URL: it may contain a password
         raise ConfigurationError(
             "engine-url has more than scheme, host, port and path; leave out names, passwords and parameters, and pass "
             f"a key in the variable {ENGINE_KEY}"

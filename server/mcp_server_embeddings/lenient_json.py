@@ -12,7 +12,7 @@ _LONE_SURROGATE = re.compile(
 """An escaped high surrogate not followed by a low one, or an escaped low surrogate not preceded by a high one."""
 
 
-def parse_json(written: bytes) -> object:
+def parse_json(data: bytes) -> object:
     r"""Parse JSON, copying its bytes only if they are not valid.
 
     Clients send unpaired surrogates (``"\ud83d"``, from a string cut inside an emoji), which are not valid Unicode;
@@ -26,10 +26,9 @@ def parse_json(written: bytes) -> object:
         ['cut �']
     """
     try:
-        value: object = pydantic_core.from_json(written)
+        return pydantic_core.from_json(data)
     except ValueError:
-        value = pydantic_core.from_json(_well_formed(written))
-    return value
+        return pydantic_core.from_json(_well_formed(data))
 
 
 def encode_json(value: object) -> bytes:
@@ -38,9 +37,9 @@ def encode_json(value: object) -> bytes:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def _well_formed(written: bytes) -> bytes:
+def _well_formed(data: bytes) -> bytes:
     """Replace unpaired surrogates, literal or escaped, and bytes that are not UTF-8."""
-    text = written.decode("utf-8", "replace").encode()
+    text = data.decode("utf-8", "replace").encode()
     if b"\0" in text:  # not allowed in JSON, so below it can stand for an escaped backslash
         return text
     escapes = text.replace(rb"\\", b"\0\0")

@@ -84,7 +84,7 @@ def _move_new(file: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links: reserve the name, then replace our own empty file
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        path.touch(0o600, exist_ok=False)
         try:
             file.replace(path)
         except BaseException:
@@ -113,7 +113,7 @@ def create_database(path: Path) -> None:
             return
         make_folder(path.parent)
         with suppress(FileExistsError):  # another process has created it
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            path.touch(0o600, exist_ok=False)
             path.chmod(0o600)
 
 
