@@ -9,13 +9,13 @@ from mcp_server_embeddings.tools.results import ReadResult, Result
 if TYPE_CHECKING:
     from rich.table import Table
 
-_COLOURS = {"same": "green", "close": "green", "related": "yellow", "weak": "dim", "unrelated": "dim"}
+_BAND_COLOURS = {"same": "green", "close": "green", "related": "yellow", "weak": "dim", "unrelated": "dim"}
 """Colours of bands."""
 
-_FIRST = ("id", "left", "right", "score", "band", "label")
+_FIRST_COLUMNS = ("id", "left", "right", "score", "band", "label")
 """Columns that come before all others."""
 
-_WIDE = ("text", "texts", "members", "hits")
+_WIDE_COLUMNS = ("text", "texts", "members", "hits")
 """Columns that get most of the terminal's width."""
 
 _LONG = 40
@@ -26,7 +26,7 @@ def say_answer(result: Result) -> None:
     """Print an answer: its text, its lists, its other fields, and its notes."""
     fields = {name: value for name, value in result.compact().items() if value not in ([], {}, None, "")}
     if isinstance(result, ReadResult):
-        _say_words(result)
+        _print_items(result)
         fields.pop("items", None)
     text, no_match = fields.pop("text", ""), fields.pop("no_match", False)
     say(*str(text).splitlines())
@@ -35,11 +35,11 @@ def say_answer(result: Result) -> None:
     lists = {name: fields.pop(name) for name in list(fields) if isinstance(fields[name], list | Mapping)}
     lists.pop("notes", None)
     for name, value in lists.items():
-        _say_list(_title(name), value)
+        _print_list(_title(name), value)
     say(", ".join(f"{_title(name)} {_cell(value)}" for name, value in fields.items()), *result.notes)
 
 
-def _say_list(title: str, value: object) -> None:
+def _print_list(title: str, value: object) -> None:
     match value:
         case Mapping():
             console().print(_pairs(title, value))
@@ -53,7 +53,7 @@ def _say_list(title: str, value: object) -> None:
             say(f"{title}: {_cell(value)}")
 
 
-def _say_words(result: ReadResult) -> None:
+def _print_items(result: ReadResult) -> None:
     """Print the text of each item unchanged, below its id and location."""
     for item in result.items:
         place = f", lines {item.lines[0]} to {item.lines[1]}" if item.lines else ""
@@ -79,28 +79,28 @@ def _pairs(title: str, fields: Mapping[str, object]) -> "Table":
 def _rows(title: str, entries: Sequence[Mapping[str, object]]) -> "Table":
     from rich.text import Text
 
-    entries = [_explained(entry) for entry in entries]
-    names = _ordered({name: None for entry in entries for name in entry})
+    entries = [_flatten_explanation(entry) for entry in entries]
+    names = _order({name: None for entry in entries for name in entry})
     rows = table()
     rows.title, rows.title_justify, rows.title_style = title or None, "left", "bold"
     for name in names:
-        rows.add_column(_title(name), overflow="fold", ratio=1 if name in _WIDE else None)
+        rows.add_column(_title(name), overflow="fold", ratio=1 if name in _WIDE_COLUMNS else None)
     for entry in entries:
         cells = [_field(name, entry.get(name, "")) for name in names]
-        rows.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in cells))
+        rows.add_row(*(Text(cell, style=_BAND_COLOURS.get(cell, "")) for cell in cells))
     return rows
 
 
-def _explained(entry: Mapping[str, object]) -> dict[str, object]:
+def _flatten_explanation(entry: Mapping[str, object]) -> dict[str, object]:
     """Return a hit with the numbers of its explanation as separate fields, before the others."""
     explanation = entry.get("explain")
     numbers = dict(explanation) if isinstance(explanation, Mapping) else {}
     return {**numbers, **{name: value for name, value in entry.items() if name != "explain"}}
 
 
-def _ordered(names: Mapping[str, object]) -> list[str]:
-    """Return field names with those in ``_FIRST`` first."""
-    return [name for name in _FIRST if name in names] + [name for name in names if name not in _FIRST]
+def _order(names: Mapping[str, object]) -> list[str]:
+    """Return field names with those in ``_FIRST_COLUMNS`` first."""
+    return [name for name in _FIRST_COLUMNS if name in names] + [name for name in names if name not in _FIRST_COLUMNS]
 
 
 def _field(name: str, value: object) -> str:
@@ -115,9 +115,9 @@ def _cell(value: object) -> str:
         return f"{value:.3f}"
     if isinstance(value, Mapping):
         if "id" in value:
-            return " ".join(_field(name, value[name]) for name in _ordered(value))
+            return " ".join(_field(name, value[name]) for name in _order(value))
         return "; ".join(f"{_title(str(name))}: {_cell(part)}" for name, part in value.items())
     if isinstance(value, list):
-        apart = any(isinstance(part, Mapping) or (isinstance(part, str) and len(part) > _LONG) for part in value)
-        return ("\n" if apart else ", ").join(map(_cell, value))
+        multiline = any(isinstance(part, Mapping) or (isinstance(part, str) and len(part) > _LONG) for part in value)
+        return ("\n" if multiline else ", ").join(map(_cell, value))
     return safe(" ".join(str(value).split()))

@@ -36,8 +36,8 @@ _TOOLS = {
 """
 
 
-_VIEWED = ("align", "deduplicate", "similarity")
-_NOT_VIEWED = ("save_as", "tag", "top", "members", "levels")
+_VIEWED_TOOLS = ("align", "deduplicate", "similarity")
+_VIEW_EXCLUDED = ("save_as", "tag", "top", "members", "levels")
 """Parameters that ``view`` does not offer, since a page shows everything."""
 
 
@@ -54,8 +54,8 @@ class MainParser(Parser):
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse as in argparse, except that ``--modle a/b`` is an unknown option, not an unknown command ``a/b``."""
-        before = takewhile(lambda argument: argument not in self.commands, args)
-        options = [argument for argument in before if argument.startswith("--")]
+        leading = takewhile(lambda argument: argument not in self.commands, args)
+        options = [argument for argument in leading if argument.startswith("--")]
         self.refuse([option for option in options if option.split("=", 1)[0] not in self._option_string_actions])
         return super().parse_known_args(args, namespace)
 
@@ -78,24 +78,24 @@ class CommandParser(Parser):
     tool = ""
     tools: Collection[str] = ()
     without: Collection[str] = ()
-    _inside = False
+    _parsing = False
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse everything after the command's name."""
-        if self._inside:  # a nested call from parse_known_intermixed_args below
+        if self._parsing:  # a nested call from parse_known_intermixed_args below
             return super().parse_known_args(args, namespace)
-        self._inside = True
+        self._parsing = True
         if args and args[0] in self.tools:
             self.tool, args = args[0], args[1:]
             self.set_defaults(tool=self.tool)
-        self.add_rest()
+        self.add_remaining_options()
         parsed, unknown = self.parse_known_intermixed_args(args, namespace)
         self.refuse(unknown)
         return parsed, []
 
-    def add_rest(self) -> None:
+    def add_remaining_options(self) -> None:
         """Add the tool's options and the settings."""
         if self.tool:
             from mcp_server_embeddings.cli.tool import add_options
@@ -161,7 +161,7 @@ def _add_view(add: Callable[..., CommandParser]) -> None:
         "[align|deduplicate|similarity] SOURCE...",
         "tickets.csv#message --colour channel",
     )
-    command.tool, command.tools, command.without = "cluster", ("cluster", *_VIEWED), _NOT_VIEWED
+    command.tool, command.tools, command.without = "cluster", ("cluster", *_VIEWED_TOOLS), _VIEW_EXCLUDED
     command.set_defaults(tool="cluster")
     command.add_argument("--colour", metavar="NAME", help="of a map: a column or metadata name (default: cluster)")
     command.add_argument("--output", metavar="FILE", type=Path, help="where to write it, in place of what is there")
@@ -187,12 +187,8 @@ def _add_client_commands(add: Callable[..., CommandParser]) -> None:
     add("uninstall", "install:run_uninstall", "take the server out of MCP clients", "[CLIENT...]", "cursor", common)
 
 
-def _positive(value: str) -> int:
-    """Parse a whole number of 1 or more.
-
-    Raises:
-        ArgumentTypeError: The value is not such a number.
-    """
+def _positive_int(value: str) -> int:
+    """Parse a whole number of 1 or more; raise ``ArgumentTypeError`` for other values."""
     if not value.isdecimal() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"{value!r} is no whole number of 1 or more")
     return int(value)
@@ -248,7 +244,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
     command.add_argument(
         "--compare", action="store_true", help="tell whether this is better than the last run, by a paired bootstrap"
     )
-    command.add_argument("--queries", metavar="N", type=_positive, help="at most, a random choice (default: all)")
+    command.add_argument("--queries", metavar="N", type=_positive_int, help="at most, a random choice (default: all)")
     command.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice (default: 0)")
 
     add("collections", "list_collections:run", "list the collections", "", "", as_json)

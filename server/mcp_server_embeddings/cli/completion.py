@@ -30,19 +30,21 @@ def run(_: Settings, options: argparse.Namespace) -> int:
     """
     if options.shell not in SHELLS:
         raise ConfigurationError(f"unknown shell {options.shell!r}; {nearest(options.shell, SHELLS)}")
-    sys.stdout.write(shtab.complete(_whole(main_parser()), options.shell) + "\n")
+    sys.stdout.write(shtab.complete(_with_completions(main_parser()), options.shell) + "\n")
     return 0
 
 
-def _whole(parser: MainParser) -> MainParser:
+def _with_completions(parser: MainParser) -> MainParser:
     """Add to each command the options that are added only when it is chosen, and to each argument its completions."""
     literals = {
-        field.name: get_args(field.type) for field in fields(Settings) if all(map(_is_text, get_args(field.type)))
+        field.name: get_args(field.type)
+        for field in fields(Settings)
+        if all(isinstance(value, str) for value in get_args(field.type))
     }
     paths = {field.name for field in fields(Settings) if Path in (field.type, *get_args(field.type))}
     for command in parser.commands.values():
         if isinstance(command, CommandParser):
-            command.add_rest()
+            command.add_remaining_options()
     for command in (parser, *parser.commands.values()):
         for action in command._actions:  # noqa: SLF001 - argparse has no public access to them
             if values := literals.get(action.dest) or _VALUES.get(action.dest):
@@ -50,7 +52,3 @@ def _whole(parser: MainParser) -> MainParser:
             elif action.dest in paths or action.dest in _FILES:
                 action.complete = shtab.FILE  # type: ignore[attr-defined] # the attribute that shtab reads
     return parser
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)

@@ -27,7 +27,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         from mcp_server_embeddings.mcp_layer.session_logs import LogFile
 
         prepare(settings, LogFile(Path(address.log_path)))
-    _leave_folder()
+    _leave_working_directory()
     with quick_imports():
         from mcp_server_embeddings.engine.engine import Engine
         from mcp_server_embeddings.mcp_layer.calls import Service
@@ -51,7 +51,7 @@ def _listen(address: EngineAddress) -> socket.socket:
         return address.listen()
 
 
-def _leave_folder() -> None:
+def _leave_working_directory() -> None:
     """Change the working directory to the root, so that the first client's folder can be removed or unmounted."""
     sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
     os.chdir("/")

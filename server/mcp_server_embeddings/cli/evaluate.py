@@ -2,7 +2,7 @@
 
 import argparse
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,34 +38,30 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         CollectionError: The collection does not exist, or has another model's vectors.
         OperatorError: The model cannot be used, or a folder cannot be written.
     """
-    sets = _read(options.paths, options.collection)
+    sets = _read_sets(options.paths, options.collection)
     prepare(settings)
     task, runs = Task(), Runs(settings.data_dir)
-    with _opened(settings, options.collection) as store:
+    with _open_store(settings, options.collection) as store:
         subjects = [_subject(path, data, store, options) for path, data in zip(options.paths, sets, strict=True)]
         last = [runs.last(subject) for subject in subjects] if options.compare else []
         with Engine(settings) as engine:
-            work = _work(engine.embedder(task.call), store, sets, task, options)
-            found = run_watched(work, task)
-    for subject, figures in zip(subjects, found.sets, strict=True):
-        runs.keep(subject, found.model, figures)
+            embedder = engine.embedder(task.call)
+            evaluation = run_watched(lambda: _evaluate(embedder, store, sets, task, options), task)
+    for subject, figures in zip(subjects, evaluation.sets, strict=True):
+        runs.keep(subject, evaluation.model, figures)
     if last:
-        with_last = zip(last, found.sets, strict=True)
-        updated = [one.model_copy(update={"compared": compared(before, one)}) for before, one in with_last]
-        found = found.model_copy(update={"sets": updated})
+        pairs = zip(last, evaluation.sets, strict=True)
+        updated = [figures.model_copy(update={"compared": compared(before, figures)}) for before, figures in pairs]
+        evaluation = evaluation.model_copy(update={"sets": updated})
     if options.json:
-        say_json(found.compact())
+        say_json(evaluation.compact())
     else:
-        _say(found)
+        _print_evaluation(evaluation)
     return 0
 
 
-def _read(paths: Sequence[Path], collection: str) -> list[RetrievalSet]:
-    """Read the queries.
-
-    Raises:
-        InputError: A path cannot be read, or does not go with --collection.
-    """
+def _read_sets(paths: Sequence[Path], collection: str) -> list[RetrievalSet]:
+    """Read the queries; raise ``InputError`` if a path cannot be read or does not go with ``--collection``."""
     if not collection:
         if files := [path for path in paths if path.is_file()]:
             raise InputError(
@@ -80,7 +76,7 @@ def _read(paths: Sequence[Path], collection: str) -> list[RetrievalSet]:
 
 
 @contextmanager
-def _opened(settings: Settings, collection: str) -> Iterator[CollectionStore]:
+def _open_store(settings: Settings, collection: str) -> Iterator[CollectionStore]:
     """Open the user's store if a collection is named, else a temporary one for the sets."""
     if collection:
         with closing(open_store(settings)) as store:
@@ -94,89 +90,77 @@ def _opened(settings: Settings, collection: str) -> Iterator[CollectionStore]:
 
 
 def _subject(path: Path, data: RetrievalSet, store: CollectionStore, options: argparse.Namespace) -> Subject:
-    """Return the subject of an evaluation: the documents, the queries, and which documents are relevant.
-
-    Raises:
-        CollectionError: The collection does not exist.
-    """
+    """Return the documents, queries and relevance to evaluate; raise ``CollectionError`` without the collection."""
     name: str = options.collection
     documents = store.open(name).items().ids if name else list(data.documents)
     chosen = drawn_queries(data, options.queries, random.Random(options.seed))  # noqa: S311 - not for secrets
-    asked = {data.queries[query]: data.relevance[query] for query in chosen}
-    return Subject(path, name, tuple(documents), asked)
+    relevance = {data.queries[query]: data.relevance[query] for query in chosen}
+    return Subject(path, name, tuple(documents), relevance)
 
 
-def _work(
+def _evaluate(
     embedder: Embedder, store: CollectionStore, sets: list[RetrievalSet], task: Task, options: argparse.Namespace
-) -> Callable[[], Evaluation]:
+) -> Evaluation:
     queries, seed, name = options.queries, options.seed, options.collection
     if name:
-        return lambda: evaluate_collection(
-            embedder, store, name, sets[0], queries=queries, seed=seed, report=task.report
-        )
-    return lambda: evaluate(embedder, store, sets, queries=queries, seed=seed, report=task.report)
+        return evaluate_collection(embedder, store, name, sets[0], queries=queries, seed=seed, report=task.report)
+    return evaluate(embedder, store, sets, queries=queries, seed=seed, report=task.report)
 
 
-def _say(found: Evaluation) -> None:
-    for figures in found.sets:
+def _print_evaluation(evaluation: Evaluation) -> None:
+    for figures in evaluation.sets:
         empty = f" ({figures.empty:,} empty ones left out)" if figures.empty else ""
         say(
             f"{figures.name}: {figures.documents:,} documents{empty} in {figures.passages:,} passages, "
-            f"{figures.queries:,} of {figures.judged:,} queries, seed {found.seed}, {found.model}"
+            f"{figures.queries:,} of {figures.judged:,} queries, seed {evaluation.seed}, {evaluation.model}"
         )
-        console().print(_table(figures))
-        console().print(_bands(figures))
+        console().print(_metrics_table(figures))
+        console().print(_bands_table(figures))
         if figures.compared is not None:
-            _say_compared(figures.compared, figures.queries)
+            _print_comparison(figures.compared, figures.queries)
 
 
-def _say_compared(comparison: Comparison, queries: int) -> None:
+def _print_comparison(comparison: Comparison, queries: int) -> None:
     say(f"against the run of {comparison.measured} UTC, {comparison.model}:")
-    rows = table()
-    for name in ("mode", "metric", "before", "difference", "95 % interval", "queries up, down", ""):
-        rows.add_column(name, no_wrap=True)
+    rows = table("mode", "metric", "before", "difference", "95 % interval", "queries up, down", "")
     for mode, metrics in comparison.modes.items():
-        for metric, found in metrics.items():
-            interval = f"{found.low:+.3f} to {found.high:+.3f}"
-            counts = f"{found.rose:,}, {found.fell:,}"
+        for metric, change in metrics.items():
+            interval = f"{change.low:+.3f} to {change.high:+.3f}"
+            counts = f"{change.rose:,}, {change.fell:,}"
             rows.add_row(
-                mode, metric, f"{found.before:.3f}", f"{found.difference:+.3f}", interval, counts, found.verdict
+                mode, metric, f"{change.before:.3f}", f"{change.difference:+.3f}", interval, counts, change.verdict
             )
     console().print(rows)
     for mode, metrics in comparison.modes.items():
-        say(f"{mode}: {_in_words(metrics['nDCG@10'], queries)}")
+        say(f"{mode}: {_verdict(metrics['nDCG@10'], queries)}")
 
 
-def _in_words(found: Difference, queries: int) -> str:
+def _verdict(change: Difference, queries: int) -> str:
     """Return one sentence that says whether a mode is better than in the last run."""
-    moved = "is the same" if not found.rose and not found.fell else f"differs by {found.difference:+.3f}"
-    if found.verdict != "unclear":
-        return f"{found.verdict} than the last run; nDCG@10 {moved}, and chance alone would hardly bring that"
-    few = f"{queries} queries are too few, give {FEWEST} or more" if queries < FEWEST else "chance could bring that"
-    return f"not to be told apart from the last run; nDCG@10 {moved}" + (
-        f", and {few}" if found.rose or found.fell else ""
-    )
+    if not change.rose and not change.fell:
+        return "not to be told apart from the last run; nDCG@10 is the same"
+    difference = f"nDCG@10 differs by {change.difference:+.3f}"
+    if change.verdict != "unclear":
+        return f"{change.verdict} than the last run; {difference}, and chance alone would hardly bring that"
+    reason = f"{queries} queries are too few, give {FEWEST} or more" if queries < FEWEST else "chance could bring that"
+    return f"not to be told apart from the last run; {difference}, and {reason}"
 
 
-def _table(figures: SetFigures) -> "Table":
-    rows = table()
-    for name in _COLUMNS:
-        rows.add_column(name, no_wrap=True)
-    for mode, of_mode in figures.modes.items():
-        foreign, rare = of_mode.foreign_no_match, of_mode.rare_words
-        values = (of_mode.ndcg_at_10, of_mode.recall_at_10, of_mode.mrr_at_10, of_mode.no_match, foreign, rare)
+def _metrics_table(figures: SetFigures) -> "Table":
+    rows = table(*_COLUMNS)
+    for mode, metrics in figures.modes.items():
+        foreign, rare = metrics.foreign_no_match, metrics.rare_words
+        values = (metrics.ndcg_at_10, metrics.recall_at_10, metrics.mrr_at_10, metrics.no_match, foreign, rare)
         rows.add_row(mode, *("" if value is None else f"{value:.3f}" for value in values))
     return rows
 
 
-def _bands(figures: SetFigures) -> "Table":
+def _bands_table(figures: SetFigures) -> "Table":
     """Return a table of the first ten hits of each mode: the number in each band, and the share of relevant ones."""
     bands = list(dict.fromkeys(band for mode in figures.modes.values() for band in mode.bands))
-    rows = table()
-    for name in ("relevant hits", *bands):
-        rows.add_column(safe(name), no_wrap=True)
-    for mode, of_mode in figures.modes.items():
-        if of_mode.bands:
-            shares = [of_mode.bands.get(band) for band in bands]
-            rows.add_row(mode, *("" if one is None else f"{one.share:.1%} of {one.hits:,}" for one in shares))
+    rows = table("relevant hits", *map(safe, bands))
+    for mode, metrics in figures.modes.items():
+        if metrics.bands:
+            counts = [metrics.bands.get(band) for band in bands]
+            rows.add_row(mode, *("" if count is None else f"{count.share:.1%} of {count.hits:,}" for count in counts))
     return rows

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mcp_server_embeddings.cli.output import say, say_result
-from mcp_server_embeddings.cli.paths import located
+from mcp_server_embeddings.cli.paths import locate_path
 from mcp_server_embeddings.cli.session import Task, encoder_loader, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
@@ -23,10 +23,10 @@ from mcp_server_embeddings.tools.collection_add import collection_add
 from mcp_server_embeddings.tools.results import CollectionAddResult
 from mcp_server_embeddings.tools.sources import Sources
 
-_STEP_MS = 300
+_QUIET_MS = 300
 """Time without changes after which changed files are indexed."""
 
-_DEBOUNCE_MS = 3_000
+_MAX_DELAY_MS = 3_000
 """Interval at which files are indexed that change without a pause."""
 
 
@@ -39,16 +39,16 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     """
     check_name(options.name)
     if options.watch:
-        _watchfiles()
-    indexing = _Indexing(settings, options, *_located(options.paths))
+        _import_watchfiles()
+    indexer = _Indexer(settings, options, *_locate_all(options.paths))
     # Ctrl-C is the normal end of a watch.
     with encoder_loader(options.scheduler) as load, suppress(CallCancelledError) if options.watch else nullcontext():
-        run_with_store(settings, indexing.run, load=load)
+        run_with_store(settings, indexer.run, load=load)
     return 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Indexing:
+class _Indexer:
     """Indexes the given paths, once or again after each change."""
 
     settings: Settings
@@ -57,7 +57,7 @@ class _Indexing:
     folders: Sequence[Path]
 
     def run(self, engine: Engine, store: CollectionStore, task: Task) -> None:
-        _say(self._add(engine, store, task), as_json=self.options.json)
+        _print_result(self._add(engine, store, task), as_json=self.options.json)
         for _ in self._changes(task) if self.options.watch else ():
             try:
                 result = self._add(engine, store, task)
@@ -65,7 +65,7 @@ class _Indexing:
                 say(str(error))
                 continue
             if result.added or result.updated or result.removed:
-                _say(result, as_json=self.options.json)
+                _print_result(result, as_json=self.options.json)
 
     def _add(self, engine: Engine, store: CollectionStore, task: Task) -> CollectionAddResult:
         return collection_add(
@@ -82,33 +82,29 @@ class _Indexing:
 
         Ends when the task is cancelled.
         """
-        watchfiles, stop = _watchfiles(), threading.Event()
+        watchfiles, stop = _import_watchfiles(), threading.Event()
         task.call.stage = "watching"
         with task.call.on_cancel(stop.set):
             events = watchfiles.watch(
                 *self.folders,
                 # Files that this program writes are ignored.
                 watch_filter=watchfiles.DefaultFilter(ignore_paths=[self.settings.data_dir, self.settings.cache_dir]),
-                debounce=_DEBOUNCE_MS,
-                step=_STEP_MS,
-                rust_timeout=_STEP_MS,
+                debounce=_MAX_DELAY_MS,
+                step=_QUIET_MS,
+                rust_timeout=_QUIET_MS,
                 stop_event=stop,
                 yield_on_timeout=True,
                 raise_interrupt=False,
                 ignore_permission_denied=True,
             )
-            yield from (changed for number, changed in enumerate(events) if changed or not number)
+            yield from (changes for number, changes in enumerate(events) if changes or not number)
 
 
-def _located(names: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """Return the absolute paths, and the folders in which they may be read.
-
-    Raises:
-        InputError: A path does not exist.
-    """
+def _locate_all(names: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Return the absolute paths, and the folders to read them in; raise ``InputError`` if one does not exist."""
     paths, folders = [], []
     for name in names:
-        found = located(name)
+        found = locate_path(name)
         if found is None:
             raise InputError(f"{name!r} does not exist; give files, folders, or patterns such as 'docs/**/*.md'")
         paths.append(found[0])
@@ -116,17 +112,13 @@ def _located(names: Sequence[str]) -> tuple[list[str], list[Path]]:
     return paths, folders
 
 
-def _say(result: CollectionAddResult, *, as_json: bool) -> None:
+def _print_result(result: CollectionAddResult, *, as_json: bool) -> None:
     say_result(result, as_json, *_summary(result))
     sys.stdout.flush()
 
 
-def _watchfiles() -> ModuleType:
-    """Import watchfiles, an optional dependency.
-
-    Raises:
-        ConfigurationError: watchfiles is not installed.
-    """
+def _import_watchfiles() -> ModuleType:
+    """Import watchfiles, an optional dependency; raise ``ConfigurationError`` if it is not installed."""
     try:
         return import_module("watchfiles")
     except ImportError:

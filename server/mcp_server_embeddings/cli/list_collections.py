@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mcp_server_embeddings.cli.output import console, safe, say, say_json, size, table
+from mcp_server_embeddings.cli.output import console, format_size, safe, say, say_json, table
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.records import CollectionRecord
@@ -52,7 +52,7 @@ def _table(records: list[CollectionRecord]) -> "Table":
             f"{record.documents:,}",
             f"{record.chunks:,}",
             safe(record.model),
-            size(record.bytes),
+            format_size(record.bytes),
             updated.isoformat(" ", "minutes")[:16],
         )
     return rows

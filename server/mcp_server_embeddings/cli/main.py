@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments = sys.argv[1:] if arguments is None else arguments
         options = parse(arguments)
         settings = settings_from(options, os.environ)
-        run = _imported(options.run)
+        run = _import_command(options.run)
         # __main__ disables garbage collection during startup. Imported objects stay alive, so exclude them from it.
         gc.freeze()
         gc.enable()
@@ -71,7 +71,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _imported(run: str) -> Run:
+def _import_command(run: str) -> Run:
     """Import the function of a command, given as ``MODULE:FUNCTION`` in this package."""
     module, _, function = run.partition(":")
     command: Run = getattr(import_module(f"{__package__}.{module}"), function)

@@ -14,7 +14,7 @@ from mcp_server_embeddings.program import ENVIRONMENT_PREFIX
 SERVE = "serve:run"
 """The function that runs without a command; see ``commands``."""
 
-_SWITCH = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("", "0", "false", "no", "off"), False)}
+_BOOLEANS = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("", "0", "false", "no", "off"), False)}
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,11 +52,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "settings": f"also as environment variables: {ENVIRONMENT_PREFIX}LOG_LEVEL for --log-level",
         "http": "with --transport http; docs/http.md says more",
     }
-    added = {
+    parsers = {
         name: parser.add_argument_group(name, text, argument_default=argparse.SUPPRESS) for name, text in groups.items()
     }
     for field in fields(Settings):
-        group = added["http" if field.metadata["scope"] == "http" else "settings"]
+        group = parsers["http" if field.metadata["scope"] == "http" else "settings"]
         value, metavar = default(field), field.metadata["metavar"]
         text = field.metadata["help"] + (f" (default: {value})" if value else "")
         if field.type is bool:
@@ -76,10 +76,10 @@ def serving_options(arguments: Sequence[str]) -> argparse.Namespace | None:
     parser.set_defaults(run=SERVE)
     add_settings(parser)
     try:
-        options, others = parser.parse_known_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
     except ConfigurationError:
         return None
-    return None if others else options
+    return None if unknown else options
 
 
 def settings_from(options: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
@@ -96,13 +96,13 @@ def settings_from(options: argparse.Namespace, environment: Mapping[str, str]) -
     for name in environment:
         if name.startswith(ENVIRONMENT_PREFIX) and name not in (*known, ENGINE_KEY):
             raise ConfigurationError(f"unknown environment variable {name!r}; {nearest(name, (*known, ENGINE_KEY))}")
-    chosen: dict[str, object] = {}
+    values: dict[str, object] = {}
     for name, field in known.items():
         option = getattr(options, field.name, None)
         text = environment.get(name) if option is None else option
         if text is not None:
-            chosen[field.name] = _value(name if option is None else flag(field), field, text)
-    return Settings(**chosen)  # type: ignore[arg-type]
+            values[field.name] = _value(name if option is None else flag(field), field, text)
+    return Settings(**values)  # type: ignore[arg-type]
 
 
 def _value(source: str, field: "Field[object]", text: str | list[str]) -> object:
@@ -110,17 +110,17 @@ def _value(source: str, field: "Field[object]", text: str | list[str]) -> object
         # From the environment one string, separated as in PATH; from repeated options a list.
         folders = text if isinstance(text, list) else filter(None, text.split(os.pathsep))
         return tuple(Path(folder).expanduser() for folder in folders)
-    read, wanted = _READERS.get(field.type, (str, "a text"))
+    parse, expected = _PARSERS.get(field.type, (str, "a text"))
     try:
-        return read(str(text))
+        return parse(str(text))
     except (KeyError, ValueError):
-        raise ConfigurationError(f"{source} is {text!r}; give {wanted}") from None
+        raise ConfigurationError(f"{source} is {text!r}; give {expected}") from None
 
 
-_READERS: dict[object, tuple[Callable[[str], object], str]] = {
+_PARSERS: dict[object, tuple[Callable[[str], object], str]] = {
     int: (int, "a whole number"),
     float: (float, "a number"),
-    bool: (lambda text: _SWITCH[text.strip().lower()], "1 or 0"),
+    bool: (lambda text: _BOOLEANS[text.strip().lower()], "1 or 0"),
     Path: (lambda text: Path(text).expanduser(), "a folder"),
     Path | None: (lambda text: Path(text).expanduser(), "a folder"),
     tuple[str, ...]: (lambda text: tuple(name.strip() for name in text.split(",") if name.strip()), "names"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_WIDE = 10_000
+_PIPE_WIDTH = 10_000
 """Width in columns without a terminal, since programs that read a pipe expect unbroken lines."""
 
 _UNITS = ("B", "kB", "MB", "GB")
@@ -22,20 +22,20 @@ def console() -> "Console":
     """Return a rich console on standard output: colours and wrapped lines in a terminal, plain lines elsewhere."""
     from rich.console import Console
 
-    _write_anything()
+    _escape_unencodable()
     terminal = sys.stdout.isatty()
-    return Console(file=sys.stdout, width=None if terminal else _WIDE, highlight=False, markup=False, emoji=False)
+    return Console(file=sys.stdout, width=None if terminal else _PIPE_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def say(*sentences: str) -> None:
     """Print lines."""
-    _write_anything()
+    _escape_unencodable()
     sys.stdout.writelines(safe(sentence) + "\n" for sentence in sentences)
 
 
 def say_json(fields: dict[str, object]) -> None:
     """Print fields as JSON."""
-    _write_anything()
+    _escape_unencodable()
     sys.stdout.write(json.dumps(fields, ensure_ascii=False, indent=2) + "\n")
 
 
@@ -47,12 +47,12 @@ def say_result(result: "BaseModel", as_json: bool, *sentences: str) -> None:
         say(*sentences)
 
 
-def table() -> "Table":
-    """Return an empty table in the style of all commands."""
+def table(*columns: str) -> "Table":
+    """Return an empty table in the style of all commands, with columns that are not wrapped."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    return Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    return Table(*(Column(name, no_wrap=True) for name in columns), box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
 
 
 def safe(text: str) -> str:
@@ -60,7 +60,7 @@ def safe(text: str) -> str:
     return CONTROL.sub(" ", text)
 
 
-def size(number: int) -> str:
+def format_size(number: int) -> str:
     """Format a number of bytes, such as ``12.3 MB``."""
     value, unit = float(number), 0
     while value >= 999.5 and unit < len(_UNITS) - 1:
@@ -68,7 +68,7 @@ def size(number: int) -> str:
     return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
 
 
-def _write_anything() -> None:
+def _escape_unencodable() -> None:
     """Make standard output escape characters that its encoding lacks, instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

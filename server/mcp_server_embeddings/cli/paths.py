@@ -7,7 +7,7 @@ from mcp_server_embeddings.reading.globs import is_pattern
 from mcp_server_embeddings.reading.tables import split_source
 
 
-def located(name: str) -> tuple[str, Path] | None:
+def locate_path(name: str) -> tuple[str, Path] | None:
     """Return the absolute form of a path or pattern, and the folder to read it in; None if it does not exist.
 
     Args:
@@ -15,9 +15,9 @@ def located(name: str) -> tuple[str, Path] | None:
     """
     source = str(Path.cwd() / name)
     path, _ = split_source(source, lambda path: Path(path).is_file())
-    real = Path(os.path.realpath(path))
-    if not real.exists() and is_pattern(path):
-        real = next(folder for folder in Path(path).parents if not is_pattern(str(folder)))
-    if not real.exists():
+    existing = Path(os.path.realpath(path))
+    if not existing.exists() and is_pattern(path):
+        existing = next(folder for folder in Path(path).parents if not is_pattern(str(folder)))
+    if not existing.exists():
         return None
-    return source, real if real.is_dir() else real.parent
+    return source, existing if existing.is_dir() else existing.parent

@@ -20,7 +20,7 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
         OperatorError: The model cannot be downloaded.
     """
     model = settings.model
-    _say_choice(model)
+    _print_choice(model)
     if looks_like_path(model):
         raise ConfigurationError(f"{model!r} is a folder; pull takes a Hugging Face id, serve takes the folder")
     if full_id(model) != DEFAULT_MODEL:  # which is part of the installation
@@ -30,7 +30,7 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     return 0
 
 
-def _say_choice(name: str) -> None:
+def _print_choice(name: str) -> None:
     """Print which model a ready choice stands for, and its scores next to those of the default model."""
     choice = next((choice for choice in choices() if choice.name == name), None)
     chosen, default = (None, None) if choice is None else (known(choice.model), known(DEFAULT_MODEL))

@@ -15,14 +15,23 @@ from mcp_server_embeddings.relay.wire import Wire, claim_wire
 def run(settings: Settings, _: argparse.Namespace) -> int:
     """Serve one client until it disconnects; does not return, see ``leave``."""
     if settings.transport == "http":
-        from mcp_server_embeddings.cli.serve_http import run as run_http
-
-        run_http(settings)
+        _serve_http(settings)
     wire = claim_wire()
-    why_own = "--engine-process own"
+    reason = "--engine-process own"
     if settings.engine_process == "shared":
-        why_own = _relay(wire, settings)
-    _serve(wire, settings, why_own)
+        reason = _relay(wire, settings)
+    _serve(wire, settings, reason)
+
+
+def _serve_http(settings: Settings) -> NoReturn:
+    """Serve until a signal ends the process; raise ``ConfigurationError`` if the settings or address are unusable."""
+    from mcp_server_embeddings.cli.process import prepare, quick_imports
+    from mcp_server_embeddings.mcp_layer.stdio import leave
+
+    prepare(settings)
+    with quick_imports():
+        from mcp_server_embeddings.mcp_layer.http.serving import serve
+    leave(serve(settings))
 
 
 def _relay(wire: Wire, settings: Settings) -> str:
@@ -45,7 +54,7 @@ def _relay(wire: Wire, settings: Settings) -> str:
     return Relay(wire, address, engine, greeting, lambda: connected(address, settings)).run()
 
 
-def _serve(wire: Wire, settings: Settings, why_own: str) -> NoReturn:
+def _serve(wire: Wire, settings: Settings, reason: str) -> NoReturn:
     """Serve in this process."""
     from mcp_server_embeddings.cli.process import prepare, quick_imports
 
@@ -58,6 +67,6 @@ def _serve(wire: Wire, settings: Settings, why_own: str) -> NoReturn:
         from mcp_server_embeddings.store import open_store
 
         engine = Engine(settings)
-        service = Service(engine, lambda: f"process {os.getpid()} of its own ({why_own})")
+        service = Service(engine, lambda: f"process {os.getpid()} of its own ({reason})")
         server = build_server(service, open_store(settings), settings)
     leave(serve(server, wire, after_first_answer=engine.start))

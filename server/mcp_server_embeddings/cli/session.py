@@ -96,7 +96,7 @@ def run_watched(work: Callable[[], T], task: Task) -> T:
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(work)
         try:
-            _show(result, task)
+            _wait_and_show(result, task)
             return result.result()
         except KeyboardInterrupt:
             task.call.cancel()
@@ -106,7 +106,7 @@ def run_watched(work: Callable[[], T], task: Task) -> T:
             ) from None
 
 
-def _show(result: "Future[T]", task: Task) -> None:
+def _wait_and_show(result: "Future[T]", task: Task) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from mcp_server_embeddings.cli.answer import say_answer
 from mcp_server_embeddings.cli.output import say_json
-from mcp_server_embeddings.cli.paths import located
+from mcp_server_embeddings.cli.paths import locate_path
 from mcp_server_embeddings.cli.session import Task, run_with_store
 from mcp_server_embeddings.config import Settings, nearest
 from mcp_server_embeddings.engine.engine import Engine
@@ -30,7 +30,7 @@ from mcp_server_embeddings.tools.results import Result
 
 STANDARD_INPUT = "-"
 
-_SIDES = {"source": "texts", "left_source": "left", "right_source": "right"}
+_TEXT_FIELDS = {"source": "texts", "left_source": "left", "right_source": "right"}
 """The parameter for a source, and the one for texts that replaces it when the source is standard input."""
 
 _METAVARS = {"source": "SOURCE", "left_source": "LEFT", "right_source": "RIGHT", "collection": "NAME", "ids": "ID"}
@@ -46,11 +46,11 @@ def add_options(parser: argparse.ArgumentParser, name: str, without: Collection[
         name: The name of the tool.
         without: Parameters that are not offered.
     """
-    fields = {field: schema for field, schema in _fields(declared_tools()[name]).items() if field not in without}
-    operands = _operands(fields)
+    fields = {field: schema for field, schema in _schemas(declared_tools()[name]).items() if field not in without}
+    operands = _operand_nargs(fields)
     for field, number in operands.items():
-        described = _SOURCE_HELP if field in _SIDES else str(fields[field].get("description", ""))
-        parser.add_argument(field, metavar=_METAVARS.get(field, field.upper()), nargs=number, help=_escaped(described))
+        description = _SOURCE_HELP if field in _TEXT_FIELDS else str(fields[field].get("description", ""))
+        parser.add_argument(field, metavar=_METAVARS.get(field, field.upper()), nargs=number, help=_escape(description))
     group = parser.add_argument_group("options of the tool", argument_default=argparse.SUPPRESS)
     for field in fields:
         if field not in operands:
@@ -66,7 +66,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         OperatorError: The model, the store or a file cannot be used.
     """
     tool = declared_tools()[options.tool]
-    settings, arguments = prepared(tool, settings, options)
+    settings, arguments = prepare_call(tool, settings, options)
 
     def work(engine: Engine, store: CollectionStore, task: Task) -> Result:
         return tool.call(ToolContext(engine, engine.embedder(task.call), store, None, settings), arguments)
@@ -79,7 +79,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def prepared(tool: Tool, settings: Settings, options: argparse.Namespace) -> tuple[Settings, Arguments]:
+def prepare_call(tool: Tool, settings: Settings, options: argparse.Namespace) -> tuple[Settings, Arguments]:
     """Return the arguments for a tool, and settings that allow it to read the given paths.
 
     Raises:
@@ -95,17 +95,17 @@ def prepared(tool: Tool, settings: Settings, options: argparse.Namespace) -> tup
     return settings, parse(tool.arguments, raw)
 
 
-def _fields(tool: Tool) -> dict[str, dict[str, Any]]:
+def _schemas(tool: Tool) -> dict[str, dict[str, Any]]:
     """Return the schema of each parameter of a tool."""
     return TypeAdapter(dict[str, dict[str, Any]]).validate_python(input_schema(tool.arguments)["properties"])
 
 
-def _operands(fields: Mapping[str, object]) -> dict[str, str | None]:
+def _operand_nargs(fields: Mapping[str, object]) -> dict[str, str | None]:
     """Return the parameters that are operands, in order, each with argparse's ``nargs``."""
     operands: dict[str, str | None] = {}
     for field in ("collection", "source", "left_source", "right_source"):
         if field in fields:
-            optional = _SIDES.get(field) in fields and "queries" not in fields
+            optional = _TEXT_FIELDS.get(field) in fields and "queries" not in fields
             operands[field] = "?" if optional else None
     if "queries" in fields:
         operands["query"] = "*"
@@ -116,27 +116,27 @@ def _operands(fields: Mapping[str, object]) -> dict[str, str | None]:
 
 def _add_option(group: "argparse._ArgumentGroup", field: str, schema: Mapping[str, Any]) -> None:
     flag, kind, default = "--" + field.replace("_", "-"), schema["type"], schema.get("default")
-    described = str(schema.get("description", field.replace("_", " ")))
+    description = str(schema.get("description", field.replace("_", " ")))
     if "minimum" in schema and "maximum" in schema:
-        described += f", {schema['minimum']:,} to {schema['maximum']:,}"
+        description += f", {schema['minimum']:,} to {schema['maximum']:,}"
     if default is not None and default is not False:
-        described += f" (default: {'yes' if default is True else default})"
-    text = _escaped(described)
+        description += f" (default: {'yes' if default is True else default})"
+    text = _escape(description)
     if kind == "boolean":
         action = argparse.BooleanOptionalAction if default else "store_true"
         group.add_argument(flag, action=action, help=text)
     elif "enum" in schema:
         group.add_argument(flag, choices=schema["enum"], help=text)
     elif kind == "array":
-        metavar = "TEXT" if field in _SIDES.values() else "VALUE"
-        files = "" if field in _SIDES.values() else "; or a file of them"
+        metavar = "TEXT" if field in _TEXT_FIELDS.values() else "VALUE"
+        files = "" if field in _TEXT_FIELDS.values() else "; or a file of them"
         group.add_argument(flag, metavar=metavar, action="append", help=f"{text}{files}; may be given several times")
     else:
         metavar = {"object": "JSON", "integer": "N", "number": "X"}.get(kind, "NAME" if field != "query" else "TEXT")
         group.add_argument(flag, metavar=metavar, help=text)
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Escape percent signs, in which argparse would substitute values."""
     return text.replace("%", "%%")
 
@@ -149,23 +149,23 @@ def _arguments(
     Raises:
         InputError: A source does not exist, or standard input or a file cannot be used.
     """
-    fields, folders = _fields(tool), list[Path]()
+    fields, folders = _schemas(tool), list[Path]()
     raw: dict[str, object] = {}
     given = {field: value for field in fields if (value := getattr(options, field, None)) not in (None, [])}
-    operands = _operands(fields)
-    sides = [field for field in operands if field in _SIDES]
-    if sides and not sys.stdin.isatty() and not any(field in given or _SIDES[field] in given for field in sides):
+    operands = _operand_nargs(fields)
+    sides = [field for field in operands if field in _TEXT_FIELDS]
+    if sides and not sys.stdin.isatty() and not any(field in given or _TEXT_FIELDS[field] in given for field in sides):
         given[sides[0]] = STANDARD_INPUT
     for field, value in given.items():
-        if field in _SIDES and value == STANDARD_INPUT:
-            raw[_SIDES[field]] = _standard_input()
-        elif field in _SIDES:
+        if field in _TEXT_FIELDS and value == STANDARD_INPUT:
+            raw[_TEXT_FIELDS[field]] = _read_standard_input()
+        elif field in _TEXT_FIELDS:
             raw[field], named = _source(value, collections, readable=readable)
             folders += named
         elif field == "query" and isinstance(value, list):
             raw |= {"query": value[0]} if len(value) == 1 else {"queries": value}
         elif isinstance(value, list):
-            values = value if field in _SIDES.values() else [_content(field, one) for one in value]
+            values = value if field in _TEXT_FIELDS.values() else [_option_content(field, one) for one in value]
             raw[field] = values[0] if len(values) == 1 else values
         else:
             raw[field] = value
@@ -173,26 +173,18 @@ def _arguments(
 
 
 def _source(value: str, collections: Mapping[str, Sequence[str]], *, readable: bool) -> tuple[str, list[Path]]:
-    """Return a source, and the folders to read: that of a path, or of the files that a collection indexes.
-
-    Raises:
-        InputError: The value is neither a collection nor an existing path.
-    """
+    """Return a source and the folders to read for it; raise ``InputError`` for neither a collection nor a path."""
     if value in collections:
-        return value, [found[1] for path in collections[value] if (found := located(path)) is not None]
-    found = located(value)
+        return value, [found[1] for path in collections[value] if (found := locate_path(path)) is not None]
+    found = locate_path(value)
     if found is None and not readable:
         known = nearest(value, list(collections)) if collections else "there are no collections yet"
         raise InputError(f"there is no collection or file {value!r}; {known}")
     return (value, []) if found is None else (found[0], [found[1]])
 
 
-def _content(field: str, value: str) -> object:
-    """Return the content of the file that an option names; the value itself if it names none.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
+def _option_content(field: str, value: str) -> object:
+    """Return the content of the file that an option names, or the value itself; raise ``InputError`` if unreadable."""
     if not value.lower().endswith((".txt", ".json", *TABLE_SUFFIXES)) or not os.path.isfile(value):  # noqa: PTH113
         return value
     try:
@@ -212,7 +204,7 @@ def _content(field: str, value: str) -> object:
     return lines
 
 
-def _standard_input() -> list[object]:
+def _read_standard_input() -> list[object]:
     """Read texts from standard input: lines, or JSON lines with ``text`` and optionally ``id``.
 
     Raises:

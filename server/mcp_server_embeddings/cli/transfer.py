@@ -2,7 +2,7 @@
 
 import argparse
 
-from mcp_server_embeddings.cli.output import say_result, size
+from mcp_server_embeddings.cli.output import format_size, say_result
 from mcp_server_embeddings.cli.session import Task, encoder_loader, run_with_store
 from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
@@ -34,7 +34,7 @@ def run_export(settings: Settings, options: argparse.Namespace) -> int:
         )
 
     result = run_with_store(settings, work, load_model=False)
-    counts = f"{result.size:,} items, {result.chunks:,} vectors, {size(result.bytes)}"
+    counts = f"{result.size:,} items, {result.chunks:,} vectors, {format_size(result.bytes)}"
     lost = f"; {result.lost:,} items cannot be read" if result.lost else ""
     say_result(result, options.json, f"{result.collection}: {counts} in {result.file}{lost}")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcp_server_embeddings.cli.output import say, say_json
 from mcp_server_embeddings.cli.session import Task, run_with_store
-from mcp_server_embeddings.cli.tool import prepared
+from mcp_server_embeddings.cli.tool import prepare_call
 from mcp_server_embeddings.config import Settings, nearest
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError, StorageError
@@ -18,7 +18,7 @@ from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import ToolContext, declared_tools
 from mcp_server_embeddings.tools.output_file import output_path
 
-_NAMES = {"cluster": "map", "similarity": "similarity", "align": "matches", "deduplicate": "duplicates"}
+_FILE_NAMES = {"cluster": "map", "similarity": "similarity", "align": "matches", "deduplicate": "duplicates"}
 """Names of files by tool."""
 
 
@@ -32,16 +32,16 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     """
     check_installed(options.tool)
     tool = declared_tools()[options.tool]
-    settings, arguments = prepared(tool, settings, options)
+    settings, arguments = prepare_call(tool, settings, options)
 
     def work(engine: Engine, store: CollectionStore, task: Task) -> PageData:
         return page_data(tool, arguments, ToolContext(engine, engine.embedder(task.call), store, None, settings))
 
     data = run_with_store(settings, work)
     if options.colour is not None:
-        data["colour"] = _column(data, options.colour)
-    path = _written(options, settings, document(tool.name, data))
-    opened = not options.no_open and _opened(path)
+        data["colour"] = _check_column(data, options.colour)
+    path = _write_page(options, settings, document(tool.name, data))
+    opened = not options.no_open and _open_in_browser(path)
     if options.json:
         say_json({"path": str(path), "bytes": path.stat().st_size, "opened": opened})
     else:
@@ -50,12 +50,8 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _column(data: PageData, name: str) -> str:
-    """Check that a map has a column for colours, and return its name.
-
-    Raises:
-        InputError: There is no column of that name.
-    """
+def _check_column(data: PageData, name: str) -> str:
+    """Return the name of a column for the colours of a map; raise ``InputError`` if there is no such column."""
     items = data.get("items")
     fields = items["fields"] if isinstance(items, dict) else {}
     if name not in fields:
@@ -64,17 +60,13 @@ def _column(data: PageData, name: str) -> str:
     return name
 
 
-def _written(options: argparse.Namespace, settings: Settings, page: str) -> Path:
-    """Write a page to the file given by ``--output``, or to a new one.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
-    named: Path | None = options.output
+def _write_page(options: argparse.Namespace, settings: Settings, page: str) -> Path:
+    """Write a page to the file given by ``--output`` or to a new one; raise ``StorageError`` if that fails."""
+    output: Path | None = options.output
     folder = settings.output_dir or Path.cwd()
-    path = output_path(folder, f"{_NAMES[options.tool]}.html", (".html",)) if named is None else named.absolute()
+    path = output_path(folder, f"{_FILE_NAMES[options.tool]}.html", (".html",)) if output is None else output.absolute()
     try:
-        with replaced(path, overwrite=named is not None) as file:
+        with replaced(path, overwrite=output is not None) as file:
             file.write(page.encode("utf-8", "surrogatepass"))
     except OSError as error:
         raise StorageError(
@@ -83,7 +75,7 @@ def _written(options: argparse.Namespace, settings: Settings, page: str) -> Path
     return path
 
 
-def _opened(path: Path) -> bool:
+def _open_in_browser(path: Path) -> bool:
     """Open a page in the browser if there is a display; return whether it was opened."""
     screen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     return screen and webbrowser.open(path.as_uri())
