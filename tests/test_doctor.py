@@ -150,7 +150,7 @@ def test_vectors_that_are_not_those_of_their_texts_are_found(stored: Path, embed
     with closing(SqliteStore(stored)) as store:
         (finding,) = examine_collections(store, embedder)
     assert finding.state == "problem"
-    assert finding.found.startswith("a stored vector is not that of its text: cosine 0.")
+    assert finding.found.startswith("a stored vector does not match its text: cosine 0.")
     assert finding.advice == "`mcp-server-embeddings reindex notes`"
 
 
@@ -216,7 +216,7 @@ def test_what_reads_its_requests_and_writes_something_else_is_no_server(tmp_path
 def test_an_installation_of_another_version_is_told(tmp_path: Path) -> None:
     finding = examined(configured(tmp_path, sys.executable, "-c", SERVER))
     assert (finding.state, finding.advice) == ("note", "`install cursor`")
-    assert "with 2 tools, version 9.9 of another place" in finding.found
+    assert "with 2 tools, version 9.9 from another installation" in finding.found
 
 
 def test_one_command_is_asked_once(tmp_path: Path) -> None:

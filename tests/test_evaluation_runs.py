@@ -73,7 +73,7 @@ def test_golden_queries_are_asked_of_a_collection_and_compared_with_the_last_run
     assert evaluated(folder, path, "--compare") == 0
     printed = capsys.readouterr().out
     assert "against the run of " in printed
-    assert "hybrid: not to be told apart from the last run; nDCG@10 is the same\n" in printed
+    assert "hybrid: no clear difference from the last run; nDCG@10 is the same\n" in printed
 
 
 def test_a_program_gets_the_verdicts_and_the_first_comparison_is_refused(

@@ -18,16 +18,16 @@ _DESCRIPTION = (
 )
 
 _TOOLS = {
-    "search": ("SOURCE QUERY...", "find what is about a question", "handbook 'how do I get a refund'"),
+    "search": ("SOURCE QUERY...", "find items about a question", "handbook 'how do I get a refund'"),
     "read": ("SOURCE ID...", "print the words of items", "docs guide.md"),
     "classify": ("[SOURCE]", "label items", "tickets.csv#message --labels labels.txt --save-as labelled.csv"),
     "cluster": ("[SOURCE]", "group items by theme", "feedback.csv#text --save-as themes.csv"),
     "deduplicate": ("[SOURCE]", "find items that say the same", "tickets.csv#message"),
     "align": ("LEFT RIGHT", "match two lists and show what changed", "old.csv#requirement new.csv#requirement"),
-    "condense": ("[SOURCE]", "shorten to the sentences that stand for all", "docs --max-tokens 500"),
+    "condense": ("[SOURCE]", "shorten to representative sentences", "docs --max-tokens 500"),
     "similarity": ("[LEFT] [RIGHT]", "compare texts", "--left 'Payment is late.' --right 'The invoice is overdue.'"),
     "embed": ("[SOURCE]", "turn texts into vectors", "tickets.csv#message --save-as vectors.npy"),
-    "status": ("", "tell what there is: collections, model, limits", ""),
+    "status": ("", "show the collections, the model and the limits", ""),
     "collection_remove": ("NAME [ID...]", "remove items, or with --all the whole collection", "handbook --all"),
 }
 """Operands, summary and example of each tool's command. Its options are derived from the tool when it is chosen.
@@ -146,9 +146,9 @@ def main_parser() -> MainParser:
     _add_model_commands(add)
     command = add("token", "new_token:run", "make a token for serving over HTTP", "NAME", "alice")
     command.add_argument("name", metavar="NAME", help="who gets it: a-z, 0-9, - and _")
-    command = add("completion", "completion:run", "print what makes a shell complete this command line", "SHELL", "zsh")
+    command = add("completion", "completion:run", "print a completion script for a shell", "SHELL", "zsh")
     command.add_argument("shell", metavar="SHELL", help="bash, zsh or fish")
-    add("skill", "skill:run", "print an Agent Skill (SKILL.md): when an agent should call what")
+    add("skill", "skill:run", "print an Agent Skill (SKILL.md): when an agent should call which tool")
     parser.commands = commands.choices
     return parser
 
@@ -157,21 +157,21 @@ def _add_view(add: Callable[..., CommandParser]) -> None:
     command = add(
         "view",
         "view:run",
-        "write a page to look at: a map of the items, or what similarity, align or deduplicate finds",
+        "write an HTML page: a map of the items, or what similarity, align or deduplicate finds",
         "[align|deduplicate|similarity] SOURCE...",
         "tickets.csv#message --colour channel",
     )
     command.tool, command.tools, command.without = "cluster", ("cluster", *_VIEWED_TOOLS), _VIEW_EXCLUDED
     command.set_defaults(tool="cluster")
-    command.add_argument("--colour", metavar="NAME", help="of a map: a column or metadata name (default: cluster)")
-    command.add_argument("--output", metavar="FILE", type=Path, help="where to write it, in place of what is there")
-    command.add_argument("--no-open", action="store_true", help="only write it, and open no browser")
+    command.add_argument("--colour", metavar="NAME", help="colour a map by this column or metadata (default: cluster)")
+    command.add_argument("--output", metavar="FILE", type=Path, help="the file to write; replaces an existing one")
+    command.add_argument("--no-open", action="store_true", help="do not open the page in a browser")
 
 
 def _add_client_commands(add: Callable[..., CommandParser]) -> None:
     common = CommandParser(add_help=False)
-    common.add_argument("clients", metavar="CLIENT", nargs="*", help="such as claude-code; default: all that are here")
-    common.add_argument("--name", metavar="NAME", default="embeddings", help="the server's there (default: embeddings)")
+    common.add_argument("clients", metavar="CLIENT", nargs="*", help="such as claude-code; default: all installed ones")
+    common.add_argument("--name", metavar="NAME", default="embeddings", help="name of the server (default: embeddings)")
     common.add_argument("--yes", action="store_true", help="write without asking")
     command = add(
         "install",
@@ -181,8 +181,8 @@ def _add_client_commands(add: Callable[..., CommandParser]) -> None:
         "claude-code --allow-dir ~/notes",
         common,
     )
-    command.add_argument("--print", action="store_true", help="only show what belongs into each file")
-    command = add("doctor", "doctor:run", "examine the installation, the model, the data and what clients start")
+    command.add_argument("--print", action="store_true", help="only show what to add to each file")
+    command = add("doctor", "doctor:run", "check the installation, the model, the data and the servers of clients")
     command.add_argument("--json", action="store_true", help="print the findings as JSON")
     add("uninstall", "install:run_uninstall", "take the server out of MCP clients", "[CLIENT...]", "cursor", common)
 
@@ -190,7 +190,7 @@ def _add_client_commands(add: Callable[..., CommandParser]) -> None:
 def _positive_int(value: str) -> int:
     """Parse a whole number of 1 or more; raise ``ArgumentTypeError`` for other values."""
     if not value.isdecimal() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is no whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number of 1 or more")
     return int(value)
 
 
@@ -208,7 +208,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
     command = add(
         "index",
         "index:run",
-        "put files into a collection; run again, it takes over what changed",
+        "index files into a collection; run again to update what changed",
         "NAME PATH...",
         "handbook docs notes.md",
         *(collection, as_json, scheduler),
@@ -220,7 +220,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         help="a file, a folder, a pattern such as 'docs/**/*.md', or tickets.csv#message",
     )
     command.add_argument("--id-field", metavar="NAME", help="column of a table with the ids of its rows")
-    command.add_argument("--watch", action="store_true", help="go on as files change, until Ctrl-C")
+    command.add_argument("--watch", action="store_true", help="index again when files change, until Ctrl-C")
 
     command = add(
         "eval",
@@ -244,8 +244,8 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
     command.add_argument(
         "--compare", action="store_true", help="tell whether this is better than the last run, by a paired bootstrap"
     )
-    command.add_argument("--queries", metavar="N", type=_positive_int, help="at most, a random choice (default: all)")
-    command.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice (default: 0)")
+    command.add_argument("--queries", metavar="N", type=_positive_int, help="a random sample of N (default: all)")
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the random sample (default: 0)")
 
     add("collections", "list_collections:run", "list the collections", "", "", as_json)
     command = add(
@@ -257,11 +257,11 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
         *(collection, file, as_json),
     )
     command.add_argument("--force", action="store_true", help="overwrite an existing file")
-    command.add_argument("--salvage", action="store_true", help="pass over what cannot be read of a damaged database")
+    command.add_argument("--salvage", action="store_true", help="skip what cannot be read in a damaged database")
     add(
         "import",
         "transfer:run_import",
-        'put what export wrote, or lines such as {"text": "..."}, into a collection',
+        'import an exported file, or lines such as {"text": "..."}, into a collection',
         "NAME FILE",
         "handbook handbook.jsonl",
         *(collection, file, as_json, scheduler),
@@ -269,7 +269,7 @@ def _add_collection_commands(add: Callable[..., CommandParser]) -> None:
     add(
         "reindex",
         "transfer:run_reindex",
-        "embed a collection anew with another model; in use until that is done",
+        "embed a collection again with another model; it stays usable meanwhile",
         "NAME",
         "handbook --model BAAI/bge-base-en-v1.5",
         *(collection, as_json, scheduler),

@@ -138,12 +138,12 @@ def _print_comparison(comparison: Comparison, queries: int) -> None:
 def _verdict(change: Difference, queries: int) -> str:
     """Return one sentence that says whether a mode is better than in the last run."""
     if not change.rose and not change.fell:
-        return "not to be told apart from the last run; nDCG@10 is the same"
+        return "no clear difference from the last run; nDCG@10 is the same"
     difference = f"nDCG@10 differs by {change.difference:+.3f}"
     if change.verdict != "unclear":
-        return f"{change.verdict} than the last run; {difference}, and chance alone would hardly bring that"
-    reason = f"{queries} queries are too few, give {FEWEST} or more" if queries < FEWEST else "chance could bring that"
-    return f"not to be told apart from the last run; {difference}, and {reason}"
+        return f"{change.verdict} than the last run; {difference}, which is unlikely to be chance"
+    reason = f"but {queries} queries are too few, give {FEWEST} or more" if queries < FEWEST else "which may be chance"
+    return f"no clear difference from the last run; {difference}, {reason}"
 
 
 def _metrics_table(figures: SetFigures) -> "Table":

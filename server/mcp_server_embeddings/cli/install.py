@@ -39,7 +39,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             say(*snippet(client, name, [*program, *arguments]).splitlines(), "")
         return 0
     if _UV_CACHE in program[0]:
-        say(f"uvx may remove {program[0]}; `uv tool install {DISTRIBUTION}`, then install again, is for good")
+        say(f"uvx may remove {program[0]}; to keep it, run `uv tool install {DISTRIBUTION}`, then install again")
     return _apply(
         clients,
         lambda client: installed(client, client.file(system), name, program, arguments),
@@ -90,8 +90,8 @@ def _confirm_and_write(change: Change, unchanged: str, *, ask: bool) -> bool:
         say(f"nothing was written for {title}")
         return False
     backup = change.write()
-    copy = f"; what it was: {backup}" if backup else ""
-    say(f"{change.path} is written{copy}. Restart {title}", "")
+    copy = f"; the previous version is {backup}" if backup else ""
+    say(f"{change.path} was written{copy}. Restart {title}", "")
     return True
 
 

@@ -213,7 +213,7 @@ def _read_standard_input() -> list[object]:
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig")
     except ValueError as error:
-        raise InputError(f"standard input is no UTF-8 ({error}); send lines of text, or JSON lines") from None
+        raise InputError(f"standard input is not UTF-8 ({error}); send lines of text, or JSON lines") from None
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise InputError("no source was named and standard input is empty; name a source, or send lines of text")

@@ -92,8 +92,8 @@ def _examine_collection(store: CollectionStore, record: CollectionRecord, embedd
     lowest = _lowest_cosine(chunks, stored, embedder)
     figures = {"items": record.documents, "compared": len(chunks), "lowest_cosine": round(lowest, 6)}
     if lowest >= _MINIMUM_COSINE:
-        return Finding(subject, "ok", f"{size}; {len(chunks)} vectors are those of their texts", figures=figures)
-    summary = f"a stored vector is not that of its text: cosine {lowest:.3f}"
+        return Finding(subject, "ok", f"{size}; {len(chunks)} vectors match their texts", figures=figures)
+    summary = f"a stored vector does not match its text: cosine {lowest:.3f}"
     return Finding(subject, "problem", summary, f"`mcp-server-embeddings reindex {record.name}`", figures)
 
 

@@ -171,7 +171,7 @@ class Servers:
         entries = found(file.document, file.keys)
         own = {name: command for name, entry in entries.items() if is_own(entry) and (command := launch(entry))}
         if not own:
-            yield Finding(client.title, "note", f"is here, without this server: {path}", f"`install {client.name}`")
+            yield Finding(client.title, "note", f"has no entry for this server: {path}", f"`install {client.name}`")
         for name, command in own.items():
             yield self._examine_entry(client, name, command)
 
@@ -182,7 +182,7 @@ class Servers:
             return problem(client.title, f"{name!r} does not work: {answer}", advice)
         summary = f"{name!r} answers after {answer.seconds:.1f} s with {answer.tools} tools"
         if answer.version != VERSION:
-            summary += f", version {answer.version} of another place"
+            summary += f", version {answer.version} from another installation"
             return Finding(client.title, "note", summary, f"`install {client.name}`")
         return Finding(client.title, "ok", summary)
 
