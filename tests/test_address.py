@@ -17,6 +17,7 @@ from mcp_server_embeddings.relay.address import EngineAddress
 from mcp_server_embeddings.relay.greeting import Greeting, received_settings, session_settings
 from mcp_server_embeddings.relay.peer import is_same_user, peer_user
 from mcp_server_embeddings.relay.starting import engine_address, engine_options, engine_variables, with_absolute_paths
+from scripts import run
 from wire import PATIENCE, ServerProcess
 
 NOBODY = 65534
@@ -36,6 +37,10 @@ def refused_folder(folder: Path) -> str:
     with pytest.raises(UnsafePlaceError) as caught:
         engine_address(Settings(data_dir=folder))
     return str(caught.value)
+
+
+def test_modules_of_the_relay_can_be_imported_where_fcntl_is_missing_as_on_windows() -> None:
+    run("import sys; sys.modules['fcntl'] = None; import mcp_server_embeddings.relay.relay")
 
 
 def test_the_folder_is_made_for_its_owner_only_whatever_the_umask(runtime_dir: Path) -> None:

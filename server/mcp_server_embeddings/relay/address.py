@@ -1,6 +1,5 @@
 """The address of an engine process, and the ownership and permissions that its socket and folder must have."""
 
-import fcntl
 import os
 import socket
 import stat
@@ -85,6 +84,8 @@ class EngineAddress:
         Args:
             wait: Wait while another process holds the lock. If false, the block gets False instead of waiting.
         """
+        import fcntl  # deferred: it is missing on Windows, where other modules import constants of the relay
+
         path = os.path.join(self.folder, f"{self.key}.lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
