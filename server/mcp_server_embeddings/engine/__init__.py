@@ -1,1 +1,1 @@
-"""Texts to vectors: models, tokens, windows, encoders, the one queue, calibration."""
+"""Turn texts into vectors: models, tokenizers, windows, encoders, the inference queue, calibration."""

@@ -1,6 +1,6 @@
 """Vectors of texts seen before: in memory, and on disk for the user's other processes and sessions.
 
-Kept are hashes and vectors, never texts. Whatever is wrong with the disk costs speed, never an answer.
+The cache stores hashes and vectors, never texts. A problem with the disk costs speed, never an answer.
 """
 
 import hashlib
@@ -25,19 +25,19 @@ from mcp_server_embeddings.sqlite import ClosingConnection, open_database, query
 _log = logging.getLogger(__name__)
 
 MEMORY_BYTES = 64_000_000
-"""What the cache in memory may hold: about 38,000 vectors of 384 numbers."""
+"""Size limit of the cache in memory: about 38,000 vectors of 384 dimensions."""
 
 CACHE_FILE = "cache.sqlite"
-"""Its name in the data folder."""
+"""Name of the cache's file in the data folder."""
 
 _ENTRY_OVERHEAD = 200
-"""Bytes of an entry in memory beside its numbers: key, record and their places in the table."""
+"""Bytes of an entry in memory in addition to its vector: key, record and their slots in the dictionary."""
 
 _BUSY_SECONDS = 0.05
-"""Another process that writes for longer than this is not waited for."""
+"""Longest wait for another process that writes to the file."""
 
 _TURN_SECONDS = 0.5
-"""Another thread whose use of the disk takes longer than this is not waited for."""
+"""Longest wait for another thread that uses the file."""
 
 _DAY = 86_400
 
@@ -45,17 +45,17 @@ Cut = Literal["", "windowed", "truncated"]
 _CUTS: tuple[Cut, ...] = get_args(Cut)
 
 _CHECKSUM_BYTES = 4
-"""Of an entry on disk, behind its numbers: SQLite does not notice a bit that changed there."""
+"""Size of the checksum that follows an entry's vector on disk: SQLite does not notice a changed bit there."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedText:
-    """What is known of a text.
+    """The cached result for a text.
 
     Attributes:
         vector: Shape ``(d,)``, float32.
-        tokens: Tokens the model read for it.
-        cut: What became of it if it was over the model's limit.
+        tokens: Number of tokens that the model read for it.
+        cut: How the text was cut; empty if it was within the model's limit.
     """
 
     vector: NDArray[np.float32]
@@ -65,7 +65,7 @@ class CachedText:
 
 @dataclass(frozen=True, slots=True)
 class CacheFigures:
-    """What ``status`` says about the cache."""
+    """Statistics of the cache for ``status``."""
 
     hits: int
     misses: int
@@ -75,7 +75,7 @@ class CacheFigures:
 
 
 def cache_key(context: str, text: str) -> bytes:
-    """16 bytes that stand for a text in a context: model identity, engine, precision, role, long_text."""
+    """Return the 16-byte key of a text in a context: model identity, engine, precision, role, long_text."""
     return hashlib.blake2b(f"{context}\0{text}".encode(), digest_size=16).digest()
 
 
@@ -83,9 +83,9 @@ class VectorCache:
     """A least-recently-used cache in memory over one on disk. Thread-safe.
 
     Args:
-        path: The file shared by processes; None keeps nothing on disk.
-        disk_bytes: Its size at most; entries not used for longest go first.
-        memory_bytes: What memory may hold; 0 keeps nothing.
+        path: The file shared by processes; None disables the cache on disk.
+        disk_bytes: Size limit of the file; the least recently used entries are deleted first.
+        memory_bytes: Size limit of the cache in memory; 0 disables it.
     """
 
     def __init__(self, path: Path | None, disk_bytes: int, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -97,11 +97,11 @@ class VectorCache:
         self._disk = _Disk(path, disk_bytes) if path is not None else None
 
     def get(self, keys: Sequence[bytes], dimensions: int | None = None) -> dict[bytes, CachedText]:
-        """Return what is known of ``keys``; an entry damaged on disk is missing.
+        """Return the cached entries of ``keys``; an entry that is corrupt on disk counts as missing.
 
         Args:
-            keys: Of texts.
-            dimensions: How many numbers a vector must have; None for any.
+            keys: Results of ``cache_key``.
+            dimensions: Required length of a vector; None for any.
         """
         with self._lock:
             found = {key: self._entries[key] for key in keys if key in self._entries}
@@ -118,18 +118,18 @@ class VectorCache:
         return found
 
     def put(self, entries: Mapping[bytes, CachedText]) -> None:
-        """Keep ``entries``."""
+        """Add ``entries`` to the cache."""
         self._remember(entries)
         if self._disk is not None:
             self._disk.put(entries)
 
     def close(self) -> None:
-        """Let go of the file; it is opened again on need."""
+        """Close the file; the next use opens it again."""
         if self._disk is not None:
             self._disk.close()
 
     def figures(self) -> CacheFigures:
-        """Return the counts at this moment."""
+        """Return the current statistics."""
         with self._lock:
             disk = self._disk.size() if self._disk is not None else 0
             return CacheFigures(self._hits, self._misses, len(self._entries), self._held, disk)
@@ -139,7 +139,7 @@ class VectorCache:
             for key, entry in entries.items():
                 if key not in self._entries:
                     self._held += _size(entry)
-                # A row of a call's matrix would keep the whole matrix in memory.
+                # Copied, because a row of a call's matrix would keep the whole matrix in memory.
                 self._entries[key] = replace(entry, vector=entry.vector.copy())
                 self._entries.move_to_end(key)
             while self._held > self._memory_bytes:
@@ -152,7 +152,7 @@ def _size(entry: CachedText) -> int:
 
 
 class _Disk:
-    """The SQLite file. Its write-ahead log survives a crash of any process; a damaged file is made again."""
+    """The SQLite file. Its write-ahead log survives a crash of any process; a corrupt file is recreated."""
 
     _SCHEMA = (
         "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, tokens INTEGER, cut TEXT, vector BLOB, used INTEGER)"
@@ -178,7 +178,7 @@ class _Disk:
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection | None]:
-        """Yield the open file to one thread at a time; None where it cannot be used, or another takes too long."""
+        """Yield the open file to one thread at a time; None if it cannot be used or another thread takes too long."""
         if not self._lock.acquire(timeout=_TURN_SECONDS):
             _log.info("the cache on disk is not used now: it is slow")
             yield None
@@ -191,7 +191,7 @@ class _Disk:
 
     @contextmanager
     def _tolerated(self) -> Iterator[None]:
-        """Go on without the file where it is full, locked or read-only; replace it where it is damaged."""
+        """Continue without the file if it is locked or read-only or the disk is full; recreate it if it is corrupt."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -212,26 +212,26 @@ class _Disk:
             return 0
 
     def _connected(self) -> sqlite3.Connection | None:
-        """Return the open file; opened here, and again at each use while it is locked, full or read-only."""
+        """Return the open file; None if it cannot be opened, which every use tries again."""
         if self._database is None:
             with self._tolerated():
                 self._open()
         return self._database
 
     def _open(self) -> None:
-        """Open the file, or say once that it cannot be.
+        """Open the file, or warn once that it cannot be opened.
 
         Raises:
-            sqlite3.DatabaseError: It is damaged.
+            sqlite3.DatabaseError: The file is corrupt.
         """
         try:
-            create_database(self._path)  # private: vectors tell something of their texts
+            create_database(self._path)  # private, because vectors reveal something about their texts
             self._database = open_database(
                 self._path,
                 ClosingConnection,
                 busy_seconds=_BUSY_SECONDS,
                 synchronous="NORMAL",
-                check=lambda _: None,  # what is no cache is damaged
+                check=lambda _: None,  # a file that is not a cache counts as corrupt
                 prepare=lambda database: database.execute(self._SCHEMA),
             )
         except (OSError, sqlite3.OperationalError) as error:  # locked, read-only, full
@@ -240,7 +240,7 @@ class _Disk:
             self._warned = True
 
     def _recreate(self, reason: Exception) -> None:
-        """Replace a damaged file by an empty one."""
+        """Replace a corrupt file with an empty one."""
         _log.warning("the cache %s is corrupt (%s); recreating it", self._path, type(reason).__name__)
         try:
             if self._database is not None:
@@ -269,7 +269,7 @@ class _Disk:
                     if used != today:
                         stale.append(key)
         if stale:
-            with self._tolerated(), transaction(database):  # what was read is good all the same
+            with self._tolerated(), transaction(database):  # a failure does not affect the entries read
                 database.executemany("UPDATE vectors SET used = ? WHERE key = ?", [(today, key) for key in stale])
         return found
 
@@ -281,7 +281,7 @@ class _Disk:
         self._evict(database)
 
     def _evict(self, database: sqlite3.Connection) -> None:
-        """Down to 90 % of the limit, those not used for longest first."""
+        """If the file is over its limit, delete the least recently used entries down to 90 % of it."""
         (pages,) = database.execute("PRAGMA page_count").fetchone()
         (free,) = database.execute("PRAGMA freelist_count").fetchone()
         (page_size,) = database.execute("PRAGMA page_size").fetchone()
@@ -305,7 +305,7 @@ def _checksum(key: bytes, tokens: int, cut: Cut, numbers: bytes) -> bytes:
 
 
 def _sound_entry(key: bytes, tokens: object, cut: object, vector: object, dimensions: int | None) -> CachedText | None:
-    """Return the entry of a row, or None if it is damaged: SQLite checks neither types nor bytes of its columns."""
+    """Return the entry of a row, or None if it is corrupt: SQLite checks neither types nor bytes of its columns."""
     kind = next((known for known in _CUTS if known == cut), None)
     if not isinstance(tokens, int) or kind is None or not isinstance(vector, bytes):
         return None

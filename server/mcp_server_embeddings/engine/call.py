@@ -11,12 +11,12 @@ class Call:
     """Progress and cancellation of one call, shared between threads.
 
     Attributes:
-        stage: The current activity, for a person.
+        stage: Description of the current activity for the user.
         done: Number of inputs encoded so far.
         total: Number of inputs requested so far.
 
     Args:
-        session: Whose call it is; those of different sessions are encoded in turns.
+        session: The session of the call; calls of different sessions take turns.
     """
 
     def __init__(self, session: Hashable = None) -> None:
@@ -34,7 +34,7 @@ class Call:
         return self._cancelled
 
     def cancel(self) -> None:
-        """Cancel: threads that wait for this call wake up and raise ``CallCancelledError``."""
+        """Cancel the call: threads that wait for it wake up and raise ``CallCancelledError``."""
         with self._lock:
             self._cancelled = True
             callbacks = list(self._callbacks)
@@ -47,7 +47,7 @@ class Call:
             raise CallCancelledError("the caller cancelled this call")
 
     def expect(self, inputs: int) -> None:
-        """Add to ``total``; several threads may encode for one call."""
+        """Add to ``total``. Thread-safe, because several threads may encode for one call."""
         with self._lock:
             self.total += inputs
 

@@ -44,12 +44,12 @@ class Embedder:
 
     Attributes:
         lifecycle: Loads and holds the model.
-        cache: Vectors of texts seen before; None caches nothing.
+        cache: Vectors of texts seen before; None disables caching.
         call: Progress and cancellation.
-        data_dir: Where a tool may write.
-        reranker: Loads and holds the reranker; None without one.
-        rerank_ms: Time for the reranking of one query, in milliseconds.
-        text_languages: Told of texts that are encoded; None for texts of our own.
+        data_dir: Folder that tools may write to.
+        reranker: Loads and holds the reranker; None without a reranker.
+        rerank_ms: Time limit for reranking the results of one query, in milliseconds.
+        text_languages: Counts the languages of encoded texts; None for texts that are not the user's.
     """
 
     lifecycle: ModelLifecycle
@@ -61,15 +61,15 @@ class Embedder:
     text_languages: TextLanguages | None = None
 
     def embed(self, texts: Sequence[str], *, role: Role = "symmetric", long_text: LongText = "window") -> Embeddings:
-        """Turn texts into vectors. Equal texts are encoded once, cached ones not at all.
+        """Turn texts into vectors. Equal texts are encoded once; cached texts are not encoded again.
 
         Waits for the model if it is still loading.
 
         Args:
-            texts: One or more, each with a character that is not white space.
-            role: Picks the model's prompt.
-            long_text: What to do with a text over the model's limit: ``window`` averages overlapping
-                windows by their tokens, ``truncate`` reads its beginning, ``error`` refuses it.
+            texts: One or more texts, none of them blank.
+            role: Selects the model's prompt.
+            long_text: Treatment of a text over the model's limit: ``window`` averages overlapping windows,
+                weighted by their tokens, ``truncate`` reads only its beginning, ``error`` rejects it.
 
         Returns:
             One vector per text; a text within the limit gets the vector that sentence-transformers computes.
@@ -105,7 +105,7 @@ class Embedder:
         )
 
     def of(self, call: Call) -> "Embedder":
-        """Return the same for another call."""
+        """Return this embedder for another call."""
         return replace(self, call=call)
 
     def identity(self) -> ModelIdentity:
@@ -123,46 +123,46 @@ class Embedder:
         """Return the model's calibration; waits until it is measured.
 
         Args:
-            comparison: ``symmetric`` for texts with texts, ``retrieval`` for queries with documents.
+            comparison: ``symmetric`` to compare texts with each other, ``retrieval`` to compare queries with documents.
         """
         measured = self.lifecycle.calibrations(self.call)
         return measured.symmetric if comparison == "symmetric" else measured.retrieval
 
     def tokens_at_once(self) -> int:
-        """Return how many tokens keep every stream of the encoder busy; waits until the model is loaded."""
+        """Return the number of tokens that keeps every stream of the encoder busy; waits until the model is loaded."""
         with self.lifecycle.use(self.call) as loaded:
             return loaded.encoder.streams * loaded.encoder.batch_tokens
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the model's tokens of each text, without prompt and special tokens."""
+        """Count the model's tokens in each text, excluding prompt and special tokens."""
         with self.lifecycle.use(self.call) as loaded:
             return loaded.counter.count(texts, self.call)
 
     def estimates_tokens(self) -> bool:
-        """Tell whether tokens are estimated, since the model's tokenizer is not on this machine."""
+        """Return whether token counts are estimates, because the model's tokenizer is not on this machine."""
         with self.lifecycle.use(self.call) as loaded:
             return loaded.counter.estimated
 
     def reranks(self) -> bool:
-        """Tell whether there is a reranker; waits until it is loaded, and raises as ``rerank`` does."""
+        """Return whether there is a reranker; waits until it is loaded, and raises the same errors as ``rerank``."""
         return self.reranker is not None and bool(self.reranker_identity())
 
     def reranker_identity(self) -> RerankerIdentity:
-        """Return the reranker's identity; waits until it is loaded, and raises as ``rerank`` does."""
+        """Return the reranker's identity; waits until it is loaded, and raises the same errors as ``rerank``."""
         with self._reranker().use(self.call) as loaded:
             return loaded.reranker.identity
 
     def rerank(self, query: str, passages: Sequence[str], *, complete: bool = False) -> Relevance:
-        """Score how relevant passages are to a query, in the queue of the encoder.
+        """Score how relevant passages are to a query, in the same queue as the encoder.
 
         Args:
-            query: What is looked for.
-            passages: The most important first: those that are in no batch after ``rerank_ms`` are not scored.
-            complete: Score all, however long it takes.
+            query: The search query.
+            passages: Passages, most important first; those not in a batch after ``rerank_ms`` are not scored.
+            complete: Score all passages, however long it takes.
 
         Raises:
             ConfigurationError: There is no reranker.
-            OperatorError: It is missing, cannot be loaded, or gave a score that is not finite.
+            OperatorError: The reranker is missing, cannot be loaded, or returned a score that is not finite.
             CallCancelledError: The caller cancelled; scoring stops at the next batch.
         """
         with self._reranker().use(self.call) as loaded, self.lifecycle.use(self.call) as model:

@@ -1,4 +1,4 @@
-"""The interfaces between the engine and a model: the encoder, and the token counter that prepares texts for it."""
+"""The interfaces between the engine and a model: the encoder, and the token counter that prepares its inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.vectors.scores import Vectors
 
 LongText = Literal["window", "truncate", "error"]
-"""How to treat a text over the model's limit: average overlapping windows, read its beginning, or refuse it."""
+"""Treatment of a text over the model's limit: average overlapping windows, read only its beginning, or reject it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class EncoderInput:
-    """One input of the model: a text, or a window of one.
+    """One input of the model: a text, or a window of a text.
 
     Attributes:
-        text: Without prompt.
-        role: Picks the prompt.
-        tokens: Number of tokens that the model reads, prompt and special tokens included.
-        ids: These tokens, truncated at the model's limit; empty from a counter that has no tokenizer.
-        types: Their token types; empty where all are 0. Those of a pair's second text are 1 in most cross-encoders.
+        text: The text without the prompt.
+        role: Selects the prompt.
+        tokens: Number of tokens that the model reads, including prompt and special tokens.
+        ids: Ids of these tokens, truncated at the model's limit; empty from a counter without a tokenizer.
+        types: Types of these tokens; empty if all are 0. In most cross-encoders, the second text of a pair has type 1.
     """
 
     text: str
@@ -53,9 +53,9 @@ class TokenizedText:
 
     Attributes:
         inputs: The text, or its windows.
-        weights: Number of tokens of each input that are from the text; the weights of the mean over windows.
-        tokens: Tokens the model reads for this text.
-        truncated: Whether the end of the text is not read.
+        weights: Weight of each input in the mean over windows: the number of its tokens that are from the text.
+        tokens: Number of tokens that the model reads for this text.
+        truncated: Whether the end of the text is cut off.
     """
 
     inputs: tuple[EncoderInput, ...]
@@ -70,16 +70,16 @@ class TokenizedText:
 
 
 class TokenCounter(Protocol):
-    """Counts the tokens of texts, and cuts texts to the model's limit. Used by several threads at a time.
+    """Counts the tokens of texts, and cuts texts to the model's limit. Thread-safe.
 
     Attributes:
-        estimated: Whether it has no tokenizer, and estimates.
+        estimated: Whether counts are estimates, because there is no tokenizer.
     """
 
     estimated: bool
 
     def count(self, texts: Sequence[str], call: Call | None = None) -> list[int]:
-        """Count the tokens of each text, without prompt and special tokens.
+        """Count the tokens of each text, excluding prompt and special tokens.
 
         Raises:
             CallCancelledError: The call was cancelled.
@@ -93,8 +93,8 @@ class TokenCounter(Protocol):
 
         Args:
             texts: Non-empty texts.
-            role: Picks the prompt, which counts towards the limit.
-            long_text: How to treat a text over the limit.
+            role: Selects the prompt, which counts towards the limit.
+            long_text: Treatment of a text over the limit.
             call: Checked for cancellation between groups of texts.
 
         Raises:
@@ -105,17 +105,17 @@ class TokenCounter(Protocol):
 
 
 class Encoder(Protocol):
-    """Turns inputs into vectors. Used by as many threads at a time as it has streams. Subclasses inherit the defaults.
+    """Turns inputs into vectors. Called by up to ``streams`` threads at once. Subclasses inherit the defaults.
 
     Attributes:
-        engine: The runtime's name, for ``status``.
-        device: Where it runs: ``cpu``, ``cuda:0``, ``mps``.
-        streams: How many batches may run at once.
-        batch_tokens: Padded tokens of its best batch; also how long a small call waits for a large one.
-        precision: Numbers that it computes with.
-        agreement: With sentence-transformers, where it was measured.
-        identity: The model's.
-        note: What a user should know of it, for ``status``.
+        engine: Name of the runtime, for ``status``.
+        device: Device that it runs on: ``cpu``, ``cuda:0``, ``mps``.
+        streams: Number of batches that may run at once.
+        batch_tokens: Padded tokens of the most efficient batch; also limits how long small calls wait for large ones.
+        precision: Precision of its computation.
+        agreement: Agreement with sentence-transformers; None if it was not measured.
+        identity: Identity of the model.
+        note: Remark for the user, for ``status``.
     """
 
     engine: str
@@ -139,17 +139,17 @@ class Encoder(Protocol):
         ...
 
     def close(self) -> None:
-        """Let batches in progress end soon; none is encoded any more."""
+        """Make batches in progress end soon; called once no further batch will be encoded."""
         return
 
     def free(self) -> None:
-        """Give back what it holds; no thread uses it any more."""
+        """Release resources; called once no thread uses the encoder."""
         return
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedEncoder:
-    """An encoder, and the counter that prepares texts for it."""
+    """An encoder and the counter that prepares its inputs."""
 
     encoder: Encoder
     counter: TokenCounter

@@ -29,18 +29,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """A snapshot for ``status``.
+    """A snapshot of the engine for ``status``.
 
     Attributes:
         state: ``idle`` while no model is in memory, then ``downloading``, ``warming``, ``ready`` or ``failed``.
         detail: The current activity or the error, in a sentence; empty otherwise.
         model: The short identity; while not loaded, the configured name.
         identity: None while not loaded.
-        engine: As ``Encoder.engine``, like the next four; empty or as configured while not loaded.
-        note: As ``Encoder.note``.
+        engine: Attribute of the ``Encoder``, like the next five; while not loaded, empty or as configured.
         calibrated: Whether percentiles and bands are available.
-        reranker: Its name and state, and why it failed; empty without one.
-        cache: None without one.
+        reranker: Name and state of the reranker, with its current activity or error; empty without a reranker.
+        cache: None without a cache.
     """
 
     state: State
@@ -102,7 +101,7 @@ class Engine:
             self._reranker.join()
 
     def start(self) -> None:
-        """Start loading in the background unless that has started. Returns at once."""
+        """Start loading in the background unless loading has already started. Returns at once."""
         self._lifecycle.start()
         if self._reranker:
             self._reranker.start()
@@ -110,8 +109,8 @@ class Engine:
     def close(self) -> None:
         """Free the model for good; waiting and later calls raise ``CallCancelledError``. Does not wait.
 
-        A process that ends right after may be killed by the model's runtime. So programs use the engine as a context
-        manager, which waits for its threads; the server skips finalisers instead.
+        If the process exits right afterwards, the model's runtime may crash it. Programs therefore use the engine as a
+        context manager, which waits for its threads; the server skips finalisers instead.
         """
         self._lifecycle.close()
         if self._reranker:
@@ -120,7 +119,7 @@ class Engine:
             self._cache.close()
 
     def embedder(self, call: Call | None = None) -> Embedder:
-        """Return an interface for one caller, who can follow progress and cancel through ``call``."""
+        """Return the interface for one caller, who can follow progress and cancel through ``call``."""
         return Embedder(
             self._lifecycle,
             self._cache,
@@ -132,11 +131,11 @@ class Engine:
         )
 
     def state(self) -> State:
-        """Tell what the model's lifecycle is doing; never waits."""
+        """Return the state of the model's lifecycle; never waits."""
         return self._lifecycle.snapshot()[0]
 
     def status(self) -> EngineStatus:
-        """Take a snapshot; never waits."""
+        """Return a snapshot of the engine; never waits."""
         state, detail, loaded = self._lifecycle.snapshot()
         encoder = loaded.encoder if loaded else None
         return EngineStatus(
@@ -163,7 +162,7 @@ class Engine:
         return LoadedModel.start(self._downloaded(self.settings.model, load, report))
 
     def _load_reranker(self, report: ReportState) -> LoadedReranker:
-        # Imported here: it loads the runtime, which starting does not need.
+        # Imported here because it loads the runtime, which is not needed to start the server.
         from mcp_server_embeddings.engine.cross_encoder import CrossEncoderReranker
 
         name, streams = self.settings.reranker, streams_for(self.settings)
@@ -191,7 +190,7 @@ class Engine:
         return f"{full_id(self.settings.reranker)}: {state}" + (f", {detail}" if detail else "")
 
     def _downloaded(self, model: str, load: Callable[[], T], report: ReportState) -> T:
-        """Load a model; download it first where it is missing and the user allowed that."""
+        """Load a model; if it is missing and the user allowed downloads, download it first."""
         name = full_id(model)
 
         def downloaded(done: int, total: int) -> None:
@@ -208,7 +207,7 @@ class Engine:
         return load()
 
     def _calibrate(self, loaded: LoadedModel) -> None:
-        # Without the cache: calibrations are cached as a whole, and would evict the texts of callers.
+        # Without the cache: a calibration is cached as a whole, and its texts would evict those of callers.
         embedder = Embedder(self._lifecycle, None, Call(), self.settings.data_dir)
         loaded.calibrations = calibrations_for(
             loaded.encoder.identity,

@@ -1,4 +1,4 @@
-"""Counting tokens without a tokenizer: for answers, and for models whose tokenizer is not on this machine."""
+"""Estimate tokens without a tokenizer: for answers, and for models whose tokenizer is not on this machine."""
 
 import re
 from collections.abc import Sequence
@@ -12,28 +12,28 @@ from mcp_server_embeddings.engine.tokens import refuse_long
 from mcp_server_embeddings.engine.windows import TokenOffsets
 
 _TOKEN = re.compile(r"[A-Z]?[a-z]{1,6}|[A-Z]{1,2}|[0-9]{1,2}|[^\sA-Za-z0-9]")
-"""Against BERT's tokenizer: 1.0 to 1.4 times its count for English prose, 0.93 for random keys, 1.0 for Chinese."""
+"""Finds 1.0 to 1.4 times the tokens of BERT's tokenizer for English prose, 0.93 for random keys, 1.0 for Chinese."""
 
 _CAUTIOUS_TOKEN = re.compile(r"[A-Z]?[a-z]{1,3}|[A-Z]{1,2}|[0-9]{1,2}|[^\sA-Za-z0-9]")
-"""For tokenizers that nothing is known of: some cut the words of most languages into short parts. 1.6 times BERT's
-count for English prose, 0.9 to 1.0 times for German, Finnish, Polish and keys."""
+"""For unknown tokenizers, some of which split the words of most languages into short parts. Finds 1.6 times the tokens
+of BERT's tokenizer for English prose, 0.9 to 1.0 times for German, Finnish, Polish and keys."""
 
 _SPECIAL_TOKENS = 2
-"""Tokens that a model adds to an input, such as ``[CLS]`` and ``[SEP]``."""
+"""Number of tokens that a model adds to an input, such as ``[CLS]`` and ``[SEP]``."""
 
 _NO_PROMPTS = Prompts()
 
 
 class EstimatedTokens:
-    """Estimates tokens from letters, digits and signs.
+    """Estimates tokens from letters, digits and punctuation.
 
     Args:
-        max_tokens: The model's limit, less a margin for the error of the estimate; None cuts nothing.
+        max_tokens: The model's limit, less a margin for the error of the estimate; None for no limit.
         prompts: The model's prompts, which count towards the limit.
-        cautious: Rather count too many, so that few texts have more tokens than estimated.
+        cautious: Overestimate, so that few texts have more tokens than estimated.
 
     Attributes:
-        estimated: True: these are not the model's own tokens.
+        estimated: True: counts are not of the model's own tokens.
 
     Example:
         >>> EstimatedTokens().count(["Two words", "x = 10"])

@@ -1,4 +1,4 @@
-"""Load a model after the handshake or on first use, and free it when idle."""
+"""Load a model after the handshake or on first use, and free it when it is idle."""
 
 import ctypes
 import gc
@@ -27,18 +27,18 @@ _log = logging.getLogger(__name__)
 
 State = Literal["idle", "downloading", "warming", "ready", "failed"]
 ReportState = Callable[[State, str], None]
-"""Called with the state and the current activity, for a person."""
+"""Called with the state and a description of the current activity for the user."""
 
 
 class Loaded(Protocol):
-    """What a lifecycle holds."""
+    """A model that a lifecycle can hold."""
 
     def close(self, reason: EmbeddingsError | None = None) -> None:
-        """Fail what waits for it, with ``reason`` or because the engine shuts down."""
+        """Fail waiting calls with ``reason``, by default because the engine is shutting down."""
         ...
 
     def join(self) -> None:
-        """Wait, after ``close``, until nothing runs on it any more."""
+        """Wait, after ``close``, until no thread uses it any more."""
         ...
 
 
@@ -46,15 +46,15 @@ L = TypeVar("L", bound=Loaded)
 
 
 class Lifecycle(Generic[L]):
-    """Loads a model on a thread of its own, and frees it after a time without use.
+    """Loads a model on a separate thread, and frees it after a time without use.
 
     The next use retries a failed load, so a model that was downloaded in the meantime is found.
 
     Args:
-        load: Loads it; may take seconds.
-        idle_seconds: Free the model after this long without use; 0 keeps it.
-        option: The setting that names the model.
-        complete: Completes a model that is in use already.
+        load: Loads the model; may take seconds.
+        idle_seconds: Seconds without use after which the model is freed; 0 never frees it.
+        option: The command-line option that names the model.
+        complete: Called after the model is in use, for slow preparation such as calibration.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Lifecycle(Generic[L]):
         self._closing: list[L] = []
 
     def start(self) -> None:
-        """Start loading in the background unless that has started. Returns at once."""
+        """Start loading in the background unless loading has already started. Returns at once."""
         with self._changed:
             if self._closed or self._state not in ("idle", "failed"):
                 return
@@ -101,7 +101,7 @@ class Lifecycle(Generic[L]):
             self._closing.append(loaded)
 
     def join(self) -> None:
-        """Wait, after ``close``, until all threads of this engine have ended. Do not call it from one of them.
+        """Wait, after ``close``, until all threads of this lifecycle have ended. Do not call it from one of them.
 
         A process that ends while a thread is still inside the model's runtime may crash.
         """
@@ -122,8 +122,8 @@ class Lifecycle(Generic[L]):
         """Keep the model in memory while the block runs; waits until it is loaded.
 
         Raises:
-            OperatorError: It cannot be loaded.
-            CallCancelledError: The caller cancelled.
+            OperatorError: The model cannot be loaded.
+            CallCancelledError: The caller cancelled, or the lifecycle was closed.
         """
         with self._changed:
             self._users += 1
@@ -143,7 +143,7 @@ class Lifecycle(Generic[L]):
                 self._last_use = time.monotonic()
 
     def _wait(self, call: Call, ready: Callable[[], bool]) -> None:
-        """Wait until ``ready`` holds or loading has failed, and report progress meanwhile."""
+        """Wait until ``ready()`` is true or loading has failed, and report progress while waiting."""
 
         def wake() -> None:
             with self._changed:
@@ -173,7 +173,7 @@ class Lifecycle(Generic[L]):
             self._fail(error, loaded)
         except EmbeddingsError:
             _log.debug("the engine was closed while it loaded")
-        # The edge of a thread: waiting callers get a message. A panic in a Rust library is not an Exception.
+        # Outermost frame of a thread: waiting callers get a message. A panic in a Rust library is not an Exception.
         except BaseException as error:  # noqa: BLE001
             _log.exception("loading the model failed")
             reason = f"the model cannot be loaded ({type(error).__name__}: {error})"
@@ -196,7 +196,7 @@ class Lifecycle(Generic[L]):
             self._free_when_idle(loaded)
 
     def _unload(self, loaded: L, error: ModelChangedError) -> None:
-        """Drop a model whose files changed: calls in progress raise ``error``, the next call loads it again."""
+        """Drop a model whose files have changed: calls in progress raise ``error``, the next call loads it again."""
         with self._changed:
             if self._loaded is loaded:
                 self._loaded, self._state = None, "idle"
@@ -249,21 +249,21 @@ class LoadedModel:
         return cls(encoder, loaded.counter, scheduler)
 
     def close(self, reason: EmbeddingsError | None = None) -> None:
-        """End the queue; see ``Loaded.close``."""
+        """Close the queue; see ``Loaded.close``."""
         self.scheduler.close(reason)
         self.encoder.close()
 
     def join(self) -> None:
-        """Wait for its streams; see ``Loaded.join``."""
+        """Wait for the queue's streams and free the encoder; see ``Loaded.join``."""
         self.scheduler.join()
         self.encoder.free()
 
 
 class ModelLifecycle(Lifecycle[LoadedModel]):
-    """The encoder's."""
+    """The lifecycle of the encoder."""
 
     def calibrations(self, call: Call) -> Calibrations:
-        """Return the model's calibrations; waits until they are measured, and raises as ``use`` does."""
+        """Return the model's calibrations; waits until they are measured, and raises the same errors as ``use``."""
         with self.use(call) as loaded:
             self._wait(call, lambda: loaded.calibrations is not None)
             if loaded.calibrations is None:
@@ -272,10 +272,10 @@ class ModelLifecycle(Lifecycle[LoadedModel]):
 
 
 def _return_memory() -> None:
-    """Return freed memory to the system; glibc keeps it otherwise."""
+    """Return freed memory to the operating system, which glibc does not do by itself."""
     gc.collect()
     if sys.platform == "linux":
         try:
             ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):  # another C library
+        except (OSError, AttributeError):  # a C library other than glibc
             return

@@ -1,7 +1,6 @@
 """Encoders by name: those of this package, and those that other packages register.
 
-A package adds one through an entry point whose object takes the settings and a progress function, as in
-``load_encoder``, and returns a ``LoadedEncoder``::
+A package registers an encoder by an entry point to a function with the signature of ``load_encoder``::
 
     [project.entry-points."mcp_server_embeddings.encoders"]
     acme = "acme_embeddings:load"
@@ -20,7 +19,7 @@ Load = Callable[[Settings, Callable[[str], None]], LoadedEncoder]
 
 
 def _load_remote(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
-    # Imported here: the HTTP client costs as much as a model's start.
+    # Imported here because importing the HTTP client takes as long as starting a model.
     from mcp_server_embeddings.engine.remote.encoder import load_remote
 
     return load_remote(settings, progress)
@@ -39,7 +38,7 @@ def load_encoder(settings: Settings, progress: Callable[[str], None]) -> LoadedE
 
     Args:
         settings: The user's settings.
-        progress: Called with each stage, for a person.
+        progress: Called with a description of each stage for the user.
 
     Raises:
         OperatorError: The model is missing, corrupt, or not available with these settings.

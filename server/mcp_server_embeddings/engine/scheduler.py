@@ -1,11 +1,12 @@
-"""The inference queue: the inputs of all calls in small batches, shared fairly.
+"""The inference queue: runs the inputs of all calls in small batches and schedules them fairly.
 
-A call is a job with inputs. A free stream (a thread that encodes) takes the next batch from the session with the fewest
-tokens served, of its jobs from the one with the fewest, its longest inputs first, filled with inputs of other jobs that
-need little padding. So a small call waits for at most one batch of a large one, many calls of one session do not hold
-up those of another, concurrent small calls share a batch, and cancelling drops the inputs that are not yet in a batch.
+Each call is a job with inputs. A free stream (an encoding thread) picks the session with the fewest tokens served and,
+in that session, the job with the fewest. It takes the job's longest inputs first and fills the batch with inputs of
+other jobs that need little padding. So a small call waits for at most one batch of a large one, many calls of one
+session do not delay other sessions, concurrent small calls share a batch, and cancelling a call drops its inputs that
+are not yet in a batch.
 
-The encoder and the reranker share the queue and its streams; a batch is of one model.
+The encoder and the reranker share the queue and its streams; every batch is for one model.
 """
 
 import logging
@@ -28,7 +29,7 @@ _DENSITY = 0.6
 """A batch takes another job's input only while at least this share of its padded tokens is text."""
 
 _ALLOCATION = re.compile(r"\balloc|bad_alloc|out of memory|not enough memory", re.IGNORECASE)
-"""What OpenVINO ("can't alloc") and torch ("can't allocate memory", "CUDA out of memory") say when memory is short."""
+"""Matches the errors of OpenVINO ("can't alloc") and torch ("can't allocate memory", "CUDA out of memory")."""
 
 _REMEDY = "start the server with --engine reference, or with another --model"
 
@@ -38,10 +39,10 @@ class QueuedModel:
     """A model that the streams run.
 
     Attributes:
-        encode: Encodes one batch; called by one thread at a time per stream.
-        batch_tokens: Upper bound of a batch's inputs times its longest input; a single input may exceed it.
-        dimensions: How many numbers it returns for each input.
-        remedy: What to do when it returns none that can be used.
+        encode: Encodes one batch; called by at most one thread per stream.
+        batch_tokens: Limit of a batch's number of inputs times the tokens of the longest; a single input may exceed it.
+        dimensions: Length of the vector that it returns for each input.
+        remedy: Advice to the user when it returns no usable vector.
     """
 
     encode: Callable[[Sequence[EncoderInput]], Vectors]
@@ -55,14 +56,14 @@ class Job:
     """The inputs of one call in the queue.
 
     Attributes:
-        model: Encodes them.
-        inputs: In the caller's order.
+        model: The model that encodes the inputs.
+        inputs: Inputs in the caller's order.
         call: Receives progress.
         pending: Rows not yet in a batch, the next one last.
-        served: Tokens served so far, plus the minimum of the other jobs when this one arrived.
+        served: Tokens served so far, plus the lowest value of the other jobs when this one arrived.
         vectors: Filled row by row; shape ``(len(inputs), d)``, NaN before.
-        missing: Rows not yet filled, and not given up.
-        error: Why the job ended early.
+        missing: Number of rows that are neither filled nor given up.
+        error: Reason if the job ended early.
         done: Set when the job has ended.
     """
 
@@ -88,13 +89,13 @@ class QueueStats:
 
 
 class Scheduler:
-    """Runs ``encode`` on ``streams`` threads of its own; see ``QueuedModel``.
+    """Runs ``encode`` on ``streams`` threads, which it starts; see ``QueuedModel``.
 
     Args:
-        encode: The encoder's.
-        streams: How many batches run at once.
-        batch_tokens: The encoder's.
-        dimensions: How many numbers each vector must have.
+        encode: Method of the encoder.
+        streams: Number of batches that run at once.
+        batch_tokens: Attribute of the encoder.
+        dimensions: Required length of each vector.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Scheduler:
     ) -> None:
         self._model = QueuedModel(encode, batch_tokens, dimensions)
         self._jobs: list[Job] = []
-        self._sessions: dict[Hashable, int] = {}  # tokens served to each that has jobs, as in Job.served
+        self._sessions: dict[Hashable, int] = {}  # tokens served to each session with jobs, counted like Job.served
         self._ready = threading.Condition()
         self._closed: EmbeddingsError | None = None
         self._batches_done = 0
@@ -126,12 +127,12 @@ class Scheduler:
         Args:
             inputs: One or more.
             call: Receives progress; its cancellation ends the wait.
-            model: Encodes them; by default the encoder.
-            deadline: With one, inputs are taken in their order, and those that are in no batch by then, in seconds of
-                ``time.monotonic``, are left out. A batch that was begun is waited for.
+            model: The model that encodes the inputs; by default the encoder.
+            deadline: In seconds of ``time.monotonic``. Inputs are then encoded in their order, and those not in a batch
+                by the deadline are left out; batches in progress are still awaited.
 
         Returns:
-            Shape ``(len(inputs), d)``, in order; NaN where an input was left out.
+            Shape ``(len(inputs), d)``, in order; NaN for inputs left out.
 
         Raises:
             EncodingError: The model returned no usable vector for one of the inputs.
@@ -151,7 +152,7 @@ class Scheduler:
         return job.vectors
 
     def stats(self) -> QueueStats:
-        """Count the waiting and the encoded inputs."""
+        """Count waiting and encoded inputs."""
         with self._ready:
             waiting = sum(len(job.pending) for job in self._jobs)
             return QueueStats(len(self._jobs), waiting, self._batches_done, self._inputs_done)
@@ -160,7 +161,7 @@ class Scheduler:
         """Stop the streams after their current batch.
 
         Args:
-            reason: What waiting and later calls raise; by default ``CallCancelledError``.
+            reason: Error that waiting and later calls raise; by default ``CallCancelledError``.
         """
         with self._ready:
             self._closed = reason or CallCancelledError("the engine is shutting down")
@@ -168,7 +169,7 @@ class Scheduler:
             self._ready.notify_all()
 
     def join(self) -> None:
-        """Wait, after ``close``, until no stream holds the encoder any more."""
+        """Wait, after ``close``, until no stream uses the encoder any more."""
         for thread in self._threads:
             thread.join()
 
@@ -188,7 +189,7 @@ class Scheduler:
         self._fail([job], CallCancelledError("the caller cancelled this call"))
 
     def _leave_out_rest(self, job: Job) -> None:
-        """Give up what is not yet in a batch."""
+        """Give up the inputs that are not yet in a batch."""
         with self._ready:
             if job.done.is_set():
                 return
@@ -202,10 +203,10 @@ class Scheduler:
     def _stream(self) -> None:
         while (batch := self._next_batch()) is not None:
             self._run_batch(batch)
-            del batch  # not kept until the next one comes
+            del batch  # do not keep it in memory until the next one comes
 
     def _run_batch(self, batch: list[tuple[Job, int]]) -> None:
-        """Encode a batch; where memory is short, half of it at a time. The last input that does not fit is refused."""
+        """Encode a batch; if memory is short, in halves. An input that does not fit on its own is rejected."""
         batch = [(job, row) for job, row in batch if not job.done.is_set()]
         if not batch:
             return
@@ -213,15 +214,15 @@ class Scheduler:
         try:
             vectors = model.encode([job.inputs[row] for job, row in batch])
             self._deliver(model, batch, vectors)
-        except Exception as error:  # noqa: BLE001 - the edge of a thread: the waiting callers raise it
+        except Exception as error:  # noqa: BLE001 - outermost frame of a thread: waiting callers raise the error
             halved = len(batch) > 1 and _is_out_of_memory(error)
             if not halved:
                 self._fail([job for job, _ in batch], _explained(batch[0], error))
-        except BaseException as error:  # noqa: BLE001 - would end this thread, and in a caller's the whole server
+        except BaseException as error:  # noqa: BLE001 - it would end this thread, and raised by a caller the server
             failure = EncodingError(f"the model's runtime failed ({type(error).__name__}); {model.remedy}")
             failure.__cause__ = error
             self._fail([job for job, _ in batch], failure)
-        if halved:  # only here: the traceback keeps what was allocated
+        if halved:  # not in the handler, where the traceback keeps the allocations alive
             _log.warning("out of memory in a batch of %d inputs; trying halves", len(batch))
             self._run_batch(batch[: len(batch) // 2])
             self._run_batch(batch[len(batch) // 2 :])
@@ -259,7 +260,7 @@ class Scheduler:
         """Hand each job its rows.
 
         Raises:
-            EncodingError: There is not one vector of the right length for each input.
+            EncodingError: The model did not return one vector of the right length for each input.
         """
         expected, remedy = (len(batch), model.dimensions), model.remedy
         if np.shape(vectors) != expected:
@@ -282,7 +283,7 @@ class Scheduler:
                     self._end(job)
 
     def _fail(self, jobs: Iterable[Job], error: BaseException) -> None:
-        """End those of ``jobs`` that have not ended; what is not yet in a batch is dropped."""
+        """End the jobs that have not ended yet; their inputs that are not yet in a batch are dropped."""
         with self._ready:
             for job in jobs:
                 if not job.done.is_set():
@@ -291,7 +292,7 @@ class Scheduler:
                     self._end(job)
 
     def _end(self, job: Job) -> None:
-        """Take a job out of the queue and wake its caller; the lock is held."""
+        """Remove a job from the queue and wake its caller; the lock is held."""
         self._jobs.remove(job)
         if all(other.call.session != job.call.session for other in self._jobs):
             del self._sessions[job.call.session]

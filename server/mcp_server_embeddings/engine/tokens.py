@@ -13,7 +13,7 @@ from mcp_server_embeddings.engine.windows import BLOCK, TokenOffsets, fitting_wi
 from mcp_server_embeddings.errors import TextTooLongError
 
 _GROUP_CHARACTERS = 100_000
-"""Characters of the texts tokenized together, because an ``Encoding`` takes 100 bytes or more for each token."""
+"""Maximum characters of texts tokenized together, because an ``Encoding`` takes 100 bytes or more per token."""
 
 
 class TextTokenizer:
@@ -23,12 +23,12 @@ class TextTokenizer:
     "Already borrowed" when one thread changes truncation while another encodes.
 
     Attributes:
-        estimated: False: these are the model's own tokens.
+        estimated: False: counts are of the model's own tokens.
 
     Args:
         tokenizer_json: In the format of the ``tokenizers`` library.
         prompts: The model's prompts.
-        max_tokens: Tokens of one input, special tokens and prompt included; None where there is no limit.
+        max_tokens: Token limit of one input, including prompt and special tokens; None for no limit.
     """
 
     estimated = False
@@ -73,7 +73,7 @@ class TextTokenizer:
         if limit is not None and _is_long(group[0]):
             (text,) = group
             offsets = token_offsets(self._tokenizer, text, call)
-            if len(offsets) > 2 * limit:  # over the limit with any prompt, so it need not be tokenized with this one
+            if len(offsets) > 2 * limit:  # over the limit whatever the prompt, so not tokenized with it
                 return [self._over_limit(text, offsets, role, long_text, call, limit)]
         tokenized: list[TokenizedText] = []
         encodings = self._tokenizer.encode_batch_fast([prompt + text for text in group])
@@ -90,7 +90,7 @@ class TextTokenizer:
         self, text: str, offsets: TokenOffsets, role: Role, long_text: LongText, call: Call, limit: int
     ) -> TokenizedText:
         prompt = self._prompts.of(role)
-        if long_text == "error":  # refused by its length, so without inputs
+        if long_text == "error":  # rejected for its length, so the inputs are not needed
             return TokenizedText((), (), len(self._tokenizer.encode(prompt)) + len(offsets))
         if long_text == "truncate":
             beginning = text[: offsets.characters(0, min(2 * limit, len(offsets))).stop]
@@ -105,7 +105,7 @@ class TextTokenizer:
         return TokenizedText(tuple(inputs), tuple(weights), sum(part.tokens for part in inputs))
 
     def _truncated(self, text: str, limit: int) -> Encoding:
-        """Encode with truncation that keeps special tokens, by a copy: a tokenizer in use is never changed."""
+        """Encode with truncation that keeps special tokens, on a copy: the shared tokenizer is never changed."""
         with self._lock:
             if self._truncating is None:
                 self._truncating = Tokenizer.from_str(self._tokenizer.to_str())
@@ -114,12 +114,12 @@ class TextTokenizer:
 
 
 def refuse_long(lengths: list[int], limit: int | None, *, estimated: bool = False) -> None:
-    """Refuse texts over the limit.
+    """Reject texts over the limit.
 
     Args:
-        lengths: Tokens of each text.
-        limit: What the model reads; None for no limit.
-        estimated: Whether these are estimates.
+        lengths: Number of tokens of each text.
+        limit: Token limit of the model; None for no limit.
+        estimated: Whether the lengths are estimates.
 
     Raises:
         TextTooLongError: One of ``lengths`` is over ``limit``; names the first.
@@ -135,7 +135,7 @@ def refuse_long(lengths: list[int], limit: int | None, *, estimated: bool = Fals
 
 
 def _input(text: str, role: Role, encoding: Encoding) -> EncoderInput:
-    """Keep each id in 4 bytes; in a list of Python integers it takes 36."""
+    """Create an input that stores each id in 4 bytes; in a list of Python integers an id takes 36."""
     return EncoderInput(text, role, len(encoding), array("i", encoding.ids))
 
 
@@ -144,7 +144,7 @@ def _is_long(text: str) -> bool:
 
 
 def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Group neighbouring texts to be tokenized together; a long text is alone."""
+    """Group neighbouring texts to be tokenized together; a long text is a group by itself."""
     group: list[str] = []
     characters = 0
     for text in texts:

@@ -11,14 +11,14 @@ from tokenizers import Encoding, Tokenizer
 from mcp_server_embeddings.engine.call import Call
 
 BLOCK = 10_000
-"""Characters of a long text that are tokenized together. ``tokenizers`` needs 600 bytes per token, and for a million
-Chinese characters at once three times as long as for blocks of this size."""
+"""Characters of a long text that are tokenized together. ``tokenizers`` needs 600 bytes per token, and takes three
+times as long for a million Chinese characters at once as for blocks of this size."""
 
 _OVERLAP = 1_000
 """Characters that a block shares with the next one."""
 
 _MARGIN = 250
-"""Characters at either end of the overlap that are not compared, since a block may begin and end within a word."""
+"""Characters at either end of the overlap that are not compared, because a block may begin and end within a word."""
 
 _BLOCKS_PER_GROUP = 8
 """Blocks tokenized in parallel, between two checks for cancellation."""
@@ -37,8 +37,8 @@ class TokenOffsets:
     """The tokens of a text, without prompt and special tokens.
 
     Attributes:
-        table: Shape ``(n, 4)``, a row a token: its id, its first character, the character after its last one, and
-            whether it belongs to the same word as the token before it.
+        table: Shape ``(n, 4)``, one row per token: its id, the position of its first character, the position after its
+            last character, and whether it belongs to the same word as the token before it.
     """
 
     table: NDArray[np.int32]
@@ -47,14 +47,14 @@ class TokenOffsets:
         return len(self.table)
 
     def characters(self, start: int, end: int) -> slice:
-        """Return the characters from token ``start`` to the one before ``end``."""
+        """Return the slice of the text that holds the tokens from ``start`` up to, not including, ``end``."""
         return slice(int(self.table[start, _START]), int(self.table[end - 1, _END]))
 
     def windows(self, start: int, size: int) -> Iterator[tuple[int, int]]:
-        """Yield windows of at most ``size`` tokens from token ``start`` on, as first token and token after the last.
+        """Yield windows of at most ``size`` tokens from token ``start`` on, as (first token, token after the last).
 
-        They begin and end between words, except within a word longer than half a window. Each repeats an eighth of the
-        previous one, or more to begin with a word.
+        Windows begin and end between words, except within a word longer than half a window. Each repeats an eighth of
+        the previous one, or more in order to begin with a word.
         """
         while start < len(self):
             end = min(start + size, len(self))
@@ -64,11 +64,11 @@ class TokenOffsets:
             start = self.next_start(start, end)
 
     def next_start(self, start: int, end: int) -> int:
-        """Return the first token of the window after that from ``start`` to ``end``; ``len(self)`` after the last."""
+        """Return the first token of the window after ``start`` to ``end``; ``len(self)`` if that is the last window."""
         return end if end == len(self) else self._word_start(start, end, end - (end - start) // _OVERLAP_DIVISOR)
 
     def _word_start(self, start: int, end: int, token: int) -> int:
-        """Return the first token of the word of ``token``, or ``token`` if that is in the window's first half."""
+        """Return the first token of the word that holds ``token``; ``token`` if that is in the window's first half."""
         half = start + (end - start) // 2
         first = token
         while first > half and self.table[first, _INSIDE_WORD]:
@@ -81,9 +81,9 @@ class Window:
     """A part of a text that fits the model.
 
     Attributes:
-        text: Without prompt.
-        encoding: With prompt and special tokens.
-        start: Its first token, as the whole text is tokenized.
+        text: The part without the prompt.
+        encoding: Its tokens, with prompt and special tokens.
+        start: Its first token, counted in the whole text.
         end: The token after its last one.
     """
 
@@ -94,23 +94,24 @@ class Window:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens of the whole text that it covers."""
+        """Number of tokens of the whole text that the window covers."""
         return self.end - self.start
 
 
 def token_offsets(tokenizer: Tokenizer, text: str, call: Call) -> TokenOffsets:
-    """Find where the tokens of a text are, in time and memory proportional to its length.
+    """Find the offsets of a text's tokens, in time and memory proportional to its length.
 
-    A long text is tokenized in blocks that overlap, joined where both have the same tokens, so the result is that of
-    tokenizing all at once. Where two blocks differ, as within a word longer than the overlap, all is tokenized at once.
+    A long text is tokenized in overlapping blocks, joined where both have the same tokens, so the result equals that of
+    tokenizing the whole text. If two blocks differ, as within a word longer than the overlap, the whole text is
+    tokenized at once.
 
     Args:
-        tokenizer: Neither truncates nor pads.
-        text: Without prompt.
-        call: May be cancelled between blocks.
+        tokenizer: A tokenizer that neither truncates nor pads.
+        text: The text without the prompt.
+        call: Checked for cancellation between blocks.
 
     Raises:
-        CallCancelledError: It was.
+        CallCancelledError: The call was cancelled.
     """
     if len(text) > BLOCK + _OVERLAP:
         joined = _joined(_blocks(tokenizer, text, call))
@@ -122,10 +123,10 @@ def token_offsets(tokenizer: Tokenizer, text: str, call: Call) -> TokenOffsets:
 def fitting_windows(
     tokenizer: Tokenizer, text: str, offsets: TokenOffsets, prompt: str, limit: int
 ) -> Iterator[Window]:
-    """Cut a text into overlapping windows of at most ``limit`` tokens, prompt and special tokens included.
+    """Cut a text into overlapping windows of at most ``limit`` tokens, including prompt and special tokens.
 
-    Each window is tokenized again, because a part of a text can have other tokens than the whole text there. Many are
-    tokenized together on the assumption that they fit; one that does not is shortened, and the rest is cut again.
+    Each window is tokenized again, because a part of a text can have other tokens than the whole text has there. Many
+    windows are tokenized together, assuming that they fit; one that does not is shortened, and the rest is cut again.
     """
 
     def cut(spans: list[tuple[int, int]]) -> list[Window]:
@@ -176,7 +177,7 @@ def _table(encoding: Encoding, start: int) -> NDArray[np.int32]:
 
 
 def _joined(blocks: list[NDArray[np.int32]]) -> NDArray[np.int32] | None:
-    """Join the tables of the blocks; None where two neighbours differ between the margins of their overlap."""
+    """Join the tables of the blocks; None if two neighbours differ between the margins of their overlap."""
     parts: list[NDArray[np.int32]] = []
     kept = 0
     for number, (left, right) in enumerate(pairwise(blocks), 1):
