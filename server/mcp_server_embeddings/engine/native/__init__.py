@@ -2,6 +2,6 @@
 
 ``files`` reads a folder in sentence-transformers format, ``tensors`` maps its weights, ``bert`` and ``modernbert``
 build transformers, ``sentence`` adds pooling for embeddings, ``classifier`` adds the head of a cross-encoder, and
-``static`` serves models without a transformer. An unsupported part raises ``UnsupportedModelError``; an embedding model
+``static`` runs models without a transformer. An unsupported part raises ``UnsupportedModelError``; an embedding model
 is then converted through sentence-transformers.
 """

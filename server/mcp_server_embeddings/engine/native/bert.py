@@ -24,7 +24,7 @@ MPNET_PADDING = 1
 """The padding token's id, after which positions start; a constant in transformers' MPNet, not a configuration key."""
 
 _MPNET_MAX_DISTANCE = 128
-"""Distances above this share one bucket; a constant too."""
+"""Distances above this share one bucket; also a constant in transformers."""
 
 
 class BertConfig(TransformerConfig):
@@ -49,7 +49,7 @@ class MPNetConfig(TransformerConfig):
 
 
 def bert(config: BertConfig, weights: Weights, inputs: Inputs) -> Node:
-    """Token vectors, shape ``(batch, tokens, hidden_size)``."""
+    """Build the token vectors, shape ``(batch, tokens, hidden_size)``."""
     ids = inputs.ids
     position_ids = positions(ids) if config.model_type == "bert" else _offset_positions(ids, config.pad_token_id)
     types = weights.array("embeddings.token_type_embeddings.weight", (config.type_vocab_size, config.hidden_size))
@@ -59,14 +59,14 @@ def bert(config: BertConfig, weights: Weights, inputs: Inputs) -> Node:
 
 
 def mpnet(config: MPNetConfig, weights: Weights, inputs: Inputs) -> Node:
-    """Token vectors, shape ``(batch, tokens, hidden_size)``."""
+    """Build the token vectors, shape ``(batch, tokens, hidden_size)``."""
     position_ids = _offset_positions(inputs.ids, MPNET_PADDING)
     x = _embeddings(config, weights.below("embeddings"), inputs.ids, position_ids)
     bias = ops.add(_relative_bias(config, weights, inputs.ids), padding_bias(inputs.mask))
     return _encoder(config, weights, x, bias, _MPNET_NAMES)
 
 
-# Names in a layer: query, key, value, output and its normalisation.
+# Names of a layer's parameters: query, key, value, output, and normalisation of the output.
 _BERT_NAMES = tuple(
     f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense", "output.LayerNorm")
 )
@@ -90,7 +90,7 @@ def _embeddings(
 
 
 def _encoder(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: Node, names: tuple[str, ...]) -> Node:
-    """All layers, each with layer normalisation after both residual sums."""
+    """Apply all layers, each with layer normalisation after both residual sums."""
     size, inner, eps = config.hidden_size, config.intermediate_size, config.layer_norm_eps
     *inputs, output, norm = names
     for number in range(config.num_hidden_layers):
@@ -108,7 +108,7 @@ def _encoder(config: BertConfig | MPNetConfig, weights: Weights, x: Node, bias: 
 
 
 def _offset_positions(ids: Node, padding: int) -> Node:
-    """Positions that start after the padding token's id; padding itself has that id as its position, as in fairseq."""
+    """Return positions that start after the padding token's id; padding has that id as its position, as in fairseq."""
     is_token = ops.convert(ops.not_equal(ids, np.int64(padding)), "i64")
     counted = ops.multiply(ops.cum_sum(is_token, np.int64(1)), is_token)
     return ops.add(counted, np.int64(padding))
@@ -132,7 +132,7 @@ def _relative_bias(config: MPNetConfig, weights: Weights, ids: Node) -> Node:
 def _buckets(
     distances: "np.ndarray[tuple[int], np.dtype[np.int64]]", count: int
 ) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Return the bucket of each signed distance: exact if small, else logarithmic (Raffel et al. 2020, T5)."""
+    """Return the bucket of each signed distance: one per small distance, else logarithmic (Raffel et al. 2020, T5)."""
     half = count // 2
     exact = half // 2
     size = np.abs(distances)

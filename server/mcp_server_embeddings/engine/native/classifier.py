@@ -35,7 +35,7 @@ class _Settings(SavedSettings):
 
     @property
     def prompt(self) -> str:
-        """The text before every query."""
+        """The text put before every query."""
         name = self.default_prompt_name
         if name is not None and name not in self.prompts:
             raise UnsupportedModelError(f"its default prompt {name!r} is not one of {sorted(self.prompts)}")
@@ -47,7 +47,7 @@ class _SavedActivation(Config):
 
 
 class _HeadConfig(Config):
-    """The keys of ``config.json`` that describe the head."""
+    """Keys of ``config.json`` that describe the head."""
 
     model_type: str
     architectures: tuple[str, ...] | None = None
@@ -58,12 +58,12 @@ class _HeadConfig(Config):
 
     @property
     def labels(self) -> int:
-        """Number of labels; transformers does not save it where it is 2."""
+        """Number of labels; transformers does not save it if it is 2."""
         return len(self.id2label) if self.id2label is not None else self.num_labels or 2
 
 
 class _ScoreConfig(DenseConfig):
-    """The configuration of the Dense module that gives the score."""
+    """The configuration of the Dense module that computes the score."""
 
     out_features: Literal[1]
     module_output_name: Literal["scores"]  # type: ignore[assignment]  # where a CrossEncoder looks for it
@@ -80,11 +80,11 @@ class NativeCrossEncoder:
     """A cross-encoder as a graph.
 
     Attributes:
-        identity: The model's.
+        identity: Identity of the model.
         tokenizer_json: In the format of the ``tokenizers`` library.
-        graph: From ``input_ids``, ``attention_mask`` and, where the model reads them, ``token_type_ids`` to one score
-            per pair, shape ``(batch, 1)``.
-        tensors: The transformer's, to be released once the graph is compiled.
+        graph: From ``input_ids``, ``attention_mask`` and, if the model reads them, ``token_type_ids`` to one score per
+            pair, shape ``(batch, 1)``.
+        tensors: Tensors of the transformer, to be released once the graph is compiled.
     """
 
     identity: RerankerIdentity
@@ -137,7 +137,7 @@ def _cross_encoder(located: LocatedModel) -> NativeCrossEncoder:
 
 
 def _modular_head(modules: Sequence[Module]) -> Callable[[Transformer, Module], Node]:
-    """Build a head of modules after the transformer, as the Ettin rerankers have: Pooling, …, Dense to one score."""
+    """Return the builder for a head of modules, as the Ettin rerankers have: Pooling, …, Dense to one score."""
     first, *between, last = modules if len(modules) > 1 else (*modules, *modules)
     if first.kind != "Pooling" or last.kind != "Dense":
         raise UnsupportedModelError(f"its modules are {', '.join(('Transformer', *(part.kind for part in modules)))}")
@@ -152,7 +152,7 @@ def _modular_head(modules: Sequence[Module]) -> Callable[[Transformer, Module], 
 
 
 def _scale(settings: _Settings, config: _HeadConfig) -> Scale:
-    """Return the activation of ``CrossEncoder``: the first saved one that is torch's own, else the sigmoid."""
+    """Return the scale of ``CrossEncoder``'s activation: the first saved one that is from torch, else the sigmoid."""
     saved = (
         settings.activation_fn,
         config.sentence_transformers.activation_fn,
@@ -169,6 +169,7 @@ _SCALES: dict[str, Scale] = {"Identity": "logit", "Sigmoid": "probability"}
 
 
 def _head(config: _HeadConfig) -> Callable[[Transformer, Module], Node]:
+    """Return the builder for the classification head of a transformer."""
     if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
         raise UnsupportedModelError(f"it is a {', '.join(config.architectures or ()) or 'model without a head'}")
     if config.labels != 1:

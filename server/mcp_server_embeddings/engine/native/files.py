@@ -42,7 +42,7 @@ _LARGEST = {"num_hidden_layers": 1_000, "hidden_size": 65_536, "intermediate_siz
 class TransformerConfig(Config):
     """Keys that ``config.json`` of every supported transformer has.
 
-    All sizes are required, because each class of ``transformers`` has other defaults.
+    All sizes are required, because their defaults differ between the classes of ``transformers``.
     """
 
     model_type: str
@@ -80,7 +80,7 @@ class _HiddenState(Config):
 
 
 class EmbeddingModule(TransformerModule):
-    """Settings of a Transformer module that gives token vectors."""
+    """Settings of a Transformer module that returns token vectors."""
 
     transformer_task: Literal["feature-extraction"] = "feature-extraction"
     modality_config: dict[Literal["text"], _HiddenState] | None = None
@@ -93,7 +93,7 @@ class _Logits(Config):
 
 
 class ClassifierModule(TransformerModule):
-    """Settings of a Transformer module that gives the scores of a classification head."""
+    """Settings of a Transformer module that returns the scores of a classification head."""
 
     transformer_task: Literal["sequence-classification"] = "sequence-classification"
     modality_config: dict[Literal["text"], _Logits] | None = None
@@ -131,7 +131,7 @@ class Module:
     """One module of a model.
 
     Attributes:
-        kind: Class name, such as ``Transformer`` or ``Pooling``; qualified where the class is not from
+        kind: Class name, such as ``Transformer`` or ``Pooling``; qualified if the class is not from
             sentence-transformers.
         folder: Folder with its files.
     """
@@ -146,8 +146,8 @@ class ModelFiles:
 
     Attributes:
         located: Location on disk.
-        modules: In the order in which they run.
-        prompts: By the model's own names.
+        modules: Modules in the order in which they run.
+        prompts: Prompts by the names in the model's files.
         default_prompt_name: Name of the prompt for texts without a role, if any.
         plain: Whether the model is a transformer without ``modules.json``: sentence-transformers then adds mean
             pooling and ignores all files except the transformer's own.
@@ -200,7 +200,7 @@ def read_model(located: LocatedModel) -> ModelFiles:
 
 
 def read_modules(folder: Path) -> tuple[Module, ...]:
-    """Read ``modules.json``; without that file a model is one Transformer module.
+    """Read ``modules.json``; without that file, the model is one Transformer module.
 
     Raises:
         ModelLoadError: A file is corrupt or describes an impossible model.
@@ -222,7 +222,7 @@ def read_transformer_settings(
         folder: The module's folder.
         max_positions: Positions of the transformer; the token limit if neither the module nor the tokenizer has one.
         plain: Whether the model has no ``modules.json``, so the module has no settings file.
-        kind: What the module's output is used for.
+        kind: Schema of the settings, by the use of the module's output.
 
     Raises:
         UnsupportedModelError: A setting is not supported, or the token limit exceeds the positions.

@@ -1,4 +1,4 @@
-"""Layers that the supported transformers share, as OpenVINO operators."""
+"""Layers that the supported transformers have in common, as OpenVINO operators."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from mcp_server_embeddings.engine.runtime import Node, openvino, ops
 from mcp_server_embeddings.errors import ModelLoadError
 
 EXCLUDED = -1e9
-"""Added to the attention score of a masked token, whose weight is then exactly 0. Neither the lowest float nor minus
-infinity, because a row in which every token is masked (padding in local attention) must stay finite."""
+"""Added to the attention score of a masked token, so that its weight is exactly 0. It is neither the lowest float nor
+minus infinity, because a row in which every token is masked (padding in local attention) must stay finite."""
 
 _LEGACY_NAMES = {"weight": "gamma", "bias": "beta"}
 """Names of LayerNorm's parameters in the first BERT checkpoints."""
@@ -25,7 +25,7 @@ class Inputs:
     Attributes:
         ids: Token ids.
         mask: 1 for tokens, 0 for padding.
-        types: The segment of each token; None where every token is of type 0.
+        types: The segment of each token; None if every token has type 0.
     """
 
     ids: Node
@@ -34,7 +34,7 @@ class Inputs:
 
     @property
     def nodes(self) -> list[Node]:
-        """The inputs that the graph has."""
+        """All inputs of the graph."""
         return [node for node in (self.ids, self.mask, self.types) if node is not None]
 
 
@@ -42,7 +42,7 @@ class Weights:
     """The tensors of a model whose names start with a prefix, as constants of a graph.
 
     Args:
-        tensors: By full name.
+        tensors: Tensors by full name.
         prefix: Prefix of every name passed to a method, such as ``bert.``.
     """
 
@@ -100,7 +100,7 @@ def embedding(table: Node, ids: Node) -> Node:
 
 
 def positions(ids: Node) -> Node:
-    """Positions ``0 … tokens - 1``, shape ``(tokens,)``."""
+    """Return the positions ``0 … tokens - 1``, shape ``(tokens,)``."""
     length = ops.gather(ops.shape_of(ids, "i64"), np.int64(1), np.int64(0))
     return ops.range(ops.constant(np.int64(0)), length, ops.constant(np.int64(1)), "i64")
 
@@ -112,7 +112,7 @@ def split_heads(x: Node, heads: int, size: int) -> Node:
 
 
 def attention(query: Node, key: Node, value: Node, bias: Node) -> Node:
-    """Scaled dot-product attention of all heads, concatenated.
+    """Compute scaled dot-product attention of all heads, concatenated.
 
     Args:
         query: Shape ``(batch, heads, tokens, size)``.
@@ -141,7 +141,7 @@ def mean_token(tokens: Node, mask: Node) -> Node:
 
 
 def padding_bias(mask: Node) -> Node:
-    """0 for tokens and ``EXCLUDED`` for padding; shape ``(batch, 1, 1, tokens)``."""
+    """Return 0 for tokens and ``EXCLUDED`` for padding; shape ``(batch, 1, 1, tokens)``."""
     padded = ops.equal(ops.unsqueeze(mask, np.array([1, 2], np.int64)), np.int64(0))
     return ops.select(padded, np.float32(EXCLUDED), np.float32(0))
 

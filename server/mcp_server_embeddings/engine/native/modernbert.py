@@ -51,7 +51,7 @@ class ModernBertConfig(TransformerConfig):
         return self
 
     def layer_type(self, number: int) -> LayerType:
-        """Whether a layer attends to all tokens or only to near ones."""
+        """Return whether a layer attends to all tokens or only to near ones."""
         if self.layer_types is not None:
             return self.layer_types[number]
         return "sliding_attention" if number % self.global_attn_every_n_layers else "full_attention"
@@ -65,7 +65,7 @@ class ModernBertConfig(TransformerConfig):
 
 
 def modernbert(config: ModernBertConfig, weights: Weights, inputs: Inputs) -> Node:
-    """Token vectors, shape ``(batch, tokens, hidden_size)``."""
+    """Build the token vectors, shape ``(batch, tokens, hidden_size)``."""
     size = config.hidden_size
     position_ids = positions(inputs.ids)
     kinds = {config.layer_type(number) for number in range(config.num_hidden_layers)}
@@ -104,9 +104,9 @@ def _gated(config: ModernBertConfig, weights: Weights, x: Node) -> Node:
 
 
 def _rotation(position_ids: Node, config: ModernBertConfig, theta: float) -> tuple[Node, Node]:
-    """Cosines and sines of each position, shape ``(tokens, head_size)`` (Su et al. 2021, RoFormer).
+    """Return cosines and sines of each position, shape ``(tokens, head_size)`` (Su et al. 2021, RoFormer).
 
-    They are looked up in tables, because computed in the graph in bf16 the angles of late positions would be wrong.
+    They are looked up in tables, because a graph that computes in bf16 would get the angles of late positions wrong.
     """
     exponents = np.arange(0, config.head_size, 2, dtype=np.float32) / np.float32(config.head_size)
     frequencies = (np.float32(1) / np.float32(theta) ** exponents).astype(np.float32)
@@ -124,7 +124,7 @@ def _rotated(x: Node, rotation: tuple[Node, Node]) -> Node:
 
 
 def _bias(mask: Node, position_ids: Node, window: int, kind: LayerType) -> Node:
-    """Mask padding, and in local layers tokens farther away than ``window``."""
+    """Return the bias that masks padding and, in local layers, tokens farther away than ``window``."""
     bias = padding_bias(mask)
     if kind == "full_attention":
         return bias

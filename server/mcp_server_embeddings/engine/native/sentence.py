@@ -38,7 +38,7 @@ _ACTIVATIONS = {
 
 
 class PoolingConfig(Config):
-    """The configuration of a Pooling module, as written by any release."""
+    """The configuration of a Pooling module, as written by any release of sentence-transformers."""
 
     pooling_mode: Literal["mean", "cls", "lasttoken"]
     include_prompt: Literal[True] = True  # False would exclude the prompt's tokens from pooling
@@ -80,7 +80,7 @@ class LayerNormConfig(Config):
 
 
 LAYER_NORM_EPSILON = 1e-5
-"""The default of torch's ``LayerNorm``, which the module leaves as it is."""
+"""The default of torch's ``LayerNorm``, which the module does not change."""
 
 
 class NormalizeConfig(Config):
@@ -95,10 +95,10 @@ class NativeModel:
     """An embedding model as a graph.
 
     Attributes:
-        identity: Equal to the identity that ``ReferenceEncoder`` gives this model.
+        identity: Identity of the model, equal to that of its ``ReferenceEncoder``.
         tokenizer_json: In the format of the ``tokenizers`` library.
         graph: From ``input_ids`` and ``attention_mask`` to one vector per text.
-        tensors: The transformer's, to be released once the graph is compiled.
+        tensors: Tensors of the transformer, to be released once the graph is compiled.
     """
 
     identity: ModelIdentity

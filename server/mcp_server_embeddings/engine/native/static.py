@@ -21,7 +21,7 @@ from mcp_server_embeddings.errors import ModelLoadError
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _LONG = 4096
-"""Tokens from which equal ones are counted first, so that a long text needs no more memory than the vocabulary."""
+"""From this many tokens on, equal ones are counted first, so a long text needs no more memory than the vocabulary."""
 
 
 class StaticEncoder(Encoder):
@@ -59,7 +59,7 @@ class StaticEncoder(Encoder):
         )
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
-        """Encode one batch; see ``Encoder.encode``. A text without any known token has the vector 0."""
+        """Encode one batch; see ``Encoder.encode``. The vector of a text without any known token is 0."""
         self._mapped.raise_if_changed()
         vectors = np.stack([self._mean(np.asarray(text.ids, np.int64)) for text in inputs])
         self._mapped.raise_if_changed()
@@ -80,9 +80,9 @@ class StaticEncoder(Encoder):
 
 
 def _token_vectors(module: Module) -> Tensor:
-    """Read the table with one row per token id.
+    """Read the table of token vectors, one row per token id.
 
-    Model2Vec may share rows (``mapping``) and weight tokens (``weights``); both are applied here.
+    Files of Model2Vec may share rows (``mapping``) and weight tokens (``weights``); both are applied here.
     """
     tensors = Tensors(module.folder / WEIGHTS_FILE)
     if "embedding.weight" in tensors:

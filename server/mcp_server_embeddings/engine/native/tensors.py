@@ -1,7 +1,7 @@
 """Map the tensors of a safetensors file into memory.
 
-The format: eight bytes with the header's length, a JSON header with type, shape and offsets of each tensor, then the
-data (https://github.com/huggingface/safetensors, "Format").
+A file has eight bytes with the length of the header, a JSON header with type, shape and offsets of each tensor, and
+the data (https://github.com/huggingface/safetensors, "Format").
 """
 
 import json
@@ -22,12 +22,12 @@ from mcp_server_embeddings.errors import ModelLoadError
 Tensor = NDArray[np.float32]
 
 _MAX_HEADER = 100_000_000
-"""Bytes; the limit of the safetensors library itself."""
+"""Limit of the header in bytes, the same as in the safetensors library."""
 
 _PREFIX = 8
 
 _OTHER_TYPES = {"F64": "<f8", "I64": "<i8", "I32": "<i4"}
-"""Types of the tensors that Model2Vec stores beside its vectors."""
+"""Types of the tensors that Model2Vec stores in addition to its vectors."""
 
 
 class _Entry(BaseModel):
@@ -75,7 +75,7 @@ class Tensors(Mapping[str, Tensor]):
         raise UnsupportedModelError(f"tensor {name!r} has the type {entry.dtype}")
 
     def release(self) -> None:
-        """Drop the mapped pages from memory, where the system can; a later access reads them from the file again.
+        """Drop the mapped pages from memory, if the system supports it; a later access reads them from the file again.
 
         A compiled graph has its own copies of most weights. Nothing writes to the pages, so none can be lost.
         """
@@ -116,6 +116,6 @@ def _read_header(data: mmap.mmap) -> tuple[dict[str, _Entry], int]:
 
 
 def _size(entry: _Entry) -> int:
-    """Bytes of a tensor; the name of its type ends in the number of bits."""
+    """Return the bytes of a tensor; the name of its type ends in the number of bits."""
     bits = int("".join(c for c in entry.dtype.split("_")[0] if c.isdigit()) or 8)
     return math.prod(entry.shape) * bits // 8

@@ -23,7 +23,7 @@ from mcp_server_embeddings.engine.native.files import (
 from mcp_server_embeddings.errors import ModelLoadError
 
 _UNCHANGED_CLASSES = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
-"""Classes that load ``tokenizer.json`` unchanged, as every class does in a model of type ``modernbert``."""
+"""Classes that load ``tokenizer.json`` unchanged; in a model of type ``modernbert``, every class does."""
 
 _DEFAULT_CLASSES = {
     "bert": "BertTokenizer",
@@ -31,7 +31,7 @@ _DEFAULT_CLASSES = {
     "roberta": "RobertaTokenizer",
     "xlm-roberta": "XLMRobertaTokenizer",
 }
-"""Tokenizer class by model type, where the model's files name none."""
+"""Tokenizer class by model type, if the model's files name none."""
 
 _PURPOSES = ("bos", "eos", "cls", "sep", "unk", "pad", "mask")
 _BRACKETS = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
@@ -105,12 +105,12 @@ class _TokenizerConfig(Config):
     added_tokens_decoder: dict[str, _AddedToken] = Field(default_factory=dict)
 
     def named(self) -> dict[str, str]:
-        """Return the special tokens by purpose."""
+        """Return the special tokens that have a purpose, by purpose."""
         tokens: dict[str, _AddedToken | None] = {name: getattr(self, f"{name}_token") for name in _PURPOSES}
         return {name: token.content for name, token in tokens.items() if token is not None}
 
     def others(self) -> set[str]:
-        """Further tokens that a text is never split within."""
+        """Return the other tokens that must never be split."""
         extra = self.extra_special_tokens or ()
         listed = [*(self.additional_special_tokens or ()), *(extra.values() if isinstance(extra, dict) else extra)]
         return {token.content for token in [*listed, *self.added_tokens_decoder.values()]}
@@ -153,7 +153,7 @@ def transformer_tokenizer(folder: Path, *, lowercase: bool) -> str:
 
 
 def uses_token_types(folder: Path) -> bool:
-    """Whether the tokenizer gives the model token types, which tell the two texts of a pair apart."""
+    """Return whether the tokenizer returns token types, which distinguish the two texts of a pair."""
     config = read_config(folder / "tokenizer_config.json", _TokenizerConfig, optional=True)
     if config.model_input_names is not None:
         return "token_type_ids" in config.model_input_names
@@ -164,7 +164,7 @@ def static_tokenizer(folder: Path) -> tuple[str, int | None]:
     """Build the tokenizer of a StaticEmbedding module, which adds no special tokens, and read its token limit.
 
     Raises:
-        UnsupportedModelError: There is no tokenizer, or it truncates at the left.
+        UnsupportedModelError: There is no tokenizer, or it truncates on the left.
         ModelLoadError: The file is corrupt.
     """
     content = _read(folder)
@@ -218,7 +218,7 @@ def _special_tokens(folder: Path, config: _TokenizerConfig, kind: str) -> dict[s
 
 
 def _template(first: str, last: str, numbers: Mapping[str, int], *, types: bool) -> dict[str, object]:
-    """Return what adds the special tokens: one type for each text of a pair, or two separators between them."""
+    """Return the post-processor that adds special tokens. The texts of a pair differ in type or have two separators."""
 
     def special(token: str, kind: int = 0) -> dict[str, object]:
         return {"SpecialToken": {"id": token, "type_id": kind}}
@@ -276,7 +276,7 @@ def _check_byte_level(content: dict[str, object], config: _TokenizerConfig) -> N
 
 
 def _lowercase(content: dict[str, object]) -> None:
-    """Put Lowercase before the normalizer, as a Transformer module with ``do_lower_case`` does."""
+    """Insert Lowercase before the normalizer, as a Transformer module with ``do_lower_case`` does."""
     normalizer = content.get("normalizer")
     before = [] if normalizer is None else [normalizer]
     if isinstance(normalizer, dict) and normalizer.get("type") == "Sequence":

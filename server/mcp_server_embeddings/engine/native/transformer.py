@@ -26,7 +26,7 @@ C = TypeVar("C", bound=TransformerConfig)
 
 @dataclass(frozen=True, slots=True)
 class _Architecture(Generic[C]):
-    """How one architecture is read and built.
+    """Describes how one architecture is read and built.
 
     Attributes:
         config: Schema of its ``config.json``.
@@ -62,7 +62,7 @@ class Transformer:
         tokens: Output, shape ``(batch, tokens, size)``.
         size: Length of a token vector.
         positions: Maximum number of tokens.
-        tensors: All tensors of the model, those of a head included.
+        tensors: All tensors of the model, including those of a head.
     """
 
     inputs: Inputs
@@ -82,7 +82,7 @@ def build_transformer(folder: Path, *, token_types: bool = False) -> Transformer
 
     Args:
         folder: The folder of a Transformer module.
-        token_types: Add an input for token types, where the model has more than one.
+        token_types: Add an input for token types, if the model has more than one.
 
     Raises:
         UnsupportedModelError: The architecture is not supported.
@@ -112,7 +112,7 @@ def _input(name: str) -> Node:
 
 
 def _body(tensors: Tensors, architecture: _Architecture[Any]) -> Weights:
-    """Return the weights of the transformer itself, saved alone or in a model with a head."""
+    """Return the weights of the transformer itself, which is saved alone or in a model with a head."""
     table = architecture.token_table
     prefix = next((before for before in ("", architecture.prefix) if before + table in tensors), None)
     if prefix is None:

@@ -1,5 +1,5 @@
-"""The encoder that asks a server with OpenAI's API, as text-embeddings-inference, vLLM, Infinity and Ollama have it.
+"""The encoder for servers with OpenAI's API, such as text-embeddings-inference, vLLM, Infinity and Ollama.
 
-``client`` sends texts and repeats what failed for a while, ``probe`` finds out which model answers and how much of a
-text it reads, and ``encoder`` joins the two. Nothing else here sends a text anywhere.
+``client`` sends texts and retries failed requests, ``probe`` finds out which model answers and how much of a text it
+reads, and ``encoder`` combines the two. Only ``client`` sends texts to a server.
 """

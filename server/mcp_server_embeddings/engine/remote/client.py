@@ -1,7 +1,7 @@
 """Requests to ``/embeddings`` of a server with OpenAI's API.
 
-Embedding changes nothing on the server, so every request may be sent again. Neither texts nor the key are logged, nor
-is what the server says: it may repeat them.
+Embedding changes nothing on the server, so every request may be retried. Texts and the key are never logged, nor are
+the server's messages, which may repeat them.
 """
 
 import base64
@@ -40,23 +40,23 @@ from mcp_server_embeddings.vectors.scores import Vectors
 _log = logging.getLogger(__name__)
 
 ATTEMPTS = 8
-"""Of one request: they wait some 13 seconds between them, longer than a proxy takes to notice a dead replica."""
+"""Attempts at one request. The waits add up to some 13 seconds, longer than a proxy takes to notice a dead replica."""
 
 _BACK_OFF = wait_exponential_jitter(multiplier=0.1, max=5, jitter=0.5)
 
 _LONGEST_WAIT = 60.0
-"""Seconds that a server may ask to be waited for."""
+"""Longest wait that a server may ask for, in seconds."""
 
 _CONNECT_SECONDS = 5.0
 
 READ_SECONDS = 60.0
-"""Without a byte of the answer: more than a batch takes on a busy processor."""
+"""Longest time without a byte of the answer: more than a batch takes on a busy processor."""
 
 _TRANSIENT = frozenset({408, 425, 429})
-"""Refusals that pass; those from 500 on do too."""
+"""Statuses of temporary failures; those from 500 on are temporary too."""
 
 _SAID = 200
-"""Characters that are repeated of what the server says."""
+"""Characters of the server's message that are quoted in an error."""
 
 
 class _Entry(BaseModel):
@@ -69,13 +69,13 @@ class _Answer(BaseModel):
 
 
 class RemoteClient:
-    """Sends texts to one URL. Used by several threads at a time.
+    """Sends texts to one URL. Thread-safe.
 
     Args:
-        url: Of the API, without ``/embeddings``.
-        model: The model's name there.
+        url: URL of the API, without ``/embeddings``.
+        model: Name of the model on the server.
         key: Sent as a bearer token; empty for none.
-        connections: At most.
+        connections: Maximum number of connections.
     """
 
     def __init__(self, url: str, model: str, key: str, connections: int) -> None:
@@ -90,7 +90,7 @@ class RemoteClient:
         )
 
     def close(self) -> None:
-        """Wait for nothing any more: what failed is not sent again."""
+        """Stop retrying failed requests."""
         self._closed.set()
 
     def free(self) -> None:
@@ -102,13 +102,13 @@ class RemoteClient:
 
         Args:
             texts: One or more.
-            attempts: How often to ask, waiting longer each time, or as long as the server asks to be waited for.
-            seconds: For the answer to begin.
+            attempts: Number of attempts; the wait between them grows, or is as long as the server asks for.
+            seconds: Longest time without a byte of the answer.
 
         Raises:
-            RemoteUnavailableError: The server does not answer, however often it is asked.
-            RemoteRefusalError: It will never answer this request.
-            RemoteEngineError: It does not answer with a usable vector for each text.
+            RemoteUnavailableError: The server did not answer in any attempt.
+            RemoteRefusalError: The server rejected the request for good.
+            RemoteEngineError: The answer does not have a usable vector for each text.
             CallCancelledError: The client was closed.
         """
         retrying = Retrying(
@@ -132,7 +132,7 @@ class RemoteClient:
     def _embed_once(self, texts: Sequence[str], seconds: float) -> Vectors:
         if self._encoding_format is not None:
             return _vectors(self._post(texts, seconds, self._encoding_format), len(texts))
-        # Some servers refuse what they do not know; whether that is it, the same request without it tells.
+        # Some servers reject unknown fields; sending the request without this one shows whether that is the reason.
         chosen = "base64"
         try:
             content = self._post(texts, seconds, chosen)
@@ -166,7 +166,7 @@ class RemoteClient:
         refused = f"the remote engine at {self.url} answered with status {status}"
         if status in _TRANSIENT or status >= 500:
             raise RemoteUnavailableError(refused + said, status, _retry_after(response))
-        if status in (401, 403):  # what it says may hold a part of the key
+        if status in (401, 403):  # the server's message may hold a part of the key
             raise RemoteRefusalError(f"{refused}: it wants another key; pass one in the variable {ENGINE_KEY}", status)
         if status == 404:
             remedy = "correct --engine-model, or --engine-url, which for most servers ends in /v1"
@@ -182,7 +182,7 @@ def _may_pass(error: BaseException) -> bool:
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.wait if isinstance(error, RemoteUnavailableError) else 0.0
-    return asked + _BACK_OFF(state)  # all who were refused at once come back one by one
+    return asked + _BACK_OFF(state)  # requests refused at the same time are retried one by one
 
 
 def _log_failure(state: RetryCallState) -> None:
@@ -201,13 +201,13 @@ def _retry_after(response: httpx2.Response) -> float:
         date = parsedate_to_datetime(value)
     except ValueError:
         return 0.0
-    if date.tzinfo is None:  # as of "-0000"
+    if date.tzinfo is None:  # the offset "-0000" gives a naive date
         date = date.replace(tzinfo=UTC)
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def _said(response: httpx2.Response, key: str) -> str:
-    """Return what the server says of an error, on one line after a colon; empty where it says nothing readable."""
+    """Return the server's error message, on one line after a colon; empty if there is none that can be read."""
     try:
         content = from_json(response.content)
     except ValueError:
@@ -219,8 +219,8 @@ def _said(response: httpx2.Response, key: str) -> str:
     return f": {line[:_SAID]}" if line else ""
 
 
-def _message(content: Any) -> str:  # noqa: ANN401 - whatever a server sends
-    """Find the message in the forms that servers use: OpenAI's, and plain ones; not lists, which repeat the request."""
+def _message(content: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Find the message in OpenAI's format or in simpler ones; lists are ignored, because they repeat the request."""
     if isinstance(content, str):
         return content
     if isinstance(content, dict):
@@ -232,7 +232,7 @@ def _vectors(content: bytes, count: int) -> Vectors:
     """Read the vectors of an answer, shape ``(count, d)``.
 
     Raises:
-        RemoteEngineError: There is not one usable vector for each text.
+        RemoteEngineError: The answer does not have a usable vector for each text.
     """
     try:
         entries = _Answer.model_validate_json(content).data

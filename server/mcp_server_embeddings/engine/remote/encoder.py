@@ -1,4 +1,4 @@
-"""The encoder on another machine, by OpenAI's API."""
+"""The encoder that sends inputs to a server with OpenAI's API."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ from mcp_server_embeddings.errors import ModelChangedError, RemoteRefusalError
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _STREAMS = 4
-"""Requests at a time without --threads: enough that a server never waits for the next one."""
+"""Number of concurrent requests without --threads: enough that a server never waits for the next one."""
 
 _BATCH_TOKENS = 4096
-"""Estimated tokens of a request: some 30 passages, as many as text-embeddings-inference takes by default."""
+"""Estimated tokens of a request: about 30 passages, as many as text-embeddings-inference accepts by default."""
 
 _MOST_TEXTS = 512
-"""In a request, until the server refuses so many."""
+"""Maximum number of texts in a request, until the server rejects that many."""
 
 _TOO_MUCH = frozenset({400, 413, 422})
-"""Statuses with which servers refuse too many texts."""
+"""Statuses with which servers reject too many texts."""
 
 _OVER: dict[Over, str] = {
     "cut": "ignores what is beyond about {limit:,} tokens of a text without saying so",
@@ -37,13 +37,13 @@ _OVER: dict[Over, str] = {
 class RemoteEncoder(Encoder):
     """Sends batches to a server.
 
-    With each goes a text whose vector is known, so that a server that was given another model meanwhile, or one of
-    several replicas that has another, is noticed before its vectors meet those of the first.
+    Every request also holds a text whose vector is known. So if the server now runs another model, or one of several
+    replicas does, this is noticed before vectors of two models are mixed.
 
     Args:
-        client: For the requests.
-        model: What is known of the model.
-        streams: Requests at a time.
+        client: Sends the requests.
+        model: Result of the probe.
+        streams: Number of concurrent requests.
     """
 
     engine = REMOTE_ENGINE
@@ -73,13 +73,13 @@ class RemoteEncoder(Encoder):
         """Encode one batch; see ``Encoder.encode``.
 
         Raises:
-            ModelChangedError: Another model answers than at the start.
+            ModelChangedError: The model that answers is not the one at the start.
             RemoteEngineError: The server does not answer with vectors.
         """
         return self._encoded([self.identity.prompts.of(text.role) + text.text for text in inputs])
 
     def close(self) -> None:
-        """Do not send again what fails from now on."""
+        """Stop retrying failed requests."""
         self._client.close()
 
     def free(self) -> None:
@@ -87,7 +87,7 @@ class RemoteEncoder(Encoder):
         self._client.free()
 
     def _encoded(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts in requests of as many as the server takes; one that it refuses is sent again in halves."""
+        """Encode texts in requests as large as the server accepts; a rejected request is sent again in halves."""
         most = self._most
         if len(texts) > most:
             return np.concatenate([self._encoded(texts[at : at + most]) for at in range(0, len(texts), most)])

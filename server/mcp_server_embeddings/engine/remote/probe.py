@@ -1,11 +1,11 @@
-"""What a remote engine does not tell: which model answers, and how much of a text it reads.
+"""Find out what a remote engine does not report: which model answers, and how much of a text it reads.
 
-A model is recognised by its vectors for a few fixed texts. They are kept, since two runs of one model differ slightly:
-vectors that are near to kept ones are of that model. Without kept ones, its digest is made of rounded cosines, which
-other machines find too.
+A model is recognised by its vectors for a few fixed texts. They are stored, because two runs of one model differ
+slightly: vectors close to stored ones are from the same model. Without stored vectors, the model's digest is computed
+from rounded cosines, which are the same on other machines.
 
-How much is read is found with pairs of texts that differ only at their end: where both have the same vector, the end
-was not read.
+How much is read is found with pairs of texts that differ only at their end: if both have the same vector, the end was
+not read.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from mcp_server_embeddings.vectors.scores import Vectors, paired_cosines
 _log = logging.getLogger(__name__)
 
 COUNTER = EstimatedTokens(cautious=True)
-"""In its tokens limits are measured."""
+"""Counts the tokens in which limits are measured."""
 
 SAMPLE = (
     "a red bicycle",
@@ -40,52 +40,52 @@ SAMPLE = (
     "猫が窓のそばで眠っている。",
     "She asked the doctor whether the pills could be taken with milk.",
 )
-"""What a model is recognised by; the first one goes with every request."""
+"""Texts whose vectors identify a model; the first one is part of every request."""
 
 _SAME = 0.999
-"""Cosine of two vectors of one text and model: float16 and other batches stay above, an int8 copy may not."""
+"""Minimum cosine of a model's vectors for the same text: float16 and other batches stay above, an int8 copy may not."""
 
 _STEP = 0.05
-"""To which cosines are rounded for a digest; float16 changes them by less than 0.001."""
+"""Cosines are rounded to multiples of this for a digest; float16 changes them by less than 0.001."""
 
 _LENGTHS = tuple(round(64 * 2 ** (step / 4)) for step in range(21))
-"""Estimated tokens of a pair of texts, 64 to 2,048. Coarse, so that one model has one limit on every machine."""
+"""Lengths of pairs in estimated tokens, 64 to 2,048. Coarse, so that a model has the same limit on every machine."""
 
 _END = 1 / 8
-"""Of a text: where the two of a pair differ."""
+"""Share of a text that is its end, in which the two texts of a pair differ."""
 
 _MARGIN = 0.92
-"""Of what was read: some texts have more tokens than the fillers for what is estimated."""
+"""The limit as a share of the length read: some texts have more tokens per estimated token than the fillers."""
 
 _MOVED = 1e-4
-"""One minus the cosine of a pair of which the end was read, in part at least; rounding gives a hundredth of it."""
+"""Minimum cosine distance of a pair whose end was read, at least in part; rounding causes a hundredth of it."""
 
 _PROBE_SECONDS = 180.0
-"""For a pair: what the largest models take on a few cores."""
+"""Longest time for a pair: what the largest models take on a few cores."""
 
 _CANNOT = 500
-"""The status with which llama.cpp answers a text that is too long for it."""
+"""Status with which llama.cpp rejects a text that is too long for it."""
 
 _ENDS = ("red green apple pear fruit juice garden tree", "train depart noon coast ticket seat rail platform")
 
 _WORDS = "przeszczep työttömyyskorvaus Versicherungsgesellschaft gwrthddywediad čtvrthodinka zmrzlina 7f3Kq9Zt2x-B8e41d"
 _SIGNS = "🚲🍎🐈🌧️🎻🧭🪁🛶🫖 ᚠᛇᚻ ภาษาไทยไม่มีช่องว่าง ሰላም ქართული ᠮᠣᠩᠭᠣᠯ 𠮷野家 བོད་སྐད།"
-"""What has many tokens for its letters under one tokenizer or another. The ends are plain: they differ under all."""
+"""Fillers that have many tokens for their length under some tokenizers. The ends are plain, to differ under all."""
 
 Over = Literal["cut", "refused", "read"]
-"""What becomes of a text over the limit: its end is not read, the server answers with an error, or it is read."""
+"""Treatment of a text over the limit: its end is not read, the server answers with an error, or it is read."""
 
 
 class RemoteModel(BaseModel):
-    """What was found out about a model.
+    """A remote model as the probe found it.
 
     Attributes:
-        digest: Stands for the model among those of its name; 64 hexadecimal digits.
+        digest: Identifies the model among those of the same name; 64 hexadecimal digits.
         dimensions: Length of a vector.
         normalised: Whether vectors have length 1.
-        length: Of the longest pair that it read, in estimated tokens; one of ``_LENGTHS``.
-        over: What becomes of longer ones.
-        sample: Its vectors for ``SAMPLE``.
+        length: Length of the longest pair that the model read, in estimated tokens; one of ``_LENGTHS``.
+        over: Treatment of longer texts.
+        sample: The model's vectors for ``SAMPLE``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -99,22 +99,22 @@ class RemoteModel(BaseModel):
 
     @property
     def limit(self) -> int:
-        """Estimated tokens of a text that is read to its end."""
-        fits = 1.0 if self.over == "refused" else 1 - _END  # of the end a part was read, but perhaps not all
+        """Estimated tokens up to which a text is read to its end."""
+        fits = 1.0 if self.over == "refused" else 1 - _END  # otherwise perhaps only a part of the end was read
         return int(self.length * fits * _MARGIN)
 
     def is_near(self, vectors: Vectors) -> bool:
-        """Tell whether these vectors for the first texts of ``SAMPLE`` are this model's."""
+        """Return whether these vectors of the first texts of ``SAMPLE`` are from this model."""
         kept = np.array(self.sample[: len(vectors)], dtype=np.float32)
         return kept.shape == vectors.shape and bool(paired_cosines(kept, vectors).min() >= _SAME)
 
 
 def recognised(client: RemoteClient, folder: Path, progress: Callable[[str], None]) -> RemoteModel:
-    """Return what is known of the model that answers; one that is met for the first time is probed and kept.
+    """Identify the model that answers; a new one is probed and stored.
 
     Args:
-        client: Asked a few times at most, so that a server that is not there is told soon.
-        folder: Where models are kept, a file for each name.
+        client: Asked a few times at most, so that an unreachable server is reported soon.
+        folder: Folder of the stored models, with one file per name.
         progress: Called with each stage.
 
     Raises:
@@ -126,7 +126,7 @@ def recognised(client: RemoteClient, folder: Path, progress: Callable[[str], Non
     progress("finding out how much of a text the remote model reads")
     same = [model for model in known if model.is_near(vectors)]
     for model in same:
-        if _outcome(client, _WORDS, model.length) == "read":  # a server may have been set to cut sooner
+        if _outcome(client, _WORDS, model.length) == "read":  # the server's limit may have been lowered
             return model
     if known and not same:
         _log.warning("another model than before answers under the name %r", client.model)
@@ -145,7 +145,7 @@ def recognised(client: RemoteClient, folder: Path, progress: Callable[[str], Non
 
 
 def _digest(vectors: Vectors, taken: set[str]) -> str:
-    """Return a digest of the cosines between neighbouring texts, and not one that another model has."""
+    """Return a digest of the cosines between neighbouring texts, different from those of other models."""
     steps = np.round(paired_cosines(vectors, np.roll(vectors, 1, axis=0)) / _STEP).astype(int).tolist()
     number = 0
     while True:
@@ -156,12 +156,12 @@ def _digest(vectors: Vectors, taken: set[str]) -> str:
 
 
 def _longest(client: RemoteClient) -> tuple[int, Over]:
-    """Return the length of the longest pair that is read, whatever is in it, and what becomes of longer texts."""
+    """Return the length of the longest pair that is read with either filler, and the treatment of longer texts."""
     over: Over = "read"
     best = len(_LENGTHS) - 1
     for filler in (_WORDS, _SIGNS):
         read, unread = -1, best + 1
-        middle = best  # first the longest that is still possible: a server that cuts spends no more on it
+        middle = best  # the longest one still possible first: a server that cuts spends no more on it
         while unread - read > 1:
             outcome = _outcome(client, filler, _LENGTHS[middle])
             if outcome == "read":
@@ -174,7 +174,7 @@ def _longest(client: RemoteClient) -> tuple[int, Over]:
 
 
 def _outcome(client: RemoteClient, filler: str, length: int) -> Over:
-    """Tell what becomes of the end of a text of some estimated tokens."""
+    """Return how the server treats the end of texts of ``length`` estimated tokens."""
     beginning = _repeated(filler, round(length * (1 - _END)))
     pair = [f"{beginning} {_repeated(end, round(length * _END))}" for end in _ENDS]
     try:
@@ -182,7 +182,7 @@ def _outcome(client: RemoteClient, filler: str, length: int) -> Over:
     except RemoteRefusalError:
         return "refused"
     except RemoteUnavailableError as error:
-        if error.status != _CANNOT:  # it may be busy, which tells nothing of the text
+        if error.status != _CANNOT:  # the server may be busy, which says nothing about the text
             raise
         return "refused"
     return "read" if 1 - float(paired_cosines(left[None], right[None])[0]) > _MOVED else "cut"
