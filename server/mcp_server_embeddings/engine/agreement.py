@@ -9,12 +9,12 @@ from mcp_server_embeddings.engine.encoder import Agreement, Encoder, EncoderInpu
 from mcp_server_embeddings.vectors.scores import Vectors, paired_cosines, scores
 
 _PROBE_GROUPS = 48
-"""Groups of the reference set whose statement and paraphrase are encoded."""
+"""Number of groups of the reference set whose statement and paraphrase are encoded."""
 
 _BATCH = 8
 
 _DIGITS = 7
-"""Decimals of an agreement; float32 has no more."""
+"""Decimals of an agreement's values; float32 has no more."""
 
 
 def measure_agreement(encoder: Encoder, exact: Encoder, counter: TokenCounter) -> Agreement:
@@ -22,11 +22,11 @@ def measure_agreement(encoder: Encoder, exact: Encoder, counter: TokenCounter) -
 
     Args:
         encoder: The encoder to measure.
-        exact: Encodes as it should.
-        counter: Prepares texts for both.
+        exact: The encoder whose vectors are correct.
+        counter: Prepares inputs for both.
 
     Returns:
-        The agreement; its numbers are NaN where a vector of either is not finite.
+        The agreement; its values are NaN if a vector of either encoder is not finite.
     """
     inputs = _probes(counter)
     ours, theirs = _encode(encoder, inputs), _encode(exact, inputs)
@@ -38,7 +38,7 @@ def measure_agreement(encoder: Encoder, exact: Encoder, counter: TokenCounter) -
 
 
 def _probes(counter: TokenCounter) -> list[EncoderInput]:
-    """Take short and medium texts of the reference set, and one text as long as the model reads."""
+    """Prepare short and medium texts of the reference set, and one text that fills the model's limit."""
     groups = reference_groups()[:: max(1, len(reference_groups()) // _PROBE_GROUPS)]
     texts = [group[column] for group in groups for column in ("statement", "paraphrase")]
     texts.append(" ".join(texts))
@@ -46,7 +46,7 @@ def _probes(counter: TokenCounter) -> list[EncoderInput]:
 
 
 def _encode(encoder: Encoder, inputs: Sequence[EncoderInput]) -> Vectors:
-    """Encode in small batches of mixed lengths, so that padding is measured too."""
+    """Encode in small batches of mixed lengths, so that the effect of padding is measured too."""
     batches = [encoder.encode(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)]
     return np.concatenate(batches)
 

@@ -1,9 +1,9 @@
 """Converted models on disk: their folders, their manifests, and how they are created.
 
-Models are converted when their graph is not built from their files, and for int8 weights.
+A model is converted if the native engine cannot build its graph, and for int8 weights.
 ``<cache folder>/compiled/<key>/`` holds ``model.xml`` and ``model.bin`` (OpenVINO), ``tokenizer.json`` and
-``manifest.json``. The key is a hash of everything that determines the content. A folder is complete when it appears,
-because it is renamed; other processes that need it wait.
+``manifest.json``. The key is a hash of everything that determines the content. A folder is renamed into place once it
+is complete; other processes that need it wait.
 """
 
 import glob
@@ -41,7 +41,7 @@ TOKENIZER_FILE = "tokenizer.json"
 MANIFEST_FILE = "manifest.json"
 
 MINIMUM_COSINE = 0.99999
-"""Below this agreement with sentence-transformers an exact conversion is not used."""
+"""An exact conversion is not used if a vector's cosine to that of sentence-transformers is below this."""
 
 _FORMAT = 3
 """Version of the files; older conversions are not used."""
@@ -53,10 +53,10 @@ class Manifest:
 
     Attributes:
         identity: The model.
-        precision: Of the converted model.
-        agreement: Measured after conversion.
-        refused: Why it must not be used; empty if it may.
-        sha256: Of the other files; empty if it is refused.
+        precision: Precision of the converted model.
+        agreement: Agreement with the exact encoder, measured after conversion.
+        refused: Reason why the conversion must not be used; empty if it may be used.
+        sha256: Hash of the other files; empty if the conversion is refused.
     """
 
     identity: ModelIdentity
@@ -66,7 +66,7 @@ class Manifest:
     sha256: str = ""
 
     def write(self, folder: Path) -> None:
-        """Write ``manifest.json``, the last of all files."""
+        """Write ``manifest.json``, which must be the last file written."""
         whole = self if self.refused else replace(self, sha256=_sha256(folder))
         (folder / MANIFEST_FILE).write_text(json.dumps(asdict(whole), indent=2), encoding="utf-8")
 
@@ -85,7 +85,7 @@ class Artifact:
 
 
 def refusal(precision: Precision, agreement: Agreement) -> str:
-    """Explain why a graph with this agreement must not be used; empty if it may."""
+    """Explain why a graph with this agreement must not be used; empty if it may be used."""
     if not math.isfinite(agreement.minimum_cosine):
         return "the model's vectors are not finite when texts of different lengths are encoded together"
     if precision == "exact" and agreement.minimum_cosine < MINIMUM_COSINE:
@@ -97,7 +97,7 @@ def refusal(precision: Precision, agreement: Agreement) -> str:
 
 
 def artifact_folder(model: LocatedModel, precision: Precision, root: Path) -> Path:
-    """Return the folder of the conversion of ``model``, which need not exist."""
+    """Return the folder for the conversion of ``model``, which need not exist."""
     from mcp_server_embeddings.engine.runtime import runtime_key
 
     entry = known(model.name)
@@ -119,12 +119,12 @@ def load_or_convert(model: LocatedModel, precision: Precision, root: Path, progr
 
     Args:
         model: The model's files.
-        precision: Of the converted model.
-        root: The folder of all conversions.
+        precision: Precision of the converted model.
+        root: Folder of all conversions.
         progress: Called with each stage.
 
     Raises:
-        ConversionError: It cannot be converted, disagrees with sentence-transformers, or cannot be written.
+        ConversionError: The model cannot be converted or written, or disagrees with sentence-transformers.
     """
     folder = artifact_folder(model, precision, root)
     mapped = MappedFiles([folder / GRAPH_WEIGHTS_FILE])
@@ -143,7 +143,7 @@ def load_or_convert(model: LocatedModel, precision: Precision, root: Path, progr
 
 
 def _convert_once(model: LocatedModel, precision: Precision, folder: Path, progress: Callable[[str], None]) -> Manifest:
-    """Convert, or wait for another process that does."""
+    """Convert the model, or wait for another process that converts it."""
     make_folder(folder.parent)
     lock = FileLock(folder.with_name(f"{folder.name}.lock"), mode=0o600)
     try:
@@ -176,17 +176,17 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 _CHILD_SECONDS = 1800
-"""The largest model that fits a desktop converts in minutes; a corrupt one must not convert forever."""
+"""Time limit. The largest model that fits a desktop converts in minutes; a corrupt one must not convert forever."""
 
 
 def _run_child(model: LocatedModel, precision: Precision, folder: Path, progress: Callable[[str], None]) -> None:
-    """Convert in a child process, so that this one never imports torch. The child ends with its parent."""
+    """Convert in a child process, so that this process never imports torch. The child ends with its parent."""
     progress("converting the model (once): starting")
     located = json.dumps([model.name, str(model.folder), model.sha256, model.matryoshka])
     command = [sys.executable, "-m", "mcp_server_embeddings.engine.convert", located]
     with (
         tempfile.TemporaryFile() as errors_file,
-        subprocess.Popen(  # noqa: S603 - this program, with a folder and a name of its own
+        subprocess.Popen(  # noqa: S603 - runs this program, with arguments that it built
             [*command, precision, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -208,7 +208,7 @@ def _run_child(model: LocatedModel, precision: Precision, folder: Path, progress
 
 
 def _reason(status: int, errors: str) -> str:
-    """Explain why a conversion failed: the signal that ended it, or the last line that it wrote."""
+    """Explain why a conversion failed: the signal that ended it, or the last line of its errors."""
     if status < 0:
         return (
             f"the conversion was ended by {signal.Signals(-status).name}; it needs memory, and "
@@ -219,7 +219,7 @@ def _reason(status: int, errors: str) -> str:
 
 
 def _read(folder: Path) -> Manifest | None:
-    """Read the manifest; None unless the folder exists and is intact."""
+    """Read the manifest; None unless the folder exists and its files are intact."""
     try:
         manifest = TypeAdapter(Manifest).validate_json((folder / MANIFEST_FILE).read_bytes())
         if manifest.refused or _sha256(folder) == manifest.sha256:

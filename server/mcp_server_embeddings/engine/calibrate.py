@@ -40,8 +40,8 @@ class Calibrations:
     """The calibrations of one model.
 
     Attributes:
-        symmetric: Texts of the role ``symmetric`` with each other.
-        retrieval: Queries, a few words each, with documents.
+        symmetric: For comparing texts of the role ``symmetric`` with each other.
+        retrieval: For comparing queries of a few words with documents.
     """
 
     symmetric: Calibration
@@ -51,7 +51,7 @@ class Calibrations:
 def reference_groups() -> list[dict[str, str]]:
     """Read the reference set: groups of a statement, a paraphrase, a related statement and their subject.
 
-    Written for this project; see ``data/reference.jsonl``.
+    The texts were written for this project; see ``data/reference.jsonl``.
     """
     return [json.loads(line) for line in _reference_text().splitlines()]
 
@@ -69,10 +69,10 @@ def calibrations_for(
 
     Args:
         identity: The model.
-        precision: The encoder's, which changes the scores slightly.
+        precision: Precision of the encoder, which changes the scores slightly.
         folder: Cache of calibrations.
         encode: Turns texts of a role into vectors ``(n, d)``.
-        packaged: Calibrations that need no measuring.
+        packaged: Folder of the shipped calibrations; None ignores them.
     """
     reference = hashlib.sha256(_reference_text().encode()).hexdigest()
     name = f"{identity.digest[:16]}-{precision}-{reference[:8]}"
@@ -128,11 +128,11 @@ def _read(path: Path) -> list[NDArray[np.float32]] | None:
 
 
 def _is_sample(values: NDArray[np.float32]) -> bool:
-    """Tell whether these are one or more cosines in ascending order."""
+    """Return whether these are one or more cosines in ascending order."""
     if values.dtype != np.float32 or values.ndim != 1 or not len(values):
         return False
     within = abs(values[0]) <= _LARGEST_COSINE and abs(values[-1]) <= _LARGEST_COSINE
-    return bool(within and np.all(values[1:] >= values[:-1]))  # a NaN is neither greater nor less
+    return bool(within and np.all(values[1:] >= values[:-1]))  # False if there is a NaN
 
 
 def _write(path: Path, calibration: Calibration) -> None:

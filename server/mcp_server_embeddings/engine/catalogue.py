@@ -33,14 +33,14 @@ class _Entry(BaseModel):
 
 
 class CataloguePrompts(_Entry):
-    """The prompts that the model's authors prescribe; empty where there is none."""
+    """The prompts that the model's authors prescribe; empty if they prescribe none."""
 
     query: str = ""
     document: str = ""
 
 
 class _TaskAverages(_Entry):
-    """Averages by task family, in percent, from one source; absent where none is published."""
+    """Averages by task family, in percent, from one source; None if not published."""
 
     classification: float | None = Field(default=None, ge=0, le=100)
     clustering: float | None = Field(default=None, ge=0, le=100)
@@ -51,7 +51,7 @@ class _TaskAverages(_Entry):
 
 
 class ScoresV1(_TaskAverages):
-    """Averages on the first version of MTEB. Its tasks differ from version 2, so the two do not compare."""
+    """Averages on MTEB v1. Its tasks differ from those of v2, so the two cannot be compared."""
 
     benchmark: BenchmarkV1
 
@@ -60,8 +60,8 @@ class ScoresV2(_TaskAverages):
     """Averages on MTEB v2, with the mean over its tasks.
 
     Attributes:
-        mean: Over ``tasks`` tasks of the benchmark, each counted once.
-        tasks: How many tasks the mean is over.
+        mean: Mean over ``tasks`` tasks of the benchmark, each counted once.
+        tasks: Number of tasks in the mean.
     """
 
     benchmark: BenchmarkV2
@@ -75,10 +75,10 @@ class CatalogueModel(_Entry):
     Attributes:
         trust_remote_code: Whether the model asks for code from its own repository, which is never run.
         instead: For such a model, the id of the nearest one that works.
-        matryoshka_dimensions: Sizes to which vectors may be shortened, ascending, the full size included.
-        mteb: On MTEB v1.
-        mteb_v2: On MTEB v2; one element for each benchmark and source.
-        sources: Where the facts were read, by what they say.
+        matryoshka_dimensions: Sizes to which vectors may be shortened, ascending, including the full size.
+        mteb: Scores on MTEB v1.
+        mteb_v2: Scores on MTEB v2; one element for each benchmark and source.
+        sources: Sources of the facts, by topic.
     """
 
     id: str
@@ -100,7 +100,7 @@ class CatalogueModel(_Entry):
     sources: dict[str, str]
 
     def v2(self, benchmark: BenchmarkV2, average: Literal["mean", "retrieval"]) -> float | None:
-        """One average on MTEB v2; None where none is published."""
+        """Return one average on MTEB v2; None if it is not published."""
         values = (getattr(scores, average) for scores in self.mteb_v2 if scores.benchmark == benchmark)
         return next((value for value in values if value is not None), None)
 
@@ -109,10 +109,10 @@ class CatalogueReranker(_Entry):
     """One well-known cross-encoder.
 
     Attributes:
-        retrieval: Mean nDCG@10 of the ten retrieval tasks of MTEB(eng, v2) over six embedding models, first 100 hits.
-        nanobeir: The same of NanoBEIR.
+        retrieval: Mean nDCG@10 on the ten retrieval tasks of MTEB(eng, v2) over six embedding models, first 100 hits.
+        nanobeir: The same on NanoBEIR.
         mrr: MRR@10 on the development set of MS MARCO.
-        sources: Where the facts were read, by what they say.
+        sources: Sources of the facts, by topic.
     """
 
     id: str
@@ -127,7 +127,7 @@ class CatalogueReranker(_Entry):
 
 
 class Choice(_Entry):
-    """A name for the model to take for a purpose."""
+    """A ready choice: a short name for the model recommended for a purpose."""
 
     name: str
     model: str
@@ -152,7 +152,7 @@ def catalogue() -> tuple[CatalogueModel, ...]:
 
 
 def rerankers() -> tuple[CatalogueReranker, ...]:
-    """Return all rerankers, the one to try first at the beginning."""
+    """Return all rerankers, the recommended one first."""
     return _file().reranker
 
 
@@ -167,7 +167,7 @@ def known_ids() -> list[str]:
 
 
 def known(name: str) -> CatalogueModel | None:
-    """Find the entry with this id, or with this name after the owner; None if there is none."""
+    """Find the entry with this id, with or without the owner; None if there is none."""
     return next((entry for entry in catalogue() if name in (entry.id, entry.id.rsplit("/", 1)[-1])), None)
 
 
@@ -200,15 +200,15 @@ def refusal(name: str) -> str | None:
 
 
 def prompts_for(model: str, own: Mapping[str, str | None], default_name: str | None) -> Prompts:
-    """Choose the prompts in the model's own files, else those its authors prescribe, from the catalogue.
+    """Choose the prompts in the model's own files, or else those of the catalogue, which its authors prescribe.
 
-    ``SentenceTransformer.encode_query`` and ``encode_document`` choose in this order. The files of
-    BAAI/bge-base-en-v1.5, for one, lack the prompt that its authors prescribe.
+    ``SentenceTransformer.encode_query`` and ``encode_document`` try names in the same order. The catalogue is needed
+    because some files, such as those of BAAI/bge-base-en-v1.5, lack the prompt that the authors prescribe.
 
     Args:
         model: Hugging Face id, or the folder's name.
         own: The prompts in its files, by name.
-        default_name: Which of them is for texts without a role.
+        default_name: Name of the prompt for texts without a role.
     """
     entry = known(model)
     document = next((prompt for key in _DOCUMENT_PROMPTS if (prompt := own.get(key))), "")

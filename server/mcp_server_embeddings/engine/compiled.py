@@ -1,4 +1,4 @@
-"""The compiled encoder: a graph on OpenVINO, in a process without torch."""
+"""The compiled encoder, which runs a graph on OpenVINO and never imports torch."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ from mcp_server_embeddings.vectors.scores import Vectors
 class CompiledEncoder(Encoder):
     """Encodes with a graph from token ids to vectors.
 
-    Each stream is an infer request with its own thread: independent streams do not wait for each other at barriers,
-    which on a busy machine costs more than a second thread gains.
+    Each stream is an infer request with its own thread. Independent streams do not wait for each other at barriers; on
+    a busy machine, such waits cost more than a second thread per batch gains.
 
     Args:
         graph: A graph, or the path of a saved one.
-        identity: The model's.
+        identity: Identity of the model.
         mapped: The files that hold the graph's weights.
-        precision: The graph's.
-        agreement: With exact vectors; None where the graph is exact.
+        precision: Precision of the graph.
+        agreement: Agreement with exact vectors; None for an exact graph.
         streams: Number of batches that may run at once, each on one thread.
     """
 

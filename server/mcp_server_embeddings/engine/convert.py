@@ -1,7 +1,7 @@
-"""Convert a model, in a process of its own: ``python -m mcp_server_embeddings.engine.convert``.
+"""Convert a model, in a separate process: ``python -m mcp_server_embeddings.engine.convert``.
 
 Arguments: the located model as JSON, the precision, the folder to create. Each line on standard output is a stage.
-The process ends when its standard input closes: with the process that started it.
+The process ends when its standard input closes, so it ends with the process that started it.
 """
 
 import contextlib
@@ -82,7 +82,7 @@ def convert(model: LocatedModel, precision: Precision, folder: Path) -> Iterator
 
 
 def _unconvertible(reference: ReferenceEncoder) -> str:
-    """Name what a graph from tokens to vectors cannot do; empty if the model can be converted."""
+    """Name a step that a graph from tokens to vectors cannot do; empty if the model can be converted."""
     if not reference.pools_prompts:
         return "leaves its prompt out of pooling, which is not converted"
     return "shortens its vectors, which is not converted" if reference.model.truncate_dim is not None else ""
@@ -101,7 +101,7 @@ def _traced(reference: ReferenceEncoder) -> "openvino.Model":
 
 
 def _sentence_module(reference: ReferenceEncoder) -> "torch.nn.Module":
-    """Wrap all modules of a model: from token ids to sentence vectors."""
+    """Wrap all modules of a model in one, from token ids to sentence vectors."""
     import torch
 
     class SentenceModule(torch.nn.Module):
@@ -138,8 +138,8 @@ def _end_with_parent(pipe: int) -> None:
 def _watch_parent() -> None:
     """End this process when the parent's end of standard input closes.
 
-    The pipe is moved away from descriptor 0 first: on Windows an import that asks for the type of standard input would
-    wait for a thread that reads it.
+    The pipe is first moved away from descriptor 0: on Windows, an import that queries the type of standard input would
+    wait for the thread that reads it.
     """
     pipe = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)

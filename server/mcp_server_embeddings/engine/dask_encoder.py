@@ -1,7 +1,7 @@
-"""An encoder whose batches are encoded by the workers of a Dask cluster.
+"""An encoder that sends its batches to the workers of a Dask cluster.
 
-Everything else of a run stays in this process: files are read, cut and stored here, and workers get inputs and return
-vectors. A batch whose worker died is encoded by another.
+All other work stays in this process: files are read, cut and stored here, and workers receive inputs and return
+vectors. If a worker dies, another one encodes its batch.
 """
 
 import logging
@@ -27,16 +27,16 @@ from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _CONNECT = "distributed.comm.timeouts.connect"
-"""Dask's setting for how long a connection may take."""
+"""Dask's setting for the connection timeout."""
 
 _PATIENCE = 3
-"""So many times as long there may be no worker: they start after the scheduler, and again when they died."""
+"""Number of connection timeouts to wait for a worker: workers start after the scheduler, and restart after a crash."""
 
 _BATCH_TOKENS = 4_096
-"""Padded tokens of a task: a second of a slow core with the default model, hundreds of times what a task costs."""
+"""Padded tokens of a task: a second on a slow core with the default model, hundreds of times the overhead of a task."""
 
 _LEAST_STREAMS, _MOST_STREAMS = 16, 256
-"""Tasks under way: two for each worker, so that the next is there when one is done, and some for workers to come."""
+"""Limits of the tasks in flight: two per worker, so that the next is ready when one ends, and spare for new workers."""
 
 _ADDRESS = re.compile(r"(?:tcp|tls)://\S+:\d+")
 
@@ -46,13 +46,13 @@ _KEPT = "what was stored is kept, and the same command goes on from there"
 
 
 class _Future(Protocol):
-    """A task of Dask, as far as it is used here."""
+    """The part of a Dask future that is used here."""
 
     def result(self, timeout: float) -> Vectors: ...
 
 
 class _Client(Protocol):
-    """A client of Dask, as far as it is used here."""
+    """The part of a Dask client that is used here."""
 
     def __enter__(self) -> Self: ...
 
@@ -71,16 +71,16 @@ class _Client(Protocol):
 
 @contextmanager
 def dask_loader(address: str) -> Iterator[Load]:
-    """Connect to a scheduler while the block runs.
+    """Stay connected to a scheduler while the block runs.
 
     Args:
-        address: As ``tcp://10.0.0.5:8786``; with TLS ``tls://…``, which Dask's own settings configure.
+        address: Such as ``tcp://10.0.0.5:8786``; with TLS ``tls://…``, which Dask's own settings configure.
 
     Yields:
-        What loads an encoder that its workers run; see ``load_encoder``.
+        A function that loads an encoder on the scheduler's workers; see ``load_encoder``.
 
     Raises:
-        ConfigurationError: Dask is not installed, or nothing answers there.
+        ConfigurationError: The address is invalid, Dask is not installed, or no scheduler answers.
     """
     if not _ADDRESS.fullmatch(address):
         raise ConfigurationError(f"scheduler {address!r} is no address; give it as tcp://10.0.0.5:8786, or tls://…")
@@ -95,7 +95,7 @@ def dask_loader(address: str) -> Iterator[Load]:
             f"{address!r} needs certificates; name their files by Dask's settings distributed.comm.tls.ca-file and "
             "distributed.comm.tls.client.cert and .key, or the variables DASK_DISTRIBUTED__COMM__TLS__CA_FILE and so on"
         )
-    for name in ("distributed", "distributed.client"):  # what goes wrong is said here
+    for name in ("distributed", "distributed.client"):  # errors are reported here
         logging.getLogger(name).setLevel(logging.CRITICAL)
     seconds = float(utils.parse_timedelta(dask.config.get(_CONNECT)))
     try:
@@ -113,8 +113,8 @@ def _load(client: _Client, patience: float, settings: Settings, progress: Callab
     """Load the model in every worker, and here for its identity and its tokenizer.
 
     Raises:
-        ConfigurationError: The model is a server's.
-        WorkerError: There are no workers, or one cannot serve.
+        ConfigurationError: The settings name a server that runs the model.
+        WorkerError: There are no workers, or one cannot be used.
         OperatorError: The model cannot be loaded here.
     """
     if settings.engine_url:
@@ -142,7 +142,7 @@ def _load(client: _Client, patience: float, settings: Settings, progress: Callab
 
 
 def _check_scheduler(client: _Client) -> None:
-    """Refuse a scheduler of another version, which could not read tasks."""
+    """Reject a scheduler with another version of this package, which could not read tasks."""
     try:
         found = client.run_on_scheduler(version)
     except (ImportError, AttributeError) as error:
@@ -173,21 +173,21 @@ def _prepared(client: _Client, wanted: WantedModel) -> list[str]:
 
 
 def _reason(error: BaseException) -> str:
-    """Say what is wrong with a scheduler or a worker, and what to do."""
+    """Explain what is wrong with a scheduler or a worker, and what to do."""
     if isinstance(error, EmbeddingsError):
         return str(error)
     return f"{str(error).strip().splitlines()[0]}; {_NEEDED}"
 
 
 class DaskEncoder(Encoder):
-    """Has its batches encoded by workers.
+    """Sends its batches to workers.
 
     Args:
-        client: Of the scheduler.
-        wanted: The model that the workers have.
-        identity: The model's.
+        client: Client of the scheduler.
+        wanted: The model that the workers have loaded.
+        identity: Identity of the model.
         engines: Name of the engine of each worker.
-        patience: Seconds without any worker after which it gives up.
+        patience: Seconds without any worker after which encoding fails.
     """
 
     batch_tokens = _BATCH_TOKENS
@@ -205,10 +205,10 @@ class DaskEncoder(Encoder):
         self._patience = patience
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
-        """Have one batch encoded; see ``Encoder.encode``.
+        """Encode one batch on a worker; see ``Encoder.encode``.
 
         Raises:
-            WorkerError: Scheduler or workers are gone, or a worker cannot serve.
+            WorkerError: The scheduler or the workers are gone, or a worker cannot be used.
         """
         from distributed import KilledWorker
 
@@ -224,7 +224,7 @@ class DaskEncoder(Encoder):
             raise WorkerError(f"a worker that joined cannot be used: {_reason(error)}; {_KEPT}") from None
 
     def _result(self, task: _Future) -> Vectors:
-        """Wait for a task as long as there are workers."""
+        """Wait for the result of a task while there are workers."""
         until = time.monotonic() + self._patience
         while True:
             try:

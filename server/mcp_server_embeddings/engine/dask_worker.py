@@ -1,4 +1,4 @@
-"""What the workers of a Dask cluster run: one encoder a process, loaded once, for the batches of clients."""
+"""The code that workers of a Dask cluster run: each process loads one encoder, once, and encodes clients' batches."""
 
 import asyncio
 import os
@@ -22,17 +22,17 @@ from mcp_server_embeddings.vectors.scores import Vectors
 
 @dataclass(frozen=True, slots=True)
 class WantedModel:
-    """The model that a client wants its workers to have.
+    """The model that a client requires its workers to load.
 
     Attributes:
-        version: The client's own.
-        model: As the setting; a folder is the worker's.
-        engine: As the setting, like the next two.
-        device: Where workers encode.
-        precision: What they compute with.
+        version: Version of this package at the client.
+        model: The setting of the same name; a folder is a path on the worker.
+        engine: The setting of the same name.
+        device: Device on which workers encode.
+        precision: Precision of their computation.
         threads: Batches that each worker encodes at once; 0 for as many as it has threads.
-        digest: Of the model's identity at the client.
-        short: The identity, for a person.
+        digest: Digest of the model's identity at the client.
+        short: That identity in short form, for messages.
     """
 
     version: str
@@ -46,9 +46,10 @@ class WantedModel:
 
 
 class Inputs:
-    """A batch on its way, of which no log shows a text.
+    """A batch in transit, packed so that its texts appear in no log.
 
-    Dask logs the arguments of a task that fails, and the bytes of one that it cannot read: it sends arrays beside them.
+    Dask logs the arguments of a task that fails, and the bytes of a task that it cannot read. Arrays are not part of
+    these bytes.
 
     Args:
         inputs: One or more.
@@ -62,12 +63,12 @@ class Inputs:
 
     def unpacked(self) -> list[EncoderInput]:
         """Return the inputs."""
-        inputs: list[EncoderInput] = pickle.loads(self._packed.data)  # noqa: S301 - as all that Dask sends
+        inputs: list[EncoderInput] = pickle.loads(self._packed.data)  # noqa: S301 - Dask unpickles all that it receives
         return inputs
 
 
 class _Worker(Protocol):
-    """A worker of Dask, as far as it is used here."""
+    """The part of a Dask worker that is used here."""
 
     @property
     def state(self) -> "_WorkerState": ...
@@ -87,7 +88,7 @@ def version() -> str:
 
 
 async def prepare(wanted: WantedModel, dask_worker: _Worker) -> str:
-    """Load the model and check it, on a thread, so that the worker goes on answering its scheduler.
+    """Load the model and check it, on a thread, so that the worker keeps answering its scheduler.
 
     Returns:
         The name of the engine; see ``Encoder.engine``.
@@ -100,7 +101,7 @@ async def prepare(wanted: WantedModel, dask_worker: _Worker) -> str:
 
 
 def encode(wanted: WantedModel, batch: Inputs) -> Vectors:
-    """Encode one batch; a task. Raises as ``prepare``."""
+    """Encode one batch, as a Dask task. Raises the same errors as ``prepare``."""
     from distributed import get_worker
 
     call = Call()
@@ -116,7 +117,7 @@ def _engine_name(wanted: WantedModel, threads: int) -> str:
 
 
 def _model(wanted: WantedModel, threads: int) -> ModelLifecycle:
-    """Return the model of this process, which is freed when it is idle."""
+    """Return the model of this process, which is loaded on use and freed when it is idle."""
     if wanted.version != VERSION:
         raise WorkerError(
             f"it has {DISTRIBUTION} {VERSION} and the client {wanted.version}; install the same version on both"
@@ -134,7 +135,7 @@ def _model(wanted: WantedModel, threads: int) -> ModelLifecycle:
 
     with _lock:
         if (wanted, threads) not in _models:
-            # No library here reports anything about its user, or fetches a model that is not on this machine.
+            # Libraries must not report anything about the user, nor download a model that is missing here.
             os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", HF_HUB_OFFLINE="1")
             _models[wanted, threads] = ModelLifecycle(load, 60 * settings.idle_unload)
         return _models[wanted, threads]

@@ -3,8 +3,8 @@
 Complete files are kept. huggingface_hub resumes a file after a broken connection, but not one from an earlier run:
 since 1.18 every attempt has its own temporary file, removed on failure.
 
-``snapshot_download`` ends on Ctrl-C only when its threads are done, neither verifies hashes nor has an order, and
-returns an older, perhaps incomplete snapshot when the hub does not answer.
+``snapshot_download`` is not used: on Ctrl-C it ends only when its threads are done, it neither verifies hashes nor
+downloads in a fixed order, and if the hub does not answer it returns an older, perhaps incomplete snapshot.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ def download(model: str, progress: Progress) -> Path:
         The snapshot folder.
 
     Raises:
-        DownloadError: There is no such model, it is refused, no network, a full disk, or a corrupt file.
+        DownloadError: The model does not exist or is refused, the network or the disk fails, or a file is corrupt.
 
     Example:
         >>> download("bge-small-en-v1.5", lambda done, total: print(f"{done:,} of {total:,} bytes"))
@@ -63,7 +63,7 @@ def download(model: str, progress: Progress) -> Path:
     except (hub_errors.RepositoryNotFoundError, hub_errors.HFValidationError) as error:
         hint = nearest(name, known_ids())
         raise DownloadError(f"there is no model {name!r} on the Hugging Face hub; {hint}") from error
-    # HTTPError is httpx's or httpx2's, by the release of huggingface_hub; RuntimeError is what hf_xet raises.
+    # HTTPError is httpx's or httpx2's, depending on the release of huggingface_hub; hf_xet raises RuntimeError.
     except (OSError, RuntimeError, hub_errors.HTTPError) as error:  # type: ignore[attr-defined]
         raise DownloadError(f"cannot fetch {name!r}: {_reason(error)}") from error
 
@@ -105,7 +105,7 @@ def _download(name: str, progress: Progress) -> Path:
     before = furthest = 0
 
     def report(done: int) -> None:
-        nonlocal furthest  # hf_xet reports every byte twice: received and written
+        nonlocal furthest  # hf_xet reports every byte twice: when received and when written
         furthest = max(furthest, min(done, total))
         progress(furthest, total)
 
@@ -116,13 +116,13 @@ def _download(name: str, progress: Progress) -> Path:
         before += file.size or 0
         report(before)
     if files[-1].rfilename != MODULES_FILE:
-        with contextlib.suppress(RemoteEntryNotFoundError):  # the cache records that there is none
+        with contextlib.suppress(RemoteEntryNotFoundError):  # if there is none, the cache records that
             hf_hub_download(name, MODULES_FILE)
     return path.parents[len(PurePosixPath(files[-1].rfilename).parts) - 1]
 
 
 def _is_wanted(path: PurePosixPath, names: set[str]) -> bool:
-    """Choose settings, tokenizer and one set of weights per folder; no copies for other runtimes."""
+    """Select settings, tokenizer and one set of weights per folder, but no copies for other runtimes."""
     if _OTHER_RUNTIMES & set(path.parts):
         return False
     if path.suffix == ".safetensors":
@@ -156,7 +156,7 @@ def _verify(path: Path, file: "RepoSibling") -> None:
 
 
 def _counting_bar(before: int, report: Callable[[int], None]) -> "type[tqdm[NoReturn]]":
-    """Create a silent progress bar that reports bytes: the only hook of huggingface_hub."""
+    """Create a silent progress bar that reports bytes; huggingface_hub has no other hook for progress."""
     from tqdm.std import tqdm
 
     class CountingBar(tqdm):  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""Model identities. Vectors of different identities are never compared."""
+"""Model identities. Vectors of models with different identities are never compared."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ _HASH_BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The prefixes a model was trained with, by role; empty where it has none."""
+    """The prefixes that a model was trained with, by role; empty if it has none."""
 
     query: str = ""
     document: str = ""
@@ -35,12 +35,12 @@ class ModelIdentity:
     Attributes:
         name: Hugging Face id, the folder's name, or the name of a remote model.
         dimensions: Length of a vector.
-        max_tokens: Token limit of an input, special tokens and prompt included; None for no limit.
+        max_tokens: Token limit of an input, including prompt and special tokens; None for no limit.
         normalised: Whether vectors have length 1.
-        prompts: By role.
+        prompts: Prompts by role.
         matryoshka: Lengths to which vectors may be shortened; empty for a model not trained for it.
-        sha256: Of the weights, hexadecimal; empty where they are not on this machine.
-        pooling: How token vectors become one, e.g. ``mean`` or ``cls``; empty where it is not known.
+        sha256: SHA-256 of the weights, hexadecimal; empty if they are not on this machine.
+        pooling: How token vectors are combined into one, e.g. ``mean`` or ``cls``; empty if unknown.
     """
 
     name: str
@@ -64,7 +64,7 @@ class ModelIdentity:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """List the files with a model's weights, sorted: safetensors, or pickled ones where there are none.
+    """List the files with a model's weights, sorted: safetensors, or pickled files if there are none.
 
     Copies for other runtimes (``onnx/``, ``openvino/``) do not match the patterns.
     """
@@ -91,7 +91,7 @@ def weights_sha256(folder: Path) -> str:
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
-    """Hash files with SHA-256 in order, as if they were one."""
+    """Return the SHA-256 of the concatenated files."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

@@ -29,16 +29,16 @@ from mcp_server_embeddings.errors import ConfigurationError
 _log = logging.getLogger(__name__)
 
 _MAX_STREAMS = 4
-"""Limit without --threads, so that other programs have the remaining cores."""
+"""Maximum without --threads, so that other programs have the remaining cores."""
 
 
 def load_compiled(settings: Settings, progress: Callable[[str], None], *, or_reference: bool = False) -> LoadedEncoder:
-    """Load a graph built from the model's files, or else converted once through sentence-transformers.
+    """Load a graph built from the model's files, or else one converted once through sentence-transformers.
 
     Args:
-        settings: The user's settings. On other devices than the CPU, sentence-transformers serves.
+        settings: The user's settings. On devices other than the CPU, sentence-transformers serves the model.
         progress: Called with each stage.
-        or_reference: Let sentence-transformers serve a model that does not convert.
+        or_reference: Let sentence-transformers serve a model that cannot be converted.
 
     Raises:
         OperatorError: The model is missing, corrupt, or not available with these settings.
@@ -82,14 +82,14 @@ def _load_native(files: ModelFiles, settings: Settings) -> LoadedEncoder:
     """Load a model whose graph is built from its files.
 
     Raises:
-        UnsupportedModelError: It has a part that is not built here.
+        UnsupportedModelError: The native engine does not support a part of the model.
     """
     mapped = files.located.mapped_files()
     if files.static:
         verify_weights(files.located)
         static = StaticEncoder(files, mapped)
         return _with_tokenizer(static, static.tokenizer_json)
-    # The runtime and hashing both release the interpreter's lock, so the hash costs no time on a second core.
+    # The runtime and hashing both release the GIL, so with a second core hashing takes no additional time.
     with ThreadPoolExecutor(1) as pool:
         verified = pool.submit(verify_weights, files.located)
         loaded = _compile(files, mapped, settings)
@@ -99,7 +99,7 @@ def _load_native(files: ModelFiles, settings: Settings) -> LoadedEncoder:
 
 
 def _compile(files: ModelFiles, mapped: MappedFiles, settings: Settings) -> LoadedEncoder:
-    # Imported here: they load the runtime, which the other engines do not need.
+    # Imported here because they load the runtime, which the other engines do not need.
     from mcp_server_embeddings.engine.compiled import CompiledEncoder
     from mcp_server_embeddings.engine.native.sentence import native_model
     from mcp_server_embeddings.engine.runtime import cpu_can_bf16, runtime_key
@@ -151,6 +151,6 @@ def _with_tokenizer(encoder: Encoder, tokenizer_json: str) -> LoadedEncoder:
 
 
 def streams_for(settings: Settings) -> int:
-    """Return how many batches run at once."""
+    """Return the number of batches that run at once."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return settings.threads or min(_MAX_STREAMS, available)

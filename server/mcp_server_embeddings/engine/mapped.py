@@ -10,20 +10,20 @@ _Stamp = tuple[int, int, int, int]
 
 
 class MappedFiles:
-    """Files whose content must not change: pages of a mapped file follow every change on disk.
+    """Files whose content must not change, because the pages of a mapped file follow every change on disk.
 
-    Check before the pages are read, because those beyond the end of a shortened file end the process (SIGBUS), and
-    after, because a vector may have been computed from a mixture.
+    Check before the pages are read, because reading beyond the end of a shortened file kills the process (SIGBUS), and
+    afterwards, because a vector may have been computed from old and new pages.
 
     Args:
-        paths: The files, as they are now.
+        paths: The files; later checks compare with their state now.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._stamps = {path: _stamp(path) for path in paths}
 
     def raise_if_changed(self) -> None:
-        """Compare device, inode, size and time of last change; takes some microseconds per file.
+        """Compare device, inode, size and modification time; takes a few microseconds per file.
 
         Raises:
             ModelChangedError: A file was written to, replaced or removed.

@@ -1,4 +1,4 @@
-"""Keep what was measured of a model in a file, so that it is measured once."""
+"""Store measurements of a model in files, so that each is made once."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ def cached_measurement(path: Path, kind: type[T], measure: Callable[[], T]) -> T
     Args:
         path: The file.
         kind: A dataclass.
-        measure: Called where the file is missing or cannot be read.
+        measure: Called if the file is missing or cannot be read.
     """
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The reference encoder: sentence-transformers itself, which every other encoder is measured against."""
+"""The reference encoder: sentence-transformers itself, against which every other encoder is measured."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _UNLIMITED = 1_000_000
-"""A tokenizer without a limit reports a huge number; no text in a call has this many tokens."""
+"""Limits above this mean no limit: a tokenizer without one reports a huge number, and no text has this many tokens."""
 
 
 class ReferenceEncoder(Encoder):
@@ -35,14 +35,14 @@ class ReferenceEncoder(Encoder):
         threads: CPU threads of one batch.
 
     Raises:
-        ModelLoadError: The device is not available, sentence-transformers is not installed, or the weights are not the
-            model's.
+        ModelLoadError: The device is not available, sentence-transformers is not installed, or the weights have a
+            different hash.
     """
 
     engine = "reference"
 
     def __init__(self, model: LocatedModel, device: str, threads: int) -> None:
-        # Imported here and not above: they cost seconds, and the handshake comes first.
+        # Imported here because they take seconds to import, and the handshake comes first.
         try:
             import torch
             from sentence_transformers import SentenceTransformer
@@ -56,8 +56,8 @@ class ReferenceEncoder(Encoder):
         transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         torch.set_num_threads(threads)
         self.device = _available(device)
-        # transformers would compute with the 16 bits in which some weights are stored; in float32 "exact" means the
-        # same on every engine, and a CPU is faster.
+        # transformers would compute in 16 bits if the weights are stored so. With float32, "exact" means the same on
+        # every engine, and a CPU is faster.
         self.model = SentenceTransformer(
             str(model.folder), device=self.device, local_files_only=True, model_kwargs={"dtype": torch.float32}
         )
@@ -90,7 +90,7 @@ class ReferenceEncoder(Encoder):
 
 
 def _left_out(error: ModuleNotFoundError, model: LocatedModel, device: str) -> ModelLoadError:
-    """Say what needs sentence-transformers, where the program was installed without it."""
+    """Explain what needs sentence-transformers, when the program was installed without it."""
     return ModelLoadError(
         f"model {model.name!r} on {device!r} needs sentence-transformers and PyTorch, which are not installed (no "
         f"module {error.name!r}); so do --engine reference, --device cuda and mps, and every model that must be "
@@ -134,7 +134,7 @@ def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdent
 
 
 def _token_limit(model: "SentenceTransformer") -> int | None:
-    """Return the token limit of one input; a static model has only its tokenizer's."""
+    """Return the token limit of one input; in a static model, only the tokenizer has one."""
     limit = model.max_seq_length
     truncation = getattr(model.tokenizer, "truncation", None)
     if isinstance(truncation, dict):

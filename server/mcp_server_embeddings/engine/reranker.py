@@ -18,10 +18,10 @@ Pair = tuple[str, str]
 """A query and a passage."""
 
 Scale = Literal["logit", "probability"]
-"""Whether scores are unbounded, or between 0 and 1; as the model's publisher chose."""
+"""Whether scores are unbounded, or between 0 and 1; chosen by the model's publisher."""
 
 PairScores = NDArray[np.float32]
-"""Shape ``(n,)``, float32; higher is more relevant, NaN where a pair was not scored."""
+"""Shape ``(n,)``, float32; higher is more relevant, NaN for a pair that was not scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Relevance:
     """How relevant passages are to a query.
 
     Attributes:
-        scores: Of each, 0 to 1 (``RerankerCalibration``), shape ``(n,)``; NaN where there was no time.
-        tokens: Tokens of all pairs.
-        full: Positions of the passages whose pair has as many tokens as the model reads: what is beyond is not read.
+        scores: Relevance of each passage, 0 to 1 (``RerankerCalibration``), shape ``(n,)``; NaN if there was no time.
+        tokens: Number of tokens of all pairs.
+        full: Positions of the passages whose pair fills the token limit; text beyond the limit is not read.
     """
 
     scores: Scores
@@ -40,7 +40,7 @@ class Relevance:
 
 
 _SMALLEST = 1e-7
-"""Probabilities nearer to 0 or 1 are not told apart in float32."""
+"""Probabilities closer than this to 0 or 1 cannot be distinguished in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class RerankerIdentity:
     Attributes:
         name: Hugging Face id, or the folder's name.
         sha256: Hash of the weights, hexadecimal.
-        max_tokens: Token limit of a pair, special tokens and prompt included.
-        scale: What a score means.
+        max_tokens: Token limit of a pair, including prompt and special tokens.
+        scale: Scale of a score.
         prompt: Text put before every query; usually empty.
     """
 
@@ -62,7 +62,7 @@ class RerankerIdentity:
     prompt: str = ""
 
     def logits(self, scores: PairScores) -> Scores:
-        """Return scores as logits, whatever their scale."""
+        """Convert scores to logits, from either scale."""
         found: Scores = scores.astype(np.float64)
         if self.scale == "probability":
             found = np.clip(found, _SMALLEST, 1 - _SMALLEST)
@@ -71,10 +71,10 @@ class RerankerIdentity:
 
 
 class Reranker(Protocol):
-    """Scores how relevant passages are to queries. Safe to use from several threads.
+    """Scores how relevant passages are to queries. Thread-safe.
 
     Attributes:
-        batch_tokens: Padded tokens of its best batch.
+        batch_tokens: Padded tokens of the most efficient batch.
     """
 
     batch_tokens: int
@@ -87,7 +87,7 @@ class Reranker(Protocol):
     def tokenize(self, pairs: Sequence[Pair]) -> list[EncoderInput]:
         """Turn each pair into one input.
 
-        From a pair over the token limit, tokens are removed at the end of its longer text until it fits.
+        A pair over the token limit loses tokens at the end of its longer text until it fits.
         """
         ...
 
@@ -107,13 +107,13 @@ class Reranker(Protocol):
 
 
 class LoadedReranker:
-    """A reranker that scores in the engine's queue, as its lifecycle holds it.
+    """A reranker in memory, which scores in the engine's queue.
 
     Args:
         reranker: The model.
 
     Attributes:
-        calibration: Measured before any call is served.
+        calibration: Set before any call is served.
     """
 
     calibration: RerankerCalibration
@@ -129,13 +129,13 @@ class LoadedReranker:
         """Score pairs.
 
         Args:
-            pairs: Any number, the most important first.
-            queue: The engine's.
-            call: Cancels.
-            deadline: In seconds of ``time.monotonic``: pairs that are in no batch by then are not scored.
+            pairs: Any number, most important first.
+            queue: The engine's queue.
+            call: Receives progress; cancelling it ends the wait.
+            deadline: In seconds of ``time.monotonic``; pairs not in a batch by then are not scored.
 
         Raises:
-            EncodingError: The model gave a score that is not finite.
+            EncodingError: The model returned a score that is not finite.
             ModelChangedError: The model's files were changed while it was in use.
             CallCancelledError: The call was cancelled.
         """
@@ -148,7 +148,7 @@ class LoadedReranker:
         call: Call | None = None,
         deadline: float | None = None,
     ) -> PairScores:
-        """Score what the reranker's ``tokenize`` returned; see ``score``."""
+        """Score inputs that the reranker's ``tokenize`` returned; see ``score``."""
         if not inputs:
             return np.empty(0, np.float32)
         scores: PairScores = queue.run(inputs, call or Call(), model=self._queued, deadline=deadline)[:, 0]
@@ -158,4 +158,4 @@ class LoadedReranker:
         """Do nothing: calls wait in the engine's queue."""
 
     def join(self) -> None:
-        """Do nothing: the streams are the queue's."""
+        """Do nothing: the streams belong to the queue."""

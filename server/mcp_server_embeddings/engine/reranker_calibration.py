@@ -1,7 +1,7 @@
-"""Calibrate a reranker on the reference set, so that its scores mean about the same as any other's.
+"""Calibrate a reranker on the reference set, so that its scores mean about the same as those of other rerankers.
 
 The logits of one cross-encoder lie between -11 and 11, those of another between -12 and 22, with 6 for a passage that
-is not relevant. So a model is shown queries with texts that answer them and with others.
+is not relevant. So each model scores queries paired with texts that answer them, and with unrelated texts.
 """
 
 import hashlib
@@ -16,26 +16,28 @@ from mcp_server_embeddings.engine.measured import cached_measurement
 from mcp_server_embeddings.vectors.scores import Scores
 
 _GROUPS = 40
-"""Of the reference set: 160 pairs, half a second with ms-marco-MiniLM-L6-v2. They give means, not quantiles."""
+"""Number of groups of the reference set that are scored: 160 pairs, half a second with ms-marco-MiniLM-L6-v2; enough
+for means, not for quantiles."""
 
 _STEEPNESS = 6.0
-"""Puts the means of unrelated texts and of answers at 0.05 and 0.95."""
+"""Maps the mean logits of unrelated texts and of answers to 0.05 and 0.95."""
 
 
 @dataclass(frozen=True, slots=True)
 class RerankerCalibration:
-    """Where the logits of a model lie.
+    """Location and spread of a model's logits.
 
     Attributes:
-        middle: Between the means of unrelated texts and of answers.
-        spread: From one mean to the other; at least the deviation of all, for a model that does not tell them apart.
+        middle: Midpoint of the mean logits of unrelated texts and of answers.
+        spread: Distance of these means; at least the standard deviation of all logits, for a model that cannot
+            distinguish the two.
     """
 
     middle: float
     spread: float
 
     def relevance(self, logits: Scores) -> Scores:
-        """Return how relevant passages are, 0 to 1 in the order of their logits: 0.05 is unrelated, 0.95 an answer."""
+        """Convert logits to relevance, 0 to 1 in the same order: unrelated texts have about 0.05, answers 0.95."""
         found: Scores = 1 / (1 + np.exp(-_STEEPNESS * (logits - self.middle) / self.spread))
         return found
 
@@ -43,10 +45,10 @@ class RerankerCalibration:
 def calibrated(
     identity: object, folder: Path, score: Callable[[Sequence[tuple[str, str]]], Scores]
 ) -> RerankerCalibration:
-    """Read a reranker's calibration from ``folder``, or measure it and keep it there.
+    """Read a reranker's calibration from ``folder``, or measure it and store it there.
 
     Args:
-        identity: A dataclass of all that decides the scores.
+        identity: A dataclass of everything that determines the scores.
         folder: Cache of calibrations.
         score: Returns the logits of pairs.
     """

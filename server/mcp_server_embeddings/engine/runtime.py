@@ -1,7 +1,8 @@
 """OpenVINO, the compiled encoder's runtime, without its telemetry.
 
-Importing ``openvino``, its converter or nncf sends an event over the network when the package ``openvino_telemetry``
-can be imported; without it they use a stub. So it is made unimportable first. Import OpenVINO only through this module.
+Importing ``openvino``, its converter or nncf sends an event over the network if the package ``openvino_telemetry`` can
+be imported; otherwise they use a stub. So this module first makes that package unimportable. Import OpenVINO only
+through this module.
 """
 
 import hashlib
@@ -18,19 +19,19 @@ from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.mapped import MappedFiles
 
 SHAPES = 128
-"""Input shapes for which compiled primitives are cached. Every number of texts and tokens is a shape of its own, and by
-default OpenVINO caches 5,000 and oneDNN 1,024: memory grew by 10 to 18 MB per minute of mixed calls. Limiting both to
-128 costs about 2 % of throughput where every shape is new (`benchmarks/soak.py`)."""
+"""Number of input shapes for which compiled primitives are cached. Every combination of batch size and length is a
+different shape, and by default OpenVINO caches 5,000 and oneDNN 1,024: memory grew by 10 to 18 MB per minute of mixed
+calls. Limiting both to 128 costs about 2 % of throughput if every shape is new (`benchmarks/soak.py`)."""
 
-# Read when the library is loaded.
+# oneDNN reads this when the library is loaded.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES))
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # what Python looks up to refuse an import
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # None makes an import fail
 
-# The converter that openvino imports for convenience is a third of its import; convert.py imports it by itself.
+# openvino imports its converter for convenience, which takes a third of the time; convert.py imports it explicitly.
 _CONVERTER = "openvino.tools.ovc"
 sys.modules[_CONVERTER] = None  # type: ignore[assignment]
 
-import openvino  # noqa: E402 - after the lines above, and only then
+import openvino  # noqa: E402 - must follow the lines above
 from openvino import Node  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402
 
@@ -46,17 +47,17 @@ def cpu_features() -> tuple[str, ...]:
 
 
 def runtime_key() -> str:
-    """Hash what determines the runtime's results: its version and the processor's features."""
+    """Hash everything that determines the runtime's results: its version and the processor's features."""
     return hashlib.sha256("\0".join((metadata.version("openvino"), *cpu_features())).encode()).hexdigest()
 
 
 def cpu_can_bf16() -> bool:
-    """Tell whether this processor multiplies bf16 in hardware."""
+    """Return whether this processor multiplies bf16 in hardware."""
     return "BF16" in cpu_features()
 
 
 _COMPUTE_TYPE: dict[Precision, str] = {"exact": "f32", "bf16": "bf16", "int8": "f32"}
-"""Set explicitly, because the runtime uses bf16 by default where the processor has it."""
+"""Set explicitly, because the runtime by default uses bf16 if the processor supports it."""
 
 
 class CompiledGraph:
@@ -65,7 +66,7 @@ class CompiledGraph:
     Args:
         graph: A graph from token ids, or the path of a saved one.
         mapped: The files that hold its weights.
-        precision: The graph's.
+        precision: Precision of the graph.
         streams: Number of batches that may run at once.
         threads: Number of threads that the streams share.
     """
@@ -93,7 +94,7 @@ class CompiledGraph:
         self._requests: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(streams):
             self._requests.put(compiled.create_infer_request())
-        # OpenVINO's bindings initialise their use of numpy on the first call; two threads at once can deadlock there.
+        # OpenVINO's bindings initialise numpy on the first call, where two threads at once can deadlock.
         self.run([[0]])  # every vocabulary has a token 0
 
     def run(self, ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()) -> NDArray[np.float32]:
@@ -107,7 +108,7 @@ class CompiledGraph:
             The graph's output, one row per input.
 
         Raises:
-            ModelChangedError: A file of the weights was changed.
+            ModelChangedError: A file with weights has changed.
         """
         shape = len(ids), max(len(row) for row in ids)
         tensors = {name: np.zeros(shape, np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}

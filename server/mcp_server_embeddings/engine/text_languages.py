@@ -1,4 +1,4 @@
-"""Notice that texts are mostly in a language which the model was not trained for. No text is kept, only counts."""
+"""Detect that texts are mostly in a language that the model was not trained for. Only counts are kept, no texts."""
 
 import functools
 import re
@@ -21,27 +21,28 @@ _NAMES = {
     "sv": "Swedish",
     "pl": "Polish",
 }
-"""Languages in Latin letters that function words tell apart."""
+"""Languages in Latin script, which are distinguished by their function words."""
 
 _SCRIPTS = {"CJK": "Chinese or Japanese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
-"""Scripts of one or two languages, by the first word of their letters' names; others are named by themselves."""
+"""Languages of scripts that only one or two languages use, by the first word of their letters' Unicode names. Other
+scripts are reported by their own name."""
 
 _TEXTS = 8
 _CHARACTERS = 160
-"""How many texts of each call are looked at, and how much of each: about half a millisecond."""
+"""Number of texts of each call that are examined, and length of the beginning examined: half a millisecond in all."""
 
 _FUNCTION_WORDS = 0.2
-"""Share of a text's words that must be known words of one language. Prose has twice as many, code and names none."""
+"""Share of a text's words that must be function words of one language. Prose has twice as many, code and names none."""
 
 _ENOUGH = 20
 _RECENT = 400
-"""Texts from which on something is said, and after which earlier ones count half."""
+"""Number of counted texts that a note requires, and number above which all counts are halved."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 class TextLanguages:
-    """Counts the languages of texts as they are embedded. Safe to use from several threads."""
+    """Counts the languages of texts as they are embedded. Thread-safe."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -49,7 +50,7 @@ class TextLanguages:
         self._lock = threading.Lock()
 
     def see(self, texts: Sequence[str]) -> None:
-        """Look at a few of these texts."""
+        """Count the languages of a sample of these texts."""
         chosen = texts[:: max(1, -(-len(texts) // _TEXTS))]
         found = Counter(name for text in chosen if (name := language(text[:_CHARACTERS])))
         with self._lock:
@@ -58,15 +59,15 @@ class TextLanguages:
                 self._counts = Counter({name: count // 2 for name, count in self._counts.items()})
 
     def count(self) -> int:
-        """Return how many texts were counted."""
+        """Return the number of texts counted."""
         with self._lock:
             return self._counts.total()
 
     def note(self, model: str) -> list[str]:
-        """Say that most texts are in another language than English, once, of a model that knows English alone.
+        """Return a note, once, if most texts are not in English and the model was trained for English alone.
 
         Args:
-            model: Name of the model; of those that are not in the catalogue nothing is said.
+            model: Name of the model; there is no note for models that are not in the catalogue.
         """
         with self._lock:
             counts, told = Counter(self._counts), self._told
@@ -83,7 +84,7 @@ class TextLanguages:
 
 
 def language(text: str) -> str | None:
-    """Return the language of a text, or the name of its script; None where nothing tells.
+    """Return the language of a text, or the name of its script; None if neither can be determined.
 
     Example:
         >>> language("Die Rechnung ist noch nicht bezahlt."), language("Счёт не оплачен"), language("x = f(y)")
