@@ -248,7 +248,7 @@ def test_a_scheduler_that_cannot_serve_is_refused_with_what_to_do(tmp_path: Path
     told = refused(index(cluster.address, documents, data_dir))
     assert told.startswith(f"no Dask scheduler answers at {cluster.address!r}")
     told = refused(index("10.0.0.5", documents, data_dir))
-    assert told == "scheduler '10.0.0.5' is no address; give it as tcp://10.0.0.5:8786, or tls://…"
+    assert told == "scheduler '10.0.0.5' is not an address; give it as tcp://10.0.0.5:8786, or tls://…"
     told = refused(index("tls://127.0.0.1:1", documents, data_dir))
     assert told.startswith("'tls://127.0.0.1:1' needs certificates; name their files by Dask's settings")
 
@@ -292,7 +292,7 @@ def test_a_run_whose_scheduler_or_last_worker_dies_ends_and_keeps_what_was_store
         {"scheduler": cluster.scheduler, "worker": worker}[last].kill()
         told = refused(process)
         assert told.startswith({"scheduler": "the Dask scheduler is gone", "worker": "the Dask scheduler has no"}[last])
-        assert told.endswith("what was stored is kept, and the same command goes on from there")
+        assert told.endswith("what was stored is kept, and the same command continues from there")
         assert committed(data_dir) > 0
 
 

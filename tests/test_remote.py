@@ -129,7 +129,7 @@ def test_where_the_server_cuts_is_found_and_nothing_longer_is_sent(
         limit = engine.embedder().identity().max_tokens
         assert limit is not None
         assert 128 < limit < 256
-        assert f"ignores what is beyond about {limit} tokens of a text without saying so" in engine.status().note
+        assert f"silently ignores the part of a text beyond about {limit} tokens" in engine.status().note
         remote.bodies.clear()
         embedded = engine.embedder().embed([LONG[kind]])
     assert embedded.windowed == (0,)
@@ -360,7 +360,8 @@ def test_a_server_that_is_not_there_is_named_by_every_call_until_it_is(embedder:
             result = server.call("embed", {"texts": ["a"]})["structuredContent"]
             assert result["dimensions"] == 384
             ready = server.call("status", {})["structuredContent"]
-            assert ready["notes"][0].startswith(f"texts are sent to {url}; its model ignores what is beyond about ")
+            note = ready["notes"][0]
+            assert note.startswith(f"texts are sent to {url}; its model silently ignores the part of a text beyond ")
             assert (ready["engine"], ready["device"], ready["state"]) == ("openai", url, "ready")
             digest = server.finished_call("condense", {"texts": ["One. Two. Three."], "max_tokens": 5})
             assert "tokens are estimates, since the model's tokenizer is not on this machine" in digest["notes"]

@@ -180,7 +180,7 @@ class _Disk:
     def _using(self) -> Iterator[sqlite3.Connection | None]:
         """Yield the open file to one thread at a time; None if it cannot be used or another thread takes too long."""
         if not self._lock.acquire(timeout=_TURN_SECONDS):
-            _log.info("the cache on disk is not used now: it is slow")
+            _log.info("the cache on disk is skipped: it is still in use after %s seconds", _TURN_SECONDS)
             yield None
             return
         try:
@@ -195,7 +195,7 @@ class _Disk:
         try:
             yield
         except sqlite3.OperationalError as error:
-            _log.info("the cache on disk is not used now: %s", error)
+            _log.info("the cache on disk is skipped: %s", error)
         except sqlite3.DatabaseError as error:
             self._recreate(error)
 

@@ -42,7 +42,7 @@ _ADDRESS = re.compile(r"(?:tcp|tls)://\S+:\d+")
 
 _NEEDED = f"scheduler and workers need {DISTRIBUTION} {VERSION} in the environment that starts them"
 
-_KEPT = "what was stored is kept, and the same command goes on from there"
+_KEPT = "what was stored is kept, and the same command continues from there"
 
 
 class _Future(Protocol):
@@ -83,7 +83,7 @@ def dask_loader(address: str) -> Iterator[Load]:
         ConfigurationError: The address is invalid, Dask is not installed, or no scheduler answers.
     """
     if not _ADDRESS.fullmatch(address):
-        raise ConfigurationError(f"scheduler {address!r} is no address; give it as tcp://10.0.0.5:8786, or tls://…")
+        raise ConfigurationError(f"scheduler {address!r} is not an address; give it as tcp://10.0.0.5:8786, or tls://…")
     try:
         distributed, dask, utils = map(import_module, ("distributed", "dask", "dask.utils"))
     except ImportError:

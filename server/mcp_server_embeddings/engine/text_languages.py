@@ -79,7 +79,7 @@ class TextLanguages:
             return []
         self._told = True
         name = next(name for name, _ in counts.most_common() if name != "English")
-        seen = f"most texts are not in English (many in {name}), for which {entry.id} was trained"
+        seen = f"{entry.id} was trained for English, and most texts are not in English (many in {name})"
         return [f"{seen}; `pull multilingual` fetches a model of many languages, --model multilingual serves with it"]
 
 

@@ -28,7 +28,7 @@ _TOO_MUCH = frozenset({400, 413, 422})
 """Statuses with which servers reject too many texts."""
 
 _OVER: dict[Over, str] = {
-    "cut": "ignores what is beyond about {limit:,} tokens of a text without saying so",
+    "cut": "silently ignores the part of a text beyond about {limit:,} tokens",
     "refused": "refuses texts of more than about {limit:,} tokens",
     "read": "reads {limit:,} tokens of a text and more",
 }
@@ -106,7 +106,7 @@ class RemoteEncoder(Encoder):
         if not self._model.is_near(vectors[:1]):
             raise ModelChangedError(
                 f"the remote engine at {self._client.url} answers with another model than before under the name "
-                f"{self._client.model!r}; it is looked at anew: repeat the call"
+                f"{self._client.model!r}; it is probed again: repeat the call"
             )
         return vectors[1:]
 

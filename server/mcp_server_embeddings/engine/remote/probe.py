@@ -202,7 +202,7 @@ def _read(path: Path) -> list[RemoteModel]:
     except FileNotFoundError:
         return []
     except (OSError, ValidationError) as error:
-        _log.warning("what is known of remote models cannot be read from %s (%s)", path, type(error).__name__)
+        _log.warning("the stored remote models cannot be read from %s (%s)", path, type(error).__name__)
         return []
 
 
@@ -211,7 +211,7 @@ def _write(path: Path, models: list[RemoteModel]) -> None:
         with replaced(path) as file:
             file.write(_KEPT.dump_json(models))
     except OSError as error:
-        _log.warning("what is known of remote models cannot be written to %s (%s)", path, error.strerror)
+        _log.warning("the remote models cannot be stored in %s (%s)", path, error.strerror)
 
 
 _KEPT = TypeAdapter(list[RemoteModel])
