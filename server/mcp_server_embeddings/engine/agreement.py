@@ -13,7 +13,7 @@ _PROBE_GROUPS = 48
 
 _BATCH = 8
 
-_DIGITS = 7
+_DECIMALS = 7
 """Decimals of an agreement's values; float32 has no more."""
 
 
@@ -29,12 +29,12 @@ def measure_agreement(encoder: Encoder, exact: Encoder, counter: TokenCounter) -
         The agreement; its values are NaN if a vector of either encoder is not finite.
     """
     inputs = _probes(counter)
-    ours, theirs = _encode(encoder, inputs), _encode(exact, inputs)
-    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+    measured, expected = _encode(encoder, inputs), _encode(exact, inputs)
+    if not (np.isfinite(measured).all() and np.isfinite(expected).all()):
         return Agreement(float("nan"), float("nan"), float("nan"))
-    cosines = paired_cosines(ours, theirs)
-    kept = _nearest(ours) == _nearest(theirs)
-    return Agreement(*(round(float(value), _DIGITS) for value in (cosines.min(), cosines.mean(), kept.mean())))
+    cosines = paired_cosines(measured, expected)
+    same = _nearest(measured) == _nearest(expected)
+    return Agreement(*(round(float(value), _DECIMALS) for value in (cosines.min(), cosines.mean(), same.mean())))
 
 
 def _probes(counter: TokenCounter) -> list[EncoderInput]:

@@ -67,8 +67,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``, which must be the last file written."""
-        whole = self if self.refused else replace(self, sha256=_sha256(folder))
-        (folder / MANIFEST_FILE).write_text(json.dumps(asdict(whole), indent=2), encoding="utf-8")
+        complete = self if self.refused else replace(self, sha256=_sha256(folder))
+        (folder / MANIFEST_FILE).write_text(json.dumps(asdict(complete), indent=2), encoding="utf-8")
 
 
 class ConversionError(ModelLoadError):

@@ -36,7 +36,7 @@ _ENTRY_OVERHEAD = 200
 _BUSY_SECONDS = 0.05
 """Longest wait for another process that writes to the file."""
 
-_TURN_SECONDS = 0.5
+_LOCK_SECONDS = 0.5
 """Longest wait for another thread that uses the file."""
 
 _DAY = 86_400
@@ -92,7 +92,7 @@ class VectorCache:
         self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
         self._entries: OrderedDict[bytes, CachedText] = OrderedDict()
-        self._held = 0
+        self._memory_used = 0
         self._hits = self._misses = 0
         self._disk = _Disk(path, disk_bytes) if path is not None else None
 
@@ -132,19 +132,19 @@ class VectorCache:
         """Return the current statistics."""
         with self._lock:
             disk = self._disk.size() if self._disk is not None else 0
-            return CacheFigures(self._hits, self._misses, len(self._entries), self._held, disk)
+            return CacheFigures(self._hits, self._misses, len(self._entries), self._memory_used, disk)
 
     def _remember(self, entries: Mapping[bytes, CachedText]) -> None:
         with self._lock:
             for key, entry in entries.items():
                 if key not in self._entries:
-                    self._held += _size(entry)
+                    self._memory_used += _size(entry)
                 # Copied, because a row of a call's matrix would keep the whole matrix in memory.
                 self._entries[key] = replace(entry, vector=entry.vector.copy())
                 self._entries.move_to_end(key)
-            while self._held > self._memory_bytes:
+            while self._memory_used > self._memory_bytes:
                 _, oldest = self._entries.popitem(last=False)
-                self._held -= _size(oldest)
+                self._memory_used -= _size(oldest)
 
 
 def _size(entry: CachedText) -> int:
@@ -179,18 +179,18 @@ class _Disk:
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection | None]:
         """Yield the open file to one thread at a time; None if it cannot be used or another thread takes too long."""
-        if not self._lock.acquire(timeout=_TURN_SECONDS):
-            _log.info("the cache on disk is skipped: it is still in use after %s seconds", _TURN_SECONDS)
+        if not self._lock.acquire(timeout=_LOCK_SECONDS):
+            _log.info("the cache on disk is skipped: it is still in use after %s seconds", _LOCK_SECONDS)
             yield None
             return
         try:
-            with self._tolerated():
-                yield self._connected()
+            with self._tolerate_failures():
+                yield self._connection()
         finally:
             self._lock.release()
 
     @contextmanager
-    def _tolerated(self) -> Iterator[None]:
+    def _tolerate_failures(self) -> Iterator[None]:
         """Continue without the file if it is locked or read-only or the disk is full; recreate it if it is corrupt."""
         try:
             yield
@@ -211,10 +211,10 @@ class _Disk:
         except OSError:
             return 0
 
-    def _connected(self) -> sqlite3.Connection | None:
+    def _connection(self) -> sqlite3.Connection | None:
         """Return the open file; None if it cannot be opened, which every use tries again."""
         if self._database is None:
-            with self._tolerated():
+            with self._tolerate_failures():
                 self._open()
         return self._database
 
@@ -258,24 +258,24 @@ class _Disk:
         found: dict[bytes, CachedText] = {}
         today = int(time.time() // _DAY)
         stale: list[bytes] = []
-        for marks, batch in query_batches(keys):
-            query = f"SELECT key, tokens, cut, vector, used FROM vectors WHERE key IN ({marks})"  # noqa: S608 - marks for values
+        for placeholders, batch in query_batches(keys):
+            query = f"SELECT key, tokens, cut, vector, used FROM vectors WHERE key IN ({placeholders})"  # noqa: S608 - no values
             with closing(database.execute(query, batch)) as rows:
                 for key, tokens, cut, vector, used in rows:
-                    entry = _sound_entry(key, tokens, cut, vector, dimensions)
+                    entry = _valid_entry(key, tokens, cut, vector, dimensions)
                     if entry is None:
                         continue
                     found[key] = entry
                     if used != today:
                         stale.append(key)
         if stale:
-            with self._tolerated(), transaction(database):  # a failure does not affect the entries read
+            with self._tolerate_failures(), transaction(database):  # a failure does not affect the entries read
                 database.executemany("UPDATE vectors SET used = ? WHERE key = ?", [(today, key) for key in stale])
         return found
 
     def _write(self, database: sqlite3.Connection, entries: Mapping[bytes, CachedText]) -> None:
         today = int(time.time() // _DAY)
-        rows = [(key, entry.tokens, entry.cut, _stored(key, entry), today) for key, entry in entries.items()]
+        rows = [(key, entry.tokens, entry.cut, _packed(key, entry), today) for key, entry in entries.items()]
         with transaction(database):
             database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)", rows)
         self._evict(database)
@@ -295,7 +295,8 @@ class _Disk:
         )
 
 
-def _stored(key: bytes, entry: CachedText) -> bytes:
+def _packed(key: bytes, entry: CachedText) -> bytes:
+    """Return the bytes of the column ``vector``: the numbers and their checksum."""
     numbers = entry.vector.astype("<f4").tobytes()
     return numbers + _checksum(key, entry.tokens, entry.cut, numbers)
 
@@ -304,15 +305,15 @@ def _checksum(key: bytes, tokens: int, cut: Cut, numbers: bytes) -> bytes:
     return zlib.crc32(b"%b %d %b " % (key, tokens, cut.encode()) + numbers).to_bytes(_CHECKSUM_BYTES, "little")
 
 
-def _sound_entry(key: bytes, tokens: object, cut: object, vector: object, dimensions: int | None) -> CachedText | None:
+def _valid_entry(key: bytes, tokens: object, cut: object, vector: object, dimensions: int | None) -> CachedText | None:
     """Return the entry of a row, or None if it is corrupt: SQLite checks neither types nor bytes of its columns."""
     kind = next((known for known in _CUTS if known == cut), None)
     if not isinstance(tokens, int) or kind is None or not isinstance(vector, bytes):
         return None
-    written, checksum = vector[:-_CHECKSUM_BYTES], vector[-_CHECKSUM_BYTES:]
-    if len(written) % 4 or (dimensions is not None and len(written) != 4 * dimensions):
+    numbers, checksum = vector[:-_CHECKSUM_BYTES], vector[-_CHECKSUM_BYTES:]
+    if len(numbers) % 4 or (dimensions is not None and len(numbers) != 4 * dimensions):
         return None
-    if _checksum(key, tokens, kind, written) != checksum:
+    if _checksum(key, tokens, kind, numbers) != checksum:
         return None
-    numbers = np.frombuffer(written, dtype="<f4")
-    return CachedText(numbers, tokens, kind) if np.isfinite(numbers).all() else None
+    entry = CachedText(np.frombuffer(numbers, dtype="<f4"), tokens, kind)
+    return entry if np.isfinite(entry.vector).all() else None

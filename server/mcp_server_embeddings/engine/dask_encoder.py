@@ -29,20 +29,20 @@ from mcp_server_embeddings.vectors.scores import Vectors
 _CONNECT = "distributed.comm.timeouts.connect"
 """Dask's setting for the connection timeout."""
 
-_PATIENCE = 3
+_TIMEOUTS_WITHOUT_WORKER = 3
 """Number of connection timeouts to wait for a worker: workers start after the scheduler, and restart after a crash."""
 
 _BATCH_TOKENS = 4_096
 """Padded tokens of a task: a second on a slow core with the default model, hundreds of times the overhead of a task."""
 
-_LEAST_STREAMS, _MOST_STREAMS = 16, 256
+_MIN_STREAMS, _MAX_STREAMS = 16, 256
 """Limits of the tasks in flight: two per worker, so that the next is ready when one ends, and spare for new workers."""
 
 _ADDRESS = re.compile(r"(?:tcp|tls)://\S+:\d+")
 
-_NEEDED = f"scheduler and workers need {DISTRIBUTION} {VERSION} in the environment that starts them"
+_SAME_VERSION = f"scheduler and workers need {DISTRIBUTION} {VERSION} in the environment that starts them"
 
-_KEPT = "what was stored is kept, and the same command continues from there"
+_RESUME = "what was stored is kept, and the same command continues from there"
 
 
 class _Future(Protocol):
@@ -106,10 +106,10 @@ def dask_loader(address: str) -> Iterator[Load]:
             "address that it prints"
         ) from None
     with client:
-        yield partial(_load, client, _PATIENCE * seconds)
+        yield partial(_load, client, _TIMEOUTS_WITHOUT_WORKER * seconds)
 
 
-def _load(client: _Client, patience: float, settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
+def _load(client: _Client, timeout: float, settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
     """Load the model in every worker, and here for its identity and its tokenizer.
 
     Raises:
@@ -124,7 +124,7 @@ def _load(client: _Client, patience: float, settings: Settings, progress: Callab
         )
     progress("waiting for the workers")
     _check_scheduler(client)
-    _wait_for_workers(client, patience)
+    _wait_for_workers(client, timeout)
     local = load_encoder(replace(settings, device="cpu", precision="exact", threads=1), progress)
     identity = local.encoder.identity
     wanted = WantedModel(
@@ -138,7 +138,8 @@ def _load(client: _Client, patience: float, settings: Settings, progress: Callab
         short=identity.short,
     )
     progress("loading the model in the workers")
-    return LoadedEncoder(DaskEncoder(client, wanted, identity, _prepared(client, wanted), patience), local.counter)
+    engines = _prepare_workers(client, wanted)
+    return LoadedEncoder(DaskEncoder(client, wanted, identity, engines, timeout), local.counter)
 
 
 def _check_scheduler(client: _Client) -> None:
@@ -148,13 +149,13 @@ def _check_scheduler(client: _Client) -> None:
     except (ImportError, AttributeError) as error:
         raise WorkerError(f"the Dask scheduler cannot be used: {_reason(error)}") from None
     if found != VERSION:
-        raise WorkerError(f"the Dask scheduler has {DISTRIBUTION} {found}; {_NEEDED}")
+        raise WorkerError(f"the Dask scheduler has {DISTRIBUTION} {found}; {_SAME_VERSION}")
 
 
-def _wait_for_workers(client: _Client, patience: float) -> None:
-    until = time.monotonic() + patience
+def _wait_for_workers(client: _Client, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
     while not client.nthreads():
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise WorkerError(
                 "the Dask scheduler has no workers; start at least one on each machine, with the scheduler's address: "
                 "dask worker tcp://10.0.0.5:8786"
@@ -162,7 +163,7 @@ def _wait_for_workers(client: _Client, patience: float) -> None:
         time.sleep(0.1)
 
 
-def _prepared(client: _Client, wanted: WantedModel) -> list[str]:
+def _prepare_workers(client: _Client, wanted: WantedModel) -> list[str]:
     """Have every worker load the model; return the names of their engines."""
     engines = []
     for address, found in client.run(prepare, wanted, on_error="return").items():
@@ -176,7 +177,7 @@ def _reason(error: BaseException) -> str:
     """Explain what is wrong with a scheduler or a worker, and what to do."""
     if isinstance(error, EmbeddingsError):
         return str(error)
-    return f"{str(error).strip().splitlines()[0]}; {_NEEDED}"
+    return f"{str(error).strip().splitlines()[0]}; {_SAME_VERSION}"
 
 
 class DaskEncoder(Encoder):
@@ -187,22 +188,22 @@ class DaskEncoder(Encoder):
         wanted: The model that the workers have loaded.
         identity: Identity of the model.
         engines: Name of the engine of each worker.
-        patience: Seconds without any worker after which encoding fails.
+        timeout: Seconds without any worker after which encoding fails.
     """
 
     batch_tokens = _BATCH_TOKENS
 
     def __init__(
-        self, client: _Client, wanted: WantedModel, identity: ModelIdentity, engines: Sequence[str], patience: float
+        self, client: _Client, wanted: WantedModel, identity: ModelIdentity, engines: Sequence[str], timeout: float
     ) -> None:
         self.engine = "+".join(sorted(set(engines)))
         self.device = wanted.device
         self.precision = wanted.precision
         self.identity = identity
-        self.streams = min(max(2 * len(engines), _LEAST_STREAMS), _MOST_STREAMS)
+        self.streams = min(max(2 * len(engines), _MIN_STREAMS), _MAX_STREAMS)
         self._client = client
         self._wanted = wanted
-        self._patience = patience
+        self._timeout = timeout
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Encode one batch on a worker; see ``Encoder.encode``.
@@ -217,20 +218,20 @@ class DaskEncoder(Encoder):
             return np.asarray(self._result(task), np.float32)
         except (CancelledError, OSError, RuntimeError) as error:
             reason = str(error).strip().splitlines()
-            raise WorkerError(f"the Dask scheduler is gone ({'; '.join(reason[:1])}); {_KEPT}") from None
+            raise WorkerError(f"the Dask scheduler is gone ({'; '.join(reason[:1])}); {_RESUME}") from None
         except KilledWorker as error:
-            raise WorkerError(f"several workers died while they encoded the same texts ({error}); {_KEPT}") from None
+            raise WorkerError(f"several workers died while they encoded the same texts ({error}); {_RESUME}") from None
         except (ImportError, AttributeError) as error:
-            raise WorkerError(f"a worker that joined cannot be used: {_reason(error)}; {_KEPT}") from None
+            raise WorkerError(f"a worker that joined cannot be used: {_reason(error)}; {_RESUME}") from None
 
     def _result(self, task: _Future) -> Vectors:
         """Wait for the result of a task while there are workers."""
-        until = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeout
         while True:
             try:
-                return task.result(self._patience / 2)
+                return task.result(self._timeout / 2)
             except TimeoutError:
                 if self._client.nthreads():
-                    until = time.monotonic() + self._patience
-                elif time.monotonic() > until:
-                    raise WorkerError(f"the Dask scheduler has no workers any more; {_KEPT}") from None
+                    deadline = time.monotonic() + self._timeout
+                elif time.monotonic() > deadline:
+                    raise WorkerError(f"the Dask scheduler has no workers any more; {_RESUME}") from None

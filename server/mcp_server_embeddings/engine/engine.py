@@ -159,7 +159,7 @@ class Engine:
         def load() -> LoadedEncoder:
             return self._load(self.settings, lambda detail: report("warming", detail))
 
-        return LoadedModel.start(self._downloaded(self.settings.model, load, report))
+        return LoadedModel.start(self._load_or_download(self.settings.model, load, report))
 
     def _load_reranker(self, report: ReportState) -> LoadedReranker:
         # Imported here because it loads the runtime, which is not needed to start the server.
@@ -173,7 +173,7 @@ class Engine:
             except UnsupportedModelError as error:
                 raise ModelLoadError(str(error)) from error
 
-        loaded = LoadedReranker(self._downloaded(name, load, report))
+        loaded = LoadedReranker(self._load_or_download(name, load, report))
         identity = loaded.reranker.identity
         with self._lifecycle.use(Call()) as model:
             loaded.calibration = calibrated(
@@ -189,11 +189,11 @@ class Engine:
         state, detail, _ = self._reranker.snapshot()
         return f"{full_id(self.settings.reranker)}: {state}" + (f", {detail}" if detail else "")
 
-    def _downloaded(self, model: str, load: Callable[[], T], report: ReportState) -> T:
+    def _load_or_download(self, model: str, load: Callable[[], T], report: ReportState) -> T:
         """Load a model; if it is missing and the user allowed downloads, download it first."""
         name = full_id(model)
 
-        def downloaded(done: int, total: int) -> None:
+        def report_bytes(done: int, total: int) -> None:
             report("downloading", f"downloading {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
         try:
@@ -202,7 +202,7 @@ class Engine:
             if not self.settings.download or looks_like_path(model):
                 raise
         report("downloading", f"downloading {name}")
-        download(model, downloaded)
+        download(model, report_bytes)
         report("warming", "loading the model")
         return load()
 

@@ -48,14 +48,14 @@ class ReferenceEncoder(Encoder):
             from sentence_transformers import SentenceTransformer
             from transformers.utils import logging as transformers_logging
         except ModuleNotFoundError as error:
-            raise _left_out(error, model, device) from error
+            raise _missing_package(error, model, device) from error
 
         mapped = model.mapped_files()
         verify_weights(model)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         torch.set_num_threads(threads)
-        self.device = _available(device)
+        self.device = _check_device(device)
         # transformers would compute in 16 bits if the weights are stored so. With float32, "exact" means the same on
         # every engine, and a CPU is faster.
         self.model = SentenceTransformer(
@@ -89,7 +89,7 @@ class ReferenceEncoder(Encoder):
         )
 
 
-def _left_out(error: ModuleNotFoundError, model: LocatedModel, device: str) -> ModelLoadError:
+def _missing_package(error: ModuleNotFoundError, model: LocatedModel, device: str) -> ModelLoadError:
     """Explain what needs sentence-transformers, when the program was installed without it."""
     return ModelLoadError(
         f"model {model.name!r} on {device!r} needs sentence-transformers and PyTorch, which are not installed (no "
@@ -99,7 +99,7 @@ def _left_out(error: ModuleNotFoundError, model: LocatedModel, device: str) -> M
     )
 
 
-def _available(device: str) -> str:
+def _check_device(device: str) -> str:
     import torch
 
     kind, _, index = device.partition(":")

@@ -39,7 +39,7 @@ class Relevance:
     full: tuple[int, ...]
 
 
-_SMALLEST = 1e-7
+_MIN_PROBABILITY = 1e-7
 """Probabilities closer than this to 0 or 1 cannot be distinguished in float32."""
 
 
@@ -63,11 +63,11 @@ class RerankerIdentity:
 
     def logits(self, scores: PairScores) -> Scores:
         """Convert scores to logits, from either scale."""
-        found: Scores = scores.astype(np.float64)
+        logits: Scores = scores.astype(np.float64)
         if self.scale == "probability":
-            found = np.clip(found, _SMALLEST, 1 - _SMALLEST)
-            found = np.log(found / (1 - found))
-        return found
+            logits = np.clip(logits, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+            logits = np.log(logits / (1 - logits))
+        return logits
 
 
 class Reranker(Protocol):

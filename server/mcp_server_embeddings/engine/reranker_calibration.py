@@ -38,8 +38,8 @@ class RerankerCalibration:
 
     def relevance(self, logits: Scores) -> Scores:
         """Convert logits to relevance, 0 to 1 in the same order: unrelated texts have about 0.05, answers 0.95."""
-        found: Scores = 1 / (1 + np.exp(-_STEEPNESS * (logits - self.middle) / self.spread))
-        return found
+        relevance: Scores = 1 / (1 + np.exp(-_STEEPNESS * (logits - self.middle) / self.spread))
+        return relevance
 
 
 def calibrated(
@@ -54,10 +54,10 @@ def calibrated(
     """
     key = hashlib.sha256(repr((identity, reference_groups())).encode()).hexdigest()
     path = folder / f"reranker-{key[:16]}.json"
-    return cached_measurement(path, RerankerCalibration, lambda: _measured(score))
+    return cached_measurement(path, RerankerCalibration, lambda: _measure(score))
 
 
-def _measured(score: Callable[[Sequence[tuple[str, str]]], Scores]) -> RerankerCalibration:
+def _measure(score: Callable[[Sequence[tuple[str, str]]], Scores]) -> RerankerCalibration:
     groups = reference_groups()
     groups = groups[:: len(groups) // _GROUPS]
     others = groups[1:] + groups[:1]
@@ -67,5 +67,5 @@ def _measured(score: Callable[[Sequence[tuple[str, str]]], Scores]) -> RerankerC
         (group["subject"], other[column]) for group, other in zip(groups, others, strict=True) for column in columns
     ]
     logits = score(answers + unrelated)
-    answer, chance = float(logits[: len(answers)].mean()), float(logits[len(answers) :].mean())
-    return RerankerCalibration((answer + chance) / 2, max(answer - chance, float(logits.std()), 1e-6))
+    high, low = float(logits[: len(answers)].mean()), float(logits[len(answers) :].mean())
+    return RerankerCalibration((high + low) / 2, max(high - low, float(logits.std()), 1e-6))

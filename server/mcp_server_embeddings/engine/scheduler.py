@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _DENSITY = 0.6
 """A batch takes another job's input only while at least this share of its padded tokens is text."""
 
-_ALLOCATION = re.compile(r"\balloc|bad_alloc|out of memory|not enough memory", re.IGNORECASE)
+_NO_MEMORY = re.compile(r"\balloc|bad_alloc|out of memory|not enough memory", re.IGNORECASE)
 """Matches the errors of OpenVINO ("can't alloc") and torch ("can't allocate memory", "CUDA out of memory")."""
 
 _REMEDY = "start the server with --engine reference, or with another --model"
@@ -139,11 +139,11 @@ class Scheduler:
             CallCancelledError: The call was cancelled, or the scheduler closed.
         """
         job = self._submit(model or self._model, inputs, call, in_order=deadline is not None)
-        with call.on_cancel(lambda: self._drop(job)):
+        with call.on_cancel(lambda: self._cancel(job)):
             if call.cancelled:
-                self._drop(job)
+                self._cancel(job)
             if deadline is not None and not job.done.wait(max(0.0, deadline - time.monotonic())):
-                self._leave_out_rest(job)
+                self._give_up_pending(job)
             job.done.wait()
         if job.error is not None:
             raise job.error
@@ -185,10 +185,10 @@ class Scheduler:
             self._ready.notify_all()  # the job may have batches for every stream
         return job
 
-    def _drop(self, job: Job) -> None:
+    def _cancel(self, job: Job) -> None:
         self._fail([job], CallCancelledError("the caller cancelled this call"))
 
-    def _leave_out_rest(self, job: Job) -> None:
+    def _give_up_pending(self, job: Job) -> None:
         """Give up the inputs that are not yet in a batch."""
         with self._ready:
             if job.done.is_set():
@@ -198,7 +198,7 @@ class Scheduler:
             if job.vectors is None:
                 job.vectors = _unfilled(job)
             if job.missing == 0:
-                self._end(job)
+                self._finish(job)
 
     def _stream(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -217,7 +217,7 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001 - outermost frame of a thread: waiting callers raise the error
             halved = len(batch) > 1 and _is_out_of_memory(error)
             if not halved:
-                self._fail([job for job, _ in batch], _explained(batch[0], error))
+                self._fail([job for job, _ in batch], _error_for_caller(batch[0], error))
         except BaseException as error:  # noqa: BLE001 - it would end this thread, and raised by a caller the server
             failure = EncodingError(f"the model's runtime failed ({type(error).__name__}); {model.remedy}")
             failure.__cause__ = error
@@ -230,14 +230,14 @@ class Scheduler:
     def _next_batch(self) -> list[tuple[Job, int]] | None:
         with self._ready:
             while self._closed is None:
-                if batch := self._take():
+                if batch := self._take_batch():
                     self._batches_done += 1
                     self._inputs_done += len(batch)
                     return batch
                 self._ready.wait()
         return None
 
-    def _take(self) -> list[tuple[Job, int]]:
+    def _take_batch(self) -> list[tuple[Job, int]]:
         """Take the next batch; the lock is held. Empty when nothing is pending."""
         waiting = [job for job in self._jobs if job.pending]
         waiting.sort(key=lambda job: (self._sessions[job.call.session], job.served, len(job.pending)))
@@ -280,7 +280,7 @@ class Scheduler:
                 job.missing -= 1
                 job.call.done += 1
                 if job.missing == 0:
-                    self._end(job)
+                    self._finish(job)
 
     def _fail(self, jobs: Iterable[Job], error: BaseException) -> None:
         """End the jobs that have not ended yet; their inputs that are not yet in a batch are dropped."""
@@ -289,9 +289,9 @@ class Scheduler:
                 if not job.done.is_set():
                     job.pending.clear()
                     job.error = error
-                    self._end(job)
+                    self._finish(job)
 
-    def _end(self, job: Job) -> None:
+    def _finish(self, job: Job) -> None:
         """Remove a job from the queue and wake its caller; the lock is held."""
         self._jobs.remove(job)
         if all(other.call.session != job.call.session for other in self._jobs):
@@ -300,10 +300,11 @@ class Scheduler:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_ALLOCATION.search(str(error))))
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error))))
 
 
-def _explained(failed: tuple[Job, int], error: Exception) -> Exception:
+def _error_for_caller(failed: tuple[Job, int], error: Exception) -> Exception:
+    """Return the error itself or, if memory is short, one that says what to do."""
     if not _is_out_of_memory(error):
         return error
     job, row = failed

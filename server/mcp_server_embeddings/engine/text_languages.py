@@ -27,15 +27,15 @@ _SCRIPTS = {"CJK": "Chinese or Japanese", "HIRAGANA": "Japanese", "KATAKANA": "J
 """Languages of scripts that only one or two languages use, by the first word of their letters' Unicode names. Other
 scripts are reported by their own name."""
 
-_TEXTS = 8
-_CHARACTERS = 160
+_SAMPLE_TEXTS = 8
+_SAMPLE_CHARACTERS = 160
 """Number of texts of each call that are examined, and length of the beginning examined: half a millisecond in all."""
 
-_FUNCTION_WORDS = 0.2
+_MIN_FUNCTION_WORDS = 0.2
 """Share of a text's words that must be function words of one language. Prose has twice as many, code and names none."""
 
-_ENOUGH = 20
-_RECENT = 400
+_MIN_TEXTS = 20
+_MAX_TEXTS = 400
 """Number of counted texts that a note requires, and number above which all counts are halved."""
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -46,16 +46,16 @@ class TextLanguages:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._told = False
+        self._noted = False
         self._lock = threading.Lock()
 
     def see(self, texts: Sequence[str]) -> None:
         """Count the languages of a sample of these texts."""
-        chosen = texts[:: max(1, -(-len(texts) // _TEXTS))]
-        found = Counter(name for text in chosen if (name := language(text[:_CHARACTERS])))
+        chosen = texts[:: max(1, -(-len(texts) // _SAMPLE_TEXTS))]
+        found = Counter(name for text in chosen if (name := language(text[:_SAMPLE_CHARACTERS])))
         with self._lock:
             self._counts += found
-            if self._counts.total() > _RECENT:
+            if self._counts.total() > _MAX_TEXTS:
                 self._counts = Counter({name: count // 2 for name, count in self._counts.items()})
 
     def count(self) -> int:
@@ -70,17 +70,17 @@ class TextLanguages:
             model: Name of the model; there is no note for models that are not in the catalogue.
         """
         with self._lock:
-            counts, told = Counter(self._counts), self._told
+            counts, noted = Counter(self._counts), self._noted
         foreign = counts.total() - counts["English"]
-        if told or counts.total() < _ENOUGH or foreign <= counts["English"]:
+        if noted or counts.total() < _MIN_TEXTS or foreign <= counts["English"]:
             return []
         entry = known(model)
         if entry is None or entry.languages != "English":
             return []
-        self._told = True
+        self._noted = True
         name = next(name for name, _ in counts.most_common() if name != "English")
-        seen = f"{entry.id} was trained for English, and most texts are not in English (many in {name})"
-        return [f"{seen}; `pull multilingual` fetches a model of many languages, --model multilingual serves with it"]
+        reason = f"{entry.id} was trained for English, and most texts are not in English (many in {name})"
+        return [f"{reason}; `pull multilingual` fetches a model of many languages, --model multilingual serves with it"]
 
 
 def language(text: str) -> str | None:
@@ -97,7 +97,7 @@ def language(text: str) -> str | None:
     if script != "LATIN":
         return _SCRIPTS.get(script, f"{script.capitalize()} script") if 2 * count > len(letters) else None
     code, share = language_of((word.lower() for word in _WORD.findall(text)), _NAMES)
-    return _NAMES[code] if code is not None and share >= _FUNCTION_WORDS else None
+    return _NAMES[code] if code is not None and share >= _MIN_FUNCTION_WORDS else None
 
 
 @functools.cache

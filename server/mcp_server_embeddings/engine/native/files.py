@@ -35,7 +35,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
-_LARGEST = {"num_hidden_layers": 1_000, "hidden_size": 65_536, "intermediate_size": 1_000_000}
+_MAX_SIZES = {"num_hidden_layers": 1_000, "hidden_size": 65_536, "intermediate_size": 1_000_000}
 """Upper bounds far above any published model, so that a corrupt file cannot make a build run forever."""
 
 
@@ -54,7 +54,7 @@ class TransformerConfig(Config):
     max_position_embeddings: int = Field(ge=1, le=1_000_000)
 
     @model_validator(mode="after")
-    def _whole_heads(self) -> Self:
+    def _check_heads(self) -> Self:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError("hidden_size is not a multiple of num_attention_heads")
         return self
@@ -260,9 +260,9 @@ def read_config(path: Path, kind: type[C], *, optional: bool = False, corrupt: b
     try:
         return kind.model_validate(read_json(path))
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        reason = f"{path.name} has an unusable value for {where!r}: {fault['msg']}"
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        reason = f"{path.name} has an unusable value for {where!r}: {problem['msg']}"
         if corrupt:
             raise ModelLoadError(f"{reason}; repair {str(path)!r} or fetch the model again") from None
         raise UnsupportedModelError(reason) from None
@@ -292,7 +292,7 @@ def _entries(path: Path) -> list[_ModuleEntry]:
 
 
 def _check_sizes(path: Path) -> None:
-    """Reject a ``config.json`` with sizes above ``_LARGEST``.
+    """Reject a ``config.json`` with sizes above ``_MAX_SIZES``.
 
     Raises:
         ModelLoadError: A size is too large, or the file is not a JSON object.
@@ -300,11 +300,11 @@ def _check_sizes(path: Path) -> None:
     config = read_json(path)
     if not isinstance(config, dict):
         raise ModelLoadError(f"{str(path)!r} is not a model's configuration; fetch the model again")
-    for name, largest in _LARGEST.items():
+    for name, maximum in _MAX_SIZES.items():
         value = config.get(name)
-        if isinstance(value, int) and value > largest:
+        if isinstance(value, int) and value > maximum:
             raise ModelLoadError(
-                f"{str(path)!r} says {name} = {value:,}, at most {largest:,} is possible; repair it or fetch the model "
+                f"{str(path)!r} says {name} = {value:,}, at most {maximum:,} is possible; repair it or fetch the model "
                 "again"
             )
 

@@ -59,13 +59,13 @@ class _AddedToken(Config):
     content: str
 
 
-class _Numbered(_AddedToken):
+class _NumberedToken(_AddedToken):
     id: int
 
 
 class _Parts(Config):
     model: _Component
-    added_tokens: tuple[_Numbered, ...] = ()
+    added_tokens: tuple[_NumberedToken, ...] = ()
 
 
 class _Truncation(Config):
@@ -104,12 +104,12 @@ class _TokenizerConfig(Config):
     extra_special_tokens: tuple[_Token, ...] | dict[str, _Token] | None = None
     added_tokens_decoder: dict[str, _AddedToken] = Field(default_factory=dict)
 
-    def named(self) -> dict[str, str]:
+    def special_tokens(self) -> dict[str, str]:
         """Return the special tokens that have a purpose, by purpose."""
         tokens: dict[str, _AddedToken | None] = {name: getattr(self, f"{name}_token") for name in _PURPOSES}
         return {name: token.content for name, token in tokens.items() if token is not None}
 
-    def others(self) -> set[str]:
+    def other_tokens(self) -> set[str]:
         """Return the other tokens that must never be split."""
         extra = self.extra_special_tokens or ()
         listed = [*(self.additional_special_tokens or ()), *(extra.values() if isinstance(extra, dict) else extra)]
@@ -133,7 +133,7 @@ def transformer_tokenizer(folder: Path, *, lowercase: bool) -> str:
     kind, algorithm = _class_name(folder, config), parts.model.type
     tokens = _special_tokens(folder, config, kind)
     numbers = {token.content: token.id for token in parts.added_tokens}
-    missing = {*tokens.values(), *config.others()} - numbers.keys()
+    missing = {*tokens.values(), *config.other_tokens()} - numbers.keys()
     if missing:
         raise UnsupportedModelError(f"{TOKENIZER_FILE} lacks the special tokens {', '.join(sorted(missing))}")
     if kind in ("BertTokenizer", "MPNetTokenizer") and algorithm == "WordPiece":
@@ -198,8 +198,8 @@ def _class_name(folder: Path, config: _TokenizerConfig) -> str:
     model = read_config(folder / CONFIG_FILE, _ModelConfig)
     if model.model_type == "modernbert":
         return "TokenizersBackend"
-    named = config.tokenizer_class or model.tokenizer_class or _DEFAULT_CLASSES.get(model.model_type, "")
-    return named if named in _UNCHANGED_CLASSES else named.removesuffix("Fast")
+    name = config.tokenizer_class or model.tokenizer_class or _DEFAULT_CLASSES.get(model.model_type, "")
+    return name if name in _UNCHANGED_CLASSES else name.removesuffix("Fast")
 
 
 def _special_tokens(folder: Path, config: _TokenizerConfig, kind: str) -> dict[str, str]:
@@ -208,9 +208,10 @@ def _special_tokens(folder: Path, config: _TokenizerConfig, kind: str) -> dict[s
     Raises:
         UnsupportedModelError: The model's files disagree.
     """
-    tokens = _DEFAULT_TOKENS.get(kind, {}) | config.named()
+    tokens = _DEFAULT_TOKENS.get(kind, {}) | config.special_tokens()
     listed = read_config(folder / "special_tokens_map.json", _TokenizerConfig, optional=True)
-    if not listed.named().items() <= tokens.items() or not listed.others() <= config.others() | set(tokens.values()):
+    others = config.other_tokens() | set(tokens.values())
+    if not listed.special_tokens().items() <= tokens.items() or not listed.other_tokens() <= others:
         raise UnsupportedModelError("special_tokens_map.json and tokenizer_config.json disagree")
     if (folder / "added_tokens.json").is_file():
         raise UnsupportedModelError("it has tokens in added_tokens.json")

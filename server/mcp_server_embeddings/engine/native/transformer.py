@@ -72,7 +72,7 @@ class Transformer:
     tensors: Tensors
 
 
-class _Kind(Config):
+class _ModelType(Config):
     model_type: str
     architectures: tuple[str, ...] | None = None
 
@@ -90,7 +90,7 @@ def build_transformer(folder: Path, *, token_types: bool = False) -> Transformer
     """
     if (folder / "adapter_config.json").is_file():
         raise UnsupportedModelError("its weights are changed by an adapter")
-    kind = read_config(folder / CONFIG_FILE, _Kind)
+    kind = read_config(folder / CONFIG_FILE, _ModelType)
     if any(name.endswith("ForCausalLM") for name in kind.architectures or ()):
         raise UnsupportedModelError(f"it is a {kind.architectures}")
     architecture = _ARCHITECTURES.get(kind.model_type)
@@ -100,7 +100,7 @@ def build_transformer(folder: Path, *, token_types: bool = False) -> Transformer
     tensors = Tensors(folder / WEIGHTS_FILE)
     typed = token_types and isinstance(config, BertConfig) and config.type_vocab_size > 1
     inputs = Inputs(_input("input_ids"), _input("attention_mask"), _input("token_type_ids") if typed else None)
-    tokens = architecture.build(config, _body(tensors, architecture), inputs)
+    tokens = architecture.build(config, _transformer_weights(tensors, architecture), inputs)
     positions = config.max_position_embeddings - architecture.first_position(config)
     return Transformer(inputs, tokens, config.hidden_size, positions, tensors)
 
@@ -111,7 +111,7 @@ def _input(name: str) -> Node:
     return parameter
 
 
-def _body(tensors: Tensors, architecture: _Architecture[Any]) -> Weights:
+def _transformer_weights(tensors: Tensors, architecture: _Architecture[Any]) -> Weights:
     """Return the weights of the transformer itself, which is saved alone or in a model with a head."""
     table = architecture.token_table
     prefix = next((before for before in ("", architecture.prefix) if before + table in tensors), None)

@@ -55,7 +55,7 @@ READ_SECONDS = 60.0
 _TRANSIENT = frozenset({408, 425, 429})
 """Statuses of temporary failures; those from 500 on are temporary too."""
 
-_SAID = 200
+_QUOTED_CHARACTERS = 200
 """Characters of the server's message that are quoted in an error."""
 
 
@@ -112,7 +112,7 @@ class RemoteClient:
             CallCancelledError: The client was closed.
         """
         retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(_is_temporary),
             stop=stop_after_attempt(attempts) | stop_when_event_set(self._closed),
             wait=_wait,
             sleep=sleep_using_event(self._closed),
@@ -124,10 +124,10 @@ class RemoteClient:
         except RemoteUnavailableError as error:
             if self._closed.is_set():
                 raise CallCancelledError("the engine is shutting down") from None
-            told = f", asked {attempts} times; start that server, or correct --engine-url"
+            hint = f", asked {attempts} times; start that server, or correct --engine-url"
             if error.wait > _LONGEST_WAIT:
-                told = f"; it asks to wait {error.wait:,.0f} seconds"
-            raise RemoteUnavailableError(f"{error}{told}", error.status, error.wait) from error
+                hint = f"; it asks to wait {error.wait:,.0f} seconds"
+            raise RemoteUnavailableError(f"{error}{hint}", error.status, error.wait) from error
 
     def _embed_once(self, texts: Sequence[str], seconds: float) -> Vectors:
         if self._encoding_format is not None:
@@ -162,20 +162,20 @@ class RemoteClient:
 
     def _raise_refusal(self, response: httpx2.Response) -> None:
         status = response.status_code
-        said = _said(response, self._key)
+        message = _quoted_message(response, self._key)
         refused = f"the remote engine at {self.url} answered with status {status}"
         if status in _TRANSIENT or status >= 500:
-            raise RemoteUnavailableError(refused + said, status, _retry_after(response))
+            raise RemoteUnavailableError(refused + message, status, _retry_after(response))
         if status in (401, 403):  # the server's message may hold a part of the key
             raise RemoteRefusalError(f"{refused}: it wants another key; pass one in the variable {ENGINE_KEY}", status)
         if status == 404:
             remedy = "correct --engine-model, or --engine-url, which for most servers ends in /v1"
         else:
             remedy = "see its log, or correct --engine-url and --engine-model"
-        raise RemoteRefusalError(f"{refused}{said}; {remedy}", status)
+        raise RemoteRefusalError(f"{refused}{message}; {remedy}", status)
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_temporary(error: BaseException) -> bool:
     return isinstance(error, RemoteUnavailableError) and error.wait <= _LONGEST_WAIT
 
 
@@ -206,25 +206,25 @@ def _retry_after(response: httpx2.Response) -> float:
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
-def _said(response: httpx2.Response, key: str) -> str:
+def _quoted_message(response: httpx2.Response, key: str) -> str:
     """Return the server's error message, on one line after a colon; empty if there is none that can be read."""
     try:
         content = from_json(response.content)
     except ValueError:
         return ""
-    message = _message(content)
+    message = _find_message(content)
     if key:
         message = message.replace(key, "***")
     line = " ".join(message.split())
-    return f": {line[:_SAID]}" if line else ""
+    return f": {line[:_QUOTED_CHARACTERS]}" if line else ""
 
 
-def _message(content: Any) -> str:  # noqa: ANN401 - any JSON value
+def _find_message(content: Any) -> str:  # noqa: ANN401 - any JSON value
     """Find the message in OpenAI's format or in simpler ones; lists are ignored, because they repeat the request."""
     if isinstance(content, str):
         return content
     if isinstance(content, dict):
-        return next(filter(None, (_message(content.get(name)) for name in ("error", "message", "detail"))), "")
+        return next(filter(None, (_find_message(content.get(name)) for name in ("error", "message", "detail"))), "")
     return ""
 
 

@@ -11,7 +11,7 @@ from mcp_server_embeddings.engine.encoder import Encoder, EncoderInput, LoadedEn
 from mcp_server_embeddings.engine.estimate import EstimatedTokens
 from mcp_server_embeddings.engine.identity import ModelIdentity
 from mcp_server_embeddings.engine.remote.client import RemoteClient
-from mcp_server_embeddings.engine.remote.probe import SAMPLE, Over, RemoteModel, recognised
+from mcp_server_embeddings.engine.remote.probe import SAMPLE, Over, RemoteModel, identify
 from mcp_server_embeddings.errors import ModelChangedError, RemoteRefusalError
 from mcp_server_embeddings.vectors.scores import Vectors
 
@@ -21,13 +21,13 @@ _STREAMS = 4
 _BATCH_TOKENS = 4096
 """Estimated tokens of a request: about 30 passages, as many as text-embeddings-inference accepts by default."""
 
-_MOST_TEXTS = 512
+_MAX_TEXTS = 512
 """Maximum number of texts in a request, until the server rejects that many."""
 
-_TOO_MUCH = frozenset({400, 413, 422})
+_TOO_MANY_TEXTS = frozenset({400, 413, 422})
 """Statuses with which servers reject too many texts."""
 
-_OVER: dict[Over, str] = {
+_OVER_LIMIT: dict[Over, str] = {
     "cut": "silently ignores the part of a text beyond about {limit:,} tokens",
     "refused": "refuses texts of more than about {limit:,} tokens",
     "read": "reads {limit:,} tokens of a text and more",
@@ -60,14 +60,14 @@ class RemoteEncoder(Encoder):
             prompts=prompts_for(client.model, {}, None),
             sha256=model.digest,
         )
-        found = _OVER[model.over].format(limit=model.limit)
+        finding = _OVER_LIMIT[model.over].format(limit=model.limit)
         self.note = (
-            f"texts are sent to {client.url}; its model {found}, as a probe found; longer ones are split. Tokens "
+            f"texts are sent to {client.url}; its model {finding}, as a probe found; longer ones are split. Tokens "
             "are estimates, since its tokenizer is not here"
         )
         self._client = client
         self._model = model
-        self._most = _MOST_TEXTS
+        self._max_texts = _MAX_TEXTS
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Encode one batch; see ``Encoder.encode``.
@@ -76,7 +76,7 @@ class RemoteEncoder(Encoder):
             ModelChangedError: The model that answers is not the one at the start.
             RemoteEngineError: The server does not answer with vectors.
         """
-        return self._encoded([self.identity.prompts.of(text.role) + text.text for text in inputs])
+        return self._encode_texts([self.identity.prompts.of(text.role) + text.text for text in inputs])
 
     def close(self) -> None:
         """Stop retrying failed requests."""
@@ -86,24 +86,24 @@ class RemoteEncoder(Encoder):
         """Close the connections."""
         self._client.free()
 
-    def _encoded(self, texts: Sequence[str]) -> Vectors:
+    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Encode texts in requests as large as the server accepts; a rejected request is sent again in halves."""
-        most = self._most
-        if len(texts) > most:
-            return np.concatenate([self._encoded(texts[at : at + most]) for at in range(0, len(texts), most)])
+        size = self._max_texts
+        if len(texts) > size:
+            return np.concatenate([self._encode_texts(texts[at : at + size]) for at in range(0, len(texts), size)])
         try:
-            return self._requested(texts)
+            return self._request(texts)
         except RemoteRefusalError as error:
-            if len(texts) == 1 or error.status not in _TOO_MUCH:
+            if len(texts) == 1 or error.status not in _TOO_MANY_TEXTS:
                 raise
         half = (len(texts) + 1) // 2
-        vectors = np.concatenate([self._encoded(texts[:half]), self._encoded(texts[half:])])
-        self._most = min(self._most, half)
+        vectors = np.concatenate([self._encode_texts(texts[:half]), self._encode_texts(texts[half:])])
+        self._max_texts = min(self._max_texts, half)
         return vectors
 
-    def _requested(self, texts: Sequence[str]) -> Vectors:
+    def _request(self, texts: Sequence[str]) -> Vectors:
         vectors = self._client.embed([SAMPLE[0], *texts])
-        if not self._model.is_near(vectors[:1]):
+        if not self._model.matches(vectors[:1]):
             raise ModelChangedError(
                 f"the remote engine at {self._client.url} answers with another model than before under the name "
                 f"{self._client.model!r}; it is probed again: repeat the call"
@@ -117,7 +117,7 @@ def load_remote(settings: Settings, progress: Callable[[str], None]) -> LoadedEn
     client = RemoteClient(settings.engine_url, settings.engine_model, os.environ.get(ENGINE_KEY, ""), streams)
     try:
         progress(f"asking {client.url} for its model")
-        model = recognised(client, settings.data_dir / "remote", progress)
+        model = identify(client, settings.data_dir / "remote", progress)
     except BaseException:
         client.free()
         raise

@@ -27,7 +27,7 @@ from mcp_server_embeddings.vectors.scores import Vectors, paired_cosines
 
 _log = logging.getLogger(__name__)
 
-COUNTER = EstimatedTokens(cautious=True)
+_COUNTER = EstimatedTokens(cautious=True)
 """Counts the tokens in which limits are measured."""
 
 SAMPLE = (
@@ -42,34 +42,34 @@ SAMPLE = (
 )
 """Texts whose vectors identify a model; the first one is part of every request."""
 
-_SAME = 0.999
-"""Minimum cosine of a model's vectors for the same text: float16 and other batches stay above, an int8 copy may not."""
+_SAME_MODEL_COSINE = 0.999
+"""Minimum cosine of one model's vectors for a text: float16 and other batches stay above, an int8 copy may not."""
 
-_STEP = 0.05
+_COSINE_STEP = 0.05
 """Cosines are rounded to multiples of this for a digest; float16 changes them by less than 0.001."""
 
 _LENGTHS = tuple(round(64 * 2 ** (step / 4)) for step in range(21))
 """Lengths of pairs in estimated tokens, 64 to 2,048. Coarse, so that a model has the same limit on every machine."""
 
-_END = 1 / 8
+_END_SHARE = 1 / 8
 """Share of a text that is its end, in which the two texts of a pair differ."""
 
-_MARGIN = 0.92
+_LIMIT_SHARE = 0.92
 """The limit as a share of the length read: some texts have more tokens per estimated token than the fillers."""
 
-_MOVED = 1e-4
+_END_READ_DISTANCE = 1e-4
 """Minimum cosine distance of a pair whose end was read, at least in part; rounding causes a hundredth of it."""
 
 _PROBE_SECONDS = 180.0
 """Longest time for a pair: what the largest models take on a few cores."""
 
-_CANNOT = 500
+_TOO_LONG_STATUS = 500
 """Status with which llama.cpp rejects a text that is too long for it."""
 
 _ENDS = ("red green apple pear fruit juice garden tree", "train depart noon coast ticket seat rail platform")
 
 _WORDS = "przeszczep työttömyyskorvaus Versicherungsgesellschaft gwrthddywediad čtvrthodinka zmrzlina 7f3Kq9Zt2x-B8e41d"
-_SIGNS = "🚲🍎🐈🌧️🎻🧭🪁🛶🫖 ᚠᛇᚻ ภาษาไทยไม่มีช่องว่าง ሰላም ქართული ᠮᠣᠩᠭᠣᠯ 𠮷野家 བོད་སྐད།"
+_SYMBOLS = "🚲🍎🐈🌧️🎻🧭🪁🛶🫖 ᚠᛇᚻ ภาษาไทยไม่มีช่องว่าง ሰላም ქართული ᠮᠣᠩᠭᠣᠯ 𠮷野家 བོད་སྐད།"
 """Fillers that have many tokens for their length under some tokenizers. The ends are plain, to differ under all."""
 
 Over = Literal["cut", "refused", "read"]
@@ -100,16 +100,16 @@ class RemoteModel(BaseModel):
     @property
     def limit(self) -> int:
         """Estimated tokens up to which a text is read to its end."""
-        fits = 1.0 if self.over == "refused" else 1 - _END  # otherwise perhaps only a part of the end was read
-        return int(self.length * fits * _MARGIN)
+        fits = 1.0 if self.over == "refused" else 1 - _END_SHARE  # otherwise perhaps only a part of the end was read
+        return int(self.length * fits * _LIMIT_SHARE)
 
-    def is_near(self, vectors: Vectors) -> bool:
+    def matches(self, vectors: Vectors) -> bool:
         """Return whether these vectors of the first texts of ``SAMPLE`` are from this model."""
-        kept = np.array(self.sample[: len(vectors)], dtype=np.float32)
-        return kept.shape == vectors.shape and bool(paired_cosines(kept, vectors).min() >= _SAME)
+        sample = np.array(self.sample[: len(vectors)], dtype=np.float32)
+        return sample.shape == vectors.shape and bool(paired_cosines(sample, vectors).min() >= _SAME_MODEL_COSINE)
 
 
-def recognised(client: RemoteClient, folder: Path, progress: Callable[[str], None]) -> RemoteModel:
+def identify(client: RemoteClient, folder: Path, progress: Callable[[str], None]) -> RemoteModel:
     """Identify the model that answers; a new one is probed and stored.
 
     Args:
@@ -122,31 +122,31 @@ def recognised(client: RemoteClient, folder: Path, progress: Callable[[str], Non
     """
     vectors = client.embed(SAMPLE, attempts=3)
     path = folder / f"{hashlib.sha256(client.model.encode()).hexdigest()[:16]}.json"
-    known = _read(path)
+    stored = _read(path)
     progress("finding out how much of a text the remote model reads")
-    same = [model for model in known if model.is_near(vectors)]
-    for model in same:
+    matching = [model for model in stored if model.matches(vectors)]
+    for model in matching:
         if _outcome(client, _WORDS, model.length) == "read":  # the server's limit may have been lowered
             return model
-    if known and not same:
+    if stored and not matching:
         _log.warning("another model than before answers under the name %r", client.model)
-    length, over = _longest(client)
+    length, over = _longest_read(client)
     found = RemoteModel(
-        digest=same[0].digest if same else _digest(vectors, {model.digest for model in known}),
+        digest=matching[0].digest if matching else _digest(vectors, {model.digest for model in stored}),
         dimensions=vectors.shape[1],
         normalised=bool(np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=0.005)),
         length=length,
         over=over,
         sample=vectors.tolist(),
     )
-    others = [model for model in known if (model.digest, model.length) != (found.digest, found.length)]
+    others = [model for model in stored if (model.digest, model.length) != (found.digest, found.length)]
     _write(path, [*others, found])
     return found
 
 
 def _digest(vectors: Vectors, taken: set[str]) -> str:
     """Return a digest of the cosines between neighbouring texts, different from those of other models."""
-    steps = np.round(paired_cosines(vectors, np.roll(vectors, 1, axis=0)) / _STEP).astype(int).tolist()
+    steps = np.round(paired_cosines(vectors, np.roll(vectors, 1, axis=0)) / _COSINE_STEP).astype(int).tolist()
     number = 0
     while True:
         digest = hashlib.sha256(json.dumps([vectors.shape[1], steps, number]).encode()).hexdigest()
@@ -155,11 +155,11 @@ def _digest(vectors: Vectors, taken: set[str]) -> str:
         number += 1
 
 
-def _longest(client: RemoteClient) -> tuple[int, Over]:
+def _longest_read(client: RemoteClient) -> tuple[int, Over]:
     """Return the length of the longest pair that is read with either filler, and the treatment of longer texts."""
     over: Over = "read"
     best = len(_LENGTHS) - 1
-    for filler in (_WORDS, _SIGNS):
+    for filler in (_WORDS, _SYMBOLS):
         read, unread = -1, best + 1
         middle = best  # the longest one still possible first: a server that cuts spends no more on it
         while unread - read > 1:
@@ -175,30 +175,30 @@ def _longest(client: RemoteClient) -> tuple[int, Over]:
 
 def _outcome(client: RemoteClient, filler: str, length: int) -> Over:
     """Return how the server treats the end of texts of ``length`` estimated tokens."""
-    beginning = _repeated(filler, round(length * (1 - _END)))
-    pair = [f"{beginning} {_repeated(end, round(length * _END))}" for end in _ENDS]
+    beginning = _repeated(filler, round(length * (1 - _END_SHARE)))
+    pair = [f"{beginning} {_repeated(end, round(length * _END_SHARE))}" for end in _ENDS]
     try:
         left, right = client.embed(pair, attempts=4, seconds=_PROBE_SECONDS)
     except RemoteRefusalError:
         return "refused"
     except RemoteUnavailableError as error:
-        if error.status != _CANNOT:  # the server may be busy, which says nothing about the text
+        if error.status != _TOO_LONG_STATUS:  # the server may be busy, which says nothing about the text
             raise
         return "refused"
-    return "read" if 1 - float(paired_cosines(left[None], right[None])[0]) > _MOVED else "cut"
+    return "read" if 1 - float(paired_cosines(left[None], right[None])[0]) > _END_READ_DISTANCE else "cut"
 
 
 def _repeated(text: str, tokens: int) -> str:
     """Repeat the words of a text up to a number of estimated tokens."""
     words = text.split()
-    words *= tokens // sum(COUNTER.count(words)) + 1
-    totals = itertools.accumulate(COUNTER.count(words))
+    words *= tokens // sum(_COUNTER.count(words)) + 1
+    totals = itertools.accumulate(_COUNTER.count(words))
     return " ".join(word for word, total in zip(words, totals, strict=True) if total <= tokens)
 
 
 def _read(path: Path) -> list[RemoteModel]:
     try:
-        return _KEPT.validate_json(path.read_bytes())
+        return _STORED_MODELS.validate_json(path.read_bytes())
     except FileNotFoundError:
         return []
     except (OSError, ValidationError) as error:
@@ -209,9 +209,9 @@ def _read(path: Path) -> list[RemoteModel]:
 def _write(path: Path, models: list[RemoteModel]) -> None:
     try:
         with replaced(path) as file:
-            file.write(_KEPT.dump_json(models))
+            file.write(_STORED_MODELS.dump_json(models))
     except OSError as error:
         _log.warning("the remote models cannot be stored in %s (%s)", path, error.strerror)
 
 
-_KEPT = TypeAdapter(list[RemoteModel])
+_STORED_MODELS = TypeAdapter(list[RemoteModel])
