@@ -31,8 +31,6 @@ _DENSITY = 0.6
 _NO_MEMORY = re.compile(r"\balloc|bad_alloc|out of memory|not enough memory", re.IGNORECASE)
 """Matches the errors of OpenVINO ("can't alloc") and torch ("can't allocate memory", "CUDA out of memory")."""
 
-_REMEDY = "start the server with --engine reference, or with another --model"
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueuedModel:
@@ -48,7 +46,7 @@ class QueuedModel:
     encode: Callable[[Sequence[EncoderInput]], Vectors]
     batch_tokens: int
     dimensions: int
-    remedy: str = _REMEDY
+    remedy: str = "start the server with --engine reference, or with another --model"
 
 
 @dataclass(eq=False)
@@ -60,9 +58,9 @@ class Job:
         inputs: Inputs in the caller's order.
         call: Receives progress.
         pending: Rows not yet in a batch, the next one last.
-        served: Tokens served so far, plus the lowest value of the other jobs when this one arrived.
-        vectors: Filled row by row; shape ``(len(inputs), d)``, NaN before.
         missing: Number of rows that are neither filled nor given up.
+        vectors: Filled row by row; shape ``(len(inputs), d)``, NaN before.
+        served: Tokens served so far, plus the lowest value of the other jobs when this one arrived.
         error: Reason if the job ended early.
         done: Set when the job has ended.
     """
@@ -72,8 +70,8 @@ class Job:
     call: Call
     pending: list[int]
     missing: int
+    vectors: Vectors
     served: int = 0
-    vectors: Vectors | None = None
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -147,8 +145,6 @@ class Scheduler:
             job.done.wait()
         if job.error is not None:
             raise job.error
-        if job.vectors is None:
-            raise RuntimeError("a finished job has no vectors")
         return job.vectors
 
     def stats(self) -> QueueStats:
@@ -175,7 +171,8 @@ class Scheduler:
 
     def _submit(self, model: QueuedModel, inputs: Sequence[EncoderInput], call: Call, *, in_order: bool) -> Job:
         pending = sorted(range(len(inputs)), key=lambda row: -row if in_order else inputs[row].tokens)
-        job = Job(model, inputs, call, pending, missing=len(inputs))
+        unfilled = np.full((len(inputs), model.dimensions), np.nan, dtype=np.float32)
+        job = Job(model, inputs, call, pending, len(inputs), unfilled)
         with self._ready:
             if self._closed is not None:
                 raise self._closed
@@ -195,8 +192,6 @@ class Scheduler:
                 return
             job.missing -= len(job.pending)
             job.pending.clear()
-            if job.vectors is None:
-                job.vectors = _unfilled(job)
             if job.missing == 0:
                 self._finish(job)
 
@@ -274,8 +269,6 @@ class Scheduler:
                     self._fail([job], EncodingError(f"{reason}; {remedy}"))
                 if job.done.is_set():
                     continue
-                if job.vectors is None:
-                    job.vectors = _unfilled(job)
                 job.vectors[row] = vector
                 job.missing -= 1
                 job.call.done += 1
@@ -314,7 +307,3 @@ def _error_for_caller(failed: tuple[Job, int], error: Exception) -> Exception:
     )
     refusal.__cause__ = error
     return refusal
-
-
-def _unfilled(job: Job) -> Vectors:
-    return np.full((len(job.inputs), job.model.dimensions), np.nan, dtype=np.float32)
