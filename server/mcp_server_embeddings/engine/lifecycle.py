@@ -43,6 +43,7 @@ class Loaded(Protocol):
 
 
 L = TypeVar("L", bound=Loaded)
+T = TypeVar("T")
 
 
 class Lifecycle(Generic[L]):
@@ -128,10 +129,7 @@ class Lifecycle(Generic[L]):
         with self._changed:
             self._users += 1
         try:
-            self._wait(call, lambda: self._loaded is not None)
-            loaded = self._loaded
-            if loaded is None:
-                raise CallCancelledError("the engine was closed; create a new one")
+            loaded = self._wait(call, lambda: self._loaded)
             try:
                 yield loaded
             except ModelChangedError as error:
@@ -142,8 +140,8 @@ class Lifecycle(Generic[L]):
                 self._users -= 1
                 self._last_use = time.monotonic()
 
-    def _wait(self, call: Call, ready: Callable[[], bool]) -> None:
-        """Wait until ``ready()`` is true or loading has failed, and report progress while waiting."""
+    def _wait(self, call: Call, get: Callable[[], T | None]) -> T:
+        """Wait until ``get`` returns a result or loading has failed, and report progress while waiting."""
 
         def wake() -> None:
             with self._changed:
@@ -151,13 +149,16 @@ class Lifecycle(Generic[L]):
 
         self.start()
         with call.on_cancel(wake), self._changed:
-            while not (ready() or self._error or self._closed or call.cancelled):
+            while (result := get()) is None and not (self._error or self._closed or call.cancelled):
                 call.stage = self._detail or "measuring the model on the reference set"
                 self._changed.wait()
             call.raise_if_cancelled()
             if self._error is not None:
                 raise self._error
+            if result is None:
+                raise CallCancelledError("the engine was closed; create a new one")
             call.stage = ""
+            return result
 
     def _run(self) -> None:
         """Load, serve until idle, unload. A separate frame, so no local keeps the model alive."""
@@ -265,10 +266,7 @@ class ModelLifecycle(Lifecycle[LoadedModel]):
     def calibrations(self, call: Call) -> Calibrations:
         """Return the model's calibrations; waits until they are measured, and raises the same errors as ``use``."""
         with self.use(call) as loaded:
-            self._wait(call, lambda: loaded.calibrations is not None)
-            if loaded.calibrations is None:
-                raise CallCancelledError("the engine was closed; create a new one")
-            return loaded.calibrations
+            return self._wait(call, lambda: loaded.calibrations)
 
 
 def _return_memory() -> None:
