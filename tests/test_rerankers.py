@@ -156,7 +156,7 @@ def reranker(folder: Path) -> Reranker:
 def scored(model: Reranker, pairs: Sequence[Pair] = PAIRS) -> PairScores:
     """The scores of pairs by way of the queue."""
     with closing(Scheduler(FakeEncoder().encode, streams=2, batch_tokens=512, dimensions=DIMENSIONS)) as queue:
-        return LoadedReranker(model).score(pairs, queue)
+        return LoadedReranker(model).score(model.tokenize(pairs), queue)
 
 
 def differences(folder: Path, ours: Reranker | None = None) -> float:

@@ -171,7 +171,7 @@ class Embedder:
             deadline = None if complete else time.monotonic() + self.rerank_ms / 1000
             inputs = loaded.reranker.tokenize([(query, passage) for passage in passages])
             self.call.expect(len(inputs))
-            scores = loaded.score_inputs(inputs, model.scheduler, self.call, deadline)
+            scores = loaded.score(inputs, model.scheduler, self.call, deadline)
             self.call.expect(-int(np.isnan(scores).sum()))
             identity = loaded.reranker.identity
             return Relevance(

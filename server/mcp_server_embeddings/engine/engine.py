@@ -84,11 +84,11 @@ class Engine:
         self._cache: VectorCache | None = None
         if not settings.no_cache:
             self._cache = VectorCache(settings.data_dir / CACHE_FILE, settings.cache_size * 1_000_000)
+        idle_seconds = 60 * settings.idle_unload
         self._reranker: Lifecycle[LoadedReranker] | None = None
         if settings.reranker:
-            idle = 60 * settings.idle_unload
-            self._reranker = Lifecycle(self._load_reranker, idle, option="--reranker")
-        self._lifecycle = ModelLifecycle(self._load_model, 60 * settings.idle_unload, complete=self._calibrate)
+            self._reranker = Lifecycle(self._load_reranker, idle_seconds, option="--reranker")
+        self._lifecycle = ModelLifecycle(self._load_model, idle_seconds, complete=self._calibrate)
 
     def __enter__(self) -> Self:
         self.start()
@@ -179,7 +179,7 @@ class Engine:
             loaded.calibration = calibrated(
                 identity,
                 self.settings.cache_dir / "calibration",
-                lambda pairs: identity.logits(loaded.score(pairs, model.scheduler)),
+                lambda pairs: identity.logits(loaded.score(loaded.reranker.tokenize(pairs), model.scheduler)),
             )
         return loaded
 

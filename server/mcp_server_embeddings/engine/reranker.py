@@ -124,31 +124,21 @@ class LoadedReranker:
         self._queued = QueuedModel(reranker.score, reranker.batch_tokens, 1, remedy)
 
     def score(
-        self, pairs: Sequence[Pair], queue: Scheduler, call: Call | None = None, deadline: float | None = None
+        self, inputs: Sequence[EncoderInput], queue: Scheduler, call: Call | None = None, deadline: float | None = None
     ) -> PairScores:
-        """Score pairs.
+        """Score any number of inputs.
 
         Args:
-            pairs: Any number, most important first.
+            inputs: Returned by the reranker's ``tokenize``, most important first.
             queue: The engine's queue.
             call: Receives progress; cancelling it ends the wait.
-            deadline: In seconds of ``time.monotonic``; pairs not in a batch by then are not scored.
+            deadline: In seconds of ``time.monotonic``; inputs not in a batch by then are not scored.
 
         Raises:
             EncodingError: The model returned a score that is not finite.
             ModelChangedError: The model's files were changed while it was in use.
             CallCancelledError: The call was cancelled.
         """
-        return self.score_inputs(self.reranker.tokenize(pairs), queue, call, deadline)
-
-    def score_inputs(
-        self,
-        inputs: Sequence[EncoderInput],
-        queue: Scheduler,
-        call: Call | None = None,
-        deadline: float | None = None,
-    ) -> PairScores:
-        """Score inputs that the reranker's ``tokenize`` returned; see ``score``."""
         if not inputs:
             return np.empty(0, np.float32)
         scores: PairScores = queue.run(inputs, call or Call(), model=self._queued, deadline=deadline)[:, 0]
