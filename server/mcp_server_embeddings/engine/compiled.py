@@ -41,7 +41,7 @@ class CompiledEncoder(Encoder):
         self.precision = precision
         self.agreement = agreement
         self.streams = streams
-        self._graph = CompiledGraph(graph, mapped, precision, streams=streams, threads=streams)
+        self._graph = CompiledGraph(graph, mapped, precision, streams=streams)
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Encode one batch; see ``Encoder.encode``."""

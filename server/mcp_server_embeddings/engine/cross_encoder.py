@@ -37,7 +37,7 @@ class CrossEncoderReranker:
         self._tokenizer = Tokenizer.from_str(model.tokenizer_json)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(model.identity.max_tokens, strategy="longest_first")
-        self._graph = CompiledGraph(model.graph, mapped, streams=streams, threads=streams)
+        self._graph = CompiledGraph(model.graph, mapped, streams=streams)
         verify_weights(located)
         mapped.raise_if_changed()
         model.tensors.release()

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.mapped import MappedFiles
 
-SHAPES = 128
+_SHAPES = 128
 """Number of input shapes for which compiled primitives are cached. Every combination of batch size and length is a
 different shape, and by default OpenVINO caches 5,000 and oneDNN 1,024: memory grew by 10 to 18 MB per minute of mixed
 calls. Limiting both to 128 costs about 2 % of throughput if every shape is new (`benchmarks/soak.py`)."""
 
 # oneDNN reads this when the library is loaded.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES))
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_SHAPES))
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # None makes an import fail
 
 # openvino imports its converter for convenience, which takes a third of the time; convert.py imports it explicitly.
@@ -37,10 +37,10 @@ from openvino import opset13 as ops  # noqa: E402
 
 del sys.modules[_CONVERTER]
 
-__all__ = ["SHAPES", "CompiledGraph", "Node", "cpu_can_bf16", "cpu_features", "openvino", "ops", "runtime_key"]
+__all__ = ["CompiledGraph", "Node", "cpu_can_bf16", "openvino", "ops", "runtime_key"]
 
 
-def cpu_features() -> tuple[str, ...]:
+def _cpu_features() -> tuple[str, ...]:
     """List the processor features that the runtime uses, sorted; part of the key of a converted model."""
     features: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(sorted(features))
@@ -48,12 +48,12 @@ def cpu_features() -> tuple[str, ...]:
 
 def runtime_key() -> str:
     """Hash everything that determines the runtime's results: its version and the processor's features."""
-    return hashlib.sha256("\0".join((metadata.version("openvino"), *cpu_features())).encode()).hexdigest()
+    return hashlib.sha256("\0".join((metadata.version("openvino"), *_cpu_features())).encode()).hexdigest()
 
 
 def cpu_can_bf16() -> bool:
     """Return whether this processor multiplies bf16 in hardware."""
-    return "BF16" in cpu_features()
+    return "BF16" in _cpu_features()
 
 
 _COMPUTE_TYPE: dict[Precision, str] = {"exact": "f32", "bf16": "bf16", "int8": "f32"}
@@ -67,26 +67,19 @@ class CompiledGraph:
         graph: A graph from token ids, or the path of a saved one.
         mapped: The files that hold its weights.
         precision: Precision of the graph.
-        streams: Number of batches that may run at once.
-        threads: Number of threads that the streams share.
+        streams: Number of batches that may run at once, each on one thread.
     """
 
     def __init__(
-        self,
-        graph: "openvino.Model | str",
-        mapped: MappedFiles,
-        precision: Precision = "exact",
-        *,
-        streams: int = 1,
-        threads: int = 1,
+        self, graph: "openvino.Model | str", mapped: MappedFiles, precision: Precision = "exact", *, streams: int
     ) -> None:
         properties = {
             "INFERENCE_PRECISION_HINT": _COMPUTE_TYPE[precision],
             "NUM_STREAMS": streams,
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": streams,
             "ENABLE_CPU_PINNING": False,
             "ENABLE_MMAP": True,
-            "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
+            "CPU_RUNTIME_CACHE_CAPACITY": _SHAPES,
         }
         compiled = openvino.Core().compile_model(graph, "CPU", properties)
         self._mapped = mapped
