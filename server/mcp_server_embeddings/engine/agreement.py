@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcp_server_embeddings.engine.calibrate import reference_groups
 from mcp_server_embeddings.engine.encoder import Agreement, Encoder, EncoderInput, TokenCounter
@@ -51,8 +52,8 @@ def _encode(encoder: Encoder, inputs: Sequence[EncoderInput]) -> Vectors:
     return np.concatenate(batches)
 
 
-def _nearest(vectors: Vectors) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+def _nearest(vectors: Vectors) -> NDArray[np.intp]:
     values = scores(vectors, vectors, "cosine")
     np.fill_diagonal(values, -np.inf)
-    nearest: np.ndarray[tuple[int], np.dtype[np.intp]] = values.argmax(axis=1)
+    nearest: NDArray[np.intp] = values.argmax(axis=1)
     return nearest

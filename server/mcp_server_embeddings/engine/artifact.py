@@ -147,11 +147,11 @@ def _convert_once(model: LocatedModel, precision: Precision, folder: Path, progr
     make_folder(folder.parent)
     lock = FileLock(folder.with_name(f"{folder.name}.lock"), mode=0o600)
     try:
-        lock.acquire(blocking=False)
+        acquired = lock.acquire(blocking=False)
     except Timeout:
         progress("waiting for another process that converts the model")
-        lock.acquire()
-    try:
+        acquired = lock.acquire()
+    with acquired:
         manifest = _read(folder)
         if manifest is not None:
             return manifest
@@ -162,8 +162,6 @@ def _convert_once(model: LocatedModel, precision: Precision, folder: Path, progr
         finally:
             _remove_leftovers(folder)
         manifest = _read(folder)
-    finally:
-        lock.release()
     if manifest is None:
         raise ConversionError(f"the conversion of {model.name!r} left nothing usable in {str(folder)!r}")
     return manifest

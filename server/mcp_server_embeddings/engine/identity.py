@@ -12,7 +12,6 @@ from mcp_server_embeddings.errors import ModelLoadError
 Role = Literal["query", "document", "symmetric"]
 
 _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
-_HASH_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +94,5 @@ def files_sha256(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
-            while block := file.read(_HASH_BLOCK):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()

@@ -116,7 +116,6 @@ def _check_device(device: str) -> str:
 
 
 def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdentity:
-    limit = _token_limit(model)
     kinds = [type(module).__name__ for module in model]
     dimensions = model.get_embedding_dimension()
     if dimensions is None:
@@ -127,7 +126,7 @@ def _identity(located: LocatedModel, model: "SentenceTransformer") -> ModelIdent
         pooling=next((str(module.pooling_mode) for module in model if type(module).__name__ == "Pooling"), "none"),
         prompts=prompts_for(located.name, model.prompts, model.default_prompt_name),
         dimensions=dimensions,
-        max_tokens=limit,
+        max_tokens=_token_limit(model),
         normalised=kinds[-1] == "Normalize" and model.truncate_dim is None,
         matryoshka=located.shorter_dimensions,
     )

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from mcp_server_embeddings.engine.native.files import TransformerConfig
@@ -129,9 +130,7 @@ def _relative_bias(config: MPNetConfig, weights: Weights, ids: Node) -> Node:
     return ops.unsqueeze(rows, np.int64(0))
 
 
-def _buckets(
-    distances: "np.ndarray[tuple[int], np.dtype[np.int64]]", count: int
-) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def _buckets(distances: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Return the bucket of each signed distance: one per small distance, else logarithmic (Raffel et al. 2020, T5)."""
     half = count // 2
     exact = half // 2
@@ -141,5 +140,5 @@ def _buckets(
         np.log(_MPNET_MAX_DISTANCE / exact)
     )
     far = np.minimum(exact + (scale * np.float32(half - exact)).astype(np.int64), half - 1)
-    buckets: np.ndarray[tuple[int], np.dtype[np.int64]] = np.where(size < exact, size, far) + half * (distances > 0)
+    buckets: NDArray[np.int64] = np.where(size < exact, size, far) + half * (distances > 0)
     return buckets

@@ -187,13 +187,12 @@ def read_model(located: LocatedModel) -> ModelFiles:
         ModelLoadError: A file is corrupt or describes an impossible model.
     """
     folder = located.folder
+    modules, settings = read_modules(folder), _SentenceTransformerConfig()
     plain = not (folder / MODULES_FILE).is_file()
     if plain:
-        settings = _SentenceTransformerConfig()
-        modules = (*read_modules(folder), Module("Pooling", folder))
+        modules += (Module("Pooling", folder),)
     else:
         settings = read_config(folder / SETTINGS_FILE, _SentenceTransformerConfig, optional=True, corrupt=True)
-        modules = read_modules(folder)
     prompts = {name: prompt for name, prompt in settings.prompts.items() if prompt}
     located = replace(located, matryoshka=tuple(sorted(settings.matryoshka_dimensions)))
     return ModelFiles(located, modules, prompts, settings.default_prompt_name, plain, _unsupported(settings))

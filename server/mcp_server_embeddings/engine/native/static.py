@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcp_server_embeddings.engine.catalogue import prompts_for
 from mcp_server_embeddings.engine.encoder import Encoder, EncoderInput
@@ -67,7 +68,7 @@ class StaticEncoder(Encoder):
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(NORM_EPSILON))
         return vectors
 
-    def _mean(self, ids: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Tensor:
+    def _mean(self, ids: NDArray[np.int64]) -> Tensor:
         if not len(ids):
             return np.zeros(self.identity.dimensions, np.float32)
         if len(ids) < _LONG:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 import httpx2
 import numpy as np
@@ -219,7 +218,7 @@ def _quoted_message(response: httpx2.Response, key: str) -> str:
     return f": {line[:_QUOTED_CHARACTERS]}" if line else ""
 
 
-def _find_message(content: Any) -> str:  # noqa: ANN401 - any JSON value
+def _find_message(content: object) -> str:
     """Find the message in OpenAI's format or in simpler ones; lists are ignored, because they repeat the request."""
     if isinstance(content, str):
         return content

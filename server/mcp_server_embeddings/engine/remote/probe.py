@@ -147,12 +147,9 @@ def identify(client: RemoteClient, folder: Path, progress: Callable[[str], None]
 def _digest(vectors: Vectors, taken: set[str]) -> str:
     """Return a digest of the cosines between neighbouring texts, different from those of other models."""
     steps = np.round(paired_cosines(vectors, np.roll(vectors, 1, axis=0)) / _COSINE_STEP).astype(int).tolist()
-    number = 0
-    while True:
-        digest = hashlib.sha256(json.dumps([vectors.shape[1], steps, number]).encode()).hexdigest()
-        if digest not in taken:
-            return digest
-        number += 1
+    candidates = ([vectors.shape[1], steps, number] for number in itertools.count())
+    digests = (hashlib.sha256(json.dumps(candidate).encode()).hexdigest() for candidate in candidates)
+    return next(digest for digest in digests if digest not in taken)
 
 
 def _longest_read(client: RemoteClient) -> tuple[int, Over]:
