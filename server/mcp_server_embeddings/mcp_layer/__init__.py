@@ -1,1 +1,1 @@
-"""The only code that knows MCP: transport, registration, schemas, and the words of answers and errors."""
+"""All code that depends on MCP: transports, registration, schemas, and the encoding of answers and errors."""

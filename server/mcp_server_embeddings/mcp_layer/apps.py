@@ -1,7 +1,7 @@
 """Pages inside clients: MCP Apps (https://github.com/modelcontextprotocol/ext-apps).
 
-Only a client that declares the extension is told of them; nothing changes for others, and nothing that makes pages is
-imported for them.
+Only clients that declare the extension see the pages. Nothing changes for other clients, and the code that builds pages
+is not imported for them.
 """
 
 import logging
@@ -21,24 +21,24 @@ _log = logging.getLogger(__name__)
 _ROOT = "ui://embeddings/"
 
 DATA_KEY = "mcp-server-embeddings/page"
-"""In ``_meta`` of a result: what its page shows. No model reads it."""
+"""Key in ``_meta`` of a result, whose value is the data of its page. Models do not read ``_meta``."""
 
 _DATA_BYTES = 2_000_000
-"""Of a page's data; a larger source is for the command ``view``. Clients drop lines over 10 MB."""
+"""Maximum size of a page's data; the command ``view`` shows larger sources. Clients drop lines over 10 MB."""
 
 
 def shows_pages(context: Context) -> bool:
-    """Tell whether the client shows pages."""
+    """Return whether the client shows pages."""
     capabilities = context.session.client_capabilities
     if capabilities is None or not capabilities.extensions:
         return False
-    from mcp.server.apps import client_supports_apps  # 5 ms that a start without it does not owe
+    from mcp.server.apps import client_supports_apps  # imported only if needed, since it takes 5 ms
 
     return client_supports_apps(context)
 
 
 def with_page(tool: Tool) -> Tool:
-    """Return the entry of ``tools/list``, with the page that shows the tool's answers."""
+    """Return the entry in ``tools/list`` with a link to the page that shows the tool's answers, if there is one."""
     if not _available(tool.name):
         return tool
     return tool.model_copy(update={"meta": {"ui": {"resourceUri": f"{_ROOT}{tool.name}"}}})
@@ -58,7 +58,7 @@ def listed_pages() -> list[Resource]:
 
 
 def read_page(uri: str) -> ReadResourceResult | None:
-    """Return a page without data, which the client passes on to it; None for a URI that is no page."""
+    """Return a page without data, since the client passes the data to it; None for a URI of something else."""
     name = uri.removeprefix(_ROOT)
     if not uri.startswith(_ROOT) or not _available(name):
         return None
@@ -76,7 +76,7 @@ def read_page(uri: str) -> ReadResourceResult | None:
 def add_page_data(
     answer: CallToolResult, tool: declaration.Tool, raw: Mapping[str, object], context: ToolContext
 ) -> CallToolResult:
-    """Return a tool's answer with what its page shows; without it where that cannot be had, or is too much."""
+    """Return a tool's answer with the data of its page; without the data if it cannot be computed or is too large."""
     if answer.is_error or not _available(tool.name):
         return answer
     from mcp_server_embeddings.pages import page_data

@@ -1,4 +1,4 @@
-"""Validate what a client sends to a tool, with errors that a model can act on."""
+"""Validate the arguments that a client sends to a tool, with errors that a model can act on."""
 
 import difflib
 from collections.abc import Container, Mapping
@@ -15,10 +15,10 @@ from mcp_server_embeddings.tools.parameters import PLURALS, SYNONYMS
 A = TypeVar("A", bound=Arguments)
 
 _MAX_ERRORS = 4
-"""Errors that are named; a list of 2,000 numbers has 2,000."""
+"""Maximum number of errors that are described; a list of 2,000 numbers has 2,000."""
 
 _LISTS = {"examples": "a list of objects with text and label", "metadata": "a list of objects"}
-"""The arguments that are not lists of strings."""
+"""List arguments whose elements are not strings, and their description."""
 
 _EXAMPLE = ["text", "label"]
 """The keys of an example."""
@@ -36,7 +36,7 @@ _ALLOWED = {
     "dict_type": "an object",
     "model_type": "an object with text and label",
 }
-"""What is allowed, by the type of pydantic's error."""
+"""Description of the allowed values, by the type of pydantic's error."""
 
 
 def parse(model: type[A], raw: Mapping[str, object]) -> A:
@@ -44,14 +44,14 @@ def parse(model: type[A], raw: Mapping[str, object]) -> A:
 
     Args:
         model: The arguments of the tool, or of an HTTP request.
-        raw: What the client sent.
+        raw: The arguments as the client sent them.
 
     Raises:
-        InputError: Something is missing, unknown or of the wrong type; the first four errors are named.
+        InputError: An argument is missing, unknown or of the wrong type; the first four errors are described.
     """
     fields = model.model_fields
     raw = own_names(raw, fields)
-    # Clients send null for what their model left out.
+    # Clients send null for arguments that their model left out.
     sent = {k: raw[k] for k in fields if k in raw and (raw[k] is not None or fields[k].is_required())}
     unknown = [name for name in raw if name not in fields]
     try:
@@ -65,17 +65,17 @@ def parse(model: type[A], raw: Mapping[str, object]) -> A:
 
 
 def own_names(raw: Mapping[str, object], fields: Container[str]) -> dict[str, object]:
-    """Return what the client sent under the tool's own names of the parameters.
+    """Return the arguments with synonyms replaced by the tool's own parameter names.
 
     Args:
-        raw: What the client sent.
+        raw: The arguments as the client sent them.
         fields: The parameters of the tool.
     """
     return {_own_name(name, value, raw, fields): value for name, value in raw.items()}
 
 
 def _own_name(name: str, value: object, raw: Container[str], fields: Container[str]) -> str:
-    """Return the tool's own name of a parameter that the client called by a synonym, or by the singular for a list."""
+    """Return the tool's own name of a parameter that the client named by a synonym, or by the singular for a list."""
     own = PLURALS.get(name, name) if isinstance(value, list) else name
     while own not in fields and own in SYNONYMS:
         own = SYNONYMS[own]
@@ -83,7 +83,7 @@ def _own_name(name: str, value: object, raw: Container[str], fields: Container[s
 
 
 def _sentence(error: ErrorDetails, known: list[str]) -> str:
-    """Return what came, what is allowed, what to do."""
+    """Return a sentence that says what was sent, what is allowed and what to do."""
     where = _path(error["loc"])
     kind = error["type"]
     if kind == "missing":

@@ -1,7 +1,7 @@
-"""Calls that take longer than clients wait: they go on, and the same call again waits for more.
+"""Calls that take longer than clients wait: they continue in the background, and the same call sent again waits more.
 
-Clients give up after 30 or 60 seconds, some whatever progress is reported. So a call is answered in time with how far
-it has come, and its work goes on.
+Clients give up after 30 or 60 seconds, some of them even if progress is reported. So a long call is answered in time
+with its progress, and its work continues.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ import anyio
 from mcp_server_embeddings.engine.call import Call
 
 WAIT_SECONDS = 22.0
-"""After these a call is answered with how far it has come; with what surrounds it, that is under 25."""
+"""A call that takes longer is answered with its progress; including overhead, that takes under 25 seconds."""
 
 KEEP_SECONDS = 600.0
-"""How long a result is kept for the call that asks for it."""
+"""How long a result is kept for a repeated call."""
 
 _MAX_KEPT = 64
-"""Results that are kept; of more, those finished first are dropped."""
+"""Maximum number of results that are kept; those that finished first are dropped."""
 
 T = TypeVar("T")
 
@@ -37,11 +37,11 @@ class _Job(Generic[T]):
 
 
 class BackgroundCalls(Generic[T]):
-    """Waits for calls, and keeps those that take too long. Used by one event loop.
+    """Waits for calls, and keeps those that take too long. To be used from one event loop.
 
     Args:
-        seconds: How long to wait before a call goes on in the background.
-        session: Whose calls they are.
+        seconds: How long to wait before a call continues in the background.
+        session: The session that the calls belong to.
 
     Example:
         >>> calls = BackgroundCalls[str]()
@@ -55,20 +55,19 @@ class BackgroundCalls(Generic[T]):
         self._jobs: dict[bytes, _Job[T]] = {}
 
     def call(self, key: bytes) -> Call:
-        """Return the call that goes on under this key, or a new one."""
+        """Return the call in progress with this key, or a new one."""
         job = self._jobs.get(key)
         return Call(self._session) if job is None else job.call
 
     async def wait(self, key: bytes, call: Call, start: Callable[[Call], "Future[T]"]) -> T | None:
-        """Return the result of a call, or None where it goes on in the background.
+        """Return the result of a call, or None if it continues in the background.
 
-        The same call sent twice is worked on once. If the caller cancels and no other waits for the same call, the call
-        is cancelled.
+        Calls with the same key share one execution. It is cancelled when a caller is cancelled and no other waits.
 
         Args:
-            key: Of tool and arguments; see ``call_key``.
-            call: What ``call`` returned.
-            start: Begins the work; not called for a call that goes on already.
+            key: Key of the tool and its arguments; see ``call_key``.
+            call: The return value of ``call``.
+            start: Starts the work; not called if a call with this key is in progress or its result is kept.
         """
         self._drop_expired()
         job = self._jobs.get(key) or self._begin(key, call, start)
@@ -89,7 +88,7 @@ class BackgroundCalls(Generic[T]):
                 job.call.cancel()
 
     def close(self) -> None:
-        """Cancel the calls that go on, and drop the results that nobody waits for any more."""
+        """Cancel the calls in progress and drop all results."""
         for job in self._jobs.values():
             job.call.cancel()
         self._jobs.clear()
@@ -105,7 +104,7 @@ class BackgroundCalls(Generic[T]):
         return job
 
     def _forget(self, key: bytes, job: _Job[T]) -> None:
-        """Drop a job, unless the same call has begun anew."""
+        """Drop a job, unless a new one has started under the same key."""
         if self._jobs.get(key) is job:
             del self._jobs[key]
 
@@ -119,7 +118,7 @@ class BackgroundCalls(Generic[T]):
 
 
 def call_key(tool: str, arguments: Mapping[str, object], protocol: str) -> bytes:
-    """Return the key of a call: the same for the same tool with the same arguments in the same protocol."""
-    # Arguments may hold half of a character, which JSON of pydantic cannot.
+    """Return the key of a call, which identifies the tool, its arguments and the protocol."""
+    # The standard library, since arguments may contain unpaired surrogates, which pydantic cannot encode.
     written = json.dumps([tool, sorted(arguments.items()), protocol], default=str)
     return hashlib.blake2b(written.encode(), digest_size=16).digest()

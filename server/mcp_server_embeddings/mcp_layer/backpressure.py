@@ -1,7 +1,8 @@
 """Flow control between client and server.
 
-A client may send requests without reading answers. Requests are served until the budget is spent, then held; when as
-much is held, standard input is not read until the client reads. Everything here runs on the event loop.
+A client may send requests without reading answers. Requests are served until their cost reaches the budget, then held;
+once the held messages reach the same cost, standard input is not read until the client reads answers. Everything here
+runs on the event loop.
 """
 
 from collections import deque
@@ -30,47 +31,47 @@ from mcp_server_embeddings.mcp_layer.messages import encode, error_response
 from mcp_server_embeddings.relay.relay import LISTS_SECONDS
 
 BUDGET = 32_000_000
-"""Bytes of requests being served and of answers waiting to be read; and again of messages that are held."""
+"""Bytes allowed for requests being served plus answers waiting to be read, and the same again for held messages."""
 
 MAX_ANSWER_BYTES = 5_000_000
-"""Of any answer's line. Tools and resources have a limit of their own below it, with advice of their own; this one is
-for what repeats the request, such as a prompt. Some clients give up a connection on a line over 10 MiB."""
+"""Limit of any answer's line. Tools and resources have a lower limit with specific advice; this one is for answers that
+repeat the request, such as a prompt. Some clients drop the connection on a line over 10 MiB."""
 
 _SERVED = 64_000
 """Bytes that a request costs besides its line while it is served: its task, and an answer like ``tools/list``."""
 
 _OBJECTS = 2_000
-"""Bytes that a message costs besides its line, whether it is held or its line waits to be read."""
+"""Bytes that a message costs besides its line, while it is held or while its line waits to be read."""
 
 _PATIENCE_SECONDS = 0.05
 """How long ``Flow.put`` waits for room before the reading thread checks whether the client hung up."""
 
 Incoming = SessionMessage | Exception
-"""What the SDK reads; this transport answers malformed lines itself and never passes an exception on."""
+"""Item type of the SDK's input stream; this transport answers malformed lines itself and never passes an exception."""
 
 
 class Flow:
-    """Queues of messages between the transport and the SDK, which writes to it as to a stream."""
+    """Queues of messages between the transport and the SDK, which uses it as its write stream."""
 
     def __init__(self, to_server: MemoryObjectSendStream[Incoming]) -> None:
         self._to_server = to_server
         self._held: deque[tuple[JSONRPCMessage, int]] = deque()
         self._held_cost = 0
-        # By id the costs, and whether it calls no tool: a client may use an id twice.
+        # Cost and shortness of each request being served, by id; a list, since a client may reuse an id.
         self._served: dict[RequestId, list[tuple[int, bool]]] = {}
         self._served_cost = 0
-        self._short = 0  # held or served
+        self._short = 0  # requests that are held or being served and call no tool
         self._lines: deque[bytes] = deque()
         self._unread = 0
         self._changed = anyio.Event()
 
     async def put(self, message: JSONRPCMessage, size: int) -> bool:
-        """Queue the message of a line of ``size`` bytes, or the error that answers the line.
+        """Queue the message of a line of ``size`` bytes, or the error that answers a malformed line.
 
-        A cancellation overtakes held messages, and drops the request if that is still held.
+        A cancellation is not queued: it overtakes held messages, and removes its request if that is still held.
 
         Returns:
-            False when too much is held; the message was not queued.
+            False if the held messages exceed the budget and the message was not queued.
         """
         if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
             if not self._drop(cancelled_request_id_from_params(message.params)):
@@ -94,13 +95,13 @@ class Flow:
                 message, cost = self._held.popleft()
                 self._held_cost -= cost
                 self._notify()
-                if isinstance(message, JSONRPCError):  # answers a malformed line
+                if isinstance(message, JSONRPCError):  # the answer to a malformed line
                     self._append(message)
                 else:
                     await self._to_server.send(self._for_server(message, cost))
 
     async def finish(self, seconds: float) -> None:
-        """Wait for answers in progress, for those of tools at most ``seconds``; then close the stream to the SDK."""
+        """Wait for answers in progress, at most ``seconds`` for those of tools, then close the stream to the SDK."""
         with anyio.move_on_after(LISTS_SECONDS):
             await self._until(lambda: not self._short or self._unread >= BUDGET)
         with anyio.move_on_after(seconds):
@@ -108,12 +109,12 @@ class Flow:
         await self._to_server.aclose()
 
     async def next_line(self) -> bytes:
-        """Return the next line for the client; the same one until ``written`` is called."""
+        """Return the next line for the client; repeated calls return the same line until ``written`` is called."""
         await self._until(lambda: len(self._lines) > 0)
         return self._lines[0]
 
     def written(self) -> None:
-        """Remove the line that was written."""
+        """Remove the line that ``next_line`` returned, which the client has received."""
         self._unread -= len(self._lines.popleft()) + _OBJECTS
         self._notify()
 
@@ -128,12 +129,12 @@ class Flow:
         self._append(message)
 
     def notice(self, line: bytes) -> None:
-        """Queue a line that is no message, unless too much waits to be read."""
+        """Queue a line that is not a JSON-RPC message; drop it if the unread lines exceed the budget."""
         if self._unread < BUDGET:
             self._append_line(line)
 
     async def aclose(self) -> None:
-        """Wait until every line was written."""
+        """Wait until every line has been written."""
         await self._until(lambda: not self._lines)
 
     async def __aenter__(self) -> Self:
@@ -143,7 +144,7 @@ class Flow:
     async def __aexit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        """Wait until every line was written."""
+        """Wait until every line has been written."""
         await self.aclose()
 
     def _for_server(self, message: JSONRPCMessage, cost: int) -> SessionMessage:
@@ -169,7 +170,7 @@ class Flow:
         self._notify()
 
     async def _settled(self, identifier: RequestId) -> None:
-        """Release the cost of a request that was answered or cancelled."""
+        """Release the cost of a request that has been answered or cancelled."""
         costs = self._served.get(identifier)
         if costs is None:
             return
@@ -181,7 +182,7 @@ class Flow:
         self._notify()
 
     def _drop(self, identifier: RequestId | None) -> bool:
-        """Remove a held request; return whether there was one."""
+        """Remove a held request; return whether it was found."""
         if identifier is None:
             return False
         wanted = coerce_request_id(identifier)

@@ -1,4 +1,4 @@
-"""Running tool calls and reading resources apart from the event loop; where errors become tool errors."""
+"""Run tool calls and read resources on worker threads; the one place where errors become tool errors."""
 
 import asyncio
 import logging
@@ -31,39 +31,39 @@ _QUIET_SECONDS = 1.0
 """A call reports progress once it takes longer than this, and then at this interval."""
 
 _HEARTBEAT = 1e-3
-"""Progress must grow with every report; while no text finishes it grows by this a second."""
+"""Progress must grow with every report; while no text finishes, it grows by this much per second."""
 
 CONCURRENT_CALLS = 64
-"""Calls of a session beyond this wait for a thread. Most threads sleep on the inference queue; one whose call was
-cancelled is free when its work has stopped, so cancelling cannot start more of them."""
+"""Further calls of a session wait for a thread. Most threads sleep on the inference queue. The thread of a cancelled
+call becomes free only when its work has stopped, so a client cannot start more threads by cancelling calls."""
 
 _THREADS = 256
-"""Calls of all sessions beyond this wait for a thread."""
+"""Further calls of all sessions wait for a thread."""
 
 _LARGE_CALLS = 2
-"""Large calls of a session at a time: one computes while the other is encoded."""
+"""Large calls of a session at a time: one computes while the texts of the other are encoded."""
 
 _LARGE_THREADS = 3
-"""Large calls of all sessions at a time. Each has matrices of texts by texts: 2,000 texts take up to 130 MB."""
+"""Large calls of all sessions at a time. Each holds text-by-text matrices: 2,000 texts take up to 130 MB."""
 
 _LARGE = 500
-"""Texts over which a call is large; a string counts as a text for each hundred characters, since it may be a list."""
+"""A call with more texts is large. A string counts as one text per hundred characters, since it may hold a list."""
 
 _LOOKUPS = frozenset({"search", "read", "collection_add"})
-"""Tools that take little memory, however many items a source has."""
+"""Tools that need little memory, regardless of the number of items in a source."""
 
 T = TypeVar("T")
 
 Report = Callable[[float, float | None, str | None], Awaitable[None]]
-"""Sends a progress notification: progress, total, message."""
+"""Sends a progress notification; called with progress, total and message."""
 
 
 class Service:
-    """What all sessions of a process share: the engine, and threads apart from those that read and write messages.
+    """State that all sessions of a process share: the engine, and the worker threads of calls.
 
     Args:
         engine: The engine.
-        process: Tells about this process, for ``status``.
+        process: Returns a description of this process, for ``status``.
     """
 
     def __init__(self, engine: Engine, process: Callable[[], str] = lambda: "") -> None:
@@ -74,7 +74,7 @@ class Service:
         self.freshness = Freshness()
 
     def close(self) -> None:
-        """Stop bringing collections up to date in the background."""
+        """Stop updating collections in the background."""
         self.freshness.close()
 
 
@@ -82,10 +82,10 @@ class CallRunner:
     """Runs the tool calls of one session.
 
     Args:
-        service: What it shares with others.
+        service: The state shared with other sessions.
         store: The collections.
-        settings: The session's.
-        wait_seconds: After these a call goes on in the background, and is answered with how far it has come.
+        settings: Settings of the session.
+        wait_seconds: A call that takes longer is answered with its progress and continues in the background.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class CallRunner:
     ) -> CallToolResult:
         """Answer one call.
 
-        On cancellation the inference stops at the next batch, and nothing is answered.
+        On cancellation, inference stops at the next batch and no answer is returned.
 
         Args:
             tool: The tool.
-            raw: Its arguments as they came.
+            raw: Its arguments as the client sent them.
             protocol: The revision of MCP.
-            report: Tells the client how far the call is.
-            pages: The client shows pages (``apps.py``).
+            report: Reports progress to the client.
+            pages: Whether the client shows pages (``apps.py``).
         """
         key = call_key(tool.name, raw, protocol)
         call = self._background.call(key)
@@ -124,7 +124,7 @@ class CallRunner:
         return _running(call) if answer is None else answer
 
     async def read(self, function: Callable[[ToolContext], T], protocol: str) -> T:
-        """Read a resource: it may wait for the model or the disk."""
+        """Read a resource on a worker thread, since it may wait for the model or the disk."""
         call = Call(self)
         context = self._context(call, protocol)
         try:
@@ -133,7 +133,7 @@ class CallRunner:
             call.cancel()
 
     def close(self) -> None:
-        """Stop the session's calls that go on in the background."""
+        """Stop the session's background calls."""
         self._background.close()
 
     def _context(self, call: Call, protocol: str) -> ToolContext:
@@ -149,7 +149,7 @@ class CallRunner:
             return add_page_data(answer, tool, raw, context) if pages else answer
         except EmbeddingsError as error:
             return _failed(str(error))
-        # The outermost edge: the text of a crash stays in the log. A panic of a library in Rust is no Exception.
+        # The outermost edge: the text of a crash stays in the log. A panic in a Rust library is not an Exception.
         except BaseException:  # noqa: BLE001
             _log.exception("the tool %s crashed", tool.name)
             return _failed(
@@ -178,10 +178,10 @@ def _answer(tool: Tool, raw: Mapping[str, object], context: ToolContext) -> Call
 
 
 def check_size(answer: Result, advice: str) -> None:
-    """Refuse an answer that has too many bytes as it would be sent.
+    """Refuse an answer whose encoded form has too many bytes.
 
     Raises:
-        AnswerTooLargeError: It has; ``advice`` says what to do instead.
+        AnswerTooLargeError: The answer is too large; the message ends with ``advice``.
     """
     size = len(pydantic_core.to_json(answer, by_alias=True, exclude_none=True))
     if size > ANSWER_BYTES:
@@ -189,7 +189,7 @@ def check_size(answer: Result, advice: str) -> None:
 
 
 def _running(call: Call) -> CallToolResult:
-    """Return the answer of a call that goes on in the background."""
+    """Return the answer to a call that continues in the background."""
     result = Running(
         done=call.done,
         total=call.total,
@@ -205,7 +205,7 @@ def _failed(reason: str) -> CallToolResult:
 
 
 async def _report_progress(call: Call, report: Report) -> None:
-    """Tell the client that the call is alive; some extend their deadline on progress."""
+    """Report that the call is alive; some clients extend their deadline on progress."""
     began = time.monotonic()
     while True:
         await anyio.sleep(_QUIET_SECONDS)

@@ -1,4 +1,4 @@
-"""Collections as resources: what there is, what one holds, and single documents."""
+"""Collections as resources: the list of collections, a summary of each, and single documents."""
 
 import json
 from urllib.parse import quote, unquote
@@ -14,7 +14,7 @@ from mcp_server_embeddings.tools.texts import snippet
 ROOT = "embeddings://collections"
 
 _LISTED = 100
-"""Collections in ``resources/list``, names of a completion, and documents that a collection's resource names."""
+"""Maximum of collections in ``resources/list``, names in a completion, and documents in a collection's resource."""
 
 TEMPLATES = [
     ResourceTemplate(
@@ -35,12 +35,12 @@ TEMPLATES = [
 
 
 def uri_of(name: str) -> str:
-    """Return the resource of a collection."""
+    """Return the URI of a collection's resource."""
     return f"{ROOT}/{quote(name, safe='')}"
 
 
 def listed(store: CollectionStore) -> list[Resource]:
-    """One resource a collection, after the one that names them all."""
+    """Return the resource that lists all collections, then one resource for each collection."""
     every = Resource(
         uri=ROOT,
         name="collections",
@@ -52,10 +52,10 @@ def listed(store: CollectionStore) -> list[Resource]:
 
 
 def read(store: CollectionStore, uri: str) -> tuple[str, str]:
-    """Return the text of a collection resource and its type.
+    """Return the text and the MIME type of a collection resource.
 
     Raises:
-        CollectionError: There is no such collection or document.
+        CollectionError: The collection or the document does not exist.
         StorageError: The store cannot be read.
     """
     if uri == ROOT:
@@ -73,7 +73,7 @@ def read(store: CollectionStore, uri: str) -> tuple[str, str]:
 
 
 def names(store: CollectionStore, begun: str) -> list[str]:
-    """Names of collections that begin so, at most a hundred."""
+    """Return the names of collections that begin with a prefix, at most a hundred."""
     return [record.name for record in store.list() if record.name.startswith(begun)][:_LISTED]
 
 

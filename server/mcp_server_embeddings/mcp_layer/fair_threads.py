@@ -13,12 +13,12 @@ _Work = Callable[[], None]
 
 
 class FairThreads:
-    """Runs the work of many sessions, in turns where there is more than threads.
+    """Runs the work of many sessions on a thread pool, in turns if there is more work than threads.
 
     Args:
-        threads: How many run at most.
-        per_session: How many of one session run at most.
-        name: Begins the names of the threads.
+        threads: Maximum number of threads.
+        per_session: Maximum number of threads that work for one session.
+        name: Prefix of the threads' names.
 
     Example:
         >>> FairThreads(256, 64, "call").submit("a session", sum, [1, 2]).result()
@@ -30,11 +30,11 @@ class FairThreads:
         self._free = threads
         self._per_session = per_session
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[Hashable, deque[_Work]] = OrderedDict()  # the session whose turn it is first
+        self._waiting: OrderedDict[Hashable, deque[_Work]] = OrderedDict()  # in the order of the sessions' turns
         self._running: dict[Hashable, int] = {}
 
     def submit(self, session: Hashable, function: Callable[..., T], *arguments: object) -> Future[T]:
-        """Run ``function`` in the caller's context variables; what was cancelled before it began never runs."""
+        """Run ``function`` with the caller's context variables; a future cancelled before its start never runs."""
         future, context = Future[T](), contextvars.copy_context()
 
         def work() -> None:
@@ -53,7 +53,7 @@ class FairThreads:
         return future
 
     def _start_next(self) -> None:
-        """Start what threads are free for, one of each session in turn; the lock is held."""
+        """Start work on the free threads, one call of each session in turn. The caller holds the lock."""
         for session in list(self._waiting):
             if not self._free:
                 return

@@ -1,4 +1,4 @@
-"""How to read the answers, with this model's own figures: the resource ``embeddings://guide``."""
+"""The resource ``embeddings://guide``: how to read the answers, with the figures of the model in use."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ _MEANINGS = (
     "more than a subject in common",
     "as near as two wordings of one thing come",
 )
-"""Of the bands, in order."""
+"""Meanings of the bands, in order."""
 
 _GUIDE = """\
 # How to read scores, percentiles and bands
@@ -49,14 +49,14 @@ left out; `save_as` writes every item to a file.
 
 
 def guide(embedder: Embedder, served: Mapping[str, Tool]) -> str:
-    """Return the guide; waits until the model is measured, and says so where it cannot be.
+    """Return the guide. Waits for the model's calibration; without one, the guide says why its figures are missing.
 
     Args:
-        embedder: Whose model it is about.
-        served: The tools it names.
+        embedder: Gives the model and its calibration.
+        served: The tools that the guide names.
 
     Raises:
-        CallCancelledError: The reader went away.
+        CallCancelledError: The request was cancelled.
     """
     tools = "; ".join(f"{tool.purpose}: {name}" for name, tool in served.items() if tool.purpose) + "."
     try:

@@ -1,4 +1,4 @@
-"""JSON-RPC messages to and from lines of UTF-8."""
+"""Conversion between JSON-RPC messages and lines of UTF-8."""
 
 import pydantic_core
 from mcp_types import (
@@ -16,11 +16,11 @@ from mcp_server_embeddings.lenient_json import encode_json, parse_json
 from mcp_server_embeddings.relay.unanswered import is_valid_id
 
 MAX_LINE_BYTES = 32_000_000
-"""A line longer than this is answered with an error and not kept. Two million characters, what a call may send,
-take 24 MB when each is written as two escapes of six bytes."""
+"""A longer line is answered with an error and discarded. The two million characters that a call may send take 24 MB
+when each is written as two escapes of six bytes."""
 
 MAX_VALUES = 500_000
-"""Values in the lists and objects of a message. Two thousand texts with the most metadata have 340,000."""
+"""Limit of values in the lists and objects of a message. Two thousand texts with the most metadata have 340,000."""
 
 _NO_MESSAGE = (
     "the line is JSON but not a JSON-RPC 2.0 message; send an object with jsonrpc, method and, for a request, id "
@@ -29,9 +29,10 @@ _NO_MESSAGE = (
 
 
 def decode(line: bytes) -> JSONRPCMessage | None:
-    """Decode a line into a request or notification, or into the error response that answers it.
+    """Decode a line into a request or notification, or into the error response to a malformed line.
 
-    Returns None for a response: this server sends no requests.
+    Returns:
+        None for a response, since this server sends no requests.
     """
     try:
         message = parse_json(line)
@@ -59,7 +60,7 @@ def decode(line: bytes) -> JSONRPCMessage | None:
 
 
 def _has_too_many_values(message: dict[str, object]) -> bool:
-    """Return whether validation could collect an unreasonable number of errors, one for each wrong value."""
+    """Return whether validation could collect an excessive number of errors, one for each wrong value."""
     values = 0
     containers: list[dict[str, object] | list[object]] = [message]
     while containers:
@@ -73,7 +74,7 @@ def _has_too_many_values(message: dict[str, object]) -> bool:
 
 
 def encode(message: JSONRPCMessage) -> bytes:
-    """Encode a message as a line, newline included."""
+    """Encode a message as a line, including the newline."""
     try:
         return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
     except (pydantic_core.PydanticSerializationError, UnicodeEncodeError):
@@ -81,10 +82,10 @@ def encode(message: JSONRPCMessage) -> bytes:
 
 
 def line_too_long() -> JSONRPCError:
-    """Build the response to a line of over ``MAX_LINE_BYTES``, whose id is not read."""
+    """Build the response to a line of over ``MAX_LINE_BYTES``; it has no id, since the line is not parsed."""
     return error_response(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None)
 
 
 def error_response(code: int, reason: str, identifier: str | int | None) -> JSONRPCError:
-    """Build an error response; ``identifier`` is None when the request's could not be read."""
+    """Build an error response; ``identifier`` is None if the id of the request could not be read."""
     return JSONRPCError(jsonrpc="2.0", id=identifier, error=ErrorData(code=code, message=reason))

@@ -1,4 +1,4 @@
-"""Notifications about changed collections, whichever process changed them."""
+"""Notifications about collections changed by any process."""
 
 import logging
 from collections import OrderedDict
@@ -21,15 +21,15 @@ from mcp_server_embeddings.store.protocol import CollectionStore
 _log = logging.getLogger(__name__)
 
 _SECONDS = 1.0
-"""Between two polls; a poll is one short query."""
+"""Interval between two polls; a poll is one short query."""
 
 _SESSION_HEADER = "mcp-session-id"
 
 _MAX_SUBSCRIBERS = 1_000
-"""Sessions that are notified; of more, those that asked first are not."""
+"""Maximum number of sessions that are notified; those without a request for the longest time are dropped."""
 
 _MAX_URIS = 1_000
-"""Resources that a session may subscribe to."""
+"""Maximum number of resources that a session may subscribe to."""
 
 Revisions = dict[str, tuple[int, int]]
 """Key and revision of each collection, by name."""
@@ -37,7 +37,7 @@ Revisions = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class _Poll:
-    """What the last poll found; no version before the first."""
+    """Result of the last poll; ``version`` is None before the first."""
 
     version: int | None = None
     revisions: Revisions = field(default_factory=dict)
@@ -45,11 +45,11 @@ class _Poll:
 
 @dataclass(slots=True)
 class _Subscriber:
-    """A session of the initialize handshake that wants notifications.
+    """A client of the initialize handshake that receives notifications.
 
     Attributes:
-        session: Of its latest request; notifications go to the connection that it belongs to.
-        uris: The resources it subscribed to.
+        session: The SDK's session of its latest request; notifications are sent over the connection of that session.
+        uris: The resources that it subscribed to.
     """
 
     session: ServerSession | None = None
@@ -59,12 +59,12 @@ class _Subscriber:
 class ChangeNotifier:
     """Notifies the clients of one connection, or of one HTTP application, of changes in a store.
 
-    Nothing is polled before the first client asks. Clients of the initialize handshake get
+    Polling starts when the first client reads or subscribes to collections. Clients of the initialize handshake receive
     ``notifications/resources/list_changed`` and subscribe to single resources; those of the 2026-07-28 protocol open a
     stream (``subscriptions/listen``).
 
     Args:
-        store: Polled for changes.
+        store: The store that is polled for changes.
     """
 
     def __init__(self, store: CollectionStore) -> None:
@@ -76,7 +76,7 @@ class ChangeNotifier:
         self._subscribers: OrderedDict[str | None, _Subscriber] = OrderedDict()
 
     async def notify_of_list(self, context: "Context") -> None:
-        """Notify a client that listed the collections when the list changes."""
+        """Notify the client whenever the list of collections changes."""
         self._subscriber(context).session = context.session
         await self._start()
 
@@ -84,7 +84,7 @@ class ChangeNotifier:
         """Subscribe a client to one resource.
 
         Raises:
-            MCPError: It has subscribed to as many as it may.
+            MCPError: The client has reached the maximum number of subscriptions.
         """
         uris = self._subscriber(context).uris
         if len(uris) >= _MAX_URIS and uri not in uris:
@@ -110,7 +110,7 @@ class ChangeNotifier:
             tasks.cancel_scope.cancel()
 
     def _subscriber(self, context: "Context") -> _Subscriber:
-        """Return the client's entry; without sessions clients share one, and what is sent to it reaches nobody."""
+        """Return the client's entry; clients without sessions share one, and nobody receives what is sent to it."""
         key = _session_id(context)
         found = self._subscribers.setdefault(key, _Subscriber())
         self._subscribers.move_to_end(key)
@@ -119,7 +119,7 @@ class ChangeNotifier:
         return found
 
     async def _start(self) -> None:
-        """Start polling. Returns after the first poll, so that every later change is notified."""
+        """Start polling. Returns after the first poll, so that every later change causes a notification."""
         self._wanted.set()
         await self._polled.wait()
 
@@ -133,8 +133,8 @@ class ChangeNotifier:
                 if before.version is not None:
                     await self._notify(before.revisions, last.revisions)
                 failing = False
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the server
-                if not failing:  # without its message, which may hold a stored text
+            except Exception as error:  # noqa: BLE001 - no error may end the server
+                if not failing:  # log the type alone, since the message may contain a stored text
                     _log.warning("changes of collections are not noticed for now (%s)", type(error).__name__)
                 failing = True
             self._polled.set()
@@ -175,5 +175,5 @@ async def _send(subscriber: _Subscriber, updated: list[str], *, list_changed: bo
 
 
 def _session_id(context: Context) -> str | None:
-    """Return the client's HTTP session; None on stdio, where the connection is the session."""
+    """Return the id of the client's HTTP session; None on stdio, where the connection is the session."""
     return context.request.headers.get(_SESSION_HEADER) if context.request is not None else None

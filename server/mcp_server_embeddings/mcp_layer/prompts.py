@@ -1,4 +1,4 @@
-"""Ready-made requests for common jobs, which a person picks in the client."""
+"""Prompts for common tasks, which a user picks in the client."""
 
 import re
 from collections.abc import Callable, Container, Mapping
@@ -10,15 +10,15 @@ from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.errors import InputError
 
 Given = Mapping[str, str]
-"""What the person filled in, by argument; blank ones left out."""
+"""Values of the arguments that the user filled in, by name; blank values are left out."""
 
 _LIST = "one text a line, a JSON list, or a source: a collection or a path such as tickets.csv#message"
 
 _PATH = re.compile(r"\A(?:~|\.|/|\w:\\)|\.[A-Za-z]\w{1,7}(?:#[^#]*)?\Z")
-"""What a path has that a text of one line seldom has."""
+"""Matches what is common in paths and rare in one-line texts: the beginning or the suffix of a path."""
 
 _MAX_PATH = 300
-"""Characters of a path; a longer line is a text."""
+"""Maximum characters of a path; a longer line is taken for a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class ServedPrompt:
 
     Attributes:
         listed: The entry of ``prompts/list``.
-        text: The message to the model.
-        tools: What the message tells the model to call; a prompt is served with all of them or not at all.
-        choices: What a client may offer for an argument; the only values it takes, unless they are numbers.
+        text: Builds the message to the model.
+        tools: The tools that the message asks the model to call; the prompt is listed only if all of them are served.
+        choices: Completions of an argument, the default first; unless they are numbers, no other value is accepted.
     """
 
     listed: Prompt
@@ -56,7 +56,7 @@ class ServedPrompt:
         return self.text(filled)
 
     def completions(self, argument: str, begun: str) -> list[str]:
-        """Return the choices that begin as the person has begun, in order."""
+        """Return the choices that begin with what the user has typed, in order."""
         return [choice for choice in self.choices.get(argument, ()) if choice.startswith(begun.strip().lower())]
 
 
@@ -106,7 +106,7 @@ def _context(given: Given) -> str:
 
 
 def _is_source(filled: str) -> bool:
-    """Tell a path or a collection's name from texts."""
+    """Return whether a value is a path or the name of a collection, rather than texts."""
     line = filled.strip()
     if "\n" in line or line.startswith("[") or len(line) > _MAX_PATH:
         return False
@@ -114,7 +114,7 @@ def _is_source(filled: str) -> bool:
 
 
 def _what(given: Given, argument: str, side: str = "") -> str:
-    """Return what the model shall pass: a source by its name, else the texts below."""
+    """Return the argument that the model is to pass: a source by its name, or the texts appended to the message."""
     parameter = f"{side}_source" if side else "source"
     if _is_source(given[argument]):
         return f"{parameter}={given[argument].strip()!r}"
@@ -122,7 +122,7 @@ def _what(given: Given, argument: str, side: str = "") -> str:
 
 
 def _below(given: Given, argument: str, title: str = "") -> str:
-    """Return the texts that were filled in, to stand below the request; nothing for a source."""
+    """Return the texts that the user filled in, to append to the message; empty for a source."""
     if _is_source(given[argument]):
         return ""
     return f"\n\n{title}:\n{given[argument]}" if title else f"\n\n{given[argument]}"

@@ -1,4 +1,4 @@
-"""Which of the declared tools the user wants served, and their entries in ``tools/list``."""
+"""The declared tools that the settings select, and their entries in ``tools/list``."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from mcp_server_embeddings.tools.declaration import Tool, declared_tools
 
 
 def tool_sets() -> dict[str, tuple[str, ...]]:
-    """Return the names that stand for several tools in ``--tools`` and ``--exclude-tools``."""
+    """Return the names that select several tools in ``--tools`` and ``--exclude-tools``, with their tools."""
     tools = declared_tools()
     return {
         "core": tuple(name for name, tool in tools.items() if tool.core),
@@ -21,7 +21,7 @@ def tool_sets() -> dict[str, tuple[str, ...]]:
 
 
 def served_tools(settings: Settings) -> Mapping[str, Tool]:
-    """Return the tools the user wants served, by name, in order.
+    """Return the tools that the settings select, by name, in the order of declaration.
 
     Raises:
         ConfigurationError: A name is unknown, or no tool is left.
@@ -33,7 +33,7 @@ def served_tools(settings: Settings) -> Mapping[str, Tool]:
 
 
 def published(tool: Tool) -> mcp_types.Tool:
-    """Return the entry of ``tools/list``."""
+    """Return a tool's entry in ``tools/list``."""
     reads = tool.effect == "reads"
     return mcp_types.Tool(
         name=tool.name,

@@ -1,4 +1,4 @@
-"""What a client can read besides calling tools."""
+"""The server's fixed resources: models, status and guide."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from mcp_server_embeddings.tools.declaration import ToolContext
 from mcp_server_embeddings.tools.status import status
 
 HOUR = CacheHint(ttl_ms=3_600_000, scope="public")
-"""For what stays as it is while the server runs."""
+"""For content that does not change while the server runs."""
 
 _NEVER = CacheHint()
 
@@ -25,8 +25,8 @@ class ServedResource:
 
     Attributes:
         listed: The entry of ``resources/list``.
-        text: What it says. Runs on a worker thread; may wait for the model.
-        fresh: How long a client may keep it.
+        text: Returns its content. Runs on a worker thread; may wait for the model.
+        fresh: How long a client may cache it.
     """
 
     listed: Resource

@@ -1,31 +1,31 @@
-"""JSON schemas as small and plain as clients need them."""
+"""JSON schemas of tools, reduced to what clients need."""
 
 from pydantic import BaseModel, TypeAdapter
 
 JsonSchema = dict[str, object]
 
 _DEPTH = 2
-"""Levels of objects whose fields an output schema lists: the result, and the entries of its lists."""
+"""Levels of nested objects whose fields an output schema lists: the result, and the entries of its lists."""
 
 
 def input_schema(model: type[BaseModel]) -> JsonSchema:
-    """Return the schema of a tool's arguments: no titles, references or unions with null, since absent says the same.
+    """Return the schema of a tool's arguments, without titles, references and unions with null.
 
-    Clients' models mishandle unions: they send lists as JSON strings.
+    An absent argument means the same as null. Models mishandle unions: they send lists as JSON strings.
     """
     schema = model.model_json_schema()
     plain = _plain(schema, _definitions(schema))
-    # Synonyms of parameters are understood, and what is unknown is refused with the nearest name.
+    # Synonyms of parameters are accepted, and an unknown name is refused with an error that suggests the nearest.
     del plain["additionalProperties"]
     return plain
 
 
 def output_schema(model: type[BaseModel]) -> JsonSchema:
-    """Return the outline of a tool's result: its fields and their types, and the fields of objects in lists.
+    """Return an outline of a tool's result: its fields and their types, and the fields of objects in lists.
 
-    What they mean is in the tool's description, and in the models themselves (``tools/results.py``). Written in full,
-    the schemas of all results would cost every client twice the tokens of everything else in the list. A field that has
-    its default is absent.
+    The tool's description and the models themselves (``tools/results.py``) document the fields. Full schemas of all
+    results would cost every client twice the tokens of everything else in ``tools/list``. No field is required, since a
+    result omits fields that have their default.
     """
     schema = model.model_json_schema(mode="serialization")
     return _object(schema, _definitions(schema), _DEPTH)
@@ -44,7 +44,7 @@ def _fields(schema: JsonSchema) -> dict[str, JsonSchema]:
 
 
 def _resolved(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
-    """Return what a reference stands for; a schema that is none as it is."""
+    """Return the schema that a reference points to; return any other schema unchanged."""
     reference = schema.get("$ref")
     if not isinstance(reference, str):
         return schema
@@ -54,7 +54,7 @@ def _resolved(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSch
 def _plain(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
     schema = _without_null(_resolved(schema, definitions))
     plain = {key: value for key, value in schema.items() if key not in ("title", "$defs")}
-    if plain.get("default", ...) is None:  # absent says the same
+    if plain.get("default", ...) is None:  # an absent argument means the same
         del plain["default"]
     if "properties" in plain:
         plain["properties"] = {name: _plain(field, definitions) for name, field in _fields(schema).items()}
@@ -85,14 +85,14 @@ def _outline(schema: JsonSchema, definitions: dict[str, JsonSchema], depth: int)
     if "enum" in schema:
         return {"enum": schema["enum"]}
     choices = [_resolved(choice, definitions) for choice in _parts(schema.get("anyOf", []))]
-    if choices:  # one type each: some clients' dialects have no list of types
+    if choices:  # one type in each: some clients do not support a list of types
         types = list(dict.fromkeys(str(choice["type"]) for choice in choices))
         return {"type": types[0]} if len(types) == 1 else {"anyOf": [{"type": name} for name in types]}
     items = schema.get("items")
     if items is None:
         return {"type": schema["type"]} if "type" in schema else {}
     item = _resolved(_parts([items])[0], definitions)
-    if "items" in item:  # rows of a matrix, groups
+    if "items" in item:  # a list of lists, such as a matrix or groups
         return {"type": "array", "items": {"type": "array"}}
     inside = _object(item, definitions, depth - 1) if "properties" in item else _outline(item, definitions, depth)
     return {"type": "array", "items": inside}

@@ -1,4 +1,4 @@
-"""The protocol server: handlers over the registry."""
+"""The protocol server: its handlers for tools, resources and prompts."""
 
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -66,7 +66,7 @@ T = TypeVar("T")
 
 
 def instructions(settings: Settings) -> str:
-    """Return what a client's model is told of the server; where texts go, above all."""
+    """Return the instructions for a client's model; above all, they say where texts are sent."""
     if not settings.engine_url:
         return INSTRUCTIONS
     where = f"with a model at {settings.engine_url}, to which they are sent"
@@ -76,13 +76,13 @@ def instructions(settings: Settings) -> str:
 def build_server(
     service: Service, store: CollectionStore, settings: Settings, wait_seconds: float = WAIT_SECONDS
 ) -> Server[ChangeNotifier]:
-    """Return the server of one session, or of several whose settings and collections are the same.
+    """Return the server of one session, or of several sessions with the same settings and collections.
 
     Args:
-        service: What it shares with other sessions.
+        service: The state shared with other sessions.
         store: The collections.
-        settings: The session's; the engine may have been started with others.
-        wait_seconds: After these a call goes on in the background, and is answered with how far it has come.
+        settings: Settings of the session; the engine may have been started with different ones.
+        wait_seconds: A call that takes longer is answered with its progress and continues in the background.
 
     Raises:
         ConfigurationError: The settings name an unknown tool.
@@ -91,7 +91,7 @@ def build_server(
     prompts = _Prompts(served_prompts(tools))
     runner = CallRunner(service, store, settings, wait_seconds)
 
-    @functools.cache  # made when it is asked for: the schemas cost a twentieth of the handshake
+    @functools.cache  # computed on the first request, since the schemas take a twentieth of the handshake
     def listed_tools(pages: bool) -> ListToolsResult:
         listed = [published(tool) for tool in tools.values()]
         return ListToolsResult(tools=[apps.with_page(tool) for tool in listed] if pages else listed)
@@ -128,7 +128,7 @@ def build_server(
         instructions=instructions(settings),
         cache_hints={"tools/list": HOUR, "prompts/list": HOUR},
         lifespan=resources.lifespan,
-        # No parameter is also a header. Without this the SDK lists the tools at every call over HTTP to find that out.
+        # No parameter is also sent as a header. Without this, the SDK lists the tools at every call over HTTP to check.
         get_tool_input_schema=lambda _: None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
@@ -145,12 +145,12 @@ def build_server(
 
 
 def initialization_options(server: Server[T]) -> InitializationOptions:
-    """Return what a connection that lasts tells its client: among others, that it notifies of changed collections."""
+    """Return the options for a persistent connection, which announce notifications about changed collections."""
     return server.create_initialization_options(NotificationOptions(resources_changed=True))
 
 
 class _Resources:
-    """The handlers of everything that can be read."""
+    """The handlers of resource requests."""
 
     def __init__(self, runner: CallRunner, store: CollectionStore) -> None:
         self._runner = runner
@@ -158,7 +158,7 @@ class _Resources:
 
     @asynccontextmanager
     async def lifespan(self, _: Server[ChangeNotifier]) -> AsyncIterator[ChangeNotifier]:
-        """One notifier for each connection (stdio) or application (HTTP)."""
+        """Yield the notifier of a connection (stdio) or of the application (HTTP)."""
         notifier = ChangeNotifier(self._store)
         try:
             async with notifier.polling():
@@ -205,7 +205,7 @@ class _Resources:
         )
 
     async def _read_store(self, context: Context, function: Callable[[ToolContext], T], uri: str) -> T:
-        """Read from the store; the client is notified of later changes."""
+        """Read from the store, and notify the client of later changes."""
         await context.lifespan_context.notify_of_list(context)
         try:
             return await self._runner.read(function, context.protocol_version)
@@ -214,7 +214,7 @@ class _Resources:
 
 
 def _stored_resource(store: CollectionStore, uri: str) -> ReadResourceResult:
-    """Return what a collection's resource says, unless it is too much at once."""
+    """Return the content of a collection's resource, unless it is too large."""
     text, kind = collection_resources.read(store, uri)
     answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
     check_size(answer, "read a part of it: find passages with search, and read them with the tool read")
@@ -226,7 +226,7 @@ async def _listen(context: Context, params: SubscriptionsListenRequestParams) ->
 
 
 class _Prompts:
-    """The handlers of everything about prompts."""
+    """The handlers of prompt requests."""
 
     def __init__(self, prompts: Mapping[str, ServedPrompt]) -> None:
         self._prompts = prompts

@@ -1,4 +1,4 @@
-"""The log of an engine process: a file of bounded size, and for each session what concerns it."""
+"""The log of an engine process: a file of bounded size, and the records of each session, sent to its relay."""
 
 import asyncio
 import json
@@ -15,27 +15,28 @@ from mcp_server_embeddings.mcp_layer.backpressure import Flow
 from mcp_server_embeddings.relay.notices import LOG
 
 _MAX_BYTES = 1_000_000
-"""Of the log's file; the file before it is kept as well."""
+"""Maximum size of the log file; one earlier file is kept as well."""
 
 _session: ContextVar["SessionLog | None"] = ContextVar("session", default=None)
-"""The session that the running code works for."""
+"""The session that the running code belongs to."""
 
 _sessions: "set[SessionLog]" = set()
 
 
 def notice(kind: bytes, content: object) -> bytes:
-    """Return a line for a relay that is no message for its client."""
+    """Return a line for a relay that is not a message for its client."""
     return kind + json.dumps(content).encode() + b"\n"
 
 
 class SessionLog:
-    """Sends what is logged while a session is served to its relay, for the standard error that its client sees.
+    """Sends a session's log records to its relay, which writes them to the standard error that the client sees.
 
-    What concerns no session in particular, such as the model, is sent to all. Used in the session's task.
+    Records that do not belong to a session, for example about the model, are sent to all. Enter it in the session's
+    task.
 
     Args:
-        flow: Of the session.
-        level: The least severe records that it wants.
+        flow: Flow control of the session.
+        level: Minimum level of the records that are sent.
     """
 
     def __init__(self, flow: Flow, level: str) -> None:
@@ -60,7 +61,7 @@ class SessionLog:
 
 
 class SessionHandler(logging.Handler):
-    """Hands records to the session that they concern, or to all."""
+    """Passes records to the session that they belong to, or to all sessions."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record."""
@@ -71,10 +72,10 @@ class SessionHandler(logging.Handler):
 
 
 class LogFile(RotatingFileHandler):
-    """The file that also takes what native code and crashes write to standard error.
+    """A log file that also receives what native code and crashes write to standard output and standard error.
 
     Args:
-        path: Its path.
+        path: Path of the file.
     """
 
     def __init__(self, path: Path) -> None:

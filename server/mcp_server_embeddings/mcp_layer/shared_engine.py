@@ -1,6 +1,6 @@
 """Serve the sessions of many relays in one process, each over a Unix socket.
 
-A session has its own server, settings, flow control and log; see ``Service`` for what is shared.
+A session has its own server, settings, flow control and log; ``Service`` holds what all sessions share.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 MAX_SESSIONS = 500
 
 _GREETING_SECONDS = 10.0
-"""After these a relay that has not introduced its session is refused."""
+"""A relay that has not sent its greeting within this time is disconnected."""
 
 _CHECKSUM = re.compile("[0-9a-f]{16}")
 
@@ -47,19 +47,19 @@ _ACCEPT_AGAIN_SECONDS = 0.5
 _CHUNK = 65_536
 
 _LARGE_LINE = 100_000
-"""Bytes of a line that is decoded apart from the event loop, which all sessions share."""
+"""A line of more bytes is decoded on a worker thread, since all sessions share the event loop."""
 
 
 class SharedEngine:
     """The process that serves all sessions of a user.
 
     Args:
-        service: What the sessions share.
-        store: Their collections.
-        settings: Those of the engine; a session's own come in its greeting.
-        listener: Where relays connect.
-        address: Of the listener.
-        idle_seconds: It ends after this long without a session; 0: never.
+        service: The state that all sessions share.
+        store: The collections of all sessions.
+        settings: Settings of the engine; a session sends its own in its greeting.
+        listener: The listening socket that relays connect to.
+        address: Address of the listener.
+        idle_seconds: The process exits after this long without a session; 0 means never.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class SharedEngine:
         service.process = self.status
 
     def run(self) -> int:
-        """Serve until there was no session for the idle time, or a signal comes; return the exit status."""
+        """Serve until there has been no session for the idle time, or a signal arrives; return the exit status."""
         return anyio.run(self._run)
 
     def status(self) -> str:
-        """Tell which process this is, how many sessions it serves and where it logs."""
+        """Return a description of this process: its id, uptime, number of sessions and log file."""
         minutes = (time.monotonic() - self._began) / 60
         sessions = f"{self._sessions} session" + ("s" if self._sessions != 1 else "")
         return f"engine process {os.getpid()}, up {minutes:.1f} min, {sessions}, log {self._address.log_path}"
@@ -104,7 +104,7 @@ class SharedEngine:
         while True:
             try:
                 connection, _ = await loop.sock_accept(self._listener)
-            except OSError as error:  # such as no descriptor being left
+            except OSError as error:  # for example, no file descriptor is left
                 _log.warning("a session cannot be accepted: %s", error)
                 await anyio.sleep(_ACCEPT_AGAIN_SECONDS)
                 continue
@@ -115,7 +115,7 @@ class SharedEngine:
             tasks.start_soon(self._serve, connection)
 
     async def _serve(self, connection: socket.socket) -> None:
-        """Serve one relay until it goes away."""
+        """Serve one relay until it disconnects."""
         loop = asyncio.get_running_loop()
         self._sessions += 1
         try:
@@ -131,7 +131,7 @@ class SharedEngine:
                 await _Session(connection, lines, server).run(log_level)
         except (OSError, TimeoutError):
             _log.debug("a relay went away before its session began")
-        except Exception:  # noqa: BLE001 - whatever it is, it must not end the other sessions
+        except Exception:  # noqa: BLE001 - no error of one session may end the others
             _log.exception("a session crashed")
         finally:
             connection.close()
@@ -145,7 +145,7 @@ class SharedEngine:
         settings = received_settings(self._settings, told.settings)
         server = build_server(self._service, self._store, settings)
         if _CHECKSUM.fullmatch(told.command):
-            with suppress(OSError):  # it only spares time
+            with suppress(OSError):  # remembering only saves time
                 remember(self._address, told.command, greeting)
         return server, settings.log_level
 
@@ -166,20 +166,20 @@ class SharedEngine:
             if self._sessions or time.monotonic() - self._idle_since < self._idle_seconds:
                 continue
             with self._address.lock(wait=False) as held:
-                if held:  # otherwise a relay is about to connect
+                if held:  # if it is not, a relay is about to connect
                     self._forget_socket()
                     tasks.cancel_scope.cancel()
                     return
 
     def _forget_socket(self) -> None:
-        """Remove the socket, unless another engine's is there by now."""
+        """Remove the socket file, unless another engine has replaced it."""
         try:
             path = Path(self._address.socket_path)
             if path.stat().st_ino == self._inode:
                 path.unlink()
                 forget(self._address)
         except OSError:
-            pass  # somebody has removed it
+            pass  # it has been removed already
         self._listener.close()
 
 
@@ -194,7 +194,7 @@ class _Session:
         self._flow = Flow(to_server)
 
     async def run(self, log_level: str) -> None:
-        """Serve until the relay has sent its last line and was answered, or is gone."""
+        """Serve until the relay has sent its last line and has been answered, or has disconnected."""
         self._flow.notice(notice(READY, os.getpid()))
         async with self._from_client, anyio.create_task_group() as tasks:
             with SessionLog(self._flow, log_level):
@@ -208,7 +208,7 @@ class _Session:
         while line := await self._lines.next(MAX_LINE_BYTES):
             message = await _decoded(line)
             while message is not None and not await self._flow.put(message, len(line)):
-                continue  # the client reads no answers; a relay that is gone ends the session
+                continue  # retry until the client reads answers; if the relay disconnects, the session is cancelled
         await self._flow.finish(LAST_ANSWERS_SECONDS)
 
     async def _transmit(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -217,7 +217,7 @@ class _Session:
             line = await self._flow.next_line()
             try:
                 await loop.sock_sendall(self._connection, line)
-            except OSError:  # the relay is gone
+            except OSError:  # the relay has disconnected
                 tasks.cancel_scope.cancel()
                 return
             self._flow.written()
@@ -234,14 +234,17 @@ async def _decoded(line: bytes) -> JSONRPCMessage | None:
 
 
 class _Lines:
-    """Reads lines from a socket that does not block."""
+    """Reads lines from a non-blocking socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._waiting = bytearray()
 
     async def next(self, limit: int) -> bytes:
-        """Return the next line; of one over ``limit`` bytes its beginning, one byte over; empty after the last."""
+        """Return the next line; empty after the last.
+
+        A line over ``limit`` bytes is consumed whole, and its first ``limit + 1`` bytes are returned.
+        """
         kept, searched = bytearray(), 0
         while not (end := self._waiting.find(b"\n", searched) + 1):
             if len(self._waiting) + len(kept) > limit:

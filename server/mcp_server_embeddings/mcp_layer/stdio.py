@@ -1,7 +1,7 @@
-"""The stdio transport. Why not the SDK's: see the table in docs/architecture.md.
+"""The stdio transport. The table in docs/architecture.md says why the SDK's is not used.
 
-Reading and writing have a thread each, apart from anyio's shared worker threads, so neither a busy server
-nor a slow client stops the event loop.
+Reading and writing each have a thread of their own, separate from anyio's shared worker threads, so that neither a busy
+server nor a slow client blocks the event loop.
 """
 
 import logging
@@ -30,34 +30,34 @@ from mcp_server_embeddings.relay.wire import Wire
 _log = logging.getLogger(__name__)
 
 L = TypeVar("L")
-"""Of what the server's lifespan yields."""
+"""Type of the object that the server's lifespan yields."""
 
 _DEADLINE_SECONDS = 0.2
-"""The process ends at most this long after shutdown began, whatever is stuck."""
+"""The process exits at most this long after shutdown began, even if something is stuck."""
 
 _LAST_ANSWERS_SECONDS = 0.2
-"""How long answers of tools may take after EOF: a client may pipe its requests in."""
+"""How long tool calls may take to be answered after EOF: a client may pipe its requests in."""
 
 _SKIPPED = 1_000_000
-"""Bytes of an over-long line that are discarded at a time."""
+"""Bytes of an overlong line that are discarded at a time."""
 
 
 def serve(server: Server[L], wire: Wire, *, after_first_answer: Callable[[], None]) -> int:
-    """Serve one client until EOF, the end of the parent process, or a signal.
+    """Serve one client until EOF, the exit of the parent process, or a signal.
 
     Args:
         server: The protocol server.
         wire: The descriptors of the client's pipes.
-        after_first_answer: Called once, when the first message was written: the handshake is over.
+        after_first_answer: Called once, after the first message has been written: the handshake is over.
 
     Returns:
-        The exit status: 0 after EOF or the end of the parent process, 128 plus the number of a signal.
+        The exit status: 0 after EOF or the exit of the parent process, 128 plus the number of a signal.
     """
     return anyio.run(_serve, server, wire, after_first_answer)
 
 
 def leave(status: int) -> NoReturn:
-    """End the process without tearing down the model runtime, which takes seconds."""
+    """Exit the process without tearing down the model runtime, which would take seconds."""
     logging.shutdown()
     sys.stderr.flush()
     os._exit(status)
@@ -77,7 +77,7 @@ async def _serve(server: Server[L], wire: Wire, after_first_answer: Callable[[],
 
 
 class _Ending:
-    """Shutdown: the first reason decides the exit status, and a deadline ends what is stuck."""
+    """Shutdown state: the first reason decides the exit status, and a deadline exits the process if it is stuck."""
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
@@ -85,7 +85,7 @@ class _Ending:
         self._announced = False
 
     def announce(self, status: int = 0) -> None:
-        """Start the deadline after which the process ends, whatever is stuck."""
+        """Start the deadline after which the process exits, even if something is stuck."""
         if self._announced:
             return
         self._announced, self.status = True, status
@@ -112,7 +112,7 @@ class _Ending:
 async def _streams(
     wire: Wire, after_first_answer: Callable[[], None], ending: _Ending
 ) -> AsyncIterator[tuple[MemoryObjectReceiveStream[Incoming], Flow]]:
-    """Yield the pair of streams that the SDK's server reads and writes."""
+    """Yield the two streams that the SDK's server reads from and writes to."""
     to_server, from_client = anyio.create_memory_object_stream[Incoming](0)
     flow = Flow(to_server)
     reading = (wire, flow, anyio.lowlevel.current_token(), ending)
@@ -155,7 +155,7 @@ def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, ending: 
                     break
             if not taken:
                 break
-            del message  # not kept until the next one comes
+            del message  # do not keep it in memory until the next one arrives
         anyio.from_thread.run(flow.finish, _LAST_ANSWERS_SECONDS, token=token)
         anyio.from_thread.run_sync(ending.announce, token=token)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, RuntimeError):
@@ -163,7 +163,7 @@ def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, ending: 
 
 
 def _messages(wire: Wire) -> Iterator[tuple[JSONRPCMessage, int]]:
-    """Yield each message, or the error that answers its line, with the line's size in bytes, until EOF."""
+    """Yield each message, or the error response to a malformed line, with the line's size in bytes, until EOF."""
     while line := wire.reader.readline(MAX_LINE_BYTES + 1):
         size = len(line)
         if size > MAX_LINE_BYTES:
@@ -172,7 +172,7 @@ def _messages(wire: Wire) -> Iterator[tuple[JSONRPCMessage, int]]:
             yield line_too_long(), 0
         elif line.strip():
             message = decode(line)
-            del line  # neither is kept until the next one comes
+            del line  # keep neither line nor message in memory until the next one arrives
             if message is not None:
                 yield message, size
             del message
