@@ -1,1 +1,1 @@
-"""Streamable HTTP for many clients at once; imported only where HTTP is served."""
+"""Streamable HTTP for many clients at once; imported only to serve HTTP."""

@@ -1,7 +1,7 @@
-"""Where the server listens, and the names by which it may be reached.
+"""The listening address, and the host names that requests may use.
 
-A page in a browser can reach a server on the user's machine through a name of its own that points there (DNS
-rebinding), so requests are answered only under names that are known, and only for pages of the same names.
+A web page can reach a server on the user's machine through a host name that resolves to it (DNS rebinding). So only
+requests to known host names, and from pages of the same host names, are answered.
 """
 
 import ipaddress
@@ -19,11 +19,11 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class HostCheck:
-    """Refuses requests with an unknown ``Host`` (421) or of a page elsewhere (``Origin``, 403).
+    """Middleware that refuses requests with an unknown ``Host`` (421) or from another site's page (``Origin``, 403).
 
     Args:
-        app: Serves the others.
-        settings: The names.
+        app: The application that serves the other requests.
+        settings: The allowed host names and origins.
     """
 
     def __init__(self, app: ASGIApp, settings: TransportSecuritySettings) -> None:
@@ -37,10 +37,10 @@ class HostCheck:
 
 
 def allowed_names(settings: Settings) -> TransportSecuritySettings:
-    """Return the names under which the server answers: of this machine, the address it listens on, and the user's.
+    """Return the allowed host names and origins: loopback, the listening address, and the user's host names.
 
     Raises:
-        ConfigurationError: One is not a name.
+        ConfigurationError: One of the user's is not a host name.
     """
     hosts = {_written(settings.host), *_LOOPBACK, *map(_checked, settings.allowed_host)}
     patterns = sorted(pattern for host in hosts for pattern in _with_ports(host))
@@ -49,7 +49,7 @@ def allowed_names(settings: Settings) -> TransportSecuritySettings:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only programs on this machine can reach an address.
+    """Return whether only programs on this machine can reach an address.
 
     Example:
         >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
@@ -65,7 +65,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that accepts connections.
 
     Raises:
-        ConfigurationError: The address is taken, or not of this machine.
+        ConfigurationError: The address is in use, or is not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -74,20 +74,20 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(
             f"cannot listen on {host!r}, port {port} ({error.strerror or error}); give another --host or --port"
         ) from None
-    # What it accepts inherits this. asyncio would set it, but not for sockets that were made so (their protocol is 0),
-    # and each answer waited 40 ms for the client's acknowledgement of its head.
+    # Accepted connections inherit this. asyncio sets it only on sockets whose protocol is TCP, and create_server leaves
+    # the protocol at 0. Without it, each answer waited 40 ms for the client to acknowledge its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def url(listener: socket.socket) -> str:
-    """Return the URL of a socket's MCP endpoint."""
+    """Return the URL of the MCP endpoint on a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://{_written(host)}:{port}/mcp"
 
 
 def _written(host: str) -> str:
-    """Return an address as in a URL."""
+    """Return an address as it appears in a URL, with brackets around IPv6."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
@@ -98,7 +98,7 @@ def _checked(name: str) -> str:
 
 
 def _with_ports(host: str) -> Iterator[str]:
-    """Yield what the SDK compares: a name alone, and with any port unless it has one."""
+    """Yield the patterns that the SDK compares: the host itself, and the host with any port unless it has one."""
     yield host
     if not host.rpartition("]")[2].count(":"):
         yield f"{host}:*"

@@ -1,4 +1,4 @@
-"""The HTTP application: the MCP endpoint for tenants, and what its operator asks."""
+"""The HTTP application: the endpoints for tenants, and health checks and metrics for the operator."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,12 +34,12 @@ def build_app(settings: Settings, service: Service, load: ProcessLoad) -> Starle
     """Return the application.
 
     Args:
-        settings: The process's.
-        service: What all tenants share.
-        load: Counts what is being served.
+        settings: Settings of the process.
+        service: The state that all tenants share.
+        load: Counts of what is being served.
 
     Raises:
-        ConfigurationError: The settings do not allow it.
+        ConfigurationError: The settings or the file of tokens are invalid.
     """
     entries = None if settings.tokens is None else read_tokens(settings.tokens)
     tenants = local_tenant(settings, service) if entries is None else tenants_of(entries, settings, service)
@@ -73,16 +73,16 @@ def build_app(settings: Settings, service: Service, load: ProcessLoad) -> Starle
 
 
 def _tenant_routes(settings: Settings, service: Service) -> list[BaseRoute]:
-    """Return what is served to tenants: each behind their tokens, limits and metrics.
+    """Return the routes for tenants, all behind tokens, limits and metrics.
 
-    The tenant is ``request.scope["tenant"]``.
+    Their requests have the tenant in ``request.scope["tenant"]``.
     """
     methods = ["GET", "POST", "DELETE"] if settings.stateful else ["POST"]
     return [Route("/mcp", _McpEndpoint(), methods=methods), *openai_api.routes(service)]
 
 
 def _authentication(entries: Mapping[str, Entry] | None, *scopes: str) -> list[Middleware]:
-    """Return what refuses requests without a token of these scopes (401, 403)."""
+    """Return the middleware that refuses requests without a token of these scopes (401, 403)."""
     if entries is None:
         return []
     return [
@@ -92,7 +92,7 @@ def _authentication(entries: Mapping[str, Entry] | None, *scopes: str) -> list[M
 
 
 def _observe(tenant: Tenant, metrics: Metrics) -> None:
-    """Count the calls of a tenant, and keep what it wrote out of spans."""
+    """Count the tool calls of a tenant, and remove the texts that it sends from spans."""
     server = tenant.server
     (spans,) = server.middleware
     server.middleware[:] = [TextFreeSpans(spans, server), CountedCalls(tenant.name, metrics)]
@@ -100,30 +100,30 @@ def _observe(tenant: Tenant, metrics: Metrics) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Probes:
-    """What a supervisor asks, without a token and under any name: it learns nothing but this."""
+    """Health checks for a supervisor, which need no token and accept any ``Host``, since they reveal nothing else."""
 
     engine: Engine
     load: ProcessLoad
 
     async def alive(self, _: Request) -> PlainTextResponse:
-        """Tell that the process answers."""
+        """Answer, which shows that the process is alive."""
         return PlainTextResponse("ok\n")
 
     async def ready(self, _: Request) -> PlainTextResponse:
-        """Tell whether requests should be sent here: once the model was loaded, until the process ends.
+        """Return whether requests should be sent here: after the model has been loaded, until the process drains.
 
-        A model that was freed when idle is loaded again by the next call.
+        A model that was unloaded when idle counts as ready, since the next call loads it again.
         """
         state = "draining" if self.load.draining else self.engine.state()
         return PlainTextResponse(f"{state}\n", 200 if state in ("ready", "idle") else 503)
 
 
 class Identified:
-    """Puts the tenant whose request it is into the scope.
+    """Middleware that puts the tenant of a request into its scope.
 
     Args:
-        app: Serves it.
-        tenants: By name.
+        app: The application that serves the request.
+        tenants: The tenants, by name.
     """
 
     def __init__(self, app: ASGIApp, tenants: Mapping[str, Tenant]) -> None:
@@ -138,7 +138,7 @@ class Identified:
 
 
 class _McpEndpoint:
-    """Passes messages to the SDK."""
+    """Passes requests to the SDK."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         tenant: Tenant = scope["tenant"]
@@ -149,9 +149,10 @@ class _McpEndpoint:
 
 
 def _ends_with_its_connection(scope: Scope) -> bool:
-    """Tell whether closing the connection cancels a request: in the stateless era; before, it must not.
+    """Return whether closing the connection cancels a request.
 
-    The SDK watches streams itself.
+    It does in stateless protocol versions, and must not in those with the initialize handshake. The SDK itself watches
+    the connections of streams.
     """
     version = Headers(scope=scope).get(MCP_PROTOCOL_VERSION_HEADER)
     return version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS and not is_stream(scope)

@@ -1,14 +1,15 @@
-"""Ending the work of a request whose client has closed the connection."""
+"""Cancel requests whose client has closed the connection."""
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def cancelled_when_gone(app: ASGIApp) -> ASGIApp:
-    """Return an application that is cancelled when its client goes away; inference stops at the next batch.
+    """Wrap an application so that it is cancelled when its client disconnects; inference stops at the next batch.
 
     Args:
-        app: Answers as a whole. The body of its request is in the first message (``RequestBodyLimitMiddleware``).
+        app: The application; it sends no streams. ``RequestBodyLimitMiddleware`` has put the whole body of the request
+            into the first message.
     """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,8 +1,8 @@
-"""An answer leaves the process at once: a process that is killed has sent all of it, or nothing.
+"""Send an answer in one write, so that a killed process has sent either all of it or nothing.
 
-uvicorn writes the head of an answer and its body one after the other. Killed between the two, a replica has sent a
-head without a body, and its proxy has passed that on, so it can no longer ask another replica. Under load that is not
-rare, since the event loop may wait for the interpreter's lock there: two of twenty kills lost an answer so.
+uvicorn writes the head and the body of an answer separately. If a replica is killed in between, its proxy has already
+forwarded the head and can no longer retry with another replica. Under load this is not rare, since the event loop may
+wait for the interpreter lock between the two writes: two of twenty kills lost an answer.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class JoinedWritesProtocol(H11Protocol):
-    """HTTP as uvicorn speaks it, through ``_JoinedWrites``."""
+    """uvicorn's HTTP protocol, writing through ``_JoinedWrites``."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to serve a connection."""
+        """Start serving a connection."""
         super().connection_made(_JoinedWrites(transport, self.loop))
 
 
 class _JoinedWrites(asyncio.Transport):
-    """A transport that writes together what is written in one step of the event loop."""
+    """A transport that combines all writes of one event loop iteration; has only the methods that uvicorn uses."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class _JoinedWrites(asyncio.Transport):
         self._parts: list[bytes | bytearray | memoryview] = []
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """As the transport's, like the next three; what uvicorn does not use is not here."""
+        """Forward to the transport, like the next three methods."""
         return self._transport.get_extra_info(name, default)
 
     def is_closing(self) -> bool:
@@ -41,13 +41,13 @@ class _JoinedWrites(asyncio.Transport):
         self._transport.resume_reading()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write at the end of this step."""
+        """Buffer data, which is written after the callbacks that are already scheduled."""
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
     def close(self) -> None:
-        """Close when all is written."""
+        """Write what is left, then close."""
         self._flush()
         self._transport.close()
 

@@ -1,6 +1,6 @@
-"""How much is served at once, for one tenant and for all; what is more is told when to come again.
+"""Limits on what is served at once, for each tenant and for the process; refusals say when to retry.
 
-A request is admitted before its body is read, so what is refused costs next to nothing.
+A request is admitted or refused before its body is read, so a refusal costs almost nothing.
 """
 
 import math
@@ -15,35 +15,35 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 8_000_000
-"""Of a request (413): two million characters of four bytes, which is all that a call may send."""
+"""Limit of a request's body (413): two million characters of four bytes, the most that a call may send."""
 
 MAX_BODIES_BYTES = 64_000_000
-"""Of all requests in progress (503); parsed, a body takes several times its size."""
+"""Limit of the bodies of all requests in progress (503); a parsed body takes several times its size."""
 
 MAX_REQUESTS = 256
-"""Requests in progress (503): as many as there are threads for calls."""
+"""Limit of requests in progress (503): the number of threads for calls."""
 
 MAX_STREAMS = 1_000
-"""Open streams (503). They wait, and cost memory alone."""
+"""Limit of open streams (503). They only wait, so they cost nothing but memory."""
 
 MAX_CONNECTIONS = 2_000
-"""Open connections (503); a request on one more is refused and the connection closed."""
+"""Limit of open connections (503); beyond it, a request is refused and its connection closed."""
 
 TENANT_STREAMS = 64
-"""Open streams of a tenant with a token (429)."""
+"""Limit of open streams of a tenant with a token (429)."""
 
 _SOON = 1
-"""Seconds after which what was busy may no longer be."""
+"""``Retry-After`` in seconds when the server or the tenant is busy."""
 
 _LATER = 5
-"""Seconds after which another process may have taken the place of one that ends."""
+"""``Retry-After`` in seconds when the process is ending and another may take its place."""
 
 
 class RequestRate:
-    """A bucket that holds what is allowed in a minute and is filled steadily.
+    """A token bucket that holds the requests of one minute and is refilled continuously.
 
     Args:
-        per_minute: What is allowed in a minute.
+        per_minute: Requests allowed per minute.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -52,7 +52,7 @@ class RequestRate:
         self._filled = time.monotonic()
 
     def take(self) -> float:
-        """Take one; return 0, or the seconds until there is one to take."""
+        """Take one request from the bucket; return 0, or the seconds until one is available."""
         now, per_second = time.monotonic(), self._per_minute / 60
         self._left = min(self._per_minute, self._left + (now - self._filled) * per_second)
         self._filled = now
@@ -64,12 +64,12 @@ class RequestRate:
 
 @dataclass(slots=True)
 class Load:
-    """What is being served.
+    """Counts of what is being served.
 
     Attributes:
-        requests: In progress, without streams.
-        streams: Open.
-        body_bytes: Of the requests in progress.
+        requests: Number of requests in progress, without streams.
+        streams: Number of open streams.
+        body_bytes: Size of the bodies of the requests in progress.
     """
 
     requests: int = 0
@@ -92,11 +92,12 @@ class Load:
 
 @dataclass(slots=True)
 class ProcessLoad(Load):
-    """What the process is serving.
+    """Counts of what the process is serving.
 
     Attributes:
-        draining: Whether it ends when it has answered what is in progress.
-        connections: Counts those that are open.
+        draining: Whether the process ends once it has answered the requests in progress.
+        connections: Returns the number of open connections.
+        open_streams: Cancel scopes of the open streams.
     """
 
     draining: bool = False
@@ -104,7 +105,7 @@ class ProcessLoad(Load):
     open_streams: set[anyio.CancelScope] = field(default_factory=set)
 
     def drain(self) -> None:
-        """Admit nothing more, and end the streams."""
+        """Admit no more requests, and end the streams."""
         self.draining = True
         for stream in tuple(self.open_streams):
             stream.cancel()
@@ -112,13 +113,13 @@ class ProcessLoad(Load):
 
 @dataclass(frozen=True, slots=True)
 class TenantLimits:
-    """What one tenant may do, and does.
+    """Limits and current load of one tenant.
 
     Attributes:
-        requests: At a time.
-        streams: At a time.
-        rate: None for as many as it likes.
-        load: What is being served for it.
+        requests: Maximum number of requests at a time.
+        streams: Maximum number of streams at a time.
+        rate: The rate limit; None for no limit.
+        load: Counts of what is being served for the tenant.
     """
 
     requests: int = MAX_REQUESTS
@@ -127,7 +128,7 @@ class TenantLimits:
     load: Load = field(default_factory=Load)
 
     def refusal(self, *, stream: bool) -> JSONResponse | None:
-        """Return the answer to a request that is one too many."""
+        """Return the answer to a request that exceeds a limit; None if the request is admitted."""
         if stream and self.load.streams >= self.streams:
             return _refusal(429, f"this token has {self.streams} streams open, as many as it may; close one", _SOON)
         if not stream and self.load.requests >= self.requests:
@@ -137,11 +138,11 @@ class TenantLimits:
 
 
 class Admission:
-    """Serves a request, or refuses it with 429 or 503 and ``Retry-After``.
+    """Middleware that refuses requests over the limits with 429 or 503 and ``Retry-After``.
 
     Args:
-        app: Serves it.
-        load: Of the process.
+        app: The application that serves admitted requests.
+        load: Load of the process.
     """
 
     def __init__(self, app: ASGIApp, load: ProcessLoad) -> None:
@@ -183,17 +184,17 @@ class Admission:
             finally:
                 self._load.open_streams.discard(stream)
         if stream.cancelled_caught:
-            with suppress(RuntimeError):  # it had not begun
+            with suppress(RuntimeError):  # the answer had not been started
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def is_stream(scope: Scope) -> bool:
-    """Tell whether a request of MCP opens a stream of events that stays open."""
+    """Return whether an MCP request opens a stream of events that stays open."""
     return scope["method"] == "GET" or Headers(scope=scope).get("mcp-method") == "subscriptions/listen"
 
 
 def _declared_size(scope: Scope) -> int:
-    """Return how many bytes a body may have, before it is read."""
+    """Return an upper bound of the body's size in bytes, before it is read."""
     headers = Headers(scope=scope)
     declared = headers.get("content-length", "")
     if declared.isdecimal():
@@ -202,14 +203,14 @@ def _declared_size(scope: Scope) -> int:
 
 
 def _refusal(status: int, reason: str, seconds: float, *, close: bool = False) -> JSONResponse:
-    """Return an answer in the form of the SDK's to a missing token."""
+    """Return an answer in the format that the SDK uses for a missing token."""
     error = "rate_limited" if status == 429 else "unavailable"
     headers = {"Retry-After": str(math.ceil(seconds)), **({"Connection": "close"} if close else {})}
     return JSONResponse({"error": error, "error_description": reason}, status, headers)
 
 
 def _with_retry_after(send: Send) -> Send:
-    """Add the header to a 503 of the SDK, which has none."""
+    """Add ``Retry-After`` to the SDK's 503 answers, which lack it."""
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] == 503:

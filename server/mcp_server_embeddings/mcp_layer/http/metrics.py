@@ -1,4 +1,4 @@
-"""What Prometheus reads, and one log line a request: names, counts and times, never a text."""
+"""Metrics for Prometheus, and one log line per request: names, counts and times, never a text."""
 
 import logging
 import time
@@ -22,20 +22,20 @@ from mcp_server_embeddings.tools.declaration import declared_tools
 _log = logging.getLogger(__name__)
 
 _PATHS = frozenset({"/mcp", "/v1/embeddings", "/v1/rerank", "/v1/models", "/healthz", "/readyz", "/metrics"})
-"""Those that are counted by name; a client may ask for any other."""
+"""Paths that are counted by name; any other that a client requests is counted as ``other``."""
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
-"""Upper bounds of the histogram's buckets; no call takes much over 25 s."""
+"""Upper bounds of the histogram's buckets; a call takes at most slightly over 25 s."""
 
 _PREFIX = "mcp_embeddings"
 
 
 class Metrics:
-    """What is counted of a process.
+    """The metrics of a process.
 
     Args:
-        engine: Its queue and model are read when Prometheus asks.
-        load: As the engine.
+        engine: The engine, whose queue and model are read at each scrape.
+        load: The load of the process, read at each scrape.
     """
 
     def __init__(self, engine: Engine, load: ProcessLoad) -> None:
@@ -57,12 +57,12 @@ class Metrics:
         self._registry.register(_State(engine, load))
 
     async def page(self, _: Request) -> Response:
-        """Return all in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _State(Collector):
-    """What is the case when Prometheus asks."""
+    """Metrics whose current value is read at each scrape."""
 
     def __init__(self, engine: Engine, load: ProcessLoad) -> None:
         self._engine = engine
@@ -89,11 +89,11 @@ class _State(Collector):
 
 
 class Observed:
-    """Counts and logs what an application answers.
+    """Middleware that counts and logs requests.
 
     Args:
-        app: Answers.
-        metrics: Where it is counted.
+        app: The application that answers them.
+        metrics: The metrics in which they are counted.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -128,11 +128,11 @@ class Observed:
 
 
 class CountedCalls:
-    """Middleware of the SDK that counts the calls of tools.
+    """SDK middleware that counts tool calls.
 
     Args:
-        name: Whose they are.
-        metrics: Where they are counted.
+        name: Name of the tenant.
+        metrics: The metrics in which they are counted.
     """
 
     def __init__(self, name: str, metrics: Metrics) -> None:

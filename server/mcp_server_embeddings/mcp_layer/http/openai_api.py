@@ -1,6 +1,6 @@
-"""``/v1/embeddings`` and ``/v1/models`` as OpenAI has them, ``/v1/rerank`` as Cohere and Jina have it.
+"""``/v1/embeddings`` and ``/v1/models`` as in OpenAI's API, ``/v1/rerank`` as in Cohere's and Jina's.
 
-They let programs that do not speak MCP use the same engine.
+They give programs that do not speak MCP access to the same engine.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ from mcp_server_embeddings.vectors.shape import shortened
 _log = logging.getLogger(__name__)
 
 _LARGE_BODY_BYTES = 1_000_000
-"""Larger requests are worked on a few at a time, since their parsed texts and their vectors take memory."""
+"""Only a few larger requests run at a time, since their parsed texts and their vectors take memory."""
 
 _CLIENT_GONE = 499
-"""Status that nobody reads; the one that nginx logs for it."""
+"""Status after a disconnect, the one that nginx logs; no client receives it."""
 
 _DECIMALS = 6
 
 
 class EmbeddingsRequest(Arguments):
-    """The body of ``POST /v1/embeddings``; ``input_type`` is an addition of ours, ``user`` is ignored."""
+    """The body of ``POST /v1/embeddings``; ``input_type`` is an extension, ``user`` is ignored."""
 
     input: object
     model: str = ""
@@ -66,10 +66,10 @@ class RerankRequest(Arguments):
 
 
 def routes(service: Service) -> list[Route]:
-    """Return the routes; what they need besides, such as authentication, is the application's.
+    """Return the routes, without authentication and limits, which the application adds.
 
-    Requests of one user (``scope["user"]``), or of one address where there are no users, share threads and the
-    inference queue as the calls of one session do.
+    Requests of one user (``scope["user"]``), or of one address if there are no users, share threads and the inference
+    queue like the calls of one session.
     """
 
     def route(path: str, method: str, work: Callable[[bytes, Embedder], object]) -> Route:
@@ -86,7 +86,7 @@ def routes(service: Service) -> list[Route]:
 
 
 async def _serve(request: Request, service: Service, work: Callable[[bytes, Embedder], object]) -> Response:
-    """Answer a request on a thread of its session; when the client disconnects the work stops at the next batch."""
+    """Answer a request on a thread of its session; if the client disconnects, the work stops at the next batch."""
     try:
         body = await _body(request)
     except ClientDisconnect:
@@ -108,7 +108,7 @@ async def _serve(request: Request, service: Service, work: Callable[[bytes, Embe
 
 
 async def _body(request: Request) -> bytes | None:
-    """Return the body, or None where it is too large."""
+    """Return the body, or None if it is too large."""
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -137,7 +137,7 @@ def _answer(work: Callable[[bytes, Embedder], object], body: bytes, embedder: Em
         return _error(400, str(error))
     except EmbeddingsError as error:
         return _error(503, str(error))
-    # The outermost edge: the text of a crash stays in the log. A panic of a library in Rust is no Exception.
+    # The outermost edge: the text of a crash stays in the log. A panic in a Rust library is not an Exception.
     except BaseException:  # noqa: BLE001
         _log.exception("%s crashed", work.__name__)
         return _error(500, "the request failed inside the server; its log says why. It can be tried again")
@@ -173,7 +173,7 @@ def _embeddings(body: bytes, embedder: Embedder) -> object:
 
 
 def _data(vectors: Vectors, encoding: Literal["float", "base64"]) -> Iterator[object]:
-    """Yield the entries one by one, so that the numbers are never all Python objects."""
+    """Yield the entries one at a time, so that the numbers are never all Python objects at once."""
     for index in range(len(vectors)):
         (embedding,) = encoded(vectors[index : index + 1], encoding)
         yield {"object": "embedding", "index": index, "embedding": embedding}
@@ -181,7 +181,7 @@ def _data(vectors: Vectors, encoding: Literal["float", "base64"]) -> Iterator[ob
 
 def _models(_: bytes, embedder: Embedder) -> object:
     names = [embedder.identity().name]
-    with suppress(OperatorError):  # there is no reranker, or it cannot be loaded: it is not served
+    with suppress(OperatorError):  # no reranker is configured, or it cannot be loaded
         names.append(embedder.reranker_identity().name)
     models = [{"id": name, "object": "model", "created": 0, "owned_by": name.rpartition("/")[0]} for name in names]
     return {"object": "list", "data": models}
@@ -217,10 +217,10 @@ def _object(body: bytes) -> Mapping[str, object]:
 
 
 def _check_model(asked: str, *served: str) -> None:
-    """Accept the names of the model that is served; an empty one stands for it.
+    """Accept the names of the served model, and an empty name.
 
     Raises:
-        UnknownModelError: Another model is asked for.
+        UnknownModelError: The name is another model's.
     """
     if asked and full_id(asked) not in {*served, full_id(served[0])}:
         raise UnknownModelError(
@@ -230,7 +230,7 @@ def _check_model(asked: str, *served: str) -> None:
 
 
 def _texts(sent: object) -> list[str]:
-    """Return the texts of ``input``."""
+    """Return the texts in ``input``."""
     texts = [sent] if isinstance(sent, str) else sent
     if not isinstance(texts, list):
         raise InputError(f"input is {shown(sent)}; allowed: a string or a list of strings")
@@ -260,7 +260,7 @@ def _query_and_documents(request: RerankRequest) -> tuple[str, list[str]]:
 
 
 def _notes(positions: Sequence[int], what: str) -> dict[str, object]:
-    """Return the field that says what became of long texts; absent when there are none."""
+    """Return the field ``notes``, which says how long texts were treated; empty if there are none."""
     if not positions:
         return {}
     named = ", ".join(map(str, positions[:10])) + ("…" if len(positions) > 10 else "")

@@ -1,4 +1,4 @@
-"""The HTTP server: from its start to its end."""
+"""Startup and shutdown of the HTTP server."""
 
 import logging
 import os
@@ -23,19 +23,19 @@ from mcp_server_embeddings.mcp_layer.stdio import leave
 from mcp_server_embeddings.program import DISTRIBUTION
 
 _KEEP_ALIVE_SECONDS = 75
-"""How long a connection stays open between two requests: longer than proxies keep theirs, so that they close first."""
+"""How long an idle connection stays open: longer than proxies keep theirs, so that the proxy closes it first."""
 
 DRAIN_SECONDS = 30
-"""How long requests in progress may take after a signal; no call takes much over 25 s."""
+"""How long requests in progress may take after a signal; a call takes at most slightly over 25 s."""
 
 _CLOSING_SECONDS = 1
 """How long sending the last answers may take."""
 
 _STUCK_SECONDS = 5
-"""The process ends at most this long after that, whatever is stuck."""
+"""How long after that the process exits at the latest, even if something is stuck."""
 
 _SILENT = ("mcp.server.transport_security", "uvicorn")
-"""Loggers that warn of what a client sent, in its words."""
+"""Loggers whose warnings quote what a client sent."""
 
 
 def serve(settings: Settings) -> int:
@@ -45,7 +45,7 @@ def serve(settings: Settings) -> int:
         The exit status: 128 plus the number of the signal.
 
     Raises:
-        ConfigurationError: The settings do not allow it, or the address is taken.
+        ConfigurationError: The settings are invalid for HTTP, or the address is in use.
     """
     if settings.tokens is None and not is_loopback(settings.host):
         raise ConfigurationError(
@@ -79,11 +79,11 @@ def serve(settings: Settings) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Says where it serves. On a signal it answers what is in progress, and refuses the rest; on a second it ends.
+    """Prints its URL. After a signal, it completes the requests in progress and refuses others; a second one exits.
 
     Args:
-        config: See there.
-        load: What is in progress.
+        config: uvicorn's configuration.
+        load: The load of the process.
 
     Attributes:
         status: The exit status.
@@ -96,14 +96,14 @@ class _Server(uvicorn.Server):
         self._deadline = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections."""
+        """Accept connections, and print the URL."""
         await super().startup(sockets)
         for listener in sockets or ():
             sys.stderr.write(f"{DISTRIBUTION}: serving at {url(listener)}\n")
         sys.stderr.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end; runs between two steps of the event loop, so the rest is for ``on_tick``."""
+        """Start the shutdown; ``on_tick`` does the rest, since this runs between two iterations of the event loop."""
         if self.status:
             leave(self.status)
         self.status = 128 + sig
@@ -113,7 +113,7 @@ class _Server(uvicorn.Server):
         timer.start()
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell whether to stop accepting connections; called every tenth of a second."""
+        """Return whether to shut down; called every tenth of a second."""
         if self.status:
             self._load.drain()
             self.should_exit = not self._load.requests or time.monotonic() > self._deadline
@@ -121,7 +121,7 @@ class _Server(uvicorn.Server):
 
 
 def _allow_connections() -> None:
-    """Raise the limit of open files, which is often 1,024 and counts connections, to what the system allows."""
+    """Raise the limit of open files, often 1,024 and including connections, to the maximum that the system allows."""
     if sys.platform == "win32":
         return
     import resource

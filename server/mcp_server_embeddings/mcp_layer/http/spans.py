@@ -1,4 +1,4 @@
-"""OpenTelemetry spans of the SDK, without what clients wrote."""
+"""The SDK's OpenTelemetry spans, without texts that clients sent."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,14 +13,14 @@ from mcp_server_embeddings.tools.declaration import declared_tools
 
 
 class TextFreeSpans:
-    """The SDK's middleware for spans, shown only the names that the server itself gave, and no message of an error.
+    """Wraps the SDK's middleware for spans, and shows it only names that the server defines and no error messages.
 
-    The messages of errors repeat what a client sent, and its own names and ids may be anything. Spans are recorded
-    only where the operator has set up the OpenTelemetry SDK.
+    Error messages repeat what a client sent, and the names and ids that a client chooses may contain any text. Spans
+    are recorded only if the operator has set up the OpenTelemetry SDK.
 
     Args:
         spans: The SDK's middleware.
-        server: Knows its methods.
+        server: The server, which knows its methods.
     """
 
     def __init__(self, spans: ServerMiddleware[ChangeNotifier], server: Server[ChangeNotifier]) -> None:
@@ -41,7 +41,7 @@ class TextFreeSpans:
             except MCPError as error:
                 raised.append(error)
                 raise MCPError(error.error.code, "") from None
-            except Exception as error:  # noqa: BLE001 - raised again below
+            except Exception as error:  # noqa: BLE001 - re-raised below
                 raised.append(error)
                 raise RuntimeError(type(error).__name__) from None
 

@@ -1,4 +1,4 @@
-"""Whose requests are served: each tenant has collections, folders and a protocol server of its own."""
+"""Tenants of the HTTP server; each has its own collections, folders and protocol server."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,25 +19,25 @@ from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.protocol import CollectionStore
 
 MAX_SESSIONS = 256
-"""Sessions of a tenant, where sessions are kept."""
+"""Maximum number of sessions of a tenant, if the server is stateful."""
 
 _SESSION_SECONDS = 600.0
-"""After these without a request a session ends."""
+"""A session ends after this long without a request."""
 
 LOCAL = "local"
-"""The one tenant of a server without tokens."""
+"""Name of the only tenant of a server without tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One for whom the server works.
+    """A tenant.
 
     Attributes:
-        name: In logs and metrics.
-        settings: With its own folders.
-        server: Answers its messages.
-        sessions: Carries them over HTTP.
-        limits: What it may do at a time.
+        name: Its name in logs and metrics.
+        settings: The settings with its own folders.
+        server: The protocol server that answers its messages.
+        sessions: The SDK's manager that carries its messages over HTTP.
+        limits: Its limits and current load.
     """
 
     name: str
@@ -48,15 +48,15 @@ class Tenant:
 
 
 def local_tenant(settings: Settings, service: Service) -> dict[str, Tenant]:
-    """Return the one tenant of a server without tokens, with the collections of the data folder."""
+    """Return the only tenant of a server without tokens, which uses the collections of the data folder."""
     return {LOCAL: _tenant(LOCAL, settings, service, TenantLimits(), open_store(settings))}
 
 
 def tenants_of(entries: Mapping[str, Entry], settings: Settings, service: Service) -> dict[str, Tenant]:
-    """Return the tenants of a server with tokens by name, each with a data folder, collections and folders of its own.
+    """Return the tenants of a server with tokens by name, each with its own data folder, collections and folders.
 
     Raises:
-        ConfigurationError: A folder does not exist, or would show one tenant what is another's.
+        ConfigurationError: A folder does not exist, or would let one tenant read data of another.
     """
     if settings.allow_dir or settings.output_dir:
         raise ConfigurationError("with tokens, allow-dir and output-dir are in the entries of the tokens' file")
@@ -94,9 +94,9 @@ def _settings(name: str, entry: Entry, settings: Settings) -> Settings:
 
 
 def _check_folders(entries: Mapping[str, Entry], settings: Settings) -> None:
-    """Refuse folders through which a tenant could read the program's files, or what another one wrote.
+    """Refuse folders through which a tenant could read the program's files or the output of another tenant.
 
-    Folders that several may read are for the operator to choose.
+    The operator may let several tenants read the same folder.
     """
     ours = {"the data folder": settings.data_dir, "the file of the tokens": settings.tokens or settings.data_dir}
     for name, entry in entries.items():
@@ -120,6 +120,6 @@ def _folders(entry: Entry) -> Iterator[Path]:
 
 
 def _overlap(left: Path, right: Path) -> bool:
-    """Tell whether one path is the other or inside it."""
+    """Return whether the paths are equal or one is inside the other."""
     left, right = left.resolve(), right.resolve()
     return left.is_relative_to(right) or right.is_relative_to(left)

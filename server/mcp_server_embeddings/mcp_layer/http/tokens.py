@@ -1,6 +1,6 @@
-"""Bearer tokens: who may call, known by hashes in a file.
+"""Bearer tokens, checked against a file of their hashes.
 
-A token is 32 random bytes, so its SHA-256 tells nothing about it and no slow hash is needed.
+A token is 32 random bytes, so it cannot be guessed from its SHA-256 and a slow hash is not needed.
 """
 
 import hashlib
@@ -19,25 +19,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mcp_server_embeddings.errors import ConfigurationError
 
 _NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9_-]{0,62}")
-"""Names that are a folder's on every system, whatever its letter case; not those that Windows gives to devices."""
+"""Names that can be a folder's on every system, with or without letter case; excludes the device names of Windows."""
 
 _PREFIX = "mse_"
-"""Begins each token, so that scanners for secrets can find one that was published."""
+"""Prefix of every token, by which secret scanners can find a published one."""
 
 METRICS = "metrics"
-"""The scope that ``/metrics`` needs."""
+"""The scope that ``/metrics`` requires."""
 
 
 class Entry(BaseModel):
-    """What the file says of one name.
+    """The entry of one tenant in the file.
 
     Attributes:
-        sha256: Of the token, in hexadecimal.
-        rate: Requests a minute.
-        concurrency: Requests at a time.
-        allow_dir: Folders whose files it may read.
-        output_dir: Where ``save_as`` writes; None is ``output`` in its data folder.
-        metrics: Whether it may read ``/metrics``, which names everyone.
+        sha256: Hash of the token, in hexadecimal.
+        rate: Maximum number of requests per minute.
+        concurrency: Maximum number of requests at a time.
+        allow_dir: Folders whose files the tenant may read.
+        output_dir: Folder that ``save_as`` writes to; None for ``output`` in the tenant's data folder.
+        metrics: Whether the tenant may read ``/metrics``, which lists the names of all tenants.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -51,19 +51,19 @@ class Entry(BaseModel):
 
 
 class Verifier:
-    """Tells whose a token is, as the SDK asks for it.
+    """Finds the owner of a token, with the interface that the SDK requires.
 
     Args:
-        entries: By name.
+        entries: The entries of the file, by name.
     """
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Return the name and the scopes of a token; None for one that is not in the file."""
+        """Return the name and the scopes of a token; None if it is not in the file."""
         digest, found = _digest(token), None
-        for name, entry in self._entries.items():  # all of them, so that the time does not tell which one it is
+        for name, entry in self._entries.items():  # compare all, so that the time does not reveal the match
             if hmac.compare_digest(entry.sha256, digest):
                 found = name
         if found is None:
@@ -79,7 +79,7 @@ def read_tokens(path: Path) -> dict[str, Entry]:
         The entries by name; at least one.
 
     Raises:
-        ConfigurationError: It cannot be read or could be changed by others, or an entry is wrong.
+        ConfigurationError: The file cannot be read or other users can change it, or an entry is invalid.
     """
     try:
         _check_owner(path)
@@ -99,10 +99,10 @@ def read_tokens(path: Path) -> dict[str, Entry]:
 
 
 def new_token(name: str) -> tuple[str, str]:
-    """Return a new token, and its entry for the file.
+    """Return a new token and its entry for the file.
 
     Raises:
-        ConfigurationError: The name cannot be used.
+        ConfigurationError: The name is not allowed.
     """
     _check_name(name)
     token = _PREFIX + secrets.token_urlsafe(32)
@@ -135,9 +135,9 @@ def _check_name(name: str) -> None:
 
 
 def _check_owner(path: Path) -> None:
-    """Refuse a file into which somebody else could write a token."""
+    """Refuse a file to which another user could add a token."""
     status = path.stat()
-    if os.name == "nt":  # modes say nothing there
+    if os.name == "nt":  # file modes do not reflect permissions there
         return
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigurationError(f"tokens: others can write to {str(path)!r}; chmod go-w it")
