@@ -1,4 +1,4 @@
-"""Pages that show what the tools found: a map, a heat map, pairs side by side, groups of duplicates."""
+"""Pages that show the results of tools: a map, a heat map, pairs side by side, groups of duplicates."""
 
 from mcp_server_embeddings.pages.data import PAGES, PageData, page_data
 from mcp_server_embeddings.pages.document import check_installed, document

@@ -1,4 +1,4 @@
-"""What a page shows: a tool's own answer, complete, and the words of its items."""
+"""The data of a page: a tool's complete answer, and the texts of its items."""
 
 import json
 import re
@@ -19,38 +19,38 @@ from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.projection import projected
 
 PAGES = ("cluster", "similarity", "align", "deduplicate")
-"""The tools whose answers have a page."""
+"""The tools whose answers can be shown on a page."""
 
 _MAP_CHARACTERS = 400
-"""Of an item on a map, of which there may be 100,000."""
+"""Maximum length of an item's text on a map, which may have 100,000 items."""
 
 _CHARACTERS = 2_000
-"""Of an item elsewhere."""
+"""Maximum length of an item's text on other pages."""
 
 _FIELD_VALUES = 24
-"""Different values of a column up to which it can colour a map: more colours cannot be told apart."""
+"""Maximum number of distinct values of a column that can colour a map, since more colours cannot be distinguished."""
 
 _FIELD_CHARACTERS = 60
 CLUSTER = "cluster"
 _ROWS = "items.jsonl"
 _LAST_PART = re.compile(r"([^/\\]+)[/\\]?$")
 _GRID = 10_000
-"""Positions on a map are whole numbers up to this: a tenth of a pixel."""
+"""Maximum coordinate on a map. Coordinates are integers; one unit is about a tenth of a pixel."""
 
 PageData = dict[str, object]
-"""JSON values; ``static/`` has the code that reads them."""
+"""JSON values, which the code in ``static/`` reads."""
 
 
 def page_data(tool: Tool, arguments: Arguments, context: ToolContext) -> PageData:
-    """Call a tool of ``PAGES`` and return what its page shows.
+    """Call a tool of ``PAGES`` and return the data of its page.
 
     Args:
         tool: The tool.
-        arguments: Its arguments; ``save_as`` and ``tag`` are left out, ``top`` is raised to its most.
-        context: What the server gives the tool.
+        arguments: Its arguments; ``save_as`` and ``tag`` are ignored, ``top`` is set to its maximum.
+        context: The context that the server passes to the tool.
 
     Raises:
-        EmbeddingsError: The tool refuses the arguments, or cannot answer.
+        EmbeddingsError: The tool rejects the arguments, or fails.
     """
     left_out = {"top": MAX_TOP, "save_as": None, "tag": None}
     arguments = arguments.model_copy(update={k: v for k, v in left_out.items() if k in type(arguments).model_fields})
@@ -66,7 +66,7 @@ def _answer(result: Result) -> PageData:
 
 
 def _sides(arguments: Arguments, context: ToolContext) -> PageData:
-    """Return the words of the items of both sides, or of the only one."""
+    """Return the texts of the items on both sides, or on the left if there is only one side."""
     if not hasattr(arguments, "left"):
         return {"left": _words(_items(arguments, context), _CHARACTERS)}
     sides = {"left": _words(_items(arguments, context, "left"), _CHARACTERS)}
@@ -76,7 +76,7 @@ def _sides(arguments: Arguments, context: ToolContext) -> PageData:
 
 
 def _items(arguments: Arguments, context: ToolContext, side: str = "") -> Items:
-    """Return the items that a tool worked on; of one side, or of all."""
+    """Return the items that a tool processed, on one side if it has two."""
     source = getattr(arguments, f"{side}_source" if side else "source")
     chosen = {name: getattr(arguments, name, None) for name in ("id_field", "ids", "where")} if source else {}
     texts = getattr(arguments, side or "texts")
@@ -88,7 +88,7 @@ def _words(items: Items, length: int) -> PageData:
 
 
 def _map(tool: Tool, arguments: Arguments, context: ToolContext) -> PageData:
-    """Return the clusters, and of each item its place, words, cluster and other short columns."""
+    """Return the clusters, and the coordinates, texts, clusters and other short columns of the items."""
     with TemporaryDirectory() as folder:
         settings = replace(context.settings, output_dir=Path(folder))
         saved = arguments.model_copy(update={"save_as": _ROWS})
@@ -105,9 +105,9 @@ def _map(tool: Tool, arguments: Arguments, context: ToolContext) -> PageData:
 
 
 def _fields(rows: Sequence[Mapping[str, object]]) -> PageData:
-    """Return the columns that can colour a map: the cluster, and those with a few short values.
+    """Return the columns that can colour a map: the cluster, and columns with a few short values.
 
-    Each as its values, the most frequent first, and for each item the number of its value, -1 for none.
+    Each column has its values, the most frequent first, and for each item the index of its value, or -1 for none.
     """
     fields: PageData = {}
     for name in sorted(rows[0], key=lambda name: name != CLUSTER):
@@ -125,6 +125,6 @@ def _fields(rows: Sequence[Mapping[str, object]]) -> PageData:
 
 
 def _title(label: str) -> str:
-    """Return the last part of a path, which says enough; another label as it is."""
+    """Return the last part of a path, which suffices as a title; return any other label unchanged."""
     found = _LAST_PART.search(label)
     return found[1] if found else label

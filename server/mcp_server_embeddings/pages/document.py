@@ -1,4 +1,4 @@
-"""Write a page as one HTML document that needs nothing else and may reach nothing else."""
+"""Write a page as one self-contained HTML document that cannot access the network."""
 
 import base64
 import gzip
@@ -15,7 +15,7 @@ from mcp_server_embeddings.pages.data import PageData
 from mcp_server_embeddings.program import DISTRIBUTION
 
 _PLOTTED = ("cluster", "similarity")
-"""The pages that draw with Plotly; the others are a hundredth of its size."""
+"""The pages that draw with Plotly; the others omit it, which makes them a hundredth of the size."""
 
 _SCRIPTS = (
     "common.js",
@@ -28,17 +28,17 @@ _SCRIPTS = (
     "bridge.js",
     "start.js",
 )
-"""In this order one script: a hash in the policy for each would say the same."""
+"""Concatenated in this order into one script, since a separate hash in the policy for each would add nothing."""
 
 _EMPTY = ""
-"""Plotly makes an empty style element and adds rules to it by script, which the policy does not concern."""
+"""Plotly creates an empty style element and adds rules to it by script, which the policy does not restrict."""
 
 
 def check_installed(page: str) -> None:
-    """Refuse a page before anything is computed for it.
+    """Check that the packages a page needs are installed, before anything is computed for it.
 
     Raises:
-        ConfigurationError: It needs the extra ``view``, which is not installed.
+        ConfigurationError: The page needs the extra ``view``, which is not installed.
     """
     needed = {"cluster": ("plotly", "openTSNE"), "similarity": ("plotly",)}.get(page, ())
     missing = [name for name in needed if find_spec(name) is None]
@@ -51,11 +51,11 @@ def check_installed(page: str) -> None:
 def document(page: str, data: PageData | None) -> str:
     """Return a page.
 
-    Data and library are compressed, in base64: no text can end its block, and 5 MB become 2.
+    Data and library are compressed and encoded as base64: no text can close its script element, and 5 MB become 2.
 
     Args:
-        page: One of ``PAGES``; decides what code is inside.
-        data: Of ``page_data``; None for a page that gets it from the client that shows it.
+        page: One of ``PAGES``; decides which code is included.
+        data: The return value of ``page_data``; None for a page that receives it from the client that shows it.
 
     Raises:
         ConfigurationError: See ``check_installed``.
@@ -76,9 +76,9 @@ def document(page: str, data: PageData | None) -> str:
 
 
 def _policy(scripts: Sequence[str], styles: Sequence[str], nonce: str) -> str:
-    """Return a content security policy: these scripts and styles by their hashes, images they make, no network.
+    """Return a content security policy that allows these scripts and styles by hash, generated images, and no network.
 
-    A nonce is for what a script makes itself: Plotly's code for WebGL, which would otherwise need ``unsafe-eval``.
+    The nonce is for scripts that a script creates: Plotly's code for WebGL, which would otherwise need ``unsafe-eval``.
     """
     allowed = [*map(_hash, filter(None, scripts)), *([f"'nonce-{nonce}'"] if nonce else [])]
     return "; ".join(

@@ -1,4 +1,4 @@
-// The page inside a client: MCP Apps, revision 2026-01-26. The client passes on a tool's result; messages are JSON-RPC.
+// Runs the page inside a client (MCP Apps, revision 2026-01-26). JSON-RPC messages carry a tool's result to the page.
 
 const DATA_KEY = "mcp-server-embeddings/page";
 
@@ -47,7 +47,7 @@ function answer(post, { id, method }) {
   post(known ? { id, result: {} } : { id, error: { code: -32601, message: `unknown method ${method}` } });
 }
 
-// Lists are as long as they are; a map has no height of its own.
+// Lists have the height of their content; a plot has no intrinsic height.
 function preferredHeight() {
   const plotted = document.querySelector(".plot");
   return plotted ? 640 : document.getElementById("main").scrollHeight + document.getElementById("top").scrollHeight;
@@ -59,7 +59,7 @@ function themed({ theme }) {
   document.dispatchEvent(new Event("themechange"));
 }
 
-// What a tool's result shows: the server's data for this page, else the answer alone.
+// Returns the data to show for a tool's result: the server's data for this page, or else the answer alone.
 function dataOf(page, result) {
   const data = result._meta?.[DATA_KEY];
   if (data) return data;

@@ -1,11 +1,11 @@
 "use strict";
 
-// Direction marks could show a text in another order than it has; they are made visible.
+// Direction marks could display a text in a different order, so they are replaced by a visible character.
 const DIRECTION_MARKS = /[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/g;
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
 const COUNT = new Intl.NumberFormat("en");
 
-// Texts come from anywhere: they become text nodes, never markup.
+// Texts are untrusted: they are inserted as text nodes, never as markup.
 function shown(text) {
   return String(text).replace(DIRECTION_MARKS, "\u25cc").replace(CONTROLS, " ");
 }
@@ -26,7 +26,7 @@ function words(text, properties = {}) {
   return make("span", { dir: "auto", class: "words", ...properties }, shown(text));
 }
 
-// Tells which texts have all words of a query.
+// Returns a predicate for texts that contain all words of a query.
 function finder(query) {
   const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
   return (text) => terms.every((term) => text.includes(term));
@@ -56,8 +56,8 @@ async function unpacked(id) {
 
 const NONCE = document.currentScript.nonce;
 
-// Plotly makes functions from text for WebGL, of its own words alone. The policy allows that by no "eval", but by the
-// nonce of this document, which only this script knows.
+// Replaces the Function constructor, with which Plotly compiles WebGL code from text of its own. The policy forbids
+// "eval"; it allows scripts with the nonce of this document, which only this script knows.
 function madeFunction(...parts) {
   const body = parts.pop();
   const script = document.createElement("script");
@@ -70,8 +70,8 @@ function madeFunction(...parts) {
   return made;
 }
 
-// The policy of this document allows exactly this script, by its hash. It forbids attributes of style, which Plotly
-// sets; the same styles by script are allowed.
+// The policy of this document allows the library by its hash. It forbids style attributes, which Plotly sets; the same
+// styles set through the DOM are allowed.
 async function loadLibrary() {
   const set = Element.prototype.setAttribute;
   Element.prototype.setAttribute = function setAttribute(name, value) {
@@ -81,7 +81,7 @@ async function loadLibrary() {
   const source = await unpacked("library");
   const script = document.createElement("script");
   script.textContent = source;
-  // While it loads, Plotly also adds the styles of geographic maps, which no page draws.
+  // While loading, Plotly also adds the styles of geographic maps, which no page uses.
   madeFunction.prototype = Function.prototype;
   window.Function = madeFunction;
   const { head } = document;
@@ -106,7 +106,7 @@ async function copyIds(ids) {
   return text;
 }
 
-// Where a page may not use the clipboard, such as inside another page.
+// Fallback for pages that may not use the clipboard, such as those inside another page.
 function copyBySelection(text) {
   const area = make("textarea", { class: "unseen", "aria-hidden": "true", tabindex: "-1" });
   const focused = document.activeElement;

@@ -1,4 +1,4 @@
-// The heat map of similarity, with its pairs as a table that says the same in words.
+// The heat map of similarity scores, with a list of the closest pairs as its text equivalent.
 
 const TICKS = 60;
 const NUMBERS = 12;
@@ -22,8 +22,8 @@ class HeatMap {
     new ResizeObserver(() => Plotly.Plots.resize(this.plot)).observe(this.plot);
   }
 
-  // The whole matrix where the answer has it, else what its pairs say, of the items that are in one: a side may have
-  // 100,000.
+  // Returns the whole matrix if the answer has it. Otherwise builds one from the pairs, restricted to the items that
+  // occur in a pair, since a side may have 100,000.
   matrix() {
     const { answer } = this;
     this.complete = Boolean(answer.scores?.length);
@@ -101,7 +101,7 @@ function withIds(side, ids) {
   return { ...side, ids: side.ids.filter((id) => kept.has(String(id))) };
 }
 
-// Plotly reads some tags in its labels.
+// Plotly interprets some HTML tags in labels.
 function plotText(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }

@@ -1,5 +1,5 @@
-// A list of up to 100,000 items: only the rows in sight are in the document. A listbox of ARIA: one stop of the Tab key,
-// arrows move, Space selects, Ctrl+A selects all that are listed.
+// A virtual list of up to 100,000 items: only the visible rows are in the document. It is an ARIA listbox: one tab stop,
+// arrows move, Space selects, Ctrl+A selects all listed items.
 
 const ROW = 60;
 

@@ -1,4 +1,4 @@
-// The map of a set of items: places, colours and shapes by group, terms of the groups, search, selection.
+// The map of a set of items: points with colours and shapes by group, labels of the groups, search, selection.
 
 const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "cross", "star", "hexagon", "triangle-down"];
 const COLOURS = 8;
@@ -76,7 +76,7 @@ class ItemMap {
     return make("div", { class: "colour" }, make("label", { for: "colour" }, "Colour by"), choice);
   }
 
-  // Groups in the order of their colours: of clusters that of the answer, of a column the most frequent first.
+  // Returns the groups in the order of their colours: clusters as in the answer, values of a column by frequency.
   grouped() {
     const field = this.items.fields[this.field];
     if (!field) return [];

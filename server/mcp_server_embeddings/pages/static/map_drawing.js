@@ -1,4 +1,4 @@
-// How the map is drawn, by Plotly; labels lie over it, since Plotly's may cover each other.
+// Draws the map with Plotly. Labels are separate elements above it, since Plotly's may overlap.
 
 function swatch(rank) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -11,10 +11,10 @@ function swatch(rank) {
   return svg;
 }
 
-// Pixels of the map for each label at least.
+// Minimum area of the map in square pixels for each label.
 const AREA = 22000;
 
-// Places are from 0 to 10,000; around them is room for labels and for points at the edge.
+// Coordinates range from 0 to 10,000; the margin leaves room for labels and for points at the edge.
 const EXTENT = [-600, 10600];
 
 const SHAPES = [
@@ -115,7 +115,8 @@ Object.assign(ItemMap.prototype, {
     Plotly.relayout(this.plot, { "xaxis.range": around(xaxis.range), "yaxis.range": around(yaxis.range) });
   },
 
-  // Terms at the middle of their group, larger groups first; one that would cover another is moved or left out.
+  // Places the label of each group at the median of its points, larger groups first. A label that would overlap another
+  // is moved or left out.
   place() {
     const { xaxis, yaxis } = this.plot.layout;
     const { clientWidth: width, clientHeight: height } = this.plot;
@@ -128,7 +129,7 @@ Object.assign(ItemMap.prototype, {
       if (!members || !members.length) continue;
       const label = make("span", { class: `label t${group.rank % COLOURS}` }, shown(group.name));
       this.labels.append(label);
-      group.middle ??= [this.items.x, this.items.y].map((places) => median(members.map((at) => places[at]))); // not at each step of a drag
+      group.middle ??= [this.items.x, this.items.y].map((places) => median(members.map((at) => places[at]))); // cached for drags
       const x = ((group.middle[0] - xaxis.range[0]) / (xaxis.range[1] - xaxis.range[0])) * width;
       const y = height - ((group.middle[1] - yaxis.range[0]) / (yaxis.range[1] - yaxis.range[0])) * height;
       const w = label.offsetWidth, h = label.offsetHeight;

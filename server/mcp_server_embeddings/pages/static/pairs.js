@@ -1,8 +1,8 @@
-// Pages of pairs: what align matched, and what deduplicate found, the doubtful first.
+// Pages of pairs: the matches of align, and the groups of deduplicate with its doubtful pairs first.
 
 const SHOWN_AT_ONCE = 100;
 
-// A long list, some at a time; what is shown stays in the document.
+// A long list that grows on request by a fixed number of entries.
 function growing(entries, draw, kind) {
   const list = make("ol", { class: kind });
   const more = button("", () => grow(), { class: "more" });
@@ -17,7 +17,7 @@ function growing(entries, draw, kind) {
   return make("div", {}, list, more);
 }
 
-// Buttons of which one is pressed, and what it shows below; a search box filters what is shown.
+// Buttons that select one kind of entry to show below, and a search box that filters the entries.
 function choices(kinds) {
   const body = make("div", { class: "sheet" });
   const found = make("p", { class: "found", role: "status" });

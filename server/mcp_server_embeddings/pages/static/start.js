@@ -1,4 +1,4 @@
-// Which page this is, and where its data comes from: this document, or the client that shows it.
+// Selects the page, and gets its data from this document or from the client that shows it.
 
 const DRAWN = {
   cluster: (data) => new ItemMap(data),

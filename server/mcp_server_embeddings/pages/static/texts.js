@@ -1,4 +1,4 @@
-// What differs between two texts, marked in both; words as the tool gives them, such as "30 days → 60 days".
+// Marks the differences in a pair of texts. The tool reports them as strings such as "30 days → 60 days".
 
 function sidesOf(differs, side) {
   const changes = [...(differs.numbers || []), ...(differs.negation || [])].map((change) => change.split(" → "));
@@ -11,7 +11,7 @@ function escaped(text) {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/\s+/g, "\\s+");
 }
 
-// A part of a text is marked where it is a word of its own, in any case.
+// Marks a part of a text where it is a whole word, ignoring case.
 function marked(text, parts, tag) {
   const clean = shown(text);
   if (!parts.length) return [clean];
@@ -60,7 +60,7 @@ function differs(pair) {
   return pair.differs || {};
 }
 
-// Words of a side by id, as keys of JSON: ids are strings or numbers.
+// Returns the text of an item of a side by its id; the map's keys are strings, since ids are strings or numbers.
 function lookup(side) {
   const byId = new Map(side ? side.ids.map((id, at) => [String(id), side.texts[at]]) : []);
   return (id, otherwise) => byId.get(String(id)) ?? otherwise ?? "";
