@@ -187,7 +187,7 @@ def test_a_result_that_nobody_asks_for_is_dropped_after_a_while(monkeypatch: pyt
 
 def test_results_are_kept_for_ten_minutes_and_of_many_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     assert background.KEEP_SECONDS == 600
-    monkeypatch.setattr(background, "_MAX_KEPT", 2)
+    monkeypatch.setattr(background, "_MAX_RESULTS", 2)
     work = Work()
 
     async def main() -> None:

@@ -23,7 +23,7 @@ _ROOT = "ui://embeddings/"
 DATA_KEY = "mcp-server-embeddings/page"
 """Key in ``_meta`` of a result, whose value is the data of its page. Models do not read ``_meta``."""
 
-_DATA_BYTES = 2_000_000
+_MAX_DATA_BYTES = 2_000_000
 """Maximum size of a page's data; the command ``view`` shows larger sources. Clients drop lines over 10 MB."""
 
 
@@ -39,12 +39,12 @@ def shows_pages(context: Context) -> bool:
 
 def with_page(tool: Tool) -> Tool:
     """Return the entry in ``tools/list`` with a link to the page that shows the tool's answers, if there is one."""
-    if not _available(tool.name):
+    if not _has_page(tool.name):
         return tool
     return tool.model_copy(update={"meta": {"ui": {"resourceUri": f"{_ROOT}{tool.name}"}}})
 
 
-def listed_pages() -> list[Resource]:
+def list_pages() -> list[Resource]:
     """Return the pages as entries of ``resources/list``."""
     from mcp.server.apps import APP_MIME_TYPE
 
@@ -53,14 +53,14 @@ def listed_pages() -> list[Resource]:
     return [
         Resource(uri=f"{_ROOT}{name}", name=name, title=f"What {name} finds", mime_type=APP_MIME_TYPE)
         for name in PAGES
-        if _available(name)
+        if _has_page(name)
     ]
 
 
 def read_page(uri: str) -> ReadResourceResult | None:
     """Return a page without data, since the client passes the data to it; None for a URI of something else."""
     name = uri.removeprefix(_ROOT)
-    if not uri.startswith(_ROOT) or not _available(name):
+    if not uri.startswith(_ROOT) or not _has_page(name):
         return None
     from mcp.server.apps import APP_MIME_TYPE, ResourcePermissions
 
@@ -77,7 +77,7 @@ def add_page_data(
     answer: CallToolResult, tool: declaration.Tool, raw: Mapping[str, object], context: ToolContext
 ) -> CallToolResult:
     """Return a tool's answer with the data of its page; without the data if it cannot be computed or is too large."""
-    if answer.is_error or not _available(tool.name):
+    if answer.is_error or not _has_page(tool.name):
         return answer
     from mcp_server_embeddings.pages import page_data
 
@@ -88,12 +88,12 @@ def add_page_data(
     except EmbeddingsError as error:
         _log.warning("no page for %s: %s", tool.name, type(error).__name__)
         return answer
-    if len(pydantic_core.to_json(data)) > _DATA_BYTES:
+    if len(pydantic_core.to_json(data)) > _MAX_DATA_BYTES:
         return answer
     return answer.model_copy(update={"meta": {**(answer.meta or {}), DATA_KEY: data}})
 
 
-def _available(name: str) -> bool:
+def _has_page(name: str) -> bool:
     from mcp_server_embeddings.pages import PAGES, check_installed
 
     if name not in PAGES:

@@ -22,7 +22,7 @@ WAIT_SECONDS = 22.0
 KEEP_SECONDS = 600.0
 """How long a result is kept for a repeated call."""
 
-_MAX_KEPT = 64
+_MAX_RESULTS = 64
 """Maximum number of results that are kept; those that finished first are dropped."""
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class _Job(Generic[T]):
     call: Call
     future: "asyncio.Future[T]"
-    waiting: int = 0
+    waiters: int = 0
     expires: float = float("inf")
 
 
@@ -70,8 +70,8 @@ class BackgroundCalls(Generic[T]):
             start: Starts the work; not called if a call with this key is in progress or its result is kept.
         """
         self._drop_expired()
-        job = self._jobs.get(key) or self._begin(key, call, start)
-        job.waiting += 1
+        job = self._jobs.get(key) or self._start(key, call, start)
+        job.waiters += 1
         answered = False
         try:
             with anyio.move_on_after(self._seconds):
@@ -82,8 +82,8 @@ class BackgroundCalls(Generic[T]):
             answered = True
             return None
         finally:
-            job.waiting -= 1
-            if not answered and not job.waiting:
+            job.waiters -= 1
+            if not answered and not job.waiters:
                 self._forget(key, job)
                 job.call.cancel()
 
@@ -93,14 +93,14 @@ class BackgroundCalls(Generic[T]):
             job.call.cancel()
         self._jobs.clear()
 
-    def _begin(self, key: bytes, call: Call, start: Callable[[Call], "Future[T]"]) -> _Job[T]:
+    def _start(self, key: bytes, call: Call, start: Callable[[Call], "Future[T]"]) -> _Job[T]:
         job = self._jobs[key] = _Job(call, asyncio.wrap_future(start(call)))
         loop = asyncio.get_running_loop()
 
-        def finished(_: "asyncio.Future[T]") -> None:
+        def set_expiry(_: "asyncio.Future[T]") -> None:
             job.expires = loop.time() + KEEP_SECONDS
 
-        job.future.add_done_callback(finished)
+        job.future.add_done_callback(set_expiry)
         return job
 
     def _forget(self, key: bytes, job: _Job[T]) -> None:
@@ -110,15 +110,15 @@ class BackgroundCalls(Generic[T]):
 
     def _drop_expired(self) -> None:
         now = asyncio.get_running_loop().time()
-        done = sorted((job.expires, key) for key, job in self._jobs.items() if job.future.done())
-        too_many = len(done) - _MAX_KEPT
-        for position, (expires, key) in enumerate(done):
-            if expires < now or position < too_many:
+        finished = sorted((job.expires, key) for key, job in self._jobs.items() if job.future.done())
+        excess = len(finished) - _MAX_RESULTS
+        for position, (expires, key) in enumerate(finished):
+            if expires < now or position < excess:
                 del self._jobs[key]
 
 
 def call_key(tool: str, arguments: Mapping[str, object], protocol: str) -> bytes:
     """Return the key of a call, which identifies the tool, its arguments and the protocol."""
     # The standard library, since arguments may contain unpaired surrogates, which pydantic cannot encode.
-    written = json.dumps([tool, sorted(arguments.items()), protocol], default=str)
-    return hashlib.blake2b(written.encode(), digest_size=16).digest()
+    encoded = json.dumps([tool, sorted(arguments.items()), protocol], default=str)
+    return hashlib.blake2b(encoded.encode(), digest_size=16).digest()

@@ -37,13 +37,13 @@ MAX_ANSWER_BYTES = 5_000_000
 """Limit of any answer's line. Tools and resources have a lower limit with specific advice; this one is for answers that
 repeat the request, such as a prompt. Some clients drop the connection on a line over 10 MiB."""
 
-_SERVED = 64_000
+_REQUEST_OVERHEAD = 64_000
 """Bytes that a request costs besides its line while it is served: its task, and an answer like ``tools/list``."""
 
-_OBJECTS = 2_000
+_MESSAGE_OVERHEAD = 2_000
 """Bytes that a message costs besides its line, while it is held or while its line waits to be read."""
 
-_PATIENCE_SECONDS = 0.05
+_PUT_TIMEOUT_SECONDS = 0.05
 """How long ``Flow.put`` waits for room before the reading thread checks whether the client hung up."""
 
 Incoming = SessionMessage | Exception
@@ -60,9 +60,9 @@ class Flow:
         # Cost and shortness of each request being served, by id; a list, since a client may reuse an id.
         self._served: dict[RequestId, list[tuple[int, bool]]] = {}
         self._served_cost = 0
-        self._short = 0  # requests that are held or being served and call no tool
+        self._short_requests = 0  # requests that are held or being served and call no tool
         self._lines: deque[bytes] = deque()
-        self._unread = 0
+        self._unread_cost = 0
         self._changed = anyio.Event()
 
     async def put(self, message: JSONRPCMessage, size: int) -> bool:
@@ -77,13 +77,13 @@ class Flow:
             if not self._drop(cancelled_request_id_from_params(message.params)):
                 await self._to_server.send(SessionMessage(message))
             return True
-        with anyio.move_on_after(_PATIENCE_SECONDS) as waiting:
-            await self._until(lambda: self._held_cost < BUDGET)
-        if waiting.cancelled_caught:
+        with anyio.move_on_after(_PUT_TIMEOUT_SECONDS) as timeout:
+            await self._wait_until(lambda: self._held_cost < BUDGET)
+        if timeout.cancelled_caught:
             return False
-        self._held.append((message, size + _OBJECTS))
-        self._held_cost += size + _OBJECTS
-        self._short += _is_short(message)
+        self._held.append((message, size + _MESSAGE_OVERHEAD))
+        self._held_cost += size + _MESSAGE_OVERHEAD
+        self._short_requests += _is_short(message)
         self._notify()
         return True
 
@@ -91,7 +91,7 @@ class Flow:
         """Pass held messages to the SDK in order as the budget allows, until the SDK stops reading."""
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
-                await self._until(lambda: len(self._held) > 0 and self._served_cost + self._unread < BUDGET)
+                await self._wait_until(lambda: len(self._held) > 0 and self._served_cost + self._unread_cost < BUDGET)
                 message, cost = self._held.popleft()
                 self._held_cost -= cost
                 self._notify()
@@ -103,19 +103,19 @@ class Flow:
     async def finish(self, seconds: float) -> None:
         """Wait for answers in progress, at most ``seconds`` for those of tools, then close the stream to the SDK."""
         with anyio.move_on_after(LISTS_SECONDS):
-            await self._until(lambda: not self._short or self._unread >= BUDGET)
+            await self._wait_until(lambda: not self._short_requests or self._unread_cost >= BUDGET)
         with anyio.move_on_after(seconds):
-            await self._until(lambda: not (self._held or self._served or self._lines))
+            await self._wait_until(lambda: not (self._held or self._served or self._lines))
         await self._to_server.aclose()
 
     async def next_line(self) -> bytes:
-        """Return the next line for the client; repeated calls return the same line until ``written`` is called."""
-        await self._until(lambda: len(self._lines) > 0)
+        """Return the next line for the client; repeated calls return the same line until ``mark_written`` is called."""
+        await self._wait_until(lambda: len(self._lines) > 0)
         return self._lines[0]
 
-    def written(self) -> None:
+    def mark_written(self) -> None:
         """Remove the line that ``next_line`` returned, which the client has received."""
-        self._unread -= len(self._lines.popleft()) + _OBJECTS
+        self._unread_cost -= len(self._lines.popleft()) + _MESSAGE_OVERHEAD
         self._notify()
 
     async def send(self, item: SessionMessage, /) -> None:
@@ -123,19 +123,19 @@ class Flow:
         message = item.message
         if isinstance(message, JSONRPCResponse | JSONRPCError):
             if message.id is not None:
-                await self._settled(message.id)
+                await self._release(message.id)
         else:
-            await self._until(lambda: self._unread < BUDGET)
+            await self._wait_until(lambda: self._unread_cost < BUDGET)
         self._append(message)
 
-    def notice(self, line: bytes) -> None:
+    def send_notice(self, line: bytes) -> None:
         """Queue a line that is not a JSON-RPC message; drop it if the unread lines exceed the budget."""
-        if self._unread < BUDGET:
+        if self._unread_cost < BUDGET:
             self._append_line(line)
 
     async def aclose(self) -> None:
         """Wait until every line has been written."""
-        await self._until(lambda: not self._lines)
+        await self._wait_until(lambda: not self._lines)
 
     async def __aenter__(self) -> Self:
         """Return self."""
@@ -150,10 +150,10 @@ class Flow:
     def _for_server(self, message: JSONRPCMessage, cost: int) -> SessionMessage:
         if not isinstance(message, JSONRPCRequest):
             return SessionMessage(message)
-        self._served.setdefault(message.id, []).append((cost + _SERVED, _is_short(message)))
-        self._served_cost += cost + _SERVED
-        unanswered = partial(self._settled, message.id)
-        return SessionMessage(message, ServerMessageMetadata(on_request_unanswered=unanswered))
+        self._served.setdefault(message.id, []).append((cost + _REQUEST_OVERHEAD, _is_short(message)))
+        self._served_cost += cost + _REQUEST_OVERHEAD
+        release = partial(self._release, message.id)
+        return SessionMessage(message, ServerMessageMetadata(on_request_unanswered=release))
 
     def _append(self, message: JSONRPCMessage) -> None:
         line = encode(message)
@@ -166,38 +166,38 @@ class Flow:
 
     def _append_line(self, line: bytes) -> None:
         self._lines.append(line)
-        self._unread += len(line) + _OBJECTS
+        self._unread_cost += len(line) + _MESSAGE_OVERHEAD
         self._notify()
 
-    async def _settled(self, identifier: RequestId) -> None:
+    async def _release(self, request_id: RequestId) -> None:
         """Release the cost of a request that has been answered or cancelled."""
-        costs = self._served.get(identifier)
+        costs = self._served.get(request_id)
         if costs is None:
             return
         cost, short = costs.pop()
         self._served_cost -= cost
-        self._short -= short
+        self._short_requests -= short
         if not costs:
-            del self._served[identifier]
+            del self._served[request_id]
         self._notify()
 
-    def _drop(self, identifier: RequestId | None) -> bool:
+    def _drop(self, request_id: RequestId | None) -> bool:
         """Remove a held request; return whether it was found."""
-        if identifier is None:
+        if request_id is None:
             return False
-        wanted = coerce_request_id(identifier)
+        coerced_id = coerce_request_id(request_id)
         for entry in self._held:
             message, cost = entry
-            if isinstance(message, JSONRPCRequest) and coerce_request_id(message.id) == wanted:
+            if isinstance(message, JSONRPCRequest) and coerce_request_id(message.id) == coerced_id:
                 self._held.remove(entry)
                 self._held_cost -= cost
-                self._short -= _is_short(message)
+                self._short_requests -= _is_short(message)
                 self._notify()
                 return True
         return False
 
-    async def _until(self, met: Callable[[], bool]) -> None:
-        while not met():
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             await self._changed.wait()
 
     def _notify(self) -> None:

@@ -16,7 +16,7 @@ from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import AnswerTooLargeError, EmbeddingsError
 from mcp_server_embeddings.mcp_layer.apps import add_page_data
-from mcp_server_embeddings.mcp_layer.arguments import own_names, parse
+from mcp_server_embeddings.mcp_layer.arguments import canonical_names, parse
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS, BackgroundCalls, call_key
 from mcp_server_embeddings.mcp_layer.fair_threads import FairThreads
 from mcp_server_embeddings.store.protocol import CollectionStore
@@ -27,7 +27,7 @@ from mcp_server_embeddings.tools.status import ANSWER_BYTES
 
 _log = logging.getLogger(__name__)
 
-_QUIET_SECONDS = 1.0
+_PROGRESS_SECONDS = 1.0
 """A call reports progress once it takes longer than this, and then at this interval."""
 
 _HEARTBEAT = 1e-3
@@ -37,19 +37,19 @@ CONCURRENT_CALLS = 64
 """Further calls of a session wait for a thread. Most threads sleep on the inference queue. The thread of a cancelled
 call becomes free only when its work has stopped, so a client cannot start more threads by cancelling calls."""
 
-_THREADS = 256
+_MAX_THREADS = 256
 """Further calls of all sessions wait for a thread."""
 
-_LARGE_CALLS = 2
+_SESSION_LARGE_CALLS = 2
 """Large calls of a session at a time: one computes while the texts of the other are encoded."""
 
-_LARGE_THREADS = 3
+_MAX_LARGE_CALLS = 3
 """Large calls of all sessions at a time. Each holds text-by-text matrices: 2,000 texts take up to 130 MB."""
 
-_LARGE = 500
+_LARGE_CALL_TEXTS = 500
 """A call with more texts is large. A string counts as one text per hundred characters, since it may hold a list."""
 
-_LOOKUPS = frozenset({"search", "read", "collection_add"})
+_LOW_MEMORY_TOOLS = frozenset({"search", "read", "collection_add"})
 """Tools that need little memory, regardless of the number of items in a source."""
 
 T = TypeVar("T")
@@ -69,8 +69,8 @@ class Service:
     def __init__(self, engine: Engine, process: Callable[[], str] = lambda: "") -> None:
         self.engine = engine
         self.process = process
-        self.threads = FairThreads(_THREADS, CONCURRENT_CALLS, "call")
-        self.large_calls = FairThreads(_LARGE_THREADS, _LARGE_CALLS, "large call")
+        self.threads = FairThreads(_MAX_THREADS, CONCURRENT_CALLS, "call")
+        self.large_calls = FairThreads(_MAX_LARGE_CALLS, _SESSION_LARGE_CALLS, "large call")
         self.freshness = Freshness()
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class CallRunner:
             tasks.start_soon(_report_progress, call, report)
             answer = await self._background.wait(key, call, start)
             tasks.cancel_scope.cancel()
-        return _running(call) if answer is None else answer
+        return _running_result(call) if answer is None else answer
 
     async def read(self, function: Callable[[ToolContext], T], protocol: str) -> T:
         """Read a resource on a worker thread, since it may wait for the model or the disk."""
@@ -145,39 +145,39 @@ class CallRunner:
 
     def _run(self, tool: Tool, raw: Mapping[str, object], context: ToolContext, pages: bool) -> CallToolResult:
         try:
-            answer = _answer(tool, raw, context)
+            answer = _call_tool(tool, raw, context)
             return add_page_data(answer, tool, raw, context) if pages else answer
         except EmbeddingsError as error:
-            return _failed(str(error))
+            return _error_result(str(error))
         # The outermost edge: the text of a crash stays in the log. A panic in a Rust library is not an Exception.
         except BaseException:  # noqa: BLE001
             _log.exception("the tool %s crashed", tool.name)
-            return _failed(
+            return _error_result(
                 f"{tool.name} failed inside the server; its log on standard error says why. "
                 "Nothing was lost: the same call can be tried again"
             )
 
 
 def _is_large(tool: Tool, raw: Mapping[str, object]) -> bool:
-    names = own_names(raw, tool.arguments.model_fields)
-    if tool.name not in _LOOKUPS and any(name.endswith("source") for name in names):
+    names = canonical_names(raw, tool.arguments.model_fields)
+    if tool.name not in _LOW_MEMORY_TOOLS and any(name.endswith("source") for name in names):
         return True
     texts = sum(len(value) for value in raw.values() if isinstance(value, list))
     characters = sum(len(value) for value in raw.values() if isinstance(value, str))
-    return texts + characters // 100 > _LARGE
+    return texts + characters // 100 > _LARGE_CALL_TEXTS
 
 
-def _answer(tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
+def _call_tool(tool: Tool, raw: Mapping[str, object], context: ToolContext) -> CallToolResult:
     arguments = parse(tool.arguments, raw)
     result = tool.call(context, arguments)
     compact = result.compact()
     text = pydantic_core.to_json(compact).decode()
     answer = CallToolResult(content=[TextContent(type="text", text=text)], structured_content=compact)
-    check_size(answer, tool.too_large)
+    check_answer_size(answer, tool.too_large)
     return answer
 
 
-def check_size(answer: Result, advice: str) -> None:
+def check_answer_size(answer: Result, advice: str) -> None:
     """Refuse an answer whose encoded form has too many bytes.
 
     Raises:
@@ -188,7 +188,7 @@ def check_size(answer: Result, advice: str) -> None:
         raise AnswerTooLargeError(f"the answer would be {size:,} bytes, at most {ANSWER_BYTES:,} are sent; {advice}")
 
 
-def _running(call: Call) -> CallToolResult:
+def _running_result(call: Call) -> CallToolResult:
     """Return the answer to a call that continues in the background."""
     result = Running(
         done=call.done,
@@ -200,16 +200,16 @@ def _running(call: Call) -> CallToolResult:
     )
 
 
-def _failed(reason: str) -> CallToolResult:
+def _error_result(reason: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=reason)], is_error=True)
 
 
 async def _report_progress(call: Call, report: Report) -> None:
     """Report that the call is alive; some clients extend their deadline on progress."""
-    began = time.monotonic()
+    started = time.monotonic()
     while True:
-        await anyio.sleep(_QUIET_SECONDS)
-        alive = min(_HEARTBEAT * (time.monotonic() - began), 0.999)
+        await anyio.sleep(_PROGRESS_SECONDS)
+        heartbeat = min(_HEARTBEAT * (time.monotonic() - started), 0.999)
         total = float(call.total) if call.total else None
         message = call.stage or f"{call.done} of {call.total} texts and windows encoded"
-        await report(call.done + alive, total, message)
+        await report(call.done + heartbeat, total, message)

@@ -13,7 +13,7 @@ from mcp_server_embeddings.tools.texts import snippet
 
 ROOT = "embeddings://collections"
 
-_LISTED = 100
+_MAX_ENTRIES = 100
 """Maximum of collections in ``resources/list``, names in a completion, and documents in a collection's resource."""
 
 TEMPLATES = [
@@ -34,21 +34,21 @@ TEMPLATES = [
 ]
 
 
-def uri_of(name: str) -> str:
+def collection_uri(name: str) -> str:
     """Return the URI of a collection's resource."""
     return f"{ROOT}/{quote(name, safe='')}"
 
 
-def listed(store: CollectionStore) -> list[Resource]:
+def list_resources(store: CollectionStore) -> list[Resource]:
     """Return the resource that lists all collections, then one resource for each collection."""
-    every = Resource(
+    root = Resource(
         uri=ROOT,
         name="collections",
         title="Collections",
         description="What is stored, with sizes and models",
         mime_type="application/json",
     )
-    return [every, *(_entry(record) for record in store.list()[:_LISTED])]
+    return [root, *(_entry(record) for record in store.list()[:_MAX_ENTRIES])]
 
 
 def read(store: CollectionStore, uri: str) -> tuple[str, str]:
@@ -63,8 +63,8 @@ def read(store: CollectionStore, uri: str) -> tuple[str, str]:
     name, slash, document = uri.removeprefix(f"{ROOT}/").partition("/")
     collection = store.open(unquote(name))
     if not slash:
-        firsts = collection.first(_LISTED)
-        content = {**_summary(collection.record), "first": [_line(chunk) for chunk in firsts]}
+        chunks = collection.first(_MAX_ENTRIES)
+        content = {**_summary(collection.record), "first": [_preview(chunk) for chunk in chunks]}
         return json.dumps(content, ensure_ascii=False), "application/json"
     text = collection.text_of(unquote(document))
     if text is None:
@@ -72,14 +72,14 @@ def read(store: CollectionStore, uri: str) -> tuple[str, str]:
     return text, "text/plain"
 
 
-def names(store: CollectionStore, begun: str) -> list[str]:
+def complete_names(store: CollectionStore, prefix: str) -> list[str]:
     """Return the names of collections that begin with a prefix, at most a hundred."""
-    return [record.name for record in store.list() if record.name.startswith(begun)][:_LISTED]
+    return [record.name for record in store.list() if record.name.startswith(prefix)][:_MAX_ENTRIES]
 
 
 def _entry(record: CollectionRecord) -> Resource:
     return Resource(
-        uri=uri_of(record.name),
+        uri=collection_uri(record.name),
         name=record.name,
         description=f"{record.documents:,} documents, {record.chunks:,} chunks, {record.model}",
         mime_type="application/json",
@@ -88,8 +88,8 @@ def _entry(record: CollectionRecord) -> Resource:
 
 def _summary(record: CollectionRecord) -> dict[str, object]:
     info = collection_info(record, record.identity).model_dump(mode="json", exclude={"usable", "updated"})
-    return {**info, "uri": uri_of(record.name)}
+    return {**info, "uri": collection_uri(record.name)}
 
 
-def _line(chunk: Chunk) -> dict[str, str]:
+def _preview(chunk: Chunk) -> dict[str, str]:
     return {"id": chunk.id, "snippet": snippet(chunk.text)}

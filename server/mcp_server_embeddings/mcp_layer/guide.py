@@ -64,23 +64,23 @@ def guide(embedder: Embedder, served: Mapping[str, Tool]) -> str:
         symmetric, retrieval = embedder.calibration(), embedder.calibration("retrieval")
     except OperatorError as error:
         return _GUIDE.format(tools=tools, figures=f"This model's figures are missing: {error}")
-    figures = [
+    sections = [
         f"## Under this model, {identity.short}",
-        _figures(symmetric, "the same in other words"),
+        _calibration_tables(symmetric, "the same in other words"),
         "### A query with texts (search; condense with a query)",
         "An answer scores lower with its question than with another wording of itself, so these bands begin lower.",
-        _figures(retrieval, "a subject and what is said of it"),
+        _calibration_tables(retrieval, "a subject and what is said of it"),
     ]
-    return _GUIDE.format(tools=tools, figures="\n\n".join(figures))
+    return _GUIDE.format(tools=tools, figures="\n\n".join(sections))
 
 
-def _figures(calibration: Calibration, best: str) -> str:
-    begins = ("", *(f"{edge:.3f}" for edge in calibration.edges))
-    bands = [f"| {band} | {begin} | {meaning} |" for band, begin, meaning in zip(BANDS, begins, _MEANINGS, strict=True)]
+def _calibration_tables(calibration: Calibration, paraphrase_name: str) -> str:
+    edges = ("", *(f"{edge:.3f}" for edge in calibration.edges))
+    bands = [f"| {band} | {edge} | {meaning} |" for band, edge, meaning in zip(BANDS, edges, _MEANINGS, strict=True)]
     samples = [
-        _sample("texts on different subjects", calibration.unrelated),
-        _sample("one subject, different statements", calibration.related),
-        _sample(best, calibration.paraphrase),
+        _sample_row("texts on different subjects", calibration.unrelated),
+        _sample_row("one subject, different statements", calibration.related),
+        _sample_row(paraphrase_name, calibration.paraphrase),
     ]
     return "\n".join(
         [
@@ -95,5 +95,5 @@ def _figures(calibration: Calibration, best: str) -> str:
     )
 
 
-def _sample(name: str, sample: Sample) -> str:
+def _sample_row(name: str, sample: Sample) -> str:
     return f"| {name} | {' | '.join(f'{quantile:.3f}' for quantile in np.quantile(sample, (0.05, 0.5, 0.95)))} |"

@@ -22,7 +22,7 @@ when each is written as two escapes of six bytes."""
 MAX_VALUES = 500_000
 """Limit of values in the lists and objects of a message. Two thousand texts with the most metadata have 340,000."""
 
-_NO_MESSAGE = (
+_NOT_A_MESSAGE = (
     "the line is JSON but not a JSON-RPC 2.0 message; send an object with jsonrpc, method and, for a request, id "
     "(batches are not part of MCP)"
 )
@@ -39,24 +39,24 @@ def decode(line: bytes) -> JSONRPCMessage | None:
     except ValueError as error:
         return error_response(PARSE_ERROR, f"the line is not JSON ({error}); send one JSON-RPC message a line", None)
     if not isinstance(message, dict):
-        return error_response(INVALID_REQUEST, _NO_MESSAGE, None)
+        return error_response(INVALID_REQUEST, _NOT_A_MESSAGE, None)
     if "method" not in message and not message.keys().isdisjoint({"result", "error"}):
         return None
-    identifier = message.get("id")
-    if isinstance(identifier, float) and identifier.is_integer():  # JSON has one kind of number: 1.0 is the integer 1
-        message["id"] = identifier = int(identifier)
-    valid_id = identifier if is_valid_id(identifier) else None
+    request_id = message.get("id")
+    if isinstance(request_id, float) and request_id.is_integer():  # JSON has one kind of number: 1.0 is the integer 1
+        message["id"] = request_id = int(request_id)
+    valid_id = request_id if is_valid_id(request_id) else None
     if "method" in message and "id" in message and valid_id is None:
         return error_response(
-            INVALID_REQUEST, f"id is {identifier!r:.60}; send a short string or an integer, or none to notify", None
+            INVALID_REQUEST, f"id is {request_id!r:.60}; send a short string or an integer, or none to notify", None
         )
     if _has_too_many_values(message):
         return error_response(INVALID_REQUEST, f"a message has over {MAX_VALUES:,} values; send less at once", valid_id)
-    kind = JSONRPCRequest if "id" in message else JSONRPCNotification
+    message_type = JSONRPCRequest if "id" in message else JSONRPCNotification
     try:
-        return kind.model_validate(message, by_name=False)
+        return message_type.model_validate(message, by_name=False)
     except ValidationError:
-        return error_response(INVALID_REQUEST, _NO_MESSAGE, valid_id)
+        return error_response(INVALID_REQUEST, _NOT_A_MESSAGE, valid_id)
 
 
 def _has_too_many_values(message: dict[str, object]) -> bool:
@@ -68,8 +68,8 @@ def _has_too_many_values(message: dict[str, object]) -> bool:
         values += len(container)
         if values > MAX_VALUES:
             return True
-        inside = container.values() if isinstance(container, dict) else container
-        containers.extend(value for value in inside if isinstance(value, dict | list))
+        children = container.values() if isinstance(container, dict) else container
+        containers.extend(value for value in children if isinstance(value, dict | list))
     return False
 
 
@@ -86,6 +86,6 @@ def line_too_long() -> JSONRPCError:
     return error_response(INVALID_REQUEST, f"a line is over {MAX_LINE_BYTES:,} bytes; send less at once", None)
 
 
-def error_response(code: int, reason: str, identifier: str | int | None) -> JSONRPCError:
-    """Build an error response; ``identifier`` is None if the id of the request could not be read."""
-    return JSONRPCError(jsonrpc="2.0", id=identifier, error=ErrorData(code=code, message=reason))
+def error_response(code: int, reason: str, request_id: str | int | None) -> JSONRPCError:
+    """Build an error response; ``request_id`` is None if the id of the request could not be read."""
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=reason))

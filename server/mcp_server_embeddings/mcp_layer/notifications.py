@@ -15,12 +15,12 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, SubscriptionsListenRequestParams, SubscriptionsListenResult
 from starlette.requests import Request
 
-from mcp_server_embeddings.mcp_layer.collection_resources import ROOT, uri_of
+from mcp_server_embeddings.mcp_layer.collection_resources import ROOT, collection_uri
 from mcp_server_embeddings.store.protocol import CollectionStore
 
 _log = logging.getLogger(__name__)
 
-_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 """Interval between two polls; a poll is one short query."""
 
 _SESSION_HEADER = "mcp-session-id"
@@ -69,16 +69,16 @@ class ChangeNotifier:
 
     def __init__(self, store: CollectionStore) -> None:
         self._store = store
-        self._wanted = anyio.Event()
+        self._requested = anyio.Event()
         self._polled = anyio.Event()
         self._bus = InMemorySubscriptionBus()
         self._streams = ListenHandler(self._bus)
         self._subscribers: OrderedDict[str | None, _Subscriber] = OrderedDict()
 
-    async def notify_of_list(self, context: "Context") -> None:
+    async def watch_list(self, context: "Context") -> None:
         """Notify the client whenever the list of collections changes."""
         self._subscriber(context).session = context.session
-        await self._start()
+        await self._start_polling()
 
     async def subscribe(self, context: "Context", uri: str) -> None:
         """Subscribe a client to one resource.
@@ -90,7 +90,7 @@ class ChangeNotifier:
         if len(uris) >= _MAX_URIS and uri not in uris:
             raise MCPError(INVALID_PARAMS, f"a session may subscribe to {_MAX_URIS:,} resources; unsubscribe from some")
         uris.add(uri)
-        await self.notify_of_list(context)
+        await self.watch_list(context)
 
     def unsubscribe(self, context: "Context", uri: str) -> None:
         """Unsubscribe a client from one resource."""
@@ -98,7 +98,7 @@ class ChangeNotifier:
 
     async def listen(self, context: "Context", params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one stream of events until the client ends it."""
-        await self._start()
+        await self._start_polling()
         return await self._streams(context, params)
 
     @asynccontextmanager
@@ -112,33 +112,33 @@ class ChangeNotifier:
     def _subscriber(self, context: "Context") -> _Subscriber:
         """Return the client's entry; clients without sessions share one, and nobody receives what is sent to it."""
         key = _session_id(context)
-        found = self._subscribers.setdefault(key, _Subscriber())
+        subscriber = self._subscribers.setdefault(key, _Subscriber())
         self._subscribers.move_to_end(key)
         if len(self._subscribers) > _MAX_SUBSCRIBERS:
             self._subscribers.popitem(last=False)
-        return found
+        return subscriber
 
-    async def _start(self) -> None:
+    async def _start_polling(self) -> None:
         """Start polling. Returns after the first poll, so that every later change causes a notification."""
-        self._wanted.set()
+        self._requested.set()
         await self._polled.wait()
 
     async def _poll_forever(self) -> None:
-        await self._wanted.wait()
+        await self._requested.wait()
         last = _Poll()
         failing = False
         while True:
             try:
-                before, last = last, await anyio.to_thread.run_sync(self._poll, last)
-                if before.version is not None:
-                    await self._notify(before.revisions, last.revisions)
+                previous, last = last, await anyio.to_thread.run_sync(self._poll, last)
+                if previous.version is not None:
+                    await self._notify(previous.revisions, last.revisions)
                 failing = False
             except Exception as error:  # noqa: BLE001 - no error may end the server
                 if not failing:  # log the type alone, since the message may contain a stored text
                     _log.warning("changes of collections are not noticed for now (%s)", type(error).__name__)
                 failing = True
             self._polled.set()
-            await anyio.sleep(_SECONDS)
+            await anyio.sleep(_POLL_SECONDS)
 
     def _poll(self, last: _Poll) -> _Poll:
         version = self._store.version()
@@ -146,10 +146,10 @@ class ChangeNotifier:
             return last
         return _Poll(version, {record.name: (record.key, record.revision) for record in self._store.list()})
 
-    async def _notify(self, before: Revisions, now: Revisions) -> None:
-        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        updated = [*map(uri_of, changed), *([ROOT] if changed else [])]
-        list_changed = before.keys() != now.keys()
+    async def _notify(self, previous: Revisions, current: Revisions) -> None:
+        changed = [name for name in {**previous, **current} if previous.get(name) != current.get(name)]
+        updated = [*map(collection_uri, changed), *([ROOT] if changed else [])]
+        list_changed = previous.keys() != current.keys()
         if list_changed:
             await self._bus.publish(ResourcesListChanged())
         for uri in updated:

@@ -26,15 +26,15 @@ def served_tools(settings: Settings) -> Mapping[str, Tool]:
     Raises:
         ConfigurationError: A name is unknown, or no tool is left.
     """
-    wanted = _named("tools", settings.tools or ("all",)) - _named("exclude-tools", settings.exclude_tools)
-    if not wanted:
+    selected = _selected("tools", settings.tools or ("all",)) - _selected("exclude-tools", settings.exclude_tools)
+    if not selected:
         raise ConfigurationError("exclude-tools leaves no tool to serve; exclude fewer")
-    return {name: tool for name, tool in declared_tools().items() if name in wanted}
+    return {name: tool for name, tool in declared_tools().items() if name in selected}
 
 
 def published(tool: Tool) -> mcp_types.Tool:
     """Return a tool's entry in ``tools/list``."""
-    reads = tool.effect == "reads"
+    read_only = tool.effect == "reads"
     return mcp_types.Tool(
         name=tool.name,
         title=tool.title,
@@ -42,15 +42,15 @@ def published(tool: Tool) -> mcp_types.Tool:
         input_schema=input_schema(tool.arguments),
         output_schema=output_schema(tool.result),
         annotations=mcp_types.ToolAnnotations(
-            read_only_hint=reads,
-            destructive_hint=None if reads else tool.effect == "destroys",
-            idempotent_hint=None if reads else True,
+            read_only_hint=read_only,
+            destructive_hint=None if read_only else tool.effect == "destroys",
+            idempotent_hint=None if read_only else True,
             open_world_hint=False,
         ),
     )
 
 
-def _named(option: str, names: tuple[str, ...]) -> set[str]:
+def _selected(option: str, names: tuple[str, ...]) -> set[str]:
     known = tool_sets() | {name: (name,) for name in declared_tools()}
     for name in names:
         if name not in known:

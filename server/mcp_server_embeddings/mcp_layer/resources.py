@@ -16,7 +16,7 @@ from mcp_server_embeddings.tools.status import status
 HOUR = CacheHint(ttl_ms=3_600_000, scope="public")
 """For content that does not change while the server runs."""
 
-_NEVER = CacheHint()
+_NOT_CACHED = CacheHint()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class ServedResource:
     """One resource.
 
     Attributes:
-        listed: The entry of ``resources/list``.
+        entry: The entry of ``resources/list``.
         text: Returns its content. Runs on a worker thread; may wait for the model.
-        fresh: How long a client may cache it.
+        cache_hint: How long a client may cache it.
     """
 
-    listed: Resource
+    entry: Resource
     text: Callable[[ToolContext], str]
-    fresh: CacheHint
+    cache_hint: CacheHint
 
 
 def _models(_: ToolContext) -> str:
@@ -56,7 +56,7 @@ def _guide(context: ToolContext) -> str:
     return guide(context.embedder, served_tools(context.settings))
 
 
-_ALL = (
+_RESOURCES = (
     ServedResource(
         Resource(
             uri="embeddings://models",
@@ -77,7 +77,7 @@ _ALL = (
             mime_type="application/json",
         ),
         _status,
-        _NEVER,
+        _NOT_CACHED,
     ),
     ServedResource(
         Resource(
@@ -88,9 +88,9 @@ _ALL = (
             mime_type="text/markdown",
         ),
         _guide,
-        _NEVER,
+        _NOT_CACHED,
     ),
 )
 
-RESOURCES = {resource.listed.uri: resource for resource in _ALL}
+RESOURCES = {resource.entry.uri: resource for resource in _RESOURCES}
 """Every resource by URI, in the order of ``resources/list``."""

@@ -14,7 +14,7 @@ def input_schema(model: type[BaseModel]) -> JsonSchema:
     An absent argument means the same as null. Models mishandle unions: they send lists as JSON strings.
     """
     schema = model.model_json_schema()
-    plain = _plain(schema, _definitions(schema))
+    plain = _simplified(schema, _definitions(schema))
     # Synonyms of parameters are accepted, and an unknown name is refused with an error that suggests the nearest.
     del plain["additionalProperties"]
     return plain
@@ -28,7 +28,7 @@ def output_schema(model: type[BaseModel]) -> JsonSchema:
     result omits fields that have their default.
     """
     schema = model.model_json_schema(mode="serialization")
-    return _object(schema, _definitions(schema), _DEPTH)
+    return _object_outline(schema, _definitions(schema), _DEPTH)
 
 
 def _definitions(schema: JsonSchema) -> dict[str, JsonSchema]:
@@ -43,7 +43,7 @@ def _fields(schema: JsonSchema) -> dict[str, JsonSchema]:
     return TypeAdapter(dict[str, JsonSchema]).validate_python(schema["properties"])
 
 
-def _resolved(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
+def _resolve(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
     """Return the schema that a reference points to; return any other schema unchanged."""
     reference = schema.get("$ref")
     if not isinstance(reference, str):
@@ -51,16 +51,16 @@ def _resolved(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSch
     return {**definitions[reference.rsplit("/", 1)[-1]], **{key: schema[key] for key in schema if key != "$ref"}}
 
 
-def _plain(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
-    schema = _without_null(_resolved(schema, definitions))
+def _simplified(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
+    schema = _without_null(_resolve(schema, definitions))
     plain = {key: value for key, value in schema.items() if key not in ("title", "$defs")}
     if plain.get("default", ...) is None:  # an absent argument means the same
         del plain["default"]
     if "properties" in plain:
-        plain["properties"] = {name: _plain(field, definitions) for name, field in _fields(schema).items()}
+        plain["properties"] = {name: _simplified(field, definitions) for name, field in _fields(schema).items()}
     if "items" in plain:
         (items,) = _parts([plain["items"]])
-        plain["items"] = {key: value for key, value in _plain(items, definitions).items() if key != "description"}
+        plain["items"] = {key: value for key, value in _simplified(items, definitions).items() if key != "description"}
     return plain
 
 
@@ -68,12 +68,12 @@ def _without_null(schema: JsonSchema) -> JsonSchema:
     choices = _parts(schema.get("anyOf", []))
     if {"type": "null"} not in choices:
         return schema
-    left = [choice for choice in choices if choice != {"type": "null"}]
+    non_null = [choice for choice in choices if choice != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
-    return {**left[0], **rest} if len(left) == 1 else {"anyOf": left, **rest}
+    return {**non_null[0], **rest} if len(non_null) == 1 else {"anyOf": non_null, **rest}
 
 
-def _object(schema: JsonSchema, definitions: dict[str, JsonSchema], depth: int) -> JsonSchema:
+def _object_outline(schema: JsonSchema, definitions: dict[str, JsonSchema], depth: int) -> JsonSchema:
     if not depth:
         return {"type": "object"}
     fields = {name: _outline(field, definitions, depth) for name, field in _fields(schema).items()}
@@ -81,18 +81,20 @@ def _object(schema: JsonSchema, definitions: dict[str, JsonSchema], depth: int) 
 
 
 def _outline(schema: JsonSchema, definitions: dict[str, JsonSchema], depth: int) -> JsonSchema:
-    schema = _resolved(_without_null(_resolved(schema, definitions)), definitions)
+    schema = _resolve(_without_null(_resolve(schema, definitions)), definitions)
     if "enum" in schema:
         return {"enum": schema["enum"]}
-    choices = [_resolved(choice, definitions) for choice in _parts(schema.get("anyOf", []))]
+    choices = [_resolve(choice, definitions) for choice in _parts(schema.get("anyOf", []))]
     if choices:  # one type in each: some clients do not support a list of types
         types = list(dict.fromkeys(str(choice["type"]) for choice in choices))
         return {"type": types[0]} if len(types) == 1 else {"anyOf": [{"type": name} for name in types]}
     items = schema.get("items")
     if items is None:
         return {"type": schema["type"]} if "type" in schema else {}
-    item = _resolved(_parts([items])[0], definitions)
+    item = _resolve(_parts([items])[0], definitions)
     if "items" in item:  # a list of lists, such as a matrix or groups
         return {"type": "array", "items": {"type": "array"}}
-    inside = _object(item, definitions, depth - 1) if "properties" in item else _outline(item, definitions, depth)
-    return {"type": "array", "items": inside}
+    item_outline = (
+        _object_outline(item, definitions, depth - 1) if "properties" in item else _outline(item, definitions, depth)
+    )
+    return {"type": "array", "items": item_outline}

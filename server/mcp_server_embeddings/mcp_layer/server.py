@@ -40,7 +40,7 @@ from mcp_server_embeddings.config import Settings, nearest
 from mcp_server_embeddings.errors import EmbeddingsError, InputError
 from mcp_server_embeddings.mcp_layer import apps, collection_resources
 from mcp_server_embeddings.mcp_layer.background import WAIT_SECONDS
-from mcp_server_embeddings.mcp_layer.calls import CallRunner, Service, check_size
+from mcp_server_embeddings.mcp_layer.calls import CallRunner, Service, check_answer_size
 from mcp_server_embeddings.mcp_layer.collection_resources import ROOT
 from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier, Context
 from mcp_server_embeddings.mcp_layer.prompts import ServedPrompt, served_prompts
@@ -167,9 +167,9 @@ class _Resources:
             self._runner.close()
 
     async def list_all(self, context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
-        stored = await self._read_store(context, lambda call: collection_resources.listed(call.store), ROOT)
-        pages = apps.listed_pages() if apps.shows_pages(context) else []
-        return ListResourcesResult(resources=[*(resource.listed for resource in RESOURCES.values()), *stored, *pages])
+        stored = await self._read_store(context, lambda call: collection_resources.list_resources(call.store), ROOT)
+        pages = apps.list_pages() if apps.shows_pages(context) else []
+        return ListResourcesResult(resources=[*(resource.entry for resource in RESOURCES.values()), *stored, *pages])
 
     async def templates(self, _: Context, __: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
         return ListResourceTemplatesResult(resource_templates=collection_resources.TEMPLATES)
@@ -177,7 +177,7 @@ class _Resources:
     async def read(self, context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         uri = str(params.uri)
         if uri == ROOT or uri.startswith(f"{ROOT}/"):
-            return await self._read_store(context, lambda call: _stored_resource(call.store, uri), uri)
+            return await self._read_store(context, lambda call: _read_collection_resource(call.store, uri), uri)
         if (page := apps.read_page(uri)) is not None:
             return page
         resource = RESOURCES.get(uri)
@@ -185,9 +185,9 @@ class _Resources:
             known = [*RESOURCES, ROOT]
             raise MCPError(INVALID_PARAMS, f"there is no resource {uri[:SHOWN]!r}; {nearest(uri, known)}", {"uri": uri})
         text = await self._runner.read(resource.text, context.protocol_version)
-        contents = TextResourceContents(uri=uri, mime_type=resource.listed.mime_type, text=text)
-        fresh = resource.fresh
-        return ReadResourceResult(contents=[contents], ttl_ms=fresh.ttl_ms, cache_scope=fresh.scope)
+        contents = TextResourceContents(uri=uri, mime_type=resource.entry.mime_type, text=text)
+        cache_hint = resource.cache_hint
+        return ReadResourceResult(contents=[contents], ttl_ms=cache_hint.ttl_ms, cache_scope=cache_hint.scope)
 
     async def subscribe(self, context: Context, params: SubscribeRequestParams) -> EmptyResult:
         await context.lifespan_context.subscribe(context, str(params.uri))
@@ -201,23 +201,23 @@ class _Resources:
         if argument.name != "name":
             return []
         return await self._runner.read(
-            lambda call: collection_resources.names(call.store, argument.value), context.protocol_version
+            lambda call: collection_resources.complete_names(call.store, argument.value), context.protocol_version
         )
 
     async def _read_store(self, context: Context, function: Callable[[ToolContext], T], uri: str) -> T:
         """Read from the store, and notify the client of later changes."""
-        await context.lifespan_context.notify_of_list(context)
+        await context.lifespan_context.watch_list(context)
         try:
             return await self._runner.read(function, context.protocol_version)
         except EmbeddingsError as error:
             raise MCPError(INVALID_PARAMS, str(error), {"uri": uri}) from None
 
 
-def _stored_resource(store: CollectionStore, uri: str) -> ReadResourceResult:
+def _read_collection_resource(store: CollectionStore, uri: str) -> ReadResourceResult:
     """Return the content of a collection's resource, unless it is too large."""
-    text, kind = collection_resources.read(store, uri)
-    answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=kind, text=text)])
-    check_size(answer, "read a part of it: find passages with search, and read them with the tool read")
+    text, mime_type = collection_resources.read(store, uri)
+    answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=mime_type, text=text)])
+    check_answer_size(answer, "read a part of it: find passages with search, and read them with the tool read")
     return answer
 
 
@@ -232,7 +232,7 @@ class _Prompts:
         self._prompts = prompts
 
     async def list_all(self, _: Context, __: PaginatedRequestParams | None) -> ListPromptsResult:
-        return ListPromptsResult(prompts=[prompt.listed for prompt in self._prompts.values()])
+        return ListPromptsResult(prompts=[prompt.entry for prompt in self._prompts.values()])
 
     async def get(self, _: Context, params: GetPromptRequestParams) -> GetPromptResult:
         prompt = self._find(params.name)
@@ -241,7 +241,7 @@ class _Prompts:
         except InputError as error:
             raise MCPError(INVALID_PARAMS, str(error)) from None
         message = PromptMessage(role="user", content=content)
-        return GetPromptResult(description=prompt.listed.description, messages=[message])
+        return GetPromptResult(description=prompt.entry.description, messages=[message])
 
     def completions(self, name: str, argument: CompletionArgument) -> list[str]:
         return self._find(name).completions(argument.name, argument.value)

@@ -23,7 +23,7 @@ _session: ContextVar["SessionLog | None"] = ContextVar("session", default=None)
 _sessions: "set[SessionLog]" = set()
 
 
-def notice(kind: bytes, content: object) -> bytes:
+def notice_line(kind: bytes, content: object) -> bytes:
     """Return a line for a relay that is not a message for its client."""
     return kind + json.dumps(content).encode() + b"\n"
 
@@ -57,7 +57,7 @@ class SessionLog:
     def send(self, level: int, text: str) -> None:
         """Send one record from any thread."""
         if level >= self._level:
-            self._loop.call_soon_threadsafe(self._flow.notice, notice(LOG, text))
+            self._loop.call_soon_threadsafe(self._flow.send_notice, notice_line(LOG, text))
 
 
 class SessionHandler(logging.Handler):
@@ -67,8 +67,8 @@ class SessionHandler(logging.Handler):
         """Send a record."""
         session = _session.get()
         text = self.format(record)
-        for wanted in [session] if session is not None else list(_sessions):
-            wanted.send(record.levelno, text)
+        for target in [session] if session is not None else list(_sessions):
+            target.send(record.levelno, text)
 
 
 class LogFile(RotatingFileHandler):

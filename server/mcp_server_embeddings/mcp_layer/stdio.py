@@ -38,7 +38,7 @@ _DEADLINE_SECONDS = 0.2
 _LAST_ANSWERS_SECONDS = 0.2
 """How long tool calls may take to be answered after EOF: a client may pipe its requests in."""
 
-_SKIPPED = 1_000_000
+_DISCARD_BYTES = 1_000_000
 """Bytes of an overlong line that are discarded at a time."""
 
 
@@ -64,44 +64,44 @@ def leave(status: int) -> NoReturn:
 
 
 async def _serve(server: Server[L], wire: Wire, after_first_answer: Callable[[], None]) -> int:
-    ending = _Ending(anyio.CancelScope())
-    with ending.scope:
-        async with anyio.create_task_group() as tasks, _streams(wire, after_first_answer, ending) as streams:
+    shutdown = _Shutdown(anyio.CancelScope())
+    with shutdown.scope:
+        async with anyio.create_task_group() as tasks, _streams(wire, after_first_answer, shutdown) as streams:
             if sys.platform != "win32":
-                tasks.start_soon(ending.on_signals)
+                tasks.start_soon(shutdown.on_signals)
             token = anyio.lowlevel.current_token()
-            threading.Thread(target=ending.on_parent_exit, args=(token,), daemon=True).start()
+            threading.Thread(target=shutdown.on_parent_exit, args=(token,), daemon=True).start()
             await server.run(*streams, initialization_options(server))
-            ending.begin(0)
-    return ending.status
+            shutdown.begin(0)
+    return shutdown.status
 
 
-class _Ending:
+class _Shutdown:
     """Shutdown state: the first reason decides the exit status, and a deadline exits the process if it is stuck."""
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
         self.status = 0
-        self._announced = False
+        self._deadline_started = False
 
-    def announce(self, status: int = 0) -> None:
+    def start_deadline(self, status: int = 0) -> None:
         """Start the deadline after which the process exits, even if something is stuck."""
-        if self._announced:
+        if self._deadline_started:
             return
-        self._announced, self.status = True, status
+        self._deadline_started, self.status = True, status
         deadline = threading.Timer(_DEADLINE_SECONDS, leave, args=(status,))
         deadline.daemon = True
         deadline.start()
 
     def begin(self, status: int) -> None:
         """Stop serving."""
-        self.announce(status)
+        self.start_deadline(status)
         self.scope.cancel()
 
     async def on_signals(self) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            async for number in received:
-                self.begin(128 + number)
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for signum in signals:
+                self.begin(128 + signum)
 
     def on_parent_exit(self, token: anyio.lowlevel.EventLoopToken) -> None:
         if wait_for_parent_exit():
@@ -110,54 +110,54 @@ class _Ending:
 
 @asynccontextmanager
 async def _streams(
-    wire: Wire, after_first_answer: Callable[[], None], ending: _Ending
+    wire: Wire, after_first_answer: Callable[[], None], shutdown: _Shutdown
 ) -> AsyncIterator[tuple[MemoryObjectReceiveStream[Incoming], Flow]]:
     """Yield the two streams that the SDK's server reads from and writes to."""
     to_server, from_client = anyio.create_memory_object_stream[Incoming](0)
     flow = Flow(to_server)
-    reading = (wire, flow, anyio.lowlevel.current_token(), ending)
-    threading.Thread(target=_read, args=reading, name="stdin", daemon=True).start()
+    arguments = (wire, flow, anyio.lowlevel.current_token(), shutdown)
+    threading.Thread(target=_read, args=arguments, name="stdin", daemon=True).start()
     async with anyio.create_task_group() as tasks, to_server, from_client:
-        tasks.start_soon(_write, wire, flow, after_first_answer, ending)
+        tasks.start_soon(_write, wire, flow, after_first_answer, shutdown)
         tasks.start_soon(flow.forward)
         yield from_client, flow
         tasks.cancel_scope.cancel()
 
 
-async def _write(wire: Wire, flow: Flow, after_first_answer: Callable[[], None], ending: _Ending) -> None:
-    turn = anyio.CapacityLimiter(1)
+async def _write(wire: Wire, flow: Flow, after_first_answer: Callable[[], None], shutdown: _Shutdown) -> None:
+    limiter = anyio.CapacityLimiter(1)
     first = True
     while True:
         line = await flow.next_line()
         try:
-            await anyio.to_thread.run_sync(_write_all, wire, line, limiter=turn, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(_write_all, wire, line, limiter=limiter, abandon_on_cancel=True)
         except OSError:  # the client closed its end
-            ending.begin(0)
+            shutdown.begin(0)
             return
-        flow.written()
+        flow.mark_written()
         if first:
             first = False
             after_first_answer()
 
 
 def _write_all(wire: Wire, line: bytes) -> None:
-    rest = memoryview(line)
-    while rest:
-        rest = rest[wire.writer.write(rest) :]
+    remaining = memoryview(line)
+    while remaining:
+        remaining = remaining[wire.writer.write(remaining) :]
 
 
-def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, ending: _Ending) -> None:
+def _read(wire: Wire, flow: Flow, token: anyio.lowlevel.EventLoopToken, shutdown: _Shutdown) -> None:
     """Pass each message to the event loop until EOF; runs on a thread."""
     try:
         for message, size in _messages(wire):
-            while not (taken := anyio.from_thread.run(flow.put, message, size, token=token)):
+            while not (queued := anyio.from_thread.run(flow.put, message, size, token=token)):
                 if wire.hung_up():
                     break
-            if not taken:
+            if not queued:
                 break
             del message  # do not keep it in memory until the next one arrives
         anyio.from_thread.run(flow.finish, _LAST_ANSWERS_SECONDS, token=token)
-        anyio.from_thread.run_sync(ending.announce, token=token)
+        anyio.from_thread.run_sync(shutdown.start_deadline, token=token)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, RuntimeError):
         _log.debug("the server stopped reading")
 
@@ -168,7 +168,7 @@ def _messages(wire: Wire) -> Iterator[tuple[JSONRPCMessage, int]]:
         size = len(line)
         if size > MAX_LINE_BYTES:
             while line and not line.endswith(b"\n"):
-                line = wire.reader.readline(_SKIPPED)
+                line = wire.reader.readline(_DISCARD_BYTES)
             yield line_too_long(), 0
         elif line.strip():
             message = decode(line)

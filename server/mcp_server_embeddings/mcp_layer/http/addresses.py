@@ -42,7 +42,7 @@ def allowed_names(settings: Settings) -> TransportSecuritySettings:
     Raises:
         ConfigurationError: One of the user's is not a host name.
     """
-    hosts = {_written(settings.host), *_LOOPBACK, *map(_checked, settings.allowed_host)}
+    hosts = {_bracketed(settings.host), *_LOOPBACK, *map(_checked_host, settings.allowed_host)}
     patterns = sorted(pattern for host in hosts for pattern in _with_ports(host))
     origins = [f"{scheme}://{pattern}" for scheme in ("http", "https") for pattern in patterns]
     return TransportSecuritySettings(allowed_hosts=patterns, allowed_origins=origins)
@@ -80,18 +80,18 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def url(listener: socket.socket) -> str:
+def endpoint_url(listener: socket.socket) -> str:
     """Return the URL of the MCP endpoint on a listening socket."""
     host, port = listener.getsockname()[:2]
-    return f"http://{_written(host)}:{port}/mcp"
+    return f"http://{_bracketed(host)}:{port}/mcp"
 
 
-def _written(host: str) -> str:
+def _bracketed(host: str) -> str:
     """Return an address as it appears in a URL, with brackets around IPv6."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-def _checked(name: str) -> str:
+def _checked_host(name: str) -> str:
     if "/" in name or "*" in name:
         raise ConfigurationError(f"allowed-host {name!r} is not a host; give a name such as 'embeddings.example.com'")
     return name

@@ -22,12 +22,12 @@ from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.http import openai_api
 from mcp_server_embeddings.mcp_layer.http.addresses import HostCheck, allowed_names
-from mcp_server_embeddings.mcp_layer.http.disconnects import cancelled_when_gone
+from mcp_server_embeddings.mcp_layer.http.disconnects import cancel_on_disconnect
 from mcp_server_embeddings.mcp_layer.http.limits import MAX_BODY_BYTES, Admission, ProcessLoad, is_stream
-from mcp_server_embeddings.mcp_layer.http.metrics import CountedCalls, Metrics, Observed
+from mcp_server_embeddings.mcp_layer.http.metrics import CallMetrics, Metrics, RequestMetrics
 from mcp_server_embeddings.mcp_layer.http.spans import TextFreeSpans
-from mcp_server_embeddings.mcp_layer.http.tenants import LOCAL, Tenant, local_tenant, tenants_of
-from mcp_server_embeddings.mcp_layer.http.tokens import METRICS, Entry, Verifier, read_tokens
+from mcp_server_embeddings.mcp_layer.http.tenants import LOCAL, Tenant, local_tenant, token_tenants
+from mcp_server_embeddings.mcp_layer.http.tokens import METRICS, Entry, TokenVerifier, read_tokens
 
 
 def build_app(settings: Settings, service: Service, load: ProcessLoad) -> Starlette:
@@ -42,15 +42,15 @@ def build_app(settings: Settings, service: Service, load: ProcessLoad) -> Starle
         ConfigurationError: The settings or the file of tokens are invalid.
     """
     entries = None if settings.tokens is None else read_tokens(settings.tokens)
-    tenants = local_tenant(settings, service) if entries is None else tenants_of(entries, settings, service)
+    tenants = local_tenant(settings, service) if entries is None else token_tenants(entries, settings, service)
     metrics, probes = Metrics(service.engine, load), _Probes(service.engine, load)
     for tenant in tenants.values():
-        _observe(tenant, metrics)
+        _add_server_middleware(tenant, metrics)
     host_check = Middleware(HostCheck, settings=allowed_names(settings))
-    served = [
+    middleware = [
         host_check,
         *_authentication(entries),
-        Middleware(Identified, tenants=tenants),
+        Middleware(TenantMiddleware, tenants=tenants),
         Middleware(Admission, load=load),
         Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
     ]
@@ -58,7 +58,7 @@ def build_app(settings: Settings, service: Service, load: ProcessLoad) -> Starle
         Route("/healthz", probes.alive),
         Route("/readyz", probes.ready),
         Route("/metrics", metrics.page, middleware=[host_check, *_authentication(entries, METRICS)]),
-        Mount("", routes=_tenant_routes(settings, service), middleware=served),
+        Mount("", routes=_tenant_routes(settings, service), middleware=middleware),
     ]
 
     @asynccontextmanager
@@ -69,7 +69,7 @@ def build_app(settings: Settings, service: Service, load: ProcessLoad) -> Starle
             yield
         service.close()
 
-    return Starlette(routes=routes, middleware=[Middleware(Observed, metrics=metrics)], lifespan=lifespan)
+    return Starlette(routes=routes, middleware=[Middleware(RequestMetrics, metrics=metrics)], lifespan=lifespan)
 
 
 def _tenant_routes(settings: Settings, service: Service) -> list[BaseRoute]:
@@ -86,16 +86,16 @@ def _authentication(entries: Mapping[str, Entry] | None, *scopes: str) -> list[M
     if entries is None:
         return []
     return [
-        Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(Verifier(entries))),
+        Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(TokenVerifier(entries))),
         Middleware(RequireAuthMiddleware, required_scopes=list(scopes)),
     ]
 
 
-def _observe(tenant: Tenant, metrics: Metrics) -> None:
+def _add_server_middleware(tenant: Tenant, metrics: Metrics) -> None:
     """Count the tool calls of a tenant, and remove the texts that it sends from spans."""
     server = tenant.server
     (spans,) = server.middleware
-    server.middleware[:] = [TextFreeSpans(spans, server), CountedCalls(tenant.name, metrics)]
+    server.middleware[:] = [TextFreeSpans(spans, server), CallMetrics(tenant.name, metrics)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class _Probes:
         return PlainTextResponse(f"{state}\n", 200 if state in ("ready", "idle") else 503)
 
 
-class Identified:
+class TenantMiddleware:
     """Middleware that puts the tenant of a request into its scope.
 
     Args:
@@ -143,12 +143,12 @@ class _McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         tenant: Tenant = scope["tenant"]
         serve: ASGIApp = tenant.sessions.handle_request
-        if _ends_with_its_connection(scope):
-            serve = cancelled_when_gone(serve)
+        if _cancels_on_disconnect(scope):
+            serve = cancel_on_disconnect(serve)
         await serve(scope, receive, send)
 
 
-def _ends_with_its_connection(scope: Scope) -> bool:
+def _cancels_on_disconnect(scope: Scope) -> bool:
     """Return whether closing the connection cancels a request.
 
     It does in stateless protocol versions, and must not in those with the initialize handshake. The SDK itself watches

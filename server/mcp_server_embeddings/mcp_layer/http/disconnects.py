@@ -4,7 +4,7 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-def cancelled_when_gone(app: ASGIApp) -> ASGIApp:
+def cancel_on_disconnect(app: ASGIApp) -> ASGIApp:
     """Wrap an application so that it is cancelled when its client disconnects; inference stops at the next batch.
 
     Args:
@@ -14,12 +14,12 @@ def cancelled_when_gone(app: ASGIApp) -> ASGIApp:
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         body = [await receive()]
-        gone = anyio.Event()
+        disconnected = anyio.Event()
 
-        async def replayed() -> Message:
+        async def replay() -> Message:
             if body:
                 return body.pop()
-            await gone.wait()
+            await disconnected.wait()
             return {"type": "http.disconnect"}
 
         async with anyio.create_task_group() as tasks:
@@ -27,11 +27,11 @@ def cancelled_when_gone(app: ASGIApp) -> ASGIApp:
             async def watch() -> None:
                 while (await receive())["type"] != "http.disconnect":
                     pass
-                gone.set()
+                disconnected.set()
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)
-            await app(scope, replayed, send)
+            await app(scope, replay, send)
             tasks.cancel_scope.cancel()
 
     return serve

@@ -32,10 +32,10 @@ MAX_CONNECTIONS = 2_000
 TENANT_STREAMS = 64
 """Limit of open streams of a tenant with a token (429)."""
 
-_SOON = 1
+_BUSY_SECONDS = 1
 """``Retry-After`` in seconds when the server or the tenant is busy."""
 
-_LATER = 5
+_ENDING_SECONDS = 5
 """``Retry-After`` in seconds when the process is ending and another may take its place."""
 
 
@@ -48,17 +48,17 @@ class RequestRate:
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
-        self._left = float(per_minute)
-        self._filled = time.monotonic()
+        self._tokens = float(per_minute)
+        self._refilled = time.monotonic()
 
     def take(self) -> float:
         """Take one request from the bucket; return 0, or the seconds until one is available."""
         now, per_second = time.monotonic(), self._per_minute / 60
-        self._left = min(self._per_minute, self._left + (now - self._filled) * per_second)
-        self._filled = now
-        if self._left < 1:
-            return (1 - self._left) / per_second
-        self._left -= 1
+        self._tokens = min(self._per_minute, self._tokens + (now - self._refilled) * per_second)
+        self._refilled = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / per_second
+        self._tokens -= 1
         return 0
 
 
@@ -130,9 +130,9 @@ class TenantLimits:
     def refusal(self, *, stream: bool) -> JSONResponse | None:
         """Return the answer to a request that exceeds a limit; None if the request is admitted."""
         if stream and self.load.streams >= self.streams:
-            return _refusal(429, f"this token has {self.streams} streams open, as many as it may; close one", _SOON)
+            return _refusal(429, f"this token has {self.streams} streams open, as many as it may; close one")
         if not stream and self.load.requests >= self.requests:
-            return _refusal(429, f"this token has {self.requests} requests in progress, as many as it may", _SOON)
+            return _refusal(429, f"this token has {self.requests} requests in progress, as many as it may")
         seconds = self.rate.take() if self.rate else 0
         return _refusal(429, "this token has sent more requests a minute than it may", seconds) if seconds else None
 
@@ -167,13 +167,13 @@ class Admission:
     def _refusal(self, size: int, *, stream: bool) -> JSONResponse | None:
         load = self._load
         if load.draining:
-            return _refusal(503, "this process is ending; send the request to another", _LATER, close=True)
+            return _refusal(503, "this process is ending; send the request to another", _ENDING_SECONDS, close=True)
         if load.connections() > MAX_CONNECTIONS:
-            return _refusal(503, f"over {MAX_CONNECTIONS:,} connections are open", _SOON, close=True)
+            return _refusal(503, f"over {MAX_CONNECTIONS:,} connections are open", close=True)
         if load.body_bytes + size > MAX_BODIES_BYTES:
-            return _refusal(503, "the requests in progress take as much memory as they may", _SOON)
+            return _refusal(503, "the requests in progress take as much memory as they may")
         if (load.streams >= MAX_STREAMS) if stream else (load.requests >= MAX_REQUESTS):
-            return _refusal(503, "the server is busy", _SOON)
+            return _refusal(503, "the server is busy")
         return None
 
     async def _serve_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -202,7 +202,7 @@ def _declared_size(scope: Scope) -> int:
     return MAX_BODY_BYTES if "transfer-encoding" in headers else 0
 
 
-def _refusal(status: int, reason: str, seconds: float, *, close: bool = False) -> JSONResponse:
+def _refusal(status: int, reason: str, seconds: float = _BUSY_SECONDS, *, close: bool = False) -> JSONResponse:
     """Return an answer in the format that the SDK uses for a missing token."""
     error = "rate_limited" if status == 429 else "unavailable"
     headers = {"Retry-After": str(math.ceil(seconds)), **({"Connection": "close"} if close else {})}
@@ -212,9 +212,9 @@ def _refusal(status: int, reason: str, seconds: float, *, close: bool = False) -
 def _with_retry_after(send: Send) -> Send:
     """Add ``Retry-After`` to the SDK's 503 answers, which lack it."""
 
-    async def sent(message: Message) -> None:
+    async def send_with_header(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] == 503:
-            MutableHeaders(scope=message).setdefault("Retry-After", str(_SOON))
+            MutableHeaders(scope=message).setdefault("Retry-After", str(_BUSY_SECONDS))
         await send(message)
 
-    return sent
+    return send_with_header

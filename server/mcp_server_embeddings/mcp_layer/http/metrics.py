@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _PATHS = frozenset({"/mcp", "/v1/embeddings", "/v1/rerank", "/v1/models", "/healthz", "/readyz", "/metrics"})
 """Paths that are counted by name; any other that a client requests is counted as ``other``."""
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
 """Upper bounds of the histogram's buckets; a call takes at most slightly over 25 s."""
 
 _PREFIX = "mcp_embeddings"
@@ -47,21 +47,21 @@ class Metrics:
             f"{_PREFIX}_request_seconds",
             "From a request to the end of its answer, without streams",
             ["path"],
-            buckets=_SECONDS,
+            buckets=_BUCKETS,
             registry=self._registry,
         )
         self.calls = Counter(
             f"{_PREFIX}_tool_calls", "Calls of tools", ["name", "tool", "outcome"], registry=self._registry
         )
         ProcessCollector(registry=self._registry)
-        self._registry.register(_State(engine, load))
+        self._registry.register(_StateCollector(engine, load))
 
     async def page(self, _: Request) -> Response:
         """Return all metrics in Prometheus' text format."""
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 
-class _State(Collector):
+class _StateCollector(Collector):
     """Metrics whose current value is read at each scrape."""
 
     def __init__(self, engine: Engine, load: ProcessLoad) -> None:
@@ -78,17 +78,17 @@ class _State(Collector):
             "queue_inputs": ("Texts and windows that wait for inference", status.queue.pieces_waiting),
             "model_ready": ("Whether the model is in memory", float(status.state == "ready")),
         }
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(f"{_PREFIX}_{name}", text, value)
+        for name, (description, value) in gauges.items():
+            yield GaugeMetricFamily(f"{_PREFIX}_{name}", description, value)
         counters = {
             "batches": ("Batches encoded since the model was loaded", status.queue.batches_done),
             "inputs": ("Texts and windows encoded since the model was loaded", status.queue.pieces_done),
         }
-        for name, (text, value) in counters.items():
-            yield CounterMetricFamily(f"{_PREFIX}_{name}", text, value)
+        for name, (description, value) in counters.items():
+            yield CounterMetricFamily(f"{_PREFIX}_{name}", description, value)
 
 
-class Observed:
+class RequestMetrics:
     """Middleware that counts and logs requests.
 
     Args:
@@ -105,21 +105,21 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 0
+        started, status = time.monotonic(), 0
         path = scope["path"] if scope["path"] in _PATHS else "other"
 
-        async def watched(message: Message) -> None:
+        async def send_observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send_observed)
         finally:
-            self._answered(scope, path, status, time.monotonic() - began)
+            self._record(scope, path, status, time.monotonic() - started)
 
-    def _answered(self, scope: Scope, path: str, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, path: str, status: int, seconds: float) -> None:
         name = scope["tenant"].name if "tenant" in scope else ""
         self._metrics.requests.labels(name, path, str(status or "none")).inc()
         if not scope.get("is_stream"):
@@ -127,7 +127,7 @@ class Observed:
         _log.info("%s: %s in %.0f ms, %s", path, status or "no answer", 1000 * seconds, name or "-")
 
 
-class CountedCalls:
+class CallMetrics:
     """SDK middleware that counts tool calls.
 
     Args:
@@ -143,8 +143,8 @@ class CountedCalls:
         """Handle a message."""
         if ctx.method != "tools/call":
             return await call_next(ctx)
-        asked = ctx.params.get("name") if ctx.params else None
-        tool, outcome = (asked if asked in declared_tools() else "unknown"), "error"
+        requested = ctx.params.get("name") if ctx.params else None
+        tool, outcome = (requested if requested in declared_tools() else "unknown"), "error"
         try:
             result = await call_next(ctx)
             if isinstance(result, dict) and not result.get("isError"):

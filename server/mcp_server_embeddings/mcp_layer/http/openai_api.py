@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 _LARGE_BODY_BYTES = 1_000_000
 """Only a few larger requests run at a time, since their parsed texts and their vectors take memory."""
 
-_CLIENT_GONE = 499
+_CLIENT_CLOSED_REQUEST = 499
 """Status after a disconnect, the one that nginx logs; no client receives it."""
 
 _DECIMALS = 6
@@ -90,17 +90,17 @@ async def _serve(request: Request, service: Service, work: Callable[[bytes, Embe
     try:
         body = await _body(request)
     except ClientDisconnect:
-        return Response(status_code=_CLIENT_GONE)
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
     if body is None:
         return _error(413, f"the body has over {MAX_BODY_BYTES:,} bytes; spread the texts over several requests")
     call = Call(_session(request))
     threads = service.large_calls if len(body) > _LARGE_BODY_BYTES else service.threads
-    answer = Response(status_code=_CLIENT_GONE)
+    answer = Response(status_code=_CLIENT_CLOSED_REQUEST)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_on_disconnect, request, tasks.cancel_scope)
-            work_done = threads.submit(call.session, _answer, work, body, service.engine.embedder(call))
-            answer = await asyncio.wrap_future(work_done)
+            future = threads.submit(call.session, _respond, work, body, service.engine.embedder(call))
+            answer = await asyncio.wrap_future(future)
             tasks.cancel_scope.cancel()
     finally:
         call.cancel()
@@ -110,8 +110,8 @@ async def _serve(request: Request, service: Service, work: Callable[[bytes, Embe
 async def _body(request: Request) -> bytes | None:
     """Return the body, or None if it is too large."""
     body = bytearray()
-    async for part in request.stream():
-        body += part
+    async for chunk in request.stream():
+        body += chunk
         if len(body) > MAX_BODY_BYTES:
             return None
     return bytes(body)
@@ -128,7 +128,7 @@ def _session(request: Request) -> Hashable:
     return ("http", user.display_name if user else request.client and request.client.host)
 
 
-def _answer(work: Callable[[bytes, Embedder], object], body: bytes, embedder: Embedder) -> Response:
+def _respond(work: Callable[[bytes, Embedder], object], body: bytes, embedder: Embedder) -> Response:
     try:
         return _json(200, work(body, embedder))
     except UnknownModelError as error:
@@ -158,21 +158,21 @@ def _embeddings(body: bytes, embedder: Embedder) -> object:
     _check_model(request.model, identity.name, identity.short)
     if request.dimensions is not None:
         check_dimensions(request.dimensions, identity)
-    texts = _texts(request.input)
+    texts = _input_texts(request.input)
     embedded = embedder.embed(texts, role=request.input_type)
     vectors = embedded.vectors
     if request.dimensions is not None and request.dimensions < identity.dimensions:
         vectors = shortened(vectors, request.dimensions)
     return {
         "object": "list",
-        "data": _data(vectors, request.encoding_format),
+        "data": _entries(vectors, request.encoding_format),
         "model": identity.name,
         "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
         **_notes(embedded.windowed, "of input are longer than the model reads; each is the mean of its windows"),
     }
 
 
-def _data(vectors: Vectors, encoding: Literal["float", "base64"]) -> Iterator[object]:
+def _entries(vectors: Vectors, encoding: Literal["float", "base64"]) -> Iterator[object]:
     """Yield the entries one at a time, so that the numbers are never all Python objects at once."""
     for index in range(len(vectors)):
         (embedding,) = encoded(vectors[index : index + 1], encoding)
@@ -216,29 +216,29 @@ def _object(body: bytes) -> Mapping[str, object]:
     return value
 
 
-def _check_model(asked: str, *served: str) -> None:
+def _check_model(requested: str, *served: str) -> None:
     """Accept the names of the served model, and an empty name.
 
     Raises:
         UnknownModelError: The name is another model's.
     """
-    if asked and full_id(asked) not in {*served, full_id(served[0])}:
+    if requested and full_id(requested) not in {*served, full_id(served[0])}:
         raise UnknownModelError(
-            f"the model {asked[:SHOWN]!r} is not served here; pass {served[0]!r}, or leave model out "
+            f"the model {requested[:SHOWN]!r} is not served here; pass {served[0]!r}, or leave model out "
             "(GET /v1/models lists what is served)"
         )
 
 
-def _texts(sent: object) -> list[str]:
+def _input_texts(value: object) -> list[str]:
     """Return the texts in ``input``."""
-    texts = [sent] if isinstance(sent, str) else sent
+    texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
-        raise InputError(f"input is {shown(sent)}; allowed: a string or a list of strings")
+        raise InputError(f"input is {shown(value)}; allowed: a string or a list of strings")
     checked = [text for text in texts if isinstance(text, str)]
     if len(checked) < len(texts):
-        wrong = next(i for i, text in enumerate(texts) if not isinstance(text, str))
+        index = next(i for i, text in enumerate(texts) if not isinstance(text, str))
         raise InputError(
-            f"input[{wrong}] is {shown(texts[wrong])}; allowed: strings. Token ids are refused, since each model has "
+            f"input[{index}] is {shown(texts[index])}; allowed: strings. Token ids are refused, since each model has "
             "its own: send the texts (LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False)"
         )
     check_size(checked)
@@ -248,20 +248,20 @@ def _texts(sent: object) -> list[str]:
 def _query_and_documents(request: RerankRequest) -> tuple[str, list[str]]:
     if not isinstance(request.documents, list):
         raise InputError(f"documents is {shown(request.documents)}; allowed: a list of strings")
-    texts = [one.get("text") if isinstance(one, dict) else one for one in request.documents]
+    texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in request.documents]
     documents = [text for text in texts if isinstance(text, str)]
     if len(documents) < len(texts):
-        wrong = next(i for i, text in enumerate(texts) if not isinstance(text, str))
+        index = next(i for i, text in enumerate(texts) if not isinstance(text, str))
         raise InputError(
-            f"documents[{wrong}] is {shown(request.documents[wrong])}; allowed: strings, or objects with text"
+            f"documents[{index}] is {shown(request.documents[index])}; allowed: strings, or objects with text"
         )
     check_size(documents, request.query)
     return checked_query("query", request.query), checked_texts("documents", documents)
 
 
-def _notes(positions: Sequence[int], what: str) -> dict[str, object]:
+def _notes(positions: Sequence[int], explanation: str) -> dict[str, object]:
     """Return the field ``notes``, which says how long texts were treated; empty if there are none."""
     if not positions:
         return {}
-    named = ", ".join(map(str, positions[:10])) + ("…" if len(positions) > 10 else "")
-    return {"notes": [f"{len(positions):,} {what}: {named}"]}
+    listed = ", ".join(map(str, positions[:10])) + ("…" if len(positions) > 10 else "")
+    return {"notes": [f"{len(positions):,} {explanation}: {listed}"]}

@@ -15,7 +15,7 @@ from mcp_server_embeddings.config import Settings
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.mcp_layer.calls import Service
-from mcp_server_embeddings.mcp_layer.http.addresses import is_loopback, listen, url
+from mcp_server_embeddings.mcp_layer.http.addresses import endpoint_url, is_loopback, listen
 from mcp_server_embeddings.mcp_layer.http.app import build_app
 from mcp_server_embeddings.mcp_layer.http.joined_writes import JoinedWritesProtocol
 from mcp_server_embeddings.mcp_layer.http.limits import ProcessLoad
@@ -34,7 +34,7 @@ _CLOSING_SECONDS = 1
 _STUCK_SECONDS = 5
 """How long after that the process exits at the latest, even if something is stuck."""
 
-_SILENT = ("mcp.server.transport_security", "uvicorn")
+_QUOTING_LOGGERS = ("mcp.server.transport_security", "uvicorn")
 """Loggers whose warnings quote what a client sent."""
 
 
@@ -52,9 +52,9 @@ def serve(settings: Settings) -> int:
             f"host {settings.host!r} can be reached from other machines, and without tokens anyone there could read "
             "and write; give --tokens FILE, or listen on 127.0.0.1"
         )
-    for name in _SILENT:
+    for name in _QUOTING_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    _allow_connections()
+    _raise_open_file_limit()
     engine = Engine(settings)
     load = ProcessLoad()
     app = build_app(settings, Service(engine, lambda: f"process {os.getpid()}, serving HTTP"), load)
@@ -99,7 +99,7 @@ class _Server(uvicorn.Server):
         """Accept connections, and print the URL."""
         await super().startup(sockets)
         for listener in sockets or ():
-            sys.stderr.write(f"{DISTRIBUTION}: serving at {url(listener)}\n")
+            sys.stderr.write(f"{DISTRIBUTION}: serving at {endpoint_url(listener)}\n")
         sys.stderr.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -120,7 +120,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _allow_connections() -> None:
+def _raise_open_file_limit() -> None:
     """Raise the limit of open files, often 1,024 and including connections, to the maximum that the system allows."""
     if sys.platform == "win32":
         return

@@ -32,7 +32,7 @@ class TextFreeSpans:
         """Handle a message."""
         name = ctx.params.get("name") if ctx.params else None
         params = {"name": name} if name in self._names else {}
-        shown = replace(ctx, params=params, request_id=None, method=self._method(ctx.method))
+        redacted = replace(ctx, params=params, request_id=None, method=self._method(ctx.method))
         raised: list[Exception] = []
 
         async def handle(_: object) -> HandlerResult:
@@ -46,7 +46,7 @@ class TextFreeSpans:
                 raise RuntimeError(type(error).__name__) from None
 
         try:
-            return await self._spans(shown, handle)
+            return await self._spans(redacted, handle)
         except (MCPError, RuntimeError):
             if raised:
                 raise raised[0] from None

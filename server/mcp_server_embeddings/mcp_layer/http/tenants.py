@@ -52,7 +52,7 @@ def local_tenant(settings: Settings, service: Service) -> dict[str, Tenant]:
     return {LOCAL: _tenant(LOCAL, settings, service, TenantLimits(), open_store(settings))}
 
 
-def tenants_of(entries: Mapping[str, Entry], settings: Settings, service: Service) -> dict[str, Tenant]:
+def token_tenants(entries: Mapping[str, Entry], settings: Settings, service: Service) -> dict[str, Tenant]:
     """Return the tenants of a server with tokens by name, each with its own data folder, collections and folders.
 
     Raises:
@@ -61,7 +61,7 @@ def tenants_of(entries: Mapping[str, Entry], settings: Settings, service: Servic
     if settings.allow_dir or settings.output_dir:
         raise ConfigurationError("with tokens, allow-dir and output-dir are in the entries of the tokens' file")
     _check_folders(entries, settings)
-    settings_of = {name: _settings(name, entry, settings) for name, entry in entries.items()}
+    settings_of = {name: _tenant_settings(name, entry, settings) for name, entry in entries.items()}
     return {
         name: _tenant(name, own, service, _limits(entries[name]), open_store(own, owner=name))
         for name, own in settings_of.items()
@@ -85,7 +85,7 @@ def _limits(entry: Entry) -> TenantLimits:
     return TenantLimits(entry.concurrency, TENANT_STREAMS, RequestRate(entry.rate))
 
 
-def _settings(name: str, entry: Entry, settings: Settings) -> Settings:
+def _tenant_settings(name: str, entry: Entry, settings: Settings) -> Settings:
     data_dir = settings.data_dir / "tokens" / name
     try:
         return replace(settings, data_dir=data_dir, allow_dir=entry.allow_dir, output_dir=entry.output_dir)
@@ -98,18 +98,18 @@ def _check_folders(entries: Mapping[str, Entry], settings: Settings) -> None:
 
     The operator may let several tenants read the same folder.
     """
-    ours = {"the data folder": settings.data_dir, "the file of the tokens": settings.tokens or settings.data_dir}
+    reserved = {"the data folder": settings.data_dir, "the file of the tokens": settings.tokens or settings.data_dir}
     for name, entry in entries.items():
         for folder in _folders(entry):
-            for what, path in ours.items():
+            for use, path in reserved.items():
                 if _overlap(folder, path):
-                    raise ConfigurationError(f"tokens: {name}: {str(folder)!r} and {what} overlap; give another folder")
-    for (name, entry), (other, others) in permutations(entries.items(), 2):
-        for folder in _folders(others):
-            if entry.output_dir and _overlap(entry.output_dir, folder):
+                    raise ConfigurationError(f"tokens: {name}: {str(folder)!r} and {use} overlap; give another folder")
+    for (writer, writer_entry), (reader, reader_entry) in permutations(entries.items(), 2):
+        for folder in _folders(reader_entry):
+            if writer_entry.output_dir and _overlap(writer_entry.output_dir, folder):
                 raise ConfigurationError(
-                    f"tokens: {other} could read what {name} writes, for {str(folder)!r} and the output_dir "
-                    f"{str(entry.output_dir)!r} overlap; give another folder"
+                    f"tokens: {reader} could read what {writer} writes, for {str(folder)!r} and the output_dir "
+                    f"{str(writer_entry.output_dir)!r} overlap; give another folder"
                 )
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcp_server_embeddings.errors import ConfigurationError
 
-_NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9_-]{0,62}")
+_NAME_PATTERN = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9_-]{0,62}")
 """Names that can be a folder's on every system, with or without letter case; excludes the device names of Windows."""
 
 _PREFIX = "mse_"
@@ -50,7 +50,7 @@ class Entry(BaseModel):
     metrics: bool = False
 
 
-class Verifier:
+class TokenVerifier:
     """Finds the owner of a token, with the interface that the SDK requires.
 
     Args:
@@ -62,14 +62,14 @@ class Verifier:
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return the name and the scopes of a token; None if it is not in the file."""
-        digest, found = _digest(token), None
+        digest, owner = _digest(token), None
         for name, entry in self._entries.items():  # compare all, so that the time does not reveal the match
             if hmac.compare_digest(entry.sha256, digest):
-                found = name
-        if found is None:
+                owner = name
+        if owner is None:
             return None
-        scopes = [METRICS] if self._entries[found].metrics else []
-        return AccessToken(token="", client_id=found, scopes=scopes)
+        scopes = [METRICS] if self._entries[owner].metrics else []
+        return AccessToken(token="", client_id=owner, scopes=scopes)
 
 
 def read_tokens(path: Path) -> dict[str, Entry]:
@@ -82,7 +82,7 @@ def read_tokens(path: Path) -> dict[str, Entry]:
         ConfigurationError: The file cannot be read or other users can change it, or an entry is invalid.
     """
     try:
-        _check_owner(path)
+        _check_permissions(path)
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"tokens: {str(path)!r} cannot be read ({error.strerror or error})") from None
@@ -118,9 +118,9 @@ def _entry(name: str, table: object) -> Entry:
     try:
         entry = Entry.model_validate(table)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, (name, *fault["loc"])))
-        raise ConfigurationError(f"tokens: {where}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None
+        details = error.errors(include_url=False, include_input=False)[0]
+        location, message = ".".join(map(str, (name, *details["loc"]))), details["msg"]
+        raise ConfigurationError(f"tokens: {location}: {message[0].lower()}{message[1:]}") from None
     for folder in (*entry.allow_dir, *([entry.output_dir] if entry.output_dir else [])):
         if not folder.is_absolute():
             raise ConfigurationError(f"tokens: {name}: {str(folder)!r} is relative; give an absolute path")
@@ -128,13 +128,13 @@ def _entry(name: str, table: object) -> Entry:
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not _NAME_PATTERN.fullmatch(name):
         raise ConfigurationError(
             f"tokens: {name[:80]!r} cannot be a name, for it is also a folder's; use up to 63 of a-z, 0-9, - and _"
         )
 
 
-def _check_owner(path: Path) -> None:
+def _check_permissions(path: Path) -> None:
     """Refuse a file to which another user could add a token."""
     status = path.stat()
     if os.name == "nt":  # file modes do not reflect permissions there
