@@ -21,20 +21,20 @@ from mcp_server_embeddings.vectors.projection import projected
 PAGES = ("cluster", "similarity", "align", "deduplicate")
 """The tools whose answers can be shown on a page."""
 
-_MAP_CHARACTERS = 400
+_MAX_MAP_TEXT = 400
 """Maximum length of an item's text on a map, which may have 100,000 items."""
 
-_CHARACTERS = 2_000
+_MAX_TEXT = 2_000
 """Maximum length of an item's text on other pages."""
 
-_FIELD_VALUES = 24
+_MAX_FIELD_VALUES = 24
 """Maximum number of distinct values of a column that can colour a map, since more colours cannot be distinguished."""
 
-_FIELD_CHARACTERS = 60
-CLUSTER = "cluster"
+_MAX_FIELD_CHARACTERS = 60
+_CLUSTER = "cluster"
 _ROWS = "items.jsonl"
 _LAST_PART = re.compile(r"([^/\\]+)[/\\]?$")
-_GRID = 10_000
+_MAX_COORDINATE = 10_000
 """Maximum coordinate on a map. Coordinates are integers; one unit is about a tenth of a pixel."""
 
 PageData = dict[str, object]
@@ -52,30 +52,30 @@ def page_data(tool: Tool, arguments: Arguments, context: ToolContext) -> PageDat
     Raises:
         EmbeddingsError: The tool rejects the arguments, or fails.
     """
-    left_out = {"top": MAX_TOP, "save_as": None, "tag": None}
-    arguments = arguments.model_copy(update={k: v for k, v in left_out.items() if k in type(arguments).model_fields})
+    overrides = {"top": MAX_TOP, "save_as": None, "tag": None}
+    arguments = arguments.model_copy(update={k: v for k, v in overrides.items() if k in type(arguments).model_fields})
     page: PageData = {"page": tool.name, "made_by": f"{DISTRIBUTION} {VERSION}"}
     with whole_answers():
         if tool.name == "cluster":
             return page | _map(tool, arguments, context)
-        return page | {"answer": _answer(tool.call(context, arguments))} | _sides(arguments, context)
+        return page | {"answer": _answer(tool.call(context, arguments))} | _item_data_by_side(arguments, context)
 
 
 def _answer(result: Result) -> PageData:
     return {name: value for name, value in result.compact().items() if name != "file"}
 
 
-def _sides(arguments: Arguments, context: ToolContext) -> PageData:
+def _item_data_by_side(arguments: Arguments, context: ToolContext) -> PageData:
     """Return the texts of the items on both sides, or on the left if there is only one side."""
     if not hasattr(arguments, "left"):
-        return {"left": _words(_items(arguments, context), _CHARACTERS)}
-    sides = {"left": _words(_items(arguments, context, "left"), _CHARACTERS)}
+        return {"left": _item_data(_selected_items(arguments, context), _MAX_TEXT)}
+    sides = {"left": _item_data(_selected_items(arguments, context, "left"), _MAX_TEXT)}
     if any(getattr(arguments, name) is not None for name in ("right", "right_source")):
-        sides["right"] = _words(_items(arguments, context, "right"), _CHARACTERS)
+        sides["right"] = _item_data(_selected_items(arguments, context, "right"), _MAX_TEXT)
     return dict(sides)
 
 
-def _items(arguments: Arguments, context: ToolContext, side: str = "") -> Items:
+def _selected_items(arguments: Arguments, context: ToolContext, side: str = "") -> Items:
     """Return the items that a tool processed, on one side if it has two."""
     source = getattr(arguments, f"{side}_source" if side else "source")
     chosen = {name: getattr(arguments, name, None) for name in ("id_field", "ids", "where")} if source else {}
@@ -83,7 +83,7 @@ def _items(arguments: Arguments, context: ToolContext, side: str = "") -> Items:
     return select_items(context.embedder, context.sources, texts, Selection(source, **chosen), name=side or "texts")
 
 
-def _words(items: Items, length: int) -> PageData:
+def _item_data(items: Items, length: int) -> PageData:
     return {"label": _title(items.label), "ids": list(items.ids), "texts": items.texts(length=length)}
 
 
@@ -94,14 +94,14 @@ def _map(tool: Tool, arguments: Arguments, context: ToolContext) -> PageData:
         saved = arguments.model_copy(update={"save_as": _ROWS})
         answer = _answer(tool.call(replace(context, settings=settings), saved))
         rows = [json.loads(line) for line in (Path(folder) / _ROWS).read_text(encoding="utf-8").split("\n") if line]
-    items = _items(arguments, context)
+    items = _selected_items(arguments, context)
     if [row["id"] for row in rows] != list(items.ids):
         raise InputError(f"{items.label} changed meanwhile; run the command again")
     call = context.embedder.call
     call.stage = "placing items on the map"
     points = projected(items.embed(context.embedder), Watch(call.raise_if_cancelled))
-    places = {axis: (points[:, at] * _GRID).round().astype(int).tolist() for at, axis in enumerate("xy")}
-    return {"answer": answer, "items": {**_words(items, _MAP_CHARACTERS), **places, "fields": _fields(rows)}}
+    coordinates = {axis: (points[:, at] * _MAX_COORDINATE).round().astype(int).tolist() for at, axis in enumerate("xy")}
+    return {"answer": answer, "items": {**_item_data(items, _MAX_MAP_TEXT), **coordinates, "fields": _fields(rows)}}
 
 
 def _fields(rows: Sequence[Mapping[str, object]]) -> PageData:
@@ -110,21 +110,21 @@ def _fields(rows: Sequence[Mapping[str, object]]) -> PageData:
     Each column has its values, the most frequent first, and for each item the index of its value, or -1 for none.
     """
     fields: PageData = {}
-    for name in sorted(rows[0], key=lambda name: name != CLUSTER):
+    for name in sorted(rows[0], key=lambda name: name != _CLUSTER):
         column = [row[name] for row in rows]
         counts = Counter(str(value) for value in column if value is not None)
-        most = len(rows) if name == CLUSTER else _FIELD_VALUES
-        if name == "id" or not 1 <= len(counts) <= most or max(map(len, counts)) > _FIELD_CHARACTERS:
+        max_values = len(rows) if name == _CLUSTER else _MAX_FIELD_VALUES
+        if name == "id" or not 1 <= len(counts) <= max_values or max(map(len, counts)) > _MAX_FIELD_CHARACTERS:
             continue
-        if name != CLUSTER and len(counts) == len(rows):
+        if name != _CLUSTER and len(counts) == len(rows):
             continue
-        numbers = {value: at for at, (value, _) in enumerate(counts.most_common())}
-        codes = [-1 if value is None else numbers[str(value)] for value in column]
-        fields[name] = {"values": list(numbers), "codes": codes}
+        indices = {value: at for at, (value, _) in enumerate(counts.most_common())}
+        codes = [-1 if value is None else indices[str(value)] for value in column]
+        fields[name] = {"values": list(indices), "codes": codes}
     return fields
 
 
 def _title(label: str) -> str:
     """Return the last part of a path, which suffices as a title; return any other label unchanged."""
-    found = _LAST_PART.search(label)
-    return found[1] if found else label
+    match = _LAST_PART.search(label)
+    return match[1] if match else label

@@ -14,7 +14,7 @@ from mcp_server_embeddings.errors import ConfigurationError
 from mcp_server_embeddings.pages.data import PageData
 from mcp_server_embeddings.program import DISTRIBUTION
 
-_PLOTTED = ("cluster", "similarity")
+_PLOTLY_PAGES = ("cluster", "similarity")
 """The pages that draw with Plotly; the others omit it, which makes them a hundredth of the size."""
 
 _SCRIPTS = (
@@ -30,7 +30,7 @@ _SCRIPTS = (
 )
 """Concatenated in this order into one script, since a separate hash in the policy for each would add nothing."""
 
-_EMPTY = ""
+_EMPTY_STYLE = ""
 """Plotly creates an empty style element and adds rules to it by script, which the policy does not restrict."""
 
 
@@ -61,17 +61,17 @@ def document(page: str, data: PageData | None) -> str:
         ConfigurationError: See ``check_installed``.
     """
     check_installed(page)
-    style, script = _static("page.css"), "\n".join(map(_static, _SCRIPTS))
-    library = _plotly() if page in _PLOTTED else ""
+    style, script = _static_file("page.css"), "\n".join(map(_static_file, _SCRIPTS))
+    library = _plotly_source() if page in _PLOTLY_PAGES else ""
     nonce = secrets.token_urlsafe(16)
-    return Template(_static("page.html")).substitute(
-        policy=_policy([script, library], [style, _EMPTY], nonce if library else ""),
+    return Template(_static_file("page.html")).substitute(
+        policy=_policy([script, library], [style, _EMPTY_STYLE], nonce if library else ""),
         nonce=nonce,
         page=page,
         style=style,
         script=script,
-        library=_packed(library),
-        data=_packed("" if data is None else json.dumps(data, separators=(",", ":"))),
+        library=_compressed(library),
+        data=_compressed("" if data is None else json.dumps(data, separators=(",", ":"))),
     )
 
 
@@ -97,13 +97,13 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _packed(text: str) -> str:
+def _compressed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode() if text else ""
 
 
-def _static(name: str) -> str:
+def _static_file(name: str) -> str:
     return resources.files(__package__).joinpath("static", name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+def _plotly_source() -> str:
     return resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")

@@ -4,11 +4,11 @@ const DATA_KEY = "mcp-server-embeddings/page";
 
 function connect(page) {
   if (window.parent === window) {
-    fill("", emptyState("Nothing to show", "This page shows what a client passes on to it."));
+    setMain("", emptyState("Nothing to show", "This page shows what a client passes on to it."));
     return;
   }
   let lastId = 0;
-  let canTell = false;
+  let canUpdateContext = false;
   const waiting = new Map();
   const post = (message) => window.parent.postMessage({ jsonrpc: "2.0", ...message }, "*");
   const notify = (method, params = {}) => post({ method, params });
@@ -18,9 +18,9 @@ function connect(page) {
   });
 
   const handlers = {
-    "ui/notifications/tool-result": (result) => show(dataOf(page, result)),
-    "ui/notifications/tool-cancelled": () => fill("", emptyState("Cancelled", "The call was cancelled.")),
-    "ui/notifications/host-context-changed": themed,
+    "ui/notifications/tool-result": (result) => show(pageData(page, result)),
+    "ui/notifications/tool-cancelled": () => setMain("", emptyState("Cancelled", "The call was cancelled.")),
+    "ui/notifications/host-context-changed": applyTheme,
   };
   window.addEventListener("message", ({ source, data }) => {
     if (source !== window.parent || !data || data.jsonrpc !== "2.0") return;
@@ -31,13 +31,13 @@ function connect(page) {
     else if (data.id !== undefined) answer(post, data);
   });
   document.addEventListener("chosen", ({ detail: ids }) => {
-    if (canTell && ids.length) request("ui/update-model-context", { content: [{ type: "text", text: `Ids selected in the picture: ${JSON.stringify(ids)}` }] });
+    if (canUpdateContext && ids.length) request("ui/update-model-context", { content: [{ type: "text", text: `Ids selected in the picture: ${JSON.stringify(ids)}` }] });
   });
-  fill("", emptyState("Waiting for the result", ""));
+  setMain("", emptyState("Waiting for the result", ""));
   new ResizeObserver(() => notify("ui/notifications/size-changed", { width: document.documentElement.scrollWidth, height: preferredHeight() })).observe(document.body);
   request("ui/initialize", { protocolVersion: "2026-01-26", appInfo: { name: `mcp-server-embeddings ${page}`, version: "1" }, appCapabilities: {} }).then((result) => {
-    canTell = Boolean(result?.hostCapabilities?.updateModelContext);
-    themed(result?.hostContext || {});
+    canUpdateContext = Boolean(result?.hostCapabilities?.updateModelContext);
+    applyTheme(result?.hostContext || {});
     notify("ui/notifications/initialized");
   });
 }
@@ -49,31 +49,31 @@ function answer(post, { id, method }) {
 
 // Lists have the height of their content; a plot has no intrinsic height.
 function preferredHeight() {
-  const plotted = document.querySelector(".plot");
-  return plotted ? 640 : document.getElementById("main").scrollHeight + document.getElementById("top").scrollHeight;
+  const plot = document.querySelector(".plot");
+  return plot ? 640 : document.getElementById("main").scrollHeight + document.getElementById("top").scrollHeight;
 }
 
-function themed({ theme }) {
+function applyTheme({ theme }) {
   if (theme !== "light" && theme !== "dark") return;
   document.documentElement.dataset.theme = theme;
   document.dispatchEvent(new Event("themechange"));
 }
 
 // Returns the data to show for a tool's result: the server's data for this page, or else the answer alone.
-function dataOf(page, result) {
+function pageData(page, result) {
   const data = result._meta?.[DATA_KEY];
   if (data) return data;
-  const said = (result.content || []).map((block) => block.text || "").join(" ");
+  const text = (result.content || []).map((block) => block.text || "").join(" ");
   const content = result.structuredContent;
-  if (result.isError || !content) return { page: "message", title: "The tool reports an error", text: said };
-  if (content.running) return { page: "message", title: "Still at work", text: said };
-  return page === "cluster" || page === "similarity" ? { page: "message", title: "No picture", text: "The client did not pass on the data of this picture; the command mcp-server-embeddings view shows it." } : { page, answer: content, left: none("left"), right: none("right") };
+  if (result.isError || !content) return { page: "message", title: "The tool reports an error", text };
+  if (content.running) return { page: "message", title: "Still at work", text };
+  return page === "cluster" || page === "similarity" ? { page: "message", title: "No picture", text: "The client did not pass on the data of this picture; the command mcp-server-embeddings view shows it." } : { page, answer: content, left: emptySide("left"), right: emptySide("right") };
 }
 
-function none(label) {
+function emptySide(label) {
   return { label, ids: [], texts: [] };
 }
 
 function showMessage({ title, text }) {
-  fill("", emptyState(title, shown(text)));
+  setMain("", emptyState(title, shown(text)));
 }

@@ -27,26 +27,26 @@ function words(text, properties = {}) {
 }
 
 // Returns a predicate for texts that contain all words of a query.
-function finder(query) {
+function matcher(query) {
   const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
   return (text) => terms.every((term) => text.includes(term));
 }
 
-function searchBox(label, act) {
+function searchBox(label, onSearch) {
   const input = make("input", { type: "search", id: "search", placeholder: "Search words or ids", autocomplete: "off", spellcheck: "false",
-    oninput: () => act(input.value) });
-  return make("div", { class: "search" }, make("label", { for: "search", class: "unseen" }, label), input);
+    oninput: () => onSearch(input.value) });
+  return make("div", { class: "search" }, make("label", { for: "search", class: "visually-hidden" }, label), input);
 }
 
-function button(label, act, properties = {}) {
-  return make("button", { type: "button", onclick: act, ...properties }, label);
+function button(label, onClick, properties = {}) {
+  return make("button", { type: "button", onclick: onClick, ...properties }, label);
 }
 
 function plural(number, noun) {
   return `${COUNT.format(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-async function unpacked(id) {
+async function unpack(id) {
   const packed = document.getElementById(id).textContent;
   if (!packed) return "";
   const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
@@ -58,7 +58,7 @@ const NONCE = document.currentScript.nonce;
 
 // Replaces the Function constructor, with which Plotly compiles WebGL code from text of its own. The policy forbids
 // "eval"; it allows scripts with the nonce of this document, which only this script knows.
-function madeFunction(...parts) {
+function compiledFunction(...parts) {
   const body = parts.pop();
   const script = document.createElement("script");
   script.nonce = NONCE;
@@ -78,12 +78,12 @@ async function loadLibrary() {
     if (name === "style") this.style.cssText = value;
     else set.call(this, name, value);
   };
-  const source = await unpacked("library");
+  const source = await unpack("library");
   const script = document.createElement("script");
   script.textContent = source;
   // While loading, Plotly also adds the styles of geographic maps, which no page uses.
-  madeFunction.prototype = Function.prototype;
-  window.Function = madeFunction;
+  compiledFunction.prototype = Function.prototype;
+  window.Function = compiledFunction;
   const { head } = document;
   head.appendChild = (node) => (node.localName === "style" && node.textContent ? node : Node.prototype.appendChild.call(head, node));
   head.append(script);
@@ -91,8 +91,8 @@ async function loadLibrary() {
   document.getElementById("library").remove();
 }
 
-function say(sentence) {
-  document.getElementById("said").textContent = sentence;
+function announce(sentence) {
+  document.getElementById("announcement").textContent = sentence;
 }
 
 async function copyIds(ids) {
@@ -100,15 +100,15 @@ async function copyIds(ids) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    copyBySelection(text);
+    copyFromTextArea(text);
   }
-  say(`${plural(ids.length, "id")} copied`);
+  announce(`${plural(ids.length, "id")} copied`);
   return text;
 }
 
 // Fallback for pages that may not use the clipboard, such as those inside another page.
-function copyBySelection(text) {
-  const area = make("textarea", { class: "unseen", "aria-hidden": "true", tabindex: "-1" });
+function copyFromTextArea(text) {
+  const area = make("textarea", { class: "visually-hidden", "aria-hidden": "true", tabindex: "-1" });
   const focused = document.activeElement;
   area.value = text;
   document.body.append(area);
@@ -119,12 +119,12 @@ function copyBySelection(text) {
 }
 
 function copyButton(label, ids) {
-  const act = async () => {
+  const onClick = async () => {
     await copyIds(ids());
     control.textContent = "Copied";
     setTimeout(() => { control.textContent = label; }, 1500);
   };
-  const control = button(label, act, { class: "quiet" });
+  const control = button(label, onClick, { class: "quiet" });
   return control;
 }
 
@@ -132,7 +132,7 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function onTheme(redraw) {
+function onThemeChange(redraw) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   document.addEventListener("themechange", redraw);
 }

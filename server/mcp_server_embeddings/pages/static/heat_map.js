@@ -1,9 +1,9 @@
 // The heat map of similarity scores, with a list of the closest pairs as its text equivalent.
 
-const TICKS = 60;
-const NUMBERS = 12;
-const TICK_CHARACTERS = 26;
-const LISTED = 200;
+const MAX_TICKS = 60;
+const MAX_NUMBERED = 12;
+const MAX_TICK_CHARACTERS = 26;
+const MAX_LISTED = 200;
 
 class HeatMap {
   constructor({ answer, left, right }) {
@@ -11,14 +11,14 @@ class HeatMap {
     this.leftText = lookup(left);
     this.rightText = lookup(this.right);
     const [rows, columns] = [this.left.ids.length, this.right.ids.length];
-    for (const side of [this.left, this.right]) side.numbered = side.ids.every((id, at) => id === at);
+    for (const side of [this.left, this.right]) side.showsIndices = side.ids.every((id, at) => id === at);
     this.cells = this.matrix();
     heading(this.symmetric ? this.left.label : `${this.left.label} × ${this.right.label}`,
       `${COUNT.format(rows)} × ${COUNT.format(columns)} ${answer.metric || "cosine"} scores · ${this.complete ? "the stronger the colour, the closer" : `the ${plural(answer.pairs.length, "closest pair")} of all`}`);
     this.plot = make("div", { class: "plot", role: "img", "aria-label": `Heat map of ${rows} by ${columns} scores. The table of pairs says the same.` });
-    fill("heat-page", make("section", { class: "stage", "aria-label": "Heat map" }, this.plot), this.table(), notes(answer.notes));
+    setMain("heat-page", make("section", { class: "stage", "aria-label": "Heat map" }, this.plot), this.table(), notes(answer.notes));
     this.draw();
-    onTheme(() => this.draw());
+    onThemeChange(() => this.draw());
     new ResizeObserver(() => Plotly.Plots.resize(this.plot)).observe(this.plot);
   }
 
@@ -46,26 +46,26 @@ class HeatMap {
   }
 
   ticks(side, text) {
-    const clipped = (words) => (words.length > TICK_CHARACTERS ? `${words.slice(0, TICK_CHARACTERS - 1)}…` : words);
-    return side.ids.map((id) => plotText(clipped(shown(side.numbered ? text(id) : id))));
+    const clipped = (words) => (words.length > MAX_TICK_CHARACTERS ? `${words.slice(0, MAX_TICK_CHARACTERS - 1)}…` : words);
+    return side.ids.map((id) => plotText(clipped(shown(side.showsIndices ? text(id) : id))));
   }
 
   draw() {
     const { cells } = this;
     const [rows, columns] = [this.left.ids.length, this.right.ids.length];
     const below = this.ticks(this.right, this.rightText);
-    const numbered = rows <= NUMBERS && columns <= NUMBERS && innerWidth > 600;
+    const showsScores = rows <= MAX_NUMBERED && columns <= MAX_NUMBERED && innerWidth > 600;
     const axis = (number, labels, narrow) => ({
-      tickmode: "array", tickvals: labels.map((_, at) => at), ticktext: labels, showticklabels: number <= (narrow ? 25 : TICKS), ticks: "",
+      tickmode: "array", tickvals: labels.map((_, at) => at), ticktext: labels, showticklabels: number <= (narrow ? 25 : MAX_TICKS), ticks: "",
       showgrid: false, zeroline: false, fixedrange: false, automargin: true, color: colour("--ink"), tickfont: { size: 12 },
     });
     const text = { family: getComputedStyle(document.body).fontFamily, color: colour("--ink") };
     const trace = {
       type: "heatmap", z: cells, hoverinfo: "none", zmin: Math.min(0, ...cells.flat().filter((one) => one !== null)), zmax: this.answer.metric === "cosine" || !this.answer.metric ? 1 : undefined,
-      xgap: columns <= TICKS ? 2 : 0, ygap: rows <= TICKS ? 2 : 0, hoverongaps: false,
+      xgap: columns <= MAX_TICKS ? 2 : 0, ygap: rows <= MAX_TICKS ? 2 : 0, hoverongaps: false,
       colorscale: [[0, colour("--heat0")], [0.5, colour("--heat1")], [1, colour("--heat2")]],
       colorbar: { thickness: 12, outlinewidth: 0, len: 0.6, tickfont: { size: 12, color: colour("--soft") } },
-      ...(numbered ? { texttemplate: "%{z:.2f}", textfont: { size: 13 } } : {}),
+      ...(showsScores ? { texttemplate: "%{z:.2f}", textfont: { size: 13 } } : {}),
     };
     const layout = {
       margin: { l: 20, r: 10, t: 20, b: 20 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: text, dragmode: "zoom", uirevision: "stay",
@@ -75,11 +75,11 @@ class HeatMap {
     Plotly.react(this.plot, [trace], layout, { displayModeBar: false, doubleClick: "reset" });
     if (this.listening) return;
     this.listening = true;
-    this.plot.on("plotly_hover", ({ points: [point], event }) => showTip(event.clientX, event.clientY, ...this.told(point.pointNumber)));
+    this.plot.on("plotly_hover", ({ points: [point], event }) => showTip(event.clientX, event.clientY, ...this.tipContent(point.pointNumber)));
     this.plot.on("plotly_unhover", hideTip);
   }
 
-  told([row, column]) {
+  tipContent([row, column]) {
     const [one, other] = [this.left.ids[row], this.right.ids[column]];
     return [
       make("p", { class: "score" }, this.cells[row][column].toFixed(3)),
@@ -88,9 +88,9 @@ class HeatMap {
   }
 
   table() {
-    const pairs = this.answer.pairs.slice(0, LISTED);
+    const pairs = this.answer.pairs.slice(0, MAX_LISTED);
     const rows = pairs.map((pair) => pairCard(pair, [this.leftText(pair.left), this.rightText(pair.right)]));
-    const more = this.answer.pairs.length > LISTED ? ` of ${COUNT.format(this.answer.pairs.length)}` : "";
+    const more = this.answer.pairs.length > MAX_LISTED ? ` of ${COUNT.format(this.answer.pairs.length)}` : "";
     return make("section", { class: "side-panel", "aria-label": "Pairs" }, make("h2", { class: "caption" }, `Closest pairs (${COUNT.format(pairs.length)}${more})`),
       make("ol", { class: "cards", tabindex: "0", "aria-label": "Closest pairs" }, ...rows));
   }

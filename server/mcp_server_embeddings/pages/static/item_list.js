@@ -1,7 +1,7 @@
 // A virtual list of up to 100,000 items: only the visible rows are in the document. It is an ARIA listbox: one tab stop,
 // arrows move, Space selects, Ctrl+A selects all listed items.
 
-const ROW = 60;
+const ROW_HEIGHT = 60;
 
 class ItemList {
   constructor(items, { onActive, onSelect }) {
@@ -19,13 +19,13 @@ class ItemList {
     this.order = order;
     this.active = -1;
     this.box.scrollTop = 0;
-    this.rows.style.height = `${order.length * ROW}px`;
+    this.rows.style.height = `${order.length * ROW_HEIGHT}px`;
     this.draw();
   }
 
   draw() {
-    const first = Math.max(0, Math.floor(this.box.scrollTop / ROW) - 4);
-    const last = Math.min(this.order.length, first + Math.ceil(this.box.clientHeight / ROW) + 8);
+    const first = Math.max(0, Math.floor(this.box.scrollTop / ROW_HEIGHT) - 4);
+    const last = Math.min(this.order.length, first + Math.ceil(this.box.clientHeight / ROW_HEIGHT) + 8);
     const rows = [];
     for (let at = first; at < last; at++) rows.push(this.row(at));
     this.rows.replaceChildren(...rows);
@@ -46,17 +46,17 @@ class ItemList {
       make("span", { class: "id" }, words(this.items.ids[item])),
       make("span", { class: "text" }, words(this.items.texts[item].slice(0, 200))),
     );
-    row.style.top = `${at * ROW}px`;
+    row.style.top = `${at * ROW_HEIGHT}px`;
     return row;
   }
 
-  activate(at, told = true) {
+  activate(at, notify = true) {
     this.active = Math.max(0, Math.min(this.order.length - 1, at));
-    const top = this.active * ROW;
+    const top = this.active * ROW_HEIGHT;
     if (top < this.box.scrollTop) this.box.scrollTop = top;
-    else if (top + ROW > this.box.scrollTop + this.box.clientHeight) this.box.scrollTop = top + ROW - this.box.clientHeight;
+    else if (top + ROW_HEIGHT > this.box.scrollTop + this.box.clientHeight) this.box.scrollTop = top + ROW_HEIGHT - this.box.clientHeight;
     this.draw();
-    if (told) this.onActive(this.order[this.active]);
+    if (notify) this.onActive(this.order[this.active]);
   }
 
   toggle(item) {
@@ -80,14 +80,14 @@ class ItemList {
   }
 
   click(event) {
-    const at = Math.floor((event.clientY - this.rows.getBoundingClientRect().top) / ROW);
+    const at = Math.floor((event.clientY - this.rows.getBoundingClientRect().top) / ROW_HEIGHT);
     if (at < 0 || at >= this.order.length) return;
     this.activate(at);
     this.toggle(this.order[at]);
   }
 
   key(event) {
-    const page = Math.max(1, Math.floor(this.box.clientHeight / ROW) - 1);
+    const page = Math.max(1, Math.floor(this.box.clientHeight / ROW_HEIGHT) - 1);
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (event.key in steps && this.order.length) this.activate(this.active + steps[event.key]);
     else if (event.key === " " && this.active >= 0) this.toggle(this.order[this.active]);

@@ -1,24 +1,24 @@
 // The map of a set of items: points with colours and shapes by group, labels of the groups, search, selection.
 
 const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "cross", "star", "hexagon", "triangle-down"];
-const COLOURS = 8;
-const SVG_MOST = 2000;
-const LABELS = 40;
+const COLOUR_COUNT = 8;
+const MAX_SVG_POINTS = 2000;
+const MAX_LABELS = 40;
 
 class ItemMap {
   constructor(data) {
     this.data = data;
     this.items = data.items;
-    this.haystack = this.items.texts.map((text, at) => `${this.items.ids[at]} ${text}`.toLowerCase());
+    this.searchTexts = this.items.texts.map((text, at) => `${this.items.ids[at]} ${text}`.toLowerCase());
     this.field = "cluster" in this.items.fields ? "cluster" : Object.keys(this.items.fields)[0];
     if (data.colour && data.colour in this.items.fields) this.field = data.colour;
     this.query = "";
     this.group = null;
     this.members = [];
-    this.list = new ItemList(this.items, { onActive: (item) => this.point(item), onSelect: () => this.selectionChanged() });
+    this.list = new ItemList(this.items, { onActive: (item) => this.showDetail(item), onSelect: () => this.selectionChanged() });
     this.build();
     this.refresh();
-    onTheme(() => this.draw());
+    onThemeChange(() => this.draw());
   }
 
   build() {
@@ -38,7 +38,7 @@ class ItemMap {
         make("div", { class: "bar" }, this.found, this.chosen), this.list.box, notes(this.data.answer.notes)),
     );
     document.getElementById("main").className = "map-page";
-    new ResizeObserver(() => { if (this.drawn) Plotly.Plots.resize(this.plot).then(() => this.place()); }).observe(this.plot);
+    new ResizeObserver(() => { if (this.drawn) Plotly.Plots.resize(this.plot).then(() => this.placeLabels()); }).observe(this.plot);
   }
 
   summary() {
@@ -77,7 +77,7 @@ class ItemMap {
   }
 
   // Returns the groups in the order of their colours: clusters as in the answer, values of a column by frequency.
-  grouped() {
+  groupsInOrder() {
     const field = this.items.fields[this.field];
     if (!field) return [];
     const sizes = new Array(field.values.length).fill(0);
@@ -91,18 +91,18 @@ class ItemMap {
   }
 
   matches() {
-    const found = finder(this.query);
+    const found = matcher(this.query);
     const codes = this.items.fields[this.field]?.codes;
     const matching = [];
-    for (let at = 0; at < this.haystack.length; at++) {
+    for (let at = 0; at < this.searchTexts.length; at++) {
       if (this.group !== null && codes[at] !== this.group) continue;
-      if (found(this.haystack[at])) matching.push(at);
+      if (found(this.searchTexts[at])) matching.push(at);
     }
     return matching;
   }
 
   refresh() {
-    this.groupsNow = this.grouped();
+    this.currentGroups = this.groupsInOrder();
     this.matching = this.matches();
     this.active = null;
     this.detail.hidden = true;
@@ -114,11 +114,11 @@ class ItemMap {
   }
 
   drawGroups() {
-    const rows = this.groupsNow.map((group) => make("li", {}, button("", () => {
+    const rows = this.currentGroups.map((group) => make("li", {}, button("", () => {
       this.group = this.group === group.code ? null : group.code;
       this.refresh();
     }, { "aria-pressed": String(this.group === group.code), "data-code": group.code })));
-    this.groupsNow.forEach((group, at) => rows[at].firstChild.append(
+    this.currentGroups.forEach((group, at) => rows[at].firstChild.append(
       swatch(group.rank), words(group.name, { class: "words name" }), make("span", { class: "size" }, COUNT.format(group.size))));
     const focused = document.activeElement?.dataset?.code;
     this.groups.setAttribute("aria-label", this.field === "cluster" ? "Clusters" : shown(this.field));
@@ -137,7 +137,7 @@ class ItemMap {
     document.dispatchEvent(new CustomEvent("chosen", { detail: ids() }));
   }
 
-  point(item) {
+  showDetail(item) {
     this.active = item;
     this.detail.replaceChildren(
       make("p", { class: "id" }, words(this.items.ids[item])),

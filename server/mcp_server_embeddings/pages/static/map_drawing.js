@@ -3,16 +3,16 @@
 function swatch(rank) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "-6 -6 12 12");
-  svg.setAttribute("class", `swatch c${rank % COLOURS}`);
+  svg.setAttribute("class", `swatch c${rank % COLOUR_COUNT}`);
   svg.setAttribute("aria-hidden", "true");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", SHAPES[Math.floor(rank / COLOURS) % SHAPES.length]);
+  path.setAttribute("d", SHAPES[Math.floor(rank / COLOUR_COUNT) % SHAPES.length]);
   svg.append(path);
   return svg;
 }
 
 // Minimum area of the map in square pixels for each label.
-const AREA = 22000;
+const LABEL_AREA = 22000;
 
 // Coordinates range from 0 to 10,000; the margin leaves room for labels and for points at the edge.
 const EXTENT = [-600, 10600];
@@ -31,7 +31,7 @@ const SHAPES = [
 Object.assign(ItemMap.prototype, {
   traces() {
     const { items } = this;
-    const kind = items.ids.length > SVG_MOST && hasWebGl() ? "scattergl" : "scatter";
+    const kind = items.ids.length > MAX_SVG_POINTS && hasWebGl() ? "scattergl" : "scatter";
     const size = items.ids.length > 20000 ? 3 : items.ids.length > 2000 ? 5 : items.ids.length > 300 ? 8 : 11;
     const trace = (members, marker, more = {}) => ({
       type: kind, mode: "markers", hoverinfo: "none", showlegend: false, x: members.map((at) => items.x[at]), y: members.map((at) => items.y[at]),
@@ -51,11 +51,11 @@ Object.assign(ItemMap.prototype, {
     const grey = { color: colour("--grey-point"), symbol: "circle" };
     this.members = [rest, byCode.get(-1) || []];
     const traces = [trace(rest, { ...grey, opacity: 0.25 }, { hoverinfo: "skip" }), trace(this.members[1], { ...grey, opacity: 0.8 })];
-    for (const group of this.groupsNow) {
+    for (const group of this.currentGroups) {
       const members = byCode.get(group.code) || [];
       this.members.push(members);
       traces.push(trace(members, {
-        color: colour(`--c${group.rank % COLOURS}`), symbol: SYMBOLS[Math.floor(group.rank / COLOURS) % SYMBOLS.length], opacity: 0.85,
+        color: colour(`--c${group.rank % COLOUR_COUNT}`), symbol: SYMBOLS[Math.floor(group.rank / COLOUR_COUNT) % SYMBOLS.length], opacity: 0.85,
       }));
     }
     const ring = { color: "rgba(0,0,0,0)", symbol: "circle", size: size + 7, line: { width: 2, color: colour("--ink") } };
@@ -78,7 +78,7 @@ Object.assign(ItemMap.prototype, {
     await Plotly.react(this.plot, this.traces(), this.layout(), { displayModeBar: false, scrollZoom: true, doubleClick: "reset", responsive: false });
     if (!this.drawn) this.listen();
     this.drawn = true;
-    this.place();
+    this.placeLabels();
   },
 
   listen() {
@@ -92,7 +92,7 @@ Object.assign(ItemMap.prototype, {
       const at = item(points[0]);
       if (at === undefined) return;
       hideTip();
-      this.point(at);
+      this.showDetail(at);
       this.list.toggle(at);
       const row = this.list.order.indexOf(at);
       if (row >= 0) this.list.activate(row, false);
@@ -100,10 +100,10 @@ Object.assign(ItemMap.prototype, {
     this.plot.on("plotly_selected", (event) => {
       if (!event) return;
       const chosen = event.points.map(item).filter((at) => at !== undefined);
-      say(`${plural(chosen.length, "item")} in the area`);
+      announce(`${plural(chosen.length, "item")} in the area`);
       setTimeout(() => this.list.add(chosen));
     });
-    for (const name of ["plotly_relayout", "plotly_relayouting"]) this.plot.on(name, () => this.place());
+    for (const name of ["plotly_relayout", "plotly_relayouting"]) this.plot.on(name, () => this.placeLabels());
   },
 
   zoom(factor) {
@@ -117,23 +117,23 @@ Object.assign(ItemMap.prototype, {
 
   // Places the label of each group at the median of its points, larger groups first. A label that would overlap another
   // is moved or left out.
-  place() {
+  placeLabels() {
     const { xaxis, yaxis } = this.plot.layout;
     const { clientWidth: width, clientHeight: height } = this.plot;
     const tools = this.plot.closest(".map").querySelector(".tools");
     const taken = [{ x: tools.offsetLeft, y: tools.offsetTop, w: tools.offsetWidth, h: tools.offsetHeight }];
-    const bySize = [...this.groupsNow].sort((a, b) => b.size - a.size).slice(0, Math.min(LABELS, (width * height) / AREA));
+    const bySize = [...this.currentGroups].sort((a, b) => b.size - a.size).slice(0, Math.min(MAX_LABELS, (width * height) / LABEL_AREA));
     this.labels.replaceChildren();
     for (const group of bySize) {
       const members = this.members[group.rank + 2];
       if (!members || !members.length) continue;
-      const label = make("span", { class: `label t${group.rank % COLOURS}` }, shown(group.name));
+      const label = make("span", { class: `label t${group.rank % COLOUR_COUNT}` }, shown(group.name));
       this.labels.append(label);
       group.middle ??= [this.items.x, this.items.y].map((places) => median(members.map((at) => places[at]))); // cached for drags
       const x = ((group.middle[0] - xaxis.range[0]) / (xaxis.range[1] - xaxis.range[0])) * width;
       const y = height - ((group.middle[1] - yaxis.range[0]) / (yaxis.range[1] - yaxis.range[0])) * height;
       const w = label.offsetWidth, h = label.offsetHeight;
-      const box = x < 0 || y < 0 || x > width || y > height ? null : free(x, y, w, h, width, height, taken);
+      const box = x < 0 || y < 0 || x > width || y > height ? null : freeBox(x, y, w, h, width, height, taken);
       if (!box) { label.remove(); continue; }
       taken.push(box);
       label.style.left = `${box.x}px`;
@@ -142,7 +142,7 @@ Object.assign(ItemMap.prototype, {
   },
 });
 
-function free(x, y, w, h, width, height, taken) {
+function freeBox(x, y, w, h, width, height, taken) {
   for (const dy of [-h - 9, 9, -2 * h - 12, h + 12, -3 * h - 15, 2 * h + 15]) {
     const left = Math.max(2, Math.min(width - w - 2, x - w / 2));
     const top = Math.max(2, Math.min(height - h - 2, y + dy));

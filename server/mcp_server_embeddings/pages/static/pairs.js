@@ -3,7 +3,7 @@
 const SHOWN_AT_ONCE = 100;
 
 // A long list that grows on request by a fixed number of entries.
-function growing(entries, draw, kind) {
+function growingList(entries, draw, kind) {
   const list = make("ol", { class: kind });
   const more = button("", () => grow(), { class: "more" });
   let shownNow = 0;
@@ -24,11 +24,11 @@ function choices(kinds) {
   let chosen = kinds.find((kind) => kind.entries.length) || kinds[0];
   let query = "";
   const draw = () => {
-    const matches = finder(query);
+    const matches = matcher(query);
     const entries = chosen.entries.filter((entry) => matches(chosen.words(entry).toLowerCase()));
     for (const [at, control] of controls.entries()) control.setAttribute("aria-pressed", String(kinds[at] === chosen));
     found.textContent = query ? `${COUNT.format(entries.length)} of ${COUNT.format(chosen.entries.length)}` : chosen.explained;
-    body.replaceChildren(entries.length ? growing(entries, chosen.draw, chosen.list) : emptyState(query ? "Nothing found" : chosen.empty, ""));
+    body.replaceChildren(entries.length ? growingList(entries, chosen.draw, chosen.list) : emptyState(query ? "Nothing found" : chosen.empty, ""));
   };
   const controls = kinds.map((kind) => button("", () => { chosen = kind; draw(); }));
   kinds.forEach((kind, at) => controls[at].append(kind.label, make("span", { class: "size" }, COUNT.format(kind.number ?? kind.entries.length))));
@@ -56,7 +56,7 @@ function showAlign({ answer, left, right }) {
   const draw = (pair) => pairCard(pair, textsOf(pair));
   const single = (item) => itemRow(item.id, item.shown);
   const singleWords = (item) => `${item.id} ${item.shown}`;
-  fill("pairs-page", ...choices([
+  setMain("pairs-page", ...choices([
     { label: "Changed", number: counts.changed, entries: answer.changed || [], draw, words: pairWords, list: "cards", empty: "Nothing changed", explained: "most changed first" },
     { label: "Same", number: counts.same, entries: same, draw, words: pairWords, list: "cards", empty: "No pair says the same", explained: "worded alike, or only reworded" },
     { label: "Only left", number: counts.left_only, entries: only("left", answer.left_only, leftText), draw: single, words: singleWords, list: "items", empty: "Every item on the left has a match", explained: "without a match on the right" },
@@ -81,7 +81,7 @@ function showDuplicates({ answer, left }) {
     })),
     copyButton("Copy ids", () => ids));
   const doubtful = answer.doubtful || [];
-  fill("pairs-page", ...choices([
+  setMain("pairs-page", ...choices([
     { label: "Doubtful", entries: doubtful, draw: (pair) => pairCard(pair, textsOf(pair)), list: "cards", empty: "No pair is near the threshold",
       words: (pair) => `${pair.left} ${pair.right} ${textsOf(pair).join(" ")}`,
       explained: `nearest the threshold first; duplicates from ${answer.threshold.toFixed(3)} on` },
@@ -90,7 +90,7 @@ function showDuplicates({ answer, left }) {
   ]), notes(answer.notes));
 }
 
-function fill(name, ...content) {
+function setMain(name, ...content) {
   const main = document.getElementById("main");
   main.className = name;
   main.replaceChildren(...content.filter(Boolean));

@@ -10,7 +10,7 @@ const DRAWN = {
 
 async function start() {
   const { page } = document.documentElement.dataset;
-  const text = await unpacked("data");
+  const text = await unpack("data");
   if (document.getElementById("library").textContent) await loadLibrary();
   if (text) show(JSON.parse(text));
   else connect(page);

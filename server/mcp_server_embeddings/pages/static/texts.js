@@ -1,13 +1,13 @@
 // Marks the differences in a pair of texts. The tool reports them as strings such as "30 days → 60 days".
 
-function sidesOf(differs, side) {
+function changedParts(differs, side) {
   const changes = [...(differs.numbers || []), ...(differs.negation || [])].map((change) => change.split(" → "));
   const replaced = changes.map((pair) => pair[side] || "").flatMap((part) => part.split(", "));
   const listed = (side === 0 ? differs.removed : differs.added) || [];
   return [...replaced, ...listed].map((part) => part.trim()).filter((part) => part && part !== "∅");
 }
 
-function escaped(text) {
+function escapedPattern(text) {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/\s+/g, "\\s+");
 }
 
@@ -15,7 +15,7 @@ function escaped(text) {
 function marked(text, parts, tag) {
   const clean = shown(text);
   if (!parts.length) return [clean];
-  const choices = [...parts].sort((a, b) => b.length - a.length).map(escaped).join("|");
+  const choices = [...parts].sort((a, b) => b.length - a.length).map(escapedPattern).join("|");
   const pattern = new RegExp(`(?<![\\p{L}\\p{N}])(?:${choices})(?![\\p{L}\\p{N}])`, "giu");
   const pieces = [];
   let at = 0;
@@ -41,8 +41,8 @@ function sideBySide(pair, texts) {
   const differs = pair.differs || {};
   const side = (at, name, tag) => make(
     "div", { class: "side" },
-    make("p", { class: "id" }, make("span", { class: "unseen" }, `${name} `), words(pair[name])),
-    make("p", { class: "body", dir: "auto" }, ...marked(texts[at], sidesOf(differs, at), tag)),
+    make("p", { class: "id" }, make("span", { class: "visually-hidden" }, `${name} `), words(pair[name])),
+    make("p", { class: "body", dir: "auto" }, ...marked(texts[at], changedParts(differs, at), tag)),
   );
   return [side(0, "left", "del"), side(1, "right", "ins")];
 }
