@@ -72,20 +72,19 @@ class BackgroundCalls(Generic[T]):
         self._drop_expired()
         job = self._jobs.get(key) or self._start(key, call, start)
         job.waiters += 1
-        answered = False
         try:
             with anyio.move_on_after(self._seconds):
                 result = await asyncio.shield(job.future)
                 self._forget(key, job)
-                answered = True
                 return result
-            answered = True
-            return None
-        finally:
-            job.waiters -= 1
-            if not answered and not job.waiters:
+        except BaseException:
+            if job.waiters == 1:
                 self._forget(key, job)
                 job.call.cancel()
+            raise
+        finally:
+            job.waiters -= 1
+        return None
 
     def close(self) -> None:
         """Cancel the calls in progress and drop all results."""

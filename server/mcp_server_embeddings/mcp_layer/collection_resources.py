@@ -7,7 +7,7 @@ from mcp_types import Resource, ResourceTemplate
 
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.store.protocol import CollectionStore
-from mcp_server_embeddings.store.records import Chunk, CollectionRecord
+from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.tools.status import collection_info
 from mcp_server_embeddings.tools.texts import snippet
 
@@ -64,7 +64,8 @@ def read(store: CollectionStore, uri: str) -> tuple[str, str]:
     collection = store.open(unquote(name))
     if not slash:
         chunks = collection.first(_MAX_ENTRIES)
-        content = {**_summary(collection.record), "first": [_preview(chunk) for chunk in chunks]}
+        previews = [{"id": chunk.id, "snippet": snippet(chunk.text)} for chunk in chunks]
+        content = {**_summary(collection.record), "first": previews}
         return json.dumps(content, ensure_ascii=False), "application/json"
     text = collection.text_of(unquote(document))
     if text is None:
@@ -89,7 +90,3 @@ def _entry(record: CollectionRecord) -> Resource:
 def _summary(record: CollectionRecord) -> dict[str, object]:
     info = collection_info(record, record.identity).model_dump(mode="json", exclude={"usable", "updated"})
     return {**info, "uri": collection_uri(record.name)}
-
-
-def _preview(chunk: Chunk) -> dict[str, str]:
-    return {"id": chunk.id, "snippet": snippet(chunk.text)}

@@ -10,16 +10,6 @@ from mcp_server_embeddings.mcp_layer.schemas import input_schema, output_schema
 from mcp_server_embeddings.tools.declaration import Tool, declared_tools
 
 
-def tool_sets() -> dict[str, tuple[str, ...]]:
-    """Return the names that select several tools in ``--tools`` and ``--exclude-tools``, with their tools."""
-    tools = declared_tools()
-    return {
-        "core": tuple(name for name, tool in tools.items() if tool.core),
-        "collections": tuple(name for name in tools if name.startswith("collection_")),
-        "all": tuple(tools),
-    }
-
-
 def served_tools(settings: Settings) -> Mapping[str, Tool]:
     """Return the tools that the settings select, by name, in the order of declaration.
 
@@ -51,7 +41,14 @@ def published(tool: Tool) -> mcp_types.Tool:
 
 
 def _selected(option: str, names: tuple[str, ...]) -> set[str]:
-    known = tool_sets() | {name: (name,) for name in declared_tools()}
+    """Return the tools that an option selects by their own names or by the name of a set of tools."""
+    tools = declared_tools()
+    known = {
+        "core": [name for name, tool in tools.items() if tool.core],
+        "collections": [name for name in tools if name.startswith("collection_")],
+        "all": list(tools),
+        **{name: [name] for name in tools},
+    }
     for name in names:
         if name not in known:
             raise ConfigurationError(f"{option}: there is no tool or set {name!r}; {nearest(name, known)}")

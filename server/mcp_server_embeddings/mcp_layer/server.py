@@ -137,7 +137,7 @@ def build_server(
         on_read_resource=resources.read,
         on_subscribe_resource=resources.subscribe,
         on_unsubscribe_resource=resources.unsubscribe,
-        on_subscriptions_listen=_listen,
+        on_subscriptions_listen=resources.listen,
         on_list_prompts=prompts.list_all,
         on_get_prompt=prompts.get,
         on_completion=complete,
@@ -197,6 +197,9 @@ class _Resources:
         context.lifespan_context.unsubscribe(context, str(params.uri))
         return EmptyResult()
 
+    async def listen(self, context: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        return await context.lifespan_context.listen(context, params)
+
     async def completions(self, context: Context, argument: CompletionArgument) -> list[str]:
         if argument.name != "name":
             return []
@@ -219,10 +222,6 @@ def _read_collection_resource(store: CollectionStore, uri: str) -> ReadResourceR
     answer = ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=mime_type, text=text)])
     check_answer_size(answer, "read a part of it: find passages with search, and read them with the tool read")
     return answer
-
-
-async def _listen(context: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
-    return await context.lifespan_context.listen(context, params)
 
 
 class _Prompts:

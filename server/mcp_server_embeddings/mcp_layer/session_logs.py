@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from mcp_server_embeddings.mcp_layer.backpressure import Flow
@@ -41,7 +40,7 @@ class SessionLog:
 
     def __init__(self, flow: Flow, level: str) -> None:
         self._flow = flow
-        self._level = logging.getLevelNamesMapping()[level.upper()]
+        self.level = logging.getLevelNamesMapping()[level.upper()]
         self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> Self:
@@ -50,13 +49,13 @@ class SessionLog:
         _set_level()
         return self
 
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         _sessions.discard(self)
         _set_level()
 
     def send(self, level: int, text: str) -> None:
         """Send one record from any thread."""
-        if level >= self._level:
+        if level >= self.level:
             self._loop.call_soon_threadsafe(self._flow.send_notice, notice_line(LOG, text))
 
 
@@ -89,5 +88,4 @@ class LogFile(RotatingFileHandler):
 
 
 def _set_level() -> None:
-    levels = [log._level for log in _sessions]  # noqa: SLF001 - of this module
-    logging.getLogger().setLevel(min([logging.WARNING, *levels]))
+    logging.getLogger().setLevel(min([logging.WARNING, *(log.level for log in _sessions)]))

@@ -234,27 +234,25 @@ def _input_texts(value: object) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
         raise InputError(f"input is {shown(value)}; allowed: a string or a list of strings")
-    checked = [text for text in texts if isinstance(text, str)]
-    if len(checked) < len(texts):
-        index = next(i for i, text in enumerate(texts) if not isinstance(text, str))
-        raise InputError(
-            f"input[{index}] is {shown(texts[index])}; allowed: strings. Token ids are refused, since each model has "
-            "its own: send the texts (LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False)"
-        )
-    check_size(checked)
-    return checked_texts("input", checked)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(
+                f"input[{index}] is {shown(text)}; allowed: strings. Token ids are refused, since each model has "
+                "its own: send the texts (LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False)"
+            )
+    check_size(texts)
+    return checked_texts("input", texts)
 
 
 def _query_and_documents(request: RerankRequest) -> tuple[str, list[str]]:
     if not isinstance(request.documents, list):
         raise InputError(f"documents is {shown(request.documents)}; allowed: a list of strings")
-    texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in request.documents]
-    documents = [text for text in texts if isinstance(text, str)]
-    if len(documents) < len(texts):
-        index = next(i for i, text in enumerate(texts) if not isinstance(text, str))
-        raise InputError(
-            f"documents[{index}] is {shown(request.documents[index])}; allowed: strings, or objects with text"
-        )
+    documents: list[str] = []
+    for index, document in enumerate(request.documents):
+        text = document.get("text") if isinstance(document, dict) else document
+        if not isinstance(text, str):
+            raise InputError(f"documents[{index}] is {shown(document)}; allowed: strings, or objects with text")
+        documents.append(text)
     check_size(documents, request.query)
     return checked_query("query", request.query), checked_texts("documents", documents)
 

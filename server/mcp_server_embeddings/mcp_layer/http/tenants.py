@@ -1,6 +1,6 @@
 """Tenants of the HTTP server; each has its own collections, folders and protocol server."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
@@ -100,23 +100,17 @@ def _check_folders(entries: Mapping[str, Entry], settings: Settings) -> None:
     """
     reserved = {"the data folder": settings.data_dir, "the file of the tokens": settings.tokens or settings.data_dir}
     for name, entry in entries.items():
-        for folder in _folders(entry):
+        for folder in entry.folders:
             for use, path in reserved.items():
                 if _overlap(folder, path):
                     raise ConfigurationError(f"tokens: {name}: {str(folder)!r} and {use} overlap; give another folder")
     for (writer, writer_entry), (reader, reader_entry) in permutations(entries.items(), 2):
-        for folder in _folders(reader_entry):
+        for folder in reader_entry.folders:
             if writer_entry.output_dir and _overlap(writer_entry.output_dir, folder):
                 raise ConfigurationError(
                     f"tokens: {reader} could read what {writer} writes, for {str(folder)!r} and the output_dir "
                     f"{str(writer_entry.output_dir)!r} overlap; give another folder"
                 )
-
-
-def _folders(entry: Entry) -> Iterator[Path]:
-    yield from entry.allow_dir
-    if entry.output_dir:
-        yield entry.output_dir
 
 
 def _overlap(left: Path, right: Path) -> bool:

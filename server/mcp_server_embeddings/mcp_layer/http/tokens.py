@@ -49,6 +49,11 @@ class Entry(BaseModel):
     output_dir: Path | None = None
     metrics: bool = False
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders whose files the tenant can read or write."""
+        return self.allow_dir if self.output_dir is None else (*self.allow_dir, self.output_dir)
+
 
 class TokenVerifier:
     """Finds the owner of a token, with the interface that the SDK requires.
@@ -121,7 +126,7 @@ def _entry(name: str, table: object) -> Entry:
         details = error.errors(include_url=False, include_input=False)[0]
         location, message = ".".join(map(str, (name, *details["loc"]))), details["msg"]
         raise ConfigurationError(f"tokens: {location}: {message[0].lower()}{message[1:]}") from None
-    for folder in (*entry.allow_dir, *([entry.output_dir] if entry.output_dir else [])):
+    for folder in entry.folders:
         if not folder.is_absolute():
             raise ConfigurationError(f"tokens: {name}: {str(folder)!r} is relative; give an absolute path")
     return entry
