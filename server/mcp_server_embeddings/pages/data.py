@@ -67,12 +67,10 @@ def _answer(result: Result) -> PageData:
 
 def _item_data_by_side(arguments: Arguments, context: ToolContext) -> PageData:
     """Return the texts of the items on both sides, or on the left if there is only one side."""
-    if not hasattr(arguments, "left"):
-        return {"left": _item_data(_selected_items(arguments, context), _MAX_TEXT)}
-    sides = {"left": _item_data(_selected_items(arguments, context, "left"), _MAX_TEXT)}
-    if any(getattr(arguments, name) is not None for name in ("right", "right_source")):
-        sides["right"] = _item_data(_selected_items(arguments, context, "right"), _MAX_TEXT)
-    return dict(sides)
+    sides = ["left"] if hasattr(arguments, "left") else [""]
+    if any(getattr(arguments, name, None) is not None for name in ("right", "right_source")):
+        sides.append("right")
+    return {side or "left": _item_data(_selected_items(arguments, context, side), _MAX_TEXT) for side in sides}
 
 
 def _selected_items(arguments: Arguments, context: ToolContext, side: str = "") -> Items:

@@ -13,8 +13,7 @@ function shown(text) {
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name === "class") element.className = value;
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
@@ -158,6 +157,12 @@ function heading(title, detail, ...controls) {
     make("div", { class: "title" }, make("h1", {}, words(title)), make("p", {}, detail)),
     ...controls,
   );
+}
+
+function setMain(name, ...content) {
+  const main = document.getElementById("main");
+  main.className = name;
+  main.replaceChildren(...content.filter(Boolean));
 }
 
 function emptyState(title, detail) {

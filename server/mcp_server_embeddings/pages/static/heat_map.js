@@ -36,11 +36,11 @@ class HeatMap {
     const { left, right } = this;
     const row = new Map(left.ids.map((id, at) => [String(id), at]));
     const column = new Map(right.ids.map((id, at) => [String(id), at]));
-    const used = answer.pairs.map((pair) => [row.get(String(pair.left)), column.get(String(pair.right)), pair.score]);
     const cells = left.ids.map(() => new Array(right.ids.length).fill(null));
-    for (const [at, other, score] of used) {
-      cells[at][other] = score;
-      if (this.symmetric) cells[other][at] = score;
+    for (const pair of answer.pairs) {
+      const [at, other] = [row.get(String(pair.left)), column.get(String(pair.right))];
+      cells[at][other] = pair.score;
+      if (this.symmetric) cells[other][at] = pair.score;
     }
     return cells;
   }

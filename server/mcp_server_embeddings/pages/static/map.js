@@ -32,12 +32,10 @@ class ItemMap {
     this.chosen = make("div", { class: "chosen" });
     this.found = make("p", { class: "found", role: "status" });
     this.mode = "pan";
-    document.getElementById("main").replaceChildren(
+    setMain("map-page",
       make("section", { class: "map", "aria-label": "Map" }, this.tools(), make("div", { class: "stage" }, this.plot, this.labels), this.detail),
       make("aside", { class: "side-panel" }, this.search(), this.colours(), this.groups,
-        make("div", { class: "bar" }, this.found, this.chosen), this.list.box, notes(this.data.answer.notes)),
-    );
-    document.getElementById("main").className = "map-page";
+        make("div", { class: "bar" }, this.found, this.chosen), this.list.box, notes(this.data.answer.notes)));
     new ResizeObserver(() => { if (this.drawn) Plotly.Plots.resize(this.plot).then(() => this.placeLabels()); }).observe(this.plot);
   }
 
@@ -56,11 +54,10 @@ class ItemMap {
     const controls = Object.fromEntries(Object.entries(modes).map(([mode, label]) => [
       mode, button(label, () => set(mode), { "aria-pressed": String(mode === "pan") }),
     ]));
-    const zoom = (factor) => this.zoom(factor);
     return make("div", { class: "tools", role: "toolbar", "aria-label": "Map tools" },
       make("span", { class: "joined" }, ...Object.values(controls)),
-      make("span", { class: "joined" }, button("+", () => zoom(0.6), { "aria-label": "Zoom in" }),
-        button("−", () => zoom(1 / 0.6), { "aria-label": "Zoom out" }), button("All", () => this.zoom(0))));
+      make("span", { class: "joined" }, button("+", () => this.zoom(0.6), { "aria-label": "Zoom in" }),
+        button("−", () => this.zoom(1 / 0.6), { "aria-label": "Zoom out" }), button("All", () => this.zoom(0))));
   }
 
   search() {

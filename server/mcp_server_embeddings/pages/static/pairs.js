@@ -44,23 +44,33 @@ function itemRow(id, text) {
   return make("li", { class: "item" }, make("p", { class: "id" }, words(id)), make("p", { class: "body" }, words(text)));
 }
 
+// How choices() lists pairs, given the lookups of the texts on both sides.
+function pairList(leftText, rightText) {
+  const textsOf = (pair) => [leftText(pair.left, pair.texts?.[0]), rightText(pair.right, pair.texts?.[1])];
+  return {
+    list: "cards", draw: (pair) => pairCard(pair, textsOf(pair)),
+    words: (pair) => `${pair.left} ${pair.right} ${textsOf(pair).join(" ")}`,
+  };
+}
+
+// How choices() lists single items.
+const ITEM_LIST = {
+  list: "items", draw: (item) => itemRow(item.id, item.shown), words: (item) => `${item.id} ${item.shown}`,
+};
+
 function showAlign({ answer, left, right }) {
   const [leftText, rightText] = [lookup(left), lookup(right)];
-  const textsOf = (pair) => [leftText(pair.left, pair.texts?.[0]), rightText(pair.right, pair.texts?.[1])];
-  const pairWords = (pair) => `${pair.left} ${pair.right} ${textsOf(pair).join(" ")}`;
+  const pairs = pairList(leftText, rightText);
   const counts = answer.counts;
   const same = (answer.same || []).map(([one, other]) => ({ left: one, right: other }));
-  const only = (side, items, text) => (items || []).map((item) => ({ ...item, shown: text(item.id, item.text) }));
+  const only = (items, text) => (items || []).map((item) => ({ ...item, shown: text(item.id, item.text) }));
   heading(`${left.label || "left"} → ${right.label || "right"}`,
     `${plural(counts.changed, "pair")} changed · ${COUNT.format(counts.same)} the same · ${COUNT.format(counts.left_only)} only left · ${COUNT.format(counts.right_only)} only right`);
-  const draw = (pair) => pairCard(pair, textsOf(pair));
-  const single = (item) => itemRow(item.id, item.shown);
-  const singleWords = (item) => `${item.id} ${item.shown}`;
   setMain("pairs-page", ...choices([
-    { label: "Changed", number: counts.changed, entries: answer.changed || [], draw, words: pairWords, list: "cards", empty: "Nothing changed", explained: "most changed first" },
-    { label: "Same", number: counts.same, entries: same, draw, words: pairWords, list: "cards", empty: "No pair says the same", explained: "worded alike, or only reworded" },
-    { label: "Only left", number: counts.left_only, entries: only("left", answer.left_only, leftText), draw: single, words: singleWords, list: "items", empty: "Every item on the left has a match", explained: "without a match on the right" },
-    { label: "Only right", number: counts.right_only, entries: only("right", answer.right_only, rightText), draw: single, words: singleWords, list: "items", empty: "Every item on the right has a match", explained: "without a match on the left" },
+    { ...pairs, label: "Changed", number: counts.changed, entries: answer.changed || [], empty: "Nothing changed", explained: "most changed first" },
+    { ...pairs, label: "Same", number: counts.same, entries: same, empty: "No pair says the same", explained: "worded alike, or only reworded" },
+    { ...ITEM_LIST, label: "Only left", number: counts.left_only, entries: only(answer.left_only, leftText), empty: "Every item on the left has a match", explained: "without a match on the right" },
+    { ...ITEM_LIST, label: "Only right", number: counts.right_only, entries: only(answer.right_only, rightText), empty: "Every item on the right has a match", explained: "without a match on the left" },
   ]), notes(answer.notes));
 }
 
@@ -68,7 +78,6 @@ function showDuplicates({ answer, left }) {
   const text = lookup(left);
   const groups = answer.groups || [];
   const dropped = groups.flatMap((group) => group.slice(1));
-  const textsOf = (pair) => [text(pair.left, pair.texts?.[0]), text(pair.right, pair.texts?.[1])];
   heading(left.label || "duplicates",
     `${plural(groups.length, "group")} of duplicates · ${plural(answer.unique, "item")} left without them · threshold ${answer.threshold.toFixed(3)}`,
     dropped.length ? copyButton("Copy ids of duplicates", () => dropped) : null);
@@ -82,16 +91,9 @@ function showDuplicates({ answer, left }) {
     copyButton("Copy ids", () => ids));
   const doubtful = answer.doubtful || [];
   setMain("pairs-page", ...choices([
-    { label: "Doubtful", entries: doubtful, draw: (pair) => pairCard(pair, textsOf(pair)), list: "cards", empty: "No pair is near the threshold",
-      words: (pair) => `${pair.left} ${pair.right} ${textsOf(pair).join(" ")}`,
+    { ...pairList(text, text), label: "Doubtful", entries: doubtful, empty: "No pair is near the threshold",
       explained: `nearest the threshold first; duplicates from ${answer.threshold.toFixed(3)} on` },
     { label: "Groups", entries: groups, draw: group, list: "cards", empty: "There are no duplicates",
       words: (ids) => ids.map((id) => `${id} ${text(id)}`).join(" "), explained: "largest first; the first of each is kept" },
   ]), notes(answer.notes));
-}
-
-function setMain(name, ...content) {
-  const main = document.getElementById("main");
-  main.className = name;
-  main.replaceChildren(...content.filter(Boolean));
 }

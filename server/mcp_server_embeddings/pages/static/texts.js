@@ -52,12 +52,8 @@ function pairCard(pair, texts) {
     "li", { class: "card" },
     make("p", { class: "score" }, pair.score.toFixed(3), pair.band ? make("span", { class: `band ${pair.band}` }, pair.band) : ""),
     make("div", { class: "sides" }, ...sideBySide(pair, texts)),
-    differsList(differs(pair)),
+    differsList(pair.differs || {}),
   );
-}
-
-function differs(pair) {
-  return pair.differs || {};
 }
 
 // Returns the text of an item of a side by its id; the map's keys are strings, since ids are strings or numbers.
