@@ -61,12 +61,12 @@ function compiledFunction(...parts) {
   const body = parts.pop();
   const script = document.createElement("script");
   script.nonce = NONCE;
-  script.textContent = `window.made = function (${parts.join(",")}) {${body}\n};`;
+  script.textContent = `window.compiled = function (${parts.join(",")}) {${body}\n};`;
   document.head.append(script);
   script.remove();
-  const { made } = window;
-  delete window.made;
-  return made;
+  const { compiled } = window;
+  delete window.compiled;
+  return compiled;
 }
 
 // The policy of this document allows the library by its hash. It forbids style attributes, which Plotly sets; the same

@@ -11,7 +11,7 @@ class HeatMap {
     this.leftText = lookup(left);
     this.rightText = lookup(this.right);
     const [rows, columns] = [this.left.ids.length, this.right.ids.length];
-    for (const side of [this.left, this.right]) side.showsIndices = side.ids.every((id, at) => id === at);
+    for (const side of [this.left, this.right]) side.showsIndices = side.ids.every((id, index) => id === index);
     this.cells = this.matrix();
     heading(this.symmetric ? this.left.label : `${this.left.label} × ${this.right.label}`,
       `${COUNT.format(rows)} × ${COUNT.format(columns)} ${answer.metric || "cosine"} scores · ${this.complete ? "the stronger the colour, the closer" : `the ${plural(answer.pairs.length, "closest pair")} of all`}`);
@@ -34,13 +34,13 @@ class HeatMap {
     this.left = withIds(this.left, this.symmetric ? [...lefts, ...rights] : lefts);
     this.right = this.symmetric ? this.left : withIds(this.right, rights);
     const { left, right } = this;
-    const row = new Map(left.ids.map((id, at) => [String(id), at]));
-    const column = new Map(right.ids.map((id, at) => [String(id), at]));
+    const row = new Map(left.ids.map((id, index) => [String(id), index]));
+    const column = new Map(right.ids.map((id, index) => [String(id), index]));
     const cells = left.ids.map(() => new Array(right.ids.length).fill(null));
     for (const pair of answer.pairs) {
-      const [at, other] = [row.get(String(pair.left)), column.get(String(pair.right))];
-      cells[at][other] = pair.score;
-      if (this.symmetric) cells[other][at] = pair.score;
+      const [rowIndex, columnIndex] = [row.get(String(pair.left)), column.get(String(pair.right))];
+      cells[rowIndex][columnIndex] = pair.score;
+      if (this.symmetric) cells[columnIndex][rowIndex] = pair.score;
     }
     return cells;
   }
@@ -56,12 +56,12 @@ class HeatMap {
     const below = this.ticks(this.right, this.rightText);
     const showsScores = rows <= MAX_NUMBERED && columns <= MAX_NUMBERED && innerWidth > 600;
     const axis = (number, labels, narrow) => ({
-      tickmode: "array", tickvals: labels.map((_, at) => at), ticktext: labels, showticklabels: number <= (narrow ? 25 : MAX_TICKS), ticks: "",
+      tickmode: "array", tickvals: labels.map((_, index) => index), ticktext: labels, showticklabels: number <= (narrow ? 25 : MAX_TICKS), ticks: "",
       showgrid: false, zeroline: false, fixedrange: false, automargin: true, color: colour("--ink"), tickfont: { size: 12 },
     });
     const text = { family: getComputedStyle(document.body).fontFamily, color: colour("--ink") };
     const trace = {
-      type: "heatmap", z: cells, hoverinfo: "none", zmin: Math.min(0, ...cells.flat().filter((one) => one !== null)), zmax: this.answer.metric === "cosine" || !this.answer.metric ? 1 : undefined,
+      type: "heatmap", z: cells, hoverinfo: "none", zmin: Math.min(0, ...cells.flat().filter((score) => score !== null)), zmax: this.answer.metric === "cosine" || !this.answer.metric ? 1 : undefined,
       xgap: columns <= MAX_TICKS ? 2 : 0, ygap: rows <= MAX_TICKS ? 2 : 0, hoverongaps: false,
       colorscale: [[0, colour("--heat0")], [0.5, colour("--heat1")], [1, colour("--heat2")]],
       colorbar: { thickness: 12, outlinewidth: 0, len: 0.6, tickfont: { size: 12, color: colour("--soft") } },
@@ -80,10 +80,10 @@ class HeatMap {
   }
 
   tipContent([row, column]) {
-    const [one, other] = [this.left.ids[row], this.right.ids[column]];
+    const [leftId, rightId] = [this.left.ids[row], this.right.ids[column]];
     return [
       make("p", { class: "score" }, this.cells[row][column].toFixed(3)),
-      make("p", {}, words(this.leftText(one))), make("p", {}, words(this.rightText(other))),
+      make("p", {}, words(this.leftText(leftId))), make("p", {}, words(this.rightText(rightId))),
     ];
   }
 

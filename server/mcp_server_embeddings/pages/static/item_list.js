@@ -27,31 +27,31 @@ class ItemList {
     const first = Math.max(0, Math.floor(this.box.scrollTop / ROW_HEIGHT) - 4);
     const last = Math.min(this.order.length, first + Math.ceil(this.box.clientHeight / ROW_HEIGHT) + 8);
     const rows = [];
-    for (let at = first; at < last; at++) rows.push(this.row(at));
+    for (let index = first; index < last; index++) rows.push(this.row(index));
     this.rows.replaceChildren(...rows);
     const shows = this.active >= first && this.active < last;
     if (shows) this.box.setAttribute("aria-activedescendant", `item-${this.active}`);
     else this.box.removeAttribute("aria-activedescendant");
   }
 
-  row(at) {
-    const item = this.order[at];
+  row(index) {
+    const item = this.order[index];
     const chosen = this.selected.has(item);
     const row = make(
       "div", {
-        role: "option", id: `item-${at}`, class: at === this.active ? "row active" : "row",
-        "aria-selected": String(chosen), "aria-setsize": this.order.length, "aria-posinset": at + 1,
+        role: "option", id: `item-${index}`, class: index === this.active ? "row active" : "row",
+        "aria-selected": String(chosen), "aria-setsize": this.order.length, "aria-posinset": index + 1,
       },
       make("span", { class: "tick", "aria-hidden": "true" }, chosen ? "✓" : ""),
       make("span", { class: "id" }, words(this.items.ids[item])),
       make("span", { class: "text" }, words(this.items.texts[item].slice(0, 200))),
     );
-    row.style.top = `${at * ROW_HEIGHT}px`;
+    row.style.top = `${index * ROW_HEIGHT}px`;
     return row;
   }
 
-  activate(at, notify = true) {
-    this.active = Math.max(0, Math.min(this.order.length - 1, at));
+  activate(index, notify = true) {
+    this.active = Math.max(0, Math.min(this.order.length - 1, index));
     const top = this.active * ROW_HEIGHT;
     if (top < this.box.scrollTop) this.box.scrollTop = top;
     else if (top + ROW_HEIGHT > this.box.scrollTop + this.box.clientHeight) this.box.scrollTop = top + ROW_HEIGHT - this.box.clientHeight;
@@ -80,10 +80,10 @@ class ItemList {
   }
 
   click(event) {
-    const at = Math.floor((event.clientY - this.rows.getBoundingClientRect().top) / ROW_HEIGHT);
-    if (at < 0 || at >= this.order.length) return;
-    this.activate(at);
-    this.toggle(this.order[at]);
+    const index = Math.floor((event.clientY - this.rows.getBoundingClientRect().top) / ROW_HEIGHT);
+    if (index < 0 || index >= this.order.length) return;
+    this.activate(index);
+    this.toggle(this.order[index]);
   }
 
   key(event) {

@@ -9,7 +9,7 @@ class ItemMap {
   constructor(data) {
     this.data = data;
     this.items = data.items;
-    this.searchTexts = this.items.texts.map((text, at) => `${this.items.ids[at]} ${text}`.toLowerCase());
+    this.searchTexts = this.items.texts.map((text, index) => `${this.items.ids[index]} ${text}`.toLowerCase());
     this.field = "cluster" in this.items.fields ? "cluster" : Object.keys(this.items.fields)[0];
     if (data.colour && data.colour in this.items.fields) this.field = data.colour;
     this.query = "";
@@ -79,7 +79,7 @@ class ItemMap {
     if (!field) return [];
     const sizes = new Array(field.values.length).fill(0);
     for (const code of field.codes) if (code >= 0) sizes[code]++;
-    const clusters = this.field === "cluster" ? new Map(this.data.answer.clusters.map((one) => [String(one.id), one])) : null;
+    const clusters = this.field === "cluster" ? new Map(this.data.answer.clusters.map((cluster) => [String(cluster.id), cluster])) : null;
     return field.values.map((value, code) => ({
       code, size: sizes[code],
       name: clusters ? (clusters.get(value)?.terms || []).slice(0, 3).join(" · ") || `cluster ${value}` : value,
@@ -88,12 +88,12 @@ class ItemMap {
   }
 
   matches() {
-    const found = matcher(this.query);
+    const isMatch = matcher(this.query);
     const codes = this.items.fields[this.field]?.codes;
     const matching = [];
-    for (let at = 0; at < this.searchTexts.length; at++) {
-      if (this.group !== null && codes[at] !== this.group) continue;
-      if (found(this.searchTexts[at])) matching.push(at);
+    for (let index = 0; index < this.searchTexts.length; index++) {
+      if (this.group !== null && codes[index] !== this.group) continue;
+      if (isMatch(this.searchTexts[index])) matching.push(index);
     }
     return matching;
   }
@@ -115,7 +115,7 @@ class ItemMap {
       this.group = this.group === group.code ? null : group.code;
       this.refresh();
     }, { "aria-pressed": String(this.group === group.code), "data-code": group.code })));
-    this.currentGroups.forEach((group, at) => rows[at].firstChild.append(
+    this.currentGroups.forEach((group, index) => rows[index].firstChild.append(
       swatch(group.rank), words(group.name, { class: "words name" }), make("span", { class: "size" }, COUNT.format(group.size))));
     const focused = document.activeElement?.dataset?.code;
     this.groups.setAttribute("aria-label", this.field === "cluster" ? "Clusters" : shown(this.field));
@@ -124,7 +124,7 @@ class ItemMap {
   }
 
   selectionChanged() {
-    const ids = () => [...this.list.selected].sort((a, b) => a - b).map((at) => this.items.ids[at]);
+    const ids = () => [...this.list.selected].sort((a, b) => a - b).map((index) => this.items.ids[index]);
     const number = this.list.selected.size;
     const selectAll = button(this.query || this.group !== null ? "Select found" : "Select all", () => this.list.add(this.matching), { class: "quiet" });
     this.chosen.replaceChildren(...(number

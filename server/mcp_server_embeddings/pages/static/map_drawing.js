@@ -34,19 +34,19 @@ Object.assign(ItemMap.prototype, {
     const kind = items.ids.length > MAX_SVG_POINTS && hasWebGl() ? "scattergl" : "scatter";
     const size = items.ids.length > 20000 ? 3 : items.ids.length > 2000 ? 5 : items.ids.length > 300 ? 8 : 11;
     const trace = (members, marker, more = {}) => ({
-      type: kind, mode: "markers", hoverinfo: "none", showlegend: false, x: members.map((at) => items.x[at]), y: members.map((at) => items.y[at]),
+      type: kind, mode: "markers", hoverinfo: "none", showlegend: false, x: members.map((index) => items.x[index]), y: members.map((index) => items.y[index]),
       marker: { size, line: { width: 0 }, ...marker }, ...more,
     });
     const found = new Uint8Array(items.ids.length);
-    for (const at of this.matching) found[at] = 1;
+    for (const index of this.matching) found[index] = 1;
     const rest = [];
-    for (let at = 0; at < found.length; at++) if (!found[at]) rest.push(at);
+    for (let index = 0; index < found.length; index++) if (!found[index]) rest.push(index);
     const codes = items.fields[this.field]?.codes || [];
     const byCode = new Map();
-    for (const at of this.matching) {
-      const code = codes[at] ?? -1;
+    for (const index of this.matching) {
+      const code = codes[index] ?? -1;
       if (!byCode.has(code)) byCode.set(code, []);
-      byCode.get(code).push(at);
+      byCode.get(code).push(index);
     }
     const grey = { color: colour("--grey-point"), symbol: "circle" };
     this.members = [rest, byCode.get(-1) || []];
@@ -84,22 +84,22 @@ Object.assign(ItemMap.prototype, {
   listen() {
     const item = (point) => this.members[point.curveNumber]?.[point.pointNumber ?? point.pointIndex];
     this.plot.on("plotly_hover", ({ points, event }) => {
-      const at = item(points[0]);
-      if (at !== undefined) showTip(event.clientX, event.clientY, make("p", { class: "id" }, words(this.items.ids[at])), make("p", {}, words(this.items.texts[at])));
+      const index = item(points[0]);
+      if (index !== undefined) showTip(event.clientX, event.clientY, make("p", { class: "id" }, words(this.items.ids[index])), make("p", {}, words(this.items.texts[index])));
     });
     this.plot.on("plotly_unhover", hideTip);
     this.plot.on("plotly_click", ({ points }) => {
-      const at = item(points[0]);
-      if (at === undefined) return;
+      const index = item(points[0]);
+      if (index === undefined) return;
       hideTip();
-      this.showDetail(at);
-      this.list.toggle(at);
-      const row = this.list.order.indexOf(at);
+      this.showDetail(index);
+      this.list.toggle(index);
+      const row = this.list.order.indexOf(index);
       if (row >= 0) this.list.activate(row, false);
     });
     this.plot.on("plotly_selected", (event) => {
       if (!event) return;
-      const chosen = event.points.map(item).filter((at) => at !== undefined);
+      const chosen = event.points.map(item).filter((index) => index !== undefined);
       announce(`${plural(chosen.length, "item")} in the area`);
       setTimeout(() => this.list.add(chosen));
     });
@@ -129,7 +129,7 @@ Object.assign(ItemMap.prototype, {
       if (!members || !members.length) continue;
       const label = make("span", { class: `label t${group.rank % COLOUR_COUNT}` }, shown(group.name));
       this.labels.append(label);
-      group.middle ??= [this.items.x, this.items.y].map((places) => median(members.map((at) => places[at]))); // cached for drags
+      group.middle ??= [this.items.x, this.items.y].map((places) => median(members.map((index) => places[index]))); // cached for drags
       const x = ((group.middle[0] - xaxis.range[0]) / (xaxis.range[1] - xaxis.range[0])) * width;
       const y = height - ((group.middle[1] - yaxis.range[0]) / (yaxis.range[1] - yaxis.range[0])) * height;
       const w = label.offsetWidth, h = label.offsetHeight;

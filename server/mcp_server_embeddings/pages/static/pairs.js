@@ -26,12 +26,12 @@ function choices(kinds) {
   const draw = () => {
     const matches = matcher(query);
     const entries = chosen.entries.filter((entry) => matches(chosen.words(entry).toLowerCase()));
-    for (const [at, control] of controls.entries()) control.setAttribute("aria-pressed", String(kinds[at] === chosen));
+    for (const [index, control] of controls.entries()) control.setAttribute("aria-pressed", String(kinds[index] === chosen));
     found.textContent = query ? `${COUNT.format(entries.length)} of ${COUNT.format(chosen.entries.length)}` : chosen.explained;
     body.replaceChildren(entries.length ? growingList(entries, chosen.draw, chosen.list) : emptyState(query ? "Nothing found" : chosen.empty, ""));
   };
   const controls = kinds.map((kind) => button("", () => { chosen = kind; draw(); }));
-  kinds.forEach((kind, at) => controls[at].append(kind.label, make("span", { class: "size" }, COUNT.format(kind.number ?? kind.entries.length))));
+  kinds.forEach((kind, index) => controls[index].append(kind.label, make("span", { class: "size" }, COUNT.format(kind.number ?? kind.entries.length))));
   draw();
   return [
     make("div", { class: "choices" }, make("div", { class: "joined", role: "group", "aria-label": "What to show" }, ...controls),
@@ -62,7 +62,7 @@ function showAlign({ answer, left, right }) {
   const [leftText, rightText] = [lookup(left), lookup(right)];
   const pairs = pairList(leftText, rightText);
   const counts = answer.counts;
-  const same = (answer.same || []).map(([one, other]) => ({ left: one, right: other }));
+  const same = (answer.same || []).map(([leftId, rightId]) => ({ left: leftId, right: rightId }));
   const only = (items, text) => (items || []).map((item) => ({ ...item, shown: text(item.id, item.text) }));
   heading(`${left.label || "left"} → ${right.label || "right"}`,
     `${plural(counts.changed, "pair")} changed · ${COUNT.format(counts.same)} the same · ${COUNT.format(counts.left_only)} only left · ${COUNT.format(counts.right_only)} only right`);
@@ -83,9 +83,9 @@ function showDuplicates({ answer, left }) {
     dropped.length ? copyButton("Copy ids of duplicates", () => dropped) : null);
   const group = (ids) => make("li", { class: "card" },
     make("p", { class: "score" }, plural(ids.length, "item")),
-    make("ul", { class: "items" }, ...ids.map((id, at) => {
+    make("ul", { class: "items" }, ...ids.map((id, index) => {
       const row = itemRow(id, text(id));
-      row.prepend(make("span", { class: at ? "mark drop" : "mark keep" }, at ? "duplicate" : "keep"));
+      row.prepend(make("span", { class: index ? "mark drop" : "mark keep" }, index ? "duplicate" : "keep"));
       return row;
     })),
     copyButton("Copy ids", () => ids));

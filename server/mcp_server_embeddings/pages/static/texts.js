@@ -18,13 +18,13 @@ function marked(text, parts, tag) {
   const choices = [...parts].sort((a, b) => b.length - a.length).map(escapedPattern).join("|");
   const pattern = new RegExp(`(?<![\\p{L}\\p{N}])(?:${choices})(?![\\p{L}\\p{N}])`, "giu");
   const pieces = [];
-  let at = 0;
+  let end = 0;
   for (const match of clean.matchAll(pattern)) {
-    if (match.index > at) pieces.push(clean.slice(at, match.index));
+    if (match.index > end) pieces.push(clean.slice(end, match.index));
     pieces.push(make(tag, {}, match[0]));
-    at = match.index + match[0].length;
+    end = match.index + match[0].length;
   }
-  pieces.push(clean.slice(at));
+  pieces.push(clean.slice(end));
   return pieces;
 }
 
@@ -39,10 +39,10 @@ function differsList(differs) {
 
 function sideBySide(pair, texts) {
   const differs = pair.differs || {};
-  const side = (at, name, tag) => make(
+  const side = (index, name, tag) => make(
     "div", { class: "side" },
     make("p", { class: "id" }, make("span", { class: "visually-hidden" }, `${name} `), words(pair[name])),
-    make("p", { class: "body", dir: "auto" }, ...marked(texts[at], changedParts(differs, at), tag)),
+    make("p", { class: "body", dir: "auto" }, ...marked(texts[index], changedParts(differs, index), tag)),
   );
   return [side(0, "left", "del"), side(1, "right", "ins")];
 }
@@ -58,6 +58,6 @@ function pairCard(pair, texts) {
 
 // Returns the text of an item of a side by its id; the map's keys are strings, since ids are strings or numbers.
 function lookup(side) {
-  const byId = new Map(side ? side.ids.map((id, at) => [String(id), side.texts[at]]) : []);
+  const byId = new Map(side ? side.ids.map((id, index) => [String(id), side.texts[index]]) : []);
   return (id, otherwise) => byId.get(String(id)) ?? otherwise ?? "";
 }
