@@ -84,7 +84,7 @@ def test_one_request_too_many_of_a_token_is_told_to_come_again(guarded: HttpServ
         assert refused.headers["retry-after"] == "1"
         assert refused.json() == {
             "error": "rate_limited",
-            "error_description": "this token has 1 requests in progress, as many as it may",
+            "error_description": "this token has 1 requests in progress, its limit",
         }
         assert guarded.post("tools/list", headers={"Authorization": tokens["many"]}).status_code == 200
         first.sendall(LIST)

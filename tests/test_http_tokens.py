@@ -256,9 +256,9 @@ HASH = 'sha256 = "' + "0" * 64 + '"'
         (f'[alice]\n{HASH}\nallow_dir = ["/"]\n', "alice: '/' and the data folder overlap; give another folder"),
         (f'[alice]\n{HASH}\noutput_dir = "{{data}}/tokens/bob"\n', "alice: '{data}/tokens/bob' and the data folder"),
         (f"[alice]\n{HASH}\n[bob]\n{HASH}\n", "'alice' and 'bob' have the same token; make another"),
-        (f'["../alice"]\n{HASH}\n', "'../alice' cannot be a name, for it is also a folder's; use up to 63 of"),
-        (f"[Alice]\n{HASH}\n", "'Alice' cannot be a name"),
-        (f"[con]\n{HASH}\n", "'con' cannot be a name"),
+        (f'["../alice"]\n{HASH}\n', "'../alice' is not a valid name, which also names a folder; use up to 63 of"),
+        (f"[Alice]\n{HASH}\n", "'Alice' is not a valid name"),
+        (f"[con]\n{HASH}\n", "'con' is not a valid name"),
     ],
 )
 def test_a_wrong_file_of_tokens_ends_the_start(content: str, sentence: str, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_the_file_of_tokens_must_be_its_owners_and_be_there(tmp_path: Path) -> N
 def test_with_tokens_folders_are_given_for_each_name(tmp_path: Path) -> None:
     write_tokens(tmp_path / "tokens.toml", alice="")
     said = refused(tmp_path / "tokens.toml", tmp_path / "data", allow_dir=(tmp_path,))
-    assert said == "with tokens, allow-dir and output-dir are in the entries of the tokens' file"
+    assert said == "with tokens, set allow_dir and output_dir in the entries of the tokens file"
 
 
 def refused(path: Path, data: Path, **more: Any) -> str:

@@ -10,11 +10,11 @@ from mcp_server_embeddings.tools.declaration import Tool
 from mcp_server_embeddings.vectors.calibration import BANDS, Calibration, Sample
 
 _MEANINGS = (
-    "no more alike than texts on different subjects",
-    "something in common, not the same meaning",
+    "no more similar than texts on different subjects",
+    "something in common, but not the same meaning",
     "probably on one subject; the same meaning is possible",
     "more than a subject in common",
-    "as near as two wordings of one thing come",
+    "as close as two wordings of the same statement",
 )
 """Meanings of the bands, in order."""
 
@@ -22,20 +22,20 @@ _GUIDE = """\
 # How to read scores, percentiles and bands
 
 - **score**: cosine similarity of two texts' vectors, higher is closer. Its scale differs between models: unrelated
-  texts lie near 0.0 under one and near 0.6 under another. Never carry a threshold from one model to another. Hits of a
-  search are ordered by a score of their own; with a reranker (see status) it is how relevant the passage is: about 0.05
-  for an unrelated one, 0.95 for an answer, below 0 where there was no time. `explain=true` shows the numbers behind it.
-- **percentile**: the share of unrelated reference pairs, under this model, that score lower (0 to 100). It tells
-  chance from kinship and saturates soon: above 99.9 look at the band.
-- **band**: what the score means, the same under every model. Judge by it.
+  texts score about 0.0 with one and about 0.6 with another. Never reuse a threshold with a different model. Hits of a
+  search have a separate score; with a reranker (see status) it is the relevance of the passage: about 0.05 for an
+  unrelated one, 0.95 for an answer, below 0 if there was no time. `explain=true` shows the numbers behind it.
+- **percentile**: the share of unrelated reference pairs, with this model, that score lower (0 to 100). It separates
+  related texts from chance and saturates early: above 99.9 look at the band.
+- **band**: the meaning of the score, the same with every model. Judge by it.
 
 {figures}
 
-## What a score does not tell
+## What a score does not show
 
-Similarity is of subject and sense, not of truth: a sentence and its denial, or two that differ in a number, score
-high. Read `differs`, which names changed numbers, negations and words of close pairs. Single words have all their
-senses at once. A text over the token limit is one average of its windows, a document one of its passages.
+Similarity compares subject and meaning, not truth: a sentence and its negation, or two that differ in a number, score
+high. Read `differs`, which names changed numbers, negations and words of close pairs. The vector of a single word mixes
+all its senses. That of a text over the token limit is the average of its windows, of a document that of its passages.
 
 ## Which tool
 
@@ -68,8 +68,8 @@ def guide(embedder: Embedder, served: Mapping[str, Tool]) -> str:
         f"## Under this model, {identity.short}",
         _calibration_tables(symmetric, "the same in other words"),
         "### A query with texts (search; condense with a query)",
-        "An answer scores lower with its question than with another wording of itself, so these bands begin lower.",
-        _calibration_tables(retrieval, "a subject and what is said of it"),
+        "An answer scores lower with its question than with another wording of itself, so these bands start lower.",
+        _calibration_tables(retrieval, "a subject and a statement about it"),
     ]
     return _GUIDE.format(tools=tools, figures="\n\n".join(sections))
 

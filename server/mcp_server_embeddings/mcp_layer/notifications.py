@@ -135,7 +135,7 @@ class ChangeNotifier:
                 failing = False
             except Exception as error:  # noqa: BLE001 - no error may end the server
                 if not failing:  # log the type alone, since the message may contain a stored text
-                    _log.warning("changes of collections are not noticed for now (%s)", type(error).__name__)
+                    _log.warning("changes of collections cannot be detected at present (%s)", type(error).__name__)
                 failing = True
             self._polled.set()
             await anyio.sleep(_POLL_SECONDS)

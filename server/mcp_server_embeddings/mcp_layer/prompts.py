@@ -92,7 +92,7 @@ def _difference_message(values: Values) -> str:
         f"Compare two versions of a list of requirements. Call align with {_input(values, 'old', 'left')} and "
         f"{_input(values, 'new', 'right')}. Report what was dropped (left_only), what is new (right_only), and what "
         "changed: read every pair under changed word for word, with what differs names, since a changed number or a "
-        "'not' hardly moves the score." + _appended_texts(values, "old", "Old") + _appended_texts(values, "new", "New")
+        "'not' barely moves the score." + _appended_texts(values, "old", "Old") + _appended_texts(values, "new", "New")
     )
 
 
@@ -154,7 +154,7 @@ _PROMPTS = (
             description="What people write about, how often, with a quote each",
             arguments=[
                 _argument("texts", _TEXTS_HELP, required=True),
-                _argument("themes", "how many themes; left out: as many as there are"),
+                _argument("themes", "how many themes; by default as many as are found"),
             ],
         ),
         _themes_message,
@@ -182,7 +182,7 @@ _PROMPTS = (
             arguments=[
                 _argument("texts", f"{_TEXTS_HELP}, or one long text", required=True),
                 _argument("max_tokens", "how many tokens may stay (default 1000)"),
-                _argument("question", "what matters; left out: what is typical"),
+                _argument("question", "what the texts to keep should answer; by default the most typical are kept"),
             ],
         ),
         _context_message,

@@ -141,7 +141,7 @@ class SharedEngine:
     def _session_server(self, line: bytes) -> tuple[Server[ChangeNotifier], str]:
         """Return the server and the log level of the session that a greeting introduces."""
         if self._sessions > MAX_SESSIONS:
-            raise ConfigurationError(f"the engine process serves {MAX_SESSIONS} sessions, the most that it can")
+            raise ConfigurationError(f"the engine process already serves {MAX_SESSIONS} sessions, its limit")
         greeting = Greeting.parse(line)
         settings = received_settings(self._settings, greeting.settings)
         server = build_server(self._service, self._store, settings)

@@ -130,11 +130,11 @@ class TenantLimits:
     def refusal(self, *, stream: bool) -> JSONResponse | None:
         """Return the answer to a request that exceeds a limit; None if the request is admitted."""
         if stream and self.load.streams >= self.streams:
-            return _refusal(429, f"this token has {self.streams} streams open, as many as it may; close one")
+            return _refusal(429, f"this token has {self.streams} streams open, its limit; close one")
         if not stream and self.load.requests >= self.requests:
-            return _refusal(429, f"this token has {self.requests} requests in progress, as many as it may")
+            return _refusal(429, f"this token has {self.requests} requests in progress, its limit")
         seconds = self.rate.take() if self.rate else 0
-        return _refusal(429, "this token has sent more requests a minute than it may", seconds) if seconds else None
+        return _refusal(429, "this token has reached its limit of requests per minute", seconds) if seconds else None
 
 
 class Admission:
@@ -171,7 +171,7 @@ class Admission:
         if load.connections() > MAX_CONNECTIONS:
             return _refusal(503, f"over {MAX_CONNECTIONS:,} connections are open", close=True)
         if load.body_bytes + size > MAX_BODIES_BYTES:
-            return _refusal(503, "the requests in progress take as much memory as they may")
+            return _refusal(503, "the bodies of the requests in progress have reached the memory limit")
         if (load.streams >= MAX_STREAMS) if stream else (load.requests >= MAX_REQUESTS):
             return _refusal(503, "the server is busy")
         return None

@@ -71,7 +71,7 @@ class _StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         status = self._engine.status()
         gauges = {
-            "requests_in_progress": ("Requests admitted and not answered, without streams", self._load.requests),
+            "requests_in_progress": ("Requests in progress, without streams", self._load.requests),
             "streams_open": ("Streams of events that are open", self._load.streams),
             "connections_open": ("Connections that are open", self._load.connections()),
             "queue_calls": ("Calls that wait for inference", status.queue.calls_waiting),

@@ -190,7 +190,7 @@ def _models(_: bytes, embedder: Embedder) -> object:
 def _rerank(body: bytes, embedder: Embedder) -> object:
     request = parse(RerankRequest, _object(body))
     if embedder.reranker is None:
-        raise InputError("nothing reranks here: the server was started without --reranker MODEL, a cross-encoder")
+        raise InputError("no reranker is configured; start the server with --reranker MODEL, a cross-encoder")
     name = embedder.reranker_identity().name
     _check_model(request.model, name)
     if request.top_n is not None and request.top_n < 1:

@@ -59,7 +59,7 @@ def token_tenants(entries: Mapping[str, Entry], settings: Settings, service: Ser
         ConfigurationError: A folder does not exist, or would let one tenant read data of another.
     """
     if settings.allow_dir or settings.output_dir:
-        raise ConfigurationError("with tokens, allow-dir and output-dir are in the entries of the tokens' file")
+        raise ConfigurationError("with tokens, set allow_dir and output_dir in the entries of the tokens file")
     _check_folders(entries, settings)
     settings_of = {name: _tenant_settings(name, entry, settings) for name, entry in entries.items()}
     return {

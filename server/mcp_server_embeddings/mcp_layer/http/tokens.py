@@ -135,7 +135,7 @@ def _entry(name: str, table: object) -> Entry:
 def _check_name(name: str) -> None:
     if not _NAME_PATTERN.fullmatch(name):
         raise ConfigurationError(
-            f"tokens: {name[:80]!r} cannot be a name, for it is also a folder's; use up to 63 of a-z, 0-9, - and _"
+            f"tokens: {name[:80]!r} is not a valid name, which also names a folder; use up to 63 of a-z, 0-9, - and _"
         )
 
 

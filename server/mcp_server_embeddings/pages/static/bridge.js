@@ -4,7 +4,7 @@ const DATA_KEY = "mcp-server-embeddings/page";
 
 function connect(page) {
   if (window.parent === window) {
-    setMain("", emptyState("Nothing to show", "This page shows what a client passes on to it."));
+    setMain("", emptyState("Nothing to show", "This page shows data that a client passes to it."));
     return;
   }
   let lastId = 0;
@@ -66,7 +66,7 @@ function pageData(page, result) {
   const text = (result.content || []).map((block) => block.text || "").join(" ");
   const content = result.structuredContent;
   if (result.isError || !content) return { page: "message", title: "The tool reports an error", text };
-  if (content.running) return { page: "message", title: "Still at work", text };
+  if (content.running) return { page: "message", title: "Still running", text };
   return page === "cluster" || page === "similarity" ? { page: "message", title: "No picture", text: "The client did not pass on the data of this picture; the command mcp-server-embeddings view shows it." } : { page, answer: content, left: emptySide("left"), right: emptySide("right") };
 }
 
