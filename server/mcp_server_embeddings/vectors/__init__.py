@@ -1,1 +1,1 @@
-"""Pure numpy mathematics on vectors: no text, no model, no state."""
+"""Mathematics on vectors, independent of texts, models and state."""

@@ -1,7 +1,7 @@
-"""Cosines between large sets, a block at a time: memory is bounded however many there are.
+"""Cosines between large sets, one block at a time, so that memory is bounded for any number of vectors.
 
-Blocks are multiplied in single precision on every core. A cell that may count is scored again in double precision,
-rounded as ``scores`` rounds, so what is found is what the whole matrix would have given.
+Blocks are multiplied in single precision on every core. Cells that may be part of the result are scored again in double
+precision and rounded as in ``scores``, so the result equals that of the whole matrix.
 """
 
 import os
@@ -22,33 +22,33 @@ Positions = NDArray[np.int32]
 """Shape ``(n,)``: rows or columns."""
 
 Block = NDArray[np.float32]
-"""Cosines of some rows with some columns. Overwritten by the next block."""
+"""Cosines between some rows and some columns. Overwritten by the next block."""
 
 Found = TypeVar("Found")
 
 _ROWS = 512
 _COLUMNS = 1024
-"""Of a block: its 2 MB stay in the cache, and one takes about 5 ms."""
+"""Size of a block: its 2 MB stay in the cache, and computing it takes about 5 ms."""
 
 _AT_ONCE = 128
-"""Pairs that are scored in double precision together: they stay in the cache."""
+"""Number of pairs that are scored in double precision together, small enough to stay in the cache."""
 
 _MANY = 0.01
-"""From this share of a block's cells on the whole block is quicker in double precision than its cells."""
+"""Above this share of a block's cells, the whole block is faster in double precision than the single cells."""
 
 _SLACK = np.float32(1e-5)
-"""A cosine in single precision is nearer than this to the one in double precision."""
+"""Upper bound of the difference between a cosine in single precision and in double precision."""
 
 _DECIMALS = 6
-"""Of a score, as in ``scores``."""
+"""Decimals of a score, as in ``scores``."""
 
 _POLL_SECONDS = 0.1
 _BELOW = np.float32(-2)
-"""Less than every cosine: marks a cell that is none."""
+"""Lower than every cosine: marks a cell to ignore."""
 
 
 def _not_cancelled() -> None:
-    """Nobody cancels."""
+    """Do nothing; for callers that never cancel."""
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -57,11 +57,11 @@ def _no_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who watches a long computation.
+    """Callbacks for cancellation and progress of a long computation.
 
     Attributes:
-        cancelled: Called about every 0.1 seconds by the thread that asked; what it raises stops the computation.
-        progress: Told ``(done, total)``, in steps of the job at hand.
+        cancelled: Called about every 0.1 seconds in the calling thread; an exception stops the computation.
+        progress: Called with ``(done, total)``, in units of the computation.
     """
 
     cancelled: Callable[[], None] = _not_cancelled
@@ -73,13 +73,13 @@ UNWATCHED = Watch()
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Cells of a matrix of cosines, as three arrays of one length.
+    """Cells of a cosine matrix, as three arrays of equal length.
 
     Attributes:
-        rows: Their rows.
-        columns: Their columns.
-        scores: Their cosines, to six decimals.
-        complete_above: Every cell over this cosine is among them.
+        rows: Row of each cell.
+        columns: Column of each cell.
+        scores: Cosine of each cell, to six decimals.
+        complete_above: Every cell with a cosine above this is included.
     """
 
     rows: Positions
@@ -92,7 +92,7 @@ class Pairs:
 
 
 class Side:
-    """Vectors with what their cosines need."""
+    """Vectors of one side of a comparison, with their lengths and as unit rows."""
 
     def __init__(self, vectors: Vectors) -> None:
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
@@ -104,14 +104,14 @@ class Side:
         return len(self.vectors)
 
     def exact(self, other: "Side", row: int, column: int, shape: tuple[int, int], hits: NDArray[np.int64]) -> Scores:
-        """Cosines of cells of a block in double precision, rounded.
+        """Compute cosines of cells of a block in double precision, rounded.
 
         Args:
             other: The other side.
-            row: The block's first row.
-            column: Its first column.
-            shape: Its rows and columns.
-            hits: The cells, counted row by row.
+            row: First row of the block.
+            column: First column of the block.
+            shape: Number of rows and columns of the block.
+            hits: Flat indices of the cells in the block.
         """
         rows, columns = row + hits // shape[1], column + hits % shape[1]
         if len(hits) > _MANY * shape[0] * shape[1]:
@@ -130,12 +130,12 @@ class Side:
 def in_threads(
     tasks: Sequence[Callable[[], Found]], watch: Watch, stop: threading.Event | None = None
 ) -> Iterator[Found]:
-    """Run tasks on every core and give their results in order.
+    """Run tasks on every core and yield their results in order.
 
     Args:
-        tasks: Functions that leave the interpreter's lock to others, as numpy's do.
-        watch: Asked while results are waited for, and told after each.
-        stop: Set when no more results are wanted; a long task looks at it.
+        tasks: Functions that release the interpreter's lock, as those of numpy do.
+        watch: ``cancelled`` is called while waiting for results, ``progress`` after each result.
+        stop: Set when no more results are needed, so that long tasks can check it.
     """
     cores = os.cpu_count() or 1
     waiting = iter(tasks)
@@ -143,7 +143,7 @@ def in_threads(
     with ThreadPoolExecutor(cores) as pool:
         try:
             for done in range(len(tasks)):
-                # No more than a few ahead: results that wait take memory.
+                # Stay only a few tasks ahead: pending results take memory.
                 while len(pending) < 2 * cores and (task := next(waiting, None)):
                     pending.append(pool.submit(task))
                 future = pending.popleft()
@@ -166,9 +166,9 @@ def bands(
     *,
     upper: bool = False,
 ) -> Iterator[Found]:
-    """Apply ``found`` to bands of rows: to the first row and the blocks of the band with their first columns.
+    """Apply ``found`` to each band of rows: to its first row, and to its blocks, each with its first column.
 
-    With ``upper`` only cells right of the diagonal count; the others in a block are below every cosine.
+    With ``upper``, only cells right of the diagonal count; the other cells of a block are lower than every cosine.
     """
     stop = threading.Event()
 
@@ -192,7 +192,7 @@ def bands(
 
 
 class _Collected:
-    """The best cells so far; shared by the threads that find them."""
+    """The best cells so far, shared by the worker threads."""
 
     def __init__(self, left: Side, right: Side, least: float, limit: int, *, ties: bool) -> None:
         self._sides = left, right
@@ -201,12 +201,12 @@ class _Collected:
         self._parts: list[tuple[Positions, Positions, Scores]] = []
         self._size = 0
         self.least = least
-        """A cell below this is not among the best."""
+        """Cells below this are not among the best."""
         self.over = -np.inf
-        """Every cell over this was kept."""
+        """Every cell above this was kept."""
 
     def look(self, row: int, column: int, block: Block) -> None:
-        """Keep what a block has."""
+        """Keep the cells of a block that may be among the best."""
         flat = block.ravel()
         hits = np.flatnonzero(flat >= max(np.float32(self.least) - _SLACK, _BELOW / 2 - _SLACK))
         most = self._limit + 1
@@ -226,7 +226,7 @@ class _Collected:
                 self._cut()
 
     def _cut(self) -> None:
-        """Drop what is not among the best, ``limit`` at most."""
+        """Keep only the best cells, at most ``limit``."""
         rows, columns, found = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
         self._parts.clear()
         if len(found) > self._limit:
@@ -241,7 +241,7 @@ class _Collected:
         self._size = len(found)
 
     def best(self) -> tuple[Positions, Positions, Scores]:
-        """Return what was kept, in no order."""
+        """Return the best cells, unordered."""
         empty = np.empty(0, np.int32)
         self._parts.append((empty, empty, np.empty(0)))
         self._cut()
@@ -269,9 +269,9 @@ def top_pairs(left: Vectors, right: Vectors | None, top: int, watch: Watch = UNW
 
     Args:
         left: Shape ``(n, d)``.
-        right: Shape ``(m, d)``; None for each unordered pair inside ``left`` once, the lower position as row.
-        top: How many at most, 1 or more.
-        watch: Told of bands of 512 rows.
+        right: Shape ``(m, d)``; None for each unordered pair inside ``left`` once, with the lower position as row.
+        top: Maximum number of cells, 1 or more.
+        watch: Progress is counted in bands of 512 rows.
     """
     collected = _collected(left, right, -1.0, top, watch, ties=True)
     rows, columns, found = collected.best()
@@ -280,18 +280,18 @@ def top_pairs(left: Vectors, right: Vectors | None, top: int, watch: Watch = UNW
 
 
 def pairs_above(left: Vectors, right: Vectors | None, least: float, limit: int, watch: Watch = UNWATCHED) -> Pairs:
-    """Every cell from a cosine on, by row and then by column.
+    """Return every cell whose cosine is at least ``least``, ordered by row and then by column.
 
-    Where there are over ``limit``, the best are kept: all cells over the cosine ``complete_above``, which is then that
-    of the next best. Where there are not, it is below ``least``. A pair takes 16 bytes, and twice that while
-    they are put together.
+    If there are more than ``limit``, only the best are kept: all cells above ``complete_above``, which is then the
+    cosine of the next best cell. Otherwise ``complete_above`` is below ``least``. A pair takes 16 bytes, and twice that
+    while the parts are joined.
 
     Args:
         left: Shape ``(n, d)``.
-        right: Shape ``(m, d)``; None for each unordered pair inside ``left`` once, the lower position as row.
+        right: Shape ``(m, d)``; None for each unordered pair inside ``left`` once, with the lower position as row.
         least: The lowest cosine, -1 to 1.
-        limit: How many cells at most, 1 or more.
-        watch: Told of bands of 512 rows.
+        limit: Maximum number of cells, 1 or more.
+        watch: Progress is counted in bands of 512 rows.
     """
     collected = _collected(left, right, least, limit, watch, ties=False)
     rows, columns, found = collected.best()
@@ -304,8 +304,8 @@ class Neighbours:
     """The nearest columns of each row, best first.
 
     Attributes:
-        columns: Shape ``(n, top)``; -1 where a row has fewer.
-        scores: Shape ``(n, top)``: cosines to six decimals; -inf where a row has fewer.
+        columns: Shape ``(n, top)``; -1 where a row has fewer neighbours.
+        scores: Shape ``(n, top)``: cosines to six decimals; -inf where a row has fewer neighbours.
     """
 
     columns: NDArray[np.int32]
@@ -319,10 +319,10 @@ def nearest_neighbours(
 
     Args:
         left: Shape ``(n, d)``.
-        right: Shape ``(m, d)``; None for the others in ``left``.
-        top: How many of each row at most, 1 or more. A row takes 12 bytes for each.
+        right: Shape ``(m, d)``; None for the other rows of ``left``.
+        top: Maximum number of neighbours per row, 1 or more. Each takes 12 bytes.
         least: The lowest cosine of a neighbour.
-        watch: Told of bands of 512 rows.
+        watch: Progress is counted in bands of 512 rows.
     """
     a = Side(left)
     b = a if right is None else Side(right)
@@ -339,7 +339,7 @@ def nearest_neighbours(
 
 
 class _Nearest:
-    """The search for the nearest columns of one band of rows, into arrays of the caller."""
+    """The search for the nearest columns of one band of rows, which writes to arrays of the caller."""
 
     def __init__(
         self, left: Side, right: Side, row: int, columns: NDArray[np.int32], found: Scores, least: float
@@ -352,7 +352,7 @@ class _Nearest:
         self._size = 0
 
     def search(self, blocks: Iterator[tuple[int, Block]], *, others: bool) -> None:
-        """Look through all blocks; with ``others`` a row is no neighbour of itself."""
+        """Search all blocks; with ``others``, a row is not a neighbour of itself."""
         top = self._columns.shape[1]
         for column, block in blocks:
             if others:
@@ -376,7 +376,7 @@ class _Nearest:
         block[rows - self._row, rows - column] = _BELOW
 
     def _merge(self) -> None:
-        """Of the hits and what there was, keep the best of each row."""
+        """Merge the hits into the neighbours found so far, keeping the best of each row."""
         old = np.nonzero(self._columns >= 0)
         self._hits.append((old[0], self._columns[old].astype(np.int64), self._found[old]))
         rows, columns, found = (np.concatenate(arrays) for arrays in zip(*self._hits, strict=True))

@@ -1,7 +1,7 @@
 """Interpret a cosine under one model: its percentile and its band.
 
 Raw cosines cannot be compared between models: unrelated English sentences score near 0.0 with MiniLM and near 0.6 with
-bge. So each model is measured on pairs of texts with known relations, and a score is compared with those of the pairs.
+bge. So each model is measured on pairs of texts with known relations, and a score is compared with theirs.
 """
 
 import math
@@ -18,15 +18,15 @@ Band = Literal["unrelated", "weak", "related", "close", "same"]
 BANDS: tuple[Band, ...] = get_args(Band)
 
 _RARE = 0.05
-"""The share of exceptions in ``Calibration.edges``. Chosen on the STSBenchmark development split with MiniLM: of pairs
-that people rated below 1 of 5, at least 90 % must be ``unrelated`` or ``weak``; of those rated 4 or more, at least 97 %
-``related`` or closer."""
+"""The share of exceptions in ``Calibration.edges``. Chosen on the STSBenchmark development split with MiniLM: at least
+90 % of the pairs that people rated below 1 of 5 must be ``unrelated`` or ``weak``, and at least 97 % of those rated 4
+or more must be ``related`` or closer."""
 
 _ANSWERS = (0.1, 0.5, 0.8)
-"""Quantiles of the answers at which ``related``, ``close`` and ``same`` begin in a search."""
+"""Quantiles of the answers' cosines at which ``related``, ``close`` and ``same`` begin in a search."""
 
 _TAIL = 0.005
-"""The share of the highest unrelated cosines from which higher ones are extrapolated: 382 of the reference set's."""
+"""The share of the highest unrelated cosines from which higher ones are extrapolated: 382 in the reference set."""
 
 Sample = NDArray[np.float32]
 """Sorted cosines, shape ``(k,)``."""
@@ -39,7 +39,7 @@ class Calibration:
     Attributes:
         unrelated: Pairs of texts on different subjects.
         related: Pairs on the same subject with different meanings.
-        paraphrase: Pairs with the same meaning in other words.
+        paraphrase: Pairs with the same meaning in different words.
     """
 
     unrelated: Sample
@@ -73,15 +73,15 @@ class Calibration:
         )
 
     def relative(self, cosines: Scores) -> Scores:
-        """Return cosines on the model's own scale: 0 for unrelated texts and 1 for paraphrases, on average."""
+        """Rescale cosines so that unrelated texts have 0 and paraphrases 1 on average."""
         unrelated, paraphrase = float(self.unrelated.mean()), float(self.paraphrase.mean())
         relative: Scores = (cosines - unrelated) / max(paraphrase - unrelated, 1e-6)
         return relative
 
     def chance(self, choices: int) -> float:
-        """Return the cosine that an unrelated text reaches with the nearest of ``choices`` texts once in twenty.
+        """Return the cosine that an unrelated text reaches with the nearest of ``choices`` texts one time in twenty.
 
-        The more choices, the higher the best of them scores by chance (Bonferroni's correction).
+        The more choices there are, the higher the best of them scores by chance (Bonferroni correction).
         """
         return float(np.quantile(self.unrelated, 1 - _RARE / choices))
 
@@ -99,12 +99,12 @@ class Calibration:
         """The cosines at which ``weak``, ``related``, ``close`` and ``same`` begin.
 
         - 1 in 20 unrelated pairs is ``weak`` or closer;
-        - 19 in 20 paraphrases are ``related`` or closer: below it, the same meaning is unlikely;
-        - 1 in 20 related pairs is ``close`` or closer: above it, more than the subject is shared;
+        - 19 in 20 paraphrases are ``related`` or closer: below this edge, the same meaning is unlikely;
+        - 1 in 20 related pairs is ``close`` or closer: above this edge, texts share more than the subject;
         - 1 in 20 paraphrases is ``same``.
 
-        The edges are quantiles, so models that order the pairs alike have the same bands, whatever their cosines. They
-        are sorted because a model that separates related pairs from paraphrases would exchange the middle two.
+        The edges are quantiles, so models that order the pairs equally have the same bands, even if their cosines
+        differ. They are sorted because a model that separates related pairs from paraphrases would swap the middle two.
         """
         edges = (
             np.quantile(self.unrelated, 1 - _RARE),
@@ -118,9 +118,9 @@ class Calibration:
 
 @dataclass(frozen=True)
 class SearchCalibration(Calibration):
-    """A calibration of short queries with texts; ``paraphrase`` has queries with their answers.
+    """A calibration for short queries against texts; ``paraphrase`` has the pairs of a query and its answer.
 
-    A question and its answer score lower than two wordings of one thing, so the bands of a search begin lower.
+    A question and its answer score lower than two wordings of one statement, so the bands of a search begin lower.
     """
 
     @classmethod
@@ -136,8 +136,8 @@ class SearchCalibration(Calibration):
             related: As in ``Calibration.from_groups``.
 
         Returns:
-            As ``paraphrase`` the ``2 g`` pairs of a query with its statement and paraphrase, ``g`` related pairs and
-            ``3 g (g - 1)`` unrelated ones across groups.
+            ``2 g`` pairs of a query with its statement or paraphrase (as ``paraphrase``), ``g`` related pairs and
+            ``3 g (g - 1)`` unrelated pairs across groups.
         """
         groups = len(query)
         cosines = scores(query, np.concatenate([statement, paraphrase, related]), "cosine")
@@ -153,23 +153,23 @@ class SearchCalibration(Calibration):
     def edges(self) -> tuple[float, float, float, float]:
         """The cosines at which ``weak``, ``related``, ``close`` and ``same`` begin.
 
-        One in 20 unrelated texts is ``weak`` or closer. Of the answers 9 in 10 are ``related`` or closer, half are
-        ``close`` or closer, and 1 in 5 is ``same``. They are quantiles, so models that order the pairs alike have the
-        same bands. ``docs/quality.md`` has the share of relevant hits in each band.
+        1 in 20 unrelated texts is ``weak`` or closer. Of the answers, 9 in 10 are ``related`` or closer, half are
+        ``close`` or closer, and 1 in 5 is ``same``. The edges are quantiles, so models that order the pairs equally
+        have the same bands. ``docs/quality.md`` has the share of relevant hits in each band.
         """
         edges = (np.quantile(self.unrelated, 1 - _RARE), *np.quantile(self.paraphrase, _ANSWERS))
         weak, related, close, same = sorted(float(edge) for edge in edges)
         return weak, related, close, same
 
     def by_chance(self, passages: int) -> float:
-        """Return the scaled cosine that the nearest of so many unrelated passages reaches once in twenty searches.
+        """Return the rescaled cosine that the nearest of ``passages`` unrelated passages reaches in 1 of 20 searches.
 
-        The reference set has too few pairs for many passages. So what the highest of them exceed the lowest of these
-        by is taken to fall off exponentially (peaks over threshold, Pickands 1975, with a shape of 0), and the cosine
-        grows with the logarithm of the passages.
+        The reference set has too few pairs to measure this for many passages. So the excess of its highest cosines over
+        a threshold is assumed to fall off exponentially (peaks over threshold, Pickands 1975, with shape 0), and the
+        result grows with the logarithm of the number of passages.
 
         Args:
-            passages: 1 or more; as if they were independent.
+            passages: Number of passages, 1 or more, assumed to be independent.
         """
         rare = _RARE / max(passages, 1)
         cosine = float(np.quantile(self.unrelated, 1 - max(rare, _TAIL)))

@@ -1,8 +1,8 @@
 """Cluster vectors.
 
 A Ward tree proposes a partition for each number of clusters, the silhouette selects the number, and k-means from the
-tree's centres refines the partition. Of large sets the tree is built on a sample; every vector takes part in k-means.
-Nothing is random.
+tree's centres refines the partition. For large sets the tree is built on a sample, and k-means uses every vector. The
+result is deterministic.
 """
 
 from collections.abc import Iterator
@@ -22,38 +22,37 @@ Tree = NDArray[np.float64]
 """Shape ``(n - 1, 4)``: scipy's linkage matrix, one merge per row; the third column is its height, ascending."""
 
 LARGEST_TREE = 4_000
-"""Rows of a tree. Of more vectors so many are taken, evenly spaced; their distances take 130 MB."""
+"""Maximum rows of a tree. From more vectors this many are taken, evenly spaced; their distances take 130 MB."""
 
 _MOST_CLUSTERS = 30
-"""That are chosen: more themes are not an overview."""
+"""Maximum number of clusters that is chosen: more themes are not an overview."""
 
 _FEWEST_CLUSTERS = 8
-"""That are chosen for 1,000 vectors or more; fewer for fewer, as the power 0.3 of their number."""
-
+"""Minimum number of clusters that is chosen for 1,000 vectors or more; for fewer, their number to the power 0.3."""
 
 _MAX_OUTLIERS = 0.1
 _MAX_LARGEST = 0.3
-"""Shares of the vectors that are outliers or in one cluster: a partition within both is preferred."""
+"""Maximum shares of the vectors that are outliers, or in one cluster, in a preferred partition."""
 
 _MIN_SILHOUETTE = 0.5
-"""From here on there is a structure (Kaufman and Rousseeuw 1990, "Finding Groups in Data", ch. 2)."""
+"""A silhouette from here on indicates a structure (Kaufman and Rousseeuw 1990, "Finding Groups in Data", ch. 2)."""
 
 _MIN_DISTANCE = 1e-3
-"""Vectors nearer than this are the same point: their cosine is above 0.9999995."""
+"""Vectors closer than this are the same point: their cosine is above 0.9999995."""
 
 _STEPS = 100
 _STEPS_OF_LARGE_SETS = 10
 _STEPS_OF_TRIALS = 5
-"""Of k-means at most: where a number of clusters is only tried, the first few settle its silhouette."""
+"""Maximum steps of k-means: while a number of clusters is only tried, the first few steps settle its silhouette."""
 
 _AT_ONCE = 4096
-"""Vectors that are compared with the centres together."""
+"""Number of vectors that are compared with the centres together."""
 
 _DECIMALS = 6
-"""Of a mean cosine, so that equal vectors tie."""
+"""Decimals of a mean cosine, so that equal vectors tie."""
 
 _DISTANCE_DECIMALS = 9
-"""Of a comparison with centres, likewise."""
+"""Decimals of a comparison with centres, so that equal vectors tie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Group:
 
     Attributes:
         members: Positions, nearest to the centre first.
-        cohesion: Mean cosine between two members; 1 for a single one.
+        cohesion: Mean cosine between two members; 1 for a single member.
     """
 
     members: list[int]
@@ -83,7 +82,7 @@ class Grouping:
 
 
 def sample_rows(count: int) -> Labels:
-    """Return the positions of the rows that a tree of ``count`` vectors is built on: all, or 4,000 evenly spaced."""
+    """Return the positions of the rows used for the tree of ``count`` vectors: all, or 4,000 evenly spaced."""
     return np.linspace(0, count - 1, min(count, LARGEST_TREE)).round().astype(np.int64)
 
 
@@ -91,7 +90,7 @@ def ward_tree(vectors: Vectors) -> Tree:
     """Build the tree of all partitions by Ward's method on directions.
 
     Args:
-        vectors: Shape ``(n, d)``, n at least 2; of more than 4,000 rows only ``sample_rows`` are in the tree.
+        vectors: Shape ``(n, d)``, n at least 2; if there are more than 4,000 rows, the tree has only ``sample_rows``.
     """
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import squareform
@@ -105,7 +104,7 @@ def ward_tree(vectors: Vectors) -> Tree:
 
 
 def distinct_points(tree: Tree) -> int:
-    """Count the distinct rows: the maximum number of clusters."""
+    """Count the distinct rows, which is the maximum number of clusters."""
     return 1 + int((tree[:, 2] > _MIN_DISTANCE).sum())
 
 
@@ -114,21 +113,21 @@ def clustered(
 ) -> Grouping:
     """Cluster vectors by direction.
 
-    Without ``count`` the numbers of clusters from 2 (8 for 1,000 vectors or more) to 30, and at most 1.5 times the
-    square root of ``n``, are tried. Of the partitions with at most 30 % of the vectors in one cluster and at most 10 %
-    outliers, that with the best mean silhouette (Rousseeuw 1987) by cosine distance is taken; where there is none, the
-    one that is least over. It is one cluster where texts are ``close`` on average and no silhouette reaches 0.5. A
-    vector whose mean cosine to the other members of its cluster is below ``weak`` moves to the nearest cluster that it
-    is near; without one it is an outlier. With ``count`` there are exactly that many clusters: one without any near
-    members is kept whole.
+    Without ``count``, numbers of clusters from 2 (8 for 1,000 vectors or more) to 30, and at most 1.5 times the square
+    root of ``n``, are tried. Among the partitions with at most 30 % of the vectors in one cluster and at most 10 %
+    outliers, the one with the best mean silhouette (Rousseeuw 1987) by cosine distance is taken; if there is none, the
+    one that exceeds these shares least. If texts are ``close`` on average and no silhouette reaches 0.5, the result is
+    one cluster. A vector whose mean cosine to the other members of its cluster is below ``weak`` moves to the nearest
+    other cluster if its cosine there reaches ``weak``; otherwise it is an outlier. With ``count``, there are exactly
+    that many clusters: a cluster without any near members is kept whole.
 
     Args:
         vectors: Shape ``(n, d)``, at least two rows.
         tree: The result of ``ward_tree``.
-        count: Number of clusters, at most ``distinct_points``; None to choose.
-        weak: The cosine that unrelated texts seldom exceed.
+        count: Number of clusters, at most ``distinct_points``; None to choose it.
+        weak: The cosine that unrelated texts rarely exceed.
         close: The cosine from which texts share more than a subject.
-        watch: Asked between the parts of a step, and told of the numbers tried and the refinement of all.
+        watch: Cancellation is checked during each step; progress counts the numbers tried and the final refinement.
     """
     units = unit_rows(vectors)
     rows = sample_rows(len(units))
@@ -152,7 +151,7 @@ def clustered(
 
 
 def _cut(tree: Tree, number: int) -> Labels:
-    """Cut the tree into exactly ``number`` clusters, by counting merges, because their heights may tie."""
+    """Cut the tree into exactly ``number`` clusters by counting merges, because their heights may tie."""
     from scipy.cluster.hierarchy import fcluster
 
     counted = tree.copy()
@@ -171,14 +170,14 @@ def _candidates(size: int, tree: Tree) -> list[int]:
 
 
 def _mean_cosine(units: Vectors) -> float:
-    """Between two different rows."""
+    """Return the mean cosine between two different rows."""
     size = len(units)
     total = units.sum(axis=0, dtype=np.float64)
     return float((total @ total - np.einsum("ij,ij->", units, units)) / (size * (size - 1)))
 
 
 def _centres(units: Vectors, labels: Labels, number: int) -> tuple[Scores, Labels]:
-    """Return the mean of each cluster, and its size."""
+    """Return the mean and the size of each cluster."""
     order = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels, minlength=number)
     parts = np.split(order, np.cumsum(sizes)[:-1])
@@ -187,7 +186,7 @@ def _centres(units: Vectors, labels: Labels, number: int) -> tuple[Scores, Label
 
 
 def _products(units: Vectors, centres: Scores, watch: Watch) -> Iterator[tuple[slice, Scores]]:
-    """Yield the products of blocks of vectors with all centres."""
+    """Yield the products of each block of vectors with all centres."""
 
     def product(part: slice) -> tuple[slice, Scores]:
         return part, units[part].astype(np.float64) @ centres.T
@@ -197,7 +196,7 @@ def _products(units: Vectors, centres: Scores, watch: Watch) -> Iterator[tuple[s
 
 
 def _k_means(units: Vectors, labels: Labels, number: int, steps: int, watch: Watch) -> Labels:
-    """Move vectors to the nearest centre until none moves, or a cluster would lose its last."""
+    """Move vectors to the nearest centre until none moves or a cluster would become empty."""
     for _ in range(steps):
         moved = _nearest(units, _centres(units, labels, number)[0], watch)
         if np.array_equal(moved, labels) or np.bincount(moved, minlength=number).min() == 0:
@@ -215,15 +214,15 @@ def _nearest(units: Vectors, centres: Scores, watch: Watch) -> Labels:
 
 
 class _Partition:
-    """Clusters with what is known of each vector: its mean cosine to its own cluster and to the nearest other one.
+    """Clusters, with each vector's mean cosine to its own cluster and to the nearest other one.
 
-    Mean cosines come from the sums of the vectors: that of x to a cluster with sum S and m others is x · S / m.
+    Mean cosines come from the sums of the vectors: for x and a cluster with sum S and m other vectors it is x · S / m.
 
     Attributes:
         labels: The cluster of each vector.
         centres: The means of the clusters.
-        silhouette: The mean over all vectors.
-        excess: By how much the largest cluster and the outliers are over what is wanted, as shares of all.
+        silhouette: The mean silhouette of all vectors.
+        excess: By how much the shares of the largest cluster and of the outliers exceed their preferred maximum.
     """
 
     def __init__(self, units: Vectors, labels: Labels, number: int, weak: float, watch: Watch, *, keep: bool) -> None:
@@ -233,7 +232,7 @@ class _Partition:
         moved = np.where(~self._near & (self._other >= weak), self._beside, labels)
         if not np.array_equal(moved, labels):
             self.centres = self._measure(moved, weak, watch, keep=keep)
-            if (~self._near).sum() > outliers:  # What came made the clusters looser.
+            if (~self._near).sum() > outliers:  # the moved vectors made the clusters looser
                 self.centres = self._measure(labels, weak, watch, keep=keep)
         self.excess = round(
             max(0.0, float(self._sizes.max()) / len(units) - _MAX_LARGEST)
@@ -248,7 +247,7 @@ class _Partition:
     def refined(
         cls, units: Vectors, labels: Labels, steps: int, weak: float, watch: Watch, *, keep: bool
     ) -> "_Partition":
-        """Of the clusters that k-means makes of those given, all with members."""
+        """Refine the given clusters, none of them empty, by k-means."""
         number = int(labels.max()) + 1
         return cls(units, _k_means(units, labels, number, steps, watch), number, weak, watch, keep=keep)
 
@@ -273,7 +272,7 @@ class _Partition:
         return centres
 
     def grouping(self) -> Grouping:
-        """Each cluster without its outliers."""
+        """Return the clusters without their outliers, and the outliers."""
         order = np.flatnonzero(self._near)
         order = order[np.argsort(self.labels[order], kind="stable")]
         parts = np.split(order, np.flatnonzero(np.diff(self.labels[order])) + 1) if len(order) else []

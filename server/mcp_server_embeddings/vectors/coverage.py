@@ -12,13 +12,13 @@ from mcp_server_embeddings.vectors.blocks import UNWATCHED, Neighbours, Watch, n
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
 Costs = NDArray[np.int64]
-"""Shape ``(n,)``: the part of the budget that each text uses."""
+"""Shape ``(n,)``: the amount of the budget that each text uses."""
 
 _MIN_GAIN = 1e-9
-"""A text that adds no more is redundant."""
+"""A text whose gain is not above this is redundant."""
 
 _POLL = 64
-"""Steps between two looks whether the call was cancelled."""
+"""Number of steps between two checks for cancellation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Choice:
     """The chosen texts.
 
     Attributes:
-        rows: Positions, in the order in which they were chosen: the most informative first.
-        coverage: Share of the weight of all texts that the chosen ones cover, 0 to 1.
+        rows: Positions in the order of choice: the most informative first.
+        coverage: Share of the weight of all texts that is covered by the chosen texts, 0 to 1.
     """
 
     rows: list[int]
@@ -37,19 +37,19 @@ class Choice:
 def best_cover(similarity: Scores, weights: Scores, costs: Costs, *, budget: int | None, count: int) -> Choice:
     """Choose the subset that covers the most: facility location under a budget.
 
-    The value of a subset is the weighted sum, over all texts, of the similarity to the nearest chosen one. It is
-    submodular, so the greedy choice is near the optimum; under a budget the better of two greedy runs, by gain and by
-    gain per cost, is within (1 - 1/e) / 2 of it (Leskovec et al. 2007, KDD, "Cost-effective outbreak detection").
+    The value of a subset is the weighted sum, over all texts, of the similarity to the nearest chosen text. It is
+    submodular, so the greedy choice is near the optimum; under a budget, the better of two greedy runs, by gain and by
+    gain per cost, is at least (1 - 1/e) / 2 of it (Leskovec et al. 2007, KDD, "Cost-effective outbreak detection").
 
     Args:
-        similarity: Shape ``(n, n)``, 0 to 1, 1 on the diagonal: how well the column represents the row.
+        similarity: Shape ``(n, n)``, 0 to 1, with 1 on the diagonal: how well the column represents the row.
         weights: Shape ``(n,)``, 0 or more, not all 0.
         costs: Shape ``(n,)``, 1 or more.
         budget: Maximum sum of costs; None for no limit.
         count: Maximum number of texts.
 
     Returns:
-        Texts until no other adds anything; empty only if none fits the budget.
+        Texts, until no other text adds anything; empty only if no text fits the budget.
     """
     return _best(_Dense(similarity), weights, costs, budget, count, UNWATCHED)
 
@@ -66,10 +66,10 @@ def best_cover_of_vectors(
     largest_matrix: int = 2_000,
     neighbours: int = 50,
 ) -> Choice:
-    """``best_cover`` for any number of texts, whose similarity is ``risen(cosine, edge)``.
+    """Choose as ``best_cover`` from any number of texts, whose similarity is ``risen(cosine, edge)``.
 
-    Large sets are chosen from by the 50 nearest of each text: what it represents beyond them is not counted when
-    the choice is made, but in its coverage.
+    For large sets, a text is assumed to represent only its 50 nearest texts when texts are chosen; the coverage of the
+    choice is computed from all texts.
 
     Args:
         vectors: Shape ``(n, d)``.
@@ -78,9 +78,9 @@ def best_cover_of_vectors(
         edge: The cosine from which a text represents another, below 1.
         budget: Maximum sum of costs; None for no limit.
         count: Maximum number of texts.
-        watch: Told of bands of 512 texts, then asked while texts are chosen.
-        largest_matrix: Texts for which the whole matrix is made.
-        neighbours: Of each text, 12 bytes for each while they are found, then up to 24.
+        watch: Progress is counted in bands of 512 texts; cancellation is also checked while texts are chosen.
+        largest_matrix: Maximum number of texts for which the whole matrix is computed.
+        neighbours: Number of neighbours per text; each takes 12 bytes during the search, then up to 24.
     """
     if len(vectors) <= largest_matrix:
         similarity = risen(scores(vectors, vectors, "cosine"), edge)
@@ -94,7 +94,7 @@ def best_cover_of_vectors(
 
 
 def risen(cosines: Scores, edge: float) -> Scores:
-    """How far cosines rise above an edge: 0 there and below, 1 for a cosine of 1."""
+    """Rescale cosines to 0 at ``edge`` and below, and 1 for a cosine of 1."""
     scaled: Scores = np.clip((cosines - edge) / (1 - edge), 0, 1)
     return scaled
 
@@ -106,16 +106,16 @@ class _Dense:
         self._similarity = similarity
 
     def column(self, text: int) -> tuple[slice, Scores]:
-        """Return the texts that one represents, and how well."""
+        """Return the texts that one text represents, and how well."""
         return slice(None), self._similarity[:, text]
 
     def gains(self, weights: Scores) -> Scores:
-        """Return what each text alone covers."""
+        """Return the weight that each text alone covers."""
         return weights @ self._similarity
 
 
 class _Sparse:
-    """Similarities between each text and its nearest, in both directions."""
+    """Similarities between each text and its nearest texts, in both directions."""
 
     def __init__(self, nearest: Neighbours, edge: float) -> None:
         from scipy.sparse import coo_array, eye_array
@@ -127,12 +127,12 @@ class _Sparse:
         self._graph = graph.maximum(graph.T).maximum(eye_array(size, format="csr")).tocsr()
 
     def column(self, text: int) -> tuple[NDArray[np.int32], Scores]:
-        """Return the texts that one represents, and how well."""
+        """Return the texts that one text represents, and how well."""
         part = slice(self._graph.indptr[text], self._graph.indptr[text + 1])
         return self._graph.indices[part], self._graph.data[part]
 
     def gains(self, weights: Scores) -> Scores:
-        """Return what each text alone covers."""
+        """Return the weight that each text alone covers."""
         covered: Scores = self._graph @ weights
         return covered
 
@@ -155,7 +155,7 @@ def _greedy(
     count: int,
     watch: Watch,
 ) -> Choice:
-    """Lazy greedy (Minoux 1978): gains only fall, so a text whose updated gain is still the highest is the best."""
+    """Choose lazily (Minoux 1978): gains only fall, so a text whose updated gain is still the highest is the best."""
     covered = np.zeros(len(weights))
     heap = [(-float(gain), row) for row, gain in enumerate(similarity.gains(weights) / divisors)]
     heapq.heapify(heap)

@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 MAX_PAIRS = 20_000_000
-"""Pairs that one search for duplicates holds: 320 MB, for a moment 960."""
+"""Maximum number of pairs in one search for duplicates: they take 320 MB, and briefly 960 MB."""
 
 _TOLERANCE = 5e-7
-"""Half the last decimal of a score: a cosine equal to the threshold reaches it."""
+"""Half a unit in the last decimal of a score, so that a cosine equal to the threshold reaches it."""
 
 _MIN_GAP = 0.05
-"""A narrower gap, as a share of the doubtful range, is not significant."""
+"""Minimum width of a significant gap, as a share of the doubtful range."""
 
 _UNLIKE = 3.0
-"""A distance over every cosine's."""
+"""A distance above that of every cosine."""
 
 _POLL = 64
-"""Steps between two looks whether the call was cancelled."""
+"""Number of steps between two checks for cancellation."""
 
 
 def complete_groups(cosines: Scores, threshold: float) -> list[list[int]]:
     """Find the groups in which every pair reaches the threshold, by complete linkage.
 
-    There are no chains: where a matches b and b matches c but a does not match c, only the closer two are grouped. The
-    groups of a higher threshold lie within those of a lower one, since both are cuts of one tree.
+    Groups are not chained: if a matches b and b matches c but a does not match c, only the closer pair is grouped. The
+    groups of a higher threshold lie within those of a lower one, since both are cuts of the same tree.
 
     Args:
         cosines: Shape ``(n, n)``, symmetric.
         threshold: The lowest cosine within a group.
 
     Returns:
-        Groups of two or more positions, each ascending, in the order of their first positions.
+        Groups of two or more positions, each ascending, ordered by first position.
     """
     return [group for group in _cut(np.maximum(1 - cosines, 0), threshold) if len(group) > 1]
 
@@ -49,25 +49,25 @@ def complete_groups(cosines: Scores, threshold: float) -> list[list[int]]:
 def complete_groups_of_pairs(
     pairs: Pairs, size: int, threshold: float, watch: Watch = UNWATCHED, *, largest_matrix: int = 2_000
 ) -> list[list[int]]:
-    """``complete_groups`` from the pairs that reach the threshold.
+    """Find the groups of ``complete_groups`` from the pairs that reach the threshold.
 
-    Texts that no chain of such pairs joins are never grouped, so each component of their graph is grouped by itself:
-    by its matrix or, where it is large, by its pairs. Among equal cosines, which two are joined first may differ
-    from ``complete_groups``.
+    Texts that are not connected by such pairs are never grouped, so each component of their graph is grouped
+    separately: from its matrix or, if it is large, from its pairs. Which of several pairs with equal cosines is joined
+    first may differ from ``complete_groups``.
 
     Args:
-        pairs: Of one set (``pairs_above`` without ``right``): every pair from the threshold on. Where there were too
-            many of them, give a threshold over ``pairs.complete_above``.
-        size: How many texts there are.
+        pairs: Every pair of one set that reaches the threshold (``pairs_above`` without ``right``). If there were too
+            many of them, the threshold must be above ``pairs.complete_above``.
+        size: Number of texts.
         threshold: The lowest cosine within a group.
-        watch: Told of texts.
-        largest_matrix: Texts of a component for which a whole matrix is made; for 2,000 it takes 50 MB.
+        watch: Progress is counted in texts.
+        largest_matrix: Maximum number of texts in a component for which a matrix is computed; for 2,000 it takes 50 MB.
 
     Returns:
-        Groups of two or more positions, each ascending, in the order of their first positions.
+        Groups of two or more positions, each ascending, ordered by first position.
 
     Raises:
-        ValueError: The threshold is not over ``pairs.complete_above``.
+        ValueError: The threshold is not above ``pairs.complete_above``.
     """
     if threshold <= pairs.complete_above:
         raise ValueError(
@@ -91,7 +91,7 @@ def complete_groups_of_pairs(
             watch.progress(end, size)
         if end - start > 1:
             part = _Component.of(graph, start, end)
-            if part.is_complete:  # nearly all are pairs, for which a tree each takes longer than all else
+            if part.is_complete:  # most components are single pairs, and a tree for each would dominate the time
                 inside = [list(range(end - start))]
             elif end - start <= largest_matrix:
                 inside = part.by_matrix(threshold)
@@ -104,7 +104,7 @@ def complete_groups_of_pairs(
 def _cut(distances: Scores, threshold: float) -> list[list[int]]:
     if len(distances) < 2:
         return []
-    # Imported here, as everywhere in this package, so that only the tools that need scipy pay for its import.
+    # Imported on use, as everywhere in this package, so that only tools that need scipy pay for its import.
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
@@ -118,7 +118,7 @@ def _cut(distances: Scores, threshold: float) -> list[list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Component:
-    """Texts that pairs join: the neighbours of row i and their cosines lie from ``starts[i]`` to ``starts[i + 1]``."""
+    """Texts connected by pairs: row i has its neighbours and their cosines at ``starts[i]`` to ``starts[i + 1]``."""
 
     starts: NDArray[np.int32]
     neighbours: NDArray[np.int32]
@@ -126,18 +126,18 @@ class _Component:
 
     @classmethod
     def of(cls, graph: "csr_array", start: int, end: int) -> "_Component":
-        """Rows of a graph whose neighbours are among them."""
+        """Extract rows of a graph that have no neighbours outside of them."""
         first, last = graph.indptr[start], graph.indptr[end]
         return cls(graph.indptr[start : end + 1] - first, graph.indices[first:last] - start, graph.data[first:last])
 
     @property
     def is_complete(self) -> bool:
-        """Whether every two texts are a pair, so that all are one group."""
+        """Whether every two texts are a pair, so that all texts are one group."""
         size = len(self.starts) - 1
         return len(self.neighbours) == size * (size - 1)
 
     def by_matrix(self, threshold: float) -> list[list[int]]:
-        """Complete linkage as in ``complete_groups``."""
+        """Group by complete linkage as in ``complete_groups``."""
         size = len(self.starts) - 1
         distances = np.full((size, size), _UNLIKE)
         distances[np.repeat(np.arange(size), np.diff(self.starts)), self.neighbours] = np.maximum(1 - self.scores, 0)
@@ -148,9 +148,9 @@ class _Component:
 class _Chain:
     """Complete linkage on a sparse graph by chains of nearest neighbours.
 
-    Two clusters that are each other's nearest are joined, wherever they are found: joining others never brings a
-    cluster nearer (Murtagh 1983, "A survey of recent advances in hierarchical clustering algorithms"). What two
-    clusters have in common is counted from the pairs of their members, so nothing grows but the lists of members.
+    Two clusters that are each other's nearest can be joined as soon as they are found: joining other clusters never
+    brings a cluster nearer (Murtagh 1983, "A survey of recent advances in hierarchical clustering algorithms"). The
+    pairs between two clusters are counted from the pairs of their members, so only the lists of members grow.
     """
 
     def __init__(self, component: _Component) -> None:
@@ -171,7 +171,7 @@ class _Chain:
                 steps += 1
                 nearest = self._nearest(chain[-1], chain[-2] if len(chain) > 1 else -1)
                 if nearest < 0:
-                    break  # It is ``first``: any other in the chain has at least the one before it.
+                    break  # the chain is only ``first``: any later cluster has at least its predecessor as a neighbour
                 if len(chain) > 1 and nearest == chain[-2]:
                     self._join(chain.pop(), chain.pop())
                     chain = chain or [first]
@@ -180,7 +180,7 @@ class _Chain:
         return [members.tolist() for members in self._members.values()]
 
     def _nearest(self, cluster: int, before: int) -> int:
-        """Return the cluster with all pairs whose farthest pair is nearest; -1 if there is none."""
+        """Return the cluster, among those with all pairs, whose farthest pair is nearest; -1 if there is none."""
         members, pairs = self._members[cluster], self._pairs
         entries = np.concatenate([np.arange(pairs.starts[row], pairs.starts[row + 1]) for row in members])
         others = self._cluster[pairs.neighbours[entries]]
@@ -206,17 +206,17 @@ class _Chain:
 def suggested_threshold(cosines: Scores, low: float, high: float, complete_above: float = -np.inf) -> float:
     """Find the threshold that separates the duplicates of these texts best: the middle of the widest gap.
 
-    Pairs above ``high`` are duplicates and those below ``low`` are not. The scores between them, both ends included,
-    are compared; where they are so many that no gap is significant, the result is ``high``.
+    Pairs above ``high`` are duplicates and pairs below ``low`` are not. The gaps between the scores in this range, both
+    ends included, are compared; if there are so many scores that no gap is significant, the result is ``high``.
 
     Args:
-        cosines: Of pairs, in any shape and order; those below ``low`` may be missing.
-        low: Where the doubtful range begins.
-        high: Where the doubtful range ends.
-        complete_above: All pairs above this are among ``cosines``; below it they are too many for a gap.
+        cosines: Cosines of pairs, in any shape and order; those below ``low`` may be missing.
+        low: Start of the doubtful range.
+        high: End of the doubtful range.
+        complete_above: ``cosines`` has all pairs above this; below it there are too many pairs for a gap.
 
     Returns:
-        A cosine from ``low`` to ``high``; above ``complete_above`` even where that is above ``high``.
+        A cosine from ``low`` to ``high``; above ``complete_above``, even if that exceeds ``high``.
     """
     begin = max(low, complete_above)
     if begin >= high:
@@ -231,12 +231,12 @@ def suggested_threshold(cosines: Scores, low: float, high: float, complete_above
 
 
 def pairs_of_kept(pairs: Pairs, kept: Sequence[int | None], most: int) -> list[tuple[int, int, float]]:
-    """Return the pairs of an item and the one kept in its place: row, column, cosine; lowest first.
+    """Return the pairs of an item and the item kept in its place as ``(row, column, cosine)``, lowest cosine first.
 
     Args:
         pairs: Pairs of the items.
-        kept: By item, the one kept in its place; None where it stays.
-        most: No more than these.
+        kept: For each item, the item kept in its place; None if it is kept itself.
+        most: Maximum number of pairs.
     """
     instead = np.array([-1 if at is None else at for at in kept], dtype=pairs.rows.dtype)
     merged = (instead[pairs.rows] == pairs.columns) | (instead[pairs.columns] == pairs.rows)
@@ -246,7 +246,7 @@ def pairs_of_kept(pairs: Pairs, kept: Sequence[int | None], most: int) -> list[t
 
 
 def nearest_threshold(pairs: Pairs, threshold: float, top: int) -> list[tuple[int, int, float]]:
-    """Return the doubtful pairs: row, column, cosine; nearest the threshold first, ties by row and then by column."""
+    """Return the pairs nearest the threshold as ``(row, column, cosine)``, ties by row and then by column."""
     distance = np.round(np.abs(pairs.scores - threshold), 6)
     order = np.lexsort((pairs.columns, pairs.rows, distance))[:top]
     return [(int(pairs.rows[i]), int(pairs.columns[i]), float(pairs.scores[i])) for i in order]

@@ -1,4 +1,4 @@
-"""Combine scores by meaning with scores by words."""
+"""Combine semantic scores with keyword scores."""
 
 import math
 
@@ -8,11 +8,12 @@ from mcp_server_embeddings.vectors.calibration import SearchCalibration
 from mcp_server_embeddings.vectors.scores import Scores
 
 WORDS_WEIGHT = 0.45
-"""Of words. Of 588 rules it is the best in each of 18 folds that leave one public set out; mean nDCG@10 over the sets
-0.6750, by the better half of each 0.6378, and at most 0.0041 below the better half on any."""
+"""Weight of the keyword score. It is the best of 588 rules in each of 18 folds that leave one public set out. Mean
+nDCG@10 over the sets is 0.6750; the better of the two scores alone on each set gives 0.6378, and fusion is at most
+0.0041 below it on any set."""
 
 INDEPENDENCE = 0.75
-"""The exponent without words in ``above_chance``; ``docs/quality.md`` has those that are chosen without one set."""
+"""Exponent in ``above_chance`` without keyword scores; ``docs/quality.md`` has those chosen with one set left out."""
 
 
 def fused_scores(
@@ -25,15 +26,15 @@ def fused_scores(
 ) -> Scores:
     """Return one score for each passage: ``exp(c') + 0.45 (1 + 1/n) BM25 / ln N``.
 
-    ``c'`` is the cosine on the model's own scale: 0 for unrelated texts and 1 for a query with its answer, on average.
+    ``c'`` is the cosine rescaled for the model: on average 0 for unrelated texts and 1 for a query with its answer.
 
     Args:
-        cosines: Shape ``(k,)``: of the passages with the query.
-        words: Shape ``(k,)``: BM25, 0 where a passage has none of the words.
-        n_words: ``n``: words of the query that were looked up.
-        n_passages: ``N``: passages that were searched.
-        calibration: Of searches.
-        weight: Of words.
+        cosines: Shape ``(k,)``: cosines of the passages with the query.
+        words: Shape ``(k,)``: BM25 scores, 0 if a passage has no word of the query.
+        n_words: ``n``, the number of words of the query that were looked up.
+        n_passages: ``N``, the number of passages that were searched.
+        calibration: Calibration for searches.
+        weight: Weight of the BM25 scores.
 
     Example:
         >>> fused_scores(np.array([0.6, 0.6]), np.array([0.0, 4.0]), 2, 1_000, calibration).argmax()
@@ -49,19 +50,20 @@ def fused_scores(
 def above_chance(
     cosines: Scores, words: Scores | None, n_asked: int, n_passages: int, calibration: SearchCalibration
 ) -> Scores:
-    """Return how far each passage is above what a search of unrelated passages finds by chance; from 0 on it matches.
+    """Return by how much each passage exceeds the best of unrelated passages by chance; from 0 on it is a match.
 
-    That is ``c' + BM25 / (n ln N)`` over what the nearest of ``N`` unrelated passages reaches once in twenty searches
-    (``SearchCalibration.by_chance``). The second term is about the share of the query that is in the passage, rare
-    words counting more. Without words, ``N`` counts as ``N ** 0.75``: passages of one collection resemble each other,
-    so chance reaches less than with independent ones, by about what words give where they are known.
+    This is ``c' + BM25 / (n ln N)`` minus the value that the nearest of ``N`` unrelated passages reaches in 1 of 20
+    searches (``SearchCalibration.by_chance``). The second term approximates the share of the query's words that the
+    passage contains, with rare words counting more. Without BM25 scores, ``N ** 0.75`` replaces ``N``: passages of one
+    collection resemble each other, so chance reaches less than with independent passages, by about as much as the
+    BM25 term adds when it is available.
 
     Args:
-        cosines: Shape ``(k,)``: of the passages with the query.
-        words: Shape ``(k,)``: BM25, 0 where a passage has none of the words; None where words do not count.
-        n_asked: ``n``: words of the query, also those that no passage has.
-        n_passages: ``N``: passages that were searched.
-        calibration: Of searches.
+        cosines: Shape ``(k,)``: cosines of the passages with the query.
+        words: Shape ``(k,)``: BM25 scores, 0 if a passage has no word of the query; None to ignore words.
+        n_asked: ``n``, the number of words of the query, including those that no passage has.
+        n_passages: ``N``, the number of passages that were searched.
+        calibration: Calibration for searches.
     """
     meaning = calibration.relative(cosines)
     if words is None:

@@ -1,4 +1,4 @@
-"""Assign labels: by the nearest examples, or by a linear probe."""
+"""Assign labels by the means of examples, or by a linear probe."""
 
 from collections import deque
 from collections.abc import Callable
@@ -12,32 +12,32 @@ from mcp_server_embeddings.vectors.blocks import UNWATCHED, Watch, in_threads
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores, unit_rows
 
 Classes = NDArray[np.int64]
-"""Shape ``(n,)``: the class of each row, counted from 0."""
+"""Shape ``(n,)``: the class of each row, numbered from 0."""
 
 _INVERSE_REGULARISATION = 20.0
-"""Of the probe. On BANKING77 with 8 examples per label, 10, 20 and 30 are within 0.1 points of one another, 1 is nearly
-3 points lower."""
+"""Inverse regularisation strength of the probe. On BANKING77 with 8 examples per label, 10, 20 and 30 are within 0.1
+points of each other, and 1 is nearly 3 points lower."""
 
 _NEAREST_WEIGHT = 5.0
-"""Of the cosine to the nearest example; 3 to 8 are within 0.2 points of one another on BANKING77."""
+"""Weight of the cosine to the nearest example; on BANKING77, 3 to 8 are within 0.2 points of each other."""
 
 _MAX_STEPS = 1_000
-"""Of the solver, which takes 20 to 70."""
+"""Maximum steps of the solver, which takes 20 to 70."""
 
 _FLAT = 1e-4
-"""Largest entry of the gradient of the mean loss at which the solver ends, as in scikit-learn."""
+"""The solver stops when no entry of the gradient of the mean loss is larger, as in scikit-learn."""
 
 _KEPT_STEPS = 10
-"""From which the solver estimates curvature, as in scipy."""
+"""Number of past steps from which the solver estimates curvature, as in scipy."""
 
 _SMALLEST_STEP = 1e-10
-"""Below which no step lowers the loss any more."""
+"""Step size below which no step can lower the loss any more."""
 
 _TINY = np.finfo(np.float64).tiny
-"""Has a logarithm."""
+"""Lower bound of a probability, so that its logarithm is finite."""
 
 _AT_ONCE = 2048
-"""Vectors that are labelled together: for 1,000 examples about 50 MB."""
+"""Number of vectors that are labelled together; with 1,000 examples this takes about 50 MB."""
 
 
 def class_means(examples: Vectors, classes: Classes, count: int) -> Vectors:
@@ -57,14 +57,14 @@ def class_means(examples: Vectors, classes: Classes, count: int) -> Vectors:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """The labels of vectors, as arrays of one length.
+    """The labels of vectors, as arrays of equal length.
 
     Attributes:
-        best: The most likely class of each.
-        second: The next.
+        best: The most likely class of each vector.
+        second: The second most likely class.
         scores: The cosine to the best class.
-        margins: The lead of the best class over the second: in cosines, or in probabilities.
-        leads: The lead of the best class over all others in cosines, negative where another is nearer.
+        margins: The lead of the best class over the second, in cosines or in probabilities.
+        leads: The lead of the best class over all others in cosines; negative if another class is nearer.
     """
 
     best: Classes
@@ -74,7 +74,7 @@ class Labelled:
     leads: Scores
 
     def sure(self, chance: float, margin: float) -> NDArray[np.bool_]:
-        """Which labels are to be given: the cosine with half the lead reaches ``chance``, and the margin ``margin``."""
+        """Select labels whose cosine plus half the lead reaches ``chance`` and whose margin reaches ``margin``."""
         return (self.scores + self.leads / 2 >= chance) & (self.margins >= margin)
 
 
@@ -84,8 +84,8 @@ def labelled(vectors: Vectors, means: Vectors, probe: "Probe | None" = None, wat
     Args:
         vectors: Shape ``(n, d)``.
         means: Shape ``(count, d)``, at least two: the result of ``class_means``.
-        probe: Decides by its probabilities instead of by cosines.
-        watch: Told of blocks of vectors.
+        probe: If given, its probabilities decide instead of cosines.
+        watch: Progress is counted in blocks of vectors.
     """
 
     def of_block(start: int) -> tuple[NDArray[np.int64], Scores]:
@@ -107,11 +107,11 @@ def labelled(vectors: Vectors, means: Vectors, probe: "Probe | None" = None, wat
 
 
 class Probe:
-    """The probability of each class, by a linear probe and by the nearest example.
+    """Estimates the probability of each class by a linear probe and by the nearest example.
 
-    Multinomial logistic regression on unit vectors: to the log probability of a class, 5 times the cosine to its
-    nearest example is added, and the sums are normalised. On BANKING77 with 8 examples per label, the nearest examples
-    add half a point to the probe.
+    Multinomial logistic regression on unit vectors: 5 times the cosine to the nearest example of a class is added to
+    its log probability, and the sums are normalised. On BANKING77 with 8 examples per label, the nearest examples add
+    half a point to the probe.
     """
 
     def __init__(self, examples: Vectors, classes: Classes) -> None:
@@ -131,14 +131,14 @@ class Probe:
         """Estimate the probabilities of ``(m, d)`` vectors: shape ``(m, number of classes)``, rows sum to 1."""
         units = unit_rows(vectors)
         nearest = np.maximum.reduceat(units @ self._examples, self._starts, axis=1)
-        # The norm of the regression's own probabilities is the same for every class of a row.
+        # The regression's logits can be used without normalisation: its constant is the same for all classes of a row.
         return _softmax(_with_ones(units) @ self._weights + _NEAREST_WEIGHT * nearest)
 
 
 def _regression(units: Vectors, classes: Classes) -> Scores:
     """Fit a multinomial logistic regression: shape ``(d + 1, number of classes)``, the last row the intercepts.
 
-    The loss is that of ``LogisticRegression`` of scikit-learn, whose import takes two seconds.
+    The loss is that of scikit-learn's ``LogisticRegression``, which is not used because its import takes two seconds.
     """
     rows, at, count = _with_ones(units), np.arange(len(units)), int(classes.max()) + 1
 
@@ -157,10 +157,10 @@ def _regression(units: Vectors, classes: Classes) -> Scores:
 
 
 def minimum(loss: Callable[[Scores], tuple[float, Scores]], start: Scores) -> Scores:
-    """Find where a convex loss is least, by L-BFGS with step halving (Nocedal and Wright 2006, algorithms 7.4 and 3.1).
+    """Minimise a convex loss by L-BFGS with step halving (Nocedal and Wright 2006, algorithms 7.4 and 3.1).
 
-    It ends as near as ``scipy.optimize.minimize`` does in as many steps; scipy's import takes a second, more than all
-    steps of most calls.
+    It converges as closely as ``scipy.optimize.minimize`` in as many steps. scipy is not used because its import takes
+    a second, more than all steps of most calls.
 
     Args:
         loss: Returns the value at a point and its gradient.
@@ -186,7 +186,7 @@ def minimum(loss: Callable[[Scores], tuple[float, Scores]], start: Scores) -> Sc
 
 
 def _descent(slope: Scores, steps: "deque[tuple[Scores, Scores]]") -> Scores:
-    """Return the direction in which a loss falls, by its gradient and the last steps with their changes of gradient."""
+    """Return a descent direction from the gradient and the last steps with their changes of the gradient."""
     if not steps:
         return -slope / max(1.0, float(np.linalg.norm(slope)))
     direction, parts = -slope, []
@@ -201,12 +201,12 @@ def _descent(slope: Scores, steps: "deque[tuple[Scores, Scores]]") -> Scores:
 
 
 def _with_ones(units: Vectors) -> Scores:
-    """Return rows in double precision with a 1 behind each, for the intercept."""
+    """Return rows in double precision, each followed by a 1 for the intercept."""
     return np.hstack([units, np.ones((len(units), 1))])
 
 
 def _softmax(logits: Scores) -> Scores:
-    """Return the probabilities of ``(n, classes)``."""
+    """Return the probabilities of logits of shape ``(n, classes)``."""
     likely = np.exp(logits - logits.max(axis=1, keepdims=True))
     found: Scores = likely / likely.sum(axis=1, keepdims=True)
     return found

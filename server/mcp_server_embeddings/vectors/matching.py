@@ -7,22 +7,22 @@ from mcp_server_embeddings.vectors.blocks import UNWATCHED, Pairs, Watch, neares
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
 _TOLERANCE = 1e-6
-"""Rounding errors: the cosine of equal vectors can be this much below 1."""
+"""Rounding error: the cosine of equal vectors can be this much below 1."""
 
 _LARGEST_MATRIX = 4_000_000
-"""Cells of a matrix that is solved whole: 32 MB, and as much again for its gains."""
+"""Maximum cells of a matrix that is solved as a whole: 32 MB, and the same again for its gains."""
 
 _MAX_PAIRS = 4_000_000
-"""Pairs that take part in a sparse matching: about 300 MB while it is solved."""
+"""Maximum number of pairs in a sparse matching: about 300 MB while it is solved."""
 
 _NEIGHBOURS = 50
-"""Of each row and of each column, where more pairs than that reach the threshold."""
+"""Number of nearest neighbours of each row and column that are considered if more than ``_MAX_PAIRS`` pairs qualify."""
 
 _NO_GAIN = 1e-9
-"""Of a row without a partner: less than any pair's."""
+"""Gain of a row without a partner: less than that of any pair."""
 
 _POLL = 64
-"""Components between two looks whether the call was cancelled."""
+"""Number of components between two checks for cancellation."""
 
 
 def matched(
@@ -37,18 +37,18 @@ def matched(
     """Match two lists of any size as ``one_to_one`` does.
 
     Small lists are solved by their matrix, large ones by the pairs that reach the threshold, each component of their
-    graph by itself. Where they are over ``max_pairs`` only the 50 nearest of each row and of each column take part.
+    graph separately. If there are more than ``max_pairs``, only the 50 nearest of each row and column are considered.
 
     Args:
         left: Shape ``(n, d)``.
         right: Shape ``(m, d)``.
         threshold: The lowest cosine of a pair.
-        watch: Told of bands of 512 rows. One large component is solved in one step, which is not interrupted.
-        largest_matrix: Cells of the largest matrix that is solved whole.
-        max_pairs: Pairs that take part at most.
+        watch: Progress is counted in bands of 512 rows. A component is solved in one step that cannot be interrupted.
+        largest_matrix: Maximum cells of a matrix that is solved as a whole.
+        max_pairs: Maximum number of pairs that are considered.
 
     Returns:
-        The matches by row, and whether every pair that reaches the threshold took part: whether the sum is maximal.
+        The matches by row, and whether every pair that reaches the threshold was considered, so the sum is maximal.
     """
     if len(left) * len(right) <= largest_matrix:
         cosines = scores(left, right, "cosine")
@@ -64,7 +64,7 @@ def matched(
 
 
 def _nearest_pairs(left: Vectors, right: Vectors, least: float, watch: Watch) -> Pairs:
-    """Return the pairs in which one is among the nearest of the other."""
+    """Return the pairs in which either side is among the nearest neighbours of the other."""
     by_row = nearest_neighbours(left, right, _NEIGHBOURS, least=least, watch=watch)
     by_column = nearest_neighbours(right, left, _NEIGHBOURS, least=least, watch=watch)
     row, column = np.nonzero(by_row.columns >= 0), np.nonzero(by_column.columns >= 0)
@@ -109,7 +109,7 @@ def _matching(
 def _solved(
     rows: NDArray[np.int32], columns: NDArray[np.int32], gains: Scores, largest_matrix: int
 ) -> NDArray[np.int64]:
-    """Which pairs of one component are chosen."""
+    """Return the chosen pairs of one component, ascending."""
     from scipy.optimize import linear_sum_assignment
     from scipy.sparse import coo_array, eye_array, hstack
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
@@ -123,8 +123,8 @@ def _solved(
         dense[row, column] = gains
         matched_rows, matched_columns = linear_sum_assignment(dense, maximize=True)
     else:
-        # A partner of its own for each row, with a gain of (nearly) nothing, stands for "no match": the solver matches
-        # every row, and zeros are no edges to it.
+        # The solver must match every row and treats zeros as missing edges. So each row gets a private partner that
+        # stands for "no match", with a gain close to zero.
         none = eye_array(shape[0]) * -_NO_GAIN
         costs = hstack([coo_array((-gains, (row, column)), shape=shape), none]).tocsr()
         matched_rows, matched_columns = min_weight_full_bipartite_matching(costs)
@@ -137,8 +137,8 @@ def _solved(
 def one_to_one(cosines: Scores, threshold: float) -> list[tuple[int, int]]:
     """Pair rows with columns so that the sum of the pairs' margins above the threshold is maximal.
 
-    A pair below the threshold counts as zero and is left out, so it cannot separate two that match. The number of pairs
-    never grows with the threshold. Solved exactly (Crouse 2016, IEEE TAES 52, in scipy).
+    A pair below the threshold counts as zero and is omitted, so it cannot separate two texts that match. The number of
+    pairs never grows with the threshold. Solved exactly by scipy (Crouse 2016, IEEE TAES 52).
 
     Args:
         cosines: Shape ``(n, m)``.

@@ -1,4 +1,4 @@
-"""Judge rankings by which documents are relevant."""
+"""Metrics of rankings, given the relevant documents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 def ndcg(ranking: Sequence[str], relevance: Mapping[str, int], cut: int) -> float:
     """Return the normalised discounted cumulative gain of the first documents, as trec_eval's ``ndcg_cut``.
 
-    A document's gain is its relevance itself (linear), the ideal that of all relevant documents, found or not
+    The gain of a document is its relevance (linear), and the ideal ranking has all relevant documents, found or not
     (Järvelin and Kekäläinen 2002).
 
     Args:
         ranking: Documents, best first.
-        relevance: Above 0, by document; one or more.
-        cut: How many documents count; 2 or more.
+        relevance: Relevance above 0 by document; at least one.
+        cut: Number of documents that count, 2 or more.
 
     Example:
         >>> ndcg(["b", "a"], {"a": 1}, 10)
@@ -33,7 +33,7 @@ def recall(ranking: Sequence[str], relevance: Mapping[str, int], cut: int) -> fl
 
 
 def reciprocal_rank(ranking: Sequence[str], relevance: Mapping[str, int], cut: int) -> float:
-    """Return 1 over the place of the first relevant document, 0 where none is among the first ``cut``.
+    """Return 1 divided by the rank of the first relevant document; 0 if none is among the first ``cut``.
 
     Its mean over queries is the MRR.
     """
@@ -43,7 +43,7 @@ def reciprocal_rank(ranking: Sequence[str], relevance: Mapping[str, int], cut: i
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean difference, and where 19 in 20 samples of as many queries would have it."""
+    """A mean difference, and the range that contains it in 19 of 20 samples of as many queries."""
 
     mean: float
     low: float
@@ -51,17 +51,17 @@ class Interval:
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float], seed: int = 0) -> Interval:
-    """Return by how much a metric rose, with the 95 % interval of a paired bootstrap over queries.
+    """Return the mean increase of a metric, with the 95 % interval of a paired bootstrap over queries.
 
-    Each query's difference is taken first, so what makes queries easy or hard cancels out; queries are then drawn with
+    The difference is computed per query first, so the difficulty of queries cancels out. Queries are then drawn with
     replacement (Sakai 2006, "Evaluating evaluation metrics based on the bootstrap", doi:10.1145/1148170.1148261), 9,999
-    times by scipy. The interval has the percentiles of these means (Efron and Tibshirani 1993, chapter 13): unlike the
-    bias-corrected one it exists too where most differences are 0.
+    times by scipy. The interval consists of percentiles of the means (Efron and Tibshirani 1993, chapter 13), which,
+    unlike the bias-corrected interval, also exists if most differences are 0.
 
     Args:
         before: The metric of each query.
-        after: The same queries, in the same order.
-        seed: Of the draws.
+        after: The metric of the same queries, in the same order.
+        seed: Seed of the random draws.
 
     Example:
         >>> paired_difference([0.5, 1.0], [0.5, 1.0])
@@ -72,7 +72,7 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
 
     differences = np.subtract(after, before)
     mean = float(differences.mean())
-    if (differences == differences[0]).all():  # as of a single query: resampling changes nothing
+    if (differences == differences[0]).all():  # for example a single query: resampling changes nothing
         return Interval(mean, mean, mean)
     drawn = bootstrap((differences,), np.mean, method="percentile", batch=1_000, rng=np.random.default_rng(seed))
     return Interval(mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high))

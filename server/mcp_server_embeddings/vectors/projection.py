@@ -1,4 +1,4 @@
-"""Place vectors on a plane, so that a person can look at them."""
+"""Project vectors onto a plane for display."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,37 +10,37 @@ Points = NDArray[np.float32]
 """Shape ``(n, 2)``, each column from 0 to 1."""
 
 _DIMENSIONS = 50
-"""Neighbours are looked for in the main components, as in van der Maaten and Hinton (2008)."""
+"""Number of main components in which neighbours are searched, as in van der Maaten and Hinton (2008)."""
 
 _FEWEST = 8
-"""Fewer points have no neighbourhoods; their main components are shown."""
+"""Minimum number of points for t-SNE; fewer have no neighbourhoods, so their main components are shown."""
 
 _PERPLEXITY = 30
-"""Neighbours that matter to each point: the usual value."""
+"""Effective number of neighbours of each point: the usual value."""
 
 _EARLY, _ROUNDS = 250, 500
-"""Iterations with and without exaggeration: the usual numbers."""
+"""Iterations with and without early exaggeration: the usual numbers."""
 
 _SMALL = 3_000
-"""Up to so many points neighbours are exact, forces are summed over a tree, and one thread is quicker than several. Of
-more, 99 in 100 neighbours are found, and forces are interpolated on a grid (Linderman et al. 2019)."""
+"""Up to this many points, neighbours are exact, forces are summed over a tree, and one thread is faster than several.
+For more points, 99 in 100 neighbours are found, and forces are interpolated on a grid (Linderman et al. 2019)."""
 
 _MOST = 25_000
-"""Of more points an even choice is placed so; each other one goes to the median place of its nearest of these."""
+"""Maximum number of points placed by t-SNE, evenly spaced; any other point is placed at the median of its nearest."""
 
 _POLL = 10
-"""Iterations between two looks at the watch."""
+"""Number of iterations between two progress reports and checks for cancellation."""
 
 
 def projected(vectors: Vectors, watch: Watch | None = None) -> Points:
-    """Place vectors on a plane so that neighbours stay neighbours; distances between far points say little.
+    """Project vectors onto a plane so that neighbours stay neighbours; distances between far points mean little.
 
-    t-SNE (van der Maaten and Hinton 2008), begun from the main components so that the large shape is that of the
-    vectors (Kobak and Berens 2019, doi:10.1038/s41467-019-13056-x). Deterministic.
+    Uses t-SNE (van der Maaten and Hinton 2008), initialised with the main components so that the global structure is
+    preserved (Kobak and Berens 2019, doi:10.1038/s41467-019-13056-x). Deterministic.
 
     Args:
         vectors: Shape ``(n, d)``; compared by cosine.
-        watch: Who watches.
+        watch: Progress is counted in iterations.
     """
     watch = watch or Watch()
     reduced = _main_components(unit_rows(vectors), _DIMENSIONS)
@@ -50,7 +50,7 @@ def projected(vectors: Vectors, watch: Watch | None = None) -> Points:
 
 
 def _main_components(vectors: Vectors, most: int) -> Vectors:
-    """Return the main components, at least two, largest first, with signs that do not depend on the library."""
+    """Return the main components, at least two, largest first, with signs independent of the library."""
     centred = vectors - vectors.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     axes = axes[:, ::-1][:, :most]
@@ -72,7 +72,7 @@ def _neighbour_map(vectors: Vectors, watch: Watch) -> Points:
         points,
         perplexity=min(_PERPLEXITY, (len(points) - 1) / 3),
         method="exact" if small else "annoy",
-        metric="euclidean",  # of unit vectors: the order is that of cosines
+        metric="euclidean",  # orders unit vectors like the cosine
         n_jobs=threads,
         random_state=0,
     )

@@ -1,10 +1,10 @@
-"""Unit vectors in a quarter of their memory, and which of them may be the nearest to a query.
+"""Unit vectors in a quarter of the memory, and a search for those that may be nearest to a query.
 
-A unit row ``x`` is kept as ``s c``: whole numbers ``c`` of 8 bits and a scale ``s``. With ``e`` the length of what that
-leaves of ``x``, its cosine with a unit vector ``q`` is within ``e`` of ``s c·q`` (Cauchy and Schwarz). A query that is
-kept likewise, as ``t b`` with a remainder of length ``f``, makes that ``s t c·b`` within ``e + f (1 + e)``, where
-``c·b`` is whole and exact. What these bounds rule out is certainly not among the nearest; what is left is little, and
-compared by the vectors themselves.
+A unit row ``x`` is stored as ``s c``, with 8-bit integers ``c`` and a scale ``s``. If the remainder ``x - s c`` has
+length ``e``, the cosine of ``x`` with a unit vector ``q`` is within ``e`` of ``s c·q`` (Cauchy-Schwarz). For a query
+stored in the same way, as ``t b`` with a remainder of length ``f``, it is within ``e + f (1 + e)`` of ``s t c·b``,
+where ``c·b`` is an integer and exact. Rows ruled out by these bounds are certainly not among the nearest; the few that
+remain are compared by their exact vectors.
 """
 
 import logging
@@ -33,26 +33,26 @@ Found = TypeVar("Found")
 _LEVELS = 127
 
 _SLACK = np.float32(3e-6)
-"""Added to bounds: cosines are compared when they are rounded to six decimals, and float32 rounds too."""
+"""Added to bounds: cosines are compared after rounding to six decimals, and float32 arithmetic rounds too."""
 
 _EXACT_SUM = 1 << 24
-"""Whole numbers below are exact in float32."""
+"""Integers below this are exact in float32."""
 
 _ROWS = 2_048
-"""Multiplied at a time without a library: what they take in float32 stays in the cache."""
+"""Number of rows that numpy multiplies at a time, few enough to stay in the cache as float32."""
 
 _FEW = 4
-"""From this divisor of the rows on, those that are searched are copied rather than all of them compared."""
+"""If less than 1 in this many rows is searched, the searched rows are copied instead of comparing all rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """Unit rows of 8 bits a number.
+    """Unit rows with 8 bits per number.
 
     Attributes:
         codes: Shape ``(n, d)``.
-        scales: Shape ``(n,)``, float32: a row is about its codes times this.
-        errors: Shape ``(n,)``, float32: the length of the difference.
+        scales: Shape ``(n,)``, float32: a row is approximately its codes times its scale.
+        errors: Shape ``(n,)``, float32: the length of the difference between the two.
     """
 
     codes: Codes
@@ -68,7 +68,7 @@ class Quantized:
 
 
 def quantized(units: Vectors) -> Quantized:
-    """Quantize unit rows of ``(n, d)``; rows of zeros stay so."""
+    """Quantize unit rows of ``(n, d)``; rows of zeros stay zero."""
     scales = (np.abs(units).max(axis=1, initial=0) / _LEVELS).astype(np.float32)
     codes = np.rint(units / np.where(scales == 0, 1, scales)[:, None]).astype(np.int8)
     errors = np.linalg.norm(units - codes * scales[:, None], axis=1).astype(np.float32)
@@ -76,7 +76,7 @@ def quantized(units: Vectors) -> Quantized:
 
 
 def joined(parts: Sequence[Quantized]) -> Quantized:
-    """Return the rows of all parts, one at least."""
+    """Concatenate the rows of one or more parts."""
     return Quantized(
         np.concatenate([part.codes for part in parts]),
         np.concatenate([part.scales for part in parts]),
@@ -86,11 +86,11 @@ def joined(parts: Sequence[Quantized]) -> Quantized:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows that are searched.
+    """Rows to search.
 
     Attributes:
         vectors: The rows.
-        positions: Which of them are searched; None for all.
+        positions: Positions of the rows to search; None for all.
     """
 
     vectors: Quantized
@@ -105,8 +105,8 @@ class Candidates:
     """Rows that may be among the nearest.
 
     Attributes:
-        positions: Of each part.
-        upper: What their cosines are at most, rounded to six decimals or not; those of all parts one behind the other.
+        positions: Positions of the rows in each part.
+        upper: Upper bounds of their cosines, rounded to six decimals or not; those of all parts concatenated.
     """
 
     positions: list[Positions]
@@ -116,13 +116,13 @@ class Candidates:
 def candidates(parts: Sequence[Part], unit: NDArray[np.float32], k: int) -> Candidates:
     """Return the rows of each part that may be among the ``k`` with the highest cosines over all parts.
 
-    Whatever the vectors were before they were quantized, the ``k`` nearest are among them, and all that tie with the
-    last of these when cosines are rounded to six decimals.
+    They always include the ``k`` nearest by the vectors before quantization, and all rows that tie with the last of
+    these when cosines are rounded to six decimals.
 
     Args:
-        parts: What is searched, on every core.
-        unit: Shape ``(d,)``, of length 1.
-        k: How many.
+        parts: The rows to search, in parallel on every core.
+        unit: The query, shape ``(d,)``, of length 1.
+        k: Number of nearest rows.
     """
     if k == 0:
         return Candidates([np.empty(0, np.int64) for _ in parts], np.empty(0))
@@ -136,7 +136,7 @@ def candidates(parts: Sequence[Part], unit: NDArray[np.float32], k: int) -> Cand
 
 
 def _on_every_core(look: Callable[[Part], Found], parts: Sequence[Part]) -> list[Found]:
-    """Return what is found in each part. The caller works too: on a busy machine a search waits for no other thread."""
+    """Return the result for each part. The calling thread works too, so a search need not wait on a busy machine."""
     waiting = deque(enumerate(parts))
     found: dict[int, Found] = {}
 
@@ -144,7 +144,7 @@ def _on_every_core(look: Callable[[Part], Found], parts: Sequence[Part]) -> list
         while waiting:
             try:
                 at, part = waiting.popleft()
-            except IndexError:  # another thread took the last
+            except IndexError:  # another thread took the last part
                 return
             found[at] = look(part)
 
@@ -158,12 +158,12 @@ def _on_every_core(look: Callable[[Part], Found], parts: Sequence[Part]) -> list
 
 @cache
 def _helpers() -> ThreadPoolExecutor:
-    """Return threads that stay: starting one takes as long as comparing a hundred thousand rows."""
+    """Return a persistent thread pool: starting a thread takes as long as comparing a hundred thousand rows."""
     return ThreadPoolExecutor(max((os.cpu_count() or 1) - 1, 1), "search")
 
 
 class _Search:
-    """One search through all parts; shared by the threads."""
+    """A search through all parts, shared by the threads."""
 
     def __init__(self, unit: NDArray[np.float32], k: int) -> None:
         self._unit, self._k = unit, k
@@ -171,10 +171,10 @@ class _Search:
         self._lock = threading.Lock()
         self._lowest = np.empty(0, np.float32)
         self.floor = np.float32(-np.inf)
-        """``k`` rows are known to reach this."""
+        """At least ``k`` rows are known to reach this cosine."""
 
     def look(self, part: Part) -> tuple[Positions, NDArray[np.float32]]:
-        """Return the rows of a part that may be among the nearest, and what their cosines are at most."""
+        """Return the rows of a part that may be among the nearest, and upper bounds of their cosines."""
         if not len(part):
             return np.empty(0, np.int64), np.empty(0, np.float32)
         cosines, upper = self._bounds(part)
@@ -188,7 +188,7 @@ class _Search:
         return hits if part.positions is None else part.positions[hits], upper[hits]
 
     def _bounds(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return about what the cosines of the rows of a part are, and what they are at most."""
+        """Return approximate cosines of the rows of a part, and upper bounds of the cosines."""
         vectors, positions = part.vectors, part.positions
         if positions is not None and _FEW * len(positions) < len(vectors):
             vectors, positions = vectors.taken(positions), None
@@ -211,7 +211,7 @@ class _Search:
             self._lowest = best
 
     def narrowed(self, parts: Sequence[Part], near: Sequence[Positions]) -> Candidates:
-        """Leave out what is ruled out by the query as it is: half of the bounds came of its own rounding."""
+        """Rule out more rows with the exact query, since half of the bounds came from quantizing the query."""
         bounds = [self._exact_bounds(part.vectors, positions) for part, positions in zip(parts, near, strict=True)]
         lower = np.concatenate([lower for lower, _ in bounds])
         floor = np.partition(lower, len(lower) - self._k)[len(lower) - self._k]
@@ -222,7 +222,7 @@ class _Search:
         )
 
     def _exact_bounds(self, vectors: Quantized, positions: Positions) -> tuple[Scores, Scores]:
-        """Return what the cosines of rows are at least and at most, by the query as it is."""
+        """Return lower and upper bounds of the cosines of rows, computed with the exact query."""
         unit = self._unit.astype(np.float64)
         cosines = np.empty(len(positions))
         for start in range(0, len(positions), _ROWS):
@@ -235,7 +235,7 @@ class _Search:
 
 @cache
 def _dots() -> Callable[[Codes, Codes], NDArray[np.float32]]:
-    """Return what multiplies the codes of a query, shape ``(1, d)``, with those of rows: ``(n,)``."""
+    """Return a function that multiplies a query's codes, shape ``(1, d)``, by those of rows; result ``(n,)``."""
     try:
         import numkong
     except ImportError:
@@ -244,12 +244,12 @@ def _dots() -> Callable[[Codes, Codes], NDArray[np.float32]]:
             "pip install 'mcp-server-embeddings[large]'"
         )
         return dots_by_numpy
-    # With the query first, and not as whole numbers: numkong then goes through the rows as they lie, twice as fast.
+    # With the query first and a float result, numkong traverses the rows in memory order, which is twice as fast.
     return lambda query, rows: np.asarray(numkong.cdist(query, rows, "dot", out_dtype="float32"))[0]
 
 
 def dots_by_numpy(query: Codes, rows: Codes) -> NDArray[np.float32]:
-    """Multiply as floating-point numbers in which the sums are exact: numpy multiplies whole ones one by one."""
+    """Multiply codes as floats in which the sums are exact, since numpy multiplies integers one by one."""
     exact = np.float32 if rows.shape[1] * _LEVELS**2 < _EXACT_SUM else np.float64
     factors = query[0].astype(exact)
     found = np.empty(len(rows), np.float32)

@@ -1,15 +1,15 @@
-"""Select the best of many, with or without diversity."""
+"""Select the best rows, with or without diversity."""
 
 import numpy as np
 
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
 
 _DECIMALS = 6
-"""Of a similarity, so that equal texts tie."""
+"""Decimals of a similarity, so that equal texts tie."""
 
 
 def best_rows(relevance: Scores, top: int) -> list[int]:
-    """Find the positions of up to ``top`` highest values of ``(n,)``, best first, ties by position."""
+    """Return the positions of the ``top`` highest values of ``(n,)``, best first, ties by position."""
     return [int(row) for row in np.argsort(-relevance, kind="stable")[:top]]
 
 
@@ -21,7 +21,7 @@ def diverse_rows(relevance: Scores, vectors: Vectors, top: int, diversity: float
     always the most relevant text.
 
     Args:
-        relevance: Shape ``(n,)``, cosines to the query.
+        relevance: Shape ``(n,)``: cosines to the query.
         vectors: Shape ``(n, d)``.
         top: Maximum number of positions.
         diversity: 0 (relevance alone) to 1 (dissimilarity alone).

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
-"""Shape ``(n, d)``, float32, one vector a row."""
+"""Shape ``(n, d)``, float32, one vector per row."""
 
 Scores = NDArray[np.float64]
 """Shape ``(n, m)``, float64; higher is closer."""
@@ -70,18 +70,18 @@ def paired_cosines(left: Vectors, right: Vectors) -> Scores:
 def exact_cosines(rows: Vectors, vector: NDArray[np.float32]) -> Scores:
     """Compare rows of ``(n, d)`` with one vector of ``(d,)``, in double precision; shape ``(n,)``.
 
-    The same score, and the same order of near ties, as for the same texts sent.
+    The scores, and the order of near ties, are the same as when the texts are sent with the call.
     """
     return scores(rows, vector[None, :], "cosine")[:, 0]
 
 
 def best_cells(values: Scores, top: int, *, upper: bool) -> list[tuple[int, int]]:
-    """Find the highest cells, best first, ties by row and then by column.
+    """Return the highest cells, best first, ties by row and then by column.
 
     Args:
         values: Shape ``(n, m)``.
         top: Maximum number of cells, at least 1.
-        upper: Only cells right of the diagonal, so that each unordered pair of one list appears once.
+        upper: Use only cells right of the diagonal, so that each unordered pair of one list appears once.
 
     Returns:
         Up to ``top`` pairs ``(row, column)``.

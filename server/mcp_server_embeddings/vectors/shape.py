@@ -8,8 +8,8 @@ from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 def joined_windows(windows: Vectors, weights: list[int], *, normalised: bool) -> Vectors:
     """Compute the vector of a text from the vectors of its windows.
 
-    The mean weighted by tokens is what mean pooling over the whole text would give if attention did not cross windows;
-    for a model whose vectors have length 1, it is scaled to length 1.
+    The mean weighted by tokens would equal mean pooling over the whole text if attention did not cross windows; for a
+    model whose vectors have length 1, it is scaled to length 1.
 
     Args:
         windows: Shape ``(w, d)``, one row per window.
