@@ -1,4 +1,4 @@
-"""What is known of the words of each language: function words, negations, numbers, opposites."""
+"""Word lists of each language: function words, negations, numbers and opposites."""
 
 import re
 import tomllib
@@ -9,36 +9,36 @@ from importlib.resources import files
 from itertools import islice
 
 _GUESSED_FROM = 200
-"""Words at the beginning of a text that tell its language."""
+"""Number of words at the beginning of a text from which its language is guessed."""
 
 _OTHER_SIDE = 0.5
-"""Weight of the other text's function words: a few words alone may hold none."""
+"""Weight of the other text's words: a short text may contain no function word."""
 
 HAN_NUMERALS = "零〇一二三四五六七八九十百千万萬两兩"
-"""Read in every language."""
+"""Recognised in every language."""
 
 _TENS = range(30, 100, 10)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Language:
-    """What is known of one language; every word in lower case.
+    """The word lists of one language; every word is in lower case.
 
     Attributes:
-        function: Words without content of their own.
-        light: Words with little content of their own: a comparison passes over them, too.
-        negation: Words that deny.
-        concord: Words that deny only where no word of ``negation`` does.
-        numbers: Number words and their values below 1,000, hundred apart.
-        weak: Of these, articles, ordinals and inflected forms: they count only against another number.
+        function: Words without content.
+        light: Words with little content, which comparisons ignore too.
+        negation: Words that negate.
+        concord: Words that negate only if the text has no word of ``negation`` (negative concord).
+        numbers: Number words with their values below 1,000, excluding the word for hundred.
+        weak: Articles, ordinals and inflected forms in ``numbers``: they count only against another number.
         halves: Words for 0.5.
-        irregular: Irregular forms and their base form.
-        scales: Words for hundred, thousand and million.
-        calendar: Months and weekdays, such as ``month 1`` for January.
-        quantity_words: All words that a quantity may begin with.
-        opposites: Per word its classes as ``(group, class)``; two classes of one group are a contrast.
-        cues: Denying characters of a script without spaces; its group 1 is what denies.
-        nouns_capitalised: Whether a capital tells no name, as in German.
+        irregular: Irregular forms with their base form.
+        scales: Words for hundred, thousand and million, with their values.
+        calendar: Names of months and weekdays; the value of January is ``month 1``.
+        quantity_words: All words that a quantity can begin with.
+        opposites: The ``(group, class)`` pairs of each word; two classes of the same group contrast.
+        cues: Pattern for a script without spaces; its group 1 matches the characters that negate.
+        nouns_capitalised: Whether all nouns are capitalised, as in German, so that a capital does not mark a name.
     """
 
     function: frozenset[str]
@@ -61,7 +61,7 @@ class Language:
 class Tables:
     """All languages by code, units of measurement by word, and the languages of each known word.
 
-    Endings and prefixes are those of all languages together.
+    Endings and prefixes are pooled over all languages.
     """
 
     languages: Mapping[str, Language]
@@ -98,10 +98,10 @@ def languages_of(one: Sequence[str], other: Sequence[str]) -> tuple[Language, La
 
     Args:
         one: The words of a text in lower case.
-        other: Those of the text it is compared with; each decides for the other in doubt.
+        other: The words of the text it is compared with. Each text's words also count for the other, at half weight.
 
     Returns:
-        The most likely language of each; English where nothing tells.
+        The most likely language of each; English if neither contains a known word.
 
     Example:
         >>> "nicht" in languages_of(["die", "lampe", "ist", "aus"], [])[0].negation
@@ -113,15 +113,15 @@ def languages_of(one: Sequence[str], other: Sequence[str]) -> tuple[Language, La
 
 
 def language_of(words: Iterable[str], among: Container[str]) -> tuple[str | None, float]:
-    """Guess the language of a text by itself.
+    """Guess the language of a single text.
 
     Args:
-        words: Its words in lower case. Single Latin letters tell nothing: they are as often variables.
-        among: Codes of the languages that it may have.
+        words: Its words in lower case. Single ASCII letters are ignored: they are as often variables.
+        among: Codes of the candidate languages.
 
     Returns:
-        The code of the language with most known words, English where equal, and the share of these words; None where
-        nothing tells.
+        The code of the language with the most known words (English in a tie) and their share of all words; None and 0
+        if no word is known.
     """
     telling = [word for word in islice(words, _GUESSED_FROM) if len(word) > 1 or word > "\u007f"]
     votes = {"en": 0, **_votes(telling)}
@@ -153,7 +153,7 @@ def _winner(votes: Mapping[str, int], others: Mapping[str, int]) -> str:
 def _by_script(word: str) -> tuple[str, ...]:
     first = word[0]
     if "\u3040" <= first <= "\u30ff":
-        return ("ja", "ja", "ja")  # Han characters beside it vote for Chinese
+        return ("ja", "ja", "ja")  # outweighs the Han characters of a Japanese text, which vote for Chinese
     if "\u3400" <= first <= "\u9fff":
         return ("zh",)
     if "\uac00" <= first <= "\ud7a3":
@@ -195,7 +195,7 @@ def _language(entry: Mapping[str, str | list[str]]) -> Language:
 
 
 def _numbers(words: Mapping[str, list[str]]) -> tuple[dict[str, int], frozenset[str]]:
-    """Return the values of number words, and those that are weak."""
+    """Return the values of number words, and the weak ones among them."""
     values = (0, *range(2, 21), *_TENS)
     entries = words.get("numbers", [])
     strong = {alternative.removeprefix("=") for entry in entries for alternative in entry.split("/=")[1:]}
@@ -217,6 +217,6 @@ def _valued(entries: Iterable[str], values: Iterable[int]) -> Iterable[tuple[str
 
 
 def _cues(words: Mapping[str, list[str]]) -> re.Pattern[str]:
-    """Build a pattern that passes over the exceptions and captures the cues."""
+    """Build a pattern that skips the exceptions and captures the cues."""
     exceptions, cues = ("|".join(map(re.escape, words.get(name, ["\0"]))) for name in ("exceptions", "cues"))
     return re.compile(f"{exceptions}|({cues})")

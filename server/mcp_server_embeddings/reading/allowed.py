@@ -1,4 +1,4 @@
-"""Open files inside one folder and nowhere else, even while other processes rename and link.
+"""Open files inside one folder and nowhere else, even while other processes rename files and create links.
 
 On POSIX each path component is opened relative to its parent's descriptor without following symbolic links (``openat``
 with ``O_NOFOLLOW``). Windows has no such call: there a path is opened and then verified.
@@ -45,20 +45,20 @@ _REASONS = {
     errno.ENXIO: "not a regular file",
 }
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENAMETOOLONG})
-"""Error numbers that mean that nothing readable exists at a path."""
+"""Error numbers which mean that nothing readable exists at a path."""
 
 _KINDS = ((stat.S_ISFIFO, "FIFO"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"))
 
 
 class Entry(NamedTuple):
-    """A directory entry; symbolic links are not followed. A tuple, since folders have thousands.
+    """A directory entry; symbolic links are not followed. A tuple, because a folder may have thousands.
 
     Attributes:
-        name: Bytes that are not UTF-8 are surrogates.
+        name: File name, with bytes that are not UTF-8 as surrogates.
         mode: ``st_mode``.
-        size: Bytes; 0 of a folder.
-        changed_ns: The later of the times when content and status changed, nanoseconds since 1970; 0 of a folder. The
-            second changes too when a file is moved here, or given an earlier time of modification.
+        size: Size in bytes; 0 for a folder.
+        changed_ns: The later of ``st_mtime_ns`` and ``st_ctime_ns``, nanoseconds since 1970; 0 for a folder. The second
+            also changes when a file is moved here or its modification time is set back.
     """
 
     name: str
@@ -68,10 +68,10 @@ class Entry(NamedTuple):
 
 
 class AllowedFolder:
-    """A folder that may be read, safeguarded by checking paths, for systems without ``openat``.
+    """A folder that may be read, guarded by checks of the path, for systems without ``openat``.
 
     Args:
-        path: Absolute, without links.
+        path: Absolute path without links.
     """
 
     def __init__(self, path: str) -> None:
@@ -85,7 +85,7 @@ class AllowedFolder:
         return names[len(own) :] if above == self.path or self._is_spelled(above) else None
 
     def _is_spelled(self, path: str) -> bool:
-        """Tell whether a path is this folder in other letter case, on a file system that ignores case."""
+        """Tell whether a path is this folder in different letter case, on a file system that ignores case."""
         if path.casefold() != self.path.casefold():
             return False
         with suppress(OSError):
@@ -93,9 +93,9 @@ class AllowedFolder:
         return False
 
     def as_listed(self, parts: Parts) -> Parts:
-        """Spell components as their folders list them, so that a file has one path where letter case is ignored.
+        """Spell components as their folders list them, so that a file has one path even where letter case is ignored.
 
-        Windows resolves paths to that spelling, macOS does not. A name in a folder that may not be listed is kept.
+        Windows resolves paths to that spelling, macOS does not. A name stays unchanged if its folder cannot be listed.
         """
         listed: Parts = ()
         for name in parts:
@@ -106,7 +106,7 @@ class AllowedFolder:
         other = name.swapcase()
         if other != name:
             with suppress(OSError):
-                self.entry((*above, other))  # fails where letter case counts, unless both exist
+                self.entry((*above, other))  # fails on a case-sensitive file system unless both names exist
                 return same_name(name, [entry.name for entry in self.listing(above)])
         return name
 
@@ -114,13 +114,13 @@ class AllowedFolder:
         """Return the absolute path."""
         if not parts:
             return self.path
-        return self._below + os.sep.join(parts)  # noqa: PTH118 - for each file of a walk, where Path takes longest
+        return self._below + os.sep.join(parts)  # noqa: PTH118 - called for each file of a walk; Path is slower
 
     def entry(self, parts: Parts) -> Entry:
-        """Look at one entry.
+        """Return one entry.
 
         Raises:
-            OSError: It does not exist, or may not be seen.
+            OSError: It does not exist or is not accessible.
         """
         return _entry(parts[-1] if parts else "", Path(self._verified(parts)).lstat())
 
@@ -128,7 +128,7 @@ class AllowedFolder:
         """List a folder, sorted by name.
 
         Raises:
-            OSError: It is not a folder, does not exist, or may not be read.
+            OSError: It is not a folder, does not exist or is not accessible.
         """
         with os.scandir(self._verified(parts)) as entries:
             found = [_entry(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
@@ -140,7 +140,7 @@ class AllowedFolder:
 
         Args:
             parts: Its path below this folder.
-            limit: Maximum size in bytes, even if it grows while it is read.
+            limit: Maximum size in bytes, which also applies if the file grows while it is read.
             cancelled: Called between blocks.
 
         Raises:
@@ -173,7 +173,7 @@ class AllowedFolder:
 
 
 class _DescriptorFolder(AllowedFolder):
-    """A folder that may be read, safeguarded by descriptors."""
+    """A folder that may be read, guarded by opening each component relative to its parent's descriptor."""
 
     def entry(self, parts: Parts) -> Entry:
         with self._folder(parts[:-1]) as descriptor:
@@ -210,10 +210,10 @@ class _DescriptorFolder(AllowedFolder):
 
 
 def allowed_folder(path: str) -> AllowedFolder:
-    """Choose the safest way of reading a folder that the system has.
+    """Open a folder with the safest method that the system supports.
 
     Args:
-        path: Its path; links in it are resolved once, now.
+        path: Path of the folder; its links are resolved once, now.
     """
     by_descriptors = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and os.scandir in os.supports_fd
     folder_type = _DescriptorFolder if by_descriptors else AllowedFolder
@@ -236,12 +236,12 @@ def reason(error: OSError) -> str:
 
 
 def kind(mode: int) -> str:
-    """Name the type of something that is neither file, folder nor link."""
+    """Name the type of an entry that is neither a file, a folder nor a link."""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "special file")
 
 
 def too_large(size: int, limit: int) -> str:
-    """Explain why a file is refused for its size."""
+    """Explain that a file is refused because of its size."""
     return f"{size:,} bytes; at most {limit:,}: split the file"
 
 
@@ -263,13 +263,13 @@ def _folded(name: str) -> str:
 def _entry(name: str, status: os.stat_result) -> Entry:
     mode, modified, changed = status.st_mode, status.st_mtime_ns, status.st_ctime_ns
     if stat.S_ISDIR(mode):
-        return Entry(name, mode, 0, 0)  # what changes in it is seen where it is listed
-    # Thousands are made in a few milliseconds, for which Entry(...) takes too long.
+        return Entry(name, mode, 0, 0)  # changes in it show when it is listed
+    # Entry(...) is too slow for the thousands of entries that a walk creates in a few milliseconds.
     return tuple.__new__(Entry, (name, mode, status.st_size, max(changed, modified)))
 
 
 def _refuse_database(status: os.stat_result) -> None:
-    """Refuse before opening: closing a database of this program would drop SQLite's locks on it."""
+    """Refuse a database of this program before it is opened: closing the file would drop SQLite's locks on it."""
     if is_database(status):
         raise UnreadableError("a database of this program, which is never read as text")
 
@@ -281,7 +281,7 @@ def _content(descriptor: int, limit: int, cancelled: Cancelled) -> bytes:
     if status.st_size > limit:
         raise UnreadableError(too_large(status.st_size, limit))
     content = bytearray()
-    # A file may grow, and those in /proc have no size: never read more than one byte over the limit.
+    # A file may grow, and files in /proc report no size: never read more than one byte over the limit.
     while part := os.read(descriptor, min(_CHUNK, limit + 1 - len(content))):
         cancelled()
         content += part

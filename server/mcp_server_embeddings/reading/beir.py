@@ -8,21 +8,21 @@ from pathlib import Path
 from mcp_server_embeddings.errors import InputError
 
 Relevance = dict[str, dict[str, int]]
-"""By query and document, above 0."""
+"""Relevance above 0, by query and document."""
 
 _WANTED = "wanted: query-id, corpus-id and a whole number, with tabs between them"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A document or a query; ``title`` is empty where there is none."""
+    """A document or a query; ``title`` may be empty."""
 
     title: str
     text: str
 
     @property
     def whole(self) -> str:
-        """The title on a line of its own, and the text."""
+        """The title on a separate line, followed by the text."""
         return f"{self.title}\n{self.text}".strip()
 
 
@@ -31,11 +31,11 @@ class RetrievalSet:
     """Documents, queries, and which documents are relevant to which query.
 
     Attributes:
-        name: The folder's.
-        documents: By id; those without any text are left out.
-        empty: How many were left out.
-        queries: By id.
-        relevance: Of every query with a relevant document.
+        name: Name of the folder.
+        documents: Documents by id, without the empty ones.
+        empty: Number of empty documents.
+        queries: Queries by id.
+        relevance: Relevance for every query with a relevant document.
     """
 
     name: str
@@ -46,10 +46,10 @@ class RetrievalSet:
 
 
 def read_retrieval_set(folder: Path) -> RetrievalSet:
-    """Read a folder.
+    """Read a retrieval set from its folder.
 
     Raises:
-        InputError: A file is missing or malformed, or the qrels name unknown ids.
+        InputError: A file is missing or malformed, or the qrels contain unknown ids.
     """
     documents = _entries(folder / "corpus.jsonl")
     queries = {key: entry.text for key, entry in _entries(folder / "queries.jsonl").items()}
@@ -69,10 +69,10 @@ def read_retrieval_set(folder: Path) -> RetrievalSet:
 
 
 def read_text(path: Path) -> str:
-    """Read a whole UTF-8 file, line ends as they are.
+    """Read a whole UTF-8 file without translating line ends.
 
     Raises:
-        InputError: It cannot be read, or holds nothing.
+        InputError: It cannot be read, is not UTF-8, or is empty.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -104,17 +104,17 @@ def _entries(path: Path) -> dict[str, Entry]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Return the lines of a file that are not blank, each with its number."""
+    """Return the non-blank lines of a file with their numbers."""
     return ((number, line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip())
 
 
 def _encodable(text: str) -> str:
-    """Replace an unpaired surrogate, which JSON can hold and UTF-8 cannot, by U+FFFD, and NUL by a space."""
+    """Replace unpaired surrogates, which JSON allows and UTF-8 does not, by U+FFFD, and NUL by a space."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", " ")
 
 
 def _judgements(path: Path, documents: dict[str, Entry], queries: dict[str, str]) -> Iterator[tuple[str, str, int]]:
-    """Query, document and score of each row; a first row whose third cell is no number is a header."""
+    """Yield query, document and score of each row; a first row whose third cell is not a number is a header."""
     for place, (number, line) in enumerate(_lines(path)):
         row = [cell.strip() for cell in line.split("\t")]
         if len(row) != 3:

@@ -1,4 +1,4 @@
-"""The cells of a table file, as its format's module gives them."""
+"""The cells of a table file, as returned by the module for its format."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ Cell = str | int | float | bool | None
 Row = TypeVar("Row", bound=Sequence[Cell])
 
 LINES = "lines"
-"""Name of the one column of a text that is read as a table."""
+"""Name of the only column of a text file that is read as a table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A table whose columns are made when they are asked for.
+    """A table whose columns are built on request.
 
     Attributes:
-        names: Of the columns, as in the file: some may be blank or the same.
+        names: Column names as in the file; they may be blank or repeated.
         rows: Number of rows below the header.
-        column: Returns the values of the column at an index, one a row.
-        notes: Sentences on what was left out.
-        typed: The cells have the types of the file; False where it has strings only.
+        column: Returns the values of the column at an index, one per row.
+        notes: Sentences about omitted content.
+        typed: Whether cells have the types stored in the file; False for a format that has only strings.
     """
 
     names: list[str]
@@ -31,13 +31,13 @@ class Cells:
 
 
 def of_rows(header: Sequence[Cell], rows: list[Row], blank: Cell, notes: tuple[str, ...] = (), *, typed: bool) -> Cells:
-    """Make a table of rows of different lengths.
+    """Make a table from rows of different lengths.
 
     Args:
         header: Names of the columns.
-        rows: The others; blank ones at the end are removed.
-        blank: What a short row has in the columns it lacks.
-        notes: Sentences on what was left out.
+        rows: Rows below the header; trailing blank ones are removed from the list.
+        blank: Value of the cells that a short row lacks.
+        notes: See ``Cells``.
         typed: See ``Cells``.
     """
     while rows and is_blank(rows[-1]):

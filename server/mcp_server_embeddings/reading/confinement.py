@@ -1,4 +1,4 @@
-"""Give up what a parser does not need: other files, programs, the network and signals; by Landlock and seccomp."""
+"""Drop access that a parser does not need (other files, programs, network, signals) with Landlock and seccomp."""
 
 import ctypes
 import errno
@@ -15,7 +15,7 @@ _CREATE, _ADD, _RESTRICT = 444, 445, 446
 """Numbers of ``landlock_create_ruleset``, ``landlock_add_rule``, ``landlock_restrict_self``, on every processor."""
 
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
-"""Options of ``prctl``, and the mode of seccomp that runs a program for each system call."""
+"""Two options of ``prctl``, and the seccomp mode that runs a filter program for each system call."""
 
 _VERSION = _BENEATH = 1
 _READ_FILE, _READ_FOLDER = 0b0100, 0b1000
@@ -23,27 +23,27 @@ _READ_FILE, _READ_FOLDER = 0b0100, 0b1000
 _FILES = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 5: 0xFFFF}
 _TCP = {4: 0b11}
 _SCOPES = {6: 0b11}
-"""Rights by the version of Landlock that has them: on files, to bind and connect, and abstract sockets and signals."""
+"""Rights by the Landlock version that introduced them: files; TCP bind and connect; abstract sockets and signals."""
 
 _SYSTEM = (
     *("/usr", "/lib", "/lib64", "/opt", "/nix/store", "/gnu/store", "/home/linuxbrew/.linuxbrew"),
     *("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/ssl", "/sys/devices/system"),
     *("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"),
 )
-"""Programs and what they look up. Parsers import modules and load libraries when they meet something rare."""
+"""Programs, libraries and system data. Parsers import modules and load libraries when they meet a rare feature."""
 
 _SOCKETS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
-"""By processor: its name in seccomp, and the number of ``socket``."""
+"""By processor: its seccomp identifier (``AUDIT_ARCH_…``) and the number of ``socket``."""
 
 _IO_URING = 425
-"""Number of ``io_uring_setup`` on every processor: with it, sockets could be made without ``socket``."""
+"""Number of ``io_uring_setup`` on every processor: io_uring can create sockets without calling ``socket``."""
 
 _OTHER_CALLS = 0x40000000
-"""From this number on, the calls of x86_64 are those of another interface."""
+"""System call numbers from here on belong to the x32 interface of x86_64."""
 
 
 def confine() -> bool:
-    """Confine this thread and those it starts, for good; returns whether the kernel can (since Linux 5.13)."""
+    """Confine this thread and those it starts irrevocably; return whether the kernel supports it (since Linux 5.13)."""
     if sys.platform != "linux":
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -65,7 +65,7 @@ def confine() -> bool:
 
 
 def _own_folders() -> set[str]:
-    """Return where this program and its libraries are; the folder it was started in only if the program is there."""
+    """Return the folders of this program and its libraries; the working directory only if it is the program's own."""
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     program = Path(__file__).absolute().parents[2]
     return {*sys.path, *libraries, sys.prefix, sys.base_prefix} - {"", str(Path.cwd())} | {str(program)}
@@ -81,20 +81,20 @@ def _allow_reading(libc: ctypes.CDLL, rules: int, paths: Iterable[str]) -> None:
 
 
 def _refuse_sockets(libc: ctypes.CDLL) -> None:
-    """Have the kernel refuse to make sockets, of any kind: Landlock knows TCP alone."""
+    """Have the kernel refuse to create sockets of any kind: Landlock covers only TCP."""
     if platform.machine() not in _SOCKETS:
         return
     processor, socket = _SOCKETS[platform.machine()]
     load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
-    program = [  # operation, instructions to skip if it holds, if not, and its operand
+    program = [  # operation, instructions to skip if true, if false, and operand
         (load, 0, 0, 4),
         (equal, 0, 5, processor),
         (load, 0, 0, 0),
         (at_least, 3, 0, _OTHER_CALLS),
         (equal, 2, 0, socket),
         (equal, 1, 0, _IO_URING),
-        (answer, 0, 0, 0x7FFF0000),  # do it
-        (answer, 0, 0, 0x00050000 | errno.EACCES),
+        (answer, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+        (answer, 0, 0, 0x00050000 | errno.EACCES),  # SECCOMP_RET_ERRNO
     ]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     libc.prctl(_SECCOMP, _FILTER, struct.pack("HP", len(program), ctypes.addressof(code)), 0, 0)

@@ -9,9 +9,9 @@ _BINARY_CHECK_BYTES = 8_192
 """A NUL within these first bytes means a binary file."""
 
 _WINDOW = 65_536
-"""Bytes from which an encoding is guessed."""
+"""Number of bytes from which an encoding is guessed."""
 
-_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
+_MARKS = (  # UTF-32 before UTF-16, whose little-endian mark is a prefix of UTF-32's
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -23,7 +23,7 @@ _CANDIDATES = (
     *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r"),
     *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
 )
-"""Encodings in common use. Among all that Python knows, a short German text looks like Mac Turkish."""
+"""Encodings in common use. If all of Python's encodings compete, a short German text is taken for Mac Turkish."""
 
 _DECLARABLE = re.compile(r"(ascii|iso8859-\d+|cp\d+|koi8-[ru]|mac-\w+|shift_jis|euc_(jp|kr)|gb\w+|big5\w*|utf-(8|16))")
 _CONTROL = re.compile(r"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
@@ -31,11 +31,11 @@ _UNUSABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 def decoded(content: bytes, declared: str = "") -> str:
-    r"""Decode a file; line ends are kept, a byte order mark is removed.
+    r"""Decode a file, keeping line ends and removing a byte order mark.
 
     Args:
         content: The file.
-        declared: The encoding that the file itself names, if any; used where UTF-8 does not fit.
+        declared: The encoding that the file itself declares, if any; used if the content is not UTF-8.
 
     Raises:
         UnreadableError: It is binary, or its encoding is unknown.
@@ -61,7 +61,7 @@ def decoded(content: bytes, declared: str = "") -> str:
 
 
 def clean(text: str) -> str:
-    """Replace NUL and unpaired surrogates by U+FFFD: databases reject the one, tokenizers the other."""
+    """Replace NUL, which databases reject, and unpaired surrogates, which tokenizers reject, by U+FFFD."""
     return text if text.isascii() and "\0" not in text else _UNUSABLE.sub("\ufffd", text)
 
 
@@ -76,8 +76,9 @@ def _encoding(content: bytes, invalid: int, declared: str) -> str:
     except LookupError:
         name = ""
     if _DECLARABLE.fullmatch(name):
-        return "cp1252" if name == "iso8859-1" else name  # what browsers do: the one is declared, the other meant
-    # Around the first invalid byte, since a prefix may be ASCII; from the start of a line, not inside a character.
+        return "cp1252" if name == "iso8859-1" else name  # as browsers do: ISO 8859-1 is declared where cp1252 is used
+    # Guess from the bytes around the first invalid one, since everything before it may be ASCII. Start at a line, so
+    # that the window does not begin inside a character.
     start = content.rfind(b"\n", 0, max(0, invalid - _WINDOW // 2)) + 1
     if invalid - start > _WINDOW:
         start = max(0, invalid - _WINDOW // 2)
@@ -93,6 +94,6 @@ def _encoding(content: bytes, invalid: int, declared: str) -> str:
 
 
 def _damaged_utf8(window: bytes) -> bool:
-    """Tell whether most non-ASCII bytes form UTF-8 characters, which other encodings seldom do by chance."""
+    """Tell whether most non-ASCII bytes form UTF-8 characters, which is rare by chance in other encodings."""
     valid = window.decode("utf-8", "ignore").encode()
     return sum(byte > 127 for byte in valid) > len(window) - len(valid)

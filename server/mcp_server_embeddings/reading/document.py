@@ -1,4 +1,4 @@
-"""The texts of a file, how it is parsed, and the error of an unreadable one."""
+"""The documents of a file, the settings for parsing it, and the error for an unreadable one."""
 
 import time
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ MAX_FIELDS = 20
 """Maximum number of metadata values of one document."""
 
 MAX_VALUE = 200
-"""Maximum characters of a value; longer ones are left out, since a truncated one would never match a filter."""
+"""Maximum characters of a value; longer values are omitted, since a truncated one would never match a filter."""
 
 
 class UnreadableError(EmbeddingsError):
     """A file yields no text. The other files are still read.
 
     Attributes:
-        reason: Why, and what to do; contains nothing of the file's text.
+        reason: The cause and the remedy, without any of the file's text.
     """
 
     def __init__(self, reason: str) -> None:
@@ -35,8 +35,8 @@ class Section:
 
     Attributes:
         start: Offset of its first character in the text.
-        end: Offset after its last.
-        heading: ``"Install > Linux"``, ``"page 3"``, or ``""``.
+        end: Offset after its last character.
+        heading: Such as ``"Install > Linux"``, ``"page 3"`` or ``""``.
     """
 
     start: int
@@ -46,12 +46,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text of a file.
+    """The text of a file, or of one row of a table file.
 
     Attributes:
         suffix: ``""`` for a whole file; ``":12"`` for data row 12 of a table or line 12 of a JSONL file.
-        text: Without NUL and unpaired surrogates; of plain text and Markdown exactly the decoded file.
-        sections: Ascending, not overlapping; together they contain every visible character.
+        text: The text without NUL and unpaired surrogates; for plain text and Markdown exactly the decoded file.
+        sections: Ascending and not overlapping; together they contain every visible character.
         metadata: At most ``MAX_FIELDS`` values of at most ``MAX_VALUE`` characters.
     """
 
@@ -63,11 +63,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Parsing:
-    """How to parse a file. Its checks raise ``UnreadableError``.
+    """Settings for parsing a file. The checks raise ``UnreadableError``.
 
     Attributes:
         limits: Upper bounds.
-        cancelled: Raises if the caller cancelled, or if the file takes too long.
+        cancelled: Raises if the caller cancelled or the file takes too long.
     """
 
     limits: ReadingLimits = DEFAULT_LIMITS
@@ -81,7 +81,7 @@ class Parsing:
             )
 
     def check_sections(self, count: int) -> None:
-        """Refuse a text with too many headings: each one is stored together with its parents."""
+        """Refuse a text with too many headings: each heading is stored together with its parents."""
         self.cancelled()
         if count > self.limits.sections:
             raise UnreadableError(f"more than {self.limits.sections:,} headings; split the file")
@@ -93,7 +93,7 @@ class Parsing:
             raise UnreadableError(f"more than {self.limits.rows:,} rows of text; split the file")
 
     def check_columns(self, count: int) -> None:
-        """Refuse a row with too many values: each one is named."""
+        """Refuse a row with too many values: each value is stored with its column name."""
         if count > self.limits.columns:
             raise UnreadableError(f"a row of {count:,} columns; at most {self.limits.columns:,}: is it a table?")
 
@@ -103,14 +103,14 @@ class Parsing:
             raise UnreadableError(f"more than {self.limits.cells:,} cells; keep the columns that are needed")
 
     def check_total(self, count: int) -> None:
-        """Refuse texts that together are too long, as when many rows share a long one."""
+        """Refuse texts that are too long in total, for example because many rows share a long one."""
         if count > self.limits.total_characters:
             raise UnreadableError(
                 f"{count:,} characters of text; at most {self.limits.total_characters:,}: split the file"
             )
 
     def check_unpacked(self, size: int) -> None:
-        """Refuse what unpacks to too many bytes."""
+        """Refuse a file that unpacks to too many bytes."""
         if size > self.limits.unpacked_bytes:
             raise UnreadableError(f"unpacks to {size:,} bytes; at most {self.limits.unpacked_bytes:,}")
 
@@ -119,7 +119,7 @@ DEFAULT_PARSING = Parsing()
 
 
 def until(seconds: float, cancelled: Cancelled) -> Cancelled:
-    """Add a deadline to ``cancelled``: it raises ``UnreadableError`` once ``seconds`` have passed."""
+    """Add a deadline to ``cancelled``: the result also raises ``UnreadableError`` once ``seconds`` have passed."""
     deadline = time.monotonic() + seconds
 
     def check() -> None:
@@ -131,12 +131,12 @@ def until(seconds: float, cancelled: Cancelled) -> Cancelled:
 
 
 def too_slow(seconds: float) -> UnreadableError:
-    """Return the error of a file that takes too long."""
+    """Return the error for a file that takes too long."""
     return UnreadableError(f"its text takes longer than {seconds:g} s; split the file or save it as text")
 
 
 def whole(text: str, sections: tuple[Section, ...], title: str = "") -> list[Document]:
-    """Make the only document of a file.
+    """Make the single document of a file.
 
     Raises:
         UnreadableError: It has no visible text.
@@ -148,13 +148,13 @@ def whole(text: str, sections: tuple[Section, ...], title: str = "") -> list[Doc
 
 
 def row(suffix: str, text: str, metadata: Mapping[str, Scalar]) -> Document:
-    """Make the document of a row, keeping the metadata that a filter can use."""
+    """Make the document of a row, keeping only metadata that a filter can use."""
     short = [(name, value) for name, value in metadata.items() if name and len(name) <= MAX_VALUE]
     kept = [(name, value) for name, value in short if not isinstance(value, str) or 0 < len(value) <= MAX_VALUE]
     return Document(suffix, text, (Section(0, len(text), ""),), dict(kept[:MAX_FIELDS]))
 
 
 def listed(names: list[str]) -> str:
-    """List names of columns in an error: at most 20, each at most 40 characters."""
+    """Format column names for an error message: at most 20 names of at most 40 characters."""
     shown = ", ".join(repr(name if len(name) <= 40 else name[:39] + "…") for name in names[:20])
     return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown

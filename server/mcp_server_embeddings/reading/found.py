@@ -1,4 +1,4 @@
-"""The results of a walk: files to read, and skipped files with the reason."""
+"""The results of a walk: files to read, and skipped files with reasons."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,8 @@ class Skipped:
     """A requested file or folder that is not read.
 
     Attributes:
-        path: Absolute; bytes that are not UTF-8 are shown as U+FFFD.
-        reason: Why, and what to do.
+        path: Absolute path, with bytes that are not UTF-8 as U+FFFD.
+        reason: The cause and the remedy.
     """
 
     path: str
@@ -29,12 +29,12 @@ class FoundFile:
     """A file to read.
 
     Attributes:
-        path: Absolute, without links; the id of its document.
-        size: Bytes when it was listed.
-        changed_ns: When it was changed last; see ``Entry``.
+        path: Absolute path without links; also the id of its document.
+        size: Size in bytes when it was listed.
+        changed_ns: Time of the last change; see ``Entry``.
         folder: The allowed folder that contains it.
-        parts: Its path components below that folder.
-        parsing: How to parse it.
+        parts: Path components below that folder.
+        parsing: Limits and cancellation.
     """
 
     path: str
@@ -45,15 +45,15 @@ class FoundFile:
     parsing: Parsing
 
     def read(self) -> bytes:
-        """Open the file without following any link, and read it.
+        """Read the file without following links.
 
         Raises:
-            UnreadableError: It was replaced, is too large, or may not be read.
+            UnreadableError: It was replaced, is too large, or cannot be read.
         """
         return self.folder.read(self.parts, size_limit(self.path, self.parsing.limits), self.parsing.cancelled)
 
     def documents(self, content: bytes) -> list[Document]:
-        """Parse what ``read`` returned; see ``read_documents``.
+        """Parse the content returned by ``read``; see ``read_documents``.
 
         Raises:
             UnreadableError: It yields no text.
@@ -61,7 +61,7 @@ class FoundFile:
         return read_documents(self.path, content, self.parsing)
 
     def table(self, content: bytes) -> Table:
-        """Read what ``read`` returned as a table; see ``read_table``.
+        """Parse the content returned by ``read`` as a table; see ``read_table``.
 
         Raises:
             UnreadableError: It is not a table, or is malformed or too large.
@@ -70,10 +70,10 @@ class FoundFile:
 
 
 def size_limit(path: str, limits: ReadingLimits) -> int:
-    """Return the maximum size of a file of this name, in bytes."""
+    """Return the maximum size in bytes of a file with this name."""
     return limits.packed_bytes if path.lower().endswith(_PACKED) else limits.file_bytes
 
 
 def shown(path: str) -> str:
-    """Make a path valid UTF-8."""
+    """Make a path valid UTF-8 for display."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

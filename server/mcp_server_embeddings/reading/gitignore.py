@@ -1,7 +1,7 @@
-"""``.gitignore`` files, as gitignore(5) describes them.
+"""``.gitignore`` files, following gitignore(5).
 
-Rules are matched component by component with the linear-time patterns of ``globs``, since a cloned repository brings
-its own rules. docs/architecture.md says why not pathspec.
+Rules are matched component by component with the linear-time patterns of ``globs``, because the rules of a cloned
+repository are untrusted input. docs/architecture.md explains why pathspec is not used.
 """
 
 import fnmatch
@@ -28,10 +28,10 @@ class Rule:
     """One line of a file.
 
     Attributes:
-        negated: It begins with ``!``: what it matches is not ignored.
-        folders_only: It ends with ``/``.
-        glob: What it matches, relative to the folder of its file.
-        name: Pattern of the last component, which excludes most paths quickly.
+        negated: The line begins with ``!``: matching paths are not ignored.
+        folders_only: The line ends with ``/``.
+        glob: Pattern of the path, relative to the folder of the file.
+        name: Pattern of the last component, which rules out most paths quickly.
     """
 
     negated: bool
@@ -49,12 +49,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of one folder, with those of the folders above it.
+    """The rules of one folder, linked to those of the folders above it.
 
     Attributes:
-        parent: Applied where no rule here matches.
+        parent: Rules to apply if no rule here matches.
         depth: Number of path components of the folder.
-        rules: The last first.
+        rules: The rules in reverse order, since the last match decides.
         problem: Why the rules are not applied; ``""`` if they are.
     """
 
@@ -65,9 +65,9 @@ class Rules:
 
 
 def is_ignored(rules: Rules | None, parts: Parts, *, is_folder: bool) -> bool:
-    """Apply the last matching rule of the nearest file that has one.
+    """Apply the last matching rule of the nearest file with a match.
 
-    The folders above the path are not checked: the walk does not enter an ignored folder.
+    The folders above the path are not checked, because the walk does not enter an ignored folder.
     """
     while rules is not None:
         below = parts[rules.depth :]
@@ -82,7 +82,7 @@ def read_rules(folder: AllowedFolder, parts: Parts, parent: Rules | None, cancel
     """Return ``parent`` extended by the rules of the folder at ``parts``, if it has any."""
     try:
         if not stat.S_ISREG(folder.entry((*parts, IGNORE_FILE)).mode):
-            return parent  # git does not follow a link here either
+            return parent  # like git, do not follow a link here
     except OSError:
         return parent
     try:
@@ -94,9 +94,9 @@ def read_rules(folder: AllowedFolder, parts: Parts, parent: Rules | None, cancel
 
 
 def inherited_rules(folder: AllowedFolder, parts: Parts, cancelled: Cancelled) -> Rules | None:
-    """Return the rules that apply in a folder from those above it, up to its repository or the allowed folder.
+    """Return the rules that a folder inherits from the folders above it, up to its repository or the allowed folder.
 
-    None if they ignore the folder itself: it was requested by name.
+    None if these rules ignore the folder itself, since the caller requested it by name.
     """
     rules: Rules | None = None
     for depth in range(_repository_depth(folder, parts), len(parts)):
@@ -107,7 +107,7 @@ def inherited_rules(folder: AllowedFolder, parts: Parts, cancelled: Cancelled) -
 
 
 def _repository_depth(folder: AllowedFolder, parts: Parts) -> int:
-    """Return the number of components of the nearest folder that has ``.git``; 0 if none has."""
+    """Return the number of components of the nearest folder with ``.git``; 0 if there is none."""
     for depth in range(len(parts), 0, -1):
         try:
             folder.entry((*parts[:depth], REPOSITORY))
@@ -122,8 +122,8 @@ def _rule(line: str) -> Rule | None:
     pattern = line.rstrip(" ")
     if pattern.endswith("\\"):
         if pattern == line:
-            return None  # git ignores this malformed rule too
-        pattern += " "  # an escaped space at the end counts
+            return None  # like git, ignore a malformed rule
+        pattern += " "  # an escaped trailing space is part of the pattern
     if pattern.startswith("#"):
         return None
     negated = pattern.startswith("!")
@@ -136,13 +136,13 @@ def _rule(line: str) -> Rule | None:
     if "/" not in pattern:
         names = ["**", *names]
     if names[-1] == "**":
-        names.append("*")  # everything in a folder, but not the folder itself
+        names.append("*")  # everything in the folder, excluding the folder itself
     segments = tuple(_SPECIAL.sub(_as_fnmatch, name) for name in names)
     return Rule(negated, folders_only, Glob(segments), re.compile(fnmatch.translate(segments[-1]), _CASE))
 
 
 def _as_fnmatch(match: re.Match[str]) -> str:
-    r"""Translate ``[^`` and ``\*``, which fnmatch does not know."""
+    r"""Translate ``[^`` and escapes such as ``\*``, which fnmatch does not support."""
     escaped = match[1]
     if escaped is None:
         return "[!"

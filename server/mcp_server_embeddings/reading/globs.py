@@ -1,4 +1,4 @@
-"""Patterns of paths: ``*``, ``?`` and ``[…]`` within a name, ``**`` for any number of folders."""
+"""Path patterns: ``*``, ``?`` and ``[…]`` within a name, ``**`` for any number of folders."""
 
 import fnmatch
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from mcp_server_embeddings.reading.allowed import Parts
 
 States = frozenset[int]
-"""Positions in a pattern that a path has reached; empty if it cannot match any more."""
+"""Positions in a pattern that a path has reached; empty once it can no longer match."""
 
 
 def is_pattern(name: str) -> bool:
-    """Tell whether a name has a wildcard."""
+    """Tell whether a name contains a wildcard."""
     return any(sign in name for sign in "*?[")
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A pattern of paths below a folder, matched component by component as a nondeterministic automaton.
+    """A pattern for paths below a folder, matched component by component as a nondeterministic automaton.
 
-    Time grows with components times segments: fnmatch's expressions do not backtrack over what a ``*`` took.
+    Time is proportional to components times segments: fnmatch's expressions do not backtrack into a ``*``.
 
     Example:
         >>> Glob(("docs", "**", "*.md")).matches(("docs", "guide", "a.md"))
@@ -48,7 +48,7 @@ class Glob:
         return len(self.segments) in states
 
     def names_hidden(self, states: States, name: str) -> bool:
-        """Tell whether the next segment itself begins with ``.``, so that a hidden ``name`` is requested."""
+        """Tell whether a next segment that begins with ``.`` matches, so that a hidden ``name`` was requested."""
         following = [self.segments[state] for state in states if state < len(self.segments)]
         return any(segment.startswith(".") and fnmatch.fnmatch(name, segment) for segment in following)
 
@@ -60,7 +60,7 @@ class Glob:
         return self.is_end(states)
 
     def _closure(self, states: set[int]) -> States:
-        """Add the states after each ``**``, which may match no folder."""
+        """Add the state after each ``**``, which may match zero folders."""
         for state in range(len(self.segments)):
             if state in states and self.segments[state] == "**":
                 states.add(state + 1)

@@ -1,4 +1,4 @@
-"""Read golden queries: a table of queries and the items of a collection that answer them."""
+"""Read golden queries: a table of queries with the items of a collection that answer them."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ _GRADE = "relevance"
 
 
 def read_golden_queries(path: Path) -> RetrievalSet:
-    """Read a table with the columns ``query`` and ``id``, one row a relevant item, and perhaps ``relevance``.
+    """Read a table with the columns ``query``, ``id`` and optionally ``relevance``, one row per relevant item.
 
     Returns:
-        The queries are their own ids; there are no documents.
+        A retrieval set without documents, in which each query is its own id.
 
     Raises:
-        InputError: The file cannot be read or is no such table, or a row lacks a query, an id or a grade above 0.
+        InputError: The file cannot be read, is not such a table, or a row lacks a query, an id or a grade above 0.
     """
     try:
         table = read_table(str(path), path.read_bytes())

@@ -1,6 +1,6 @@
-"""Parse files in a process of their own where their format needs a parser, else here.
+"""Parse files in a separate process if their format needs a complex parser, otherwise in this process.
 
-Plain text, CSV and JSONL stay: what reads them takes time and memory in proportion to their size, which is limited.
+Plain text, CSV and JSONL are parsed here: they take time and memory in proportion to their size, which is limited.
 """
 
 import itertools
@@ -23,15 +23,15 @@ def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING
 
     Args:
         path: Its suffix determines the format; nothing is opened.
-        content: All its bytes.
-        parsing: How to parse it.
+        content: All bytes of the file.
+        parsing: Limits and cancellation.
 
     Returns:
         One document, or one per row for CSV, TSV, JSONL, XLSX and Parquet; at least one.
 
     Raises:
-        UnreadableError: It is binary, malformed, encrypted, too large, without text, takes too long or needs too much
-            memory, or its parser crashed.
+        UnreadableError: It is binary, malformed, encrypted, too large or without text, takes too long, needs too much
+            memory, or crashed its parser.
 
     Example:
         >>> read_documents("notes.md", b"# Title")[0].sections[0].heading
@@ -48,10 +48,10 @@ def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING
 
 
 def read_cells(path: str, content: bytes, parsing: Parsing) -> Cells:
-    """Parse a file in one of the formats of ``TABLE_SUFFIXES``, or the lines of a text, as a table.
+    """Parse a file in one of the formats of ``TABLE_SUFFIXES``, or the lines of a text file, as a table.
 
     Raises:
-        UnreadableError: As ``read_documents``; also when a column is asked for.
+        UnreadableError: As ``read_documents``; also raised when a column is read.
     """
     if not is_isolated(path):
         return parse_cells(suffix_of(path), content, _timed(path, parsing))

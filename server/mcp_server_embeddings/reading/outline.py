@@ -3,11 +3,11 @@
 from mcp_server_embeddings.reading.document import Parsing, Section
 
 _MAX_HEADING = 200
-"""Characters of one heading; a longer paragraph styled as a heading is truncated here, not in the text."""
+"""Characters of one heading; a longer paragraph styled as a heading is truncated in the outline, not in the text."""
 
 
 class Outline:
-    """Collects headings in the order of the text."""
+    """Collects headings in text order."""
 
     def __init__(self, parsing: Parsing) -> None:
         self._parsing = parsing
@@ -19,11 +19,11 @@ class Outline:
 
         Args:
             offset: Where the heading starts; not before the previous one.
-            level: 1 for the highest; a section is part of the last one of a higher level.
-            text: Its words.
+            level: 1 is the highest; a section belongs to the latest section of a higher level.
+            text: Text of the heading.
 
         Raises:
-            UnreadableError: There are too many, or the file takes too long.
+            UnreadableError: There are too many headings, or the file takes too long.
         """
         self._parsing.check_sections(len(self._starts))
         while self._open and self._open[-1][0] >= level:
@@ -45,7 +45,7 @@ class OutlinedText:
     """A text that is built line by line, with its outline.
 
     Attributes:
-        lines: The lines so far; not to be changed.
+        lines: The lines so far; read-only.
     """
 
     def __init__(self, parsing: Parsing) -> None:
@@ -65,7 +65,7 @@ class OutlinedText:
         self._parsing.check_characters(self._length)
 
     def heading(self, first: int, level: int) -> None:
-        """Make the lines from number ``first`` on, counted from 0, the heading of what follows."""
+        """Make the lines from index ``first`` on the heading of the lines that follow."""
         heading = self.lines[first:]
         offset = self._length - sum(len(line) + 1 for line in heading)
         self._outline.heading(offset, level, " ".join(heading))

@@ -1,4 +1,4 @@
-"""Parse a file in the format that its suffix names."""
+"""Parse a file in the format given by its suffix."""
 
 from collections.abc import Callable
 from pathlib import PurePath
@@ -11,7 +11,7 @@ from mcp_server_embeddings.reading.limits import ReadingLimits
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 
 LINES_SUFFIX = ".txt"
-"""Of a text whose lines may be read as a table of one column."""
+"""Suffix of a text file whose lines may be read as a table with one column."""
 
 _KINDS = {
     **dict.fromkeys((".md", ".markdown", ".mdx"), "Markdown"),
@@ -22,23 +22,23 @@ _KINDS = {
     ".xlsx": "an XLSX file",
     ".parquet": "a Parquet file",
 }
-"""Formats whose parsers take what time and memory a hostile file makes them take, or may crash."""
+"""Names of the formats whose parsers a hostile file can crash, or make take unlimited time or memory."""
 
 _Format = Callable[[bytes, Parsing], list[Document]]
 
 
 def is_isolated(path: str) -> bool:
-    """Tell whether a file has to be parsed in a process of its own."""
+    """Tell whether a file has to be parsed in a separate process."""
     return suffix_of(path) in _KINDS
 
 
 def kind(path: str) -> str:
-    """Name the format of such a file."""
+    """Name the format of a file that ``is_isolated``, for messages."""
     return _KINDS[suffix_of(path)]
 
 
 def time_limit(path: str, limits: ReadingLimits) -> float:
-    """Return how long parsing a file may take."""
+    """Return the maximum time for parsing a file, in seconds."""
     return limits.pdf_seconds if suffix_of(path) == ".pdf" else limits.seconds
 
 
@@ -47,7 +47,7 @@ def parse_documents(path: str, content: bytes, parsing: Parsing) -> list[Documen
 
     Raises:
         UnreadableError: It yields no text.
-        Exception: Anything that a parser raises on a corrupt file, if it ``is_isolated``.
+        Exception: Any error that a parser raises on a corrupt file, if the file ``is_isolated``.
     """
     parsing.cancelled()
     suffix = suffix_of(path)
@@ -87,7 +87,7 @@ def parse_cells(suffix: str, content: bytes, parsing: Parsing) -> Cells:
 
 
 def _format(suffix: str) -> _Format:
-    # Imported on use: the libraries take longer to import than the whole server to start.
+    # Imported on use: importing the libraries takes longer than starting the whole server.
     match suffix:
         case ".md" | ".markdown" | ".mdx":
             from mcp_server_embeddings.reading.formats.markdown import markdown_documents as documents
@@ -113,5 +113,5 @@ def _format(suffix: str) -> _Format:
 
 
 def suffix_of(path: str) -> str:
-    """Return what names the format of a file."""
+    """Return the suffix of a file, which determines its format, in lower case."""
     return PurePath(path).suffix.lower()

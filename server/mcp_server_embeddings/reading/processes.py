@@ -1,7 +1,7 @@
-"""Processes that parse files, so that no file can stall, crash or fill the process that serves.
+"""Worker processes that parse files, so that no file can stall the server, crash it or exhaust its memory.
 
-They are started when needed, a few at most, take one file at a time, and are ended when a file takes too long, when its
-caller gives up, and when there was nothing to do for a while.
+A few are started on demand. Each parses one file at a time, and is ended if a file takes too long, if its caller
+cancels, or after it was idle for a while.
 """
 
 import atexit
@@ -25,31 +25,30 @@ from mcp_server_embeddings.reading.parsing import time_limit
 from mcp_server_embeddings.reading.worker import OUT_OF_MEMORY, PART, REQUEST
 
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from mcp_server_embeddings.reading.worker import main; main()"
-"""What is imported is found where this process finds it."""
+"""Program of a worker; it imports modules from the same paths as this process."""
 
 _VARIABLES = ("PATH", "PYTHON", "LD_", "DYLD_", "LANG", "LC_", "HOME", "USERPROFILE", "APPDATA", "SYSTEMROOT", "TEMP")
-"""How the names of variables begin that an interpreter needs; keys and passwords are in others."""
+"""Prefixes of the environment variables that an interpreter needs; none of them holds a key or a password."""
 
 MAX_PROCESSES = 4
-"""Processes at a time: a file that takes all its time does not stop those of other sessions."""
+"""Maximum number of processes: one slow file does not stop the files of other sessions."""
 
 IDLE_SECONDS = 30.0
 
 _PAUSE = 0.05
-"""Seconds between two looks at the clock and at whether the caller gave up."""
+"""Seconds between two checks of the deadline and of whether the caller cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be parsed.
+    """A file to parse.
 
     Attributes:
-        path: Its suffix tells the format; nothing is opened.
-        content: Of the file.
+        path: Its suffix determines the format; nothing is opened.
+        content: All bytes of the file.
         limits: Upper bounds.
-        column: Of a table: -1 for its names, else one column; None for documents.
-        table: A number of its own for each table, so that it is not sent and parsed for each of its columns; 0 for
-            documents.
+        column: For a table, -1 for its column names, otherwise the index of one column; None for documents.
+        table: Unique number of a table, so that it is sent and parsed once for all its columns; 0 for documents.
     """
 
     path: str
@@ -59,7 +58,7 @@ class Request:
     table: int = 0
 
     def written(self) -> bytes:
-        """Return it without the content, as JSON."""
+        """Return the request as JSON, without the content."""
         return b'{"path":%s,"column":%s,"limits":%s}' % (
             json.dumps(self.path).encode(),
             json.dumps(self.column).encode(),
@@ -73,16 +72,17 @@ def _as_json(limits: ReadingLimits) -> bytes:
 
 
 class _EndedError(Exception):
-    """The process ended before it had answered."""
+    """The process ended before it answered; the argument is its exit status."""
 
 
 class _Process:
-    """One process, for one request at a time.
+    """One process, which handles one request at a time.
 
     Attributes:
-        answered: How many requests it has answered.
-        since: When it answered last.
-        runs: It was not ended.
+        answered: Number of answered requests.
+        since: Time of the last answer.
+        runs: Whether it was not ended.
+        table: Number of the table that it keeps; 0 for none.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class _Process:
             [sys.executable, "-P", "-c", _PROGRAM, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,  # never read: that it closes tells the process that this one is gone
+            stderr=subprocess.PIPE,  # never read: when it closes, the worker knows that this process is gone
             env={name: value for name, value in os.environ.items() if name.upper().startswith(_VARIABLES)},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
@@ -102,11 +102,11 @@ class _Process:
         threading.Thread(target=self._serve, name="reading", daemon=True).start()
 
     def ask(self, request: Request, check: Cancelled) -> list[Any]:
-        """Return the parts of the answer. Ended by anything that ``check`` raises.
+        """Return the parts of the answer. If ``check`` raises, end the process.
 
         Raises:
             UnreadableError: The file yields no text.
-            _EndedError: The process ended, with the exit status that is given.
+            _EndedError: The process ended.
         """
         future = Future[list[Any] | str | None]()
         self._requests.put((request, future))
@@ -124,21 +124,21 @@ class _Process:
         return answer
 
     def end(self) -> int:
-        """End it; returns its exit status."""
+        """End the process; return its exit status."""
         self.runs = False
         self._process.kill()
         self._requests.put(None)
         return self._process.wait()
 
     def _serve(self) -> None:
-        """Write requests and read answers, in a thread: so both can be waited for on every system."""
+        """Write requests and read answers in a thread, since not every system can wait for a pipe with a timeout."""
         requests, answers, lifeline = self._process.stdin, self._process.stdout, self._process.stderr
-        assert requests and answers and lifeline  # noqa: S101, PT018 - they were asked for
+        assert requests and answers and lifeline  # noqa: S101, PT018 - opened by Popen
         while (asked := self._requests.get()) is not None:
             request, future = asked
             try:
                 future.set_result(self._exchanged(requests, answers, request))
-            except (OSError, ValueError, RecursionError, MemoryError):  # a closed pipe, or what is no answer
+            except (OSError, ValueError, RecursionError, MemoryError):  # a closed pipe or a malformed answer
                 future.set_result(None)
         for pipe in (requests, answers, lifeline):
             with suppress(OSError):
@@ -176,11 +176,11 @@ def _awaited(future: "Future[list[Any] | str | None]", check: Cancelled) -> list
 
 
 class ReaderProcesses:
-    """The processes that this one has started. Thread-safe.
+    """The pool of processes that this process has started. Thread-safe.
 
     Args:
-        limit: How many at a time.
-        idle_seconds: After which one without work is ended.
+        limit: Maximum number of processes.
+        idle_seconds: Time after which an idle process is ended.
     """
 
     def __init__(self, limit: int = MAX_PROCESSES, idle_seconds: float = IDLE_SECONDS) -> None:
@@ -191,14 +191,14 @@ class ReaderProcesses:
         self._timer: threading.Timer | None = None
 
     def ask(self, request: Request, cancelled: Cancelled) -> list[Any]:
-        """Have a file parsed; returns the parts of the answer, see ``worker``.
+        """Have a file parsed; return the parts of the answer, see ``worker``.
 
         Args:
-            request: What to do.
-            cancelled: Called often; raises if the caller cancelled.
+            request: The file and the requested part of it.
+            cancelled: Called frequently; raises if the caller cancelled.
 
         Raises:
-            UnreadableError: It yields no text, takes too long or needs too much memory, or its parser crashed.
+            UnreadableError: It yields no text, takes too long, needs too much memory, or crashed its parser.
         """
         cancelled()
         while not self._free.acquire(timeout=_PAUSE):
@@ -207,7 +207,7 @@ class ReaderProcesses:
             check = until(time_limit(request.path, request.limits), cancelled)
             used = self._taken(request.table)
             if used is not None:
-                with suppress(_EndedError):  # by what an earlier file left behind, perhaps
+                with suppress(_EndedError):  # an earlier file may have caused it: try again in a new process
                     return self._answer(used, request, check)
             try:
                 return self._answer(_started(), request, check)
@@ -217,7 +217,7 @@ class ReaderProcesses:
             self._free.release()
 
     def close(self) -> None:
-        """End the processes that have nothing to do."""
+        """End the idle processes."""
         with self._lock:
             ended, self._idle = self._idle, []
         for process in ended:
@@ -234,7 +234,7 @@ class ReaderProcesses:
                     self._wait()
 
     def _taken(self, table: int) -> _Process | None:
-        """Take the process that keeps a table, else the one that was used last."""
+        """Take the idle process that keeps a table, otherwise the one that was used last."""
         with self._lock:
             process = next((one for one in self._idle if table and one.table == table), None)
             if process is None:
@@ -277,7 +277,7 @@ def _why(status: int, request: Request) -> str:
 
 @functools.cache
 def reader_processes(pid: int) -> ReaderProcesses:
-    """Return the processes of this process, which is ``pid``: what is inherited by a fork belongs to another."""
+    """Return the pool of this process, whose id is ``pid``; a forked child must not use the pool of its parent."""
     processes = ReaderProcesses()
     atexit.register(lambda: processes.close() if os.getpid() == pid else None)
     return processes

@@ -1,4 +1,4 @@
-"""Resolve a caller's path to a place in an allowed folder, or to an error that reveals nothing outside."""
+"""Resolve a caller's path to a location in an allowed folder, or to an error that reveals nothing outside of them."""
 
 import errno
 import os
@@ -19,13 +19,13 @@ _DRIVE = re.compile(r"/[A-Za-z]:/")
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A file or folder to read, as named by one path of the caller.
+    """A file or folder to read, given by one path of the caller.
 
     Attributes:
         folder: The allowed folder that contains it.
-        parts: Its components; of a glob, those before its first wildcard.
-        is_folder: It is a folder to walk.
-        glob: Files to read in that folder; None for all.
+        parts: Its path components; for a glob, those before its first wildcard.
+        is_folder: Whether it is a folder to walk.
+        glob: Pattern of the files to read in that folder; None for all.
     """
 
     folder: AllowedFolder
@@ -40,11 +40,11 @@ class Root:
 
     @property
     def named(self) -> str:
-        """Return the path with the pattern."""
+        """Return the absolute path, including the pattern."""
         return self.folder.full((*self.parts, *(self.glob.segments if self.glob else ())))
 
     def below(self, path: str) -> Parts | None:
-        """Split a resolved path into its components below this root; None if this root does not include it."""
+        """Split a resolved path into its components below this root; None if the root does not include it."""
         parts = self.folder.parts(path)
         if parts is None or parts[: len(self.parts)] != self.parts:
             return None
@@ -57,10 +57,10 @@ class Root:
 def resolved(path: str, folders: Sequence[AllowedFolder]) -> list[Root]:
     """Find a path in the allowed folders.
 
-    Links in it are followed first; what counts is their target. A relative path is tried in each allowed folder.
+    Links are followed first; their targets must be in an allowed folder. A relative path is tried in each of these.
 
     Returns:
-        One root; for a glob one for each allowed folder that has the folder before its first wildcard.
+        One root; for a glob, one for each allowed folder that contains the folder before the first wildcard.
 
     Raises:
         InputError: It is malformed, outside the allowed folders, or does not exist.
@@ -81,20 +81,20 @@ def _glob_roots(path: str, folders: Sequence[AllowedFolder]) -> list[Root]:
     """Find the folders before the first wildcard.
 
     Raises:
-        InputError: The pattern goes up after it.
+        InputError: The pattern has ``..`` after it.
     """
     names = Path(_expanded(path)).parts
     first = next(index for index, name in enumerate(names) if is_pattern(name))
     segments = names[first:]
     if ".." in segments:
         raise InputError(f"{path!r} has '..' after a wildcard; write the folder without it")
-    # The first name of an absolute path is "/" or a drive.
+    # Without a name before it the pattern is relative: the first name of an absolute path is "/" or a drive.
     base = str(Path(*names[:first])) if first else ""
     return [replace(root, glob=Glob(segments)) for root in _roots(path, base, folders) if root.is_folder]
 
 
 def _error(path: str, folders: Sequence[AllowedFolder]) -> InputError:
-    """Explain why nothing was found; of a path outside only that it is outside."""
+    """Explain why nothing was found; for a path outside of the folders, reveal only that it is outside."""
     allowed = ", ".join(repr(folder.path) for folder in folders)
     places = [os.path.realpath(place) for place in _places(_expanded(path), folders)]
     if all(folder.parts(place) is None for folder in folders for place in places):
@@ -114,7 +114,7 @@ def _roots(path: str, base: str, folders: Sequence[AllowedFolder]) -> Iterator[R
     """Find ``base``, the caller's ``path`` or the part of it before a wildcard, in each place that it may mean.
 
     Raises:
-        InputError: It is in an allowed folder and may not be seen.
+        InputError: It is in an allowed folder and not accessible.
     """
     for place in _places(base, folders):
         real = os.path.realpath(place)
@@ -129,13 +129,13 @@ def _roots(path: str, base: str, folders: Sequence[AllowedFolder]) -> Iterator[R
                 if error.errno in GONE or error.errno == errno.EINVAL:
                     continue
                 raise InputError(f"{path!r} cannot be read: {reason(error)}") from None
-            if not stat.S_ISLNK(mode):  # a link that is left is a loop, or was created just now
+            if not stat.S_ISLNK(mode):  # a link that remains is a loop or was just created
                 yield Root(folder, parts, is_folder=stat.S_ISDIR(mode))
                 break
 
 
 def _without_scheme(path: str) -> str:
-    """Return the path of a ``file:///`` URI of this machine, as MCP clients name their roots and resources."""
+    """Return the path of a local ``file:///`` URI, the form in which MCP clients give roots and resources."""
     if not path.startswith(_FILE_URI):
         return path
     path = unquote(path[len(_FILE_URI) - 1 :])
@@ -143,7 +143,7 @@ def _without_scheme(path: str) -> str:
 
 
 def _expanded(path: str) -> str:
-    """Expand ``~`` to the user's home, but not ``~name``: that would tell whether a user exists."""
+    """Expand ``~`` to the user's home, but not ``~name``, which would reveal whether a user exists."""
     if path == "~" or path.startswith(("~/", f"~{os.sep}")):
         return str(Path.home()) + path[1:]
     return path

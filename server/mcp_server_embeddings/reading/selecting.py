@@ -1,4 +1,4 @@
-"""Select the files that a caller requests."""
+"""Select the files that a caller requested."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,12 @@ from mcp_server_embeddings.reading.walk import Tally, Walk
 
 
 class Reader:
-    """Reads files in some folders and nowhere else. Thread-safe; each selection is for one thread.
+    """Reads files in the given folders and nowhere else. Thread-safe; a selection must be used by one thread.
 
     Args:
-        allowed_dirs: The folders; links in their paths are resolved once, here.
+        allowed_dirs: The folders; links in their paths are resolved once, when the reader is created.
         limits: Upper bounds.
-        cancelled: Called often; raises if the caller cancelled.
+        cancelled: Called frequently; raises if the caller cancelled.
 
     Attributes:
         folders: Absolute paths of the folders.
@@ -44,13 +44,13 @@ class Reader:
         self._cancelled = cancelled
 
     def cancelled_by(self, cancelled: Cancelled) -> "Reader":
-        """Return the same for another caller, who cancels otherwise."""
+        """Return a copy of this reader with another ``cancelled``."""
         reader = copy.copy(self)
         reader._cancelled = cancelled  # noqa: SLF001 - its own class
         return reader
 
     def may_check(self, path: str) -> bool:
-        """Tell whether an absolute path is in one of the folders, and that folder is there."""
+        """Tell whether an absolute path is in one of the folders and that folder exists."""
         for folder in self._folders:
             if folder.parts(path) is not None:
                 with suppress(OSError):
@@ -62,12 +62,13 @@ class Reader:
         """Select the files at ``paths`` without reading them.
 
         Args:
-            paths: Files, folders with everything below them, and patterns (``*``, ``?``, ``[…]``, ``**``); absolute,
-                from ``~``, or relative to an allowed folder. What is named itself is taken even if hidden or ignored.
-            limits: Upper bounds for these files; those of the reader by default.
+            paths: Files, folders (with everything below them) and patterns (``*``, ``?``, ``[…]``, ``**``): absolute,
+                starting with ``~``, or relative to an allowed folder. An explicitly named file or folder is read even
+                if it is hidden or ignored.
+            limits: Upper bounds for these files; by default those of the reader.
 
         Raises:
-            InputError: No folder may be read, or a path is outside of them, malformed, or matches nothing.
+            InputError: No folder may be read, or a path is outside of the folders, malformed, or matches nothing.
         """
         if not self._folders:
             raise InputError("no folder may be read: ask the user to start the server with --allow-dir FOLDER")
@@ -79,7 +80,7 @@ class Reader:
         return Selection([roots[key] for key in sorted(roots)], parsing)
 
     def _root(self, path: str, parsing: Parsing) -> Root:
-        """Resolve a path; a relative pattern in the first allowed folder that has a match."""
+        """Resolve a path; a relative pattern resolves to the first allowed folder with a match."""
         tally = Tally()
         for root in resolved(path, self._folders):
             if root.glob is None or next(Walk(root, parsing, tally).found(), None) is not None:
@@ -92,11 +93,11 @@ class Selection:
     """Files to read, in the order of their paths.
 
     Attributes:
-        roots: Absolute paths that were requested; of a pattern the folder before its first wildcard.
-        folders: The same; of a file its folder.
-        paths: The same; of a pattern with the pattern.
-        entries: Files, and what is skipped with its reason; found while it is iterated, once.
-        complete: The limit of files did not end it early; final after iteration.
+        roots: Absolute paths that were requested; for a pattern, the folder before its first wildcard.
+        folders: As ``roots``, with the folder of a file instead of the file.
+        paths: As ``roots``, with the whole pattern instead of a folder.
+        entries: Files to read and skipped files with reasons, found lazily; can be iterated once.
+        complete: Whether iteration did not stop at the limit of files; final after iteration.
     """
 
     def __init__(self, roots: Sequence[Root], parsing: Parsing) -> None:
@@ -113,25 +114,26 @@ class Selection:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What was listed; final after iteration."""
+        """The listed folders and entries; final after iteration."""
         return self._tally.snapshot
 
     @property
     def ignored(self) -> int:
-        """Number of files and folders that are hidden or in .gitignore; final after iteration."""
+        """Number of files and folders that are hidden or ignored by ``.gitignore``; final after iteration."""
         return self._tally.ignored
 
     def covers(self, path: str) -> bool:
         """Tell whether a path was requested and visited, so that its absence from ``entries`` is meaningful.
 
-        False below a folder that could not be listed, and always if not ``complete``. Call it after iteration.
+        False below a folder that could not be listed, and always if the selection is not ``complete``. Call it after
+        iteration.
         """
         return self._root_of(path) is not None
 
     def gone(self, path: str) -> bool:
         """Tell whether a path was requested and nothing readable exists there any more.
 
-        False for one that exists and was skipped, hidden or ignored. Call it after iteration.
+        False for a path that exists and was skipped, hidden or ignored. Call it after iteration.
         """
         root = self._root_of(path)
         parts = root.folder.parts(path) if root else None

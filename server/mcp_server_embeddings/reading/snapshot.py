@@ -1,4 +1,4 @@
-"""What a walk listed, to tell later in a few milliseconds whether it would find the same files unchanged."""
+"""The listings of a walk, to check in a few milliseconds whether another walk would find the same files unchanged."""
 
 import time
 from contextlib import suppress
@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from mcp_server_embeddings.reading.allowed import AllowedFolder, Entry, Parts
 
 CLOCK_MARGIN_NS = 2_500_000_000
-"""A file that was changed less than this before it was looked at may be changed again without its time showing it: the
-times of FAT have two seconds, those of Linux some milliseconds."""
+"""A file that changed less than this before it was examined may change again with the same timestamp: timestamps have a
+resolution of two seconds on FAT and some milliseconds on Linux."""
 
 
 def is_settled(changed_ns: int, seen_ns: int) -> bool:
-    """Tell whether a time of change, looked at when it was ``seen_ns``, would show every later change."""
+    """Tell whether a change time that was read at ``seen_ns`` would differ after any later change."""
     return changed_ns < seen_ns - CLOCK_MARGIN_NS
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """Folders with their entries, and single entries; what is below a folder that is not listed does not count.
+    """Listed folders with their entries, and single entries; changes below other folders do not count.
 
     Attributes:
-        began_ns: When the walk began, nanoseconds since 1970.
+        began_ns: Time when the walk began, nanoseconds since 1970.
     """
 
     began_ns: int = field(default_factory=time.time_ns)
@@ -29,10 +29,10 @@ class Snapshot:
     _entries: list[tuple[AllowedFolder, Parts, Entry | None]] = field(default_factory=list)
 
     def listing(self, folder: AllowedFolder, parts: Parts) -> list[Entry]:
-        """List a folder as ``AllowedFolder.listing`` does, and note what is in it.
+        """List a folder with ``AllowedFolder.listing``, and record its entries.
 
         Raises:
-            OSError: See there; an unlisted folder is noted with nothing in it.
+            OSError: As ``AllowedFolder.listing``; the folder is then recorded as empty.
         """
         entries: list[Entry] = []
         try:
@@ -42,17 +42,17 @@ class Snapshot:
         return entries
 
     def note(self, folder: AllowedFolder, parts: Parts) -> None:
-        """Note one entry, or that there is none."""
+        """Record one entry, or its absence."""
         self._entries.append((folder, parts, _entry(folder, parts)))
 
     def is_settled(self) -> bool:
-        """Tell whether every change after the walk can be seen; see ``CLOCK_MARGIN_NS``."""
+        """Tell whether every change after the walk can be detected; see ``CLOCK_MARGIN_NS``."""
         changed = [entry.changed_ns for _, _, entries in self._folders for entry in entries]
         changed += [entry.changed_ns for _, _, entry in self._entries if entry is not None]
         return is_settled(max(changed, default=0), self.began_ns)
 
     def is_current(self) -> bool:
-        """Tell whether all is as it was."""
+        """Tell whether nothing has changed."""
         return all(_entry(folder, parts) == entry for folder, parts, entry in self._entries) and all(
             _listing(folder, parts) == entries for folder, parts, entries in self._folders
         )

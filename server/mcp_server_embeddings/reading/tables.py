@@ -17,25 +17,25 @@ from mcp_server_embeddings.reading.parsing import LINES_SUFFIX, TABLE_SUFFIXES
 TABLE_PARSING = Parsing(limits=TABLE_LIMITS)
 
 ROW_NUMBER = "row"
-"""As ``id_field``: number the rows, also where a column is called id."""
+"""Value of ``id_field`` that numbers the rows even if a column is called id."""
 
 _SAMPLE = 1_000
-"""Rows, evenly spread, from which a column of texts is told from one of labels, names or numbers."""
+"""Number of evenly spaced rows that decide whether a column holds texts, or labels, names or numbers."""
 
 _SAMPLED_CHARACTERS = 500
 _PROSE_WORDS = 3
 _CJK_PER_WORD = 2
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
-"""Scripts that write several words without a space: Chinese, Japanese, Thai; and Korean, whose words are short."""
+"""Scripts without spaces between words (Chinese, Japanese, Thai), and Korean, whose words are short."""
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
-"""Not ``007``, ``+49`` or twenty digits: those are codes, which a number would change."""
+"""Excludes ``007``, ``+49`` and twenty digits: these are codes, which conversion to a number would change."""
 
 _MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
 _BOOLEANS = {"true": True, "false": False}
 _SHOWN_ROWS = 5
 _MOST_SIGNS = 16
-"""Of a column, behind which a path of a source may end."""
+"""Number of ``#`` signs in a source that are tried as the end of the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class TableTexts:
 
     Attributes:
         column: The column of the texts.
-        ids: Unique, in the order of the file.
-        texts: Not blank.
+        ids: Unique ids, in the order of the file.
+        texts: The texts, none of them blank.
         rows: Indices of the rows in the table's columns, ascending.
-        blank: Number of rows that were left out, because their text is blank.
-        numbered: The ids are the numbers of the rows.
+        blank: Number of rows that were omitted because their text is blank.
+        numbered: Whether the ids are row numbers.
     """
 
     column: str
@@ -65,9 +65,9 @@ class Table:
 
     Attributes:
         name: The file's name, for messages.
-        columns: Unique names. A blank one is ``column 3``, the second of two with one name ``name (2)``.
-        rows: Number of rows below the header; blank lines between rows count, as they have a number.
-        notes: Sentences on what was left out, such as other sheets.
+        columns: Unique names. A blank name becomes ``column 3``, a repeated one ``name (2)``.
+        rows: Number of rows below the header, including blank lines between rows, since these have a number too.
+        notes: Sentences about omitted content, such as other sheets.
     """
 
     name: str
@@ -78,23 +78,22 @@ class Table:
     _parsing: Parsing
 
     def column(self, name: str) -> list[Cell]:
-        """Return the values of a column, one a row, with the types of the file; cells of a CSV file are strings.
+        """Return the values of a column, one per row, with the types of the file; cells of a CSV file are strings.
 
         Args:
-            name: Its name; letter case is ignored where that is unambiguous.
+            name: Its name; letter case is ignored if the name is unambiguous without it.
 
         Raises:
             InputError: There is no such column.
-            UnreadableError: A column of a Parquet file, which is read now, is corrupt or too large.
+            UnreadableError: A column of a Parquet file, which is read on request, is corrupt or too large.
         """
         return self._cells.column(self.columns.index(self.column_name(name)))
 
     def typed(self, name: str) -> list[Cell]:
-        """Return the values of a column as they are compared: those of ``column``, of a CSV file what they stand for.
+        """Return the values of a column for comparisons: those of ``column``, with the strings of a CSV file converted.
 
-        A column of a CSV file becomes numbers or booleans if all its values are written as such, except blank ones and
-        ``n/a``, ``null`` and the like, which become None. ``007`` is not written as a number. In its other columns
-        blank cells become None.
+        A column of a CSV file becomes numbers or booleans if every value has that form, except blank values, ``n/a``,
+        ``null`` and the like, which become None. ``007`` is not a number. In other columns blank cells become None.
 
         Raises:
             InputError: There is no such column.
@@ -119,7 +118,7 @@ class Table:
         """Return the column that ``name`` means.
 
         Raises:
-            InputError: There is none; the message names the nearest and lists all.
+            InputError: There is none; the message suggests the closest name and lists all.
         """
         same = [column for column in self.columns if column.casefold() == name.strip().casefold()]
         if name in self.columns or len(same) == 1:
@@ -129,10 +128,10 @@ class Table:
         raise InputError(f"{self.name!r} has no column {name[:200]!r}; {hint}{listed(list(self.columns))}")
 
     def text_columns(self) -> list[str]:
-        """Return the columns that hold text, longest texts first, so that the first is the one to suggest.
+        """Return the columns that hold text, those with the longest texts first; the first is the one to suggest.
 
-        Text is a value of three words or more; values that repeat are labels. Where no column has such values, those
-        of shorter strings that differ are returned.
+        A text has three words or more; values that repeat are labels. If no column has texts, columns of shorter,
+        distinct strings are returned.
         """
         samples = {name: self._sample(name) for name in self.columns}
         lengths = {name: sum(map(len, values)) / len(values) for name, values in samples.items() if values}
@@ -166,8 +165,8 @@ class Table:
 
         Args:
             column: The column of the texts; None takes the only one that holds text.
-            id_field: The column of the ids; None takes a column called id, in any letter case, and without one the
-                number of the row from 1. ``"row"`` always numbers, unless a column has that name.
+            id_field: The column of the ids; None takes a column called id in any letter case, otherwise row numbers
+                from 1. ``"row"`` takes row numbers, unless a column has that name.
 
         Raises:
             InputError: A column does not exist or must be named, or ids are blank or not unique.
@@ -203,7 +202,7 @@ class Table:
         return self._ids(id_field, range(self.rows))
 
     def id_columns(self, rows: Sequence[int]) -> list[str]:
-        """Return those of the first 20 columns whose values in some rows are unique, short and not blank."""
+        """Return the columns, among the first 20, whose values in the given rows are unique, short and not blank."""
         unique = []
         for name in self.columns[:20]:
             values = self.column(name)
@@ -246,7 +245,7 @@ class Table:
         return " or ".join([*unique[:3], f"id_field={ROW_NUMBER!r} to number the rows"])
 
     def _sample(self, name: str) -> list[str]:
-        """Return values of a column that are not blank, cut; none if they are numbers."""
+        """Return a sample of the non-blank strings of a column, truncated; empty for a column of numbers."""
         self._parsing.cancelled()
         values = self.column(name)
         taken = values[:: max(1, len(values) // _SAMPLE)]
@@ -257,12 +256,12 @@ def read_table(path: str, content: bytes, parsing: Parsing = TABLE_PARSING) -> T
     r"""Read a table.
 
     Args:
-        path: Its suffix tells its format; nothing is opened.
-        content: All its bytes.
-        parsing: How to parse it.
+        path: Its suffix determines the format; nothing is opened.
+        content: All bytes of the file.
+        parsing: Limits and cancellation.
 
     Raises:
-        UnreadableError: It is no table, is malformed, too large or without rows, or takes too long.
+        UnreadableError: It is not a table, is malformed, too large or without rows, or takes too long.
 
     Example:
         >>> read_table("a.csv", b"id,text\n7,hello\n").texts("text").ids
@@ -274,24 +273,24 @@ def read_table(path: str, content: bytes, parsing: Parsing = TABLE_PARSING) -> T
     cells = read_cells(path, content, parsing)
     if not cells.rows or not cells.names:
         raise UnreadableError("no rows below the names of the columns" if cells.names else "an empty table")
-    if suffix != ".parquet":  # whose columns are read later, each within a limit of bytes
+    if suffix != ".parquet":  # the columns of a Parquet file are read on request, each within a limit of bytes
         parsing.check_cells(cells.rows * len(cells.names))
     return Table(name, _unique(cells.names), cells.rows, cells.notes, cells, parsing)
 
 
 def is_table(path: str) -> bool:
-    """Tell by its suffix whether a file is a table."""
+    """Tell from its suffix whether a file is a table."""
     return PurePath(path).suffix.lower() in TABLE_SUFFIXES
 
 
 def split_source(source: str, exists: Callable[[str], bool] = lambda _path: False) -> tuple[str, str | None]:
     """Split ``tickets.csv#message`` into the path and the column, ``notes.txt#lines`` into the path and ``lines``.
 
-    A ``#`` splits only behind the name of a table, or before ``lines`` behind that of a text, so that folders and other
-    files may contain one; of several the first does. Nothing is opened.
+    A ``#`` splits only after the name of a table, or between the name of a text file and ``lines``, so that names of
+    folders and other files may contain one. The first such ``#`` splits. Nothing is opened.
 
     Args:
-        source: What the caller gave; may be a pattern.
+        source: The caller's source; may be a pattern.
         exists: Tells whether a path is a file, for tables whose own name contains ``.csv#``.
 
     Returns:
@@ -317,7 +316,7 @@ def split_source(source: str, exists: Callable[[str], bool] = lambda _path: Fals
 
 
 def as_text(value: Cell) -> str:
-    """Write a cell as a text or id: ``""`` for None, whole numbers without a decimal point."""
+    """Convert a cell to a text or id: ``""`` for None, whole numbers without a decimal point."""
     match value:
         case None:
             return ""
@@ -355,7 +354,7 @@ def _number(text: str) -> int | float:
 
 
 def _differ(values: list[str], of: int) -> bool:
-    """Tell whether at least every ``of``-th value is a different one."""
+    """Tell whether at least one in ``of`` values is distinct."""
     return len(set(values)) * of >= len(values)
 
 

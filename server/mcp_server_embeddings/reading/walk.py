@@ -1,4 +1,4 @@
-"""Walk a folder in the order of names, opening each folder when its turn comes."""
+"""Walk a folder in the order of names, opening each folder only when it is reached."""
 
 import stat
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ _LINK = "a symbolic link; give its target in paths"
 
 @dataclass(slots=True)
 class Tally:
-    """What walks listed and left out.
+    """Record of the entries that walks listed and omitted.
 
     Attributes:
-        ignored: Number of files and folders that are hidden or in .gitignore.
+        ignored: Number of files and folders that are hidden or ignored by ``.gitignore``.
         unlisted: Paths of folders that were not visited.
-        snapshot: What was listed.
+        snapshot: The listed folders and entries.
     """
 
     ignored: int = 0
@@ -63,7 +63,7 @@ class Walk:
         self._levels: list[_Level] = []
 
     def found(self) -> Iterator[FoundFile | Skipped]:
-        """Yield files and what is skipped; no descriptor stays open in between."""
+        """Yield files and skipped entries; no descriptor stays open in between."""
         root = self._root
         if not root.is_folder:
             yield self._requested_file()
@@ -83,7 +83,7 @@ class Walk:
             yield from self._visit(level, entry)
 
     def _requested_file(self) -> FoundFile | Skipped:
-        """Return a file that was requested by name, even if hidden or ignored."""
+        """Return a file that was requested by name, even if it is hidden or ignored."""
         self._tally.snapshot.note(self._root.folder, self._root.parts)
         try:
             return self._file(self._root.parts, self._root.folder.entry(self._root.parts))
@@ -91,7 +91,7 @@ class Walk:
             return self._skipped(self._root.parts, reason(error))
 
     def _enter(self, parts: Parts, rules: Rules | None, states: States) -> Iterator[Skipped]:
-        """Go down into a folder."""
+        """Descend into a folder."""
         if len(parts) - len(self._root.parts) > self._parsing.limits.depth:
             yield self._unlisted(parts, f"more than {self._parsing.limits.depth} folders deep; give it in paths")
             return
@@ -102,7 +102,7 @@ class Walk:
             return
         names = {entry.name for entry in entries}
         if REPOSITORY in names:
-            rules = None  # rules above a repository do not apply in it
+            rules = None  # rules of the folders above a repository do not apply in it
         if IGNORE_FILE in names:
             parent, rules = rules, read_rules(self._root.folder, parts, rules, self._parsing.cancelled)
             if rules is not parent and rules is not None and rules.problem:

@@ -1,8 +1,8 @@
 """The process that parses files, started by ``processes``.
 
-A request is two lengths, JSON, and the content of a file. The answer is JSON parts, each after its length: lists are
-parts of the result, a string says why there is none, null is the end. Between requests it waits on standard input. It
-ends with the process that started it, on Linux even in the middle of a file.
+A request consists of two lengths, JSON, and the content of a file. The answer is a sequence of JSON parts, each after
+its length: a list is part of the result, a string explains why there is no result, null ends the answer. Between
+requests the process waits on standard input. It ends with the process that started it, on Linux even while parsing.
 """
 
 import functools
@@ -26,32 +26,32 @@ REQUEST = struct.Struct("!QQ")
 PART = struct.Struct("!Q")
 
 OUT_OF_MEMORY = 3
-"""Exit status. What a parser leaves behind where memory ran out is not to be trusted."""
+"""Exit status. After running out of memory a parser may be in an inconsistent state, so the process ends."""
 
 _END_BYTES = 1_000
-"""Of an answer, kept for the reason against it or its end."""
+"""Bytes of an answer that are reserved for its end, or for the reason why there is no result."""
 
 _CHARACTERS, _CELLS = 500_000, 65_536
-"""Of one part: the process that asked holds its interpreter's lock while it decodes one."""
+"""Maximum of one part: the requesting process holds its interpreter's lock while it decodes a part."""
 
 
 class Worker:
-    """Answers requests. It keeps the last table, whose columns are asked for one by one."""
+    """Answers requests. It keeps the last table, whose columns are requested one by one."""
 
     def __init__(self) -> None:
         self._cells: Cells | None = None
 
     def answer(self, request: Mapping[str, Any], content: bytes, parsing: Parsing) -> Iterator[bytes]:
-        """Yield the parts of the answer, whatever a parser raises on a corrupt file.
+        """Yield the parts of the answer; turn any error of a parser into a reason.
 
         Args:
-            request: ``path``, whose suffix tells the format; ``column``: None for documents, -1 for the names and
-                number of a table's columns, else one column.
-            content: Of the file; empty for a column of the table that was asked for last.
-            parsing: How to parse it.
+            request: ``path``, whose suffix determines the format; ``column``: None for documents, -1 for the column
+                names and other properties of a table, otherwise the index of one column.
+            content: All bytes of the file; empty for a column of the table that was parsed last.
+            parsing: Limits and cancellation.
 
         Raises:
-            MemoryError: There is not enough.
+            MemoryError: There is not enough memory.
         """
         try:
             yield from self._written(request, content, parsing)
@@ -62,7 +62,7 @@ class Worker:
         except RecursionError:
             yield _json("nested too deep; save it as text")
         except Exception as error:  # the outermost edge of this process
-            if 2 * _peak() > parsing.limits.memory_bytes:  # lxml calls that a syntax error
+            if 2 * _peak() > parsing.limits.memory_bytes:  # lxml reports a lack of memory as a syntax error
                 raise MemoryError from error
             yield _json(f"not {kind(request['path'])}, or a corrupt one ({type(error).__name__}); save it again")
 
@@ -83,7 +83,7 @@ class Worker:
         if content:
             self._cells = None
             self._cells = parse_cells(suffix_of(path), content, parsing)
-        assert self._cells is not None  # noqa: S101 - it is asked for with its content at first
+        assert self._cells is not None  # noqa: S101 - the first request for a table has its content
         if column < 0:
             yield [self._cells.names, self._cells.rows, self._cells.notes, self._cells.typed]
             return
@@ -106,7 +106,10 @@ def _document_parts(documents: Sequence[Document]) -> Iterator[list[Any]]:
 
 
 def _shared(cells: list[Cell]) -> list[Any]:
-    """Return strings, and cells that are the number of a string or a list of another value: many share a long one."""
+    """Encode cells as the distinct strings, and per cell the index of its string or a list with its other value.
+
+    Many cells may share one long string.
+    """
     numbers: dict[str, int] = {}
     coded = [numbers.setdefault(cell, len(numbers)) if isinstance(cell, str) else [cell] for cell in cells]
     return [list(numbers), coded]
@@ -118,15 +121,15 @@ def _json(part: list[Any] | str | None) -> bytes:
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the process that started this one, which ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the parent process, which ends this one
     requests, replies, lifeline = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"), os.dup(2)
     null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):  # what parsers print quotes files
+    for descriptor in (0, 1, 2):  # the output of parsers may quote files
         os.dup2(null, descriptor)
     _end_with_parent(lifeline)
-    with suppress(OSError):  # where memory runs out, Linux ends this process and not the one that serves
+    with suppress(OSError):  # if memory runs out, Linux ends this process and not the server
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    _peak()  # opens what cannot be opened later
+    _peak()  # opens /proc/self/status, which cannot be opened after confine()
     confine()
     worker = Worker()
     while head := requests.read(REQUEST.size):
@@ -153,12 +156,12 @@ def _status() -> int:
 
 
 def _peak() -> int:
-    """Return the most memory that this process had at a time, in bytes; 0 where that is not told."""
+    """Return the peak memory of this process in bytes; 0 on systems other than Linux."""
     if sys.platform != "linux":
         return 0
     status = os.pread(_status(), 10_000, 0).decode("ascii", "replace")
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return 1024 * int(peak.split()[1])  # not ru_maxrss, which begins with what the parent had
+    return 1024 * int(peak.split()[1])  # not ru_maxrss, which starts from the parent's value
 
 
 if sys.platform == "linux":
@@ -167,7 +170,7 @@ if sys.platform == "linux":
     def _end_with_parent(lifeline: int) -> None:
         """Have the kernel end this process when the other end of a pipe closes, even while a parser holds the lock.
 
-        Not PR_SET_PDEATHSIG, which ends it with the thread that started it.
+        PR_SET_PDEATHSIG is unsuitable: it ends the process with the thread that started it.
         """
         signal.signal(signal.SIGIO, signal.SIG_DFL)
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
@@ -176,14 +179,14 @@ if sys.platform == "linux":
 else:
 
     def _end_with_parent(lifeline: int) -> None:
-        """Do nothing: standard input ends after the file that is being parsed, for which time is limited."""
+        """Do nothing: the process ends with standard input, after at most the time limit of the current file."""
 
 
 if sys.platform != "win32":
     import resource
 
     def _limit(limits: ReadingLimits, path: str) -> None:
-        """Limit memory, processor time, and files written, for the next request."""
+        """Limit memory and processor time, and forbid core dumps and writing files, for the next request."""
         used = resource.getrusage(resource.RUSAGE_SELF)
         processor = int(used.ru_utime + used.ru_stime + time_limit(path, limits)) + 2
         for kind_of_limit, soft in (
@@ -198,4 +201,4 @@ if sys.platform != "win32":
 else:
 
     def _limit(limits: ReadingLimits, path: str) -> None:
-        """Do nothing: the process that asked ends this one after the time for one file."""
+        """Do nothing: the requesting process ends this one after the time limit of one file."""

@@ -1,1 +1,1 @@
-"""One module for each format, with a function ``(content, parsing) -> documents``."""
+"""One module per format, with a function ``(content, parsing) -> documents``."""

@@ -1,4 +1,4 @@
-"""Source code, cut at functions and classes, whose names are the headings. Needs the extra ``code``."""
+"""Source code, split at functions and classes, whose names are the headings. Needs the extra ``code``."""
 
 import re
 import time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _kinds(names: str) -> frozenset[str]:
-    """Return kinds of nodes, as the grammars call them."""
+    """Return a set of node types, named as in the grammars."""
     return frozenset(names.split())
 
 
@@ -34,7 +34,7 @@ _LANGUAGES = (
 )
 
 _DEFINITIONS = _kinds(
-    # Python; JavaScript, TypeScript and Java; Rust; Go; C and C++. A kind means the same wherever it occurs.
+    # Python; JavaScript, TypeScript and Java; Rust; Go; C and C++. A type means the same in every grammar that has it.
     "class_definition function_definition "
     "class_declaration abstract_class_declaration interface_declaration enum_declaration internal_module "
     "function_declaration generator_function_declaration method_definition variable_declarator "
@@ -45,13 +45,13 @@ _DEFINITIONS = _kinds(
 )
 
 _NEED_BODY = _kinds("struct_specifier class_specifier enum_specifier union_specifier mod_item")
-"""Without a body they name a type or a file and define nothing."""
+"""Without a body these nodes name a type or a file and define nothing."""
 
 _WRAPPERS = _kinds(
     "decorated_definition export_statement lexical_declaration variable_declaration expression_statement "
     "template_declaration"
 )
-"""Belong to the first definition in them, if there is one."""
+"""Nodes that belong to the first definition in them, if there is one."""
 
 _CONTAINERS = _kinds(
     "module program source_file translation_unit block class_body interface_body enum_body enum_body_declarations "
@@ -59,30 +59,30 @@ _CONTAINERS = _kinds(
     "if_statement else_clause elif_clause try_statement except_clause with_statement type_definition "
     "preproc_if preproc_ifdef preproc_else preproc_elif ERROR"
 )
-"""What definitions are looked for in."""
+"""Nodes that are searched for definitions."""
 
 _FUNCTIONS = _kinds("arrow_function function_expression generator_function class")
-"""Values that make a variable of JavaScript a definition."""
+"""Values that make a JavaScript variable a definition."""
 
 CODE_SUFFIXES = frozenset(suffix for suffixes, *_ in _LANGUAGES for suffix in suffixes)
 
 _WHOLE = 800
-"""Characters of a definition that is not cut further: about a passage of code."""
+"""Maximum characters of a definition that is not split further: about one passage of code."""
 
 _MAX_CHARACTERS = 1_000_000
-"""A longer file is read as text: it was generated."""
+"""A longer file is treated as plain text: it was probably generated."""
 
 _STEPS_PER_BYTE = 0.02
-"""Hundreds of steps of the parser: code takes 0.005 to 0.011 for each byte, hostile text many times that."""
+"""Limit in hundreds of parser steps: code takes 0.005 to 0.011 per byte, hostile text many times that."""
 
 _SECONDS = 3.0
-"""A file that takes longer to parse is read as text: a megabyte of code takes half a second."""
+"""A file that takes longer to parse is treated as plain text: a megabyte of code takes half a second."""
 
 _DEPTH = 64
-"""Levels of the tree that are looked at."""
+"""Levels of the tree that are searched."""
 
 _BLOCK = 65_536
-"""Bytes that the parser gets at a time."""
+"""Bytes passed to the parser at a time."""
 
 _MAX_NAME = 100
 """Characters of a name in a heading."""
@@ -90,12 +90,12 @@ _MAX_NAME = 100
 _WORD = re.compile(r"\w")
 
 _BEFORE = ("//", "/*", "*", "#", "@")
-"""How lines begin that belong to the definition below them: comments, attributes, decorators."""
+"""Prefixes of lines that belong to the definition below them: comments, attributes, decorators."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """A function, class or the like: where it begins and ends, and its name, after that of its owner."""
+    """A function, class or similar: its offsets, and its name, preceded by that of its owner."""
 
     start: int
     end: int
@@ -103,7 +103,7 @@ class _Definition:
 
 
 def code_documents(path: str, content: bytes, parsing: Parsing) -> list[Document]:
-    """Parse source code into one document, cut at its functions and classes; one section where it cannot be parsed.
+    """Parse source code into one document, split at functions and classes; one section if it cannot be parsed.
 
     Raises:
         UnreadableError: It is binary, blank or too long, or has too many definitions.
@@ -118,7 +118,7 @@ def code_documents(path: str, content: bytes, parsing: Parsing) -> list[Document
 
 
 def _definitions(text: str, suffix: str) -> list[_Definition]:
-    """Return definitions in the order in which they begin, the outer first; none where the parser is missing."""
+    """Return definitions ordered by their start, outer before inner; none if the parser is not installed."""
     (module, function) = next(rest for suffixes, *rest in _LANGUAGES if suffix in suffixes)
     try:
         from tree_sitter import Language
@@ -132,12 +132,12 @@ def _definitions(text: str, suffix: str) -> list[_Definition]:
 
 
 def _parsed(language: "Language", data: bytes) -> "Tree | None":
-    """Parse; None where it takes too long."""
+    """Parse; return None if it takes too long."""
     from tree_sitter import Parser
 
     left = iter(range(1_000 + int(_STEPS_PER_BYTE * len(data))))
     deadline = time.monotonic() + _SECONDS
-    with suppress(ValueError):  # what an interrupted parse raises
+    with suppress(ValueError):  # raised when the callback stops parsing
         return Parser(language).parse(
             lambda offset, _: data[offset : offset + _BLOCK],
             progress_callback=lambda *_: next(left, None) is None or time.monotonic() > deadline,
@@ -160,7 +160,7 @@ def _found(data: bytes, node: "Node", depth: int = 0) -> Iterator[_Definition]:
 
 
 def _wrapped(node: "Node", depth: int) -> "Node":
-    """Return the first definition in a wrapper, which may be in another one; the node itself without one."""
+    """Return the first definition in a wrapper, which may contain another wrapper; otherwise the node itself."""
     for child in node.named_children if depth < _DEPTH else ():
         inner = _wrapped(child, depth + 1) if child.type in _WRAPPERS else child
         if inner.type in _DEFINITIONS:
@@ -169,7 +169,7 @@ def _wrapped(node: "Node", depth: int) -> "Node":
 
 
 def _names(data: bytes, node: "Node") -> tuple[str, ...]:
-    """Return the name of a definition, after that of its owner; empty where it defines nothing."""
+    """Return the name of a definition, preceded by that of its owner; empty if the node defines nothing."""
     body = node.child_by_field_name("body")
     if body is None and node.type in _NEED_BODY:
         return ()
@@ -184,10 +184,10 @@ def _names(data: bytes, node: "Node") -> tuple[str, ...]:
 
 
 def _name_node(node: "Node") -> "Node | None":
-    if node.type == "type_declaration" and node.named_children:  # of Go
+    if node.type == "type_declaration" and node.named_children:  # Go
         node = node.named_children[0]
     found = node.child_by_field_name("type" if node.type == "impl_item" else "name")
-    for _ in range(_DEPTH):  # of C: in the declarator of a function, of a pointer to it, and so on
+    for _ in range(_DEPTH):  # C: the name is inside the declarator of a function, of a pointer to it, and so on
         inner = (found or node).child_by_field_name("declarator")
         if inner is None and found is not None and found.type == "reference_declarator":
             inner = found.named_children[-1]
@@ -203,7 +203,7 @@ def _text(data: bytes, node: "Node") -> str:
 
 
 def _in_characters(data: bytes, found: Sequence[_Definition]) -> list[_Definition]:
-    """Turn offsets in bytes into offsets in characters."""
+    """Convert byte offsets to character offsets."""
     if data.isascii():
         return list(found)
     places = sorted({place for one in found for place in (one.start, one.end)})
@@ -216,7 +216,7 @@ def _in_characters(data: bytes, found: Sequence[_Definition]) -> list[_Definitio
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A definition that has begun, or the whole file."""
+    """A definition that contains the current position, or the whole file."""
 
     start: int
     end: int
@@ -224,7 +224,7 @@ class _Open:
 
 
 class _Cutter:
-    """Cuts a text at definitions; those within a short one are part of it."""
+    """Splits a text at definitions; a short definition is not split at the definitions inside it."""
 
     def __init__(self, text: str, found: Sequence[_Definition]) -> None:
         self._text = text
@@ -233,7 +233,7 @@ class _Cutter:
         self._at = 0
 
     def sections(self, module: str) -> list[Section]:
-        """Return sections that together have every visible character."""
+        """Return sections that together contain every visible character."""
         whole_text = _Open(0, len(self._text), module)
         stack = [whole_text]
         for one in self._found:
@@ -242,7 +242,7 @@ class _Cutter:
             above = stack[-1]
             is_short = above is not whole_text and above.end - above.start <= _WHOLE
             if is_short or one.start < self._at or one.end > above.end:
-                continue  # part of a short one, or not nested: a macro, or a mistake in the file
+                continue  # inside a short definition, or not properly nested because of a macro or a syntax error
             self._close(replace(above, end=self._with_comments(one.start)))
             stack.append(_Open(self._at, one.end, " > ".join((above.heading, *one.names))))
         while stack:
@@ -250,7 +250,7 @@ class _Cutter:
         return self._sections or [Section(0, len(self._text), module)]
 
     def _close(self, part: "_Open") -> None:
-        """End a section where a part ends; what has no word in it is added to the one before or after."""
+        """End a section at the end of ``part``; a piece without a word joins the previous or the next section."""
         piece = self._text[self._at : part.end]
         if _WORD.search(piece):
             self._sections.append(Section(self._at, part.end, part.heading))
@@ -261,7 +261,7 @@ class _Cutter:
         self._at = part.end
 
     def _with_comments(self, start: int) -> int:
-        """Return where the comments, attributes and decorators right above a definition begin."""
+        """Return the start of a definition, including the comments, attributes and decorators directly above it."""
         line = max(self._at, self._text.rfind("\n", self._at, start) + 1)
         if self._text[line:start].strip():
             return start

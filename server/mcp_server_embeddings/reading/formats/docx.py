@@ -1,4 +1,4 @@
-"""DOCX: paragraphs and tables in the order of the document, heading styles as headings."""
+"""DOCX: paragraphs and tables in document order, with heading styles as headings."""
 
 import io
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _PARAGRAPH, _ROW, _CELL, _TEXT = (f"{_W}{tag}" for tag in ("p", "tr", "tc", "t"))
 _SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
 _DROPPED = frozenset(
-    # Deleted and moved text, and the second copy of a text box for old programs.
+    # Deleted text, the old place of moved text, and the second copy of a text box for old programs.
     {f"{_W}del", f"{_W}moveFrom", "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"}
 )
 _PROPERTIES = f"{_W}pPr"
 
 
 def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """Parse a file into one document; a row of a table is a line, its cells separated by tabs.
+    """Parse a file into one document; a table row becomes a line with tabs between the cells.
 
     Raises:
-        UnreadableError: It is without text, or too long when unpacked.
+        UnreadableError: It has no text, or is too long when unpacked.
     """
     import docx
 
@@ -40,7 +40,7 @@ def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
 
 
 def _levels(styles: "BaseOxmlElement") -> dict[str, int]:
-    """Map each paragraph style that is a heading, or based on one, to its level; a title is level 0."""
+    """Map each paragraph style that is a heading or based on one to its level; a title has level 0."""
     own: dict[str, int] = {}
     based: dict[str, str] = {}
     for style in styles.iterchildren(f"{_W}style"):
@@ -52,7 +52,7 @@ def _levels(styles: "BaseOxmlElement") -> dict[str, int]:
             own[identity] = int(name[8:])
         based[identity] = _value(style, "basedOn") or ""
     for identity in list(based):
-        # Each style of a chain gets the level, so that the chain is followed once.
+        # All styles of a chain get their level at once, so that each chain is followed only once.
         chain = [identity]
         while (ancestor := based.pop(chain[-1], "")) and chain[-1] not in own:
             chain.append(ancestor)
@@ -67,7 +67,7 @@ def _value(element: "BaseOxmlElement", tag: str) -> str | None:
 
 
 def _elements(element: "BaseOxmlElement", tags: tuple[str, ...]) -> Iterator["BaseOxmlElement"]:
-    """Yield the outermost elements with these tags, also those in content controls and tracked insertions."""
+    """Yield the outermost elements with these tags, including those in content controls and tracked insertions."""
     for child in element.iterchildren():
         if child.tag in tags:
             yield child
@@ -91,7 +91,7 @@ def _add(text: OutlinedText, element: "BaseOxmlElement", levels: dict[str, int])
 
 
 def _texts(element: "BaseOxmlElement") -> Iterator[str]:
-    """Yield the text of a paragraph or cell; a paragraph in it ends with a line feed."""
+    """Yield the text of a paragraph or cell; a nested paragraph ends with a line feed."""
     for child in element.iterchildren():
         if child.tag == _TEXT:
             yield child.text or ""

@@ -1,4 +1,4 @@
-"""HTML: its visible text, one line for each block."""
+"""HTML: the visible text, one line per block."""
 
 import re
 
@@ -25,9 +25,9 @@ _DECLARED = re.compile(
 
 
 def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """Parse a page into one document; a section starts at each of ``h1`` to ``h6``.
+    """Parse a page into one document; a section starts at each heading from ``h1`` to ``h6``.
 
-    libxml2 parses it as a stream: no tree in memory, and nothing that the page refers to is loaded.
+    libxml2 parses the page as a stream: it builds no tree in memory and loads no resource of the page.
 
     Raises:
         UnreadableError: It is binary, without text or too long, or has too many headings.
@@ -38,7 +38,7 @@ def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
     source = decoded(content, declared[1].decode("ascii", "replace") if declared else "")
     page = _Page(parsing)
     # huge_tree: by default libxml2 abandons a comment after 10 MB and restarts at the next "<!--" in it, so that an
-    # unclosed one takes hours. The size of the file is the limit here.
+    # unclosed comment takes hours. The size of the file is limited elsewhere.
     parser = etree.HTMLParser(target=page, huge_tree=True)
     parser.feed(source)
     parser.close()
@@ -88,7 +88,7 @@ class _Page:
             self._heading = ("", 0)
 
     def data(self, data: str) -> None:
-        """Handle characters; called any number of times in a row."""
+        """Handle characters; may be called several times in a row."""
         if self._in_title:
             self.title = (self.title + data)[:1_000]
         elif not self._dropped:
@@ -99,7 +99,7 @@ class _Page:
         self._end_line()
 
     def finished(self) -> tuple[str, tuple[Section, ...]]:
-        """Return text and sections."""
+        """Return the text and its sections."""
         return self._text.finished()
 
     def _end_line(self) -> None:

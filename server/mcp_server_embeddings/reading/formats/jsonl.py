@@ -1,4 +1,4 @@
-"""JSONL: one document, or one row of a table, for each line."""
+"""JSONL: one document, or one row of a table, per line."""
 
 import json
 import math
@@ -10,20 +10,20 @@ from mcp_server_embeddings.reading.document import Document, Parsing, Scalar, Un
 from mcp_server_embeddings.reading.formats.table import cells_documents
 
 _USUAL_KEYS = ("text", "content", "body")
-"""Of the text of a line; tried in this order."""
+"""Keys that usually hold the text of a line, tried in this order."""
 
 _MAX_DEPTH = 5
-"""Of objects in objects whose keys become columns."""
+"""Levels of nested objects whose keys become columns."""
 
 _Row = tuple[int, dict[str, object]]
-"""Number of a line, and its object."""
+"""Line number, and the object on the line."""
 
 
 def jsonl_documents(content: bytes, parsing: Parsing) -> list[Document]:
     """Parse each line that has text into a document.
 
-    The text is that of the usual key which all lines have, and their other strings and numbers are metadata. Where
-    there is none, a line is a row of a table; see ``row_documents``.
+    The text is the value of the first usual key that all lines have; their other strings and numbers are metadata. If
+    there is no such key, each line is a row of a table; see ``row_documents``.
 
     Raises:
         UnreadableError: A line is malformed, or no line has text.
@@ -45,9 +45,9 @@ def jsonl_documents(content: bytes, parsing: Parsing) -> list[Document]:
 
 
 def jsonl_cells(content: bytes, parsing: Parsing) -> Cells:
-    """Read a file as a table whose columns are the keys of all lines, those of objects in objects joined by a dot.
+    """Read a file as a table whose columns are the keys of all lines; keys of nested objects are joined by a dot.
 
-    Strings, numbers and booleans keep their type, lists become JSON, what is not finite None.
+    Strings, numbers and booleans keep their type, lists become JSON, non-finite numbers None.
 
     Raises:
         UnreadableError: A line is malformed, or the file is too large.
@@ -91,7 +91,7 @@ def _flat(values: dict[str, object], prefix: str = "", depth: int = 1) -> dict[s
 
 
 def _rows(text: str, parsing: Parsing) -> Iterator[_Row]:
-    # Not splitlines: a string may contain U+2028.
+    # Not splitlines(): a string may contain U+2028.
     count = 0
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-_LINE_END = re.compile(r"\r\n?|\n")  # what CommonMark, and markdown-it's line numbers, count as lines
+_LINE_END = re.compile(r"\r\n?|\n")  # the line endings of CommonMark, which markdown-it's line numbers count
 _FRONT_MATTER_FENCE = re.compile(r"^---[ \t]*$", re.MULTILINE)
 
 _MAX_HEADING_SOURCE = 1_000
-"""Characters of a heading in which emphasis, links and code are parsed; the name of a section has fewer."""
+"""Characters of a heading that are parsed for emphasis, links and code; the heading of a section has fewer."""
 
 
 def markdown_documents(content: bytes, parsing: Parsing) -> list[Document]:
@@ -36,7 +36,7 @@ def markdown_documents(content: bytes, parsing: Parsing) -> list[Document]:
 
 
 def _headings(source: str, parsing: Parsing) -> Iterator[tuple[int, int, str]]:
-    """Yield line, level and words of each heading; lines of ``source`` end with a line feed."""
+    """Yield line, level and text of each heading; lines of ``source`` end with a line feed."""
     blocks, inline = _parsers()
     tokens = _HeadingTokens(parsing)
     blocks.block.parse(source, blocks, {}, tokens)
@@ -47,7 +47,7 @@ def _headings(source: str, parsing: Parsing) -> Iterator[tuple[int, int, str]]:
 
 
 def _without_front_matter(source: str) -> str:
-    """Blank out front matter: its last key would be parsed as a heading, underlined by the closing ``---``."""
+    """Blank out front matter: its last line would be parsed as a heading, underlined by the closing ``---``."""
     fences = _FRONT_MATTER_FENCE.finditer(source)
     opening, closing = next(fences, None), next(fences, None)
     if opening is None or opening.start() > 0 or closing is None:
@@ -64,7 +64,7 @@ class _HeadingTokens(list["Token"]):
         self._in_heading = False
 
     def append(self, token: "Token") -> None:
-        """Keep or drop a token; the parser's rules for CommonMark read no others again."""
+        """Keep or drop a token; the parser's rules for CommonMark never reread the dropped ones."""
         opens = token.type == "heading_open" and token.level == 0
         if opens or self._in_heading:
             self._parsing.check_sections(len(self) // 2)
@@ -74,7 +74,7 @@ class _HeadingTokens(list["Token"]):
 
 @functools.cache
 def _parsers() -> "tuple[MarkdownIt, MarkdownIt]":
-    """Return a parser of blocks alone, which saves most of the time, and one for the words of a heading."""
+    """Return a parser for blocks only, which saves most of the time, and one for the text of a heading."""
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark").disable(["inline", "reference"]), MarkdownIt("commonmark")

@@ -1,4 +1,4 @@
-"""Refuse zip bombs among the formats that are zip archives."""
+"""Refuse zip bombs in formats that are zip archives."""
 
 import io
 import zipfile
@@ -7,10 +7,10 @@ from mcp_server_embeddings.reading.document import Parsing
 
 
 def check_packed(content: bytes, parsing: Parsing) -> None:
-    """Refuse a zip bomb by what its parts declare, before it is unpacked; ``zipfile`` never gives more than that.
+    """Refuse a zip bomb by the declared sizes of its parts, before unpacking; ``zipfile`` never returns more than that.
 
     Raises:
-        UnreadableError: It is one.
+        UnreadableError: It unpacks to too many bytes.
         zipfile.BadZipFile: It is not an archive.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -1,4 +1,4 @@
-"""Parquet: a table whose columns are read when they are asked for."""
+"""Parquet: a table whose columns are read on request."""
 
 import json
 import math
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _BATCH = 65_536
-"""Rows that are decoded together."""
+"""Number of rows that are decoded together."""
 
 
 def parquet_cells(content: bytes, parsing: Parsing) -> Cells:
     """Read the schema now and each column on request.
 
-    Numbers, booleans and strings keep their type, decimals become floats, dates and times ISO 8601 strings, binary
-    values that are UTF-8 strings, lists and structs JSON, what is not finite None.
+    Numbers, booleans and strings keep their type; decimals become floats, dates and times ISO 8601 strings, binary
+    values strings (decoded as UTF-8), lists and structs JSON, non-finite numbers None.
 
     Raises:
-        UnreadableError: It is too large, or pyarrow is missing; also when a column is asked for.
+        UnreadableError: It is too large, or pyarrow is missing; also raised when a column is read.
     """
     arrow, parquet = _pyarrow("pyarrow"), _pyarrow("pyarrow.parquet")
     schema = parquet.read_schema(arrow.BufferReader(content))
-    # Kept as a dictionary: a long string that many rows share is in memory once.
+    # Read as dictionaries, so that a long string that many rows share is in memory only once.
     texts = [field.name for field in schema if field.type in {arrow.string(), arrow.large_string()}]
     file = parquet.ParquetFile(arrow.BufferReader(content), read_dictionary=texts)
     names = [clean(name) for name in schema.names]
@@ -46,7 +46,7 @@ def parquet_cells(content: bytes, parsing: Parsing) -> Cells:
 
 
 def _pyarrow(module: str) -> ModuleType:
-    """Import pyarrow, an optional dependency; by name, since it has no types."""
+    """Import a module of pyarrow, an optional dependency; by name, since pyarrow has no type annotations."""
     try:
         return import_module(module)
     except ImportError:
@@ -57,13 +57,13 @@ def _pyarrow(module: str) -> ModuleType:
 
 
 def _arrays(file: "ParquetFile", index: int, parsing: Parsing) -> Iterator["Array"]:
-    """Read a column in parts, none of which is decoded before the size of all is known to be allowed.
+    """Read a column in batches, after checking that their declared total size is allowed.
 
     Raises:
         UnreadableError: It is too large.
     """
     metadata, name = file.metadata, file.schema_arrow.names[index]
-    same = file.schema_arrow.names[:index].count(name)  # columns before it that have its name
+    same = file.schema_arrow.names[:index].count(name)  # number of earlier columns with the same name
     groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
     chunks = [group.column(leaf) for group in groups for leaf in range(group.num_columns)]
     own = [chunk for chunk in chunks if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.")]
@@ -72,7 +72,7 @@ def _arrays(file: "ParquetFile", index: int, parsing: Parsing) -> Iterator["Arra
     unpacked = 0
     for batch in file.iter_batches(_BATCH, columns=[name], use_threads=False):
         array = batch.column([at for at, other in enumerate(batch.schema.names) if other == name][same])
-        unpacked += array.nbytes  # what was declared may be wrong
+        unpacked += array.nbytes  # the declared sizes may be wrong
         parsing.check_unpacked(unpacked)
         array.validate(full=True)
         yield array
@@ -85,7 +85,7 @@ def _cells(array: "Array") -> list[Cell]:
     if types.is_dictionary(kind):
         known = _cells(array.dictionary)
         return [None if index is None else known[index] for index in array.indices.to_pylist()]
-    if types.is_timestamp(kind) and kind.unit == "ns":  # datetime has microseconds
+    if types.is_timestamp(kind) and kind.unit == "ns":  # datetime has a resolution of microseconds
         array = array.cast(timestamp("us", kind.tz), safe=False)
     values: list[Cell] = array.to_pylist()
     if types.is_boolean(kind) or types.is_integer(kind) or types.is_null(kind):

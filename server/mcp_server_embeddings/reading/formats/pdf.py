@@ -1,4 +1,4 @@
-"""PDF: the text of its pages, one section each."""
+"""PDF: the text of the pages, one section per page."""
 
 import io
 
@@ -7,7 +7,7 @@ from mcp_server_embeddings.reading.document import Document, Parsing, Unreadable
 from mcp_server_embeddings.reading.outline import Outline
 
 _HEADER_WITHIN = 1_024
-"""Bytes before the header that PDF readers tolerate."""
+"""PDF readers tolerate other bytes before the header if it is within this number of bytes."""
 
 
 def pdf_documents(content: bytes, parsing: Parsing) -> list[Document]:

@@ -1,4 +1,4 @@
-"""Plain text: everything that has no format of its own."""
+"""Plain text: all files without a more specific format."""
 
 import re
 
@@ -11,7 +11,7 @@ _LINE_END = re.compile(r"\r\n?|\n")
 
 
 def plain_documents(content: bytes, parsing: Parsing) -> list[Document]:
-    """Parse a file into one document of one section.
+    """Parse a file into one document with one section.
 
     Raises:
         UnreadableError: It is binary, blank or too long.
@@ -22,7 +22,7 @@ def plain_documents(content: bytes, parsing: Parsing) -> list[Document]:
 
 
 def line_cells(content: bytes, parsing: Parsing) -> Cells:
-    """Parse a file as a table with a row for each line, so that a row's number is its line's.
+    """Parse a file as a table with one row per line, so that row numbers are line numbers.
 
     Raises:
         UnreadableError: It is binary, or has too many lines.

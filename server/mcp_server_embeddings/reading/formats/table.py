@@ -1,4 +1,4 @@
-"""CSV and TSV: rows of cells, and one document for each row of any table."""
+"""CSV and TSV: rows of cells, and one document per row of any table."""
 
 import csv
 import io
@@ -13,16 +13,16 @@ from mcp_server_embeddings.reading.document import Document, Parsing, Unreadable
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile('"[^"]*"')
 _END = "\0"
-"""A last line of our own: text that was decoded has no NUL. If it is part of a value, a quote was not closed."""
+"""Sentinel line appended to the file: decoded text has no NUL. If it ends up inside a value, a quote was not closed."""
 
 
 def csv_rows(content: bytes, parsing: Parsing, delimiter: str = "") -> Iterator[list[str]]:
-    """Yield the rows of a file, first the header, which is the first row that is not blank.
+    """Yield the rows of a file, starting with the header, which is the first non-blank row.
 
     Args:
         content: The file.
-        parsing: How to parse it.
-        delimiter: Separates columns; ``""`` takes the most frequent of the usual ones in the first line.
+        parsing: Limits and cancellation.
+        delimiter: Column separator; ``""`` takes the most frequent of the usual separators in the first line.
 
     Raises:
         UnreadableError: A quote is not closed, or a row has too many columns.
@@ -30,7 +30,7 @@ def csv_rows(content: bytes, parsing: Parsing, delimiter: str = "") -> Iterator[
     text = decoded(content)
     first = _QUOTED.sub("", text.lstrip("\r\n").partition("\n")[0])
     delimiter = delimiter or max(_DELIMITERS, key=first.count)
-    # A setting of the whole process, 131,072 by default; nothing else in it reads CSV.
+    # A process-wide setting, 131,072 by default; nothing else in this process reads CSV.
     csv.field_size_limit(parsing.limits.characters)
     rows = csv.reader(chain(io.StringIO(text, newline=""), (_END,)), delimiter=delimiter)
     begin, header_seen = 1, False
@@ -52,7 +52,7 @@ def csv_rows(content: bytes, parsing: Parsing, delimiter: str = "") -> Iterator[
 
 
 def csv_cells(content: bytes, parsing: Parsing, delimiter: str = "") -> Cells:
-    """Read a file as a table; every cell is a string.
+    """Read a file as a table in which every cell is a string.
 
     Raises:
         UnreadableError: It is malformed or too large.
@@ -71,7 +71,7 @@ def csv_cells(content: bytes, parsing: Parsing, delimiter: str = "") -> Cells:
 
 
 def csv_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> list[Document]:
-    """Parse each row of a CSV or TSV file that has text into a document; see ``row_documents``.
+    """Parse each row with text of a CSV or TSV file into a document; see ``row_documents``.
 
     Raises:
         UnreadableError: The file is malformed, or no row has text.
@@ -81,7 +81,7 @@ def csv_documents(content: bytes, parsing: Parsing, delimiter: str = "") -> list
 
 
 def cells_documents(cells: Cells, parsing: Parsing) -> list[Document]:
-    """Make a document of each row of a table that has text; see ``row_documents``.
+    """Make a document from each row with text of a table; see ``row_documents``.
 
     Raises:
         UnreadableError: No row has text.
@@ -91,7 +91,7 @@ def cells_documents(cells: Cells, parsing: Parsing) -> list[Document]:
 
 
 def row_documents(names: list[str], rows: Iterable[Sequence[Cell]], parsing: Parsing) -> list[Document]:
-    """Make a document of each row that has text: all columns as ``name: value`` lines.
+    """Make a document from each row with text: all columns as ``name: value`` lines.
 
     Raises:
         UnreadableError: No row has text.
@@ -106,7 +106,7 @@ def row_documents(names: list[str], rows: Iterable[Sequence[Cell]], parsing: Par
 
 
 def _named(names: list[str], cells: Sequence[Cell]) -> dict[str, str | int | float | bool]:
-    """Map column names to values; unnamed columns are numbered, of two with one name the first stays."""
+    """Map column names to values; unnamed columns are numbered, and the first of columns with the same name wins."""
     values: dict[str, str | int | float | bool] = {}
     for index, cell in enumerate(cells):
         name = names[index] if index < len(names) else ""

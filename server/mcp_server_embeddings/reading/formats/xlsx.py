@@ -1,8 +1,8 @@
 """XLSX: the first visible sheet as a table.
 
-The sheet's XML is read row by row. python-calamine holds a sheet as the rectangle around its cells, so that a file of
-two kilobytes with a cell in the last column of the last row asks for 500 GB and ends the process (tafia/calamine issue
-693); openpyxl takes eight times as long and had no release since 2024.
+The sheet's XML is read row by row. python-calamine stores a sheet as the bounding rectangle of its cells, so a file of
+two kilobytes with a cell in the last column of the last row allocates 500 GB and ends the process (tafia/calamine issue
+693); openpyxl takes eight times as long and has had no release since 2024.
 """
 
 import io
@@ -38,10 +38,10 @@ _MAX_CODE = 255
 
 
 def xlsx_cells(content: bytes, parsing: Parsing) -> Cells:
-    """Read the first visible sheet; its first row that is not blank names the columns.
+    """Read the first visible sheet; its first non-blank row names the columns.
 
     Numbers, booleans and strings keep their type, dates and times become ISO 8601 strings, errors such as ``#N/A``
-    become None. Formulas have the value that was stored with them. Of merged cells the first has the value.
+    become None. A formula has its stored value. The first of merged cells has their value.
 
     Raises:
         UnreadableError: It is encrypted or too large.
@@ -61,12 +61,12 @@ class _Package:
     parsing: Parsing
 
     def elements(self, part: str, *tags: str, last: str = "") -> Iterator[etree._Element]:
-        """Yield some kinds of elements of a part, each complete and only until the next is asked for.
+        """Yield the elements of a part with given tags, each complete and valid until the next is requested.
 
         Args:
-            part: Its path in the archive.
-            tags: Without namespace.
-            last: Stop at the end of this element.
+            part: Path in the archive.
+            tags: Tags without namespace.
+            last: Stop at the end of the first element with this tag.
         """
         wanted = [f"{{*}}{tag}" for tag in (*tags, last) if tag]
         parser = etree.XMLPullParser(
@@ -85,7 +85,7 @@ class _Package:
         parser.close()
 
     def relations(self, part: str) -> dict[str, tuple[str, str]]:
-        """Map the ids of a part's relations to their kind and target."""
+        """Map the ids of a part's relationships to their type and target."""
         folder, name = posixpath.split(part)
         return {
             relation.get("Id"): (
@@ -97,7 +97,7 @@ class _Package:
 
 
 def _read(package: _Package) -> tuple[list[list[Cell]], tuple[str, ...]]:
-    """Read the first visible sheet; returns its rows, and notes."""
+    """Read the first visible sheet; return its rows and notes."""
     workbook = next(target for kind, target in package.relations("").values() if kind == "officeDocument")
     relations = package.relations(workbook)
     parts = dict(relations.values())
@@ -127,8 +127,8 @@ class _Listed:
 def _sheets(
     package: _Package, workbook: str, relations: Mapping[str, tuple[str, str]]
 ) -> tuple[datetime, list[_Listed]]:
-    """Return day 0 of the dates, and the sheets of cells."""
-    epoch = datetime(1899, 12, 30)  # noqa: DTZ001 - cells have no zone
+    """Return day 0 of the dates, and the worksheets."""
+    epoch = datetime(1899, 12, 30)  # noqa: DTZ001 - cells have no time zone
     sheets: list[_Listed] = []
     for element in package.elements(workbook, "workbookPr", "sheet", last="sheets"):
         if _local(element) == "workbookPr":
@@ -143,7 +143,7 @@ def _sheets(
 
 
 class _Sheet:
-    """Collects the rows of a sheet, each as long as its last cell.
+    """Collects the rows of a sheet, each up to its last cell.
 
     Attributes:
         rows: The rows.
@@ -158,7 +158,7 @@ class _Sheet:
         self._cells = 0
 
     def add(self, row: etree._Element) -> None:
-        """Add a row; rows that the sheet leaves out are blank.
+        """Add a row, preceded by blank rows for those missing from the sheet.
 
         Raises:
             UnreadableError: The table is too large.
@@ -167,7 +167,7 @@ class _Sheet:
         number = int(row.get("r") or len(self.rows) + 1)
         if number <= len(self.rows):
             raise ValueError("rows out of order")
-        self._parsing.check_rows(number - 1)  # the header is none
+        self._parsing.check_rows(number - 1)  # the header does not count
         cells: list[Cell] = []
         for cell in row:
             value, reference = self._value(cell), cell.get("r")
@@ -236,7 +236,7 @@ def _local(element: etree._Element) -> str:
 
 
 def _target(sheet: etree._Element, relations: Mapping[str, tuple[str, str]]) -> str:
-    """Return the part of a sheet of cells, ``""`` for one of charts or macros."""
+    """Return the part of a worksheet; ``""`` for a sheet of charts or macros."""
     identity = next((value for name, value in sheet.attrib.items() if name.endswith("}id")), "")
     kind, target = relations.get(identity, ("", ""))
     return target if kind == "worksheet" else ""
@@ -251,8 +251,8 @@ def _shared_strings(package: _Package, part: str) -> list[str]:
 
 
 def _rich_text(item: etree._Element) -> str:
-    """Join the runs of a string, without the phonetic ones."""
-    if len(item) == 1 and item[0].tag.endswith("}t"):  # nearly always
+    """Join the runs of a string, without phonetic runs."""
+    if len(item) == 1 and item[0].tag.endswith("}t"):  # the usual case
         return item[0].text or ""
     texts = []
     for child in item:
@@ -285,8 +285,8 @@ def _shows_date(code: str) -> bool:
 
 
 def _date(serial: float, epoch: datetime) -> str:
-    """Convert a number of days to a date, a time of day (below 1), or both; to the nearest second."""
-    # 1900 has a 29 February here, so that the days before it are one off.
+    """Convert a number of days to a date, a time of day (below 1) or both, rounded to the second."""
+    # Excel's 1900 has a 29 February, so earlier days are off by one.
     days = serial + (1 <= serial < 60 and epoch.year < 1904)
     moment = epoch + timedelta(seconds=round(days * 86_400))
     if serial < 1:
