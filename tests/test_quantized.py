@@ -98,5 +98,5 @@ def test_numpy_multiplies_as_the_library_does(dimensions: int) -> None:
     codes[0] = 127
     query = codes[:1]
     expected = codes.astype(np.int64) @ query[0].astype(np.int64)
-    np.testing.assert_allclose(module._dots()(query, codes), expected, rtol=1e-7)
+    np.testing.assert_allclose(module._dot_products()(query, codes), expected, rtol=1e-7)
     np.testing.assert_allclose(dots_by_numpy(query, codes), expected, rtol=1e-7)

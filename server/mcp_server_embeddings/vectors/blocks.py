@@ -24,16 +24,16 @@ Positions = NDArray[np.int32]
 Block = NDArray[np.float32]
 """Cosines between some rows and some columns. Overwritten by the next block."""
 
-Found = TypeVar("Found")
+Output = TypeVar("Output")
 
 _ROWS = 512
 _COLUMNS = 1024
 """Size of a block: its 2 MB stay in the cache, and computing it takes about 5 ms."""
 
-_AT_ONCE = 128
+_CHUNK_PAIRS = 128
 """Number of pairs that are scored in double precision together, small enough to stay in the cache."""
 
-_MANY = 0.01
+_DENSE_SHARE = 0.01
 """Above this share of a block's cells, the whole block is faster in double precision than the single cells."""
 
 _SLACK = np.float32(1e-5)
@@ -43,7 +43,7 @@ _DECIMALS = 6
 """Decimals of a score, as in ``scores``."""
 
 _POLL_SECONDS = 0.1
-_BELOW = np.float32(-2)
+_IGNORED = np.float32(-2)
 """Lower than every cosine: marks a cell to ignore."""
 
 
@@ -114,22 +114,22 @@ class Side:
             hits: Flat indices of the cells in the block.
         """
         rows, columns = row + hits // shape[1], column + hits % shape[1]
-        if len(hits) > _MANY * shape[0] * shape[1]:
+        if len(hits) > _DENSE_SHARE * shape[0] * shape[1]:
             a, b = self.vectors[row : row + shape[0]], other.vectors[column : column + shape[1]]
-            found = (a.astype(np.float64) @ b.astype(np.float64).T).ravel()[hits]
+            products = (a.astype(np.float64) @ b.astype(np.float64).T).ravel()[hits]
         else:
-            found = np.empty(len(hits))
-            for start in range(0, len(hits), _AT_ONCE):
-                part = slice(start, start + _AT_ONCE)
+            products = np.empty(len(hits))
+            for start in range(0, len(hits), _CHUNK_PAIRS):
+                part = slice(start, start + _CHUNK_PAIRS)
                 a, b = self.vectors[rows[part]].astype(np.float64), other.vectors[columns[part]].astype(np.float64)
-                found[part] = np.einsum("ij,ij->i", a, b)
-        cosines: Scores = np.clip(found / (self.lengths[rows] * other.lengths[columns]), -1, 1)
+                products[part] = np.einsum("ij,ij->i", a, b)
+        cosines: Scores = np.clip(products / (self.lengths[rows] * other.lengths[columns]), -1, 1)
         return np.round(cosines, _DECIMALS)
 
 
 def in_threads(
-    tasks: Sequence[Callable[[], Found]], watch: Watch, stop: threading.Event | None = None
-) -> Iterator[Found]:
+    tasks: Sequence[Callable[[], Output]], watch: Watch, stop: threading.Event | None = None
+) -> Iterator[Output]:
     """Run tasks on every core and yield their results in order.
 
     Args:
@@ -138,13 +138,13 @@ def in_threads(
         stop: Set when no more results are needed, so that long tasks can check it.
     """
     cores = os.cpu_count() or 1
-    waiting = iter(tasks)
-    pending: deque[Future[Found]] = deque()
+    queued = iter(tasks)
+    pending: deque[Future[Output]] = deque()
     with ThreadPoolExecutor(cores) as pool:
         try:
             for done in range(len(tasks)):
                 # Stay only a few tasks ahead: pending results take memory.
-                while len(pending) < 2 * cores and (task := next(waiting, None)):
+                while len(pending) < 2 * cores and (task := next(queued, None)):
                     pending.append(pool.submit(task))
                 future = pending.popleft()
                 watch.cancelled()
@@ -159,14 +159,14 @@ def in_threads(
 
 
 def bands(
-    found: Callable[[int, Iterator[tuple[int, Block]]], Found],
+    process: Callable[[int, Iterator[tuple[int, Block]]], Output],
     left: Side,
     right: Side,
     watch: Watch,
     *,
     upper: bool = False,
-) -> Iterator[Found]:
-    """Apply ``found`` to each band of rows: to its first row, and to its blocks, each with its first column.
+) -> Iterator[Output]:
+    """Apply ``process`` to each band of rows: to its first row, and to its blocks, each with its first column.
 
     With ``upper``, only cells right of the diagonal count; the other cells of a block are lower than every cosine.
     """
@@ -174,24 +174,24 @@ def bands(
 
     def blocks(row: int) -> Iterator[tuple[int, Block]]:
         band = left.units[row : row + _ROWS]
-        room = np.empty(len(band) * _COLUMNS, np.float32)
+        buffer = np.empty(len(band) * _COLUMNS, np.float32)
         for column in range(row if upper else 0, len(right), _COLUMNS):
             if stop.is_set():
                 raise CancelledError
             part = right.units[column : column + _COLUMNS]
-            block = room[: len(band) * len(part)].reshape(len(band), len(part))
+            block = buffer[: len(band) * len(part)].reshape(len(band), len(part))
             np.matmul(band, part.T, out=block)
             if upper and column < row + len(band):
-                block[np.tril_indices(len(band), row - column, len(part))] = _BELOW
+                block[np.tril_indices(len(band), row - column, len(part))] = _IGNORED
             yield column, block
 
-    def band(row: int) -> Found:
-        return found(row, blocks(row))
+    def process_band(row: int) -> Output:
+        return process(row, blocks(row))
 
-    yield from in_threads([partial(band, row) for row in range(0, len(left), _ROWS)], watch, stop)
+    yield from in_threads([partial(process_band, row) for row in range(0, len(left), _ROWS)], watch, stop)
 
 
-class _Collected:
+class _BestCells:
     """The best cells so far, shared by the worker threads."""
 
     def __init__(self, left: Side, right: Side, least: float, limit: int, *, ties: bool) -> None:
@@ -202,64 +202,64 @@ class _Collected:
         self._size = 0
         self.least = least
         """Cells below this are not among the best."""
-        self.over = -np.inf
+        self.complete_above = -np.inf
         """Every cell above this was kept."""
 
-    def look(self, row: int, column: int, block: Block) -> None:
+    def add(self, row: int, column: int, block: Block) -> None:
         """Keep the cells of a block that may be among the best."""
         flat = block.ravel()
-        hits = np.flatnonzero(flat >= max(np.float32(self.least) - _SLACK, _BELOW / 2 - _SLACK))
-        most = self._limit + 1
-        if len(hits) > 4 * most:
+        hits = np.flatnonzero(flat >= max(np.float32(self.least) - _SLACK, _IGNORED / 2 - _SLACK))
+        count = self._limit + 1
+        if len(hits) > 4 * count:
             values = flat[hits]
-            hits = hits[values >= np.partition(values, len(values) - most)[len(values) - most] - 2 * _SLACK]
+            hits = hits[values >= np.partition(values, len(values) - count)[len(values) - count] - 2 * _SLACK]
         if not len(hits):
             return
-        found = self._sides[0].exact(self._sides[1], row, column, (len(block), block.shape[1]), hits)
-        enough = found >= self.least
-        hits, found = hits[enough], found[enough]
+        cosines = self._sides[0].exact(self._sides[1], row, column, (len(block), block.shape[1]), hits)
+        reached = cosines >= self.least
+        hits, cosines = hits[reached], cosines[reached]
         rows, columns = hits // block.shape[1] + row, hits % block.shape[1] + column
         with self._lock:
-            self._parts.append((rows.astype(np.int32), columns.astype(np.int32), found))
+            self._parts.append((rows.astype(np.int32), columns.astype(np.int32), cosines))
             self._size += len(hits)
             if self._size > self._limit + max(self._limit // 4, _ROWS * _COLUMNS):
-                self._cut()
+                self._prune()
 
-    def _cut(self) -> None:
+    def _prune(self) -> None:
         """Keep only the best cells, at most ``limit``."""
-        rows, columns, found = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
+        rows, columns, cosines = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
         self._parts.clear()
-        if len(found) > self._limit:
-            at = len(found) - self._limit - 1
-            next_best = float(np.partition(found, at)[at])
-            kept = np.flatnonzero(found >= next_best if self._ties else found > next_best)
+        if len(cosines) > self._limit:
+            at = len(cosines) - self._limit - 1
+            next_best = float(np.partition(cosines, at)[at])
+            kept = np.flatnonzero(cosines >= next_best if self._ties else cosines > next_best)
             if self._ties:
-                kept = kept[np.lexsort((columns[kept], rows[kept], -found[kept]))[: self._limit]]
-            rows, columns, found = rows[kept], columns[kept], found[kept]
-            self.least, self.over = next_best, next_best
-        self._parts = [(rows, columns, found)]
-        self._size = len(found)
+                kept = kept[np.lexsort((columns[kept], rows[kept], -cosines[kept]))[: self._limit]]
+            rows, columns, cosines = rows[kept], columns[kept], cosines[kept]
+            self.least, self.complete_above = next_best, next_best
+        self._parts = [(rows, columns, cosines)]
+        self._size = len(cosines)
 
     def best(self) -> tuple[Positions, Positions, Scores]:
         """Return the best cells, unordered."""
         empty = np.empty(0, np.int32)
         self._parts.append((empty, empty, np.empty(0)))
-        self._cut()
+        self._prune()
         return self._parts[0]
 
 
 def _collected(
     left: Vectors, right: Vectors | None, least: float, limit: int, watch: Watch, *, ties: bool
-) -> _Collected:
+) -> _BestCells:
     a = Side(left)
     b = a if right is None else Side(right)
-    collected = _Collected(a, b, least, limit, ties=ties)
+    collected = _BestCells(a, b, least, limit, ties=ties)
 
-    def look(row: int, blocks: Iterator[tuple[int, Block]]) -> None:
+    def add(row: int, blocks: Iterator[tuple[int, Block]]) -> None:
         for column, block in blocks:
-            collected.look(row, column, block)
+            collected.add(row, column, block)
 
-    for _ in bands(look, a, b, watch, upper=right is None):
+    for _ in bands(add, a, b, watch, upper=right is None):
         pass
     return collected
 
@@ -276,7 +276,7 @@ def top_pairs(left: Vectors, right: Vectors | None, top: int, watch: Watch = UNW
     collected = _collected(left, right, -1.0, top, watch, ties=True)
     rows, columns, found = collected.best()
     order = np.lexsort((columns, rows, -found))
-    return Pairs(rows[order], columns[order], found[order], collected.over)
+    return Pairs(rows[order], columns[order], found[order], collected.complete_above)
 
 
 def pairs_above(left: Vectors, right: Vectors | None, least: float, limit: int, watch: Watch = UNWATCHED) -> Pairs:
@@ -296,7 +296,7 @@ def pairs_above(left: Vectors, right: Vectors | None, least: float, limit: int, 
     collected = _collected(left, right, least, limit, watch, ties=False)
     rows, columns, found = collected.best()
     order = np.lexsort((columns, rows))
-    return Pairs(rows[order], columns[order], found[order], collected.over)
+    return Pairs(rows[order], columns[order], found[order], collected.complete_above)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,25 +327,25 @@ def nearest_neighbours(
     a = Side(left)
     b = a if right is None else Side(right)
     columns = np.full((len(a), top), -1, np.int32)
-    found = np.full((len(a), top), -np.inf)
+    cosines = np.full((len(a), top), -np.inf)
 
-    def nearest(row: int, blocks: Iterator[tuple[int, Block]]) -> None:
+    def search(row: int, blocks: Iterator[tuple[int, Block]]) -> None:
         part = slice(row, row + _ROWS)
-        _Nearest(a, b, row, columns[part], found[part], least).search(blocks, others=right is None)
+        _BandSearch(a, b, row, columns[part], cosines[part], least).search(blocks, others=right is None)
 
-    for _ in bands(nearest, a, b, watch):
+    for _ in bands(search, a, b, watch):
         pass
-    return Neighbours(columns, found)
+    return Neighbours(columns, cosines)
 
 
-class _Nearest:
+class _BandSearch:
     """The search for the nearest columns of one band of rows, which writes to arrays of the caller."""
 
     def __init__(
-        self, left: Side, right: Side, row: int, columns: NDArray[np.int32], found: Scores, least: float
+        self, left: Side, right: Side, row: int, columns: NDArray[np.int32], cosines: Scores, least: float
     ) -> None:
         self._left, self._right, self._row = left, right, row
-        self._columns, self._found = columns, found
+        self._columns, self._cosines = columns, cosines
         self._least = least
         self._bounds = np.full((len(columns), 1), least, np.float32)
         self._hits: list[tuple[NDArray[np.int64], NDArray[np.int64], Scores]] = []
@@ -356,36 +356,36 @@ class _Nearest:
         top = self._columns.shape[1]
         for column, block in blocks:
             if others:
-                self._without_itself(column, block)
+                self._ignore_diagonal(column, block)
             bounds = self._bounds - _SLACK
             if column == 0 and block.shape[1] > top:
                 at = block.shape[1] - top
                 bounds = np.maximum(bounds, np.partition(block, at, axis=1)[:, at, None] - 2 * _SLACK)
             hits = np.flatnonzero(block >= bounds)
-            found = self._left.exact(self._right, self._row, column, (len(block), block.shape[1]), hits)
-            enough = found >= self._least
-            hits, found = hits[enough], found[enough]
-            self._hits.append((hits // block.shape[1], hits % block.shape[1] + column, found))
+            cosines = self._left.exact(self._right, self._row, column, (len(block), block.shape[1]), hits)
+            reached = cosines >= self._least
+            hits, cosines = hits[reached], cosines[reached]
+            self._hits.append((hits // block.shape[1], hits % block.shape[1] + column, cosines))
             self._size += len(hits)
             if self._size > self._columns.size // 2:
                 self._merge()
         self._merge()
 
-    def _without_itself(self, column: int, block: Block) -> None:
+    def _ignore_diagonal(self, column: int, block: Block) -> None:
         rows = np.arange(max(self._row, column), min(self._row + block.shape[0], column + block.shape[1]))
-        block[rows - self._row, rows - column] = _BELOW
+        block[rows - self._row, rows - column] = _IGNORED
 
     def _merge(self) -> None:
         """Merge the hits into the neighbours found so far, keeping the best of each row."""
         old = np.nonzero(self._columns >= 0)
-        self._hits.append((old[0], self._columns[old].astype(np.int64), self._found[old]))
-        rows, columns, found = (np.concatenate(arrays) for arrays in zip(*self._hits, strict=True))
-        order = np.lexsort((columns, -found, rows))
-        rows, columns, found = rows[order], columns[order], found[order]
+        self._hits.append((old[0], self._columns[old].astype(np.int64), self._cosines[old]))
+        rows, columns, cosines = (np.concatenate(arrays) for arrays in zip(*self._hits, strict=True))
+        order = np.lexsort((columns, -cosines, rows))
+        rows, columns, cosines = rows[order], columns[order], cosines[order]
         rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
         kept = rank < self._columns.shape[1]
         self._columns[rows[kept], rank[kept]] = columns[kept]
-        self._found[rows[kept], rank[kept]] = found[kept]
-        self._bounds = np.maximum(self._found[:, -1:], self._least).astype(np.float32)
+        self._cosines[rows[kept], rank[kept]] = cosines[kept]
+        self._bounds = np.maximum(self._cosines[:, -1:], self._least).astype(np.float32)
         self._hits.clear()
         self._size = 0

@@ -22,7 +22,7 @@ _RARE = 0.05
 90 % of the pairs that people rated below 1 of 5 must be ``unrelated`` or ``weak``, and at least 97 % of those rated 4
 or more must be ``related`` or closer."""
 
-_ANSWERS = (0.1, 0.5, 0.8)
+_ANSWER_QUANTILES = (0.1, 0.5, 0.8)
 """Quantiles of the answers' cosines at which ``related``, ``close`` and ``same`` begin in a search."""
 
 _TAIL = 0.005
@@ -60,8 +60,8 @@ class Calibration:
             ``9 g (g - 1) / 2`` unrelated pairs across groups.
         """
         groups = len(statement)
-        every = np.concatenate([statement, paraphrase, related])
-        cosines = scores(every, every, "cosine")
+        vectors = np.concatenate([statement, paraphrase, related])
+        cosines = scores(vectors, vectors, "cosine")
         group = np.arange(3 * groups) % groups
         across = np.triu(group[:, None] != group[None, :], 1)
         row = np.arange(groups)
@@ -157,7 +157,7 @@ class SearchCalibration(Calibration):
         ``close`` or closer, and 1 in 5 is ``same``. The edges are quantiles, so models that order the pairs equally
         have the same bands. ``docs/quality.md`` has the share of relevant hits in each band.
         """
-        edges = (np.quantile(self.unrelated, 1 - _RARE), *np.quantile(self.paraphrase, _ANSWERS))
+        edges = (np.quantile(self.unrelated, 1 - _RARE), *np.quantile(self.paraphrase, _ANSWER_QUANTILES))
         weak, related, close, same = sorted(float(edge) for edge in edges)
         return weak, related, close, same
 

@@ -24,10 +24,10 @@ Tree = NDArray[np.float64]
 LARGEST_TREE = 4_000
 """Maximum rows of a tree. From more vectors this many are taken, evenly spaced; their distances take 130 MB."""
 
-_MOST_CLUSTERS = 30
+_MAX_CLUSTERS = 30
 """Maximum number of clusters that is chosen: more themes are not an overview."""
 
-_FEWEST_CLUSTERS = 8
+_MIN_CLUSTERS = 8
 """Minimum number of clusters that is chosen for 1,000 vectors or more; for fewer, their number to the power 0.3."""
 
 _MAX_OUTLIERS = 0.1
@@ -45,7 +45,7 @@ _STEPS_OF_LARGE_SETS = 10
 _STEPS_OF_TRIALS = 5
 """Maximum steps of k-means: while a number of clusters is only tried, the first few steps settle its silhouette."""
 
-_AT_ONCE = 4096
+_CHUNK_ROWS = 4096
 """Number of vectors that are compared with the centres together."""
 
 _DECIMALS = 6
@@ -134,12 +134,12 @@ def clustered(
     sample = units if len(rows) == len(units) else units[rows]
     numbers = [count] if count else _candidates(len(sample), tree)
     keep = count is not None
-    tried: list[_Partition] = []
+    partitions: list[_Partition] = []
     for number in numbers:
-        tried.append(_Partition.refined(sample, _cut(tree, number), _STEPS_OF_TRIALS, weak, watch, keep=keep))
-        watch.progress(len(tried), len(numbers) + 1)
-    best = min(tried, key=lambda partition: (partition.excess, -partition.silhouette))
-    structured = max(partition.silhouette for partition in tried) >= _MIN_SILHOUETTE
+        partitions.append(_Partition.refined(sample, _cut(tree, number), _STEPS_OF_TRIALS, weak, watch, keep=keep))
+        watch.progress(len(partitions), len(numbers) + 1)
+    best = min(partitions, key=lambda partition: (partition.excess, -partition.silhouette))
+    structured = max(partition.silhouette for partition in partitions) >= _MIN_SILHOUETTE
     if not keep and not structured and _mean_cosine(sample) >= close:
         labels = np.zeros(len(units), np.int64)
     else:
@@ -162,11 +162,11 @@ def _cut(tree: Tree, number: int) -> Labels:
 
 def _candidates(size: int, tree: Tree) -> list[int]:
     """Return the numbers of clusters to try."""
-    largest = min(size - 1, distinct_points(tree), round(1.5 * np.sqrt(size)), _MOST_CLUSTERS)
-    fewest = min(max(2, round(size**0.3)), _FEWEST_CLUSTERS)
+    largest = min(size - 1, distinct_points(tree), round(1.5 * np.sqrt(size)), _MAX_CLUSTERS)
+    minimum = min(max(2, round(size**0.3)), _MIN_CLUSTERS)
     if largest < 2:
         return [1]
-    return list(range(min(fewest, largest), largest + 1))
+    return list(range(min(minimum, largest), largest + 1))
 
 
 def _mean_cosine(units: Vectors) -> float:
@@ -191,7 +191,7 @@ def _products(units: Vectors, centres: Scores, watch: Watch) -> Iterator[tuple[s
     def product(part: slice) -> tuple[slice, Scores]:
         return part, units[part].astype(np.float64) @ centres.T
 
-    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(units), _AT_ONCE)]
+    parts = [slice(start, start + _CHUNK_ROWS) for start in range(0, len(units), _CHUNK_ROWS)]
     yield from in_threads([partial(product, part) for part in parts], Watch(watch.cancelled))
 
 
@@ -229,7 +229,7 @@ class _Partition:
         self._units, self._number = units, number
         self.centres = self._measure(labels, weak, watch, keep=keep)
         outliers = int((~self._near).sum())
-        moved = np.where(~self._near & (self._other >= weak), self._beside, labels)
+        moved = np.where(~self._near & (self._other_cosines >= weak), self._other_cluster, labels)
         if not np.array_equal(moved, labels):
             self.centres = self._measure(moved, weak, watch, keep=keep)
             if (~self._near).sum() > outliers:  # the moved vectors made the clusters looser
@@ -239,7 +239,7 @@ class _Partition:
             + max(0.0, 1 - float(self._near.mean()) - _MAX_OUTLIERS),
             _DECIMALS,
         )
-        inner, outer = 1 - self._own, 1 - self._other
+        inner, outer = 1 - self._own_cosines, 1 - self._other_cosines
         widths = (outer - inner) / np.maximum(np.maximum(inner, outer), 1e-12)
         self.silhouette = round(float(np.where(self._sizes[self.labels] > 1, widths, 0).mean()), _DECIMALS)
 
@@ -255,18 +255,19 @@ class _Partition:
         size = len(labels)
         centres, self._sizes = _centres(self._units, labels, self._number)
         self.labels = labels
-        self._own, self._other, self._beside = np.empty(size), np.empty(size), np.empty(size, np.int64)
+        self._own_cosines, self._other_cosines = np.empty(size), np.empty(size)
+        self._other_cluster = np.empty(size, np.int64)
         for part, products in _products(self._units, centres, watch):
             rows, own = np.arange(len(products)), labels[part]
             squares = np.einsum("ij,ij->i", self._units[part], self._units[part], dtype=np.float64)
             members = self._sizes[own]
             means = (products[rows, own] * members - squares) / np.maximum(members - 1, 1)
-            self._own[part] = np.round(np.where(members > 1, means, 0), _DECIMALS)
+            self._own_cosines[part] = np.round(np.where(members > 1, means, 0), _DECIMALS)
             products[rows, own] = -np.inf
             products[:, self._sizes == 0] = -np.inf
-            self._beside[part] = beside = np.argmax(np.round(products, _DECIMALS), axis=1)
-            self._other[part] = np.maximum(np.round(products[rows, beside], _DECIMALS), -1)
-        near = self._own >= weak
+            self._other_cluster[part] = other_cluster = np.argmax(np.round(products, _DECIMALS), axis=1)
+            self._other_cosines[part] = np.maximum(np.round(products[rows, other_cluster], _DECIMALS), -1)
+        near = self._own_cosines >= weak
         counts = np.bincount(labels, near, self._number)
         self._near = near | (counts == 0)[labels] if keep else near & (counts > 1)[labels]
         return centres

@@ -17,7 +17,7 @@ Costs = NDArray[np.int64]
 _MIN_GAIN = 1e-9
 """A text whose gain is not above this is redundant."""
 
-_POLL = 64
+_POLL_STEPS = 64
 """Number of steps between two checks for cancellation."""
 
 
@@ -51,7 +51,7 @@ def best_cover(similarity: Scores, weights: Scores, costs: Costs, *, budget: int
     Returns:
         Texts, until no other text adds anything; empty only if no text fits the budget.
     """
-    return _best(_Dense(similarity), weights, costs, budget, count, UNWATCHED)
+    return _best_run(_Dense(similarity), weights, costs, budget, count, UNWATCHED)
 
 
 def best_cover_of_vectors(
@@ -84,13 +84,13 @@ def best_cover_of_vectors(
     """
     if len(vectors) <= largest_matrix:
         similarity = risen(scores(vectors, vectors, "cosine"), edge)
-        return _best(_Dense(similarity), weights, costs, budget, count, watch)
-    found = nearest_neighbours(vectors, None, neighbours, least=edge, watch=watch)
-    choice = _best(_Sparse(found, edge), weights, costs, budget, count, watch)
+        return _best_run(_Dense(similarity), weights, costs, budget, count, watch)
+    nearest = nearest_neighbours(vectors, None, neighbours, least=edge, watch=watch)
+    choice = _best_run(_Sparse(nearest, edge), weights, costs, budget, count, watch)
     if not choice.rows:
         return choice
-    nearest = nearest_neighbours(vectors, vectors[choice.rows], 1, least=edge, watch=watch).scores[:, 0]
-    return Choice(choice.rows, float(weights @ risen(nearest, edge) / weights.sum()))
+    cosines = nearest_neighbours(vectors, vectors[choice.rows], 1, least=edge, watch=watch).scores[:, 0]
+    return Choice(choice.rows, float(weights @ risen(cosines, edge) / weights.sum()))
 
 
 def risen(cosines: Scores, edge: float) -> Scores:
@@ -137,7 +137,7 @@ class _Sparse:
         return covered
 
 
-def _best(
+def _best_run(
     similarity: _Dense | _Sparse, weights: Scores, costs: Costs, budget: int | None, count: int, watch: Watch
 ) -> Choice:
     runs = [_greedy(similarity, weights, np.ones_like(costs), costs, budget, count, watch)]
@@ -160,14 +160,14 @@ def _greedy(
     heap = [(-float(gain), row) for row, gain in enumerate(similarity.gains(weights) / divisors)]
     heapq.heapify(heap)
     chosen: list[int] = []
-    left = math.inf if budget is None else budget
+    remaining = math.inf if budget is None else budget
     for step in itertools.count():
         if not heap or len(chosen) == count:
             break
-        if step % _POLL == 0:
+        if step % _POLL_STEPS == 0:
             watch.cancelled()
         _, row = heapq.heappop(heap)
-        if costs[row] > left:
+        if costs[row] > remaining:
             continue
         texts, values = similarity.column(row)
         gain = float(weights[texts] @ np.maximum(values - covered[texts], 0) / divisors[row])
@@ -178,5 +178,5 @@ def _greedy(
             break
         chosen.append(row)
         covered[texts] = np.maximum(covered[texts], values)
-        left -= int(costs[row])
+        remaining -= int(costs[row])
     return Choice(chosen, float(weights @ covered / weights.sum()))

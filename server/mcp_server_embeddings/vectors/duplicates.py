@@ -23,10 +23,10 @@ _TOLERANCE = 5e-7
 _MIN_GAP = 0.05
 """Minimum width of a significant gap, as a share of the doubtful range."""
 
-_UNLIKE = 3.0
+_FAR = 3.0
 """A distance above that of every cosine."""
 
-_POLL = 64
+_POLL_STEPS = 64
 """Number of steps between two checks for cancellation."""
 
 
@@ -43,7 +43,7 @@ def complete_groups(cosines: Scores, threshold: float) -> list[list[int]]:
     Returns:
         Groups of two or more positions, each ascending, ordered by first position.
     """
-    return [group for group in _cut(np.maximum(1 - cosines, 0), threshold) if len(group) > 1]
+    return [group for group in _linkage_groups(np.maximum(1 - cosines, 0), threshold) if len(group) > 1]
 
 
 def complete_groups_of_pairs(
@@ -76,32 +76,32 @@ def complete_groups_of_pairs(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    fits = pairs.scores >= threshold - _TOLERANCE
-    rows, columns, found = pairs.rows[fits], pairs.columns[fits], pairs.scores[fits]
-    ends = np.concatenate([rows, columns]), np.concatenate([columns, rows])
-    graph = coo_array((np.concatenate([found, found]), ends), shape=(size, size)).tocsr()
+    reached = pairs.scores >= threshold - _TOLERANCE
+    rows, columns, cosines = pairs.rows[reached], pairs.columns[reached], pairs.scores[reached]
+    edges = np.concatenate([rows, columns]), np.concatenate([columns, rows])
+    graph = coo_array((np.concatenate([cosines, cosines]), edges), shape=(size, size)).tocsr()
     _, labels = connected_components(graph, directed=False)
     order = np.argsort(labels, kind="stable")
     graph = graph[order][:, order]
     starts = np.flatnonzero(np.r_[True, np.diff(labels[order]) > 0, True])
     groups: list[list[int]] = []
     for done, (start, end) in enumerate(pairwise(starts.tolist())):
-        if done % _POLL == 0:
+        if done % _POLL_STEPS == 0:
             watch.cancelled()
             watch.progress(end, size)
         if end - start > 1:
             part = _Component.of(graph, start, end)
             if part.is_complete:  # most components are single pairs, and a tree for each would dominate the time
-                inside = [list(range(end - start))]
+                local_groups = [list(range(end - start))]
             elif end - start <= largest_matrix:
-                inside = part.by_matrix(threshold)
+                local_groups = part.by_matrix(threshold)
             else:
-                inside = _Chain(part).groups(watch.cancelled)
-            groups += [sorted(order[start:end][group].tolist()) for group in inside if len(group) > 1]
+                local_groups = _NeighbourChain(part).groups(watch.cancelled)
+            groups += [sorted(order[start:end][group].tolist()) for group in local_groups if len(group) > 1]
     return sorted(groups)
 
 
-def _cut(distances: Scores, threshold: float) -> list[list[int]]:
+def _linkage_groups(distances: Scores, threshold: float) -> list[list[int]]:
     if len(distances) < 2:
         return []
     # Imported on use, as everywhere in this package, so that only tools that need scipy pay for its import.
@@ -139,13 +139,13 @@ class _Component:
     def by_matrix(self, threshold: float) -> list[list[int]]:
         """Group by complete linkage as in ``complete_groups``."""
         size = len(self.starts) - 1
-        distances = np.full((size, size), _UNLIKE)
+        distances = np.full((size, size), _FAR)
         distances[np.repeat(np.arange(size), np.diff(self.starts)), self.neighbours] = np.maximum(1 - self.scores, 0)
         np.fill_diagonal(distances, 0)
-        return _cut(distances, threshold)
+        return _linkage_groups(distances, threshold)
 
 
-class _Chain:
+class _NeighbourChain:
     """Complete linkage on a sparse graph by chains of nearest neighbours.
 
     Two clusters that are each other's nearest can be joined as soon as they are found: joining other clusters never
@@ -166,7 +166,7 @@ class _Chain:
         for first in range(len(self._cluster)):
             chain = [first]
             while first in self._members:
-                if steps % _POLL == 0:
+                if steps % _POLL_STEPS == 0:
                     cancelled()
                 steps += 1
                 nearest = self._nearest(chain[-1], chain[-2] if len(chain) > 1 else -1)
@@ -179,27 +179,27 @@ class _Chain:
                     chain.append(nearest)
         return [members.tolist() for members in self._members.values()]
 
-    def _nearest(self, cluster: int, before: int) -> int:
+    def _nearest(self, cluster: int, previous: int) -> int:
         """Return the cluster, among those with all pairs, whose farthest pair is nearest; -1 if there is none."""
         members, pairs = self._members[cluster], self._pairs
         entries = np.concatenate([np.arange(pairs.starts[row], pairs.starts[row + 1]) for row in members])
         others = self._cluster[pairs.neighbours[entries]]
         order = np.argsort(others, kind="stable")
-        others, found = others[order], pairs.scores[entries[order]]
+        others, cosines = others[order], pairs.scores[entries[order]]
         starts = np.flatnonzero(np.r_[True, others[1:] != others[:-1]])
-        named = others[starts]
-        farthest = np.minimum.reduceat(found, starts)
-        whole = (np.diff(np.r_[starts, len(others)]) == self._sizes[named] * len(members)) & (named != cluster)
-        if not whole.any():
+        clusters = others[starts]
+        farthest = np.minimum.reduceat(cosines, starts)
+        complete = (np.diff(np.r_[starts, len(others)]) == self._sizes[clusters] * len(members)) & (clusters != cluster)
+        if not complete.any():
             return -1
-        best = farthest[whole].max()
-        nearest = named[whole & (farthest == best)]
-        return before if before in nearest else int(nearest[0])
+        best = farthest[complete].max()
+        nearest = clusters[complete & (farthest == best)]
+        return previous if previous in nearest else int(nearest[0])
 
     def _join(self, one: int, other: int) -> None:
-        kept, gone = min(one, other), max(one, other)
-        self._cluster[self._members[gone]] = kept
-        self._members[kept] = np.concatenate([self._members[kept], self._members.pop(gone)])
+        kept, removed = min(one, other), max(one, other)
+        self._cluster[self._members[removed]] = kept
+        self._members[kept] = np.concatenate([self._members[kept], self._members.pop(removed)])
         self._sizes[kept] = len(self._members[kept])
 
 
@@ -230,19 +230,19 @@ def suggested_threshold(cosines: Scores, low: float, high: float, complete_above
     return float((ends[widest] + ends[widest + 1]) / 2)
 
 
-def pairs_of_kept(pairs: Pairs, kept: Sequence[int | None], most: int) -> list[tuple[int, int, float]]:
+def pairs_of_kept(pairs: Pairs, kept: Sequence[int | None], limit: int) -> list[tuple[int, int, float]]:
     """Return the pairs of an item and the item kept in its place as ``(row, column, cosine)``, lowest cosine first.
 
     Args:
         pairs: Pairs of the items.
         kept: For each item, the item kept in its place; None if it is kept itself.
-        most: Maximum number of pairs.
+        limit: Maximum number of pairs.
     """
-    instead = np.array([-1 if at is None else at for at in kept], dtype=pairs.rows.dtype)
-    merged = (instead[pairs.rows] == pairs.columns) | (instead[pairs.columns] == pairs.rows)
-    found = np.flatnonzero(merged)
-    found = found[np.argsort(pairs.scores[found], kind="stable")][:most]
-    return [(int(pairs.rows[i]), int(pairs.columns[i]), float(pairs.scores[i])) for i in found]
+    replacement = np.array([-1 if at is None else at for at in kept], dtype=pairs.rows.dtype)
+    merged = (replacement[pairs.rows] == pairs.columns) | (replacement[pairs.columns] == pairs.rows)
+    positions = np.flatnonzero(merged)
+    positions = positions[np.argsort(pairs.scores[positions], kind="stable")][:limit]
+    return [(int(pairs.rows[i]), int(pairs.columns[i]), float(pairs.scores[i])) for i in positions]
 
 
 def nearest_threshold(pairs: Pairs, threshold: float, top: int) -> list[tuple[int, int, float]]:

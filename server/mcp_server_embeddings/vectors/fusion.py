@@ -40,11 +40,11 @@ def fused_scores(
         >>> fused_scores(np.array([0.6, 0.6]), np.array([0.0, 4.0]), 2, 1_000, calibration).argmax()
         1
     """
-    meaning: Scores = np.exp(calibration.relative(cosines))
+    semantic: Scores = np.exp(calibration.relative(cosines))
     if not n_words:
-        return meaning
-    found: Scores = meaning + weight * (1 + 1 / n_words) * words / math.log(max(n_passages, 3))
-    return found
+        return semantic
+    fused: Scores = semantic + weight * (1 + 1 / n_words) * words / math.log(max(n_passages, 3))
+    return fused
 
 
 def above_chance(
@@ -65,8 +65,8 @@ def above_chance(
         n_passages: ``N``, the number of passages that were searched.
         calibration: Calibration for searches.
     """
-    meaning = calibration.relative(cosines)
+    semantic = calibration.relative(cosines)
     if words is None:
-        return meaning - calibration.by_chance(round(n_passages**INDEPENDENCE))
+        return semantic - calibration.by_chance(round(n_passages**INDEPENDENCE))
     shares: Scores = words / (max(n_asked, 1) * math.log(max(n_passages, 3)))
-    return meaning + shares - calibration.by_chance(n_passages)
+    return semantic + shares - calibration.by_chance(n_passages)

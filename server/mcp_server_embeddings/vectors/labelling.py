@@ -24,19 +24,19 @@ _NEAREST_WEIGHT = 5.0
 _MAX_STEPS = 1_000
 """Maximum steps of the solver, which takes 20 to 70."""
 
-_FLAT = 1e-4
+_GRADIENT_TOLERANCE = 1e-4
 """The solver stops when no entry of the gradient of the mean loss is larger, as in scikit-learn."""
 
-_KEPT_STEPS = 10
+_HISTORY = 10
 """Number of past steps from which the solver estimates curvature, as in scipy."""
 
 _SMALLEST_STEP = 1e-10
 """Step size below which no step can lower the loss any more."""
 
-_TINY = np.finfo(np.float64).tiny
+_MIN_PROBABILITY = np.finfo(np.float64).tiny
 """Lower bound of a probability, so that its logarithm is finite."""
 
-_AT_ONCE = 2048
+_CHUNK_ROWS = 2048
 """Number of vectors that are labelled together; with 1,000 examples this takes about 50 MB."""
 
 
@@ -88,20 +88,20 @@ def labelled(vectors: Vectors, means: Vectors, probe: "Probe | None" = None, wat
         watch: Progress is counted in blocks of vectors.
     """
 
-    def of_block(start: int) -> tuple[NDArray[np.int64], Scores]:
-        block = vectors[start : start + _AT_ONCE]
+    def label_block(start: int) -> tuple[NDArray[np.int64], Scores]:
+        block = vectors[start : start + _CHUNK_ROWS]
         cosines = scores(block, means, "cosine")
-        likely = cosines if probe is None else probe.probabilities(block)
+        ranking = cosines if probe is None else probe.probabilities(block)
         rows = np.arange(len(block))
-        best = np.argmax(likely, axis=1)
-        others = likely.copy()
+        best = np.argmax(ranking, axis=1)
+        others = ranking.copy()
         others[rows, best] = -np.inf
         second = np.argmax(others, axis=1)
-        score, margin = cosines[rows, best], likely[rows, best] - likely[rows, second]
+        score, margin = cosines[rows, best], ranking[rows, best] - ranking[rows, second]
         cosines[rows, best] = -np.inf
         return np.stack([best, second]), np.stack([score, margin, score - cosines.max(axis=1)])
 
-    blocks = list(in_threads([partial(of_block, start) for start in range(0, len(vectors), _AT_ONCE)], watch))
+    blocks = list(in_threads([partial(label_block, start) for start in range(0, len(vectors), _CHUNK_ROWS)], watch))
     best, second = np.concatenate([np.empty((2, 0), np.int64), *(classes for classes, _ in blocks)], axis=1)
     return Labelled(best, second, *np.concatenate([np.empty((3, 0)), *(numbers for _, numbers in blocks)], axis=1))
 
@@ -140,18 +140,19 @@ def _regression(units: Vectors, classes: Classes) -> Scores:
 
     The loss is that of scikit-learn's ``LogisticRegression``, which is not used because its import takes two seconds.
     """
-    rows, at, count = _with_ones(units), np.arange(len(units)), int(classes.max()) + 1
+    rows, positions, count = _with_ones(units), np.arange(len(units)), int(classes.max()) + 1
 
     def loss(flat: Scores) -> tuple[float, Scores]:
         """Return the mean loss with its regularisation, and its gradient."""
         weights = flat.reshape(-1, count)
         penalised = weights[:-1] / _INVERSE_REGULARISATION
-        likely = _softmax(rows @ weights)
-        value = (weights[:-1] * penalised).sum() / 2 - np.log(np.maximum(likely[at, classes], _TINY)).sum()
-        likely[at, classes] -= 1
-        slope = rows.T @ likely
-        slope[:-1] += penalised
-        return value / len(rows), slope.ravel() / len(rows)
+        errors = _softmax(rows @ weights)
+        likelihoods = np.maximum(errors[positions, classes], _MIN_PROBABILITY)
+        value = (weights[:-1] * penalised).sum() / 2 - np.log(likelihoods).sum()
+        errors[positions, classes] -= 1
+        gradient = rows.T @ errors
+        gradient[:-1] += penalised
+        return value / len(rows), gradient.ravel() / len(rows)
 
     return minimum(loss, np.zeros(rows.shape[1] * count)).reshape(-1, count)
 
@@ -167,29 +168,29 @@ def minimum(loss: Callable[[Scores], tuple[float, Scores]], start: Scores) -> Sc
         start: Shape ``(n,)``.
 
     Returns:
-        Shape ``(n,)``: a point where no entry of the gradient is above ``_FLAT``.
+        Shape ``(n,)``: a point where no entry of the gradient is above ``_GRADIENT_TOLERANCE``.
     """
-    at, (value, slope) = start, loss(start)
-    steps: deque[tuple[Scores, Scores]] = deque(maxlen=_KEPT_STEPS)
+    point, (value, gradient) = start, loss(start)
+    steps: deque[tuple[Scores, Scores]] = deque(maxlen=_HISTORY)
     for _ in range(_MAX_STEPS):
-        if np.abs(slope).max() <= _FLAT:
+        if np.abs(gradient).max() <= _GRADIENT_TOLERANCE:
             break
-        direction = _descent(slope, steps)
-        size, expected = 1.0, slope @ direction / 10_000
-        while (found := loss(at + direction))[0] > value + size * expected and size > _SMALLEST_STEP:
+        direction = _descent_direction(gradient, steps)
+        size, expected = 1.0, gradient @ direction / 10_000
+        while (candidate := loss(point + direction))[0] > value + size * expected and size > _SMALLEST_STEP:
             size, direction = size / 2, direction / 2
-        change = found[1] - slope
+        change = candidate[1] - gradient
         if direction @ change > 0:
             steps.append((direction, change))
-        at, (value, slope) = at + direction, found
-    return at
+        point, (value, gradient) = point + direction, candidate
+    return point
 
 
-def _descent(slope: Scores, steps: "deque[tuple[Scores, Scores]]") -> Scores:
+def _descent_direction(gradient: Scores, steps: "deque[tuple[Scores, Scores]]") -> Scores:
     """Return a descent direction from the gradient and the last steps with their changes of the gradient."""
     if not steps:
-        return -slope / max(1.0, float(np.linalg.norm(slope)))
-    direction, parts = -slope, []
+        return -gradient / max(1.0, float(np.linalg.norm(gradient)))
+    direction, parts = -gradient, []
     for step, change in reversed(steps):
         parts.append(step @ direction / (step @ change))
         direction = direction - parts[-1] * change
@@ -207,9 +208,9 @@ def _with_ones(units: Vectors) -> Scores:
 
 def _softmax(logits: Scores) -> Scores:
     """Return the probabilities of logits of shape ``(n, classes)``."""
-    likely = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: Scores = likely / likely.sum(axis=1, keepdims=True)
-    return found
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    normalised: Scores = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return normalised
 
 
 def probabilities(examples: Vectors, classes: Classes, vectors: Vectors) -> Scores:

@@ -18,10 +18,10 @@ _MAX_PAIRS = 4_000_000
 _NEIGHBOURS = 50
 """Number of nearest neighbours of each row and column that are considered if more than ``_MAX_PAIRS`` pairs qualify."""
 
-_NO_GAIN = 1e-9
+_NO_MATCH_GAIN = 1e-9
 """Gain of a row without a partner: less than that of any pair."""
 
-_POLL = 64
+_POLL_COMPONENTS = 64
 """Number of components between two checks for cancellation."""
 
 
@@ -59,8 +59,8 @@ def matched(
     exact = pairs.complete_above < least
     if not exact:
         pairs = _nearest_pairs(left, right, least, watch)
-    chosen = _matching(pairs, (len(left), len(right)), threshold, watch, largest_matrix)
-    return Pairs(pairs.rows[chosen], pairs.columns[chosen], pairs.scores[chosen], -np.inf), exact
+    matches = _sparse_matching(pairs, (len(left), len(right)), threshold, watch, largest_matrix)
+    return Pairs(pairs.rows[matches], pairs.columns[matches], pairs.scores[matches], -np.inf), exact
 
 
 def _nearest_pairs(left: Vectors, right: Vectors, least: float, watch: Watch) -> Pairs:
@@ -74,13 +74,13 @@ def _nearest_pairs(left: Vectors, right: Vectors, least: float, watch: Watch) ->
             by_column.columns[column].astype(np.int64) * len(right) + column[0],
         ]
     )
-    found = np.concatenate([by_row.scores[row], by_column.scores[column]])
+    cosines = np.concatenate([by_row.scores[row], by_column.scores[column]])
     cells, first = np.unique(cells, return_index=True)
     rows, columns = (cells // len(right)).astype(np.int32), (cells % len(right)).astype(np.int32)
-    return Pairs(rows, columns, found[first], np.inf)
+    return Pairs(rows, columns, cosines[first], np.inf)
 
 
-def _matching(
+def _sparse_matching(
     pairs: Pairs, shape: tuple[int, int], threshold: float, watch: Watch, largest_matrix: int
 ) -> NDArray[np.int64]:
     """Return the chosen pairs, ascending."""
@@ -88,25 +88,25 @@ def _matching(
     from scipy.sparse.csgraph import connected_components
 
     gains = pairs.scores - threshold + 2 * _TOLERANCE
-    ends = pairs.rows, pairs.columns + shape[0]
-    graph = coo_array((gains, ends), shape=(sum(shape), sum(shape)))
+    edges = pairs.rows, pairs.columns + shape[0]
+    graph = coo_array((gains, edges), shape=(sum(shape), sum(shape)))
     _, labels = connected_components(graph, directed=False)
     component = labels[pairs.rows]
     order = np.argsort(component, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(component[order])) + 1) if len(order) else []
-    chosen = [np.empty(0, np.int64)]
+    matches = [np.empty(0, np.int64)]
     for done, part in enumerate(parts):
-        if done % _POLL == 0:
+        if done % _POLL_COMPONENTS == 0:
             watch.cancelled()
-        chosen.append(
+        matches.append(
             part
             if len(part) == 1
-            else part[_solved(pairs.rows[part], pairs.columns[part], gains[part], largest_matrix)]
+            else part[_solve_component(pairs.rows[part], pairs.columns[part], gains[part], largest_matrix)]
         )
-    return np.sort(np.concatenate(chosen))
+    return np.sort(np.concatenate(matches))
 
 
-def _solved(
+def _solve_component(
     rows: NDArray[np.int32], columns: NDArray[np.int32], gains: Scores, largest_matrix: int
 ) -> NDArray[np.int64]:
     """Return the chosen pairs of one component, ascending."""
@@ -114,9 +114,9 @@ def _solved(
     from scipy.sparse import coo_array, eye_array, hstack
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-    row_names, row = np.unique(rows, return_inverse=True)
-    column_names, column = np.unique(columns, return_inverse=True)
-    shape = len(row_names), len(column_names)
+    unique_rows, row = np.unique(rows, return_inverse=True)
+    unique_columns, column = np.unique(columns, return_inverse=True)
+    shape = len(unique_rows), len(unique_columns)
     position = coo_array((np.arange(1, len(gains) + 1), (row, column)), shape=shape).tocsr()
     if shape[0] * shape[1] <= largest_matrix:
         dense = np.zeros(shape)
@@ -125,13 +125,13 @@ def _solved(
     else:
         # The solver must match every row and treats zeros as missing edges. So each row gets a private partner that
         # stands for "no match", with a gain close to zero.
-        none = eye_array(shape[0]) * -_NO_GAIN
-        costs = hstack([coo_array((-gains, (row, column)), shape=shape), none]).tocsr()
+        no_match = eye_array(shape[0]) * -_NO_MATCH_GAIN
+        costs = hstack([coo_array((-gains, (row, column)), shape=shape), no_match]).tocsr()
         matched_rows, matched_columns = min_weight_full_bipartite_matching(costs)
         kept = matched_columns < shape[1]
         matched_rows, matched_columns = matched_rows[kept], matched_columns[kept]
-    found = np.asarray(position[matched_rows, matched_columns]).ravel()
-    return np.sort(found[found > 0] - 1)
+    numbers = np.asarray(position[matched_rows, matched_columns]).ravel()
+    return np.sort(numbers[numbers > 0] - 1)
 
 
 def one_to_one(cosines: Scores, threshold: float) -> list[tuple[int, int]]:
@@ -149,7 +149,7 @@ def one_to_one(cosines: Scores, threshold: float) -> list[tuple[int, int]]:
     """
     from scipy.optimize import linear_sum_assignment
 
-    fits = cosines >= threshold - _TOLERANCE
-    gains = np.where(fits, cosines - threshold + 2 * _TOLERANCE, 0)
+    reached = cosines >= threshold - _TOLERANCE
+    gains = np.where(reached, cosines - threshold + 2 * _TOLERANCE, 0)
     rows, columns = linear_sum_assignment(gains, maximize=True)
-    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if fits[row, column]]
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if reached[row, column]]

@@ -37,8 +37,8 @@ def reciprocal_rank(ranking: Sequence[str], relevance: Mapping[str, int], cut: i
 
     Its mean over queries is the MRR.
     """
-    places = (place for place, document in enumerate(ranking[:cut], 1) if document in relevance)
-    return 1 / next(places, float("inf"))
+    ranks = (rank for rank, document in enumerate(ranking[:cut], 1) if document in relevance)
+    return 1 / next(ranks, float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +74,5 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     mean = float(differences.mean())
     if (differences == differences[0]).all():  # for example a single query: resampling changes nothing
         return Interval(mean, mean, mean)
-    drawn = bootstrap((differences,), np.mean, method="percentile", batch=1_000, rng=np.random.default_rng(seed))
-    return Interval(mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high))
+    resampled = bootstrap((differences,), np.mean, method="percentile", batch=1_000, rng=np.random.default_rng(seed))
+    return Interval(mean, float(resampled.confidence_interval.low), float(resampled.confidence_interval.high))

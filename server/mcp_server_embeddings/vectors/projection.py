@@ -12,23 +12,23 @@ Points = NDArray[np.float32]
 _DIMENSIONS = 50
 """Number of main components in which neighbours are searched, as in van der Maaten and Hinton (2008)."""
 
-_FEWEST = 8
+_MIN_POINTS = 8
 """Minimum number of points for t-SNE; fewer have no neighbourhoods, so their main components are shown."""
 
 _PERPLEXITY = 30
 """Effective number of neighbours of each point: the usual value."""
 
-_EARLY, _ROUNDS = 250, 500
+_EARLY_ITERATIONS, _ITERATIONS = 250, 500
 """Iterations with and without early exaggeration: the usual numbers."""
 
-_SMALL = 3_000
+_SMALL_POINTS = 3_000
 """Up to this many points, neighbours are exact, forces are summed over a tree, and one thread is faster than several.
 For more points, 99 in 100 neighbours are found, and forces are interpolated on a grid (Linderman et al. 2019)."""
 
-_MOST = 25_000
+_MAX_POINTS = 25_000
 """Maximum number of points placed by t-SNE, evenly spaced; any other point is placed at the median of its nearest."""
 
-_POLL = 10
+_POLL_ITERATIONS = 10
 """Number of iterations between two progress reports and checks for cancellation."""
 
 
@@ -44,16 +44,16 @@ def projected(vectors: Vectors, watch: Watch | None = None) -> Points:
     """
     watch = watch or Watch()
     reduced = _main_components(unit_rows(vectors), _DIMENSIONS)
-    if len(reduced) < _FEWEST:
+    if len(reduced) < _MIN_POINTS:
         return _scaled(reduced[:, :2])
     return _scaled(_neighbour_map(reduced, watch))
 
 
-def _main_components(vectors: Vectors, most: int) -> Vectors:
+def _main_components(vectors: Vectors, count: int) -> Vectors:
     """Return the main components, at least two, largest first, with signs independent of the library."""
     centred = vectors - vectors.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
-    axes = axes[:, ::-1][:, :most]
+    axes = axes[:, ::-1][:, :count]
     axes *= np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
     components = np.zeros((len(vectors), max(2, axes.shape[1])), np.float32)
     components[:, : axes.shape[1]] = centred @ axes
@@ -64,9 +64,9 @@ def _neighbour_map(vectors: Vectors, watch: Watch) -> Points:
     from openTSNE import TSNEEmbedding
     from openTSNE.affinity import PerplexityBasedNN
 
-    chosen = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), _MOST)).astype(int))
+    chosen = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), _MAX_POINTS)).astype(int))
     points = vectors[chosen]
-    small = len(points) <= _SMALL
+    small = len(points) <= _SMALL_POINTS
     threads = 1 if small else -1
     affinities = PerplexityBasedNN(
         points,
@@ -78,29 +78,29 @@ def _neighbour_map(vectors: Vectors, watch: Watch) -> Points:
     )
     done = 0
 
-    def look(*_: object) -> None:
+    def report(*_: object) -> None:
         nonlocal done
-        done += _POLL
-        watch.progress(done, _EARLY + _ROUNDS)
+        done += _POLL_ITERATIONS
+        watch.progress(done, _EARLY_ITERATIONS + _ITERATIONS)
         watch.cancelled()
 
-    placed = TSNEEmbedding(
+    embedding = TSNEEmbedding(
         (points[:, :2] / (points[:, 0].std() or 1) * 1e-4).astype(np.float64),
         affinities,
         negative_gradient_method="bh" if small else "fft",
         n_jobs=threads,
         random_state=0,
-        callbacks=look,
-        callbacks_every_iters=_POLL,
+        callbacks=report,
+        callbacks_every_iters=_POLL_ITERATIONS,
     )
-    placed.optimize(_EARLY, exaggeration=12, momentum=0.5, inplace=True)
-    placed.optimize(_ROUNDS, momentum=0.8, inplace=True)
-    found = np.empty((len(vectors), 2), np.float32)
-    found[chosen] = placed
+    embedding.optimize(_EARLY_ITERATIONS, exaggeration=12, momentum=0.5, inplace=True)
+    embedding.optimize(_ITERATIONS, momentum=0.8, inplace=True)
+    projection = np.empty((len(vectors), 2), np.float32)
+    projection[chosen] = embedding
     if len(chosen) < len(vectors):
         others = np.setdiff1d(np.arange(len(vectors)), chosen)
-        found[others] = placed.prepare_partial(vectors[others], initialization="median", k=10)
-    return found
+        projection[others] = embedding.prepare_partial(vectors[others], initialization="median", k=10)
+    return projection
 
 
 def _scaled(points: Points) -> Points:

@@ -28,7 +28,7 @@ Codes = NDArray[np.int8]
 Positions = NDArray[np.int64]
 """Shape ``(n,)``: rows, ascending."""
 
-Found = TypeVar("Found")
+Output = TypeVar("Output")
 
 _LEVELS = 127
 
@@ -38,10 +38,10 @@ _SLACK = np.float32(3e-6)
 _EXACT_SUM = 1 << 24
 """Integers below this are exact in float32."""
 
-_ROWS = 2_048
+_CHUNK_ROWS = 2_048
 """Number of rows that numpy multiplies at a time, few enough to stay in the cache as float32."""
 
-_FEW = 4
+_COPY_DIVISOR = 4
 """If less than 1 in this many rows is searched, the searched rows are copied instead of comparing all rows."""
 
 
@@ -62,7 +62,7 @@ class Quantized:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def taken(self, positions: Positions) -> "Quantized":
+    def copied(self, positions: Positions) -> "Quantized":
         """Return a copy of some rows."""
         return Quantized(self.codes[positions], self.scales[positions], self.errors[positions])
 
@@ -127,37 +127,37 @@ def candidates(parts: Sequence[Part], unit: NDArray[np.float32], k: int) -> Cand
     if k == 0:
         return Candidates([np.empty(0, np.int64) for _ in parts], np.empty(0))
     if k >= (total := sum(map(len, parts))):
-        every = [np.arange(len(part)) if part.positions is None else part.positions for part in parts]
-        return Candidates(every, np.full(total, np.inf))
+        positions = [np.arange(len(part)) if part.positions is None else part.positions for part in parts]
+        return Candidates(positions, np.full(total, np.inf))
     search = _Search(unit, k)
-    found = _on_every_core(search.look, parts)
-    near = [positions[upper >= search.floor] for positions, upper in found]
+    results = _map_parts(search.search_part, parts)
+    near = [rows[upper >= search.floor] for rows, upper in results]
     return search.narrowed(parts, near)
 
 
-def _on_every_core(look: Callable[[Part], Found], parts: Sequence[Part]) -> list[Found]:
+def _map_parts(function: Callable[[Part], Output], parts: Sequence[Part]) -> list[Output]:
     """Return the result for each part. The calling thread works too, so a search need not wait on a busy machine."""
-    waiting = deque(enumerate(parts))
-    found: dict[int, Found] = {}
+    remaining = deque(enumerate(parts))
+    results: dict[int, Output] = {}
 
     def work() -> None:
-        while waiting:
+        while remaining:
             try:
-                at, part = waiting.popleft()
+                index, part = remaining.popleft()
             except IndexError:  # another thread took the last part
                 return
-            found[at] = look(part)
+            results[index] = function(part)
 
-    helpers = [_helpers().submit(work) for _ in range(min(os.cpu_count() or 1, len(parts)) - 1)]
+    helpers = [_thread_pool().submit(work) for _ in range(min(os.cpu_count() or 1, len(parts)) - 1)]
     work()
     for helper in helpers:
         if not helper.cancel():
             helper.result()
-    return [found[at] for at in range(len(parts))]
+    return [results[index] for index in range(len(parts))]
 
 
 @cache
-def _helpers() -> ThreadPoolExecutor:
+def _thread_pool() -> ThreadPoolExecutor:
     """Return a persistent thread pool: starting a thread takes as long as comparing a hundred thousand rows."""
     return ThreadPoolExecutor(max((os.cpu_count() or 1) - 1, 1), "search")
 
@@ -173,7 +173,7 @@ class _Search:
         self.floor = np.float32(-np.inf)
         """At least ``k`` rows are known to reach this cosine."""
 
-    def look(self, part: Part) -> tuple[Positions, NDArray[np.float32]]:
+    def search_part(self, part: Part) -> tuple[Positions, NDArray[np.float32]]:
         """Return the rows of a part that may be among the nearest, and upper bounds of their cosines."""
         if not len(part):
             return np.empty(0, np.int64), np.empty(0, np.float32)
@@ -190,9 +190,9 @@ class _Search:
     def _bounds(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return approximate cosines of the rows of a part, and upper bounds of the cosines."""
         vectors, positions = part.vectors, part.positions
-        if positions is not None and _FEW * len(positions) < len(vectors):
-            vectors, positions = vectors.taken(positions), None
-        cosines = _dots()(self._query.codes, vectors.codes)
+        if positions is not None and _COPY_DIVISOR * len(positions) < len(vectors):
+            vectors, positions = vectors.copied(positions), None
+        cosines = _dot_products()(self._query.codes, vectors.codes)
         cosines *= vectors.scales
         cosines *= self._query.scales[0]
         error = self._query.errors[0]
@@ -215,18 +215,18 @@ class _Search:
         bounds = [self._exact_bounds(part.vectors, positions) for part, positions in zip(parts, near, strict=True)]
         lower = np.concatenate([lower for lower, _ in bounds])
         floor = np.partition(lower, len(lower) - self._k)[len(lower) - self._k]
-        left = [upper >= floor for _, upper in bounds]
+        kept = [upper >= floor for _, upper in bounds]
         return Candidates(
-            [positions[those] for positions, those in zip(near, left, strict=True)],
-            np.concatenate([upper[those] for (_, upper), those in zip(bounds, left, strict=True)]),
+            [positions[mask] for positions, mask in zip(near, kept, strict=True)],
+            np.concatenate([upper[mask] for (_, upper), mask in zip(bounds, kept, strict=True)]),
         )
 
     def _exact_bounds(self, vectors: Quantized, positions: Positions) -> tuple[Scores, Scores]:
         """Return lower and upper bounds of the cosines of rows, computed with the exact query."""
         unit = self._unit.astype(np.float64)
         cosines = np.empty(len(positions))
-        for start in range(0, len(positions), _ROWS):
-            part = slice(start, start + _ROWS)
+        for start in range(0, len(positions), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
             cosines[part] = vectors.codes[positions[part]] @ unit
         cosines *= vectors.scales[positions]
         slack = vectors.errors[positions].astype(np.float64) + float(_SLACK)
@@ -234,7 +234,7 @@ class _Search:
 
 
 @cache
-def _dots() -> Callable[[Codes, Codes], NDArray[np.float32]]:
+def _dot_products() -> Callable[[Codes, Codes], NDArray[np.float32]]:
     """Return a function that multiplies a query's codes, shape ``(1, d)``, by those of rows; result ``(n,)``."""
     try:
         import numkong
@@ -252,8 +252,8 @@ def dots_by_numpy(query: Codes, rows: Codes) -> NDArray[np.float32]:
     """Multiply codes as floats in which the sums are exact, since numpy multiplies integers one by one."""
     exact = np.float32 if rows.shape[1] * _LEVELS**2 < _EXACT_SUM else np.float64
     factors = query[0].astype(exact)
-    found = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _ROWS):
-        part = slice(start, start + _ROWS)
-        found[part] = rows[part].astype(exact) @ factors
-    return found
+    products = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        part = slice(start, start + _CHUNK_ROWS)
+        products[part] = rows[part].astype(exact) @ factors
+    return products
