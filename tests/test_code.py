@@ -148,7 +148,7 @@ def assert_complete(text: str, found: tuple[Section, ...]) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_functions_and_classes_are_sections_under_their_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "_WHOLE", 1)
+    monkeypatch.setattr(code, "_SHORT_CHARACTERS", 1)
     text, headings = SOURCES[name], HEADINGS[name]
     found = sections(name, text)
     assert_complete(text, found)
@@ -157,7 +157,7 @@ def test_functions_and_classes_are_sections_under_their_names(name: str, monkeyp
 
 
 def test_comments_and_decorators_stand_with_what_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "_WHOLE", 1)
+    monkeypatch.setattr(code, "_SHORT_CHARACTERS", 1)
     for name, begins in (("post.py", "# how many\n@cached("), ("post.rs", "/// A parcel."), ("post.js", "/** Says")):
         text = SOURCES[name]
         assert any(text[section.start : section.end].startswith(begins) for section in sections(name, text)), name

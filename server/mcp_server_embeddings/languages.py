@@ -8,13 +8,13 @@ from functools import cache
 from importlib.resources import files
 from itertools import islice
 
-_GUESSED_FROM = 200
+_SAMPLE_WORDS = 200
 """Number of words at the beginning of a text from which its language is guessed."""
 
-_OTHER_SIDE = 0.5
+_OTHER_WEIGHT = 0.5
 """Weight of the other text's words: a short text may contain no function word."""
 
-HAN_NUMERALS = "零〇一二三四五六七八九十百千万萬两兩"
+_HAN_NUMERALS = "零〇一二三四五六七八九十百千万萬两兩"
 """Recognised in every language."""
 
 _TENS = range(30, 100, 10)
@@ -78,7 +78,7 @@ def tables() -> Tables:
     data = tomllib.loads(text)
     endings, prefixes = data.pop("endings").split(), data.pop("denying_prefixes").split()
     units = {word: unit for unit, words in data.pop("units").items() for word in words.split()}
-    languages = {code: _language(entry) for code, entry in data.items()}
+    languages = {code: _parse_language(entry) for code, entry in data.items()}
     spoken_in: dict[str, tuple[str, ...]] = {}
     for code, language in languages.items():
         for word in {
@@ -108,7 +108,7 @@ def languages_of(one: Sequence[str], other: Sequence[str]) -> tuple[Language, La
         True
     """
     languages = tables().languages
-    votes = _votes(one), _votes(other)
+    votes = _count_votes(one), _count_votes(other)
     return languages[_winner(*votes)], languages[_winner(*reversed(votes))]
 
 
@@ -123,17 +123,17 @@ def language_of(words: Iterable[str], among: Container[str]) -> tuple[str | None
         The code of the language with the most known words (English in a tie) and their share of all words; None and 0
         if no word is known.
     """
-    telling = [word for word in islice(words, _GUESSED_FROM) if len(word) > 1 or word > "\u007f"]
-    votes = {"en": 0, **_votes(telling)}
+    counted = [word for word in islice(words, _SAMPLE_WORDS) if len(word) > 1 or word > "\u007f"]
+    votes = {"en": 0, **_count_votes(counted)}
     best = max((code for code in votes if code in among), key=lambda code: votes[code], default="en")
-    return (best, votes[best] / len(telling)) if votes[best] else (None, 0.0)
+    return (best, votes[best] / len(counted)) if votes[best] else (None, 0.0)
 
 
-def _votes(words: Sequence[str]) -> dict[str, int]:
+def _count_votes(words: Sequence[str]) -> dict[str, int]:
     """Count the known words of each language at the beginning of a text."""
     spoken_in = tables().spoken_in
     votes: dict[str, int] = {}
-    for word in words[:_GUESSED_FROM]:
+    for word in words[:_SAMPLE_WORDS]:
         for code in spoken_in.get(word) or (_by_script(word) if word[0] >= "\u0400" else ()):
             votes[code] = votes.get(code, 0) + 1
     return votes
@@ -142,11 +142,11 @@ def _votes(words: Sequence[str]) -> dict[str, int]:
 def _winner(votes: Mapping[str, int], others: Mapping[str, int]) -> str:
     if len(votes) == 1:
         return next(iter(votes))
-    best, most = "en", 0.0
+    best, best_count = "en", 0.0
     for code in ("en", *votes) if votes else ("en", *others):
-        count = votes.get(code, 0) + _OTHER_SIDE * others.get(code, 0)
-        if count > most:
-            best, most = code, count
+        count = votes.get(code, 0) + _OTHER_WEIGHT * others.get(code, 0)
+        if count > best_count:
+            best, best_count = code, count
     return best
 
 
@@ -161,20 +161,20 @@ def _by_script(word: str) -> tuple[str, ...]:
     return ("ru",) if first <= "\u04ff" else ()
 
 
-def _language(entry: Mapping[str, str | list[str]]) -> Language:
+def _parse_language(entry: Mapping[str, str | list[str]]) -> Language:
     words = {name: value.split() for name, value in entry.items() if isinstance(value, str)}
-    numbers, weak = _numbers(words)
+    numbers, weak = _number_words(words)
     opposites: dict[str, tuple[tuple[int, int], ...]] = {}
     for group, classes in enumerate(entry.get("opposites", ())):
-        for which, members in enumerate(classes.split("|")):
+        for index, members in enumerate(classes.split("|")):
             for word in members.split():
-                opposites[word] = (*opposites.get(word, ()), (group, which))
-    scales = dict(_valued(words.get("scales", ()), (100, 1_000, 1_000_000)))
+                opposites[word] = (*opposites.get(word, ()), (group, index))
+    scales = dict(_with_values(words.get("scales", ()), (100, 1_000, 1_000_000)))
     halves = frozenset(words.get("half", ()))
     calendar = {
         word: f"{kind} {value}"
         for kind, name in (("month", "months"), ("weekday", "weekdays"))
-        for word, value in _valued(words.get(name, ()), range(1, 13))
+        for word, value in _with_values(words.get(name, ()), range(1, 13))
     }
     return Language(
         function=frozenset(words.get("function", ())),
@@ -187,23 +187,23 @@ def _language(entry: Mapping[str, str | list[str]]) -> Language:
         irregular={form: forms.split("/")[0] for forms in words.get("irregular", ()) for form in forms.split("/")[1:]},
         scales=scales,
         calendar=calendar,
-        quantity_words=frozenset({*numbers, *scales, *halves, *calendar, *HAN_NUMERALS}),
+        quantity_words=frozenset({*numbers, *scales, *halves, *calendar, *_HAN_NUMERALS}),
         opposites=opposites,
-        cues=_cues(words) if "cues" in words else None,
+        cues=_cue_pattern(words) if "cues" in words else None,
         nouns_capitalised="nouns_capitalised" in words,
     )
 
 
-def _numbers(words: Mapping[str, list[str]]) -> tuple[dict[str, int], frozenset[str]]:
+def _number_words(words: Mapping[str, list[str]]) -> tuple[dict[str, int], frozenset[str]]:
     """Return the values of number words, and the weak ones among them."""
     values = (0, *range(2, 21), *_TENS)
     entries = words.get("numbers", [])
     strong = {alternative.removeprefix("=") for entry in entries for alternative in entry.split("/=")[1:]}
     strong |= {entry.split("/")[0] for entry in entries}
     ones = words.get("one", [])
-    numbers = dict(_valued([entry.replace("/=", "/") for entry in entries], values))
+    numbers = dict(_with_values([entry.replace("/=", "/") for entry in entries], values))
     weak = frozenset(ones) | (frozenset(numbers) - strong)
-    numbers |= dict.fromkeys(ones, 1) | dict(_valued(words.get("hundreds", ()), range(200, 1_000, 100)))
+    numbers |= dict.fromkeys(ones, 1) | dict(_with_values(words.get("hundreds", ()), range(200, 1_000, 100)))
     units = {word: value for word, value in numbers.items() if 0 < value < 10}
     for pattern in words.get("compounds", ()):
         tens = {word: value for word, value in numbers.items() if value in (20, *_TENS)}
@@ -212,11 +212,11 @@ def _numbers(words: Mapping[str, list[str]]) -> tuple[dict[str, int], frozenset[
     return numbers, weak
 
 
-def _valued(entries: Iterable[str], values: Iterable[int]) -> Iterable[tuple[str, int]]:
+def _with_values(entries: Iterable[str], values: Iterable[int]) -> Iterable[tuple[str, int]]:
     return ((word, value) for entry, value in zip(entries, values, strict=False) for word in entry.split("/"))
 
 
-def _cues(words: Mapping[str, list[str]]) -> re.Pattern[str]:
+def _cue_pattern(words: Mapping[str, list[str]]) -> re.Pattern[str]:
     """Build a pattern that skips the exceptions and captures the cues."""
     exceptions, cues = ("|".join(map(re.escape, words.get(name, ["\0"]))) for name in ("exceptions", "cues"))
     return re.compile(f"{exceptions}|({cues})")

@@ -32,7 +32,7 @@ _FILE = (
     | getattr(os, "O_BINARY", 0)
 )
 _CHUNK = 1_048_576
-_NAME = itemgetter(0)
+_BY_NAME = itemgetter(0)
 
 _CHANGED = "changed while it was read: a link replaced it or a folder above it"
 _REASONS = {
@@ -76,15 +76,15 @@ class AllowedFolder:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._below = path if path.endswith(os.sep) else path + os.sep
+        self._prefix = path if path.endswith(os.sep) else path + os.sep
 
     def parts(self, path: str) -> Parts | None:
         """Split a resolved path into its components below this folder; None if it is outside."""
         names, own = Path(path).parts, Path(self.path).parts
-        above = str(Path(*names[: len(own)]))
-        return names[len(own) :] if above == self.path or self._is_spelled(above) else None
+        ancestor = str(Path(*names[: len(own)]))
+        return names[len(own) :] if ancestor == self.path or self._is_same_folder(ancestor) else None
 
-    def _is_spelled(self, path: str) -> bool:
+    def _is_same_folder(self, path: str) -> bool:
         """Tell whether a path is this folder in different letter case, on a file system that ignores case."""
         if path.casefold() != self.path.casefold():
             return False
@@ -99,22 +99,22 @@ class AllowedFolder:
         """
         listed: Parts = ()
         for name in parts:
-            listed = (*listed, self._listed(listed, name))
+            listed = (*listed, self._listed_name(listed, name))
         return listed
 
-    def _listed(self, above: Parts, name: str) -> str:
-        other = name.swapcase()
-        if other != name:
+    def _listed_name(self, parent: Parts, name: str) -> str:
+        swapped = name.swapcase()
+        if swapped != name:
             with suppress(OSError):
-                self.entry((*above, other))  # fails on a case-sensitive file system unless both names exist
-                return same_name(name, [entry.name for entry in self.listing(above)])
+                self.entry((*parent, swapped))  # fails on a case-sensitive file system unless both names exist
+                return same_name(name, [entry.name for entry in self.listing(parent)])
         return name
 
     def full(self, parts: Parts) -> str:
         """Return the absolute path."""
         if not parts:
             return self.path
-        return self._below + os.sep.join(parts)  # noqa: PTH118 - called for each file of a walk; Path is slower
+        return self._prefix + os.sep.join(parts)  # noqa: PTH118 - called for each file of a walk; Path is slower
 
     def entry(self, parts: Parts) -> Entry:
         """Return one entry.
@@ -122,7 +122,7 @@ class AllowedFolder:
         Raises:
             OSError: It does not exist or is not accessible.
         """
-        return _entry(parts[-1] if parts else "", Path(self._verified(parts)).lstat())
+        return _entry(parts[-1] if parts else "", Path(self._verified_path(parts)).lstat())
 
     def listing(self, parts: Parts) -> list[Entry]:
         """List a folder, sorted by name.
@@ -130,10 +130,10 @@ class AllowedFolder:
         Raises:
             OSError: It is not a folder, does not exist or is not accessible.
         """
-        with os.scandir(self._verified(parts)) as entries:
-            found = [_entry(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
-        self._verified(parts)
-        return sorted(found, key=_NAME)
+        with os.scandir(self._verified_path(parts)) as entries:
+            listed = [_entry(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+        self._verified_path(parts)
+        return sorted(listed, key=_BY_NAME)
 
     def read(self, parts: Parts, limit: int, cancelled: Cancelled) -> bytes:
         """Read a file.
@@ -147,25 +147,25 @@ class AllowedFolder:
             UnreadableError: It is too large, not a regular file, or cannot be read.
         """
         try:
-            descriptor = self._opened(parts)
+            descriptor = self._open(parts)
             try:
-                return _content(descriptor, limit, cancelled)
+                return _read_descriptor(descriptor, limit, cancelled)
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise UnreadableError(reason(error)) from None  # its message repeats the path
 
-    def _opened(self, parts: Parts) -> int:
-        path = self._verified(parts)
+    def _open(self, parts: Parts) -> int:
+        path = self._verified_path(parts)
         _refuse_database(Path(path).lstat())
         descriptor = os.open(path, _FILE)
         with suppress(OSError):
-            if os.path.samestat(os.fstat(descriptor), Path(self._verified(parts)).lstat()):
+            if os.path.samestat(os.fstat(descriptor), Path(self._verified_path(parts)).lstat()):
                 return descriptor
         os.close(descriptor)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
-    def _verified(self, parts: Parts) -> str:
+    def _verified_path(self, parts: Parts) -> str:
         path = self.full(parts)
         if os.path.realpath(path) != path:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -182,16 +182,16 @@ class _DescriptorFolder(AllowedFolder):
             return _entry(parts[-1], os.stat(parts[-1], dir_fd=descriptor, follow_symlinks=False))
 
     def listing(self, parts: Parts) -> list[Entry]:
-        found: list[Entry] = []
+        listed: list[Entry] = []
         with self._folder(parts) as descriptor, os.scandir(descriptor) as entries:
             for entry in entries:
                 try:
-                    found.append(_entry(entry.name, entry.stat(follow_symlinks=False)))
+                    listed.append(_entry(entry.name, entry.stat(follow_symlinks=False)))
                 except FileNotFoundError:
                     continue
-        return sorted(found, key=_NAME)
+        return sorted(listed, key=_BY_NAME)
 
-    def _opened(self, parts: Parts) -> int:
+    def _open(self, parts: Parts) -> int:
         with self._folder(parts[:-1]) as descriptor:
             _refuse_database(os.stat(parts[-1], dir_fd=descriptor, follow_symlinks=False))
             return os.open(parts[-1], _FILE, dir_fd=descriptor)
@@ -201,9 +201,9 @@ class _DescriptorFolder(AllowedFolder):
         descriptor = os.open(self.path, _FOLDER)
         try:
             for name in parts:
-                below = os.open(name, _FOLDER, dir_fd=descriptor)
+                child = os.open(name, _FOLDER, dir_fd=descriptor)
                 os.close(descriptor)
-                descriptor = below
+                descriptor = child
             yield descriptor
         finally:
             os.close(descriptor)
@@ -274,7 +274,7 @@ def _refuse_database(status: os.stat_result) -> None:
         raise UnreadableError("a database of this program, which is never read as text")
 
 
-def _content(descriptor: int, limit: int, cancelled: Cancelled) -> bytes:
+def _read_descriptor(descriptor: int, limit: int, cancelled: Cancelled) -> bytes:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableError(f"not a regular file ({kind(status.st_mode)})")

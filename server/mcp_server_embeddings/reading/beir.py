@@ -10,7 +10,7 @@ from mcp_server_embeddings.errors import InputError
 Relevance = dict[str, dict[str, int]]
 """Relevance above 0, by query and document."""
 
-_WANTED = "wanted: query-id, corpus-id and a whole number, with tabs between them"
+_EXPECTED = "wanted: query-id, corpus-id and a whole number, with tabs between them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _entries(path: Path) -> dict[str, Entry]:
             raise InputError(f"line {number} of {path} lacks _id or text; every line needs both, as strings")
         if key in entries:
             raise InputError(f"line {number} of {path} has the _id {key!r} a second time; give each once")
-        entries[key] = Entry(_encodable(title), _encodable(text))
+        entries[key] = Entry(_replace_unencodable(title), _replace_unencodable(text))
     return entries
 
 
@@ -108,22 +108,22 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip())
 
 
-def _encodable(text: str) -> str:
+def _replace_unencodable(text: str) -> str:
     """Replace unpaired surrogates, which JSON allows and UTF-8 does not, by U+FFFD, and NUL by a space."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", " ")
 
 
 def _judgements(path: Path, documents: dict[str, Entry], queries: dict[str, str]) -> Iterator[tuple[str, str, int]]:
     """Yield query, document and score of each row; a first row whose third cell is not a number is a header."""
-    for place, (number, line) in enumerate(_lines(path)):
+    for index, (number, line) in enumerate(_lines(path)):
         row = [cell.strip() for cell in line.split("\t")]
         if len(row) != 3:
-            raise InputError(f"line {number} of {path} has {len(row)} columns; {_WANTED}")
+            raise InputError(f"line {number} of {path} has {len(row)} columns; {_EXPECTED}")
         query, document, score = row
         if not score.removeprefix("-").isdecimal():
-            if place == 0:
+            if index == 0:
                 continue
-            raise InputError(f"line {number} of {path} has the score {score!r}; {_WANTED}")
+            raise InputError(f"line {number} of {path} has the score {score!r}; {_EXPECTED}")
         for kind, key, known in (("query", query, queries), ("document", document, documents)):
             if key not in known:
                 raise InputError(

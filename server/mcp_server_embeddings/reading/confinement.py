@@ -25,20 +25,20 @@ _TCP = {4: 0b11}
 _SCOPES = {6: 0b11}
 """Rights by the Landlock version that introduced them: files; TCP bind and connect; abstract sockets and signals."""
 
-_SYSTEM = (
+_SYSTEM_PATHS = (
     *("/usr", "/lib", "/lib64", "/opt", "/nix/store", "/gnu/store", "/home/linuxbrew/.linuxbrew"),
     *("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/ssl", "/sys/devices/system"),
     *("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"),
 )
 """Programs, libraries and system data. Parsers import modules and load libraries when they meet a rare feature."""
 
-_SOCKETS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+_SOCKET_CALLS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 """By processor: its seccomp identifier (``AUDIT_ARCH_…``) and the number of ``socket``."""
 
 _IO_URING = 425
 """Number of ``io_uring_setup`` on every processor: io_uring can create sockets without calling ``socket``."""
 
-_OTHER_CALLS = 0x40000000
+_X32_CALLS = 0x40000000
 """System call numbers from here on belong to the x32 interface of x86_64."""
 
 
@@ -58,7 +58,7 @@ def confine() -> bool:
     )
     attributes = struct.pack("QQQ", files, tcp, scopes)[: 8 if version < 4 else 16 if version < 6 else 24]
     rules = libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
-    _allow_reading(libc, rules, {*_SYSTEM, *_own_folders()})
+    _allow_reading(libc, rules, {*_SYSTEM_PATHS, *_own_folders()})
     confined: bool = libc.syscall(_RESTRICT, rules, 0) == 0
     os.close(rules)
     return confined
@@ -74,27 +74,27 @@ def _own_folders() -> set[str]:
 def _allow_reading(libc: ctypes.CDLL, rules: int, paths: Iterable[str]) -> None:
     for path in paths:
         with suppress(OSError):  # not on this system
-            place = os.open(path, os.O_PATH)
-            rights = _READ_FILE | (_READ_FOLDER if stat.S_ISDIR(os.fstat(place).st_mode) else 0)
-            libc.syscall(_ADD, rules, _BENEATH, struct.pack("=Qi", rights, place), 0)
-            os.close(place)
+            descriptor = os.open(path, os.O_PATH)
+            rights = _READ_FILE | (_READ_FOLDER if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 0)
+            libc.syscall(_ADD, rules, _BENEATH, struct.pack("=Qi", rights, descriptor), 0)
+            os.close(descriptor)
 
 
 def _refuse_sockets(libc: ctypes.CDLL) -> None:
     """Have the kernel refuse to create sockets of any kind: Landlock covers only TCP."""
-    if platform.machine() not in _SOCKETS:
+    if platform.machine() not in _SOCKET_CALLS:
         return
-    processor, socket = _SOCKETS[platform.machine()]
-    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    processor, socket = _SOCKET_CALLS[platform.machine()]
+    load, equal, at_least, ret = 0x20, 0x15, 0x35, 0x06
     program = [  # operation, instructions to skip if true, if false, and operand
         (load, 0, 0, 4),
         (equal, 0, 5, processor),
         (load, 0, 0, 0),
-        (at_least, 3, 0, _OTHER_CALLS),
+        (at_least, 3, 0, _X32_CALLS),
         (equal, 2, 0, socket),
         (equal, 1, 0, _IO_URING),
-        (answer, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
-        (answer, 0, 0, 0x00050000 | errno.EACCES),  # SECCOMP_RET_ERRNO
+        (ret, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+        (ret, 0, 0, 0x00050000 | errno.EACCES),  # SECCOMP_RET_ERRNO
     ]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     libc.prctl(_SECCOMP, _FILTER, struct.pack("HP", len(program), ctypes.addressof(code)), 0, 0)

@@ -11,7 +11,7 @@ _BINARY_CHECK_BYTES = 8_192
 _WINDOW = 65_536
 """Number of bytes from which an encoding is guessed."""
 
-_MARKS = (  # UTF-32 before UTF-16, whose little-endian mark is a prefix of UTF-32's
+_BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16, whose little-endian mark is a prefix of UTF-32's
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -44,7 +44,7 @@ def decoded(content: bytes, declared: str = "") -> str:
         >>> decoded(b"caf\xc3\xa9")
         'café'
     """
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return clean(content.decode(encoding, "replace"))
     if b"\0" in content[:_BINARY_CHECK_BYTES]:
@@ -52,7 +52,7 @@ def decoded(content: bytes, declared: str = "") -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        text = content.decode(_encoding(content, error.start, declared), "replace")
+        text = content.decode(_guess_encoding(content, error.start, declared), "replace")
     if len(_CONTROL.findall(text, 0, _WINDOW)) > len(text[:_WINDOW]) // 100:
         raise UnreadableError("binary")
     if text.count("\ufffd") > len(text) // 100:
@@ -65,7 +65,7 @@ def clean(text: str) -> str:
     return text if text.isascii() and "\0" not in text else _UNUSABLE.sub("\ufffd", text)
 
 
-def _encoding(content: bytes, invalid: int, declared: str) -> str:
+def _guess_encoding(content: bytes, invalid: int, declared: str) -> str:
     """Guess the encoding of bytes that are not UTF-8 at offset ``invalid``.
 
     Raises:
@@ -83,17 +83,17 @@ def _encoding(content: bytes, invalid: int, declared: str) -> str:
     if invalid - start > _WINDOW:
         start = max(0, invalid - _WINDOW // 2)
     window = content[start : start + _WINDOW]
-    if _damaged_utf8(window):
+    if _is_damaged_utf8(window):
         return "utf-8"
     from charset_normalizer import from_bytes
 
-    best = from_bytes(window, cp_isolation=list(_CANDIDATES)).best()
-    if best is None:
+    match = from_bytes(window, cp_isolation=list(_CANDIDATES)).best()
+    if match is None:
         raise UnreadableError("binary, or text in an unknown encoding: save it as UTF-8")
-    return str(best.encoding)
+    return str(match.encoding)
 
 
-def _damaged_utf8(window: bytes) -> bool:
+def _is_damaged_utf8(window: bytes) -> bool:
     """Tell whether most non-ASCII bytes form UTF-8 characters, which is rare by chance in other encodings."""
     valid = window.decode("utf-8", "ignore").encode()
     return sum(byte > 127 for byte in valid) > len(window) - len(valid)

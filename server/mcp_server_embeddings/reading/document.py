@@ -135,7 +135,7 @@ def too_slow(seconds: float) -> UnreadableError:
     return UnreadableError(f"its text takes longer than {seconds:g} s; split the file or save it as text")
 
 
-def whole(text: str, sections: tuple[Section, ...], title: str = "") -> list[Document]:
+def whole_document(text: str, sections: tuple[Section, ...], title: str = "") -> list[Document]:
     """Make the single document of a file.
 
     Raises:
@@ -147,14 +147,14 @@ def whole(text: str, sections: tuple[Section, ...], title: str = "") -> list[Doc
     return [Document("", text, sections, {"title": title} if 0 < len(title) <= MAX_VALUE else {})]
 
 
-def row(suffix: str, text: str, metadata: Mapping[str, Scalar]) -> Document:
+def row_document(suffix: str, text: str, metadata: Mapping[str, Scalar]) -> Document:
     """Make the document of a row, keeping only metadata that a filter can use."""
     short = [(name, value) for name, value in metadata.items() if name and len(name) <= MAX_VALUE]
     kept = [(name, value) for name, value in short if not isinstance(value, str) or 0 < len(value) <= MAX_VALUE]
     return Document(suffix, text, (Section(0, len(text), ""),), dict(kept[:MAX_FIELDS]))
 
 
-def listed(names: list[str]) -> str:
+def formatted_names(names: list[str]) -> str:
     """Format column names for an error message: at most 20 names of at most 40 characters."""
     shown = ", ".join(repr(name if len(name) <= 40 else name[:39] + "…") for name in names[:20])
     return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown

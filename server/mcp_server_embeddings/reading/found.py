@@ -8,7 +8,7 @@ from mcp_server_embeddings.reading.isolated import read_documents
 from mcp_server_embeddings.reading.limits import ReadingLimits
 from mcp_server_embeddings.reading.tables import Table, read_table
 
-_PACKED = (".pdf", ".docx", ".xlsx", ".parquet")
+_PACKED_SUFFIXES = (".pdf", ".docx", ".xlsx", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,9 @@ class FoundFile:
 
 def size_limit(path: str, limits: ReadingLimits) -> int:
     """Return the maximum size in bytes of a file with this name."""
-    return limits.packed_bytes if path.lower().endswith(_PACKED) else limits.file_bytes
+    return limits.packed_bytes if path.lower().endswith(_PACKED_SUFFIXES) else limits.file_bytes
 
 
-def shown(path: str) -> str:
+def displayable(path: str) -> str:
     """Make a path valid UTF-8 for display."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -70,9 +70,9 @@ def is_ignored(rules: Rules | None, parts: Parts, *, is_folder: bool) -> bool:
     The folders above the path are not checked, because the walk does not enter an ignored folder.
     """
     while rules is not None:
-        below = parts[rules.depth :]
+        relative = parts[rules.depth :]
         for rule in rules.rules:
-            if rule.matches(below, is_folder=is_folder):
+            if rule.matches(relative, is_folder=is_folder):
                 return not rule.negated
         rules = rules.parent
     return False
@@ -89,7 +89,7 @@ def read_rules(folder: AllowedFolder, parts: Parts, parent: Rules | None, cancel
         content = folder.read((*parts, IGNORE_FILE), _MAX_BYTES, cancelled)
     except UnreadableError as error:
         return Rules(parent, len(parts), (), f"its rules are not applied: {error.reason}")
-    rules = [rule for line in content.decode("utf-8-sig", "replace").split("\n") if (rule := _rule(line))]
+    rules = [rule for line in content.decode("utf-8-sig", "replace").split("\n") if (rule := _parse_rule(line))]
     return Rules(parent, len(parts), tuple(reversed(rules)))
 
 
@@ -117,7 +117,7 @@ def _repository_depth(folder: AllowedFolder, parts: Parts) -> int:
     return 0
 
 
-def _rule(line: str) -> Rule | None:
+def _parse_rule(line: str) -> Rule | None:
     line = line.removesuffix("\r")
     pattern = line.rstrip(" ")
     if pattern.endswith("\\"):
@@ -137,11 +137,11 @@ def _rule(line: str) -> Rule | None:
         names = ["**", *names]
     if names[-1] == "**":
         names.append("*")  # everything in the folder, excluding the folder itself
-    segments = tuple(_SPECIAL.sub(_as_fnmatch, name) for name in names)
+    segments = tuple(_SPECIAL.sub(_translate, name) for name in names)
     return Rule(negated, folders_only, Glob(segments), re.compile(fnmatch.translate(segments[-1]), _CASE))
 
 
-def _as_fnmatch(match: re.Match[str]) -> str:
+def _translate(match: re.Match[str]) -> str:
     r"""Translate ``[^`` and escapes such as ``\*``, which fnmatch does not support."""
     escaped = match[1]
     if escaped is None:

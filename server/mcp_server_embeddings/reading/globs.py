@@ -11,7 +11,7 @@ States = frozenset[int]
 
 def is_pattern(name: str) -> bool:
     """Tell whether a name contains a wildcard."""
-    return any(sign in name for sign in "*?[")
+    return any(wildcard in name for wildcard in "*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Glob:
         """Return the states before the first component."""
         return self._closure({0})
 
-    def advanced(self, states: States, name: str) -> States:
+    def advance(self, states: States, name: str) -> States:
         """Return the states after one more component of the path."""
         reached: set[int] = set()
         for state in states:
@@ -43,21 +43,21 @@ class Glob:
                 reached.add(state + 1)
         return self._closure(reached)
 
-    def is_end(self, states: States) -> bool:
+    def accepts(self, states: States) -> bool:
         """Tell whether a path that reached ``states`` matches."""
         return len(self.segments) in states
 
-    def names_hidden(self, states: States, name: str) -> bool:
+    def requests_hidden(self, states: States, name: str) -> bool:
         """Tell whether a next segment that begins with ``.`` matches, so that a hidden ``name`` was requested."""
-        following = [self.segments[state] for state in states if state < len(self.segments)]
-        return any(segment.startswith(".") and fnmatch.fnmatch(name, segment) for segment in following)
+        next_segments = [self.segments[state] for state in states if state < len(self.segments)]
+        return any(segment.startswith(".") and fnmatch.fnmatch(name, segment) for segment in next_segments)
 
     def matches(self, parts: Parts) -> bool:
         """Tell whether a path below the folder matches."""
         states = self.start()
         for name in parts:
-            states = self.advanced(states, name)
-        return self.is_end(states)
+            states = self.advance(states, name)
+        return self.accepts(states)
 
     def _closure(self, states: set[int]) -> States:
         """Add the state after each ``**``, which may match zero folders."""

@@ -41,8 +41,8 @@ def read_golden_queries(path: Path) -> RetrievalSet:
 
 
 def _grades(table: Table) -> list[Cell]:
-    named = any(column.casefold() == _GRADE for column in table.columns)
-    return table.typed(_GRADE) if named else [1] * table.rows
+    has_grades = any(column.casefold() == _GRADE for column in table.columns)
+    return table.typed(_GRADE) if has_grades else [1] * table.rows
 
 
 def _text(cell: Cell) -> str:

@@ -15,7 +15,7 @@ from mcp_server_embeddings.reading.document import DEFAULT_PARSING, Document, Pa
 from mcp_server_embeddings.reading.parsing import is_isolated, parse_cells, parse_documents, suffix_of, time_limit
 from mcp_server_embeddings.reading.processes import Request, reader_processes
 
-_tables = itertools.count(1)
+_table_numbers = itertools.count(1)
 
 
 def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING) -> list[Document]:
@@ -38,12 +38,12 @@ def read_documents(path: str, content: bytes, parsing: Parsing = DEFAULT_PARSING
         'Title'
     """
     if not is_isolated(path):
-        return parse_documents(path, content, _timed(path, parsing))
-    parts = _asked(Request(PurePath(path).name, content, parsing.limits), parsing)
+        return parse_documents(path, content, _with_time_limit(path, parsing))
+    parts = _ask(Request(PurePath(path).name, content, parsing.limits), parsing)
     return [
-        Document(suffix, text, tuple(Section(*place) for place in places), metadata)
+        Document(suffix, text, tuple(Section(*section) for section in sections), metadata)
         for part in parts
-        for suffix, text, places, metadata in part
+        for suffix, text, sections, metadata in part
     ]
 
 
@@ -54,20 +54,20 @@ def read_cells(path: str, content: bytes, parsing: Parsing) -> Cells:
         UnreadableError: As ``read_documents``; also raised when a column is read.
     """
     if not is_isolated(path):
-        return parse_cells(suffix_of(path), content, _timed(path, parsing))
-    request = Request(PurePath(path).name, content, parsing.limits, column=-1, table=next(_tables))
-    ((names, rows, notes, typed),) = _asked(request, parsing)
+        return parse_cells(suffix_of(path), content, _with_time_limit(path, parsing))
+    request = Request(PurePath(path).name, content, parsing.limits, column=-1, table=next(_table_numbers))
+    ((names, rows, notes, typed),) = _ask(request, parsing)
     return Cells(names, rows, partial(_column, request, parsing), tuple(notes), typed)
 
 
 def _column(request: Request, parsing: Parsing, index: int) -> list[Cell]:
-    parts = _asked(replace(request, column=index), parsing)
+    parts = _ask(replace(request, column=index), parsing)
     return [texts[cell] if isinstance(cell, int) else cell[0] for texts, cells in parts for cell in cells]
 
 
-def _asked(request: Request, parsing: Parsing) -> list[Any]:
+def _ask(request: Request, parsing: Parsing) -> list[Any]:
     return reader_processes(os.getpid()).ask(request, parsing.cancelled)
 
 
-def _timed(path: str, parsing: Parsing) -> Parsing:
+def _with_time_limit(path: str, parsing: Parsing) -> Parsing:
     return replace(parsing, cancelled=until(time_limit(path, parsing.limits), parsing.cancelled))

@@ -35,7 +35,7 @@ MAX_PROCESSES = 4
 
 IDLE_SECONDS = 30.0
 
-_PAUSE = 0.05
+_POLL_SECONDS = 0.05
 """Seconds between two checks of the deadline and of whether the caller cancelled."""
 
 
@@ -57,17 +57,17 @@ class Request:
     column: int | None = None
     table: int = 0
 
-    def written(self) -> bytes:
+    def header(self) -> bytes:
         """Return the request as JSON, without the content."""
         return b'{"path":%s,"column":%s,"limits":%s}' % (
             json.dumps(self.path).encode(),
             json.dumps(self.column).encode(),
-            _as_json(self.limits),
+            _limits_json(self.limits),
         )
 
 
 @functools.lru_cache
-def _as_json(limits: ReadingLimits) -> bytes:
+def _limits_json(limits: ReadingLimits) -> bytes:
     return json.dumps(asdict(limits)).encode()
 
 
@@ -80,15 +80,15 @@ class _Process:
 
     Attributes:
         answered: Number of answered requests.
-        since: Time of the last answer.
-        runs: Whether it was not ended.
+        last_used: Time of the last answer.
+        is_running: Whether it was not ended.
         table: Number of the table that it keeps; 0 for none.
     """
 
     def __init__(self) -> None:
         self.answered = 0
-        self.since = 0.0
-        self.runs = True
+        self.last_used = 0.0
+        self.is_running = True
         self.table = 0
         self._process = subprocess.Popen(  # noqa: S603 - this program
             [sys.executable, "-P", "-c", _PROGRAM, *sys.path],
@@ -111,21 +111,21 @@ class _Process:
         future = Future[list[Any] | str | None]()
         self._requests.put((request, future))
         try:
-            answer = _awaited(future, check)
+            answer = _wait_for(future, check)
         except BaseException:
             self.end()
             raise
         if answer is None:
             raise _EndedError(self.end())
         self.answered += 1
-        self.since = time.monotonic()
+        self.last_used = time.monotonic()
         if isinstance(answer, str):
             raise UnreadableError(answer)
         return answer
 
     def end(self) -> int:
         """End the process; return its exit status."""
-        self.runs = False
+        self.is_running = False
         self._process.kill()
         self._requests.put(None)
         return self._process.wait()
@@ -134,29 +134,29 @@ class _Process:
         """Write requests and read answers in a thread, since not every system can wait for a pipe with a timeout."""
         requests, answers, lifeline = self._process.stdin, self._process.stdout, self._process.stderr
         assert requests and answers and lifeline  # noqa: S101, PT018 - opened by Popen
-        while (asked := self._requests.get()) is not None:
-            request, future = asked
+        while (item := self._requests.get()) is not None:
+            request, future = item
             try:
-                future.set_result(self._exchanged(requests, answers, request))
+                future.set_result(self._exchange(requests, answers, request))
             except (OSError, ValueError, RecursionError, MemoryError):  # a closed pipe or a malformed answer
                 future.set_result(None)
         for pipe in (requests, answers, lifeline):
             with suppress(OSError):
                 pipe.close()
 
-    def _exchanged(self, requests: IO[bytes], answers: IO[bytes], request: Request) -> list[Any] | str:
+    def _exchange(self, requests: IO[bytes], answers: IO[bytes], request: Request) -> list[Any] | str:
         content = b"" if request.table and request.table == self.table else request.content
-        written = request.written()
-        requests.write(REQUEST.pack(len(written), len(content)) + written)
+        header = request.header()
+        requests.write(REQUEST.pack(len(header), len(content)) + header)
         requests.write(content)
         requests.flush()
         parts: list[Any] = []
-        left = request.limits.answer_bytes
+        remaining = request.limits.answer_bytes
         while True:
-            head = answers.read(PART.size)
-            size = PART.unpack(head)[0] if len(head) == PART.size else left + 1
-            left -= size
-            if left < 0:
+            prefix = answers.read(PART.size)
+            size = PART.unpack(prefix)[0] if len(prefix) == PART.size else remaining + 1
+            remaining -= size
+            if remaining < 0:
                 raise ValueError("no answer")
             part = json.loads(answers.read(size))
             if part is None:
@@ -168,10 +168,10 @@ class _Process:
             parts.append(part)
 
 
-def _awaited(future: "Future[list[Any] | str | None]", check: Cancelled) -> list[Any] | str | None:
+def _wait_for(future: "Future[list[Any] | str | None]", check: Cancelled) -> list[Any] | str | None:
     while True:
         with suppress(TimeoutError):
-            return future.result(_PAUSE)
+            return future.result(_POLL_SECONDS)
         check()
 
 
@@ -184,7 +184,7 @@ class ReaderProcesses:
     """
 
     def __init__(self, limit: int = MAX_PROCESSES, idle_seconds: float = IDLE_SECONDS) -> None:
-        self._free = threading.Semaphore(limit)
+        self._slots = threading.Semaphore(limit)
         self._idle_seconds = idle_seconds
         self._idle: list[_Process] = []
         self._lock = threading.Lock()
@@ -201,20 +201,20 @@ class ReaderProcesses:
             UnreadableError: It yields no text, takes too long, needs too much memory, or crashed its parser.
         """
         cancelled()
-        while not self._free.acquire(timeout=_PAUSE):
+        while not self._slots.acquire(timeout=_POLL_SECONDS):
             cancelled()
         try:
             check = until(time_limit(request.path, request.limits), cancelled)
-            used = self._taken(request.table)
-            if used is not None:
+            idle = self._take_idle(request.table)
+            if idle is not None:
                 with suppress(_EndedError):  # an earlier file may have caused it: try again in a new process
-                    return self._answer(used, request, check)
+                    return self._answer(idle, request, check)
             try:
-                return self._answer(_started(), request, check)
+                return self._answer(_start(), request, check)
             except _EndedError as ended:
-                raise UnreadableError(_why(ended.args[0], request)) from None
+                raise UnreadableError(_reason(ended.args[0], request)) from None
         finally:
-            self._free.release()
+            self._slots.release()
 
     def close(self) -> None:
         """End the idle processes."""
@@ -228,45 +228,45 @@ class ReaderProcesses:
             return process.ask(request, check)
         finally:
             with self._lock:
-                if process.runs:
+                if process.is_running:
                     self._idle.append(process)
                 if self._idle and self._timer is None:
-                    self._wait()
+                    self._start_timer()
 
-    def _taken(self, table: int) -> _Process | None:
+    def _take_idle(self, table: int) -> _Process | None:
         """Take the idle process that keeps a table, otherwise the one that was used last."""
         with self._lock:
-            process = next((one for one in self._idle if table and one.table == table), None)
+            process = next((each for each in self._idle if table and each.table == table), None)
             if process is None:
                 return self._idle.pop() if self._idle else None
             self._idle.remove(process)
             return process
 
-    def _wait(self) -> None:
+    def _start_timer(self) -> None:
         self._timer = threading.Timer(self._idle_seconds, self._end_idle)
         self._timer.daemon = True
         self._timer.start()
 
     def _end_idle(self) -> None:
-        before = time.monotonic() - self._idle_seconds
+        cutoff = time.monotonic() - self._idle_seconds
         with self._lock:
-            ended = [process for process in self._idle if process.since <= before]
-            self._idle = [process for process in self._idle if process.since > before]
+            ended = [process for process in self._idle if process.last_used <= cutoff]
+            self._idle = [process for process in self._idle if process.last_used > cutoff]
             self._timer = None
             if self._idle:
-                self._wait()
+                self._start_timer()
         for process in ended:
             process.end()
 
 
-def _started() -> _Process:
+def _start() -> _Process:
     try:
         return _Process()
     except OSError as error:
         raise UnreadableError(f"the process that parses it cannot be started: {error.strerror}") from None
 
 
-def _why(status: int, request: Request) -> str:
+def _reason(status: int, request: Request) -> str:
     if status == OUT_OF_MEMORY:
         return f"needs over {request.limits.memory_bytes:,} bytes of memory; split the file or save it as text"
     if status == -getattr(signal, "SIGXCPU", 0):

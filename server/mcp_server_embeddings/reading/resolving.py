@@ -39,7 +39,7 @@ class Root:
         return self.folder.full(self.parts)
 
     @property
-    def named(self) -> str:
+    def pattern_path(self) -> str:
         """Return the absolute path, including the pattern."""
         return self.folder.full((*self.parts, *(self.glob.segments if self.glob else ())))
 
@@ -65,15 +65,15 @@ def resolved(path: str, folders: Sequence[AllowedFolder]) -> list[Root]:
     Raises:
         InputError: It is malformed, outside the allowed folders, or does not exist.
     """
-    path = _without_scheme(path)
+    path = _strip_scheme(path)
     if not path.strip() or "\0" in path or not is_utf8(path):
         raise InputError(f"invalid path {path!r}; give a file, a folder or a pattern such as 'docs/**/*.md'")
-    root = next(_roots(path, _expanded(path), folders), None)
+    root = next(_roots(path, _expand_home(path), folders), None)
     if root is not None:
         return [root]
     roots = _glob_roots(path, folders) if is_pattern(path) else []
     if not roots:
-        raise _error(path, folders)
+        raise _not_found(path, folders)
     return roots
 
 
@@ -83,7 +83,7 @@ def _glob_roots(path: str, folders: Sequence[AllowedFolder]) -> list[Root]:
     Raises:
         InputError: The pattern has ``..`` after it.
     """
-    names = Path(_expanded(path)).parts
+    names = Path(_expand_home(path)).parts
     first = next(index for index, name in enumerate(names) if is_pattern(name))
     segments = names[first:]
     if ".." in segments:
@@ -93,11 +93,11 @@ def _glob_roots(path: str, folders: Sequence[AllowedFolder]) -> list[Root]:
     return [replace(root, glob=Glob(segments)) for root in _roots(path, base, folders) if root.is_folder]
 
 
-def _error(path: str, folders: Sequence[AllowedFolder]) -> InputError:
+def _not_found(path: str, folders: Sequence[AllowedFolder]) -> InputError:
     """Explain why nothing was found; for a path outside of the folders, reveal only that it is outside."""
     allowed = ", ".join(repr(folder.path) for folder in folders)
-    places = [os.path.realpath(place) for place in _places(_expanded(path), folders)]
-    if all(folder.parts(place) is None for folder in folders for place in places):
+    real_paths = [os.path.realpath(candidate) for candidate in _candidates(_expand_home(path), folders)]
+    if all(folder.parts(real) is None for folder in folders for real in real_paths):
         return InputError(
             f"{path!r} is outside the folders that may be read ({allowed}); give a path in one of them, or "
             "ask the user to start the server with --allow-dir for its folder"
@@ -105,19 +105,19 @@ def _error(path: str, folders: Sequence[AllowedFolder]) -> InputError:
     return InputError(f"{path!r} does not exist in the folders that may be read ({allowed}); check its name")
 
 
-def _places(path: str, folders: Sequence[AllowedFolder]) -> list[str]:
+def _candidates(path: str, folders: Sequence[AllowedFolder]) -> list[str]:
     """List the absolute paths that ``path`` may mean."""
     return [path] if Path(path).is_absolute() else [str(Path(folder.path, path)) for folder in folders]
 
 
 def _roots(path: str, base: str, folders: Sequence[AllowedFolder]) -> Iterator[Root]:
-    """Find ``base``, the caller's ``path`` or the part of it before a wildcard, in each place that it may mean.
+    """Find ``base``, the caller's ``path`` or the part of it before a wildcard, at each location that it may mean.
 
     Raises:
         InputError: It is in an allowed folder and not accessible.
     """
-    for place in _places(base, folders):
-        real = os.path.realpath(place)
+    for candidate in _candidates(base, folders):
+        real = os.path.realpath(candidate)
         for folder in folders:
             parts = folder.parts(real)
             if parts is None:
@@ -134,7 +134,7 @@ def _roots(path: str, base: str, folders: Sequence[AllowedFolder]) -> Iterator[R
                 break
 
 
-def _without_scheme(path: str) -> str:
+def _strip_scheme(path: str) -> str:
     """Return the path of a local ``file:///`` URI, the form in which MCP clients give roots and resources."""
     if not path.startswith(_FILE_URI):
         return path
@@ -142,7 +142,7 @@ def _without_scheme(path: str) -> str:
     return path[1:] if _DRIVE.match(path) else path
 
 
-def _expanded(path: str) -> str:
+def _expand_home(path: str) -> str:
     """Expand ``~`` to the user's home, but not ``~name``, which would reveal whether a user exists."""
     if path == "~" or path.startswith(("~/", f"~{os.sep}")):
         return str(Path.home()) + path[1:]

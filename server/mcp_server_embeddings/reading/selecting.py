@@ -83,7 +83,7 @@ class Reader:
         """Resolve a path; a relative pattern resolves to the first allowed folder with a match."""
         tally = Tally()
         for root in resolved(path, self._folders):
-            if root.glob is None or next(Walk(root, parsing, tally).found(), None) is not None:
+            if root.glob is None or next(Walk(root, parsing, tally).entries(), None) is not None:
                 return root
         ignored = f" ({tally.ignored} hidden or ignored were passed over)" if tally.ignored else ""
         raise InputError(f"{path!r} matches no file{ignored}; check the pattern: '**' stands for any number of folders")
@@ -107,7 +107,7 @@ class Selection:
             root.folder.full((*root.parts, *(root.glob.segments if root.glob else ()))) for root in roots
         )
         self.complete = True
-        self.entries = self._found()
+        self.entries = self._iterate()
         self._roots = roots
         self._parsing = parsing
         self._tally = Tally()
@@ -150,11 +150,11 @@ class Selection:
             return None
         return next((root for root in self._roots if root.below(path) is not None), None)
 
-    def _found(self) -> Iterator[FoundFile | Skipped]:
+    def _iterate(self) -> Iterator[FoundFile | Skipped]:
         seen: set[str] = set()
         files = 0
         for root in self._roots:
-            for entry in Walk(root, self._parsing, self._tally).found():
+            for entry in Walk(root, self._parsing, self._tally).entries():
                 if entry.path in seen:
                     continue
                 seen.add(entry.path)

@@ -41,9 +41,9 @@ class Snapshot:
             self._folders.append((folder, parts, entries))
         return entries
 
-    def note(self, folder: AllowedFolder, parts: Parts) -> None:
+    def record(self, folder: AllowedFolder, parts: Parts) -> None:
         """Record one entry, or its absence."""
-        self._entries.append((folder, parts, _entry(folder, parts)))
+        self._entries.append((folder, parts, _entry_or_none(folder, parts)))
 
     def is_settled(self) -> bool:
         """Tell whether every change after the walk can be detected; see ``CLOCK_MARGIN_NS``."""
@@ -53,18 +53,18 @@ class Snapshot:
 
     def is_current(self) -> bool:
         """Tell whether nothing has changed."""
-        return all(_entry(folder, parts) == entry for folder, parts, entry in self._entries) and all(
-            _listing(folder, parts) == entries for folder, parts, entries in self._folders
+        return all(_entry_or_none(folder, parts) == entry for folder, parts, entry in self._entries) and all(
+            _listing_or_empty(folder, parts) == entries for folder, parts, entries in self._folders
         )
 
 
-def _entry(folder: AllowedFolder, parts: Parts) -> Entry | None:
+def _entry_or_none(folder: AllowedFolder, parts: Parts) -> Entry | None:
     with suppress(OSError):
         return folder.entry(parts)
     return None
 
 
-def _listing(folder: AllowedFolder, parts: Parts) -> list[Entry]:
+def _listing_or_empty(folder: AllowedFolder, parts: Parts) -> list[Entry]:
     with suppress(OSError):
         return folder.listing(parts)
     return []

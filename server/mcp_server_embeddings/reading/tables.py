@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.cells import LINES, Cell, Cells
-from mcp_server_embeddings.reading.document import Parsing, UnreadableError, listed
+from mcp_server_embeddings.reading.document import Parsing, UnreadableError, formatted_names
 from mcp_server_embeddings.reading.isolated import read_cells
 from mcp_server_embeddings.reading.limits import TABLE_LIMITS
 from mcp_server_embeddings.reading.parsing import LINES_SUFFIX, TABLE_SUFFIXES
@@ -19,7 +19,7 @@ TABLE_PARSING = Parsing(limits=TABLE_LIMITS)
 ROW_NUMBER = "row"
 """Value of ``id_field`` that numbers the rows even if a column is called id."""
 
-_SAMPLE = 1_000
+_SAMPLE_ROWS = 1_000
 """Number of evenly spaced rows that decide whether a column holds texts, or labels, names or numbers."""
 
 _SAMPLED_CHARACTERS = 500
@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3
 _MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
 _BOOLEANS = {"true": True, "false": False}
 _SHOWN_ROWS = 5
-_MOST_SIGNS = 16
+_MAX_SIGNS = 16
 """Number of ``#`` signs in a source that are tried as the end of the path."""
 
 
@@ -101,16 +101,16 @@ class Table:
         values = self.column(name)
         if self._cells.typed:
             return values
-        known = {value: value.strip().casefold() for value in values if isinstance(value, str)}
-        given = {text for text in known.values() if text not in _MISSING}
+        normalised = {value: value.strip().casefold() for value in values if isinstance(value, str)}
+        present = {text for text in normalised.values() if text not in _MISSING}
         convert: Callable[[str], Cell] | None = None
-        if given and given <= _BOOLEANS.keys():
+        if present and present <= _BOOLEANS.keys():
             convert = _BOOLEANS.__getitem__
-        elif given and all(map(_is_number, given)):
+        elif present and all(map(_is_number, present)):
             convert = _number
         converted: dict[str, Cell] = {
             value: (None if text in _MISSING else convert(text)) if convert else (value if text else None)
-            for value, text in known.items()
+            for value, text in normalised.items()
         }
         return [converted[value] if isinstance(value, str) else value for value in values]
 
@@ -125,7 +125,7 @@ class Table:
             return name if name in self.columns else same[0]
         close = difflib.get_close_matches(name, self.columns, n=1)
         hint = f"did you mean {close[0]!r}? Its columns: " if close else "its columns: "
-        raise InputError(f"{self.name!r} has no column {name[:200]!r}; {hint}{listed(list(self.columns))}")
+        raise InputError(f"{self.name!r} has no column {name[:200]!r}; {hint}{formatted_names(list(self.columns))}")
 
     def text_columns(self) -> list[str]:
         """Return the columns that hold text, those with the longest texts first; the first is the one to suggest.
@@ -135,12 +135,12 @@ class Table:
         """
         samples = {name: self._sample(name) for name in self.columns}
         lengths = {name: sum(map(len, values)) / len(values) for name, values in samples.items() if values}
-        prose = [name for name in lengths if _differ(samples[name], 5) and _share(samples[name], _is_prose) >= 0.5]
+        prose = [name for name in lengths if _distinct(samples[name], 5) and _share(samples[name], _is_prose) >= 0.5]
         if not prose:
             prose = [
                 name
                 for name in lengths
-                if name.casefold() != "id" and _differ(samples[name], 2) and _share(samples[name], _is_word) >= 0.5
+                if name.casefold() != "id" and _distinct(samples[name], 2) and _share(samples[name], _is_word) >= 0.5
             ]
         return sorted(prose, key=lambda name: -lengths[name])
 
@@ -152,13 +152,13 @@ class Table:
         """
         if name is not None:
             return self.column_name(name)
-        found = self.text_columns()
-        if len(found) == 1:
-            return found[0]
-        what = f"{len(found)} columns that hold text" if found else "no column that looks like text"
-        suggestion = found[0] if found else self.columns[0]
-        others = f"; its columns: {listed(list(self.columns))}"
-        raise InputError(f"{self.name!r} has {what}; name one, such as '{self.name}#{suggestion}'{others}")
+        candidates = self.text_columns()
+        if len(candidates) == 1:
+            return candidates[0]
+        problem = f"{len(candidates)} columns that hold text" if candidates else "no column that looks like text"
+        suggestion = candidates[0] if candidates else self.columns[0]
+        others = f"; its columns: {formatted_names(list(self.columns))}"
+        raise InputError(f"{self.name!r} has {problem}; name one, such as '{self.name}#{suggestion}'{others}")
 
     def texts(self, column: str | None = None, id_field: str | None = None) -> TableTexts:
         """Return the rows that have text, with their ids.
@@ -219,18 +219,18 @@ class Table:
         ids = [as_text(values[row]).strip() for row in rows]
         if len(set(ids)) == len(ids) and "" not in ids:
             return ids
-        places: dict[str, list[int]] = {}
+        rows_by_id: dict[str, list[int]] = {}
         for row, identity in zip(rows, ids, strict=True):
-            places.setdefault(identity, []).append(row + 1)
-        wrong = [
-            f"{f'the value {identity[:100]!r}' if identity else 'no value'} in {_row_list(found)}"
-            for identity, found in places.items()
-            if not identity or len(found) > 1
+            rows_by_id.setdefault(identity, []).append(row + 1)
+        problems = [
+            f"{f'the value {identity[:100]!r}' if identity else 'no value'} in {_row_list(numbers)}"
+            for identity, numbers in rows_by_id.items()
+            if not identity or len(numbers) > 1
         ]
-        more = f", and {len(wrong) - 3} more values repeat" if len(wrong) > 3 else ""
+        more = f", and {len(problems) - 3} more values repeat" if len(problems) > 3 else ""
         raise InputError(
             f"column {column!r} of {self.name!r} cannot give the ids, which must be unique and not blank: it has "
-            f"{'; '.join(wrong[:3])}{more}; correct the file, or pass {self._other_ids(column, rows)}"
+            f"{'; '.join(problems[:3])}{more}; correct the file, or pass {self._other_ids(column, rows)}"
         )
 
     def _id_column(self, id_field: str | None) -> str | None:
@@ -248,8 +248,8 @@ class Table:
         """Return a sample of the non-blank strings of a column, truncated; empty for a column of numbers."""
         self._parsing.cancelled()
         values = self.column(name)
-        taken = values[:: max(1, len(values) // _SAMPLE)]
-        return [value[:_SAMPLED_CHARACTERS] for value in taken if isinstance(value, str) and value.strip()]
+        sample = values[:: max(1, len(values) // _SAMPLE_ROWS)]
+        return [value[:_SAMPLED_CHARACTERS] for value in sample if isinstance(value, str) and value.strip()]
 
 
 def read_table(path: str, content: bytes, parsing: Parsing = TABLE_PARSING) -> Table:
@@ -300,19 +300,19 @@ def split_source(source: str, exists: Callable[[str], bool] = lambda _path: Fals
         >>> split_source("data/tickets.csv#message")
         ('data/tickets.csv', 'message')
     """
-    path, sign, behind = source.rpartition("#")
-    if sign and path.lower().endswith(LINES_SUFFIX) and behind.strip().lower() in (LINES, "line"):
+    path, sign, column = source.rpartition("#")
+    if sign and path.lower().endswith(LINES_SUFFIX) and column.strip().lower() in (LINES, "line"):
         return (source, None) if exists(source) else (path, LINES)
     longest = max(map(len, TABLE_SUFFIXES))
     signs = [
-        at
-        for at, sign in enumerate(source)
-        if sign == "#" and source[max(0, at - longest) : at].lower().endswith(TABLE_SUFFIXES)
+        index
+        for index, character in enumerate(source)
+        if character == "#" and source[max(0, index - longest) : index].lower().endswith(TABLE_SUFFIXES)
     ]
     if not signs or exists(source):
         return source, None
-    at = next((at for at in signs[:_MOST_SIGNS] if exists(source[:at])), signs[0])
-    return source[:at], source[at + 1 :].strip() or None
+    end = next((index for index in signs[:_MAX_SIGNS] if exists(source[:index])), signs[0])
+    return source[:end], source[end + 1 :].strip() or None
 
 
 def as_text(value: Cell) -> str:
@@ -332,11 +332,11 @@ def _unique(names: list[str]) -> tuple[str, ...]:
     unique: dict[str, None] = {}
     for index, name in enumerate(names, start=1):
         base = name or f"column {index}"
-        number, found = 1, base
-        while found in unique:
+        number, candidate = 1, base
+        while candidate in unique:
             number += 1
-            found = f"{base} ({number})"
-        unique[found] = None
+            candidate = f"{base} ({number})"
+        unique[candidate] = None
     return tuple(unique)
 
 
@@ -353,7 +353,7 @@ def _number(text: str) -> int | float:
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-def _differ(values: list[str], of: int) -> bool:
+def _distinct(values: list[str], of: int) -> bool:
     """Tell whether at least one in ``of`` values is distinct."""
     return len(set(values)) * of >= len(values)
 

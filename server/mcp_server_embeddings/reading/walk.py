@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from mcp_server_embeddings.reading.allowed import Entry, Parts, is_utf8, kind, reason, too_large
 from mcp_server_embeddings.reading.document import Parsing
-from mcp_server_embeddings.reading.found import FoundFile, Skipped, shown, size_limit
+from mcp_server_embeddings.reading.found import FoundFile, Skipped, displayable, size_limit
 from mcp_server_embeddings.reading.gitignore import (
     IGNORE_FILE,
     REPOSITORY,
@@ -62,7 +62,7 @@ class Walk:
         self._tally = tally
         self._levels: list[_Level] = []
 
-    def found(self) -> Iterator[FoundFile | Skipped]:
+    def entries(self) -> Iterator[FoundFile | Skipped]:
         """Yield files and skipped entries; no descriptor stays open in between."""
         root = self._root
         if not root.is_folder:
@@ -70,7 +70,7 @@ class Walk:
             return
         for depth in range(len(root.parts)):
             for name in (IGNORE_FILE, REPOSITORY):
-                self._tally.snapshot.note(root.folder, (*root.parts[:depth], name))
+                self._tally.snapshot.record(root.folder, (*root.parts[:depth], name))
         rules = inherited_rules(root.folder, root.parts, self._parsing.cancelled)
         yield from self._enter(root.parts, rules, root.glob.start() if root.glob else frozenset())
         while self._levels:
@@ -84,7 +84,7 @@ class Walk:
 
     def _requested_file(self) -> FoundFile | Skipped:
         """Return a file that was requested by name, even if it is hidden or ignored."""
-        self._tally.snapshot.note(self._root.folder, self._root.parts)
+        self._tally.snapshot.record(self._root.folder, self._root.parts)
         try:
             return self._file(self._root.parts, self._root.folder.entry(self._root.parts))
         except OSError as error:
@@ -112,10 +112,10 @@ class Walk:
     def _visit(self, level: _Level, entry: Entry) -> Iterator[FoundFile | Skipped]:
         """Enter, yield, or ignore one entry."""
         parts, glob, is_folder = (*level.parts, entry.name), self._root.glob, stat.S_ISDIR(entry.mode)
-        states = glob.advanced(level.states, entry.name) if glob else level.states
-        if glob and not (states if is_folder else glob.is_end(states)):
+        states = glob.advance(level.states, entry.name) if glob else level.states
+        if glob and not (states if is_folder else glob.accepts(states)):
             return
-        hidden = entry.name.startswith(".") and not (glob and glob.names_hidden(level.states, entry.name))
+        hidden = entry.name.startswith(".") and not (glob and glob.requests_hidden(level.states, entry.name))
         if hidden or is_ignored(level.rules, parts, is_folder=is_folder):
             self._tally.ignored += 1
         elif not is_utf8(entry.name):
@@ -137,7 +137,7 @@ class Walk:
         return FoundFile(path, entry.size, entry.changed_ns, self._root.folder, parts, self._parsing)
 
     def _skipped(self, parts: Parts, why: str) -> Skipped:
-        return Skipped(shown(self._root.folder.full(parts)), why)
+        return Skipped(displayable(self._root.folder.full(parts)), why)
 
     def _unlisted(self, parts: Parts, why: str) -> Skipped:
         self._tally.unlisted.append(self._root.folder.full(parts))

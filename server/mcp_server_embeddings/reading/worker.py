@@ -28,7 +28,7 @@ PART = struct.Struct("!Q")
 OUT_OF_MEMORY = 3
 """Exit status. After running out of memory a parser may be in an inconsistent state, so the process ends."""
 
-_END_BYTES = 1_000
+_RESERVED_BYTES = 1_000
 """Bytes of an answer that are reserved for its end, or for the reason why there is no result."""
 
 _CHARACTERS, _CELLS = 500_000, 65_536
@@ -54,7 +54,7 @@ class Worker:
             MemoryError: There is not enough memory.
         """
         try:
-            yield from self._written(request, content, parsing)
+            yield from self._encoded_parts(request, content, parsing)
         except MemoryError:
             raise
         except UnreadableError as error:
@@ -66,14 +66,14 @@ class Worker:
                 raise MemoryError from error
             yield _json(f"not {kind(request['path'])}, or a corrupt one ({type(error).__name__}); save it again")
 
-    def _written(self, request: Mapping[str, Any], content: bytes, parsing: Parsing) -> Iterator[bytes]:
-        left = parsing.limits.answer_bytes
+    def _encoded_parts(self, request: Mapping[str, Any], content: bytes, parsing: Parsing) -> Iterator[bytes]:
+        remaining = parsing.limits.answer_bytes
         for part in self._parts(request["path"], request["column"], content, parsing):
-            written = _json(part)
-            left -= len(written)
-            if left < _END_BYTES:
+            encoded = _json(part)
+            remaining -= len(encoded)
+            if remaining < _RESERVED_BYTES:
                 raise UnreadableError(f"its text has over {parsing.limits.answer_bytes:,} bytes; split the file")
-            yield written
+            yield encoded
         yield _json(None)
 
     def _parts(self, path: str, column: int | None, content: bytes, parsing: Parsing) -> Iterator[list[Any]]:
@@ -89,15 +89,15 @@ class Worker:
             return
         cells = self._cells.column(column)
         for start in range(0, len(cells), _CELLS):
-            yield _shared(cells[start : start + _CELLS])
+            yield _encode_cells(cells[start : start + _CELLS])
 
 
 def _document_parts(documents: Sequence[Document]) -> Iterator[list[Any]]:
     part: list[Any] = []
     characters = 0
     for document in documents:
-        places = [(section.start, section.end, section.heading) for section in document.sections]
-        part.append((document.suffix, document.text, places, document.metadata))
+        sections = [(section.start, section.end, section.heading) for section in document.sections]
+        part.append((document.suffix, document.text, sections, document.metadata))
         characters += len(document.text)
         if characters > _CHARACTERS:
             yield part
@@ -105,14 +105,14 @@ def _document_parts(documents: Sequence[Document]) -> Iterator[list[Any]]:
     yield part
 
 
-def _shared(cells: list[Cell]) -> list[Any]:
+def _encode_cells(cells: list[Cell]) -> list[Any]:
     """Encode cells as the distinct strings, and per cell the index of its string or a list with its other value.
 
     Many cells may share one long string.
     """
-    numbers: dict[str, int] = {}
-    coded = [numbers.setdefault(cell, len(numbers)) if isinstance(cell, str) else [cell] for cell in cells]
-    return [list(numbers), coded]
+    indices: dict[str, int] = {}
+    encoded = [indices.setdefault(cell, len(indices)) if isinstance(cell, str) else [cell] for cell in cells]
+    return [list(indices), encoded]
 
 
 def _json(part: list[Any] | str | None) -> bytes:
@@ -151,7 +151,7 @@ def _send(replies: BinaryIO, parts: Iterator[bytes]) -> None:
 
 
 @functools.cache
-def _status() -> int:
+def _status_file() -> int:
     return os.open("/proc/self/status", os.O_RDONLY)
 
 
@@ -159,7 +159,7 @@ def _peak() -> int:
     """Return the peak memory of this process in bytes; 0 on systems other than Linux."""
     if sys.platform != "linux":
         return 0
-    status = os.pread(_status(), 10_000, 0).decode("ascii", "replace")
+    status = os.pread(_status_file(), 10_000, 0).decode("ascii", "replace")
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return 1024 * int(peak.split()[1])  # not ru_maxrss, which starts from the parent's value
 
@@ -188,15 +188,15 @@ if sys.platform != "win32":
     def _limit(limits: ReadingLimits, path: str) -> None:
         """Limit memory and processor time, and forbid core dumps and writing files, for the next request."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        processor = int(used.ru_utime + used.ru_stime + time_limit(path, limits)) + 2
-        for kind_of_limit, soft in (
+        cpu_seconds = int(used.ru_utime + used.ru_stime + time_limit(path, limits)) + 2
+        for resource_id, soft in (
             (resource.RLIMIT_AS, limits.memory_bytes),
-            (resource.RLIMIT_CPU, processor),
+            (resource.RLIMIT_CPU, cpu_seconds),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_FSIZE, 0),
         ):
-            hard = resource.getrlimit(kind_of_limit)[1]
-            resource.setrlimit(kind_of_limit, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+            hard = resource.getrlimit(resource_id)[1]
+            resource.setrlimit(resource_id, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 else:
 

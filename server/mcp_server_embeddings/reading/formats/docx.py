@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import clean
-from mcp_server_embeddings.reading.document import Document, Parsing, whole
+from mcp_server_embeddings.reading.document import Document, Parsing, whole_document
 from mcp_server_embeddings.reading.formats.packed import check_packed
 from mcp_server_embeddings.reading.outline import OutlinedText
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _PARAGRAPH, _ROW, _CELL, _TEXT = (f"{_W}{tag}" for tag in ("p", "tr", "tc", "t"))
-_SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
+_CHARACTERS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
 _DROPPED = frozenset(
     # Deleted text, the old place of moved text, and the second copy of a text box for old programs.
     {f"{_W}del", f"{_W}moveFrom", "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"}
@@ -36,29 +36,29 @@ def docx_documents(content: bytes, parsing: Parsing) -> list[Document]:
     text = OutlinedText(parsing)
     for element in _elements(document.element.body, (_PARAGRAPH, _ROW)):
         _add(text, element, levels)
-    return whole(*text.finished(), clean(document.core_properties.title or ""))
+    return whole_document(*text.finished(), clean(document.core_properties.title or ""))
 
 
 def _levels(styles: "BaseOxmlElement") -> dict[str, int]:
     """Map each paragraph style that is a heading or based on one to its level; a title has level 0."""
-    own: dict[str, int] = {}
-    based: dict[str, str] = {}
+    levels: dict[str, int] = {}
+    parents: dict[str, str] = {}
     for style in styles.iterchildren(f"{_W}style"):
         identity = style.get(f"{_W}styleId", "")
         name = (_value(style, "name") or "").lower()
         if name == "title":
-            own[identity] = 0
+            levels[identity] = 0
         elif name.startswith("heading ") and name[8:] in "123456789":
-            own[identity] = int(name[8:])
-        based[identity] = _value(style, "basedOn") or ""
-    for identity in list(based):
+            levels[identity] = int(name[8:])
+        parents[identity] = _value(style, "basedOn") or ""
+    for identity in list(parents):
         # All styles of a chain get their level at once, so that each chain is followed only once.
         chain = [identity]
-        while (ancestor := based.pop(chain[-1], "")) and chain[-1] not in own:
+        while (ancestor := parents.pop(chain[-1], "")) and chain[-1] not in levels:
             chain.append(ancestor)
-        if chain[-1] in own:
-            own.update(dict.fromkeys(chain, own[chain[-1]]))
-    return own
+        if chain[-1] in levels:
+            levels.update(dict.fromkeys(chain, levels[chain[-1]]))
+    return levels
 
 
 def _value(element: "BaseOxmlElement", tag: str) -> str | None:
@@ -95,8 +95,8 @@ def _texts(element: "BaseOxmlElement") -> Iterator[str]:
     for child in element.iterchildren():
         if child.tag == _TEXT:
             yield child.text or ""
-        elif child.tag in _SIGNS:
-            yield _SIGNS[child.tag]
+        elif child.tag in _CHARACTERS:
+            yield _CHARACTERS[child.tag]
         elif child.tag != _PROPERTIES and child.tag not in _DROPPED:
             yield from _texts(child)
             if child.tag == _PARAGRAPH:

@@ -3,7 +3,7 @@
 import re
 
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.document import Document, Parsing, Section, whole
+from mcp_server_embeddings.reading.document import Document, Parsing, Section, whole_document
 from mcp_server_embeddings.reading.outline import OutlinedText
 
 _DROPPED = frozenset({"script", "style", "noscript", "template"})
@@ -43,7 +43,7 @@ def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
     parser.feed(source)
     parser.close()
     text, sections = page.finished()
-    return whole(text, sections, page.title)
+    return whole_document(text, sections, page.title)
 
 
 class _Page:

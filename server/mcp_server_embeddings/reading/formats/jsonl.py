@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from mcp_server_embeddings.reading.cells import Cell, Cells
 from mcp_server_embeddings.reading.decoding import clean, decoded
-from mcp_server_embeddings.reading.document import Document, Parsing, Scalar, UnreadableError, row
+from mcp_server_embeddings.reading.document import Document, Parsing, Scalar, UnreadableError, row_document
 from mcp_server_embeddings.reading.formats.table import cells_documents
 
 _USUAL_KEYS = ("text", "content", "body")
@@ -28,7 +28,7 @@ def jsonl_documents(content: bytes, parsing: Parsing) -> list[Document]:
     Raises:
         UnreadableError: A line is malformed, or no line has text.
     """
-    rows = list(_rows(decoded(content), parsing))
+    rows = list(_read_rows(decoded(content), parsing))
     key = next((key for key in _USUAL_KEYS if all(isinstance(values.get(key), str) for _, values in rows)), None)
     if key is None:
         return cells_documents(_cells(rows, parsing), parsing)
@@ -38,7 +38,7 @@ def jsonl_documents(content: bytes, parsing: Parsing) -> list[Document]:
         text = clean(str(values[key]))
         parsing.check_characters(len(text))
         if text.strip():
-            documents.append(row(f":{number}", text, _scalars(values, key)))
+            documents.append(row_document(f":{number}", text, _scalars(values, key)))
     if not documents:
         raise UnreadableError(f"no line has text in {key!r}")
     return documents
@@ -52,7 +52,7 @@ def jsonl_cells(content: bytes, parsing: Parsing) -> Cells:
     Raises:
         UnreadableError: A line is malformed, or the file is too large.
     """
-    return _cells(_rows(decoded(content), parsing), parsing)
+    return _cells(_read_rows(decoded(content), parsing), parsing)
 
 
 def _cells(lines: Iterable[_Row], parsing: Parsing) -> Cells:
@@ -61,7 +61,7 @@ def _cells(lines: Iterable[_Row], parsing: Parsing) -> Cells:
     cells = 0
     for number, values in lines:
         try:
-            rows.append(_flat(values))
+            rows.append(_flatten(values))
         except RecursionError:
             raise UnreadableError(f"line {number} is nested too deeply") from None
         cells += len(rows[-1])
@@ -72,7 +72,7 @@ def _cells(lines: Iterable[_Row], parsing: Parsing) -> Cells:
     return Cells(names, len(rows), lambda at: [values.get(names[at]) for values in rows])
 
 
-def _flat(values: dict[str, object], prefix: str = "", depth: int = 1) -> dict[str, Cell]:
+def _flatten(values: dict[str, object], prefix: str = "", depth: int = 1) -> dict[str, Cell]:
     flat: dict[str, Cell] = {}
     for key, value in values.items():
         name = clean(f"{prefix}{key}")
@@ -84,13 +84,13 @@ def _flat(values: dict[str, object], prefix: str = "", depth: int = 1) -> dict[s
             case float():
                 flat[name] = value if math.isfinite(value) else None
             case dict() if depth < _MAX_DEPTH:
-                flat |= _flat(value, f"{name}.", depth + 1)
+                flat |= _flatten(value, f"{name}.", depth + 1)
             case _:
                 flat[name] = clean(json.dumps(value, ensure_ascii=False))
     return flat
 
 
-def _rows(text: str, parsing: Parsing) -> Iterator[_Row]:
+def _read_rows(text: str, parsing: Parsing) -> Iterator[_Row]:
     # Not splitlines(): a string may contain U+2028.
     count = 0
     for number, line in enumerate(text.split("\n"), start=1):

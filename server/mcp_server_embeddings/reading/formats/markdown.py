@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.document import Document, Parsing, whole
+from mcp_server_embeddings.reading.document import Document, Parsing, whole_document
 from mcp_server_embeddings.reading.outline import Outline
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def markdown_documents(content: bytes, parsing: Parsing) -> list[Document]:
     starts = [0, *(end.end() for end in _LINE_END.finditer(text))]
     for line, level, heading in _headings(_without_front_matter(_LINE_END.sub("\n", text)), parsing):
         outline.heading(starts[line], level, heading)
-    return whole(text, outline.sections(text))
+    return whole_document(text, outline.sections(text))
 
 
 def _headings(source: str, parsing: Parsing) -> Iterator[tuple[int, int, str]]:

@@ -63,15 +63,14 @@ def _arrays(file: "ParquetFile", index: int, parsing: Parsing) -> Iterator["Arra
         UnreadableError: It is too large.
     """
     metadata, name = file.metadata, file.schema_arrow.names[index]
-    same = file.schema_arrow.names[:index].count(name)  # number of earlier columns with the same name
+    earlier = file.schema_arrow.names[:index].count(name)  # number of earlier columns with the same name
     groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
     chunks = [group.column(leaf) for group in groups for leaf in range(group.num_columns)]
-    own = [chunk for chunk in chunks if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.")]
-    unpacked = sum(chunk.total_uncompressed_size for chunk in own)
-    parsing.check_unpacked(unpacked)
+    chunks = [chunk for chunk in chunks if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.")]
+    parsing.check_unpacked(sum(chunk.total_uncompressed_size for chunk in chunks))
     unpacked = 0
     for batch in file.iter_batches(_BATCH, columns=[name], use_threads=False):
-        array = batch.column([at for at, other in enumerate(batch.schema.names) if other == name][same])
+        array = batch.column([at for at, batch_name in enumerate(batch.schema.names) if batch_name == name][earlier])
         unpacked += array.nbytes  # the declared sizes may be wrong
         parsing.check_unpacked(unpacked)
         array.validate(full=True)
@@ -83,8 +82,8 @@ def _cells(array: "Array") -> list[Cell]:
 
     kind = array.type
     if types.is_dictionary(kind):
-        known = _cells(array.dictionary)
-        return [None if index is None else known[index] for index in array.indices.to_pylist()]
+        distinct = _cells(array.dictionary)
+        return [None if index is None else distinct[index] for index in array.indices.to_pylist()]
     if types.is_timestamp(kind) and kind.unit == "ns":  # datetime has a resolution of microseconds
         array = array.cast(timestamp("us", kind.tz), safe=False)
     values: list[Cell] = array.to_pylist()

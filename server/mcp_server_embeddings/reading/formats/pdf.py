@@ -3,7 +3,7 @@
 import io
 
 from mcp_server_embeddings.reading.decoding import clean
-from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, whole
+from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, whole_document
 from mcp_server_embeddings.reading.outline import Outline
 
 _HEADER_WITHIN = 1_024
@@ -42,4 +42,4 @@ def pdf_documents(content: bytes, parsing: Parsing) -> list[Document]:
     text = "\n\n".join(pages)
     if not text.strip():
         raise UnreadableError(f"no text in its {len(pages):,} pages; scanned pages need text recognition (OCR) first")
-    return whole(text, outline.sections(text), clean(title) if isinstance(title, str) else "")
+    return whole_document(text, outline.sections(text), clean(title) if isinstance(title, str) else "")

@@ -4,7 +4,7 @@ import re
 
 from mcp_server_embeddings.reading.cells import LINES, Cells
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.document import Document, Parsing, whole
+from mcp_server_embeddings.reading.document import Document, Parsing, whole_document
 from mcp_server_embeddings.reading.outline import Outline
 
 _LINE_END = re.compile(r"\r\n?|\n")
@@ -18,7 +18,7 @@ def plain_documents(content: bytes, parsing: Parsing) -> list[Document]:
     """
     text = decoded(content)
     parsing.check_characters(len(text))
-    return whole(text, Outline(parsing).sections(text))
+    return whole_document(text, Outline(parsing).sections(text))
 
 
 def line_cells(content: bytes, parsing: Parsing) -> Cells:

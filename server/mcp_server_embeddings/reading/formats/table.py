@@ -8,11 +8,11 @@ from itertools import chain
 
 from mcp_server_embeddings.reading.cells import Cell, Cells, of_rows
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, row
+from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, row_document
 
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile('"[^"]*"')
-_END = "\0"
+_SENTINEL = "\0"
 """Sentinel line appended to the file: decoded text has no NUL. If it ends up inside a value, a quote was not closed."""
 
 
@@ -32,23 +32,23 @@ def csv_rows(content: bytes, parsing: Parsing, delimiter: str = "") -> Iterator[
     delimiter = delimiter or max(_DELIMITERS, key=first.count)
     # A process-wide setting, 131,072 by default; nothing else in this process reads CSV.
     csv.field_size_limit(parsing.limits.characters)
-    rows = csv.reader(chain(io.StringIO(text, newline=""), (_END,)), delimiter=delimiter)
-    begin, header_seen = 1, False
+    rows = csv.reader(chain(io.StringIO(text, newline=""), (_SENTINEL,)), delimiter=delimiter)
+    row_start, header_seen = 1, False
     try:
         for cells in rows:
             parsing.cancelled()
             parsing.check_columns(len(cells))
-            if cells and _END in cells[-1]:
-                if cells == [_END]:
+            if cells and _SENTINEL in cells[-1]:
+                if cells == [_SENTINEL]:
                     return
                 break
             header_seen = header_seen or any(cells)
             if header_seen:
                 yield cells
-            begin = rows.line_num + 1
+            row_start = rows.line_num + 1
     except csv.Error:
         raise UnreadableError(f"malformed CSV at line {rows.line_num}: a value never ends or is too long") from None
-    raise UnreadableError(f"malformed CSV: a quoted value in the row that begins at line {begin} never ends")
+    raise UnreadableError(f"malformed CSV: a quoted value in the row that begins at line {row_start} never ends")
 
 
 def csv_cells(content: bytes, parsing: Parsing, delimiter: str = "") -> Cells:
@@ -60,13 +60,13 @@ def csv_cells(content: bytes, parsing: Parsing, delimiter: str = "") -> Cells:
     lines = csv_rows(content, parsing, delimiter)
     header = next(lines, [])
     rows: list[list[str]] = []
-    number = 0
+    count = 0
     for cells in lines:
         rows.append(cells)
-        number += len(cells)
-        if len(rows) > parsing.limits.rows or number > parsing.limits.cells:
+        count += len(cells)
+        if len(rows) > parsing.limits.rows or count > parsing.limits.cells:
             parsing.check_rows(len(rows))
-            parsing.check_cells(number)
+            parsing.check_cells(count)
     return of_rows(header, rows, "", typed=False)
 
 
@@ -118,4 +118,4 @@ def _named(names: list[str], cells: Sequence[Cell]) -> dict[str, str | int | flo
 def _documents(number: int, values: dict[str, str | int | float | bool], parsing: Parsing) -> list[Document]:
     text = "\n".join(f"{name}: {value}" for name, value in values.items() if str(value).strip())
     parsing.check_characters(len(text))
-    return [row(f":{number}", text, values)] if text.strip() else []
+    return [row_document(f":{number}", text, values)] if text.strip() else []

@@ -18,10 +18,10 @@ from lxml import etree  # type: ignore[import-untyped]
 
 from mcp_server_embeddings.reading.cells import Cell, Cells, is_blank, of_rows
 from mcp_server_embeddings.reading.decoding import clean
-from mcp_server_embeddings.reading.document import Parsing, UnreadableError, listed
+from mcp_server_embeddings.reading.document import Parsing, UnreadableError, formatted_names
 from mcp_server_embeddings.reading.formats.packed import check_packed
 
-_OLE = b"\xd0\xcf\x11\xe0"
+_OLE_SIGNATURE = b"\xd0\xcf\x11\xe0"
 _BLOCK = 65_536
 _LAST_COLUMN = 16_384
 _LAST_SERIAL = 2_958_466
@@ -46,13 +46,13 @@ def xlsx_cells(content: bytes, parsing: Parsing) -> Cells:
     Raises:
         UnreadableError: It is encrypted or too large.
     """
-    if content.startswith(_OLE):
+    if content.startswith(_OLE_SIGNATURE):
         raise UnreadableError("encrypted, or an old .xls; save it again as .xlsx")
     check_packed(content, parsing)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        rows, notes = _read(_Package(archive, parsing))
-    begin = next((at for at, row in enumerate(rows) if not is_blank(row)), len(rows))
-    return of_rows(rows[begin] if rows[begin:] else [], rows[begin + 1 :], None, notes, typed=True)
+        rows, notes = _read_first_sheet(_Package(archive, parsing))
+    header_index = next((at for at, row in enumerate(rows) if not is_blank(row)), len(rows))
+    return of_rows(rows[header_index] if rows[header_index:] else [], rows[header_index + 1 :], None, notes, typed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class _Package:
             while block := file.read(_BLOCK):
                 parser.feed(block)
                 for _, element in parser.read_events():
-                    if _local(element) == last:
+                    if _local_name(element) == last:
                         return
                     yield element
                     element.clear()
@@ -96,7 +96,7 @@ class _Package:
         }
 
 
-def _read(package: _Package) -> tuple[list[list[Cell]], tuple[str, ...]]:
+def _read_first_sheet(package: _Package) -> tuple[list[list[Cell]], tuple[str, ...]]:
     """Read the first visible sheet; return its rows and notes."""
     workbook = next(target for kind, target in package.relations("").values() if kind == "officeDocument")
     relations = package.relations(workbook)
@@ -111,14 +111,14 @@ def _read(package: _Package) -> tuple[list[list[Cell]], tuple[str, ...]]:
     notes = []
     if len(sheets) > 1:
         others = [other.name for other in sheets if other is not first]
-        notes.append(f"only the sheet {first.name!r} was read; the others: {listed(others)}")
-    if sheet.unknown:
-        notes.append(f"{sheet.unknown:,} formulas have no stored value; save the file with a spreadsheet program")
+        notes.append(f"only the sheet {first.name!r} was read; the others: {formatted_names(others)}")
+    if sheet.unevaluated:
+        notes.append(f"{sheet.unevaluated:,} formulas have no stored value; save the file with a spreadsheet program")
     return sheet.rows, tuple(notes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Listed:
+class _SheetEntry:
     name: str
     part: str
     visible: bool
@@ -126,16 +126,18 @@ class _Listed:
 
 def _sheets(
     package: _Package, workbook: str, relations: Mapping[str, tuple[str, str]]
-) -> tuple[datetime, list[_Listed]]:
+) -> tuple[datetime, list[_SheetEntry]]:
     """Return day 0 of the dates, and the worksheets."""
     epoch = datetime(1899, 12, 30)  # noqa: DTZ001 - cells have no time zone
-    sheets: list[_Listed] = []
+    sheets: list[_SheetEntry] = []
     for element in package.elements(workbook, "workbookPr", "sheet", last="sheets"):
-        if _local(element) == "workbookPr":
+        if _local_name(element) == "workbookPr":
             if element.get("date1904") in {"1", "true"}:
                 epoch = datetime(1904, 1, 1)  # noqa: DTZ001
-        elif target := _target(element, relations):
-            sheets.append(_Listed(clean(element.get("name", "")), target, element.get("state", "visible") == "visible"))
+        elif target := _worksheet_part(element, relations):
+            sheets.append(
+                _SheetEntry(clean(element.get("name", "")), target, element.get("state", "visible") == "visible")
+            )
             package.parsing.check_columns(len(sheets))
     if not sheets:
         raise UnreadableError("a workbook without a sheet of cells")
@@ -147,12 +149,12 @@ class _Sheet:
 
     Attributes:
         rows: The rows.
-        unknown: Number of formulas without a stored value.
+        unevaluated: Number of formulas without a stored value.
     """
 
     def __init__(self, parsing: Parsing, strings: list[str], dates: frozenset[str], epoch: datetime) -> None:
         self.rows: list[list[Cell]] = []
-        self.unknown = 0
+        self.unevaluated = 0
         self._parsing, self._strings, self._dates, self._epoch = parsing, strings, dates, epoch
         self._indices: dict[str, int] = {}
         self._cells = 0
@@ -205,49 +207,49 @@ class _Sheet:
             else:
                 formula = formula or tag.endswith("}f")
         if text is None:
-            self.unknown += formula
+            self.unevaluated += formula
             return None
         kind = cell.get("t", "n")
         if kind == "n":
             return self._number(text, cell.get("s"))
-        return self._strings[int(text)] if kind == "s" else _other(text, kind)
+        return self._strings[int(text)] if kind == "s" else _typed_value(text, kind)
 
     def _number(self, text: str, style: str | None) -> Cell:
         number = float(text)
         if style in self._dates and 0 <= number < _LAST_SERIAL:
-            return _date(number, self._epoch)
+            return _iso_date(number, self._epoch)
         if not math.isfinite(number):
             return None
         return int(number) if number.is_integer() and abs(number) < 1 << 53 else number
 
 
-def _other(text: str, kind: str) -> Cell:
+def _typed_value(text: str, kind: str) -> Cell:
     match kind:
         case "b":
             return text.strip() == "1"
         case "e":
             return None
         case _:
-            return _string(text)
+            return _unescape(text)
 
 
-def _local(element: etree._Element) -> str:
+def _local_name(element: etree._Element) -> str:
     return str(element.tag).rpartition("}")[2]
 
 
-def _target(sheet: etree._Element, relations: Mapping[str, tuple[str, str]]) -> str:
+def _worksheet_part(sheet: etree._Element, relations: Mapping[str, tuple[str, str]]) -> str:
     """Return the part of a worksheet; ``""`` for a sheet of charts or macros."""
-    identity = next((value for name, value in sheet.attrib.items() if name.endswith("}id")), "")
-    kind, target = relations.get(identity, ("", ""))
+    relation = next((value for name, value in sheet.attrib.items() if name.endswith("}id")), "")
+    kind, target = relations.get(relation, ("", ""))
     return target if kind == "worksheet" else ""
 
 
 def _shared_strings(package: _Package, part: str) -> list[str]:
-    found: list[str] = []
+    strings: list[str] = []
     for item in package.elements(part, "si", last="sst"):
-        found.append(_string(_rich_text(item)))
-        package.parsing.check_cells(len(found))
-    return found
+        strings.append(_unescape(_rich_text(item)))
+        package.parsing.check_cells(len(strings))
+    return strings
 
 
 def _rich_text(item: etree._Element) -> str:
@@ -256,11 +258,11 @@ def _rich_text(item: etree._Element) -> str:
         return item[0].text or ""
     texts = []
     for child in item:
-        local = _local(child)
+        local = _local_name(child)
         if local == "t":
             texts.append(child.text or "")
         elif local == "r":
-            texts += [text.text or "" for text in child if _local(text) == "t"]
+            texts += [text.text or "" for text in child if _local_name(text) == "t"]
     return "".join(texts)
 
 
@@ -270,11 +272,11 @@ def _date_styles(package: _Package, part: str) -> frozenset[str]:
     dates: set[str] = set()
     count = 0
     for element in package.elements(part, "numFmt", "xf", last="cellXfs"):
-        identity = element.get("numFmtId", "0")
-        if _local(element) == "numFmt":
-            codes[identity] = element.get("formatCode", "")[:_MAX_CODE]
-        elif _local(element.getparent()) == "cellXfs":
-            if _shows_date(codes[identity]) if identity in codes else identity in _DATE_FORMATS:
+        number_format = element.get("numFmtId", "0")
+        if _local_name(element) == "numFmt":
+            codes[number_format] = element.get("formatCode", "")[:_MAX_CODE]
+        elif _local_name(element.getparent()) == "cellXfs":
+            if _shows_date(codes[number_format]) if number_format in codes else number_format in _DATE_FORMATS:
                 dates.add(str(count))
             count += 1
     return frozenset(dates)
@@ -284,7 +286,7 @@ def _shows_date(code: str) -> bool:
     return code != "General" and not _ELAPSED.search(code) and bool(_DATE_PART.search(_NOT_A_DATE_PART.sub("", code)))
 
 
-def _date(serial: float, epoch: datetime) -> str:
+def _iso_date(serial: float, epoch: datetime) -> str:
     """Convert a number of days to a date, a time of day (below 1) or both, rounded to the second."""
     # Excel's 1900 has a 29 February, so earlier days are off by one.
     days = serial + (1 <= serial < 60 and epoch.year < 1904)
@@ -294,7 +296,7 @@ def _date(serial: float, epoch: datetime) -> str:
     return moment.date().isoformat() if serial.is_integer() else moment.isoformat()
 
 
-def _string(text: str) -> str:
+def _unescape(text: str) -> str:
     if "_x" in text:
-        text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+        text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     return clean(text)
