@@ -13,9 +13,12 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 LINES_SUFFIX = ".txt"
 """Suffix of a text file whose lines may be read as a table with one column."""
 
+_MARKDOWN = frozenset({".md", ".markdown", ".mdx"})
+_HTML = frozenset({".html", ".htm", ".xhtml"})
+
 _KINDS = {
-    **dict.fromkeys((".md", ".markdown", ".mdx"), "Markdown"),
-    **dict.fromkeys((".html", ".htm", ".xhtml"), "HTML"),
+    **dict.fromkeys(_MARKDOWN, "Markdown"),
+    **dict.fromkeys(_HTML, "HTML"),
     **dict.fromkeys(CODE_SUFFIXES, "source code"),
     ".pdf": "a PDF file",
     ".docx": "a DOCX file",
@@ -89,9 +92,9 @@ def parse_cells(suffix: str, content: bytes, parsing: Parsing) -> Cells:
 def _format(suffix: str) -> _Format:
     # Imported on use: importing the libraries takes longer than starting the whole server.
     match suffix:
-        case ".md" | ".markdown" | ".mdx":
+        case _ if suffix in _MARKDOWN:
             from mcp_server_embeddings.reading.formats.markdown import markdown_documents as documents
-        case ".html" | ".htm" | ".xhtml":
+        case _ if suffix in _HTML:
             from mcp_server_embeddings.reading.formats.html import html_documents as documents
         case ".pdf":
             from mcp_server_embeddings.reading.formats.pdf import pdf_documents as documents
