@@ -79,14 +79,12 @@ class _Process:
     """One process, which handles one request at a time.
 
     Attributes:
-        answered: Number of answered requests.
         last_used: Time of the last answer.
         is_running: Whether it was not ended.
         table: Number of the table that it keeps; 0 for none.
     """
 
     def __init__(self) -> None:
-        self.answered = 0
         self.last_used = 0.0
         self.is_running = True
         self.table = 0
@@ -117,7 +115,6 @@ class _Process:
             raise
         if answer is None:
             raise _EndedError(self.end())
-        self.answered += 1
         self.last_used = time.monotonic()
         if isinstance(answer, str):
             raise UnreadableError(answer)
@@ -236,10 +233,10 @@ class ReaderProcesses:
     def _take_idle(self, table: int) -> _Process | None:
         """Take the idle process that keeps a table, otherwise the one that was used last."""
         with self._lock:
-            process = next((each for each in self._idle if table and each.table == table), None)
-            if process is None:
-                return self._idle.pop() if self._idle else None
-            self._idle.remove(process)
+            last = self._idle[-1] if self._idle else None
+            process = next((each for each in self._idle if table and each.table == table), last)
+            if process is not None:
+                self._idle.remove(process)
             return process
 
     def _start_timer(self) -> None:

@@ -103,9 +103,7 @@ class Selection:
     def __init__(self, roots: Sequence[Root], parsing: Parsing) -> None:
         self.roots = tuple(root.path for root in roots)
         self.folders = tuple(root.path if root.is_folder else root.folder.full(root.parts[:-1]) for root in roots)
-        self.paths = tuple(
-            root.folder.full((*root.parts, *(root.glob.segments if root.glob else ()))) for root in roots
-        )
+        self.paths = tuple(root.pattern_path for root in roots)
         self.complete = True
         self.entries = self._iterate()
         self._roots = roots

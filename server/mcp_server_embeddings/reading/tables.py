@@ -12,7 +12,7 @@ from mcp_server_embeddings.reading.cells import LINES, Cell, Cells
 from mcp_server_embeddings.reading.document import Parsing, UnreadableError, formatted_names
 from mcp_server_embeddings.reading.isolated import read_cells
 from mcp_server_embeddings.reading.limits import TABLE_LIMITS
-from mcp_server_embeddings.reading.parsing import LINES_SUFFIX, TABLE_SUFFIXES
+from mcp_server_embeddings.reading.parsing import LINES_SUFFIX, TABLE_SUFFIXES, suffix_of
 
 TABLE_PARSING = Parsing(limits=TABLE_LIMITS)
 
@@ -267,7 +267,7 @@ def read_table(path: str, content: bytes, parsing: Parsing = TABLE_PARSING) -> T
         >>> read_table("a.csv", b"id,text\n7,hello\n").texts("text").ids
         ['7']
     """
-    name, suffix = PurePath(path).name, PurePath(path).suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in (*TABLE_SUFFIXES, LINES_SUFFIX):
         raise UnreadableError(f"not a table; allowed: {', '.join(TABLE_SUFFIXES)}")
     cells = read_cells(path, content, parsing)
@@ -275,12 +275,12 @@ def read_table(path: str, content: bytes, parsing: Parsing = TABLE_PARSING) -> T
         raise UnreadableError("no rows below the names of the columns" if cells.names else "an empty table")
     if suffix != ".parquet":  # the columns of a Parquet file are read on request, each within a limit of bytes
         parsing.check_cells(cells.rows * len(cells.names))
-    return Table(name, _unique(cells.names), cells.rows, cells.notes, cells, parsing)
+    return Table(PurePath(path).name, _unique(cells.names), cells.rows, cells.notes, cells, parsing)
 
 
 def is_table(path: str) -> bool:
     """Tell from its suffix whether a file is a table."""
-    return PurePath(path).suffix.lower() in TABLE_SUFFIXES
+    return suffix_of(path) in TABLE_SUFFIXES
 
 
 def split_source(source: str, exists: Callable[[str], bool] = lambda _path: False) -> tuple[str, str | None]:

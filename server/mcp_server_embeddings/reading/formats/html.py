@@ -3,7 +3,7 @@
 import re
 
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.document import Document, Parsing, Section, whole_document
+from mcp_server_embeddings.reading.document import Document, Parsing, whole_document
 from mcp_server_embeddings.reading.outline import OutlinedText
 
 _DROPPED = frozenset({"script", "style", "noscript", "template"})
@@ -42,8 +42,7 @@ def html_documents(content: bytes, parsing: Parsing) -> list[Document]:
     parser = etree.HTMLParser(target=page, huge_tree=True)
     parser.feed(source)
     parser.close()
-    text, sections = page.finished()
-    return whole_document(text, sections, page.title)
+    return whole_document(*page.text.finished(), page.title)
 
 
 class _Page:
@@ -51,7 +50,7 @@ class _Page:
 
     def __init__(self, parsing: Parsing) -> None:
         self.title = ""
-        self._text = OutlinedText(parsing)
+        self.text = OutlinedText(parsing)
         self._line: list[str] = []
         self._dropped = 0
         self._preformatted = 0
@@ -59,7 +58,6 @@ class _Page:
         self._heading: tuple[str, int] = ("", 0)
 
     def start(self, tag: str, attributes: object) -> None:
-        """Handle a start tag."""
         del attributes
         if tag in _DROPPED:
             self._dropped += 1
@@ -69,10 +67,9 @@ class _Page:
             self._preformatted += 1
         self._in_title = tag == "title"
         if tag in _HEADINGS:
-            self._heading = (tag, len(self._text.lines))
+            self._heading = (tag, len(self.text.lines))
 
     def end(self, tag: str) -> None:
-        """Handle an end tag."""
         if tag in _DROPPED:
             self._dropped -= 1
         if tag in _CELLS:
@@ -83,8 +80,8 @@ class _Page:
             self._preformatted -= 1
         self._in_title = False
         if tag == self._heading[0]:
-            if len(self._text.lines) > self._heading[1]:
-                self._text.heading(self._heading[1], _HEADINGS[tag])
+            if len(self.text.lines) > self._heading[1]:
+                self.text.heading(self._heading[1], _HEADINGS[tag])
             self._heading = ("", 0)
 
     def data(self, data: str) -> None:
@@ -95,15 +92,10 @@ class _Page:
             self._line.append(data)
 
     def close(self) -> None:
-        """Handle the end of the page."""
         self._end_line()
-
-    def finished(self) -> tuple[str, tuple[Section, ...]]:
-        """Return the text and its sections."""
-        return self._text.finished()
 
     def _end_line(self) -> None:
         raw, self._line = "".join(self._line), []
         line = raw.strip("\r\n") if self._preformatted else " ".join(raw.split())
         if line.strip():
-            self._text.add(line)
+            self.text.add(line)

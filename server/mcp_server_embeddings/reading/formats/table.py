@@ -8,7 +8,7 @@ from itertools import chain
 
 from mcp_server_embeddings.reading.cells import Cell, Cells, of_rows
 from mcp_server_embeddings.reading.decoding import decoded
-from mcp_server_embeddings.reading.document import Document, Parsing, UnreadableError, row_document
+from mcp_server_embeddings.reading.document import Document, Parsing, Scalar, UnreadableError, row_document
 
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile('"[^"]*"')
@@ -99,23 +99,21 @@ def row_documents(names: list[str], rows: Iterable[Sequence[Cell]], parsing: Par
     documents: list[Document] = []
     for number, cells in enumerate(rows, start=1):
         parsing.check_rows(len(documents))
-        documents += _documents(number, _named(names, cells), parsing)
+        values = _named(names, cells)
+        text = "\n".join(f"{name}: {value}" for name, value in values.items() if str(value).strip())
+        parsing.check_characters(len(text))
+        if text.strip():
+            documents.append(row_document(f":{number}", text, values))
     if not documents:
         raise UnreadableError("no row has text")
     return documents
 
 
-def _named(names: list[str], cells: Sequence[Cell]) -> dict[str, str | int | float | bool]:
+def _named(names: list[str], cells: Sequence[Cell]) -> dict[str, Scalar]:
     """Map column names to values; unnamed columns are numbered, and the first of columns with the same name wins."""
-    values: dict[str, str | int | float | bool] = {}
+    values: dict[str, Scalar] = {}
     for index, cell in enumerate(cells):
         name = names[index] if index < len(names) else ""
         if cell is not None:
             values.setdefault(name or f"column {index + 1}", cell)
     return values
-
-
-def _documents(number: int, values: dict[str, str | int | float | bool], parsing: Parsing) -> list[Document]:
-    text = "\n".join(f"{name}: {value}" for name, value in values.items() if str(value).strip())
-    parsing.check_characters(len(text))
-    return [row_document(f":{number}", text, values)] if text.strip() else []
