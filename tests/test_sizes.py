@@ -20,7 +20,7 @@ from mcp_server_embeddings.vectors.duplicates import (
     nearest_threshold,
     suggested_threshold,
 )
-from mcp_server_embeddings.vectors.labelling import Probe, class_means, labelled, minimum, probabilities
+from mcp_server_embeddings.vectors.labelling import Probe, class_means, labelled, minimum
 from mcp_server_embeddings.vectors.matching import matched, one_to_one
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, best_cells, scores, unit_rows
 
@@ -283,7 +283,7 @@ def test_labels_in_blocks_are_the_labels_of_each(seed: int, count: int, labels: 
     means = class_means(examples, classes, labels)
     found = labelled(rows, means, Probe(examples, classes) if probed else None)
     cosines = scores(rows, means, "cosine")
-    likely = probabilities(examples, classes, rows) if probed else cosines
+    likely = Probe(examples, classes).probabilities(rows) if probed else cosines
     sure = found.sure(0.3, 0.05)
     for index, row in enumerate(likely):
         first, second = np.argsort(-row, kind="stable")[:2]
@@ -302,7 +302,7 @@ def test_a_probe_is_a_logistic_regression_with_the_nearest_examples(count: int, 
     regression = LogisticRegression(C=20, max_iter=1_000).fit(examples.astype(float), classes)
     nearest = np.stack([(rows @ examples[classes == label].T).max(axis=1) for label in range(labels)], axis=1)
     expected = regression.predict_proba(rows.astype(float)) * np.exp(5 * nearest)
-    found = probabilities(examples, classes, rows)
+    found = Probe(examples, classes).probabilities(rows)
     np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=0.02)
 
 

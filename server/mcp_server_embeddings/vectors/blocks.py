@@ -240,7 +240,7 @@ class _BestCells:
         self._parts = [(rows, columns, cosines)]
         self._size = len(cosines)
 
-    def best(self) -> tuple[Positions, Positions, Scores]:
+    def cells(self) -> tuple[Positions, Positions, Scores]:
         """Return the best cells, unordered."""
         empty = np.empty(0, np.int32)
         self._parts.append((empty, empty, np.empty(0)))
@@ -248,20 +248,21 @@ class _BestCells:
         return self._parts[0]
 
 
-def _collected(
-    left: Vectors, right: Vectors | None, least: float, limit: int, watch: Watch, *, ties: bool
-) -> _BestCells:
+def _best_pairs(left: Vectors, right: Vectors | None, least: float, limit: int, watch: Watch, *, ties: bool) -> Pairs:
+    """Return the ``limit`` best cells, best first, if ``ties``; else all above the next best, by row and column."""
     a = Side(left)
     b = a if right is None else Side(right)
-    collected = _BestCells(a, b, least, limit, ties=ties)
+    best = _BestCells(a, b, least, limit, ties=ties)
 
     def add(row: int, blocks: Iterator[tuple[int, Block]]) -> None:
         for column, block in blocks:
-            collected.add(row, column, block)
+            best.add(row, column, block)
 
     for _ in bands(add, a, b, watch, upper=right is None):
         pass
-    return collected
+    rows, columns, cosines = best.cells()
+    order = np.lexsort((columns, rows, -cosines) if ties else (columns, rows))
+    return Pairs(rows[order], columns[order], cosines[order], best.complete_above)
 
 
 def top_pairs(left: Vectors, right: Vectors | None, top: int, watch: Watch = UNWATCHED) -> Pairs:
@@ -273,10 +274,7 @@ def top_pairs(left: Vectors, right: Vectors | None, top: int, watch: Watch = UNW
         top: Maximum number of cells, 1 or more.
         watch: Progress is counted in bands of 512 rows.
     """
-    collected = _collected(left, right, -1.0, top, watch, ties=True)
-    rows, columns, found = collected.best()
-    order = np.lexsort((columns, rows, -found))
-    return Pairs(rows[order], columns[order], found[order], collected.complete_above)
+    return _best_pairs(left, right, -1.0, top, watch, ties=True)
 
 
 def pairs_above(left: Vectors, right: Vectors | None, least: float, limit: int, watch: Watch = UNWATCHED) -> Pairs:
@@ -293,10 +291,7 @@ def pairs_above(left: Vectors, right: Vectors | None, least: float, limit: int, 
         limit: Maximum number of cells, 1 or more.
         watch: Progress is counted in bands of 512 rows.
     """
-    collected = _collected(left, right, least, limit, watch, ties=False)
-    rows, columns, found = collected.best()
-    order = np.lexsort((columns, rows))
-    return Pairs(rows[order], columns[order], found[order], collected.complete_above)
+    return _best_pairs(left, right, least, limit, watch, ties=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Choose a few texts that represent many."""
 
 import heapq
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -161,11 +160,11 @@ def _greedy(
     heapq.heapify(heap)
     chosen: list[int] = []
     remaining = math.inf if budget is None else budget
-    for step in itertools.count():
-        if not heap or len(chosen) == count:
-            break
+    step = 0
+    while heap and len(chosen) < count:
         if step % _POLL_STEPS == 0:
             watch.cancelled()
+        step += 1
         _, row = heapq.heappop(heap)
         if costs[row] > remaining:
             continue

@@ -211,8 +211,3 @@ def _softmax(logits: Scores) -> Scores:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     normalised: Scores = exponentials / exponentials.sum(axis=1, keepdims=True)
     return normalised
-
-
-def probabilities(examples: Vectors, classes: Classes, vectors: Vectors) -> Scores:
-    """Estimate the probability of each class for few vectors; see ``Probe``."""
-    return Probe(examples, classes).probabilities(vectors)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.blocks import Watch
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, Watch
 from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 
 Points = NDArray[np.float32]
@@ -32,7 +32,7 @@ _POLL_ITERATIONS = 10
 """Number of iterations between two progress reports and checks for cancellation."""
 
 
-def projected(vectors: Vectors, watch: Watch | None = None) -> Points:
+def projected(vectors: Vectors, watch: Watch = UNWATCHED) -> Points:
     """Project vectors onto a plane so that neighbours stay neighbours; distances between far points mean little.
 
     Uses t-SNE (van der Maaten and Hinton 2008), initialised with the main components so that the global structure is
@@ -42,7 +42,6 @@ def projected(vectors: Vectors, watch: Watch | None = None) -> Points:
         vectors: Shape ``(n, d)``; compared by cosine.
         watch: Progress is counted in iterations.
     """
-    watch = watch or Watch()
     reduced = _main_components(unit_rows(vectors), _DIMENSIONS)
     if len(reduced) < _MIN_POINTS:
         return _scaled(reduced[:, :2])
