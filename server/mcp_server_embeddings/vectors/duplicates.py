@@ -246,7 +246,7 @@ def pairs_of_kept(pairs: Pairs, kept: Sequence[int | None], limit: int) -> list[
 
 
 def nearest_threshold(pairs: Pairs, threshold: float, top: int) -> list[tuple[int, int, float]]:
-    """Return the pairs nearest the threshold as ``(row, column, cosine)``, ties by row and then by column."""
+    """Return the pairs nearest the threshold as ``(row, column, cosine)``, nearest first, ties by row and column."""
     distance = np.round(np.abs(pairs.scores - threshold), 6)
     order = np.lexsort((pairs.columns, pairs.rows, distance))[:top]
     return [(int(pairs.rows[i]), int(pairs.columns[i]), float(pairs.scores[i])) for i in order]
