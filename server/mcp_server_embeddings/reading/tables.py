@@ -1,14 +1,13 @@
 """Tables as sources of texts: a column of texts, a column of ids, and the other columns."""
 
 import difflib
-import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.cells import LINES, Cell, Cells
+from mcp_server_embeddings.reading.columns import converted, holds_texts, holds_words
 from mcp_server_embeddings.reading.document import Parsing, UnreadableError, formatted_names
 from mcp_server_embeddings.reading.isolated import read_cells
 from mcp_server_embeddings.reading.limits import TABLE_LIMITS
@@ -23,16 +22,6 @@ _SAMPLE_ROWS = 1_000
 """Number of evenly spaced rows that decide whether a column holds texts, or labels, names or numbers."""
 
 _SAMPLED_CHARACTERS = 500
-_PROSE_WORDS = 3
-_CJK_PER_WORD = 2
-_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
-"""Scripts without spaces between words (Chinese, Japanese, Thai), and Korean, whose words are short."""
-
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
-"""Excludes ``007``, ``+49`` and twenty digits: these are codes, which conversion to a number would change."""
-
-_MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
-_BOOLEANS = {"true": True, "false": False}
 _SHOWN_ROWS = 5
 _MAX_SIGNS = 16
 """Number of ``#`` signs in a source that are tried as the end of the path."""
@@ -99,20 +88,7 @@ class Table:
             InputError: There is no such column.
         """
         values = self.column(name)
-        if self._cells.typed:
-            return values
-        normalised = {value: value.strip().casefold() for value in values if isinstance(value, str)}
-        present = {text for text in normalised.values() if text not in _MISSING}
-        convert: Callable[[str], Cell] | None = None
-        if present and present <= _BOOLEANS.keys():
-            convert = _BOOLEANS.__getitem__
-        elif present and all(map(_is_number, present)):
-            convert = _number
-        converted: dict[str, Cell] = {
-            value: (None if text in _MISSING else convert(text)) if convert else (value if text else None)
-            for value, text in normalised.items()
-        }
-        return [converted[value] if isinstance(value, str) else value for value in values]
+        return values if self._cells.typed else converted(values)
 
     def column_name(self, name: str) -> str:
         """Return the column that ``name`` means.
@@ -133,16 +109,11 @@ class Table:
         A text has three words or more; values that repeat are labels. If no column has texts, columns of shorter,
         distinct strings are returned.
         """
-        samples = {name: self._sample(name) for name in self.columns}
-        lengths = {name: sum(map(len, values)) / len(values) for name, values in samples.items() if values}
-        prose = [name for name in lengths if _distinct(samples[name], 5) and _share(samples[name], _is_prose) >= 0.5]
-        if not prose:
-            prose = [
-                name
-                for name in lengths
-                if name.casefold() != "id" and _distinct(samples[name], 2) and _share(samples[name], _is_word) >= 0.5
-            ]
-        return sorted(prose, key=lambda name: -lengths[name])
+        samples = {name: sample for name in self.columns if (sample := self._sample(name))}
+        names = [name for name, sample in samples.items() if holds_texts(sample)]
+        if not names:
+            names = [name for name, sample in samples.items() if name.casefold() != "id" and holds_words(sample)]
+        return sorted(names, key=lambda name: -sum(map(len, samples[name])) / len(samples[name]))
 
     def text_column(self, name: str | None = None) -> str:
         """Return the column that ``name`` means, or the only one that holds text.
@@ -343,29 +314,3 @@ def _unique(names: list[str]) -> tuple[str, ...]:
 def _row_list(rows: list[int]) -> str:
     more = f" and {len(rows) - _SHOWN_ROWS} more" if len(rows) > _SHOWN_ROWS else ""
     return f"row{'s' * (len(rows) > 1)} {', '.join(map(str, rows[:_SHOWN_ROWS]))}{more}"
-
-
-def _is_number(text: str) -> bool:
-    return bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
-
-
-def _number(text: str) -> int | float:
-    return int(text) if text.lstrip("-").isdigit() else float(text)
-
-
-def _distinct(values: list[str], of: int) -> bool:
-    """Tell whether at least one in ``of`` values is distinct."""
-    return len(set(values)) * of >= len(values)
-
-
-def _share(values: list[str], test: Callable[[str], bool]) -> float:
-    return sum(map(test, values)) / len(values)
-
-
-def _is_prose(value: str) -> bool:
-    words = [word for word in value.split() if any(map(str.isalpha, word))]
-    return len(words) + len(_CJK.findall(value)) // _CJK_PER_WORD >= _PROSE_WORDS
-
-
-def _is_word(value: str) -> bool:
-    return any(map(str.isalpha, value)) and "://" not in value
