@@ -1,6 +1,6 @@
-"""Open SQLite files: the cache of vectors and the collections.
+"""Open SQLite files: the vector cache and the collections.
 
-``private.create_database`` makes them, for their owner only.
+``private.create_database`` creates them, accessible to their owner only.
 """
 
 import os
@@ -15,11 +15,11 @@ from urllib.parse import quote
 _RETRY_SECONDS = 0.005
 
 _VALUES_PER_QUERY = 500
-"""SQLite allows 32,766 parameters, old builds 999."""
+"""SQLite allows 32,766 parameters per query, old builds 999."""
 
 
 class ClosingConnection(sqlite3.Connection):
-    """Closes itself when it is forgotten: from Python 3.13 on, SQLite's module warns of one that is left open."""
+    """Close the connection when it is garbage-collected: since Python 3.13, ``sqlite3`` warns about one left open."""
 
     def __del__(self) -> None:
         self.close()
@@ -37,21 +37,21 @@ def open_database(
     check: Callable[[C], object],
     prepare: Callable[[C], object],
 ) -> C:
-    """Open an existing file for reading and writing, in write-ahead logging and without implicit transactions.
+    """Open an existing file for reading and writing, with write-ahead logging and no implicit transactions.
 
     Args:
-        path: The file.
-        factory: The class of the connection, which may be used by several threads in turn.
-        busy_seconds: How long a write waits for another process's.
-        synchronous: ``FULL`` makes every commit safe from a power cut.
-        check: Called before anything is written: the file may be another program's.
-        prepare: Called last, to make or migrate the tables.
+        path: The database file.
+        factory: The connection class; several threads may use the connection, one at a time.
+        busy_seconds: How long a write waits for another process to finish writing.
+        synchronous: ``FULL`` makes every commit survive a power cut.
+        check: Called before anything is written: the file may belong to another program.
+        prepare: Called last, to create or migrate the tables.
 
     Raises:
-        sqlite3.DatabaseError: It cannot be opened or written, or it is not an SQLite file.
+        sqlite3.DatabaseError: The file cannot be opened or written, or is not an SQLite file.
     """
     _refuse_single_byte(path)
-    # Never "mode=rwc": a file is made by create_database only.
+    # Never "mode=rwc": only create_database creates files.
     database = connect(path, "mode=rw", factory, busy_seconds)
     try:
         check(database)
@@ -65,9 +65,9 @@ def open_database(
 
 
 def connect(path: Path, options: str, factory: type[C], busy_seconds: float = 0) -> C:
-    """Connect with options of SQLite's URIs, such as ``mode=ro``.
+    """Connect with SQLite URI options, such as ``mode=ro``.
 
-    ``Path.as_uri`` would make the server of a Windows share a host, which SQLite refuses.
+    ``Path.as_uri`` would put the server of a Windows share into the URI's host part, which SQLite refuses.
     """
     whole = path.absolute().as_posix()
     uri = f"file://{'' if whole.startswith('/') else '/'}{quote(os.fsencode(whole))}?{options}"
@@ -77,8 +77,8 @@ def connect(path: Path, options: str, factory: type[C], busy_seconds: float = 0)
 
 
 def _refuse_single_byte(path: Path) -> None:
-    """SQLite takes a file of one byte for an empty one and would write over it; it refuses other short files itself."""
-    with suppress(OSError):  # SQLite says why
+    """Refuse a one-byte file, which SQLite takes for empty and would overwrite; it refuses other short files itself."""
+    with suppress(OSError):  # SQLite reports the reason when it opens the file
         if path.stat().st_size == 1:
             error = sqlite3.DatabaseError("file is not a database")
             error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
@@ -86,7 +86,7 @@ def _refuse_single_byte(path: Path) -> None:
 
 
 def _begin_log(database: sqlite3.Connection, busy_seconds: float) -> None:
-    """Write-ahead logging, which stays with the file. SQLite does not wait when several processes begin it at once."""
+    """Enable write-ahead logging, stored in the file. SQLite does not wait when several processes enable it at once."""
     end = time.monotonic() + busy_seconds
     while True:
         try:
@@ -101,24 +101,24 @@ def _begin_log(database: sqlite3.Connection, busy_seconds: float) -> None:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Return the one write transaction: committed after the block, or rolled back where it fails."""
+    """Run the block in a write transaction: commit it afterwards, or roll it back if the block fails."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
         database.execute("COMMIT")
     except BaseException:
-        with suppress(sqlite3.Error):  # a full disk rolls back by itself
+        with suppress(sqlite3.Error):  # SQLite has already rolled back on a full disk
             database.execute("ROLLBACK")
         raise
 
 
 def error_code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 where the error is Python's own."""
+    """Return SQLite's primary result code; 0 if Python itself raised the error."""
     return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
 def query_batches(values: Sequence[object]) -> Iterator[tuple[str, list[object]]]:
-    """Values for queries with ``IN (...)``: the marks that stand for some of them, and these.
+    """Yield values in batches for queries with ``IN (...)``: the placeholders of a batch, and its values.
 
     Example:
         >>> list(query_batches([1, 2]))

@@ -10,18 +10,18 @@ from mcp_server_embeddings.store.sqlite.store import SqliteStore
 __all__ = ["WordIndex", "open_store"]
 
 _SCHEMA = "mcp_server_embeddings"
-"""The schema of a database that collections are in, and how those of others begin."""
+"""Database schema of the collections; the schemas of named owners start with it."""
 
 
 def open_store(settings: Settings, owner: str = "") -> CollectionStore:
-    """Return the store of the settings: of the data folder, or of a database. Nothing is opened before its first use.
+    """Return the store that the settings name, a data folder or a database. Nothing is opened before its first use.
 
     Args:
-        settings: Name the folder or the database.
-        owner: Whose collections: in a database each has a schema; by default those of the users without a token.
+        settings: Settings that name the folder or the database.
+        owner: Owner of the collections, each with a schema in a database; by default, the users without a token.
 
     Raises:
-        ConfigurationError: What a database needs is not installed.
+        ConfigurationError: A package that the database needs is not installed.
 
     Example:
         >>> open_store(Settings(data_dir=Path("data"))).list()
@@ -41,6 +41,6 @@ def _postgres(url: str, owner: str) -> CollectionStore:
 
 
 def _schema(owner: str) -> str:
-    """Return the name of a schema: at most 63 bytes."""
+    """Return the schema name of an owner, within PostgreSQL's limit of 63 bytes."""
     name = f"{_SCHEMA}_{owner}" if owner else _SCHEMA
     return name if len(name) < 64 else f"{name[:46]}_{digest(owner).hex()[:16]}"

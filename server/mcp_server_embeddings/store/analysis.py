@@ -1,9 +1,9 @@
-"""Analyse texts and queries for the search by words: which terms they have.
+"""Analyse texts and queries into terms for keyword search.
 
-A passage's terms are the stems of its words by the language of the passage, with accents folded. A name such as
-``getUserName`` or ``max_retries`` has a term for each of its parts, and one with capitals inside has one as a whole.
-Scripts without spaces have a term for each two letters in a row. One more term names the passage's language, so that a
-query can be analysed by the languages that are there.
+The terms of a passage are the stems of its words in the passage's language, with accents folded. A name such as
+``getUserName`` or ``max_retries`` yields a term for each of its parts; a name with inner capitals also yields one for
+the whole. Scripts without spaces yield a term for each pair of adjacent letters. One more term marks the passage's
+language, so that a query can be analysed in the languages that occur.
 """
 
 import re
@@ -30,17 +30,17 @@ STEMMERS = {
     "ar": "arabic",
     "hi": "hindi",
 }
-"""Snowball's stemmer of each language that is told from others; a text of none of them is taken for English."""
+"""Snowball's stemmer for each language that is detected; a text in any other language is treated as English."""
 
 _DEFAULT = "en"
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-"""Letters of scripts that put no spaces between words, or particles without: Thai, Lao, Burmese, Khmer, Japanese,
-Chinese, Korean."""
+"""Letters of scripts that put no spaces between words, or attach particles without a space: Thai, Lao, Burmese, Khmer,
+Japanese, Chinese, Korean."""
 
 _INDIC = "\u0900-\u0963\u0966-\u0dff"
 _MARKS = f"\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670{_INDIC}"
-"""Accents and vowel signs, which ``\\w`` leaves out."""
+"""Accents and vowel signs, which ``\\w`` does not match."""
 
 _LETTER = f"(?:[^\\W{_UNSPACED}]|[{_MARKS}])"
 _ASCII_NAME = re.compile(r"\w+(?:\.\w+)*", re.ASCII)
@@ -58,25 +58,25 @@ _LETTERS = str.maketrans({"ß": "ss", "ł": "l", "ø": "o", "đ": "d", "ı": "i"
 """Letters that Unicode does not decompose."""
 
 _LONGEST = 100
-"""Characters of a name at most; what is as long or longer is data, such as base64, and is not taken apart."""
+"""Maximum characters of a name; one of this length or longer is data, such as base64, and is not split into parts."""
 
 _LONGEST_STEMMED = 40
 
 _KNOWN_SHARE = 0.1
-"""Of a passage's words that must be known words of another language than English: source code has a few by chance."""
+"""Minimum share of known words for a passage in another language than English: source code has a few by chance."""
 
 _MAX_WORDS = 64
-"""Different words of a query that are looked up."""
+"""Maximum number of different query words that are looked up."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryWord:
-    """A word of a query: it is found where a passage has one of its ``terms``, or words of one in a row.
+    """A word of a query: it matches a passage that has one of its ``terms``, or the words of one in sequence.
 
     Attributes:
-        terms: Its stem by each language; of a name of several parts their stems, with spaces.
-        parts: Of such a name: the stems of each part.
-        beginning: Terms need only begin so.
+        terms: Its stem in each language; for a name of several parts, their stems joined by spaces.
+        parts: The stems of each part of such a name; else empty.
+        beginning: Whether the terms are prefixes.
     """
 
     terms: tuple[str, ...]
@@ -85,12 +85,12 @@ class QueryWord:
 
 
 def language_term(language: str) -> str:
-    """Return the term of all passages in a language; no word has it."""
+    """Return the term that marks all passages in a language; no word yields it."""
     return f"={language}"
 
 
 def passage_terms(text: str) -> list[str]:
-    """Return the terms of a passage in order, after the term of its language.
+    """Return the terms of a passage in order, preceded by the term of its language.
 
     Example:
         >>> passage_terms("Two foxes, getName")
@@ -111,12 +111,12 @@ def passage_terms(text: str) -> list[str]:
 def query_words(query: str, languages: Collection[str]) -> list[QueryWord]:
     """Return the different words of a query that are looked up.
 
-    Function words are left out where the language is known, unless there are no others; never names, words in quotes or
-    backticks, and capitals.
+    Function words are left out if the language is known, unless the query has no other words. Names, words in quotes
+    or backticks, and words in capitals are always kept.
 
     Args:
-        query: What is looked for.
-        languages: Those that passages have, in the order of ``STEMMERS``.
+        query: The search query.
+        languages: The languages of the passages, in the order of ``STEMMERS``.
     """
     names = list(_names(query))
     language, _ = language_of((name.lower() for name in names), languages)
@@ -166,8 +166,8 @@ def _passage_language(names: list[str]) -> str:
 
 
 def _run_terms(run: str) -> list[str]:
-    """Return the terms of letters without spaces: each with the next, the last alone, so that each begins one."""
-    letters = _CLUSTER.findall(run)  # with their vowel signs
+    """Return the terms of an unspaced run: each letter with the next, the last alone, so that each starts a term."""
+    letters = _CLUSTER.findall(run)  # each with its vowel signs
     return ["".join(letters[at : at + 2]) for at in range(len(letters))]
 
 
@@ -177,13 +177,13 @@ def _name_terms(name: str, language: str) -> tuple[str, ...]:
     pieces = _pieces(name)
     terms: list[str] = []
     for word in [part for piece in pieces for part in piece] + ["".join(piece) for piece in pieces if len(piece) > 1]:
-        # Without its accents a word may have another stem: a query may lack them.
+        # A query may omit the accents, and a word without them may have a different stem.
         terms += dict.fromkeys((_stem(word, language), _stem(_folded(word), language)))
     return tuple(terms)
 
 
 def _pieces(name: str) -> list[list[str]]:
-    """Divide a name at dots and underscores, and each word into its parts with their capitals, in lower case."""
+    """Split a name at dots and underscores, and each piece into its parts at changes of case, in lower case."""
     if len(name) == _LONGEST:
         return [[name.lower()]]
     return [_HUMP.sub(" ", piece).lower().split() for piece in _JOINT.split(name) if piece] or [[name]]
@@ -200,12 +200,12 @@ def _stems(word: str, languages: Collection[str]) -> tuple[str, ...]:
 @lru_cache(20_000)
 def _stem(word: str, language: str) -> str:
     if 2 < len(word) <= _LONGEST_STEMMED and not any(map(str.isdigit, word)):
-        word = str(Stemmer(STEMMERS[language], 0).stemWord(word))  # a new one: it is for one thread
+        word = str(Stemmer(STEMMERS[language], 0).stemWord(word))  # a new instance: a stemmer is not thread-safe
     return _folded(word)
 
 
 def _folded(word: str) -> str:
-    """Return a word without accents."""
+    """Remove the accents from a word."""
     if word.isascii():
         return word
     return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", word.translate(_LETTERS))))

@@ -1,4 +1,4 @@
-"""Search by words: which words of a query decide, whatever keeps the index."""
+"""Keyword search: choose the words of a query that decide, independently of the index implementation."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from mcp_server_embeddings.store.analysis import QueryWord, query_words
 from mcp_server_embeddings.store.records import WordMatches
 
 MAX_POSTINGS = 30_000
-"""Occurrences that one search scores, about 20 ms. Frequent words tell little (BM25 weighs them near nothing) and cost
-nearly all: 'the' in 100,000 texts takes 60 ms. So the rarest words come first."""
+"""Maximum occurrences that one search scores, about 20 ms. Frequent words carry little information (BM25 gives them
+almost no weight) and cost the most: 'the' in 100,000 texts takes 60 ms. So the rarest words come first."""
 
 _GROWTH = 4
-"""By which counting goes further where it found no end."""
+"""Factor by which the limit of counting grows while every count reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is looked up: any of some terms, of which those with spaces are several in a row.
+    """Alternative terms that are looked up together; a term with spaces is a phrase.
 
     Attributes:
         terms: See ``QueryWord``.
-        beginning: Terms need only begin so.
+        beginning: Whether the terms are prefixes.
     """
 
     terms: tuple[str, ...]
@@ -34,35 +34,36 @@ class TermIndex(Protocol):
     """An index of the terms of passages."""
 
     def languages(self) -> list[str]:
-        """Return the languages that passages have, in the order of ``STEMMERS``."""
+        """Return the languages of the passages, in the order of ``STEMMERS``."""
 
     def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
         """Return how many passages have each unit.
 
-        Beside a rarer one, more than ``MAX_POSTINGS`` may be counted as one more than that: it is not looked up.
+        If another unit is rarer, a count above ``MAX_POSTINGS`` may be cut to ``MAX_POSTINGS + 1``: the unit is not
+        looked up.
         """
 
     def best(self, units: Sequence[Unit], k: int) -> list[tuple[int, float]]:
-        """Return the keys of passages that have some of the units and fit the filter, with BM25, best first."""
+        """Return the keys and BM25 scores of passages that have any of the units and fit the filter, best first."""
 
     def has_all(self, units: Sequence[Unit]) -> bool:
-        """Tell whether one passage that fits the filter has all of the units."""
+        """Tell whether a single passage that fits the filter has all of the units."""
 
 
 def words_table(collection: int) -> str:
-    """Return the table of the terms of one collection: BM25 weighs a word by how many of its texts have it."""
+    """Return the table of a collection's terms: BM25 depends on how many texts of the same collection have a word."""
     return f"words_{collection:d}"
 
 
 def counts_of(units: Sequence[Unit], count: Callable[[Sequence[Unit], int], Mapping[Unit, int]]) -> dict[Unit, int]:
-    """Return how many passages have each unit, up to what is not searched for anyway.
+    """Count the passages that have each unit, up to a limit above which a unit is not looked up anyway.
 
-    Going through all of those that have a frequent word takes as long as everything else. Only where all words are
-    frequent it matters which of them is the least so.
+    Visiting every passage that has a frequent word takes as long as the rest of the search. Exact counts matter only if
+    all words are frequent, to find the rarest.
 
     Args:
-        units: What is counted.
-        count: Counts units up to a number.
+        units: The units to count.
+        count: Counts units up to a limit.
     """
     most = MAX_POSTINGS + 1
     counts = dict(count(units, most))
@@ -73,7 +74,7 @@ def counts_of(units: Sequence[Unit], count: Callable[[Sequence[Unit], int], Mapp
 
 
 def best_matches(index: TermIndex, query: str, k: int) -> WordMatches:
-    """Chunks that have words of the query, best first by BM25 (Robertson and Zaragoza 2009, as in SQLite's FTS5)."""
+    """Return chunks that have words of the query, best first by BM25 (Robertson and Zaragoza 2009, as in FTS5)."""
     words = query_words(query, index.languages())
     wholes = [Unit(word.terms, word.beginning) for word in words]
     units = {whole: at for at, whole in enumerate(wholes)}
@@ -97,7 +98,7 @@ def _parts(words: Sequence[QueryWord]) -> Iterator[tuple[int, Unit]]:
 
 
 def _affordable(words: list[Unit], counts: Mapping[Unit, int]) -> list[Unit]:
-    """Return the rarest words, one at least, as long as their occurrences stay in the budget."""
+    """Return the rarest words, at least one, whose occurrences together stay within ``MAX_POSTINGS``."""
     chosen, postings = words[:1], counts[words[0]]
     for word in words[1:]:
         postings += counts[word]

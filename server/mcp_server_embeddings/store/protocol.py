@@ -1,7 +1,7 @@
-"""What the program knows of a store. A second one implements these two protocols; ``open_store`` chooses.
+"""The interface of a store. Each implementation provides these two protocols; ``open_store`` chooses one.
 
-Stores are thread-safe, and several processes may share one: each sees what the others acknowledged. What was
-acknowledged survives a crash. Keys are integers that mean nothing but order: a later chunk has a higher one.
+Stores are thread-safe, and several processes may share one: each sees the acknowledged writes of the others, which
+survive a crash. Keys are integers whose only meaning is their order: a later chunk has a higher one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,34 +32,35 @@ T = TypeVar("T")
 
 
 def confirmed() -> None:
-    """For removals that nobody can cancel."""
+    """Confirm: the default for removals that cannot be cancelled."""
 
 
 class Collection(Protocol):
     """A stored set of texts with their vectors.
 
-    Every method raises ``StorageError`` where the store cannot be read or written. Those that write do all or nothing
-    in one transaction; like those that search they raise ``CollectionError`` if the collection was removed meanwhile.
+    Every method raises ``StorageError`` if the store cannot be read or written. Methods that write do everything or
+    nothing, in one transaction. Methods that write or search raise ``CollectionError`` if the collection was removed
+    meanwhile.
 
     Attributes:
-        record: As it was when it was opened; ``key``, ``name``, ``identity`` and ``dimensions`` never change.
+        record: The record at the time of opening; ``key``, ``name``, ``identity`` and ``dimensions`` never change.
     """
 
     record: CollectionRecord
 
     @property
     def name(self) -> str:
-        """What callers call it."""
+        """The name that callers use."""
         return self.record.name
 
     def current(self) -> CollectionRecord:
-        """Its record at this moment."""
+        """Return the current record."""
 
     def reading(self) -> AbstractContextManager["Collection"]:
-        """Give the same collection for reading: all that is read from it in the block sees one state."""
+        """Yield the same collection for reading: all reads inside the block see one state."""
 
     def read(self, function: Callable[["Collection"], T]) -> T:
-        """Return what a function reads inside ``reading``; it is called again if the database was lost meanwhile."""
+        """Call a function inside ``reading`` and return its result; it is called again if the connection was lost."""
         with self.reading() as view:
             return function(view)
 
@@ -68,243 +69,243 @@ class Collection(Protocol):
 
         Args:
             vectors: Shape ``(n, d)``.
-            k: How many at most.
+            k: Maximum number of chunks for each vector.
             where: Only chunks of documents whose metadata fits.
 
         Raises:
-            InputError: ``where`` is refused.
+            InputError: ``where`` is invalid.
         """
 
     def cosines(self, keys: Sequence[int], vector: Vector) -> Scores:
-        """Return the cosines of chunks with a vector, as in ``Nearest``."""
+        """Return the cosines of chunks with a vector, computed as in ``Nearest``."""
 
     def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
-        """Return the chunks with words of a text, by BM25 or the like, ties by key; see ``nearest``."""
+        """Return the chunks that have words of a text, by BM25 or similar, ties by key; see ``nearest``."""
 
     def chunks(self, keys: Sequence[int]) -> list[Chunk]:
-        """Chunks in the order asked for; those removed meanwhile are left out."""
+        """Return chunks in the order of the keys; those removed meanwhile are left out."""
 
     def chunks_of(self, document: str) -> list[Chunk]:
-        """All parts of a document, or the one part that an id such as ``notes.md#2`` names; empty without such."""
+        """Return all parts of a document, or the one part that an id such as ``notes.md#2`` names; empty if unknown."""
 
     def text_of(self, document: str) -> str | None:
-        """Return the text of a document, or of one part as in ``chunks_of``; None without such."""
+        """Return the text of a document, or of one part as in ``chunks_of``; None if unknown."""
 
     def first(self, limit: int) -> list[Chunk]:
-        """Return the first chunks, in the order in which they came."""
+        """Return the first chunks, in order of insertion."""
 
     def vectors(self, keys: Sequence[int]) -> Vectors:
-        """Vectors as the model gave them, shape ``(n, d)``.
+        """Return the vectors of chunks as the model produced them, shape ``(n, d)``.
 
         Raises:
-            CollectionError: One was removed meanwhile.
+            CollectionError: A chunk was removed meanwhile.
         """
 
     def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, Vector]:
-        """Vectors of texts that some chunk already has, by the texts' digests."""
+        """Return the vectors of texts that some chunk already has, by digest of the text."""
 
     def stored(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
-        """Return what is known of documents, by id."""
+        """Return the stored state of documents, by id."""
 
     def items(self, where: Where | None = None) -> ItemKeys:
-        """Return the keys and ids of all documents, in the order in which they came.
+        """Return the keys and ids of all documents, in order of insertion.
 
         Args:
             where: Only documents whose metadata fits.
 
         Raises:
-            InputError: ``where`` is refused.
+            InputError: ``where`` is invalid.
         """
 
     def id_range(self, where: Where | None = None) -> tuple[str, str] | None:
-        """Return the first and the last id of documents in the order of code points; None where there are none.
+        """Return the first and the last document id in the order of code points; None if there are no documents.
 
         Args:
             where: Only documents whose metadata fits.
 
         Raises:
-            InputError: ``where`` is refused.
+            InputError: ``where`` is invalid.
         """
 
     def documents_of(self, keys: Sequence[int]) -> list[str]:
-        """Return the ids of the documents of chunks."""
+        """Return the ids of the documents that chunks belong to."""
 
     def texts_of(self, ids: Sequence[str]) -> list[str]:
         """Return the texts of documents by id.
 
         Raises:
-            CollectionError: One is not there.
+            CollectionError: A document does not exist.
         """
 
     def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
         """Return the texts of documents, or their first ``length`` characters.
 
         Args:
-            keys: Of ``items``.
-            length: Characters at most; None for whole texts.
+            keys: Keys from ``items``.
+            length: Maximum characters; None for whole texts.
 
         Raises:
-            CollectionError: One was removed meanwhile.
+            CollectionError: A document was removed meanwhile.
         """
 
     def item_vectors(self, keys: Sequence[int]) -> Vectors:
-        """Return one unit vector for each document: the mean of its chunks', weighted by their lengths.
+        """Return one unit vector for each document: the mean of its chunks' vectors, weighted by their lengths.
 
         Args:
-            keys: Of ``items``.
+            keys: Keys from ``items``.
 
         Returns:
-            Shape ``(n, d)``, float32, unit rows; of a document of one chunk that chunk's.
+            Shape ``(n, d)``, float32, unit rows; for a document of one chunk, the vector of that chunk.
 
         Raises:
-            CollectionError: One was removed meanwhile.
+            CollectionError: A document was removed meanwhile.
         """
 
     def item_metadata(self, keys: Sequence[int]) -> list[dict[str, Scalar | list[Scalar]]]:
         """Return the metadata of documents; ``keys`` and errors as for ``item_texts``."""
 
     def metadata_names(self) -> list[str]:
-        """Return the names that some document's metadata has, sorted."""
+        """Return the metadata names that occur in any document, sorted."""
 
     def annotate(self, name: str, values: Mapping[str, Scalar]) -> int:
-        """Set or remove one metadata value of documents; everything else of them stays.
+        """Set or remove one metadata value of documents, and leave everything else unchanged.
 
         Args:
-            name: Of the metadata.
-            values: By document id, None to remove it; ids that are not there are passed over.
+            name: The metadata name.
+            values: New values by document id, None to remove the value; unknown ids are ignored.
 
         Returns:
-            How many of these documents were there.
+            The number of these documents that exist.
         """
 
     def put(self, documents: Sequence[NewDocument]) -> PutResult:
         """Add documents, or replace those with the same id; durable when this returns.
 
-        A document with the same id and text, and the same metadata or none given, stays as it is; one that was seen to
-        be so before needs no chunks.
+        A document with the same id and text, and the same or no metadata, stays unchanged; one that the caller has
+        already found to be unchanged needs no chunks.
 
         Raises:
-            CollectionError: It would grow too large, or a document without chunks is not there.
+            CollectionError: The collection would grow too large, or a document without chunks is not stored unchanged.
         """
 
     def remove(self, ids: Sequence[str], confirm: Callable[[], None] = confirmed) -> RemoveResult:
-        """Remove documents; ids that are not there are passed over.
+        """Remove documents; unknown ids are ignored.
 
         Args:
-            ids: Of documents.
-            confirm: Called last; where it raises, nothing is removed.
+            ids: Document ids.
+            confirm: Called last; if it raises, nothing is removed.
         """
 
     def files(self) -> dict[str, StoredFile]:
-        """Every file that was read, by path."""
+        """Return every file that was read, by path."""
 
     def ids_of_file(self, path: str) -> list[str]:
-        """Return the documents that were read from a file."""
+        """Return the ids of the documents that were read from a file."""
 
     def keep_files(self, files: Mapping[str, StoredFile]) -> None:
-        """Note the state of files, by path: they are not read again unless they change."""
+        """Record the state of files by path, so that they are read again only if they change."""
 
     def forget_files(self, paths: Sequence[str]) -> int:
-        """Remove files with their documents; how many documents that were."""
+        """Remove files with their documents, and return the number of documents removed."""
 
     def sources(self) -> dict[str, str]:
-        """Return what the collection is kept up to date from: paths, and how they are read."""
+        """Return the sources that the collection is kept up to date from: paths and their read options."""
 
     def keep_sources(self, sources: Mapping[str, str], forget: Sequence[str] = ()) -> None:
-        """Note some of ``sources``, and drop others by path."""
+        """Add or update some of ``sources``, and remove others by path."""
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All documents with their vectors, ``size`` at a time, as they were when iteration began."""
+        """Yield all documents with their vectors, ``size`` at a time, as of the start of the iteration."""
 
     def readable(self) -> Iterator[NewDocument]:
-        """All documents that can still be read where the store is damaged, each alone; without chunks if those cannot.
+        """Yield each document of a damaged store that can still be read; without chunks if those cannot.
 
-        A text that is not the one that was stored, by its digest, counts as one that cannot be read.
+        A text whose digest differs from the stored one counts as unreadable.
         """
 
     def differing(self, copy: "Collection", after: int, size: int) -> Batch:
-        """Return the first documents above the key ``after`` that a copy of this collection lacks or has otherwise."""
+        """Return the first documents above the key ``after`` that are missing or different in a copy."""
 
     def surplus(self, copy: "Collection") -> list[str]:
-        """Ids that a copy of this collection has and this one has no longer."""
+        """Return the ids that a copy has and this collection no longer has."""
 
 
 class CollectionStore(Protocol):
     """Collections by name. Nothing is opened before the first use.
 
-    Every method raises ``StorageError`` where the store cannot be read or written.
+    Every method raises ``StorageError`` if the store cannot be read or written.
     """
 
     def version(self) -> int:
-        """Return a number that changes when any process changed any collection."""
+        """Return a number that changes when any process changes any collection."""
 
     def open(self, name: str) -> Collection:
-        """Return an existing collection whatever its model: for what needs no new vectors.
+        """Return an existing collection of any model, for uses that need no new vectors.
 
         Raises:
-            CollectionError: There is none.
+            CollectionError: There is no collection of that name.
         """
 
     def open_or_create(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
-        """Return the collection of that name, created now if there is none; arguments as for ``open_for``.
+        """Return the collection of that name, created if there is none; arguments as for ``open_for``.
 
         Raises:
-            InputError: It cannot be called so.
-            CollectionError: It holds another model's vectors.
+            InputError: The name is invalid.
+            CollectionError: The collection holds the vectors of another model.
         """
 
     def successor(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
-        """Return the hidden collection that is to take the place of another by ``replace``; listed nowhere.
+        """Return the hidden, unlisted collection that will take the place of another by ``replace``.
 
-        What an earlier, unfinished attempt left is gone on with, unless it was for another model.
+        The result of an unfinished earlier attempt is continued, unless it was for another model.
         """
 
     def open_source(self, key: str, identity: str, model: str, dimensions: int) -> Collection:
-        """Return the hidden collection that keeps the items of files, created anew for another model; listed nowhere.
+        """Return the hidden, unlisted collection that stores the items of files; recreated if the model changed.
 
         Args:
-            key: Stands for the files.
-            identity: Digest of the identity of the model.
-            model: That identity, short.
-            dimensions: Length of its vectors.
+            key: Identifies the files.
+            identity: Digest of the model identity.
+            model: Short form of the model identity.
+            dimensions: Length of the model's vectors.
         """
 
     def replace(self, name: str, by: str, unless_changed_since: int) -> bool:
-        """Put one collection in the place of another, in one transaction.
+        """Replace one collection by another, in one transaction.
 
         Args:
-            name: What is replaced.
-            by: What takes its name; exists, and is gone under its own name afterwards.
+            name: The collection to replace.
+            by: The existing collection that takes its name and loses its own.
             unless_changed_since: The revision of ``name`` that ``by`` was made from.
 
         Returns:
-            False, with nothing done, where ``name`` has changed since.
+            False, with nothing done, if ``name`` has changed since; else True.
         """
 
     def remove(self, name: str, confirm: Callable[[], None] = confirmed) -> CollectionRecord:
-        """Remove a collection; its last record.
+        """Remove a collection and return its last record.
 
         Args:
             name: Its name.
-            confirm: Called last; where it raises, nothing is removed.
+            confirm: Called last; if it raises, nothing is removed.
 
         Raises:
-            CollectionError: There is none.
+            CollectionError: There is no collection of that name.
         """
 
     def close(self) -> None:
-        """Let go of what is open and in memory; both come back on need."""
+        """Close connections and free memory; both are acquired again when needed."""
 
     def open_for(self, name: str, identity: str, model: str) -> Collection:
-        """Return an existing collection with the vectors of a model.
+        """Return an existing collection that holds the vectors of a model.
 
         Args:
             name: Its name.
             identity: Digest of the identity of the model that will be used with it.
-            model: That identity, short, for the error.
+            model: Short form of that identity, for the error.
 
         Raises:
-            CollectionError: There is none, or it holds another model's vectors.
+            CollectionError: There is no collection of that name, or it holds the vectors of another model.
         """
         collection = self.open(name)
         if collection.record.identity != identity:
@@ -316,10 +317,10 @@ class CollectionStore(Protocol):
         return collection
 
     def record(self, name: str) -> CollectionRecord:
-        """Return the record of a collection, whatever its model.
+        """Return the record of a collection of any model.
 
         Raises:
-            CollectionError: There is none.
+            CollectionError: There is no collection of that name.
         """
         records = {record.name: record for record in self.list()}
         if name not in records:

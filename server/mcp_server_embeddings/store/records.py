@@ -1,4 +1,4 @@
-"""What goes into the store and what comes out."""
+"""The data that a store takes and returns."""
 
 import hashlib
 import json
@@ -17,21 +17,21 @@ Vector = NDArray[np.float32]
 
 Scalar = str | int | float | bool | None
 Metadata = Mapping[str, Scalar | Sequence[Scalar]]
-"""One flat object; a list counts as having each of its values."""
+"""One flat object; a list fits a condition if any of its values does."""
 
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 _PAGE = re.compile(r"(?:^| > )page \d+$")
 _WORD = re.compile(r"\w+")
 
 _CONTEXT = 120
-"""Characters of a heading path that go before a passage at most: about 30 tokens of the 256 of a chunk."""
+"""Maximum characters of the heading path before a passage: about 30 tokens of the 256 of a chunk."""
 
 
 def check_name(name: str) -> None:
-    """Refuse what no collection may be called.
+    """Refuse an invalid collection name.
 
     Raises:
-        InputError: It is refused.
+        InputError: The name is invalid.
     """
     if not _NAME.fullmatch(name):
         raise InputError(
@@ -41,21 +41,21 @@ def check_name(name: str) -> None:
 
 
 def as_json(metadata: Metadata) -> str:
-    """Metadata as it is stored: the same object always in the same characters.
+    """Serialise metadata for storage: equal objects always give the same characters.
 
     Raises:
-        ValueError: A number is infinite or none; JSON has no such.
+        ValueError: A number is infinite or NaN, which JSON does not have.
     """
     return json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def digest(text: str) -> bytes:
-    """16 bytes that stand for a text."""
+    """Return the 16-byte digest of a text."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def heading_context(heading: str) -> str:
-    """Return what of a heading path says what a passage is about: its last names, no page numbers.
+    """Return the part of a heading path that describes a passage: the last names, without page numbers.
 
     Example:
         >>> heading_context("Manual > Install > page 3")
@@ -68,9 +68,9 @@ def heading_context(heading: str) -> str:
 
 
 def passage_text(heading: str, text: str) -> str:
-    r"""Return what is embedded and indexed of a passage: its heading path, a line feed, and its text.
+    r"""Return the text that is embedded and indexed for a passage: its heading path, a line feed, and its own text.
 
-    A name that is the passage's first line is not repeated.
+    A heading that is also the first line of the passage is not repeated.
 
     Example:
         >>> passage_text("Install > Linux", "## Linux\n\nUse apt.")
@@ -89,20 +89,20 @@ def _words(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRecord:
-    """One collection as it is stored.
+    """The stored description of a collection.
 
     Attributes:
-        key: Its number; never used again for another one.
-        name: What callers call it.
-        model: The model identity, short.
-        identity: The model identity's digest.
+        key: Its number; never reused for another collection.
+        name: The name that callers use.
+        model: Short form of the model identity.
+        identity: Digest of the model identity.
         dimensions: Length of its vectors.
         revision: Grows with every change.
-        removals: Grows with every change that removed chunks.
-        documents: Texts and files in it.
-        chunks: Vectors in it.
-        bytes: About how much texts and vectors take on disk.
-        updated: Seconds since 1970 of the last change.
+        removals: Grows with every change that removes chunks.
+        documents: Number of texts and files.
+        chunks: Number of vectors.
+        bytes: Approximate size of texts and vectors on disk.
+        updated: Time of the last change, in seconds since 1970.
     """
 
     key: int
@@ -120,7 +120,7 @@ class CollectionRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewChunk:
-    """A part of a document on its way into the store: characters ``start`` to ``stop``, and their vector."""
+    """A part of a document to store: characters ``start`` to ``stop``, and their vector."""
 
     start: int
     stop: int
@@ -130,15 +130,15 @@ class NewChunk:
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """A text on its way into the store.
+    """A document to store.
 
     Attributes:
-        id: Unique in the collection; a document with this id is replaced.
-        text: All of it.
-        metadata: What ``where`` filters by; None leaves a stored document's as it is.
+        id: Unique in the collection; a stored document with this id is replaced.
+        text: The whole text.
+        metadata: Values that ``where`` filters by; None keeps the metadata of a stored document.
         chunks: Its parts in order.
         file: The file it was read from; empty for a text that was sent.
-        file_digest: Of that file's content.
+        file_digest: Digest of that file's content.
     """
 
     id: str
@@ -154,11 +154,11 @@ class StoredFile:
     """A file that was read.
 
     Attributes:
-        digest: Of its content; empty while it is not stored as a whole.
-        size: Bytes when it was read; -1 where that is not known.
-        changed_ns: When it was changed last, nanoseconds since 1970; 0 where that cannot show a later change.
-        indexed: When that was noted, seconds since 1970; set by the store.
-        documents: How many documents it has; counted by the store.
+        digest: Digest of its content; empty until the whole file is stored.
+        size: Bytes when it was read; -1 if unknown.
+        changed_ns: Time of its last change, in nanoseconds since 1970; 0 if that time cannot reveal a later change.
+        indexed: Time when this state was recorded, in seconds since 1970; set by the store.
+        documents: Number of its documents; counted by the store.
     """
 
     digest: bytes
@@ -170,7 +170,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document without its text: enough to see whether it changed."""
+    """A stored document without its text: enough to see whether it changed."""
 
     id: str
     digest: bytes
@@ -183,15 +183,15 @@ class Chunk:
     """A stored part of a document.
 
     Attributes:
-        key: Its number; grows with every chunk ever stored.
-        document: The document's id.
+        key: Its number; higher than that of every chunk stored before.
+        document: Id of the document.
         part: Its position among the document's parts, from 0.
-        parts: How many parts the document has.
+        parts: Number of parts of the document.
         start: Where it begins in the document, in characters.
         stop: Where it ends.
-        heading: What it stands under; empty where there is no heading.
-        text: Its characters.
-        metadata: The document's.
+        heading: The heading path above it; empty without headings.
+        text: Its text.
+        metadata: Metadata of the document.
     """
 
     key: int
@@ -212,7 +212,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class PutResult:
-    """What one write did, in documents."""
+    """Outcome of a write, in documents."""
 
     added: int = 0
     updated: int = 0
@@ -224,7 +224,7 @@ class PutResult:
 
 @dataclass(frozen=True, slots=True)
 class RemoveResult:
-    """What a removal did: ids of the documents that were there, and how many documents are left."""
+    """Outcome of a removal: ids of the removed documents, and the number of documents left."""
 
     ids: list[str]
     left: int
@@ -232,7 +232,7 @@ class RemoveResult:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some documents, and the key of the last: the next batch begins after it."""
+    """Some documents, and the key of the last one: the next batch begins after it."""
 
     documents: list[NewDocument]
     last: int
@@ -240,7 +240,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class ItemKeys:
-    """Documents, in the order in which they came: their keys, ascending, and their ids."""
+    """Documents in order of insertion: their keys, ascending, and their ids."""
 
     keys: list[int]
     ids: list[str]
@@ -251,10 +251,10 @@ class Nearest:
     """The chunks nearest a vector, best first.
 
     Attributes:
-        keys: The chunks.
-        cosines: Shape ``(k,)``: theirs, in double precision and rounded to six decimals.
-        vectors: Shape ``(k, d)``: theirs, unit rows.
-        total: How many chunks were compared.
+        keys: Keys of the chunks.
+        cosines: Shape ``(k,)``: their cosines, computed in double precision and rounded to six decimals.
+        vectors: Shape ``(k, d)``: their vectors, unit rows.
+        total: Number of chunks compared.
     """
 
     keys: list[int]
@@ -265,14 +265,14 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class WordMatches:
-    """The chunks with words of a query, best first.
+    """The chunks that have words of a query, best first.
 
     Attributes:
-        keys: The chunks.
-        scores: Shape ``(k,)``: BM25 of each, above 0.
-        words: How many different words were looked up.
-        asked: How many there are in the query, with those that no chunk has.
-        complete: Some chunk has all of them.
+        keys: Keys of the chunks.
+        scores: Shape ``(k,)``: their BM25 scores, above 0.
+        words: Number of different query words that were looked up.
+        asked: Number of different words in the query, including those that no chunk has.
+        complete: Whether some chunk has all of them.
     """
 
     keys: list[int]

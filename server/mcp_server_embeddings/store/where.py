@@ -1,4 +1,4 @@
-"""Filters on metadata: what a caller may ask for."""
+"""Filters on metadata, as callers write them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from mcp_server_embeddings.errors import InputError
 
 Operand = str | int | float | bool | None
 Where = Mapping[str, object]
-"""Each name with a value, a list of values of which one must fit, or an object of comparisons. All must hold."""
+"""Maps each name to a value, a list of values one of which must fit, or an object of comparisons. All must hold."""
 
 Comparison = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in"]
 _COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
@@ -22,24 +22,24 @@ _SYMBOLS: Mapping[object, Comparison] = {
     "<": "lt",
     "<=": "lte",
 }
-"""What else comparisons are called; MongoDB's and Chroma's have a dollar sign before the name."""
+"""Synonyms of the comparisons; in MongoDB and Chroma, their names start with a dollar sign."""
 
 _MAX_CONDITIONS = 16
 _MAX_VALUES = 500
-"""Of one ``in``; SQLite takes 999 parameters in old builds."""
+"""Maximum values of one ``in``; old builds of SQLite take 999 parameters."""
 
 EXAMPLE = '{"language": "en", "year": {"gte": 2020, "lt": 2025}, "kind": ["note", "mail"]}'
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One comparison of a name's values, which a document fulfils if any of its own does.
+    """One comparison with the metadata values of a name; a document fulfils it if any of its values does.
 
     Attributes:
-        name: Of the metadata; ``path`` is the file a document came from.
-        comparison: ``in`` has one value or more, the others one; null is only in ``eq``, ``ne`` and ``in``. ``gt`` and
-            the like compare texts with texts and numbers with numbers.
-        values: What is compared with.
+        name: Metadata name; ``path`` is the file that a document was read from.
+        comparison: ``in`` takes one or more values, the others one; only ``eq``, ``ne`` and ``in`` accept null. Order
+            comparisons, such as ``gt``, compare texts with texts and numbers with numbers.
+        values: The values to compare with.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Condition:
 
 
 def checked_conditions(where: Where | None) -> list[Condition]:
-    """Return the conditions of a filter, which must all hold; none where nothing is filtered.
+    """Return the conditions of a filter, all of which must hold; empty without a filter.
 
     Raises:
-        InputError: A comparison is unknown or a value is no scalar.
+        InputError: A comparison is unknown or a value is not a scalar.
 
     Example:
         >>> checked_conditions({"year": {"gte": 2020}})
