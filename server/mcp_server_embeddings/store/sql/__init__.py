@@ -1,1 +1,1 @@
-"""What stores in SQL databases have in common: the same tables, read by the same queries."""
+"""Code shared by the stores in SQL databases: the same tables, read by the same queries."""

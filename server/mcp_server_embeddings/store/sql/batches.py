@@ -1,4 +1,4 @@
-"""Whole documents with their vectors, in the order in which they came: for what copies a collection."""
+"""Read whole documents with their vectors in order of insertion, to copy a collection."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from mcp_server_embeddings.store.records import Batch, NewChunk, NewDocument, Ve
 from mcp_server_embeddings.store.sql.connection import Connection
 
 _CHARACTERS_PER_BATCH = 2_000_000
-"""A batch ends early here: documents may have millions of characters."""
+"""A batch with this many characters ends early: documents may have millions of them."""
 
 
 def read_batch(
@@ -20,15 +20,15 @@ def read_batch(
     parameters: Sequence[object],
     size: int,
 ) -> Batch:
-    """Return the first documents ``d`` that fulfil a condition, in the order of their rows.
+    """Return the first documents that fulfil a condition, in the order of their rows.
 
     Args:
-        database: Where they are.
-        vectors: The table of the vectors.
-        decoded: Reads a vector that is stored there.
-        condition: In SQL; ``f`` is the document's file.
-        parameters: Its values.
-        size: How many at most.
+        database: The connection to read from.
+        vectors: Name of the table of vectors.
+        decoded: Decodes a vector read from that table.
+        condition: SQL in which ``d`` is the document and ``f`` its file.
+        parameters: The values of the condition.
+        size: Maximum number of documents.
     """
     found = database.execute(
         "SELECT d.row, d.id, d.text, d.metadata, f.path, f.digest FROM documents AS d "
@@ -52,7 +52,7 @@ def read_batch(
 
 
 def _until_enough(rows: Iterable[Any]) -> Iterator[Any]:
-    """Give documents up to the one with which they have enough characters."""
+    """Yield rows up to the one with which the texts reach the maximum size of a batch."""
     characters = 0
     for row in rows:
         yield row

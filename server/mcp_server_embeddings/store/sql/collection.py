@@ -1,4 +1,4 @@
-"""One collection of an SQL database: the queries that are the same in every one."""
+"""One collection of an SQL database: the queries that all databases share."""
 
 import json
 import re
@@ -42,23 +42,23 @@ _OF_FILE = (
 
 
 def read_record(database: Connection, name: str) -> CollectionRecord | None:
-    """Return the record of a collection; None where there is none."""
+    """Return the record of a collection; None if there is none."""
     row = database.execute(f"SELECT {_COLUMNS} FROM collections WHERE name = ?", (name,)).fetchone()
     return CollectionRecord(*row) if row else None
 
 
 def read_records(database: Connection) -> list[CollectionRecord]:
-    """All of them, by name."""
+    """Return the records of all collections, by name."""
     return [CollectionRecord(*row) for row in database.execute(f"SELECT {_COLUMNS} FROM collections ORDER BY name")]
 
 
 class SqlCollection(Collection, Generic[C]):
-    """A collection; keys are rows.
+    """A collection whose keys are rows.
 
     Args:
-        database: What it is in.
-        record: As it was when it was opened.
-        connection: Inside a read transaction, for all reading; by default each method has its own.
+        database: The database that holds it.
+        record: The record at the time of opening.
+        connection: A connection inside a read transaction, for all reads; by default each method opens its own.
     """
 
     def __init__(self, database: Database[C], record: CollectionRecord, connection: C | None = None) -> None:
@@ -68,23 +68,23 @@ class SqlCollection(Collection, Generic[C]):
 
     @abstractmethod
     def _within_read(self, connection: C) -> Self:
-        """Return the same collection, all of whose reading is in one transaction."""
+        """Return the same collection, with all reads in one transaction."""
 
     @abstractmethod
     def _filtered(self, where: Where | None) -> Filter | None:
-        """Return the filter of its documents; None where nothing is filtered."""
+        """Return the filter of its documents; None without conditions."""
 
     @abstractmethod
     def _vectors_table(self) -> str:
-        """Return the table with its vectors, by ``chunk``."""
+        """Return the name of the table of its vectors, keyed by ``chunk``."""
 
     @abstractmethod
-    def _decoded(self, vector: Any) -> Vector:  # noqa: ANN401 - what the database gives
-        """Return a vector that was read from it."""
+    def _decoded(self, vector: Any) -> Vector:  # noqa: ANN401 - the type depends on the database
+        """Decode a vector that was read from that table."""
 
     @abstractmethod
     def _remove_documents(self, database: C, record: CollectionRecord, rows: Sequence[int]) -> None:
-        """Remove documents by row, and the records of files that have none left."""
+        """Remove documents by row, and the records of files that have no documents left."""
 
     def current(self) -> CollectionRecord:
         with self._reading() as database:
@@ -164,7 +164,7 @@ class SqlCollection(Collection, Generic[C]):
     def id_range(self, where: Where | None = None) -> tuple[str, str] | None:
         with self._reading() as database:
             condition, parameters = self._within(database, where)
-            # One query for each: SQLite finds min() and max() by the index only where it is asked for one of them.
+            # Two queries: SQLite uses the index for min() and max() only if a query asks for just one of them.
             first, last = (
                 database.execute(f"SELECT {which}(id) FROM documents WHERE {condition}", parameters).fetchone()[0]
                 for which in ("min", "max")
@@ -206,7 +206,7 @@ class SqlCollection(Collection, Generic[C]):
         return [json.loads(str(metadata)) for metadata in self._of_items(keys, "metadata")]
 
     def _of_items(self, keys: Sequence[int], column: str) -> list[Any]:
-        """Return the values of a column of documents, in the order of the keys."""
+        """Return one column of documents, in the order of the keys."""
         with self._reading() as database:
             found: dict[int, Any] = {
                 row: value
@@ -223,7 +223,7 @@ class SqlCollection(Collection, Generic[C]):
     def metadata_names(self) -> list[str]:
         names: list[str] = []
         with self._reading() as database:
-            # One look into the index for each name, where DISTINCT would read all of a million rows.
+            # One index lookup for each name; DISTINCT would read all of a million rows.
             query = "SELECT min(name) FROM attributes WHERE collection = ? AND name > ?"
             while (
                 name := database.execute(query, (self.record.key, names[-1] if names else "")).fetchone()[0]
@@ -328,7 +328,7 @@ class SqlCollection(Collection, Generic[C]):
         return self._database.reading() if self._connection is None else nullcontext(self._connection)
 
     def _within(self, database: C, where: Where | None) -> tuple[str, Sequence[object]]:
-        """Return the condition of the documents that fit, and its parameters."""
+        """Return the SQL condition for the documents that fit, and its parameters."""
         key = self._current(database).key
         condition = self._filtered(where)
         if condition is None:
@@ -348,7 +348,7 @@ def _read_chunks(database: Connection, condition: str, parameters: Sequence[obje
         f"c.heading, d.row, d.metadata FROM chunks AS c JOIN documents AS d ON d.row = c.document WHERE {condition}",
         tuple(parameters),
     ).fetchall()
-    # Cut here: SQLite would go through a long document from its beginning once a chunk.
+    # Slice in Python: SQLite would scan a long document from its beginning for every chunk.
     texts: dict[int, str] = {
         row: text
         for marks, batch in query_batches(list({found_row[7] for found_row in found}))

@@ -1,4 +1,4 @@
-"""A database as the shared queries see it; ``?`` stands for a value in all of them."""
+"""The database interface that the shared queries use; ``?`` is the placeholder for values in all of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -6,16 +6,16 @@ from typing import Any, Protocol, TypeVar
 
 
 class Cursor(Protocol):
-    """What a query found."""
+    """The result of a query."""
 
     def __iter__(self) -> Iterator[Any]:
-        """Give the rows."""
+        """Iterate over the rows."""
 
     def fetchone(self) -> Any:  # noqa: ANN401 - a row
-        """Return the next row; None where there is none."""
+        """Return the next row; None if there is none."""
 
     def fetchall(self) -> list[Any]:
-        """Return the rows that are left."""
+        """Return the remaining rows."""
 
 
 class Connection(Protocol):
@@ -32,10 +32,10 @@ C_co = TypeVar("C_co", bound=Connection, covariant=True)
 
 
 class Database(Protocol[C_co]):
-    """Gives connections."""
+    """A source of connections."""
 
     def reading(self) -> AbstractContextManager[C_co]:
-        """Give a connection inside one read transaction: all its queries see one state."""
+        """Yield a connection inside one read transaction: all its queries see one state."""
 
     def writing(self) -> AbstractContextManager[C_co]:
-        """Give a connection inside a write transaction: committed and durable after the block, or not at all."""
+        """Yield a connection inside a write transaction: committed and durable after the block, or rolled back."""

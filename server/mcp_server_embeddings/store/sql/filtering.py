@@ -1,4 +1,4 @@
-"""Filters on metadata as SQL. Values travel as parameters, never as SQL."""
+"""Filters on metadata as SQL. Values are passed as parameters, never as part of the SQL."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition on chunks.
+    """A condition on documents.
 
     Attributes:
-        parts: For each of its comparisons an SQL query for rows of documents; one that fits is found by all of them.
-        parameters: The values of all.
+        parts: An SQL query for rows of documents for each comparison; a document fits if all of them find it.
+        parameters: The values of all parts.
     """
 
     parts: tuple[str, ...]
@@ -27,23 +27,23 @@ class Filter:
         return " INTERSECT ".join(self.parts)
 
     def of_document(self, row: str) -> str:
-        """Return the SQL of whether a document fits: quicker for a few than to find all that do."""
-        # OFFSET keeps PostgreSQL from finding all of them nonetheless.
+        """Return an SQL condition that tells if a document fits: for a few, faster than finding all that do."""
+        # OFFSET stops PostgreSQL from finding all of them regardless.
         return " AND ".join(f"EXISTS ({part} AND document = {row} OFFSET 0)" for part in self.parts)
 
 
 def combined(
     collection: int, where: Where | None, condition_sql: Callable[[Condition], tuple[str, Sequence[Any]]]
 ) -> Filter | None:
-    """Return the filter of one collection; None where nothing is filtered.
+    """Return the filter of one collection; None without conditions.
 
     Args:
         collection: Its key.
-        where: What must hold.
-        condition_sql: Gives the SQL of a condition on one row of ``attributes``, and its parameters.
+        where: The filter as the caller wrote it.
+        condition_sql: Returns the SQL of a condition on one row of ``attributes``, and its parameters.
 
     Raises:
-        InputError: A comparison is unknown or a value is no scalar.
+        InputError: A comparison is unknown or a value is not a scalar.
     """
     parts: list[str] = []
     parameters: list[Any] = []

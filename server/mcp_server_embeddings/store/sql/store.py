@@ -1,4 +1,4 @@
-"""Collections by name in an SQL database."""
+"""The collections of an SQL database, by name."""
 
 import time
 from abc import abstractmethod
@@ -13,13 +13,13 @@ from mcp_server_embeddings.store.sql.collection import read_record, read_records
 from mcp_server_embeddings.store.sql.connection import Connection, Database
 
 _SUCCESSOR = ":successor"
-"""What a hidden collection is called after the one whose place it will take; no name of a user's has a colon."""
+"""Suffix of a hidden collection, after the name of the one that it will replace; no name of a user has a colon."""
 
 _SOURCE = ":source:"
-"""What a hidden collection is called that keeps the items of files."""
+"""Prefix of a hidden collection that stores the items of files."""
 
 _MAX_SOURCES = 100
-"""Hidden collections of files; before one more is created, the one that was written first is removed."""
+"""Maximum number of hidden collections of files; a further one replaces the least recently written."""
 
 C = TypeVar("C", bound=Connection)
 
@@ -36,26 +36,26 @@ class SqlStore(CollectionStore, Generic[C]):
 
     @abstractmethod
     def _exists(self) -> bool:
-        """Whether anything was ever stored."""
+        """Tell whether anything was ever stored."""
 
     @abstractmethod
     def _opened(self, record: CollectionRecord) -> Collection:
-        """Return a collection by its record."""
+        """Return the collection of a record."""
 
     @abstractmethod
     def _create_tables(self, database: C, collection: int, dimensions: int) -> None:
-        """Make the tables that a collection has to itself."""
+        """Create the tables that belong to one collection alone."""
 
     @abstractmethod
     def _remove_collection(self, database: C, collection: int) -> None:
-        """Remove a collection with all that is in it."""
+        """Remove a collection and everything in it."""
 
     def _changing(self) -> AbstractContextManager[C]:
-        """Give a connection inside the one transaction that adds, renames or removes collections."""
+        """Yield a connection inside a transaction that may add, rename or remove collections, one at a time."""
         return self._database.writing()
 
     def _gone(self, collection: int) -> None:
-        """Let go of what is kept of a collection that was removed."""
+        """Discard cached data of a removed collection."""
 
     def open(self, name: str) -> Collection:
         return self._opened(self.record(name))
@@ -100,7 +100,7 @@ class SqlStore(CollectionStore, Generic[C]):
         return True
 
     def remove(self, name: str, confirm: Callable[[], None] = confirmed) -> CollectionRecord:
-        self.record(name)  # names the nearest
+        self.record(name)  # its error suggests the nearest name
         with self._changing() as database:
             record = read_record(database, name)
             if record is None:

@@ -1,4 +1,4 @@
-"""Changing a collection of an SQL database: what is counted, and what documents are found by."""
+"""Shared parts of writing to a collection of an SQL database: counts, records of files, and attributes for filters."""
 
 import json
 import time
@@ -14,7 +14,7 @@ _FLOAT_BYTES = 4
 
 @dataclass(slots=True)
 class Change:
-    """How a write changes the counts of its collection."""
+    """Changes of the counts of a collection by one write."""
 
     documents: int = 0
     chunks: int = 0
@@ -22,7 +22,7 @@ class Change:
     removed_chunks: int = 0
 
     def count(self, sign: int, text_bytes: int, chunks: int, dimensions: int) -> None:
-        """One document came (1) or went (-1)."""
+        """Count one document as added (1) or removed (-1)."""
         self.documents += sign
         self.chunks += sign * chunks
         self.bytes += sign * (text_bytes + _FLOAT_BYTES * dimensions * chunks)
@@ -30,7 +30,7 @@ class Change:
 
 
 def record_change(database: Connection, collection: CollectionRecord, change: Change) -> int:
-    """Keep the counts, and let every process see that something changed; how many chunks there are now."""
+    """Update the counts, and the revision by which processes notice changes; return the new number of chunks."""
     (chunks,) = database.execute(
         "UPDATE collections SET revision = revision + 1, removals = removals + ?, updated = ?, "
         "documents = documents + ?, chunks = chunks + ?, bytes = bytes + ? WHERE row = ? RETURNING chunks",
@@ -47,7 +47,7 @@ def record_change(database: Connection, collection: CollectionRecord, change: Ch
 
 
 def remember_file(database: Connection, collection: int, path: str, state: StoredFile) -> int:
-    """Return the row of a file, whose state is noted."""
+    """Record the state of a file and return its row."""
     database.execute(
         "INSERT INTO files (collection, path, digest, size, changed, indexed) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (collection, path) DO UPDATE SET digest = excluded.digest, size = excluded.size, "
@@ -60,21 +60,21 @@ def remember_file(database: Connection, collection: int, path: str, state: Store
 
 
 def annotated(metadata: str, name: str, value: Scalar) -> str:
-    """Return the metadata of a document with a field set, or without it where the value is None."""
+    """Return the metadata of a document with a field set, or removed if the value is None."""
     fields: dict[str, Scalar | list[Scalar]] = json.loads(metadata)
     fields.pop(name, None)
     return as_json(fields if value is None else {**fields, name: value})
 
 
 def changed_meanwhile(document: str) -> CollectionError:
-    """Return the error of a document that was to stay as it was stored, and is not stored so any more."""
+    """Return the error for a document that should have been stored unchanged but no longer is."""
     return CollectionError(
         f"document {document!r} was changed or removed by another process meanwhile; send the call again"
     )
 
 
 def attributes(metadata: str, file: str) -> Iterable[tuple[str, Scalar]]:
-    """Give names and values by which a document is found: its metadata, and the path of its file."""
+    """Yield the names and values that filters compare: the metadata of a document, and the path of its file."""
     if file:
         yield "path", file
     fields: dict[str, Scalar | list[Scalar]] = json.loads(metadata)

@@ -1,1 +1,1 @@
-"""Collections in one SQLite file, with matrices in memory that follow it."""
+"""Collections in one SQLite file, with matrices in memory that are kept in sync with it."""

@@ -1,4 +1,4 @@
-"""One collection of the file."""
+"""One collection of the SQLite file."""
 
 import json
 import sqlite3
@@ -36,18 +36,18 @@ from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _DAMAGE = (sqlite3.Error, ValueError, TypeError)
-"""What reading damaged pages raises: SQLite, or what reads its values."""
+"""Errors from damaged pages, raised by SQLite or while its values are decoded."""
 
 
 class SqliteCollection(SqlCollection[Connection]):
-    """A collection of the file; keys are rows.
+    """A collection of the SQLite file, whose keys are rows.
 
     Args:
-        database: The file it is in.
-        record: As it was when it was opened.
-        matrix: Gives its vectors in memory.
-        segments: Keeps those of large collections.
-        connection: Inside a read transaction, for all reading; by default each method has its own.
+        database: The file that holds it.
+        record: The record at the time of opening.
+        matrix: Returns the vectors of a collection in memory.
+        segments: The segment files of large collections.
+        connection: A connection inside a read transaction, for all reads; by default each method opens its own.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class SqliteCollection(SqlCollection[Connection]):
     def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
         if length is None:
             return super().item_texts(keys)
-        # Of bytes: SQLite's substr of a text ends at its first NUL. A character has four at most.
+        # Bytes, up to four per character: SQLite's substr() of a text ends at its first NUL.
         found = self._of_items(keys, f"substr(CAST(text AS BLOB), 1, {4 * length:d})")
         return [str(start, "utf-8", "replace")[:length] for start in found]
 
@@ -117,7 +117,7 @@ class SqliteCollection(SqlCollection[Connection]):
         return found if sound else None
 
     def snapshot(self, database: Connection) -> Snapshot:
-        """Return the vectors in memory, brought up to date first. What is given is never changed."""
+        """Update the vectors in memory and return them. A returned snapshot never changes."""
         record = self._current(database)
         return self._matrix(record).snapshot(database, record)
 
@@ -142,7 +142,7 @@ class SqliteCollection(SqlCollection[Connection]):
             result = put_documents(database, self._current(database), documents)
             chunks = self._current(database).chunks
         if chunks >= 2 * self._segments.rows and (result.added or result.updated):
-            with suppress(StorageError), self._database.reading() as database:  # what was put is stored
+            with suppress(StorageError), self._database.reading() as database:  # the documents are stored anyway
                 self._segments.extended(database, self.record.key)
         return result
 
@@ -159,7 +159,7 @@ def _last_row(database: Connection) -> int:
 
 
 def _read_text(database: Connection, key: int, row: int) -> NewDocument | None:
-    """Return a document whose chunks cannot be read; None where its text cannot either."""
+    """Return a document whose chunks cannot be read, without them; None if its text cannot be read either."""
     try:
         query = "SELECT id, text, metadata FROM documents WHERE collection = ? AND row = ?"
         found = database.execute(query, (key, row)).fetchone()
@@ -171,7 +171,7 @@ def _read_text(database: Connection, key: int, row: int) -> NewDocument | None:
 
 
 def _is_sound(database: Connection, row: int, document: NewDocument) -> bool:
-    """Tell whether a text and its chunks are those that were stored."""
+    """Tell whether the digests of a text and its chunks are the stored ones."""
     (known,) = database.execute("SELECT digest FROM documents WHERE row = ?", (row,)).fetchone()
     if bytes(known) != digest(document.text):
         return False
@@ -182,7 +182,7 @@ def _is_sound(database: Connection, row: int, document: NewDocument) -> bool:
 
 
 def _is_covered(document: NewDocument) -> bool:
-    """Tell whether chunks follow each other and leave nothing of a text out: a damaged index repeats or misses some."""
+    """Tell whether the chunks are in order and cover the whole text: a damaged index repeats or omits some."""
     text, place, last = document.text, 0, -1
     for chunk in document.chunks:
         if not last < chunk.start < chunk.stop <= len(text) or text[place : chunk.start].strip():

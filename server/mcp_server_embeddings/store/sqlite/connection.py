@@ -1,4 +1,4 @@
-"""One connection to the file: opened, prepared, and bound to the files that lay at its path then."""
+"""One connection to the database: opened, prepared, and bound to the files that were at its path at that time."""
 
 import os
 import sqlite3
@@ -13,32 +13,33 @@ from mcp_server_embeddings.sqlite import ClosingConnection, connect, error_code,
 from mcp_server_embeddings.store.sqlite.schema import PAGE_BYTES, checked_version, migrate
 
 BUSY_SECONDS = 30.0
-"""How long a write waits for another process's. Writes are short: nothing is encoded inside one."""
+"""How long a write waits for another process to finish writing. Writes are short: nothing is encoded inside one."""
 
 _WAL_BYTES = 64_000_000
-"""The write-ahead log is cut back to this after a checkpoint."""
+"""The write-ahead log is truncated to this size after a checkpoint."""
 
 _ATTEMPTS = 5
-"""At opening a file that is being replaced."""
+"""Attempts to open a file that is being replaced."""
 
 Inode = tuple[int, int] | None
-"""Device and number of a file; None where there is none."""
+"""Device and inode number of a file; None if there is none."""
 
 Place = Literal["here", "moved", "torn"]
-"""Whether a connection's files are those at the path; or the database is another one; or only its log or index are."""
+"""``here``: the open files are those at the path. ``moved``: another database is there, or none. ``torn``: only its log
+or index is another one."""
 
 
 class Connection(ClosingConnection):
     """A connection that knows which files it has open.
 
     Attributes:
-        path: Where the database is.
-        names_beside: Where its log and index are.
-        main: The database file.
-        log: Its write-ahead log.
-        index: The log's index, which processes share.
-        reusable: False for one that takes the file as it is now, since who may write can do so at any time.
-        generation: The same for connections between which the file cannot have been another; see ``Database``.
+        path: Path of the database.
+        names_beside: Paths of its log and index.
+        main: Inode of the database file.
+        log: Inode of its write-ahead log.
+        index: Inode of the log's index, which processes share.
+        reusable: False for a connection that treats the file as immutable: another process may write at any time.
+        generation: Equal for connections between which the file cannot have been replaced; see ``Database``.
     """
 
     path = Path()
@@ -50,7 +51,7 @@ class Connection(ClosingConnection):
     generation = 0
 
     def place(self) -> Place:
-        """Where the open files are; ``stat`` opens nothing and so drops no locks."""
+        """Compare the open files with those at the path. ``stat`` opens nothing, so it releases no locks."""
         if self.main != inode(self.path):
             return "moved"
         log, index = map(inode, self.names_beside)
@@ -59,7 +60,7 @@ class Connection(ClosingConnection):
 
 
 def inode(path: Path) -> Inode:
-    """Which file lies at a path."""
+    """Return the identity of the file at a path."""
     try:
         status = path.stat()
     except OSError:
@@ -68,33 +69,33 @@ def inode(path: Path) -> Inode:
 
 
 def beside(path: Path) -> tuple[Inode, Inode]:
-    """Log and index of the database at a path."""
+    """Return the identities of the log and index of the database at a path."""
     log, index = _names_beside(path)
     return inode(log), inode(index)
 
 
 def remove_beside(path: Path, owner: Connection) -> None:
-    """Remove log and index at a path if they are those of a connection whose database is no longer there."""
+    """Remove the log and index at a path if they belong to a connection whose database is no longer there."""
     for name, own in zip(_names_beside(path), (owner.log, owner.index), strict=True):
         if own is not None and own == inode(name):
             name.unlink(missing_ok=True)
 
 
 def _names_beside(path: Path) -> tuple[Path, Path]:
-    """With a link, SQLite keeps them beside its target."""
+    """Return the paths of the log and index; for a symbolic link, they are next to its target."""
     real = os.path.realpath(path)
     return Path(f"{real}-wal"), Path(f"{real}-shm")
 
 
 def open_collections(path: Path, *, create: bool) -> Connection:
-    """Open the file, read-only where it may only be read, and bring it to this program's version.
+    """Open the file, read-only if it cannot be written, and migrate it to this program's version.
 
     Args:
         path: The file.
-        create: Make it if there is none, with its folder.
+        create: Create the file and its folder if missing.
 
     Raises:
-        StorageError: It cannot be opened or made, or it is another program's or a newer version's.
+        StorageError: The file cannot be opened or created, belongs to another program, or has a newer version.
         sqlite3.DatabaseError: SQLite cannot use it; see ``explained``.
     """
     if create:
@@ -126,7 +127,7 @@ def _opened(path: Path) -> Connection:
             path,
             Connection,
             busy_seconds=BUSY_SECONDS,
-            synchronous="FULL",  # acknowledged means safe from a power cut, too
+            synchronous="FULL",  # acknowledged writes survive a power cut, too
             check=lambda database: _check(database, path),
             prepare=lambda database: _prepare(database, path),
         )
@@ -138,7 +139,7 @@ def _opened(path: Path) -> Connection:
 
 def _check(database: Connection, path: Path) -> None:
     checked_version(database, str(path))
-    database.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")  # of a file that is being made
+    database.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")  # takes effect only in a new file
 
 
 def _prepare(database: Connection, path: Path) -> None:
@@ -148,10 +149,10 @@ def _prepare(database: Connection, path: Path) -> None:
 
 
 def _opened_read_only(path: Path) -> Connection:
-    """For a folder that may only be read.
+    """Open the file in a read-only folder.
 
-    Where nobody who may write has it open, no log lies beside the file and none can be made: SQLite then has to be
-    told that nothing changes. With a log it must not be told so, since it would read past what that holds.
+    If no process that can write has it open, there is no log, and none can be created: SQLite then needs the option
+    ``immutable``. With a log this option would be wrong, since SQLite would ignore the content of the log.
     """
     log = path.with_name(path.name + "-wal")
     frozen = not (log.exists() and log.stat().st_size)
@@ -186,16 +187,16 @@ _OTHERWISE = (
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """SQLite's errors as ``StorageError``, with what to do.
+    """Raise SQLite's errors as ``StorageError``, with instructions.
 
-    Their own words are left out of the chain: the one about damaged UTF-8 repeats the stored text.
+    The original message is left out of the chain: the one about damaged UTF-8 repeats the stored text.
     """
     try:
         yield
     except sqlite3.DatabaseError as error:
         reason = _REASONS.get(error_code(error))
         if reason is None and type(error) is not sqlite3.OperationalError:
-            raise  # a mistake in this program; says no text
+            raise  # a bug in this program; the message contains no stored text
         raise StorageError(
             f"the collections in {str(path)!r} are not available: {reason or _OTHERWISE}. What was acknowledged before "
             "is kept"

@@ -1,4 +1,4 @@
-"""Connections to the file: many readers, one writer at a time, none of them to a file that is no longer there."""
+"""Connections to the SQLite file: many readers, one writer at a time, none to a file that is no longer there."""
 
 import sqlite3
 import threading
@@ -23,19 +23,19 @@ from mcp_server_embeddings.store.sqlite.connection import (
 from mcp_server_embeddings.store.sqlite.schema import check_version
 
 _IDLE = 4
-"""Connections for reading kept open."""
+"""Maximum number of idle connections kept open."""
 
 
 class Database:
-    """One SQLite file in write-ahead logging: readers never wait, and what was committed survives a crash.
+    """One SQLite file with write-ahead logging: readers never wait, and committed writes survive a crash.
 
-    Nothing but SQLite opens the file (see ``private``). Where it was moved, removed or replaced meanwhile, the one
-    that lies at the path now is opened, and what was written to another one is not acknowledged.
+    Only SQLite opens the file (see ``private``). If it was moved, removed or replaced meanwhile, the file that is at
+    the path now is opened, and a write to the earlier one is not acknowledged.
 
     Thread-safe. Opened on first use.
 
     Args:
-        path: The file; its folder is made on the first write.
+        path: The file; its folder is created on the first write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,10 +53,10 @@ class Database:
         reserve_database(path)
 
     def exists(self) -> bool:
-        """Whether anything was ever stored. Reading a folder without the file finds no collections and makes none.
+        """Tell whether anything was ever stored. Reading without a file finds no collections and creates none.
 
         Raises:
-            StorageError: The folder may not be entered.
+            StorageError: The folder cannot be accessed.
         """
         try:
             return self.path.exists()
@@ -80,18 +80,18 @@ class Database:
                 yield database
             finally:
                 if database.in_transaction:
-                    database.execute("ROLLBACK")  # COMMIT would fail again where a query met a damaged page
+                    database.execute("ROLLBACK")  # COMMIT would fail again after a query met a damaged page
 
     @contextmanager
     def writing(self, wait_seconds: float = BUSY_SECONDS) -> Iterator[Connection]:
-        """Yield a connection inside the one write transaction: committed and on disk after the block, or not at all.
+        """Yield a connection inside the only write transaction: committed and on disk after the block, or rolled back.
 
         Args:
-            wait_seconds: For another process's.
+            wait_seconds: How long to wait for another process to finish writing.
 
         Raises:
-            StorageError: The file cannot be written, or was moved meanwhile; nothing of the block is in the one that
-                lies at the path.
+            StorageError: The file cannot be written, or was moved meanwhile; the file that is at the path now contains
+                nothing of the block.
         """
         with self._writing, self._connection(create=True) as database:
             database.execute(f"PRAGMA busy_timeout = {1_000 * wait_seconds:.0f}")
@@ -103,9 +103,9 @@ class Database:
             self._check_place(database)
 
     def version(self) -> int:
-        """Return a number that grows when any process wrote, this one included. 0 without a file.
+        """Return a number that grows when any process writes, including this one; 0 without a file.
 
-        Files' times would not do: they stand still for milliseconds, and the log is written over in place.
+        The time of a file would not do: it stays the same for milliseconds, and the log is overwritten in place.
 
         Raises:
             StorageError: The file cannot be read.
@@ -116,7 +116,7 @@ class Database:
             if self._watching is not None and self._watching.place() == "moved":
                 moved, self._watching = self._watching, None
                 self._retire(moved)
-            # SQLite tells a connection of others' writes only; this one never writes.
+            # SQLite shows a connection the writes of others only; this one never writes.
             known = self._watching is not None
             self._watching = self._watching or self._opened(create=False)
             (now,) = self._watching.execute("PRAGMA data_version").fetchone()
@@ -125,7 +125,7 @@ class Database:
             return self._seen[0]
 
     def close(self) -> None:
-        """Let go of the file; it is opened again on need."""
+        """Close the file; it is opened again when needed."""
         with self._watch, self._lock:
             connections, self._idle = self._idle, []
             if self._watching is not None:
@@ -145,13 +145,13 @@ class Database:
             except (sqlite3.Error, StorageError):
                 raise
             except BaseException:
-                usable = True  # the block's own affair
+                usable = True  # an error of the block, not of the connection
                 raise
             finally:
                 self._give_back(database, usable=usable)
 
     def _idle_connection(self) -> Connection | None:
-        """One that is open to the file at the path."""
+        """Return an idle connection to the file at the path; None if there is none."""
         while True:
             with self._lock:
                 database = self._idle.pop() if self._idle else None
@@ -173,7 +173,7 @@ class Database:
             self._close(database)
 
     def _check_place(self, database: Connection) -> None:
-        """Refuse to go on with a connection whose files are not those at the path.
+        """Refuse to continue with a connection whose files are not those at the path.
 
         Raises:
             StorageError: They are not.
@@ -196,11 +196,11 @@ class Database:
     def _opened(self, *, create: bool) -> Connection:
         with self._lock:
             if self._open and self._main != inode(self.path) and self._log and self._log == beside(self.path)[0]:
-                raise self._lost("moved")  # other threads still use the log of the one before
+                raise self._lost("moved")  # other threads still use the log of the earlier file
         database = open_collections(self.path, create=create)
         with self._lock:
-            # While a connection is open, no other file can have its inode. Those that are opened anew for each use
-            # would otherwise read all vectors each time.
+            # While a connection is open, no other file can have its inode. Connections that are not reusable keep the
+            # generation too: they are opened for each use, and all vectors would be read each time.
             followed = self._open > 0 or not database.reusable
             if database.main != self._main or not followed:
                 self._generation += 1
@@ -216,10 +216,10 @@ class Database:
             database.close()
 
     def _retire(self, database: Connection) -> None:
-        """Let go of a file that lies elsewhere now or nowhere.
+        """Close a connection whose file was moved or removed.
 
-        If its log was left behind, SQLite would take that for the log of the file that is there now, and damage it. So
-        what it holds is first brought into the file it belongs to.
+        If its log was left behind, SQLite would take it for the log of the file that is there now, and damage that
+        file. So the content of the log is first written to the file it belongs to.
 
         Raises:
             StorageError: Another process uses that log.

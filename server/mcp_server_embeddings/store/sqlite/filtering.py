@@ -11,16 +11,12 @@ from mcp_server_embeddings.store.where import Condition, Operand, Where
 
 
 def filtered(collection: int, where: Where | None) -> Filter | None:
-    """Return the filter of one collection; None where nothing is filtered.
-
-    Raises:
-        InputError: A comparison is unknown or a value is no scalar.
-    """
+    """Return the filter of one collection; see ``combined``."""
     return combined(collection, where, _sql)
 
 
 def selected_rows(database: sqlite3.Connection, condition: Filter | None) -> NDArray[np.int64] | None:
-    """Rows of the chunks that fit, ascending; None where nothing is filtered."""
+    """Return the rows of the chunks that fit, ascending; None without a filter."""
     if condition is None:
         return None
     query = f"SELECT row FROM chunks WHERE document IN ({condition.sql}) ORDER BY row"
@@ -28,7 +24,7 @@ def selected_rows(database: sqlite3.Connection, condition: Filter | None) -> NDA
 
 
 def storable(value: Operand) -> Operand:
-    """Return what is stored and compared: SQLite's whole numbers have 64 bits, its others end near 1.8e308."""
+    """Return a value as it is stored and compared: SQLite's integers have 64 bits, its reals end near 1.8e308."""
     if not isinstance(value, int) or abs(value) < 1 << 63:
         return value
     try:
@@ -49,6 +45,6 @@ def _sql(condition: Condition) -> tuple[str, list[Operand]]:
     sql = f"value {OPERATORS[comparison]} ?"
     if comparison in ("eq", "ne"):
         return sql, given
-    # SQLite sorts every text behind every number; a range holds only its own kind.
+    # SQLite sorts every text after every number; a range contains only its own kind.
     kinds = "('text')" if isinstance(given[0], str) else "('integer', 'real')"
     return f"{sql} AND typeof(value) IN {kinds}", given

@@ -1,4 +1,4 @@
-"""Search by words: what is indexed, and a query that is never SQL or search syntax."""
+"""Keyword search by FTS5, with terms of our own, and queries that never become SQL or search syntax."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from mcp_server_embeddings.store.where import Operand
 
 
 def create_words(database: sqlite3.Connection, collection: int) -> None:
-    """Make the full-text table.
+    """Create the full-text table.
 
-    It keeps what was indexed. A table without content must be told exactly that on removal, and is damaged where
-    another version of this program, or of a library, would index otherwise.
+    It stores the indexed terms. A contentless table would need exactly these terms to remove a passage, and would be
+    damaged if another version of this program, or of a library, produced other terms.
     """
     database.execute(
         f"CREATE VIRTUAL TABLE {words_table(collection)} "
@@ -37,7 +37,7 @@ def delete_words(database: sqlite3.Connection, collection: int, row: int) -> Non
 
 
 def rebuild_words(database: sqlite3.Connection) -> None:
-    """Index all passages of all collections anew."""
+    """Rebuild the indexes of all collections."""
     for (collection,) in database.execute("SELECT row FROM collections").fetchall():
         database.execute(f"DROP TABLE {words_table(collection)}")
         create_words(database, collection)
@@ -52,10 +52,10 @@ class SqliteTerms:
     """The terms of a collection, as ``TermIndex``.
 
     Args:
-        database: Inside a read transaction.
+        database: A connection inside a read transaction.
         collection: Its key.
-        condition: Only passages that fit.
-        known: Of the collection in this transaction.
+        condition: Only passages that fit it are found.
+        known: Statistics of the collection in this transaction.
     """
 
     def __init__(
@@ -66,17 +66,17 @@ class SqliteTerms:
         self._known = known or Known()
         self._counts: dict[Unit, int] = {}
         self._table = words_table(collection)
-        # The plus keeps SQLite from running the search once for every row that fits (9 s in place of 54 ms).
+        # The plus stops SQLite from running the search once for every row that fits (9 s instead of 54 ms).
         within = "AND +rowid IN (SELECT row FROM chunks WHERE document IN ({}))"
         self._within = "" if condition is None else within.format(condition.sql)
         self._parameters = () if condition is None else condition.parameters
 
     def languages(self) -> list[str]:
-        """Return the languages of passages."""
+        """Return the languages of the passages."""
         return [code for code in STEMMERS if self._exists(f'"{language_term(code)}"')]
 
     def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
-        """Return how many passages have each unit, up to what is not searched for anyway."""
+        """Return how many passages have each unit; see ``counts_of``."""
         self._counts = counts_of(units, lambda asked, most: {unit: self._count(unit, most) for unit in asked})
         return self._counts
 
@@ -96,11 +96,11 @@ class SqliteTerms:
         return [(row, -worth) for row, worth in rows]
 
     def has_all(self, units: Sequence[Unit]) -> bool:
-        """Tell whether one passage has all."""
+        """Tell whether a single passage has all units."""
         together = " AND ".join(map(_expression, units))
         if not self._exists(together):
             return False
-        # The filter costs as much as the search, so only where it can say no.
+        # The filter costs as much as the search, so it is applied only if it can change the answer.
         return not self._within or self._exists(together, self._within, self._parameters)
 
     def _count(self, unit: Unit, most: int) -> int:
@@ -108,7 +108,7 @@ class SqliteTerms:
             return self._known.counts[unit, most]
         query = f"SELECT count(*) FROM (SELECT 1 FROM {self._table} WHERE {self._table} MATCH ? LIMIT ?)"
         count = int(self._database.execute(query, (_expression(unit), most)).fetchone()[0])
-        if count >= FREQUENT:  # there are few such words, and they are asked for again
+        if count >= FREQUENT:  # there are few such words, and they are looked up often
             self._known.counts[unit, most] = count
         return count
 
@@ -118,16 +118,16 @@ class SqliteTerms:
 
 
 def _expression(unit: Unit) -> str:
-    """Return an FTS5 expression."""
+    """Return a unit as an FTS5 expression."""
     mark = "*" if unit.beginning else ""
     return "(" + " OR ".join(f'"{term}"{mark}' for term in unit.terms) + ")"
 
 
 class WordIndex:
-    """Texts in memory, searched by words as those of a collection are. For one thread.
+    """A keyword index of texts in memory, searched as those of a collection are. For one thread.
 
     Args:
-        texts: Their positions are the keys of what is found.
+        texts: The texts; the keys of matches are their positions.
 
     Example:
         >>> WordIndex(["a red fox", "a bike"]).matching("foxes", 5).keys
@@ -145,9 +145,9 @@ class WordIndex:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of it."""
+        """Close the index."""
         self._database.close()
 
     def matching(self, words: str, k: int) -> WordMatches:
-        """Return the texts with words of a text; see ``Collection.matching``."""
+        """Return the texts that have words of a text; see ``Collection.matching``."""
         return best_matches(SqliteTerms(self._database, 0, None), words, k)

@@ -1,4 +1,4 @@
-"""A collection's vectors in memory, following the file."""
+"""The vectors of a collection in memory, kept in sync with the file."""
 
 import sqlite3
 import threading
@@ -18,13 +18,13 @@ from mcp_server_embeddings.vectors.ranking import best_rows
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, exact_cosines, unit_rows
 
 _DECIMALS = 6
-"""Of a cosine, so that equal texts tie."""
+"""Decimals of a cosine, so that equal texts tie."""
 
 _SPARE = 1.25
-"""Room for more rows when the matrix has to grow."""
+"""Growth factor of the matrix: room for more rows."""
 
 _DEAD = 0.25
-"""From this share of removed rows on the matrix is written anew."""
+"""Share of removed rows from which on the matrix is rewritten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Snapshot:
     """The vectors of a collection at one revision.
 
     Attributes:
-        segments: The first chunks, quantized; none of a small collection.
-        rows: Shape ``(n,)``, int64, ascending: the other chunks.
-        vectors: Shape ``(n, d)``, float32: their unit rows.
-        alive: Shape ``(n,)``: False where the chunk was removed meanwhile.
+        segments: The first chunks, quantized; empty for a small collection.
+        rows: Shape ``(n,)``, int64, ascending: rows of the other chunks.
+        vectors: Shape ``(n, d)``, float32: their unit vectors.
+        alive: Shape ``(n,)``: False if the chunk was removed meanwhile.
     """
 
     segments: tuple[Segment, ...]
@@ -49,10 +49,10 @@ class Snapshot:
         """Return the chunks nearest each vector, ties by row.
 
         Args:
-            database: In the transaction of the snapshot: vectors of segments are read there.
+            database: A connection in the transaction of the snapshot, to read the vectors of segments.
             vectors: Shape ``(n, d)``.
-            k: How many.
-            selected: Rows of the chunks that count, ascending; None for all.
+            k: Maximum number of chunks for each vector.
+            selected: Rows of the chunks to search, ascending; None for all.
         """
         wanted = self.alive if selected is None else self.alive & np.isin(self.rows, selected)
         parts = [segment.searched(selected) for segment in self.segments]
@@ -75,20 +75,20 @@ class Snapshot:
     def compared(
         self, database: sqlite3.Connection, near: Candidates, rows: NDArray[np.int64], vector: Vector, k: int
     ) -> tuple[NDArray[np.int64], Vectors, Scores]:
-        """Compare candidates by the vectors themselves, without those that the highest ``k`` bounds rule out by then.
+        """Compare candidates by their exact vectors: the ``k`` of the highest bounds, then those not ruled out by them.
 
-        Reading a vector costs as much as going through ten thousand quantized ones, or a hundred times that where it is
-        not in the page cache.
+        Reading a vector costs as much as scanning ten thousand quantized ones, or a hundred times that if it is not in
+        the page cache.
 
         Args:
             database: As in ``nearest``.
-            near: Candidates of segments.
-            rows: Other chunks to compare.
+            near: Candidates from segments.
+            rows: Rows of other chunks to compare.
             vector: Shape ``(d,)``.
-            k: How many are wanted.
+            k: Number of chunks wanted.
 
         Returns:
-            Rows, their unit vectors and their cosines: the ``k`` nearest are among them, and what ties with the last.
+            Rows, their unit vectors and their cosines, including the ``k`` nearest and all that tie with the last.
         """
         places = zip(self.segments, near.positions, strict=True)
         order = np.argsort(-near.upper, kind="stable")
@@ -106,9 +106,9 @@ class Snapshot:
         )
 
     def units(self, database: sqlite3.Connection, rows: NDArray[np.int64]) -> Vectors:
-        """Return unit vectors of chunks, shape ``(n, d)``; those of segments are read from the database."""
+        """Return the unit vectors of chunks, shape ``(n, d)``; those of segments are read from the database."""
         units = np.empty((len(rows), self.vectors.shape[1]), np.float32)
-        for start in range(0, len(rows), ROWS_PER_READ):  # in parts: what is read is copied until it is in its place
+        for start in range(0, len(rows), ROWS_PER_READ):  # in blocks: reading makes copies
             part = rows[start : start + ROWS_PER_READ]
             block, sealed = units[start : start + ROWS_PER_READ], part <= _end(self.segments)
             block[~sealed] = self.vectors[np.searchsorted(self.rows, part[~sealed])]
@@ -123,14 +123,14 @@ class Snapshot:
         starts: NDArray[np.int64],
         wanted: NDArray[np.int64],
     ) -> Vectors:
-        """Return the weighted mean directions of runs of chunks, unit rows.
+        """Return the weighted mean directions of runs of chunks, as unit rows.
 
         Args:
             database: As in ``nearest``.
-            chunks: Shape ``(n,)``: all of them, run after run.
-            weights: Shape ``(n,)``.
-            starts: Shape ``(m,)``: where each run begins, ascending from 0.
-            wanted: Shape ``(k,)``: the runs whose means are returned.
+            chunks: Shape ``(n,)``: rows of all chunks, run after run.
+            weights: Shape ``(n,)``: their weights.
+            starts: Shape ``(m,)``: the position where each run begins, ascending from 0.
+            wanted: Shape ``(k,)``: the numbers of the runs to return.
         """
         if len(starts) == len(chunks):
             return self.units(database, chunks[wanted])
@@ -140,7 +140,7 @@ class Snapshot:
         taken = np.arange(lengths.sum()) + np.repeat(starts[wanted] - begins, lengths)
         chunks, weights = chunks[taken], weights[taken]
         means = np.empty((len(wanted), self.vectors.shape[1]), np.float32)
-        for first in range(0, len(wanted), ROWS_PER_READ):  # in parts: the weighted rows are a copy
+        for first in range(0, len(wanted), ROWS_PER_READ):  # in blocks: the weighted rows are a copy
             last = min(first + ROWS_PER_READ, len(wanted))
             run = slice(begins[first], ends[last - 1])
             weighted = self.units(database, chunks[run]) * weights[run, None].astype(np.float32)
@@ -149,24 +149,24 @@ class Snapshot:
 
 
 def _highest(cosines: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Positions of the highest cosines, best first, ties by position."""
+    """Return the positions of the highest cosines, best first, ties by position."""
     candidates = np.arange(len(cosines))
     if 0 < k < len(cosines):
-        # Sorting all of 100,000 takes longer than comparing them; what ties with the last place stays in.
+        # Sorting all of 100,000 cosines takes longer than computing them. Ties with the last place are kept.
         lowest = np.partition(cosines, len(cosines) - k)[len(cosines) - k]
         candidates = np.flatnonzero(cosines >= lowest)
     return candidates[best_rows(cosines[candidates].astype(np.float64), k)]
 
 
 class Matrix:
-    """Unit rows of every chunk. Thread-safe; what it gave out is never changed.
+    """The unit vectors of all chunks of a collection. Thread-safe; a returned snapshot never changes.
 
-    Chunks are only ever added with higher rows or removed, so catching up reads what is above the highest row, and
-    the list of rows that are left only when the record's count of removals has changed. Of a large collection all but
-    the last chunks are in segments.
+    Chunks are only ever added with higher rows, or removed. So an update reads the chunks above the highest known row,
+    and the list of remaining rows only if the record's count of removals has changed. In a large collection, all chunks
+    but the last are in segments.
 
     Attributes:
-        words: What searches by words keep of the collection.
+        words: Statistics of the collection for keyword searches.
     """
 
     def __init__(self, dimensions: int, files: SegmentFiles) -> None:
@@ -177,7 +177,7 @@ class Matrix:
         self._clear(0)
 
     def _clear(self, generation: int) -> None:
-        """Begin again with another file: its rows and revisions mean something else."""
+        """Start over with another file: its rows and revisions mean something else."""
         self._generation = generation
         self._revision = -1
         self._removals = 0
@@ -190,7 +190,7 @@ class Matrix:
 
     @property
     def nbytes(self) -> int:
-        """Memory it takes, shared with other processes or not."""
+        """Memory in use, shared with other processes or not."""
         rest = self._vectors.nbytes + self._rows.nbytes + self._alive.nbytes + self.words.nbytes
         return rest + sum(segment.nbytes for segment in self._segments)
 
@@ -209,10 +209,10 @@ class Matrix:
             return self._earlier(database, record)
 
     def _earlier(self, database: Connection, record: CollectionRecord) -> Snapshot:
-        """Return the vectors of a transaction that began before another thread read a later state."""
+        """Return the vectors for a transaction that began before another thread read a later state."""
         n, segments, alive = self._count, self._followed(database, record), self._stored(database, record)
         if sum(segment.count for segment in segments) + np.count_nonzero(alive) < record.chunks:
-            return Matrix(self._dimensions, self._files).snapshot(database, record)  # some were let go of meanwhile
+            return Matrix(self._dimensions, self._files).snapshot(database, record)  # some were discarded meanwhile
         return Snapshot(segments, self._rows[:n], self._vectors[:n], alive)
 
     def _check(self, database: Connection) -> None:
@@ -220,7 +220,7 @@ class Matrix:
             self._clear(database.generation)
 
     def _divide(self, database: Connection, record: CollectionRecord) -> None:
-        """Put chunks into segments, all but the last ones, if there are enough."""
+        """Move all chunks but the last into segments, if there are enough."""
         if record.chunks - sum(segment.count for segment in self._segments) < 2 * self._files.rows:
             return
         key, segments = record.key, list(self._segments)
@@ -231,12 +231,12 @@ class Matrix:
         self._keep(self._rows[rest].copy(), self._vectors[rest].copy(), self._alive[rest].copy())
 
     def _followed(self, database: sqlite3.Connection, record: CollectionRecord) -> tuple[Segment, ...]:
-        """Return the segments with what is left of them in a transaction."""
+        """Return the segments with the chunks that are left in a transaction."""
         return tuple(segment.following(database, record.key) for segment in self._segments)
 
     def _append(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
         last = int(self._rows[self._count - 1]) if self._count else _end(self._segments)
-        # Exactly what a collection holds when it is first read, some room to grow afterwards.
+        # The exact size when a collection is first read; some room to grow afterwards.
         expected = record.chunks - sum(segment.count for segment in self._segments)
         self._reserve(expected if not self._count else 0)
         for rows, units in unit_blocks(database, record.key, last + 1):
@@ -249,14 +249,14 @@ class Matrix:
         self._alive = alive
 
     def _stored(self, database: sqlite3.Connection, record: CollectionRecord) -> NDArray[np.bool_]:
-        """Which rows outside segments are those of chunks."""
+        """Tell which of the rows outside segments still have chunks."""
         query = "SELECT row FROM chunks WHERE collection = ? AND row > ? ORDER BY row"
         found = database.execute(query, (record.key, _end(self._segments)))
         left = np.fromiter((row for (row,) in found), np.int64)
         return np.isin(self._rows[: self._count], left, assume_unique=True)
 
     def _drop(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
-        """Follow removals."""
+        """Apply removals."""
         self._segments = tuple(self._files.tidied(database, record.key, self._followed(database, record)))
         alive = self._stored(database, record) if self._count else self._alive
         if alive.sum() < (1 - _DEAD) * self._count:
@@ -265,7 +265,7 @@ class Matrix:
             self._alive = alive
 
     def _reserve(self, needed: int) -> None:
-        """Make room for so many rows. Rows given out before stay where they are."""
+        """Make room for a number of rows. The arrays of earlier snapshots stay where they are."""
         if needed <= len(self._rows):
             return
         room = needed if not self._count else int(needed * _SPARE)
@@ -276,5 +276,5 @@ class Matrix:
 
 
 def _end(segments: Sequence[Segment]) -> int:
-    """Return the last row of segments; 0 where there are none."""
+    """Return the last row of segments; 0 without segments."""
     return segments[-1].last if segments else 0

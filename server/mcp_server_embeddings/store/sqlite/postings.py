@@ -1,7 +1,7 @@
-"""BM25 of frequent words as FTS5 computes it, for all of their passages at a time.
+"""BM25 of frequent words as FTS5 computes it, for all of their passages at once.
 
-FTS5 looks up the length of one passage after the other, two microseconds each. Here the lengths are in memory, and the
-passages that have a word are read at once, as a text of numbers: a sixth of the time for 30,000 of them.
+FTS5 looks up the lengths of passages one by one, in two microseconds each. Here the lengths are in memory, and the
+passages that have a word are read at once, as a list of numbers in one text: a sixth of the time for 30,000 passages.
 """
 
 import math
@@ -19,19 +19,19 @@ Rows = NDArray[np.int64]
 """Shape ``(n,)``: rows of chunks, ascending."""
 
 FREQUENT = 2_000
-"""Passages to score from which on this is quicker than FTS5, which takes 4 ms for them."""
+"""Number of passages from which on this is faster than FTS5, which takes 4 ms to score so many."""
 
 _K1, _B = 1.2, 0.75
-"""FTS5's."""
+"""The constants of FTS5."""
 
 _LEAST_IDF = 1e-6
-"""FTS5's, of a term that half of the passages have."""
+"""The minimum of FTS5, for a term that half of the passages or more have."""
 
 
 class Lengths:
-    """How many terms the passages of a collection have. Thread-safe.
+    """The number of terms of each passage of a collection. Thread-safe.
 
-    A passage is only ever added with a higher row or removed, so what is known stays true.
+    A passage is only ever added with a higher row, or removed, so known lengths stay valid.
     """
 
     def __init__(self) -> None:
@@ -40,23 +40,23 @@ class Lengths:
 
     @property
     def nbytes(self) -> int:
-        """Memory they take."""
+        """Memory in use."""
         return self._rows.nbytes + self._lengths.nbytes
 
     def of(self, database: sqlite3.Connection, collection: int, rows: Rows) -> NDArray[np.int64] | None:
-        """Return those of some rows; None where one was removed before they were read, after the transaction began."""
+        """Return the lengths of rows; None if one was removed before it was read, after the transaction began."""
         with self._lock:
             self._read(database, collection)
             known, lengths = self._rows, self._lengths
         if not len(known):
             return None
         places = np.minimum(rows - known[0], len(known) - 1)
-        if (known[places] != rows).any():  # some between them were removed, or are another collection's
+        if (known[places] != rows).any():  # rows in between were removed, or belong to other collections
             places = np.minimum(np.searchsorted(known, rows), len(known) - 1)
         return lengths[places] if (known[places] == rows).all() else None
 
     def _read(self, database: sqlite3.Connection, collection: int) -> None:
-        """Read those of the rows above the highest that is known."""
+        """Read the lengths of the rows above the highest known row."""
         last = int(self._rows[-1]) if len(self._rows) else 0
         rows, sizes = database.execute(
             "SELECT group_concat(id), CAST(group_concat(sz, '') AS BLOB) "
@@ -70,11 +70,11 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known in a transaction.
+    """Statistics that are known in a transaction.
 
     Attributes:
-        lengths: Of passages.
-        counts: How many passages have a unit, counted up to a number; of frequent ones.
+        lengths: The lengths of passages.
+        counts: The number of passages that have a frequent unit, by unit and limit of counting.
     """
 
     lengths: Lengths = field(default_factory=Lengths)
@@ -82,7 +82,7 @@ class Known:
 
 
 class Statistics:
-    """What searches by words keep of a collection. Thread-safe."""
+    """Statistics of a collection, kept between keyword searches. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -91,15 +91,15 @@ class Statistics:
 
     @property
     def nbytes(self) -> int:
-        """Memory it takes."""
+        """Memory in use, approximately."""
         return self._known.lengths.nbytes
 
     def at(self, generation: int, revision: int) -> Known:
-        """Return what is known of a state of the collection, and takes up what is found out.
+        """Return the statistics of one state of the collection, to which searches add what they find.
 
         Args:
-            generation: Of the file.
-            revision: Of the collection.
+            generation: Generation of the file.
+            revision: Revision of the collection.
         """
         with self._lock:
             if self._state != (generation, revision):
@@ -111,17 +111,17 @@ class Statistics:
 def best_of(
     database: sqlite3.Connection, collection: int, terms: Sequence[str], k: int, lengths: Lengths
 ) -> list[tuple[int, float]] | None:
-    """Return the best passages that have any of some terms, with BM25, best first, ties by row.
+    """Return the rows and scores of the best passages that have any of the terms, by BM25, best first, ties by row.
 
     Args:
-        database: Inside a read transaction.
+        database: A connection inside a read transaction.
         collection: Its key.
-        terms: In the order in which FTS5 would add up what they are worth: floating-point sums differ by it.
-        k: How many.
-        lengths: Of the collection.
+        terms: In the order in which FTS5 would add their scores: floating-point sums depend on it.
+        k: Maximum number of passages.
+        lengths: The lengths of the collection's passages.
 
     Returns:
-        None where a length is not known; see ``Lengths``.
+        None if a length is not known; see ``Lengths``.
     """
     postings = _postings(database, collection, terms)
     rows = _different(np.concatenate([found for found, _ in postings]))[0]
@@ -141,9 +141,9 @@ def best_of(
 def _postings(
     database: sqlite3.Connection, collection: int, terms: Sequence[str]
 ) -> list[tuple[Rows, NDArray[np.int64]]]:
-    """Return the rows that have each term and how often."""
+    """Return, for each term, the rows that have it and how often."""
     table = words_table(collection)
-    # Undone with the transaction.
+    # Rolled back with the transaction.
     database.execute(f"CREATE VIRTUAL TABLE IF NOT EXISTS temp.{table}_terms USING fts5vocab(main, {table}, instance)")
     query = f"SELECT group_concat(doc) FROM temp.{table}_terms WHERE term = ?"
     found = [database.execute(query, (term,)).fetchone()[0] for term in terms]
@@ -151,7 +151,7 @@ def _postings(
 
 
 def _averages(database: sqlite3.Connection, collection: int) -> tuple[int, float]:
-    """Return how many passages there are and how long they are on average: FTS5's record of both."""
+    """Return the number of passages and their average length, from FTS5's own record."""
     query = f"SELECT block FROM {words_table(collection)}_data WHERE id = 1"
     number, terms, *_ = _varints(database.execute(query).fetchone()[0]).tolist()
     return number, terms / number
@@ -167,14 +167,14 @@ def _numbers(text: str) -> NDArray[np.int64]:
 
 
 def _different(rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
-    """Return the different ones and how often each is there. ``np.unique`` sorts runs that are in order no faster."""
+    """Return the different rows and how often each occurs. ``np.unique`` does not profit from already sorted runs."""
     rows = np.sort(rows, kind="stable")
     first = np.flatnonzero(np.diff(rows, prepend=-1))
     return rows[first], np.diff(first, append=len(rows))
 
 
 def _varints(content: bytes) -> NDArray[np.int64]:
-    """Return SQLite's numbers of 7 bits a byte, of which all but the last have the eighth."""
+    """Decode SQLite's varints: 7 bits per byte, with the eighth bit set in all bytes but the last."""
     data = np.frombuffer(content, np.uint8)
     ends = np.flatnonzero(data < 0x80)
     widths = np.diff(ends, prepend=-1)

@@ -8,10 +8,10 @@ from mcp_server_embeddings.sqlite import transaction
 from mcp_server_embeddings.store.sqlite.fulltext import rebuild_words
 
 APPLICATION_ID = 0x656D6264
-"""``embd`` in ASCII: tells this file from other SQLite files (``PRAGMA application_id``)."""
+"""``embd`` in ASCII: distinguishes this file from other SQLite files (``PRAGMA application_id``)."""
 
 PAGE_BYTES = 8_192
-"""Holds five vectors of 384 numbers without loss, where 4,096 hold two and a third of the page is empty."""
+"""A page of this size holds five vectors of 384 numbers without waste; one of 4,096 holds two, and a third is empty."""
 
 _VERSION_1 = """
 CREATE TABLE collections (
@@ -98,23 +98,23 @@ MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     _FILE_STATES,
     _SEGMENTS,
 )
-"""Entry ``n`` leads from version ``n`` to ``n + 1``, by statements or a function. Never changed once released; a change
-is one more at the end. ``rebuild_words`` always leads to the present words."""
+"""Entry ``n`` migrates version ``n`` to ``n + 1``, by statements or a function. Released entries never change; a change
+of the format is one more entry at the end. ``rebuild_words`` always produces the current terms."""
 
 VERSION = len(MIGRATIONS)
-"""What this program writes (``PRAGMA user_version``)."""
+"""The version that this program writes (``PRAGMA user_version``)."""
 
 
 def migrate(database: sqlite3.Connection, path: str) -> None:
-    """Bring an open file to this program's version; nothing to do nearly always. All of it happens or nothing.
+    """Migrate an open file to this program's version, in one transaction. Usually there is nothing to do.
 
     Raises:
-        StorageError: A newer program wrote the file, or it is another program's.
+        StorageError: A newer program wrote the file, or it belongs to another program.
     """
     if checked_version(database, path) == VERSION:
         return
     with transaction(database):
-        for migration in MIGRATIONS[_version(database, path) :]:  # another process may have been first
+        for migration in MIGRATIONS[_version(database, path) :]:  # another process may have migrated it
             if callable(migration):
                 migration(database)
                 continue
@@ -125,12 +125,12 @@ def migrate(database: sqlite3.Connection, path: str) -> None:
 
 
 def checked_version(database: sqlite3.Connection, path: str) -> int:
-    """Return the file's version; nothing is written.
+    """Return the file's version without writing anything.
 
     Raises:
-        StorageError: A newer program wrote the file, or it is another program's.
+        StorageError: A newer program wrote the file, or it belongs to another program.
     """
-    database.execute("BEGIN")  # one state of the file: another process may just be making it
+    database.execute("BEGIN")  # to see one state of the file: another process may just be creating it
     try:
         return _version(database, path)
     finally:
@@ -138,21 +138,21 @@ def checked_version(database: sqlite3.Connection, path: str) -> int:
 
 
 def check_version(database: sqlite3.Connection, path: str) -> None:
-    """Refuse a file whose version was changed since it was opened; inside a transaction, so that it stays as seen.
+    """Refuse a file whose version changed since it was opened; inside a transaction, so that the version stays as read.
 
     Raises:
-        StorageError: It was.
+        StorageError: The version changed.
     """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version != VERSION:
-        _version(database, path)  # says what it is now
+        _version(database, path)  # names the reason, if it knows one
         raise StorageError(f"{path!r} was changed by another program; nothing was stored: send the call again")
 
 
 def _version(database: sqlite3.Connection, path: str) -> int:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (application,) = database.execute("PRAGMA application_id").fetchone()
-    # Many programs set neither number: without ours only an empty file becomes ours.
+    # Many programs set neither number: without our number, only an empty file is accepted.
     (objects,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application != APPLICATION_ID and (application or version or objects):
         raise StorageError(f"{path!r} is a SQLite file of another program; move it away or give another --data-dir")

@@ -1,9 +1,9 @@
-"""Vectors of large collections in a quarter of their memory, in files that processes share.
+"""The vectors of large collections in a quarter of the memory, in files that processes share.
 
-A segment is all of a collection's chunks from one row to another, quantized (``vectors/quantized.py``) and never
-changed. Its file lies beside the database, mapped into memory. It is derived: the database says which segments there
-are and the digest of each one's content, after which the file is called. What is missing, or has another content, is
-made again.
+A segment has all chunks of a collection from one row to another, quantized (``vectors/quantized.py``), and never
+changes. Its file is next to the database and mapped into memory. The file is derived data: the database lists the
+segments with the digest of each one's content, which is also the name of its file. A file that is missing, or has other
+content, is created again.
 """
 
 import hashlib
@@ -28,35 +28,35 @@ from mcp_server_embeddings.vectors.blocks import UNWATCHED, in_threads
 from mcp_server_embeddings.vectors.quantized import Part, Quantized, joined, quantized
 
 ROWS = 50_000
-"""Of a segment: 20 MB of 384 numbers."""
+"""Chunks of a segment: 20 MB of vectors of 384 numbers."""
 
 _REST_BYTES = 16
-"""Of a chunk beside its codes: its row, scale and error."""
+"""Bytes of a chunk in addition to its codes: row, scale and error."""
 
 _WASTED = 0.25
-"""From this share of removed chunks on a segment is made again."""
+"""Share of removed chunks from which on a segment is created again."""
 
 _WAIT_SECONDS = 1.0
-"""For another process's write; a search does not need that its segments are noted."""
+"""How long to wait for another process to finish writing; a search does not need its segments to be recorded."""
 
 _ABANDONED_SECONDS = 3_600.0
-"""After which nobody is writing an unfinished file any more."""
+"""Age from which on an unfinished file is no longer being written."""
 
 _Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Quantized chunks.
+    """All chunks of a collection in a range of rows, quantized.
 
     Attributes:
-        first: It has all chunks of its collection from this row
-        last: to this row.
-        rows: Shape ``(n,)``, int64, ascending: theirs.
-        vectors: Of each.
-        alive: Shape ``(n,)``: False where the chunk was removed meanwhile.
-        path: Its file; None where it is in memory alone.
-        stamp: What the file was when it was mapped.
+        first: The first row of the range.
+        last: The last row of the range.
+        rows: Shape ``(n,)``, int64, ascending: the rows of the chunks.
+        vectors: Their quantized vectors.
+        alive: Shape ``(n,)``: False if the chunk was removed meanwhile.
+        path: The file; None if the segment is in memory only.
+        stamp: State of the file when it was mapped.
     """
 
     first: int
@@ -69,23 +69,23 @@ class Segment:
 
     @property
     def count(self) -> int:
-        """How many of its chunks are left."""
+        """Number of chunks that are left."""
         return int(np.count_nonzero(self.alive))
 
     @property
     def nbytes(self) -> int:
-        """Memory it takes, shared or not."""
+        """Memory in use, shared with other processes or not."""
         return self.vectors.codes.nbytes + _REST_BYTES * len(self.rows)
 
     @property
     def is_wasteful(self) -> bool:
-        """Whether too much of it was removed."""
+        """Whether too many chunks were removed."""
         return self.count < (1 - _WASTED) * len(self.rows)
 
     def is_changed(self) -> bool:
-        """Whether its file was written to since: reading on might end the process (SIGBUS) or find something else.
+        """Tell whether the file was written to since: further reads might end the process (SIGBUS) or find other data.
 
-        Pages that are mapped stay as they were where the file was removed or replaced.
+        Mapped pages stay unchanged if the file was removed or replaced.
         """
         if self.path is None or self.stamp is None:
             return False
@@ -93,7 +93,7 @@ class Segment:
         return now is not None and now[0] == self.stamp[0] and now != self.stamp
 
     def searched(self, selected: NDArray[np.int64] | None) -> Part:
-        """Return what is searched: the chunks that are left, all or those in a selection of ascending rows."""
+        """Return the part to search: the chunks that are left, all or those in a selection of ascending rows."""
         if selected is None:
             return Part(self.vectors, None if self.alive.all() else np.flatnonzero(self.alive))
         start, stop = np.searchsorted(selected, [self.rows[0], self.rows[-1] + 1])
@@ -102,11 +102,11 @@ class Segment:
         return Part(self.vectors, places[self.alive[places]])
 
     def following(self, database: sqlite3.Connection, collection: int) -> "Segment":
-        """Return the same with what is left of it now."""
+        """Return the segment with the chunks that are left now."""
         between = "FROM chunks WHERE collection = ? AND row BETWEEN ? AND ?"
         bounds = (collection, self.first, self.last)
         if database.execute(f"SELECT count(*) {between}", bounds).fetchone()[0] == self.count:
-            return self  # chunks never come back
+            return self  # removed chunks never come back
         left = np.fromiter((row for (row,) in database.execute(f"SELECT row {between}", bounds)), np.int64)
         return replace(self, alive=np.isin(self.rows, left, assume_unique=True))
 
@@ -120,11 +120,11 @@ def _stamp(path: Path) -> _Stamp | None:
 
 
 class SegmentFiles:
-    """The files of a data folder's segments. Thread-safe.
+    """The segment files of a data folder. Thread-safe.
 
     Args:
-        database: Says which there are.
-        folder: Where they are; made on the first write.
+        database: Lists the segments.
+        folder: The folder of the files; created on the first write.
         rows: Chunks of a segment.
     """
 
@@ -134,7 +134,7 @@ class SegmentFiles:
         self.rows = rows
 
     def noted(self, database: sqlite3.Connection, collection: int, after: int, dimensions: int) -> list[Segment]:
-        """Return the segments behind a row, as they are now; one whose file cannot be used is made again."""
+        """Return the recorded segments after a row, up to date; one whose file cannot be used is created again."""
         query = "SELECT first, last, chunks, file FROM segments WHERE collection = ? AND first > ? ORDER BY first"
         entries = database.execute(query, (collection, after)).fetchall()
         loads = [partial(self._mapped, first, last, count, name, dimensions) for first, last, count, name in entries]
@@ -144,12 +144,12 @@ class SegmentFiles:
         return [segment.following(database, collection) for segment in found]
 
     def extended(self, database: sqlite3.Connection, collection: int, after: int | None = None) -> list[Segment]:
-        """Make segments of the chunks behind a row while there are as many as a segment has, once there are for two.
+        """Create full segments from the chunks after a row, if there are enough chunks for two.
 
         Args:
-            database: Inside a read transaction.
+            database: A connection inside a read transaction.
             collection: The collection's key.
-            after: The row; None for the last of those that are noted.
+            after: The row; None for the last row of the recorded segments.
         """
         if after is None:
             query = "SELECT coalesce(max(last), 0) FROM segments WHERE collection = ?"
@@ -162,16 +162,16 @@ class SegmentFiles:
         return found
 
     def made(self, database: sqlite3.Connection, collection: int, first: int, last: int | None = None) -> list[Segment]:
-        """Make a segment and note it in place of those of the same chunks. Where that fails it is in memory alone.
+        """Create a segment and record it in place of those of the same chunks. If that fails, it is in memory only.
 
         Args:
-            database: Inside a read transaction, whose chunks it has.
+            database: A connection inside a read transaction, to read the chunks.
             collection: The collection's key.
-            first: The row with which it begins.
-            last: The row with which it ends; None for as many chunks as a segment has.
+            first: The first row.
+            last: The last row; None for as many chunks as a segment has.
 
         Returns:
-            One, or none where there are no chunks.
+            The segment; empty if there are no chunks.
         """
         limit = self.rows if last is None else -1
         found = unit_blocks(database, collection, first, last, limit)
@@ -189,7 +189,7 @@ class SegmentFiles:
         return [segment]
 
     def tidied(self, database: sqlite3.Connection, collection: int, segments: Sequence[Segment]) -> list[Segment]:
-        """Make wasteful segments again, each with those behind it that it has room for."""
+        """Create wasteful segments again, each merged with the next ones while there is room."""
         tidy: list[Segment] = []
         at = 0
         while at < len(segments):
@@ -204,16 +204,16 @@ class SegmentFiles:
         return tidy
 
     def sweep(self, database: sqlite3.Connection) -> None:
-        """Remove the files of no segment; inside a write transaction, so that nobody notes one meanwhile."""
+        """Remove files without a segment; inside a write transaction, so that no segment is recorded meanwhile."""
         known = {name for (name,) in database.execute("SELECT file FROM segments")}
-        with suppress(OSError):  # also on Windows, where one that is mapped stays
+        with suppress(OSError):  # on Windows, a mapped file cannot be removed
             for path in list(self._folder.iterdir()):
                 unfinished = path.suffix == ".tmp" and time.time() - path.stat().st_mtime < _ABANDONED_SECONDS
                 if path.name not in known and not unfinished:
                     path.unlink(missing_ok=True)
 
     def _note(self, database: sqlite3.Connection, collection: int, segment: Segment, name: str) -> None:
-        """Note a segment, unless others have noted some of its chunks since the transaction began."""
+        """Record a segment, unless another process recorded some of its chunks since the transaction began."""
         seen = _overlapping(database, collection, segment)
         entry = (segment.first, segment.last, len(segment.rows), name)
         if seen == [entry]:
@@ -240,13 +240,13 @@ class SegmentFiles:
         return digest.hexdigest()
 
     def _mapped(self, first: int, last: int, count: int, name: str, dimensions: int) -> Segment | None:
-        """Map a segment's file; None where it is missing or has another content than was noted."""
+        """Map a segment's file; None if it is missing or its content is not the recorded one."""
         path = self._folder / name
         stamp = _stamp(path)
         try:
             with path.open("rb") as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError):  # ValueError: it is empty
+        except (OSError, ValueError):  # ValueError: the file is empty
             return None
         whole = len(content) == count * (dimensions + _REST_BYTES)
         if not whole or hashlib.blake2b(content, digest_size=16).hexdigest() != name:

@@ -18,18 +18,18 @@ from mcp_server_embeddings.store.sqlite.writing import remove_collection
 _FILE = "collections.sqlite"
 
 _SEGMENTS = "segments"
-"""The folder of the vectors of large collections, which are derived from the file."""
+"""The folder of the segment files of large collections, which are derived from the database."""
 
 _MEMORY_BYTES = 2_000_000_000
-"""What matrices of other collections than the last one may hold; those not used for longest are let go."""
+"""Maximum memory of all matrices but the last used one; the least recently used ones are discarded."""
 
 
 class SqliteStore(SqlStore[Connection]):
-    """Collections in one file of a folder, which is made on the first write.
+    """Collections in one file of a folder, which is created on the first write.
 
     Args:
         data_dir: The folder.
-        segment_rows: Chunks of a segment; a collection with fewer than two has none.
+        segment_rows: Chunks of a segment; a collection with fewer than twice as many has no segments.
     """
 
     _database: Database
@@ -66,7 +66,7 @@ class SqliteStore(SqlStore[Connection]):
             self._matrices.pop(collection, None)
 
     def _matrix(self, record: CollectionRecord) -> Matrix:
-        """Return the matrix of a collection; others give way when together they take too much memory."""
+        """Return the matrix of a collection; discard others if together they take too much memory."""
         with self._lock:
             matrix = self._matrices.setdefault(record.key, Matrix(record.dimensions, self._segments))
             self._matrices.move_to_end(record.key)

@@ -1,4 +1,4 @@
-"""Reading vectors from the file, some or all of a collection's, a block at a time."""
+"""Read vectors of a collection from the file, some or all of them, in blocks."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,17 @@ from mcp_server_embeddings.sqlite import query_batches
 from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 
 ROWS_PER_READ = 10_000
-"""15 MB of 384 numbers."""
+"""Rows of a block: 15 MB of vectors of 384 numbers."""
 
 _DENSE = 4
-"""Rows of which at least one in so many is wanted are read in a row."""
+"""If at least one in so many rows of a range is wanted, the whole range is read."""
 
 
 def vectors_of(database: sqlite3.Connection, keys: NDArray[np.int64], dimensions: int) -> Vectors:
-    """Return the vectors of chunks as the model gave them, shape ``(n, d)``, in the order of the keys.
+    """Return the vectors of chunks as the model produced them, shape ``(n, d)``, in the order of the keys.
 
     Raises:
-        CollectionError: One is not there.
+        CollectionError: A chunk does not exist.
     """
     found = np.empty((len(keys), dimensions), np.float32)
     order = np.argsort(keys, kind="stable")
@@ -60,9 +60,9 @@ def unit_blocks(
     Args:
         database: A connection.
         collection: Its key.
-        first: The row with which they begin.
-        last: The row with which they end.
-        limit: How many at most; -1 for all.
+        first: The first row.
+        last: The last row; None for no limit.
+        limit: Maximum number of chunks; -1 for all.
     """
     until = "" if last is None else f"AND chunks.row <= {last:d}"
     found = database.execute(

@@ -1,4 +1,4 @@
-"""Changing a collection inside one write transaction."""
+"""Write to a collection inside one write transaction."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,13 @@ from mcp_server_embeddings.store.sqlite.filtering import storable
 from mcp_server_embeddings.store.sqlite.fulltext import delete_words, insert_words
 
 MAX_CHUNKS = 1_000_000
-"""Of a collection: what an exact search goes through in some hundredths of a second."""
+"""Maximum of a collection: an exact search scans so many in some hundredths of a second."""
 
 
 def put_documents(
     database: sqlite3.Connection, collection: CollectionRecord, documents: Sequence[NewDocument]
 ) -> PutResult:
-    """As ``Collection.put``."""
+    """Implement ``Collection.put``."""
     added = updated = unchanged = moved = 0
     change = Change()
     for document in documents:
@@ -60,7 +60,7 @@ def put_documents(
 def annotate_documents(
     database: sqlite3.Connection, collection: CollectionRecord, name: str, values: Mapping[str, Scalar]
 ) -> int:
-    """As ``Collection.annotate``."""
+    """Implement ``Collection.annotate``."""
     changed = 0
     query = (
         "SELECT documents.row, metadata, coalesce(path, '') FROM documents LEFT JOIN files ON file = files.row "
@@ -82,7 +82,7 @@ def annotate_documents(
 
 
 def remove_documents(database: sqlite3.Connection, collection: CollectionRecord, rows: Sequence[int]) -> None:
-    """Remove documents by row, and the records of files that have none left."""
+    """Remove documents by row, and the records of files that have no documents left."""
     if rows:
         change = Change()
         _delete(database, collection, rows, change)
@@ -90,7 +90,7 @@ def remove_documents(database: sqlite3.Connection, collection: CollectionRecord,
 
 
 def remove_collection(database: sqlite3.Connection, collection: int) -> None:
-    """Remove a collection with all that is in it."""
+    """Remove a collection and everything in it."""
     database.execute("DELETE FROM vectors WHERE chunk IN (SELECT row FROM chunks WHERE collection = ?)", (collection,))
     for table in ("attributes", "chunks", "documents", "files", "sources", "segments"):
         database.execute(f"DELETE FROM {table} WHERE collection = ?", (collection,))
@@ -99,7 +99,7 @@ def remove_collection(database: sqlite3.Connection, collection: int) -> None:
 
 
 def _remembered(database: sqlite3.Connection, collection: int, document: NewDocument) -> int | None:
-    """Return the row of a document's file; what else is known of the file is noted when it is stored as a whole."""
+    """Record the file of a document and return its row; its full state is recorded once the whole file is stored."""
     if not document.file:
         return None
     return remember_file(database, collection, document.file, StoredFile(document.file_digest))
@@ -152,13 +152,13 @@ def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequen
 
 
 def _set_file(database: sqlite3.Connection, collection: int, row: int, document: NewDocument) -> bool:
-    """Note where an unchanged document comes from now; whether that is another file."""
+    """Record the current file of an unchanged document; return whether it is another one than before."""
     file = _remembered(database, collection, document)
     (before, metadata) = database.execute("SELECT file, metadata FROM documents WHERE row = ?", (row,)).fetchone()
     if file == before:
         return False
     database.execute("UPDATE documents SET file = ? WHERE row = ?", (file, row))
-    database.execute("DELETE FROM attributes WHERE document = ?", (row,))  # its path is one
+    database.execute("DELETE FROM attributes WHERE document = ?", (row,))  # the path of its file is one
     _insert_attributes(database, collection, row, metadata, document.file)
     _forget_unused(database, before)
     return True
@@ -172,10 +172,10 @@ def _forget_unused(database: sqlite3.Connection, file: int | None) -> None:
 
 
 def _record(database: sqlite3.Connection, collection: CollectionRecord, change: Change) -> None:
-    """Keep the counts; see ``record_change``.
+    """Update the counts; see ``record_change``.
 
     Raises:
-        CollectionError: There are now more chunks than a collection holds; the transaction must not be committed.
+        CollectionError: There are more chunks now than a collection may hold; the transaction must not be committed.
     """
     chunks = record_change(database, collection, change)
     if chunks > MAX_CHUNKS and change.chunks > 0:
