@@ -1,1 +1,1 @@
-"""Collections in PostgreSQL with pgvector: for what several machines search, or is more than one of them holds."""
+"""Collections in PostgreSQL with pgvector, for data that several machines search or that exceeds one machine."""

@@ -39,7 +39,7 @@ class PostgresCollection(SqlCollection[Connection]):
 
     @property
     def alone(self) -> bool:
-        """Whether each method has a transaction of its own."""
+        """Whether each method runs in a separate transaction."""
         return self._connection is None
 
     def nearest(self, vectors: Vectors, k: int, where: Where | None = None) -> list[Nearest]:

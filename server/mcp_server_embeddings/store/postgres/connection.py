@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL, and what its errors mean."""
+"""One connection to PostgreSQL, and the meaning of its errors."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from mcp_server_embeddings.errors import CollectionError, ConfigurationError, Co
 RawConnection = psycopg.Connection[TupleRow]
 
 _OPTIONS = {"connect_timeout": "5", "tcp_user_timeout": "20000", "application_name": "mcp-server-embeddings"}
-"""Unless the address says otherwise: a server that vanished is noticed within seconds."""
+"""Defaults that the address may override: a vanished server is noticed within seconds."""
 
 _LOST = (
     psycopg.errors.AdminShutdown,
@@ -28,7 +28,7 @@ _LOST = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.DeadlockDetected,
 )
-"""Nothing of the transaction was stored, and another attempt may succeed."""
+"""After these errors nothing of the transaction is stored, and another attempt may succeed."""
 
 _REASONS: tuple[tuple[type[psycopg.Error], str], ...] = (
     (psycopg.errors.DiskFull, "its disk is full; make room and send the call again"),
@@ -45,22 +45,22 @@ PATH_TO_VECTORS = (
     "quote_ident(nspname)), false) "
     "FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
 )
-"""Some databases keep extensions in a schema of their own."""
+"""Adds the schema of pgvector to the search path: some databases keep extensions in a separate schema."""
 
 
 class _StrDumper(StrDumper):
-    """PostgreSQL has no NUL characters: they are left out."""
+    """Leaves out NUL characters, which PostgreSQL does not have."""
 
     def dump(self, obj: str) -> bytes | bytearray | memoryview | None:
         return super().dump(obj.replace("\0", ""))
 
 
 class Connection:
-    """A connection inside a transaction, for queries with ``?`` in place of values.
+    """A connection inside a transaction, for queries with ``?`` as the placeholder for values.
 
     Attributes:
-        raw: The connection.
-        writing: The transaction may write.
+        raw: The connection of psycopg.
+        writing: Whether the transaction may write.
     """
 
     __slots__ = ("raw", "writing")
@@ -84,10 +84,10 @@ def _translated(sql: str) -> bytes:
 
 
 def check_address(url: str) -> None:
-    """Refuse what libpq would, without its words, which may have the password in them.
+    """Refuse an address that libpq would refuse, without its message, which may contain the password.
 
     Raises:
-        ConfigurationError: It is malformed.
+        ConfigurationError: The address is malformed.
     """
     try:
         conninfo_to_dict(url)
@@ -96,25 +96,25 @@ def check_address(url: str) -> None:
 
 
 def connection_options(url: str) -> dict[str, Any]:
-    """Return how connections are made, beside what the address says."""
+    """Return the options of connections that the address does not set."""
     given = conninfo_to_dict(url)
     return {"autocommit": True, **{name: value for name, value in _OPTIONS.items() if name not in given}}
 
 
 def prepare(connection: RawConnection) -> None:
-    """Teach a connection to carry vectors, and texts without NUL characters."""
+    """Set up a connection for vectors, and to leave out NUL characters of texts."""
     connection.adapters.register_dumper(str, _StrDumper)
     connection.execute(PATH_TO_VECTORS)
     register_vector(connection)
 
 
 def is_lost(error: psycopg.Error, connection: RawConnection) -> bool:
-    """Whether another attempt may succeed: the connection broke, or the transaction was given up for another's sake."""
+    """Tell whether another attempt may succeed: the connection broke, or another transaction had precedence."""
     return connection.closed or connection.broken or isinstance(error, _LOST)
 
 
 def unreachable(error: psycopg.Error) -> StorageError:
-    """Return the error that says why there is no connection; the words of PostgreSQL's library hold no password."""
+    """Return the error that explains why there is no connection; this message of libpq contains no password."""
     words = " ".join((error.diag.message_primary or str(error)).split())
     return StorageError(
         f"the collections in PostgreSQL cannot be reached: {words}. What was acknowledged before is kept; check "
@@ -124,9 +124,9 @@ def unreachable(error: psycopg.Error) -> StorageError:
 
 @contextmanager
 def explained(connection: RawConnection) -> Iterator[None]:
-    """PostgreSQL's errors as our own, with what to do.
+    """Raise PostgreSQL's errors as our own, with instructions.
 
-    Their own words are left out: they repeat stored texts.
+    The original messages are left out: they repeat stored texts.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Transactions in one schema."""
+"""Transactions in one schema of a PostgreSQL database."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 _WRITE = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '30s'; "
-    # Acknowledged means on disk, whatever the server's default.
+    # Acknowledged means on disk, regardless of the server's default.
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
 
@@ -29,16 +29,16 @@ _FORGET_WRITES = (
 _PLANS = (
     "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
 )
-"""A plan for any vector and any limit would not use the index of vectors. To compile a query, or to start workers for
-it, takes longer than most of ours; searches of several callers use the other cores."""
+"""A generic plan, for any vector and any limit, would not use the vector index. Compiling a query, or starting workers
+for it, takes longer than running most of ours; concurrent searches use the other cores."""
 
 
 class Database:
     """One schema of a database; thread-safe.
 
     Args:
-        pool: Gives connections.
-        schema: Its name; made on the first write.
+        pool: The source of connections.
+        schema: Name of the schema, which is created on the first write.
     """
 
     def __init__(self, pool: Pool, schema: str) -> None:
@@ -49,7 +49,7 @@ class Database:
         self._seen: tuple[int, object] = (0, None)
 
     def exists(self) -> bool:
-        """Whether anything was ever stored; a schema of an older version is brought to this one.
+        """Tell whether anything was ever stored; a schema of an older version is migrated.
 
         Raises:
             StorageError: The server cannot be reached, or a newer program wrote the schema.
@@ -71,12 +71,12 @@ class Database:
         """
         with self._transaction(f"{_READ}; {self._begin}") as connection:
             yield Connection(connection, writing=False)
-            with suppress(psycopg.Error):  # everything was read
+            with suppress(psycopg.Error):  # everything has been read
                 connection.execute("COMMIT")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield a connection inside a write transaction: committed and durable after the block, or not at all.
+        """Yield a connection inside a write transaction: committed and durable after the block, or rolled back.
 
         Raises:
             StorageError: The server cannot be reached or written, or the connection was lost.
@@ -92,18 +92,18 @@ class Database:
             try:
                 connection.execute("COMMIT")
             except psycopg.Error:
-                # Lost on the way, it may be stored all the same.
+                # If the connection was lost during COMMIT, the transaction may be stored nevertheless.
                 if not (connection.closed or connection.broken) or not self._is_stored(write):
                     raise
 
     def _is_stored(self, write: UUID) -> bool:
-        """Whether a transaction was committed whose connection was lost before the answer came.
+        """Tell whether a transaction was committed although its connection was lost before the answer came.
 
         Raises:
-            StorageError: No server tells.
+            StorageError: No server can answer.
         """
         try:
-            # The lock waits for all writes in progress: without its client one may still be.
+            # The lock waits for all writes in progress: this one may still be, even without its client.
             with self._transaction(f"{_WRITE}; {self._begin}; LOCK TABLE writes IN SHARE MODE") as connection:
                 return bool(connection.execute("SELECT 1 FROM writes WHERE write = %s", (write,)).fetchone())
         except StorageError as error:
@@ -113,7 +113,7 @@ class Database:
             ) from None
 
     def version(self) -> int:
-        """Return a number that grows when any process wrote, and when it may have done so unseen. 0 without a schema.
+        """Return a number that grows when any process writes, or may have written unnoticed; 0 without a schema.
 
         Raises:
             StorageError: The server cannot be reached.
@@ -121,7 +121,7 @@ class Database:
         if not self.exists():
             return 0
         with self.reading() as database:
-            # Keys and revisions only grow, so that no two states have the same three numbers.
+            # Keys and revisions only grow, so no two states have the same three numbers.
             state = database.execute("SELECT count(*), max(row), sum(revision) FROM collections").fetchone()
         number, before = self._seen
         if state != before:
@@ -129,7 +129,7 @@ class Database:
         return self._seen[0]
 
     def close(self) -> None:
-        """Let go of the connections; they are made again on need."""
+        """Close the connections; they are opened again when needed."""
         self._pool.close()
         self._usable = False
         self._seen = (self._seen[0], None)
@@ -147,7 +147,7 @@ class Database:
             pool.putconn(connection)
 
     def _begun(self, begin: str) -> tuple[RawConnection, ConnectionPool[RawConnection]]:
-        """Return a connection on which a transaction was begun; those that died meanwhile are passed over."""
+        """Begin a transaction and return its connection; connections that died meanwhile are skipped."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             connection, pool = self._pool.take()

@@ -1,4 +1,4 @@
-"""Filters on metadata in PostgreSQL: texts and numbers are in columns of their own."""
+"""Filters on metadata in PostgreSQL, which stores texts and numbers in separate columns."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -9,25 +9,21 @@ from mcp_server_embeddings.store.sql.filtering import OPERATORS, Filter, combine
 from mcp_server_embeddings.store.where import Condition, Where
 
 INDEXED_CHARACTERS = 200
-"""Of a text in metadata: an entry of an index has at most a third of a page."""
+"""Indexed characters of a metadata text: an index entry takes at most a third of a page."""
 
 _LEFT = f"left(text, {INDEXED_CHARACTERS})"
 _LEFT_OF_VALUE = f"left(?, {INDEXED_CHARACTERS})"
 
 
 def filtered(collection: int, where: Where | None) -> Filter | None:
-    """Return the filter of one collection; None where nothing is filtered.
-
-    Raises:
-        InputError: A comparison is unknown or a value is no scalar.
-    """
+    """Return the filter of one collection; see ``combined``."""
     return combined(collection, where, _sql)
 
 
 def columns(value: Scalar) -> tuple[str | None, Decimal | None]:
     """Return a value as it is stored and compared: a text or a number; both are None for null.
 
-    A number is the one that JSON shows, so that 0.1 is 0.1 and whole numbers keep all their digits.
+    A number has the decimal value that JSON shows, so that 0.1 is exactly 0.1 and integers keep all their digits.
     """
     if value is None or isinstance(value, str):
         return value, None
@@ -44,7 +40,7 @@ def _sql(condition: Condition) -> tuple[str, Sequence[Any]]:
         return (is_null if condition.comparison == "eq" else f"NOT ({is_null})"), []
     ((text, number),) = given
     operator = OPERATORS[condition.comparison]
-    if condition.comparison == "ne":  # what is of the other kind is unequal
+    if condition.comparison == "ne":  # a value of the other kind is unequal
         return (
             ("(number IS NOT NULL OR text <> ?)", [text])
             if text is not None

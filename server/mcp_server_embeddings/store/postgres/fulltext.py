@@ -1,4 +1,4 @@
-"""Search by words: our own terms in a ``tsvector``, and BM25 as SQLite's FTS5 has it."""
+"""Keyword search: terms of our own in a ``tsvector``, ranked by BM25 as in SQLite's FTS5."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,20 +14,21 @@ _K1, _B = 1.2, 0.75
 """As in FTS5."""
 
 _LEAST_WEIGHT = 1e-6
-"""As in FTS5: of a term that most passages have."""
+"""As in FTS5, for a term that most passages have."""
 
 _MOST_POSITIONS = 255
-"""Of a term in a ``tsvector``."""
+"""Maximum positions of a term in a ``tsvector``."""
 
 _LAST_POSITION = 16_383
+"""The highest position in a ``tsvector``."""
 
 _RANKS = [float(rank) for rank in np.cumsum(1 / np.arange(1, _MOST_POSITIONS + 1) ** 2) / 1.64493406685 - 1e-6]
-"""``ts_rank`` of one term that a passage has 1, 2, 3 … times (with weights of 1; ``calc_rank_or`` in tsrank.c), a
-little less: the fastest way to learn how often it has it."""
+"""``ts_rank`` of a term that occurs 1, 2, 3 … times in a passage (with weights of 1; ``calc_rank_or`` in tsrank.c),
+reduced by a margin: the fastest way to find how often a term occurs."""
 
 
 def create_words(database: Connection, collection: int) -> None:
-    """Make that table."""
+    """Create the table of terms."""
     table = words_table(collection)
     database.execute(
         f"CREATE TABLE {table} (chunk bigint PRIMARY KEY, length integer NOT NULL, language text NOT NULL, "
@@ -38,7 +39,7 @@ def create_words(database: Connection, collection: int) -> None:
 
 
 def indexed(text: str) -> tuple[int, str, str]:
-    """Return how many terms a passage has, its language, and its terms as a ``tsvector`` is written."""
+    """Return the number of terms of a passage, its language, and its terms in the syntax of a ``tsvector``."""
     terms = passage_terms(text)
     places: dict[str, list[int]] = {}
     for place, term in enumerate(terms[1:_LAST_POSITION], 1):
@@ -53,9 +54,9 @@ class PostgresTerms:
     """The terms of a collection, as ``TermIndex``.
 
     Args:
-        database: Inside a read transaction.
+        database: A connection inside a read transaction.
         collection: Its key.
-        condition: Only passages that fit.
+        condition: Only passages that fit it are found.
     """
 
     def __init__(self, database: Connection, collection: int, condition: Filter | None) -> None:
@@ -68,7 +69,7 @@ class PostgresTerms:
         self._parameters = () if condition is None else condition.parameters
 
     def languages(self) -> list[str]:
-        """Return the languages of passages."""
+        """Return the languages of the passages."""
         query = (
             "SELECT code FROM unnest(?::text[]) WITH ORDINALITY AS known (code, place) "
             f"WHERE EXISTS (SELECT 1 FROM {self._table} WHERE language = code) ORDER BY place"
@@ -76,7 +77,7 @@ class PostgresTerms:
         return [code for (code,) in self._database.execute(query, (list(STEMMERS),))]
 
     def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
-        """Return how many passages have each unit, up to what is not searched for anyway."""
+        """Return how many passages have each unit; see ``counts_of``."""
         return counts_of(
             units,
             lambda asked, most: dict(
@@ -93,7 +94,7 @@ class PostgresTerms:
         worth, parameters = [], []
         for phrase, weight in zip(phrases, weights, strict=True):
             frequency, values = _frequency(phrase)
-            # Names a subquery, so that the frequency is computed once.
+            # The frequency is the column of a subquery, so that it is computed once.
             worth.append(f"(SELECT ? * f * {_K1 + 1} / (f + spread) FROM (SELECT ({frequency})::float8 AS f) AS of)")
             parameters += [weight, *values]
         query = (
@@ -105,14 +106,14 @@ class PostgresTerms:
         return self._database.execute(query, (*parameters, mean, either, *self._parameters, k)).fetchall()
 
     def has_all(self, units: Sequence[Unit]) -> bool:
-        """Tell whether one passage has all."""
+        """Tell whether a single passage has all units."""
         query = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE words @@ ?::tsquery {self._within})"
         together = " & ".join(map(_expression, units))
         (found,) = self._database.execute(query, (together, *self._parameters)).fetchone() or (False,)
         return bool(found)
 
     def _counted(self, expressions: Sequence[str], most: int | None = None) -> list[int]:
-        """Count the passages that have each expression, up to a number; what is known already is not counted again."""
+        """Count the passages that match each expression, up to a limit; known counts are not repeated."""
         query = (
             "SELECT (SELECT count(*) FROM "
             f"(SELECT 1 FROM {self._table} WHERE words @@ asked::tsquery LIMIT ?) AS found) "
@@ -125,14 +126,14 @@ class PostgresTerms:
         return [counts.get(one, self._known.get(one, 0)) for one in expressions]
 
     def _sizes(self) -> tuple[int, float]:
-        """Return how many passages there are, and how many terms one has on average."""
+        """Return the number of passages, and their average number of terms."""
         query = "SELECT chunks, terms FROM collections WHERE row = ?"
         passages, terms = self._database.execute(query, (self._collection,)).fetchone() or (0, 0)
         return passages, max(terms, 1) / max(passages, 1)
 
 
 def _frequency(phrase: Unit) -> tuple[str, list[Any]]:
-    """Return the SQL of how often a passage has a phrase, and its parameters."""
+    """Return the SQL for the frequency of a phrase in a passage, and its parameters."""
     (term,) = phrase.terms
     parts = term.split(" ")
     if len(parts) == 1 and not phrase.beginning:
@@ -151,12 +152,12 @@ def _frequency(phrase: Unit) -> tuple[str, list[Any]]:
 
 
 def _expression(unit: Unit) -> str:
-    """Return a ``tsquery``."""
+    """Return a unit as a ``tsquery``."""
     mark = ":*" if unit.beginning else ""
     phrases = (" <-> ".join(_quoted(part) + mark for part in term.split(" ")) for term in unit.terms)
     return "(" + " | ".join(f"({phrase})" for phrase in phrases) + ")"
 
 
 def _quoted(term: str) -> str:
-    term = term or "="  # a mark alone: no passage has it
+    term = term or "="  # a lone accent leaves no term: "=" matches no passage
     return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""Search by vector: by an index of half precision and exact distances after it, or by all vectors that fit."""
+"""Vector search: by an index in half precision, reranked by exact distances, or by a scan of all vectors that fit."""
 
 from collections.abc import Sequence
 
@@ -11,32 +11,33 @@ from mcp_server_embeddings.vectors.ranking import best_rows
 from mcp_server_embeddings.vectors.scores import exact_cosines, unit_rows
 
 INDEXED_FROM = 20_000
-"""Chunks of a collection from which on it has an index of vectors; fewer are gone through in some 20 ms, and adding
-to an index costs a millisecond a chunk."""
+"""Number of chunks from which on a collection has a vector index; fewer are scanned in some 20 ms, and adding to an
+index costs a millisecond per chunk."""
 
 _MAX_INDEXED_DIMENSIONS = 4_000
-"""Of half-precision vectors in an index of pgvector."""
+"""Maximum dimensions of half-precision vectors in an index of pgvector."""
 
 _MOST_CANDIDATES = 1_000
-"""That an index gives: pgvector's greatest ``hnsw.ef_search``."""
+"""Maximum number of candidates from an index: pgvector's limit of ``hnsw.ef_search``."""
 
 _LEAST_CANDIDATES = 200
-"""That are looked at in the index, however few are wanted: the 10 nearest of 100,000 are then found to 99 %."""
+"""Minimum number of candidates from the index, however few are wanted: it then finds 99 % of the 10 nearest of
+100,000."""
 
 _LEAST_SHARE = 50
-"""One in so many chunks at most is a candidate: to look at more in the index takes longer than to go through all."""
+"""At most one in so many chunks is a candidate: visiting more in the index takes longer than scanning all."""
 
 NARROW = 10_000
-"""Chunks that fit a filter up to which they are gone through one by one: as fast as the index, and exact."""
+"""Up to this number of chunks that fit a filter, all of them are scanned: as fast as the index, and exact."""
 
 
 def vectors_table(collection: int) -> str:
-    """Return the table with the vectors of a collection: each may have another number of dimensions."""
+    """Return the table of a collection's vectors: their number of dimensions differs between collections."""
     return f"vectors_{collection:d}"
 
 
 def create_vectors(database: Connection, collection: int, dimensions: int) -> None:
-    """Make that table. ``PLAIN`` keeps vectors in their row, where a scan meets them."""
+    """Create the table of vectors. ``PLAIN`` stores vectors inside their row, where a scan reads them."""
     table = vectors_table(collection)
     plain = f"ALTER TABLE {table} ALTER vector SET STORAGE PLAIN"
     database.execute(f"CREATE TABLE {table} (chunk bigint PRIMARY KEY, vector vector({dimensions:d}) NOT NULL)")
@@ -45,7 +46,7 @@ def create_vectors(database: Connection, collection: int, dimensions: int) -> No
 
 
 def index_vectors(database: Connection, record: CollectionRecord, chunks: int) -> None:
-    """Make the index of vectors, once there are enough."""
+    """Create the vector index, once there are enough chunks."""
     if chunks < INDEXED_FROM or record.dimensions > _MAX_INDEXED_DIMENSIONS:
         return
     table = vectors_table(record.key)
@@ -56,12 +57,12 @@ def index_vectors(database: Connection, record: CollectionRecord, chunks: int) -
 
 
 class NearestChunks:
-    """The chunks of one collection that are nearest a vector.
+    """Vector search in one collection.
 
     Args:
-        database: Inside a read transaction.
-        record: The collection in it.
-        condition: Only chunks that fit.
+        database: A connection inside a read transaction.
+        record: The record of the collection in this transaction.
+        condition: Only chunks that fit it are found.
     """
 
     def __init__(self, database: Connection, record: CollectionRecord, condition: Filter | None) -> None:
@@ -74,7 +75,7 @@ class NearestChunks:
         self._total, self._few = (record.chunks, None) if condition is None else self._fitting()
 
     def to(self, vector: Vector, k: int) -> Nearest:
-        """Return up to ``k`` chunks, best first, ties by key."""
+        """Return up to ``k`` chunks nearest a vector, best first, ties by key."""
         k = min(k, self._total)
         found = self._by_index(vector, k) if self._has_index() and np.any(vector) else []
         if len(found) < k:
@@ -82,14 +83,14 @@ class NearestChunks:
         keys = [key for key, _ in found]
         rows = unit_rows(np.array([row for _, row in found], np.float32).reshape(len(found), self._record.dimensions))
         cosines = exact_cosines(rows, vector)
-        best = best_rows(cosines, k)  # where they tie, they were read in the order of keys
+        best = best_rows(cosines, k)  # ties stay in the order of reading, by key
         return Nearest([keys[at] for at in best], cosines[best], rows[best], self._total)
 
     def _has_index(self) -> bool:
         return self._record.chunks >= INDEXED_FROM and self._record.dimensions <= _MAX_INDEXED_DIMENSIONS
 
     def _fitting(self) -> tuple[int, list[int] | None]:
-        """Return how many chunks fit the filter, and which, if they are few: to find them takes longest."""
+        """Return the number of chunks that fit the filter, and their rows if few: finding them takes most time."""
         query = (
             f"SELECT count(*), CASE WHEN count(*) <= {NARROW} THEN coalesce(array_agg(row), '{{}}') END "
             f"FROM ({self._within}) AS fitting"
@@ -97,7 +98,7 @@ class NearestChunks:
         return self._database.execute(query, self._parameters).fetchone() or (0, [])
 
     def _by_index(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
-        """Return what the index gives; fewer than ``k`` where too few of that fit the filter."""
+        """Return the nearest chunks by the index; fewer than ``k`` if too few candidates fit the filter."""
         if self._few is not None:
             return []
         candidates = max(_LEAST_CANDIDATES, 2 * k * self._record.chunks // max(self._total, 1))

@@ -1,4 +1,4 @@
-"""Connections to an address, which all stores of this process share."""
+"""Pools of connections, one for each address, which all stores of this process share."""
 
 import logging
 import threading
@@ -20,20 +20,20 @@ from mcp_server_embeddings.store.postgres.connection import (
 )
 
 PATIENCE_SECONDS = 15.0
-"""How long a transaction waits for a server that is being restarted or replaced by its standby."""
+"""How long a transaction waits for a server that restarts or is being replaced by its standby."""
 
 _CONNECTIONS = 16
-"""Of a process; PostgreSQL takes 100 in all unless it is told otherwise."""
+"""Maximum connections of a process; PostgreSQL accepts 100 in all by default."""
 
 _IDLE_SECONDS = 300.0
-"""An unused connection is closed after these."""
+"""Time after which an unused connection is closed."""
 
 
 class Pool:
     """Connections to one address; thread-safe.
 
     Args:
-        url: The address, as libpq has it; what it leaves out is in libpq's variables and files.
+        url: The address in the syntax of libpq, whose environment variables and files supply missing parts.
     """
 
     _of_address: ClassVar["WeakValueDictionary[str, Pool]"] = WeakValueDictionary()
@@ -46,21 +46,21 @@ class Pool:
 
     @classmethod
     def of(cls, url: str) -> "Pool":
-        """Return the one of an address."""
+        """Return the shared pool of an address."""
         with cls._making:
             return cls._of_address.setdefault(url, cls(url))
 
     def take(self) -> tuple[RawConnection, ConnectionPool[RawConnection]]:
-        """Take a connection, and where to put it back.
+        """Take a connection, and return it with the pool to put it back into.
 
         Raises:
-            StorageError: None can be had.
+            StorageError: No connection is available.
         """
         pool = self._opened()
         try:
             return pool.getconn(PATIENCE_SECONDS), pool
         except PoolTimeout:
-            with self.direct():  # says why, if the server is the reason
+            with self.direct():  # raises the reason, if it is the server
                 pass
             raise StorageError(
                 f"all {_CONNECTIONS} connections to PostgreSQL have been in use for {PATIENCE_SECONDS:.0f} seconds; "
@@ -69,10 +69,10 @@ class Pool:
 
     @contextmanager
     def direct(self) -> Iterator[RawConnection]:
-        """Give a connection apart from the others, closed after the block.
+        """Yield a connection outside the pool, which is closed after the block.
 
         Raises:
-            StorageError: None can be had.
+            StorageError: No connection is available.
         """
         try:
             connection = psycopg.connect(self._url, **connection_options(self._url))
@@ -82,7 +82,7 @@ class Pool:
             yield connection
 
     def close(self) -> None:
-        """Close the connections that are not in use, and those in use after that."""
+        """Close the connections that are not in use, and the others after use."""
         with self._lock:
             connections, self._connections = self._connections, None
         if connections is not None:
@@ -94,7 +94,7 @@ class Pool:
     def _opened(self) -> ConnectionPool[RawConnection]:
         with self._lock:
             if self._connections is None:
-                # It tells of every lost connection; ours fail, or try again.
+                # It logs every lost connection; our calls raise an error or retry.
                 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
                 self._connections = ConnectionPool(
                     self._url,

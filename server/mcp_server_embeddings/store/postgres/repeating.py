@@ -1,4 +1,4 @@
-"""Run again what a lost connection interrupted, where nothing of it was stored."""
+"""Retry methods that a lost connection interrupted, if nothing of them was stored."""
 
 import inspect
 import time
@@ -13,10 +13,10 @@ T = TypeVar("T", bound=type)
 
 
 def repeats(protocol: type) -> Callable[[T], T]:
-    """Have a class run the methods of a protocol again after a lost connection, for a while.
+    """Make a class retry the methods of a protocol after a lost connection, for ``PATIENCE_SECONDS``.
 
-    Those that go on while their caller works (``reading``, ``batches``) are not among them, and nothing is inside
-    ``reading``, where all must see one state: there ``alone`` is false.
+    Excluded are methods that are still running while their caller works (``reading``, ``batches``), and all methods
+    inside ``reading``, where all reads must see one state: there ``alone`` is false.
     """
 
     def decorate(store: T) -> T:
@@ -32,7 +32,7 @@ def repeats(protocol: type) -> Callable[[T], T]:
 
 def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
-    def run(self: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as the method
+    def run(self: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - those of the method
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The tables and their versions. Each store has a schema of its own."""
+"""The PostgreSQL tables and their versions. Each store has a separate schema."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.store.postgres.connection import PATH_TO_VECTORS, RawConnection
 
 _LOCK = 0x656D6264
-"""The advisory lock of whoever brings a schema to its version: ``embd`` in ASCII."""
+"""The advisory lock that is held during a migration: ``embd`` in ASCII."""
 
 _VERSION_1 = """
 CREATE TABLE writes (write uuid PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
@@ -80,26 +80,26 @@ CREATE INDEX attributes_of_document ON attributes (document);
 """
 
 MIGRATIONS: tuple[str | Callable[[RawConnection], None], ...] = (_VERSION_1,)
-"""Entry ``n`` leads from version ``n`` to ``n + 1``, by statements or a function. Never changed once released; a change
-is one more at the end."""
+"""Entry ``n`` migrates version ``n`` to ``n + 1``, by statements or a function. Released entries never change; a change
+of the format is one more entry at the end."""
 
 VERSION = len(MIGRATIONS)
-"""What this program writes, the highest number in the table ``versions``."""
+"""The version that this program writes: the highest number in the table ``versions``."""
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL has it."""
+    """Return a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def path_to(schema: str) -> str:
-    """Return the SQL by which a transaction finds the tables of a schema first."""
+    """Return the SQL that puts a schema first in the search path of a transaction."""
     name = quoted(schema).replace("'", "''")
     return f"SELECT set_config('search_path', '{name}, ' || current_setting('search_path'), true)"
 
 
 def found_version(database: RawConnection, schema: str) -> int:
-    """Return the version of a schema; 0 where there is none.
+    """Return the version of a schema; 0 if there is none.
 
     Raises:
         StorageError: A newer program wrote it.
@@ -118,7 +118,7 @@ def found_version(database: RawConnection, schema: str) -> int:
 
 
 def migrate(database: RawConnection, schema: str) -> None:
-    """Bring a schema to this program's version, all of it or nothing, one process at a time.
+    """Migrate a schema to this program's version, in one transaction, one process at a time.
 
     Raises:
         StorageError: A newer program wrote it, or the database cannot hold it.
@@ -132,7 +132,7 @@ def migrate(database: RawConnection, schema: str) -> None:
             f"CREATE TABLE IF NOT EXISTS {name}.versions "
             "(version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now())".encode()
         )
-        version = found_version(database, schema)  # another process may have been first
+        version = found_version(database, schema)  # another process may have migrated it
         database.execute(PATH_TO_VECTORS)
         database.execute(path_to(schema).encode())
         for number, migration in enumerate(MIGRATIONS[version:], version + 1):

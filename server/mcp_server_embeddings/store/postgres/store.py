@@ -1,4 +1,4 @@
-"""All collections of a schema."""
+"""All collections of a schema of a PostgreSQL database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ from mcp_server_embeddings.store.sql.store import SqlStore
 
 @repeats(CollectionStore)
 class PostgresStore(SqlStore[Connection]):
-    """Collections in one schema of a database, which is made on the first write.
+    """Collections in one schema of a database, which is created on the first write.
 
     Args:
-        url: The address, as libpq has it; what it leaves out is in libpq's variables and files.
-        schema: The schema.
+        url: The address in the syntax of libpq, whose environment variables and files supply missing parts.
+        schema: Name of the schema.
 
     Raises:
         ConfigurationError: The address is malformed.

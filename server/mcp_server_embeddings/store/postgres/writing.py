@@ -1,4 +1,4 @@
-"""Changing a collection inside one write transaction, many documents a statement."""
+"""Write to a collection inside one write transaction, many documents per statement."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,13 +30,13 @@ from mcp_server_embeddings.store.sql.writing import (
 
 
 def create_tables(database: Connection, collection: int, dimensions: int) -> None:
-    """Make the tables that a collection has to itself."""
+    """Create the tables that belong to one collection alone."""
     create_words(database, collection)
     create_vectors(database, collection, dimensions)
 
 
 def remove_collection(database: Connection, collection: int) -> None:
-    """Remove a collection with all that is in it."""
+    """Remove a collection and everything in it."""
     database.execute(f"DROP TABLE {vectors_table(collection)}, {words_table(collection)}")
     for table in ("attributes", "chunks", "documents", "files", "sources"):
         database.execute(f"DELETE FROM {table} WHERE collection = ?", (collection,))
@@ -45,7 +45,7 @@ def remove_collection(database: Connection, collection: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A document as it is in the database."""
+    """A document as it is stored."""
 
     row: int
     digest: bytes
@@ -55,13 +55,13 @@ class _Stored:
 
 @dataclass(frozen=True, slots=True)
 class _Coming:
-    """A document on its way in.
+    """A document to store.
 
     Attributes:
-        document: Without NUL characters.
-        digest: Of its text as it was given.
-        chunk_digests: Of what is embedded of its chunks, likewise.
-        stored: The one that has its id.
+        document: The document without NUL characters.
+        digest: Digest of its original text.
+        chunk_digests: Digests of the embedded texts of its chunks, from the original text.
+        stored: The stored document with its id.
     """
 
     document: NewDocument
@@ -71,19 +71,19 @@ class _Coming:
 
     @property
     def metadata(self) -> str:
-        """Return what will be stored."""
+        """The metadata to store."""
         if self.stored and self.document.metadata is None:
             return self.stored.metadata
         return as_json(self.document.metadata or {})
 
     @property
     def unchanged(self) -> bool:
-        """Whether it is stored already."""
+        """Whether the same document is stored already."""
         return bool(self.stored and (self.stored.digest, self.stored.metadata) == (self.digest, self.metadata))
 
 
 def put_documents(database: Connection, record: CollectionRecord, documents: Sequence[NewDocument]) -> PutResult:
-    """As ``Collection.put``."""
+    """Implement ``Collection.put``."""
     result, change, moved, terms = PutResult(), Change(), 0, 0
     for group in _without_repeats(documents):
         stored = _stored(database, record.key, [document.id for document in group])
@@ -99,7 +99,7 @@ def put_documents(database: Connection, record: CollectionRecord, documents: Seq
         terms -= _delete(database, record, replaced, change)
         terms += _insert(database, record, different, files, change)
         before = left + [one.stored.file for one in different if one.stored]
-        _forget_unused(database, set(before))  # only now: others of the group may come from them
+        _forget_unused(database, set(before))  # only now: other documents of the group may use them
         moved += len(left)
         result += PutResult(len(different) - len(replaced), len(replaced), len(same))
     if result.added or result.updated or moved:
@@ -108,7 +108,7 @@ def put_documents(database: Connection, record: CollectionRecord, documents: Seq
 
 
 def annotate_documents(database: Connection, record: CollectionRecord, name: str, values: Mapping[str, Scalar]) -> int:
-    """As ``Collection.annotate``."""
+    """Implement ``Collection.annotate``."""
     stored = _stored(database, record.key, list(values))
     rows, metadata = [], []
     for document, value in values.items():
@@ -127,7 +127,7 @@ def annotate_documents(database: Connection, record: CollectionRecord, name: str
 
 
 def remove_documents(database: Connection, record: CollectionRecord, rows: Sequence[int]) -> None:
-    """Remove documents by row, and the records of files that have none left."""
+    """Remove documents by row, and the records of files that have no documents left."""
     if rows:
         change = Change()
         query = "SELECT DISTINCT file FROM documents WHERE row = ANY(?)"
@@ -138,7 +138,7 @@ def remove_documents(database: Connection, record: CollectionRecord, rows: Seque
 
 
 def _without_repeats(documents: Sequence[NewDocument]) -> Iterator[list[NewDocument]]:
-    """Divide documents so that no id is twice in a group: the later one replaces the earlier."""
+    """Group documents so that no id occurs twice in a group: the later one replaces the earlier."""
     group: dict[str, NewDocument] = {}
     for document in documents:
         key = document.id.replace("\0", "")  # as it is stored
@@ -157,7 +157,7 @@ def _coming(document: NewDocument, stored: Mapping[str, _Stored]) -> _Coming:
 
 
 def _without_nul(document: NewDocument) -> NewDocument:
-    """Return a document without the characters that PostgreSQL does not have; its chunks are the same parts of it."""
+    """Return a document without NUL characters, which PostgreSQL does not have; the places of chunks are shifted."""
     text = document.text
     if "\0" not in text:
         return document
@@ -175,7 +175,7 @@ def _stored(database: Connection, collection: int, ids: Sequence[str]) -> dict[s
 
 
 def _remember(database: Connection, collection: int, documents: Sequence[NewDocument]) -> dict[str, int]:
-    """Note the files of documents; their rows by path. More is noted when one is stored as a whole."""
+    """Record the files of documents, return their rows by path; their full state is recorded once a file is stored."""
     digests = {document.file: document.file_digest for document in documents if document.file}
     return {path: remember_file(database, collection, path, StoredFile(known)) for path, known in digests.items()}
 
@@ -183,7 +183,7 @@ def _remember(database: Connection, collection: int, documents: Sequence[NewDocu
 def _move(
     database: Connection, collection: int, documents: Sequence[_Coming], files: Mapping[str, int]
 ) -> list[int | None]:
-    """Note where unchanged documents come from now; the files of those that came from another one before."""
+    """Record the current files of unchanged documents; return the earlier files of those whose file changed."""
     moved = [
         (one.stored.row, one.stored.file, files.get(one.document.file))
         for one in documents
@@ -191,7 +191,7 @@ def _move(
     ]
     if moved:
         database.executemany("UPDATE documents SET file = ? WHERE row = ?", [(file, row) for row, _, file in moved])
-        _attribute_anew(database, collection, [row for row, _, _ in moved])  # the path is one
+        _attribute_anew(database, collection, [row for row, _, _ in moved])  # the path of its file is one
     return [file for _, file, _ in moved]
 
 
@@ -202,7 +202,7 @@ def _insert(
     files: Mapping[str, int],
     change: Change,
 ) -> int:
-    """Insert documents; how many terms they have."""
+    """Insert documents and return their number of terms."""
     if not documents:
         return 0
     rows = _keys(database, "documents", len(documents))
@@ -239,7 +239,7 @@ def _keys(database: Connection, table: str, count: int) -> list[int]:
 
 
 def _copy(database: Connection, table: str, rows: Iterable[Sequence[Any]], types: Sequence[str] = ()) -> None:
-    """Append rows to a table; in binary where the types of its columns are given."""
+    """Append rows to a table; in binary format if the types of its columns are given."""
     form = " (FORMAT BINARY)" if types else ""
     with database.raw.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN{form}".encode()) as copy:
         if types:
@@ -254,7 +254,7 @@ def _attributes(collection: int, row: int, metadata: str, file: str) -> Iterator
 
 
 def _attribute_anew(database: Connection, collection: int, rows: Sequence[int]) -> None:
-    """Write what documents are found by, after their metadata or their file changed."""
+    """Replace the attributes of documents after their metadata or their file changed."""
     database.execute("DELETE FROM attributes WHERE document = ANY(?)", (list(rows),))
     query = (
         "SELECT documents.row, metadata, coalesce(path, '') FROM documents LEFT JOIN files ON file = files.row "
@@ -266,7 +266,7 @@ def _attribute_anew(database: Connection, collection: int, rows: Sequence[int]) 
 
 
 def _delete(database: Connection, record: CollectionRecord, rows: Sequence[int], change: Change) -> int:
-    """Delete documents; how many terms they had."""
+    """Delete documents and return their number of terms."""
     if not rows:
         return 0
     found = database.execute(
@@ -300,7 +300,7 @@ def _forget_unused(database: Connection, files: set[int | None]) -> None:
 
 
 def _record(database: Connection, record: CollectionRecord, change: Change, terms: int) -> None:
-    """Keep the counts, and make the index of vectors once it pays."""
+    """Update the counts, and create the vector index once it is worthwhile."""
     chunks = record_change(database, record, change)
     if terms:
         database.execute("UPDATE collections SET terms = terms + ? WHERE row = ?", (terms, record.key))
