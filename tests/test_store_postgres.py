@@ -46,7 +46,7 @@ def quickly_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few chunks have an index of vectors, and few that fit a filter are gone through one by one."""
     monkeypatch.setattr("mcp_server_embeddings.store.postgres.nearest.INDEXED_FROM", 1_000)
     monkeypatch.setattr("mcp_server_embeddings.store.postgres.nearest.NARROW", 100)
-    monkeypatch.setattr("mcp_server_embeddings.store.postgres.nearest._LEAST_SHARE", 5)
+    monkeypatch.setattr("mcp_server_embeddings.store.postgres.nearest._CHUNKS_PER_CANDIDATE", 5)
 
 
 def schema_of(folder: Path) -> str:

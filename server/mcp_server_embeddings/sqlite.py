@@ -55,7 +55,7 @@ def open_database(
     database = connect(path, "mode=rw", factory, busy_seconds)
     try:
         check(database)
-        _begin_log(database, busy_seconds)
+        _enable_wal(database, busy_seconds)
         database.execute(f"PRAGMA synchronous = {synchronous}")
         prepare(database)
     except BaseException:
@@ -69,8 +69,8 @@ def connect(path: Path, options: str, factory: type[C], busy_seconds: float = 0)
 
     ``Path.as_uri`` would put the server of a Windows share into the URI's host part, which SQLite refuses.
     """
-    whole = path.absolute().as_posix()
-    uri = f"file://{'' if whole.startswith('/') else '/'}{quote(os.fsencode(whole))}?{options}"
+    absolute = path.absolute().as_posix()
+    uri = f"file://{'' if absolute.startswith('/') else '/'}{quote(os.fsencode(absolute))}?{options}"
     return sqlite3.connect(
         uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False, factory=factory
     )
@@ -85,14 +85,14 @@ def _refuse_single_byte(path: Path) -> None:
             raise error
 
 
-def _begin_log(database: sqlite3.Connection, busy_seconds: float) -> None:
+def _enable_wal(database: sqlite3.Connection, busy_seconds: float) -> None:
     """Enable write-ahead logging, stored in the file. SQLite does not wait when several processes enable it at once."""
-    end = time.monotonic() + busy_seconds
+    deadline = time.monotonic() + busy_seconds
     while True:
         try:
             database.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+            if error_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_SECONDS)
         else:

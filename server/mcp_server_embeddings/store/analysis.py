@@ -47,22 +47,22 @@ _ASCII_NAME = re.compile(r"\w+(?:\.\w+)*", re.ASCII)
 _NAME = re.compile(rf"[{_UNSPACED}]+|{_LETTER}+(?:\.{_LETTER}+)*")
 _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]")
 _FIRST_UNSPACED = _UNSPACED[0]
-_SIGNS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u17b4-\u17d3\u3099\u309a"
-_CLUSTER = re.compile(f"[^{_SIGNS}][{_SIGNS}]*|[{_SIGNS}]+")
+_VOWEL_SIGNS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u17b4-\u17d3\u3099\u309a"
+_CLUSTER = re.compile(f"[^{_VOWEL_SIGNS}][{_VOWEL_SIGNS}]*|[{_VOWEL_SIGNS}]+")
 _ACCENT = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0640]")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
-_JOINT = re.compile(r"[._]+")
+_CASE_CHANGE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
+_SEPARATOR = re.compile(r"[._]+")
 _QUOTED = re.compile(r'`[^`]+`|"[^"]+"')
 
-_LETTERS = str.maketrans({"ß": "ss", "ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe"})
+_UNDECOMPOSED = str.maketrans({"ß": "ss", "ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe"})
 """Letters that Unicode does not decompose."""
 
-_LONGEST = 100
+_MAX_NAME = 100
 """Maximum characters of a name; one of this length or longer is data, such as base64, and is not split into parts."""
 
-_LONGEST_STEMMED = 40
+_MAX_STEMMED = 40
 
-_KNOWN_SHARE = 0.1
+_MIN_KNOWN_SHARE = 0.1
 """Minimum share of known words for a passage in another language than English: source code has a few by chance."""
 
 _MAX_WORDS = 64
@@ -76,12 +76,12 @@ class QueryWord:
     Attributes:
         terms: Its stem in each language; for a name of several parts, their stems joined by spaces.
         parts: The stems of each part of such a name; else empty.
-        beginning: Whether the terms are prefixes.
+        prefix: Whether the terms are prefixes.
     """
 
     terms: tuple[str, ...]
     parts: tuple[tuple[str, ...], ...] = ()
-    beginning: bool = False
+    prefix: bool = False
 
 
 def language_term(language: str) -> str:
@@ -103,7 +103,7 @@ def passage_terms(text: str) -> list[str]:
         terms += (
             _run_terms(name)
             if name >= _FIRST_UNSPACED and _is_unspaced(name)
-            else _name_terms(name[:_LONGEST], language)
+            else _name_terms(name[:_MAX_NAME], language)
         )
     return terms
 
@@ -120,28 +120,29 @@ def query_words(query: str, languages: Collection[str]) -> list[QueryWord]:
     """
     names = list(_names(query))
     language, _ = language_of((name.lower() for name in names), languages)
-    function = tables().languages[language].function if language else frozenset[str]()
+    function_words = tables().languages[language].function if language else frozenset[str]()
     quoted = set(_names(" ".join(_QUOTED.findall(query))))
     capitals = query.isupper()
 
-    def content(name: str) -> bool:
-        return name.lower() not in function or name in quoted or (len(name) > 1 and name.isupper() and not capitals)
+    def is_content(name: str) -> bool:
+        emphasised = name in quoted or (len(name) > 1 and name.isupper() and not capitals)
+        return emphasised or name.lower() not in function_words
 
-    kept = [name for name in names if content(name)] or names
+    kept = [name for name in names if is_content(name)] or names
     words: dict[QueryWord, None] = {}
     for name in dict.fromkeys(kept):
-        words |= dict.fromkeys(_query_words(name, languages or [_DEFAULT], function))
+        words |= dict.fromkeys(_query_words(name, languages or [_DEFAULT], function_words))
         if len(words) >= _MAX_WORDS:
             break
     return list(words)[:_MAX_WORDS]
 
 
-def _query_words(name: str, languages: Collection[str], function: Collection[str]) -> Iterator[QueryWord]:
+def _query_words(name: str, languages: Collection[str], function_words: Collection[str]) -> Iterator[QueryWord]:
     if _is_unspaced(name):
         *pairs, last = _run_terms(name)
-        yield from map(QueryWord, ((pair,) for pair in pairs)) if pairs else [QueryWord((last,), beginning=True)]
+        yield from map(QueryWord, ((pair,) for pair in pairs)) if pairs else [QueryWord((last,), prefix=True)]
     else:
-        pieces = _pieces(name[:_LONGEST])
+        pieces = _pieces(name[:_MAX_NAME])
         parts = [part for piece in pieces for part in piece]
         wholes = [" ".join(_stem(part, language) for part in parts) for language in languages]
         if len(parts) == 1:
@@ -149,8 +150,8 @@ def _query_words(name: str, languages: Collection[str], function: Collection[str
             return
         if len(pieces) == 1:
             wholes += [_stem("".join(parts), language) for language in languages]
-        searched = [part for part in parts if part not in function]
-        yield QueryWord(tuple(dict.fromkeys(wholes)), tuple(_stems(part, languages) for part in searched))
+        content_parts = [part for part in parts if part not in function_words]
+        yield QueryWord(tuple(dict.fromkeys(wholes)), tuple(_stems(part, languages) for part in content_parts))
 
 
 def _names(text: str) -> Iterator[str]:
@@ -162,7 +163,7 @@ def _names(text: str) -> Iterator[str]:
 
 def _passage_language(names: list[str]) -> str:
     language, share = language_of((name.lower() for name in names), STEMMERS)
-    return language if language and share >= _KNOWN_SHARE else _DEFAULT
+    return language if language and share >= _MIN_KNOWN_SHARE else _DEFAULT
 
 
 def _run_terms(run: str) -> list[str]:
@@ -178,15 +179,15 @@ def _name_terms(name: str, language: str) -> tuple[str, ...]:
     terms: list[str] = []
     for word in [part for piece in pieces for part in piece] + ["".join(piece) for piece in pieces if len(piece) > 1]:
         # A query may omit the accents, and a word without them may have a different stem.
-        terms += dict.fromkeys((_stem(word, language), _stem(_folded(word), language)))
+        terms += dict.fromkeys((_stem(word, language), _stem(_without_accents(word), language)))
     return tuple(terms)
 
 
 def _pieces(name: str) -> list[list[str]]:
     """Split a name at dots and underscores, and each piece into its parts at changes of case, in lower case."""
-    if len(name) == _LONGEST:
+    if len(name) == _MAX_NAME:
         return [[name.lower()]]
-    return [_HUMP.sub(" ", piece).lower().split() for piece in _JOINT.split(name) if piece] or [[name]]
+    return [_CASE_CHANGE.sub(" ", piece).lower().split() for piece in _SEPARATOR.split(name) if piece] or [[name]]
 
 
 def _is_unspaced(name: str) -> bool:
@@ -199,13 +200,13 @@ def _stems(word: str, languages: Collection[str]) -> tuple[str, ...]:
 
 @lru_cache(20_000)
 def _stem(word: str, language: str) -> str:
-    if 2 < len(word) <= _LONGEST_STEMMED and not any(map(str.isdigit, word)):
+    if 2 < len(word) <= _MAX_STEMMED and not any(map(str.isdigit, word)):
         word = str(Stemmer(STEMMERS[language], 0).stemWord(word))  # a new instance: a stemmer is not thread-safe
-    return _folded(word)
+    return _without_accents(word)
 
 
-def _folded(word: str) -> str:
+def _without_accents(word: str) -> str:
     """Remove the accents from a word."""
     if word.isascii():
         return word
-    return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", word.translate(_LETTERS))))
+    return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", word.translate(_UNDECOMPOSED))))

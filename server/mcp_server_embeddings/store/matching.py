@@ -23,11 +23,11 @@ class Unit:
 
     Attributes:
         terms: See ``QueryWord``.
-        beginning: Whether the terms are prefixes.
+        prefix: Whether the terms are prefixes.
     """
 
     terms: tuple[str, ...]
-    beginning: bool = False
+    prefix: bool = False
 
 
 class TermIndex(Protocol):
@@ -55,7 +55,9 @@ def words_table(collection: int) -> str:
     return f"words_{collection:d}"
 
 
-def counts_of(units: Sequence[Unit], count: Callable[[Sequence[Unit], int], Mapping[Unit, int]]) -> dict[Unit, int]:
+def limited_counts(
+    units: Sequence[Unit], count: Callable[[Sequence[Unit], int], Mapping[Unit, int]]
+) -> dict[Unit, int]:
     """Count the passages that have each unit, up to a limit above which a unit is not looked up anyway.
 
     Visiting every passage that has a frequent word takes as long as the rest of the search. Exact counts matter only if
@@ -65,18 +67,18 @@ def counts_of(units: Sequence[Unit], count: Callable[[Sequence[Unit], int], Mapp
         units: The units to count.
         count: Counts units up to a limit.
     """
-    most = MAX_POSTINGS + 1
-    counts = dict(count(units, most))
-    while len(known := [found for found in counts.values() if found]) > 1 and min(known) == most:
-        most *= _GROWTH
-        counts |= count([unit for unit in units if counts[unit]], most)
+    limit = MAX_POSTINGS + 1
+    counts = dict(count(units, limit))
+    while len(known := [found for found in counts.values() if found]) > 1 and min(known) == limit:
+        limit *= _GROWTH
+        counts |= count([unit for unit in units if counts[unit]], limit)
     return counts
 
 
 def best_matches(index: TermIndex, query: str, k: int) -> WordMatches:
     """Return chunks that have words of the query, best first by BM25 (Robertson and Zaragoza 2009, as in FTS5)."""
     words = query_words(query, index.languages())
-    wholes = [Unit(word.terms, word.beginning) for word in words]
+    wholes = [Unit(word.terms, word.prefix) for word in words]
     units = {whole: at for at, whole in enumerate(wholes)}
     for at, part in _parts(words):
         units.setdefault(part, at)
@@ -84,11 +86,12 @@ def best_matches(index: TermIndex, query: str, k: int) -> WordMatches:
     known = sorted((unit for unit in units if counts[unit]), key=lambda unit: counts[unit])
     if not known:
         return WordMatches([], np.empty(0), 0, len(words), complete=False)
-    searched = _affordable(known, counts)
+    searched = _within_budget(known, counts)
     found = index.best(searched, k)
     complete = all(counts[whole] for whole in wholes) and index.has_all(wholes)
-    number = len({units[unit] for unit in searched})
-    return WordMatches([key for key, _ in found], np.array([worth for _, worth in found]), number, len(words), complete)
+    searched_words = len({units[unit] for unit in searched})
+    scores = np.array([score for _, score in found])
+    return WordMatches([key for key, _ in found], scores, searched_words, len(words), complete)
 
 
 def _parts(words: Sequence[QueryWord]) -> Iterator[tuple[int, Unit]]:
@@ -97,7 +100,7 @@ def _parts(words: Sequence[QueryWord]) -> Iterator[tuple[int, Unit]]:
             yield at, Unit(part)
 
 
-def _affordable(words: list[Unit], counts: Mapping[Unit, int]) -> list[Unit]:
+def _within_budget(words: list[Unit], counts: Mapping[Unit, int]) -> list[Unit]:
     """Return the rarest words, at least one, whose occurrences together stay within ``MAX_POSTINGS``."""
     chosen, postings = words[:1], counts[words[0]]
     for word in words[1:]:

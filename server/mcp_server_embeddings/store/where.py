@@ -69,12 +69,12 @@ def _conditions(name: str, wanted: object) -> list[Condition]:
     if isinstance(wanted, Mapping):
         if not wanted:
             raise InputError(f"where.{name} is an empty object; allowed: {', '.join(_COMPARISONS)}, as in {EXAMPLE}")
-        return [Condition(name, _known(name, given), _values(name, value)) for given, value in wanted.items()]
+        return [Condition(name, _comparison(name, given), _values(name, value)) for given, value in wanted.items()]
     several = isinstance(wanted, Sequence) and not isinstance(wanted, str)
     return [Condition(name, "in" if several else "eq", _values(name, wanted))]
 
 
-def _known(name: str, given: object) -> Comparison:
+def _comparison(name: str, given: object) -> Comparison:
     if given in _SYMBOLS:
         return _SYMBOLS[given]
     for comparison in _COMPARISONS:

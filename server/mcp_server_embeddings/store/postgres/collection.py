@@ -12,8 +12,8 @@ from mcp_server_embeddings.store.matching import best_matches
 from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.postgres.filtering import filtered
 from mcp_server_embeddings.store.postgres.fulltext import PostgresTerms
-from mcp_server_embeddings.store.postgres.nearest import NearestChunks, vectors_table
-from mcp_server_embeddings.store.postgres.repeating import repeats
+from mcp_server_embeddings.store.postgres.nearest import VectorSearch, vectors_table
+from mcp_server_embeddings.store.postgres.repeating import retrying
 from mcp_server_embeddings.store.postgres.writing import annotate_documents, put_documents, remove_documents
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import (
@@ -33,24 +33,24 @@ from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 _ITEMS_PER_READ = 5_000
 
 
-@repeats(Collection)
+@retrying(Collection)
 class PostgresCollection(SqlCollection[Connection]):
     """A collection of a schema."""
 
     @property
-    def alone(self) -> bool:
+    def retryable(self) -> bool:
         """Whether each method runs in a separate transaction."""
         return self._connection is None
 
     def nearest(self, vectors: Vectors, k: int, where: Where | None = None) -> list[Nearest]:
         with self._reading() as database:
-            near = NearestChunks(database, self._current(database), self._filtered(where))
-            return [near.to(vector, k) for vector in vectors]
+            search = VectorSearch(database, self._current(database), self._filter(where))
+            return [search.nearest(vector, k) for vector in vectors]
 
     def vectors(self, keys: Sequence[int]) -> Vectors:
         with self._reading() as database:
             found = {
-                row: self._decoded(vector)
+                row: self._decode(vector)
                 for marks, batch in query_batches(keys)
                 for row, vector in database.execute(
                     f"SELECT chunk, vector FROM {self._vectors_table()} WHERE chunk IN ({marks})", batch
@@ -62,7 +62,7 @@ class PostgresCollection(SqlCollection[Connection]):
 
     def matching(self, words: str, k: int, where: Where | None = None) -> WordMatches:
         with self._reading() as database:
-            terms = PostgresTerms(database, self._current(database).key, self._filtered(where))
+            terms = PostgresTerms(database, self._current(database).key, self._filter(where))
             return best_matches(terms, words, k)
 
     def item_vectors(self, keys: Sequence[int]) -> Vectors:
@@ -95,7 +95,7 @@ class PostgresCollection(SqlCollection[Connection]):
         if not found:
             return np.empty((0, self.record.dimensions), np.float32)
         lengths = np.array([length for _, length, _ in found], np.float32)
-        units = unit_rows(np.array([self._decoded(vector) for _, _, vector in found], np.float32))
+        units = unit_rows(np.array([self._decode(vector) for _, _, vector in found], np.float32))
         means = unit_rows(np.add.reduceat(units * lengths[:, None], starts, axis=0))
         return means[[places[key] for key in keys]]
 
@@ -107,13 +107,13 @@ class PostgresCollection(SqlCollection[Connection]):
     def _within_read(self, connection: Connection) -> Self:
         return type(self)(self._database, self.record, connection)
 
-    def _filtered(self, where: Where | None) -> Filter | None:
+    def _filter(self, where: Where | None) -> Filter | None:
         return filtered(self.record.key, where)
 
     def _vectors_table(self) -> str:
         return vectors_table(self.record.key)
 
-    def _decoded(self, vector: StoredVector) -> Vector:
+    def _decode(self, vector: StoredVector) -> Vector:
         return vector.to_numpy()
 
     def _remove_documents(self, database: Connection, record: CollectionRecord, rows: Sequence[int]) -> None:

@@ -40,7 +40,7 @@ _REASONS: tuple[tuple[type[psycopg.Error], str], ...] = (
 )
 
 
-PATH_TO_VECTORS = (
+ADD_PGVECTOR_SCHEMA = (
     "SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), "
     "quote_ident(nspname)), false) "
     "FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
@@ -71,15 +71,15 @@ class Connection:
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[TupleRow]:
         """Run one statement."""
-        return self.raw.execute(_translated(sql), parameters or None, binary=True)
+        return self.raw.execute(_psycopg_sql(sql), parameters or None, binary=True)
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Run a statement once for each row of values, without waiting between them."""
-        self.raw.cursor().executemany(_translated(sql), parameters)
+        self.raw.cursor().executemany(_psycopg_sql(sql), parameters)
 
 
 @lru_cache(1_000)
-def _translated(sql: str) -> bytes:
+def _psycopg_sql(sql: str) -> bytes:
     return sql.replace("?", "%s").encode()
 
 
@@ -104,7 +104,7 @@ def connection_options(url: str) -> dict[str, Any]:
 def prepare(connection: RawConnection) -> None:
     """Set up a connection for vectors, and to leave out NUL characters of texts."""
     connection.adapters.register_dumper(str, _StrDumper)
-    connection.execute(PATH_TO_VECTORS)
+    connection.execute(ADD_PGVECTOR_SCHEMA)
     register_vector(connection)
 
 
@@ -113,7 +113,7 @@ def is_lost(error: psycopg.Error, connection: RawConnection) -> bool:
     return connection.closed or connection.broken or isinstance(error, _LOST)
 
 
-def unreachable(error: psycopg.Error) -> StorageError:
+def unreachable_error(error: psycopg.Error) -> StorageError:
     """Return the error that explains why there is no connection; this message of libpq contains no password."""
     words = " ".join((error.diag.message_primary or str(error)).split())
     return StorageError(
@@ -123,7 +123,7 @@ def unreachable(error: psycopg.Error) -> StorageError:
 
 
 @contextmanager
-def explained(connection: RawConnection) -> Iterator[None]:
+def translated_errors(connection: RawConnection) -> Iterator[None]:
     """Raise PostgreSQL's errors as our own, with instructions.
 
     The original messages are left out: they repeat stored texts.

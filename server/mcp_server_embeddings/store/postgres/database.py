@@ -9,9 +9,15 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from mcp_server_embeddings.errors import StorageError
-from mcp_server_embeddings.store.postgres.connection import Connection, RawConnection, explained, is_lost, unreachable
+from mcp_server_embeddings.store.postgres.connection import (
+    Connection,
+    RawConnection,
+    is_lost,
+    translated_errors,
+    unreachable_error,
+)
 from mcp_server_embeddings.store.postgres.pool import PATIENCE_SECONDS, Pool
-from mcp_server_embeddings.store.postgres.schema import VERSION, found_version, migrate, path_to
+from mcp_server_embeddings.store.postgres.schema import VERSION, migrate, read_version, search_path
 
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -21,12 +27,12 @@ _WRITE = (
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
 
-_FORGET_WRITES = (
+_PRUNE_WRITES = (
     "DELETE FROM writes WHERE write IN "
     "(SELECT write FROM writes WHERE at < now() - interval '1 hour' LIMIT 100 FOR UPDATE SKIP LOCKED)"
 )
 
-_PLANS = (
+_PLANNER_SETTINGS = (
     "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
 )
 """A generic plan, for any vector and any limit, would not use the vector index. Compiling a query, or starting workers
@@ -45,8 +51,8 @@ class Database:
         self._pool = pool
         self._schema = schema
         self._usable = False
-        self._begin = f"{path_to(schema)}; {_PLANS}"
-        self._seen: tuple[int, object] = (0, None)
+        self._settings = f"{search_path(schema)}; {_PLANNER_SETTINGS}"
+        self._last_version: tuple[int, object] = (0, None)
 
     def exists(self) -> bool:
         """Tell whether anything was ever stored; a schema of an older version is migrated.
@@ -56,7 +62,7 @@ class Database:
         """
         if not self._usable:
             with self._pool.direct() as connection:
-                version = found_version(connection, self._schema)
+                version = read_version(connection, self._schema)
                 if 0 < version < VERSION:
                     migrate(connection, self._schema)
             self._usable = version > 0
@@ -69,7 +75,7 @@ class Database:
         Raises:
             StorageError: The server cannot be reached, or the connection was lost.
         """
-        with self._transaction(f"{_READ}; {self._begin}") as connection:
+        with self._transaction(f"{_READ}; {self._settings}") as connection:
             yield Connection(connection, writing=False)
             with suppress(psycopg.Error):  # everything has been read
                 connection.execute("COMMIT")
@@ -86,9 +92,9 @@ class Database:
                 migrate(connection, self._schema)
             self._usable = True
         write = uuid4()
-        with self._transaction(f"{_WRITE}; {self._begin}; INSERT INTO writes VALUES ('{write}')") as connection:
+        with self._transaction(f"{_WRITE}; {self._settings}; INSERT INTO writes VALUES ('{write}')") as connection:
             yield Connection(connection, writing=True)
-            connection.execute(_FORGET_WRITES)
+            connection.execute(_PRUNE_WRITES)
             try:
                 connection.execute("COMMIT")
             except psycopg.Error:
@@ -104,7 +110,7 @@ class Database:
         """
         try:
             # The lock waits for all writes in progress: this one may still be, even without its client.
-            with self._transaction(f"{_WRITE}; {self._begin}; LOCK TABLE writes IN SHARE MODE") as connection:
+            with self._transaction(f"{_WRITE}; {self._settings}; LOCK TABLE writes IN SHARE MODE") as connection:
                 return bool(connection.execute("SELECT 1 FROM writes WHERE write = %s", (write,)).fetchone())
         except StorageError as error:
             raise StorageError(
@@ -123,22 +129,22 @@ class Database:
         with self.reading() as database:
             # Keys and revisions only grow, so no two states have the same three numbers.
             state = database.execute("SELECT count(*), max(row), sum(revision) FROM collections").fetchone()
-        number, before = self._seen
+        number, before = self._last_version
         if state != before:
-            self._seen = (number + 1, state)
-        return self._seen[0]
+            self._last_version = (number + 1, state)
+        return self._last_version[0]
 
     def close(self) -> None:
         """Close the connections; they are opened again when needed."""
         self._pool.close()
         self._usable = False
-        self._seen = (self._seen[0], None)
+        self._last_version = (self._last_version[0], None)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[RawConnection]:
-        connection, pool = self._begun(begin)
+        connection, pool = self._begin_transaction(begin)
         try:
-            with explained(connection):
+            with translated_errors(connection):
                 yield connection
         finally:
             with suppress(psycopg.Error):
@@ -146,7 +152,7 @@ class Database:
                     connection.execute("ROLLBACK")
             pool.putconn(connection)
 
-    def _begun(self, begin: str) -> tuple[RawConnection, ConnectionPool[RawConnection]]:
+    def _begin_transaction(self, begin: str) -> tuple[RawConnection, ConnectionPool[RawConnection]]:
         """Begin a transaction and return its connection; connections that died meanwhile are skipped."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -159,6 +165,6 @@ class Database:
                     connection.close()
                 pool.putconn(connection)
                 if not lost or time.monotonic() > deadline:
-                    raise unreachable(error) from None
+                    raise unreachable_error(error) from None
             else:
                 return connection, pool

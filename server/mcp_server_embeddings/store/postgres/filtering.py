@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from mcp_server_embeddings.store.records import Scalar
-from mcp_server_embeddings.store.sql.filtering import OPERATORS, Filter, combined
+from mcp_server_embeddings.store.sql.filtering import OPERATORS, Filter, build_filter
 from mcp_server_embeddings.store.where import Condition, Where
 
 INDEXED_CHARACTERS = 200
@@ -16,8 +16,8 @@ _LEFT_OF_VALUE = f"left(?, {INDEXED_CHARACTERS})"
 
 
 def filtered(collection: int, where: Where | None) -> Filter | None:
-    """Return the filter of one collection; see ``combined``."""
-    return combined(collection, where, _sql)
+    """Return the filter of one collection; see ``build_filter``."""
+    return build_filter(collection, where, _sql)
 
 
 def columns(value: Scalar) -> tuple[str | None, Decimal | None]:

@@ -17,14 +17,14 @@ index costs a millisecond per chunk."""
 _MAX_INDEXED_DIMENSIONS = 4_000
 """Maximum dimensions of half-precision vectors in an index of pgvector."""
 
-_MOST_CANDIDATES = 1_000
+_MAX_CANDIDATES = 1_000
 """Maximum number of candidates from an index: pgvector's limit of ``hnsw.ef_search``."""
 
-_LEAST_CANDIDATES = 200
+_MIN_CANDIDATES = 200
 """Minimum number of candidates from the index, however few are wanted: it then finds 99 % of the 10 nearest of
 100,000."""
 
-_LEAST_SHARE = 50
+_CHUNKS_PER_CANDIDATE = 50
 """At most one in so many chunks is a candidate: visiting more in the index takes longer than scanning all."""
 
 NARROW = 10_000
@@ -56,7 +56,7 @@ def index_vectors(database: Connection, record: CollectionRecord, chunks: int) -
     )
 
 
-class NearestChunks:
+class VectorSearch:
     """Vector search in one collection.
 
     Args:
@@ -72,14 +72,14 @@ class NearestChunks:
         self._filter = condition
         self._within = "" if condition is None else f"SELECT row FROM chunks WHERE document IN ({condition.sql})"
         self._parameters = () if condition is None else condition.parameters
-        self._total, self._few = (record.chunks, None) if condition is None else self._fitting()
+        self._total, self._few_rows = (record.chunks, None) if condition is None else self._count_fitting()
 
-    def to(self, vector: Vector, k: int) -> Nearest:
+    def nearest(self, vector: Vector, k: int) -> Nearest:
         """Return up to ``k`` chunks nearest a vector, best first, ties by key."""
         k = min(k, self._total)
         found = self._by_index(vector, k) if self._has_index() and np.any(vector) else []
         if len(found) < k:
-            found = self._one_by_one(vector, k)
+            found = self._by_scan(vector, k)
         keys = [key for key, _ in found]
         rows = unit_rows(np.array([row for _, row in found], np.float32).reshape(len(found), self._record.dimensions))
         cosines = exact_cosines(rows, vector)
@@ -89,7 +89,7 @@ class NearestChunks:
     def _has_index(self) -> bool:
         return self._record.chunks >= INDEXED_FROM and self._record.dimensions <= _MAX_INDEXED_DIMENSIONS
 
-    def _fitting(self) -> tuple[int, list[int] | None]:
+    def _count_fitting(self) -> tuple[int, list[int] | None]:
         """Return the number of chunks that fit the filter, and their rows if few: finding them takes most time."""
         query = (
             f"SELECT count(*), CASE WHEN count(*) <= {NARROW} THEN coalesce(array_agg(row), '{{}}') END "
@@ -99,10 +99,10 @@ class NearestChunks:
 
     def _by_index(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
         """Return the nearest chunks by the index; fewer than ``k`` if too few candidates fit the filter."""
-        if self._few is not None:
+        if self._few_rows is not None:
             return []
-        candidates = max(_LEAST_CANDIDATES, 2 * k * self._record.chunks // max(self._total, 1))
-        if candidates > min(_MOST_CANDIDATES, self._record.chunks // _LEAST_SHARE):
+        candidates = max(_MIN_CANDIDATES, 2 * k * self._record.chunks // max(self._total, 1))
+        if candidates > min(_MAX_CANDIDATES, self._record.chunks // _CHUNKS_PER_CANDIDATE):
             return []
         self._database.execute("SELECT set_config('hnsw.ef_search', ?, true)", (str(candidates),))
         fits = f"JOIN chunks ON row = chunk WHERE {self._filter.of_document('chunks.document')}" if self._filter else ""
@@ -113,10 +113,10 @@ class NearestChunks:
         )
         return self._read(query, (vector, candidates, *self._parameters, vector, k))
 
-    def _one_by_one(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
+    def _by_scan(self, vector: Vector, k: int) -> Sequence[tuple[int, Vector]]:
         within, parameters = (f"WHERE chunk IN ({self._within})" if self._within else ""), self._parameters
-        if self._few is not None:
-            within, parameters = "WHERE chunk = ANY(?::bigint[])", (self._few,)
+        if self._few_rows is not None:
+            within, parameters = "WHERE chunk = ANY(?::bigint[])", (self._few_rows,)
         query = f"SELECT chunk, vector FROM {self._table} {within} ORDER BY vector <=> ?, chunk LIMIT ?"
         return self._read(query, (*parameters, vector, k))
 

@@ -14,9 +14,9 @@ from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.store.postgres.connection import (
     RawConnection,
     connection_options,
-    explained,
     prepare,
-    unreachable,
+    translated_errors,
+    unreachable_error,
 )
 
 PATIENCE_SECONDS = 15.0
@@ -36,8 +36,8 @@ class Pool:
         url: The address in the syntax of libpq, whose environment variables and files supply missing parts.
     """
 
-    _of_address: ClassVar["WeakValueDictionary[str, Pool]"] = WeakValueDictionary()
-    _making = threading.Lock()
+    _pools: ClassVar["WeakValueDictionary[str, Pool]"] = WeakValueDictionary()
+    _pools_lock = threading.Lock()
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -47,8 +47,8 @@ class Pool:
     @classmethod
     def of(cls, url: str) -> "Pool":
         """Return the shared pool of an address."""
-        with cls._making:
-            return cls._of_address.setdefault(url, cls(url))
+        with cls._pools_lock:
+            return cls._pools.setdefault(url, cls(url))
 
     def take(self) -> tuple[RawConnection, ConnectionPool[RawConnection]]:
         """Take a connection, and return it with the pool to put it back into.
@@ -56,7 +56,7 @@ class Pool:
         Raises:
             StorageError: No connection is available.
         """
-        pool = self._opened()
+        pool = self._open_pool()
         try:
             return pool.getconn(PATIENCE_SECONDS), pool
         except PoolTimeout:
@@ -77,8 +77,8 @@ class Pool:
         try:
             connection = psycopg.connect(self._url, **connection_options(self._url))
         except psycopg.OperationalError as error:
-            raise unreachable(error) from None
-        with connection, explained(connection):
+            raise unreachable_error(error) from None
+        with connection, translated_errors(connection):
             yield connection
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Pool:
     def __del__(self) -> None:
         self.close()
 
-    def _opened(self) -> ConnectionPool[RawConnection]:
+    def _open_pool(self) -> ConnectionPool[RawConnection]:
         with self._lock:
             if self._connections is None:
                 # It logs every lost connection; our calls raise an error or retry.

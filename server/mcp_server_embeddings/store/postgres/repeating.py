@@ -12,25 +12,25 @@ from mcp_server_embeddings.store.postgres.pool import PATIENCE_SECONDS
 T = TypeVar("T", bound=type)
 
 
-def repeats(protocol: type) -> Callable[[T], T]:
+def retrying(protocol: type) -> Callable[[T], T]:
     """Make a class retry the methods of a protocol after a lost connection, for ``PATIENCE_SECONDS``.
 
     Excluded are methods that are still running while their caller works (``reading``, ``batches``), and all methods
-    inside ``reading``, where all reads must see one state: there ``alone`` is false.
+    inside ``reading``, where all reads must see one state: there ``retryable`` is false.
     """
 
     def decorate(store: T) -> T:
         for name in vars(protocol):
             method = getattr(store, name)
-            goes_on = inspect.isgeneratorfunction(inspect.unwrap(method)) if callable(method) else True
-            if not name.startswith("_") and not goes_on:
-                setattr(store, name, _repeated(method))
+            is_generator = inspect.isgeneratorfunction(inspect.unwrap(method)) if callable(method) else True
+            if not name.startswith("_") and not is_generator:
+                setattr(store, name, _retried(method))
         return store
 
     return decorate
 
 
-def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
+def _retried(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def run(self: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - those of the method
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -38,7 +38,7 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return method(self, *arguments, **named)
             except ConnectionLostError:
-                if not self.alone or time.monotonic() > deadline:
+                if not self.retryable or time.monotonic() > deadline:
                     raise
 
     return run

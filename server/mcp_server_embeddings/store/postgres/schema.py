@@ -5,7 +5,7 @@ from collections.abc import Callable
 import psycopg
 
 from mcp_server_embeddings.errors import StorageError
-from mcp_server_embeddings.store.postgres.connection import PATH_TO_VECTORS, RawConnection
+from mcp_server_embeddings.store.postgres.connection import ADD_PGVECTOR_SCHEMA, RawConnection
 
 _LOCK = 0x656D6264
 """The advisory lock that is held during a migration: ``embd`` in ASCII."""
@@ -92,13 +92,13 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def path_to(schema: str) -> str:
+def search_path(schema: str) -> str:
     """Return the SQL that puts a schema first in the search path of a transaction."""
     name = quoted(schema).replace("'", "''")
     return f"SELECT set_config('search_path', '{name}, ' || current_setting('search_path'), true)"
 
 
-def found_version(database: RawConnection, schema: str) -> int:
+def read_version(database: RawConnection, schema: str) -> int:
     """Return the version of a schema; 0 if there is none.
 
     Raises:
@@ -132,9 +132,9 @@ def migrate(database: RawConnection, schema: str) -> None:
             f"CREATE TABLE IF NOT EXISTS {name}.versions "
             "(version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now())".encode()
         )
-        version = found_version(database, schema)  # another process may have migrated it
-        database.execute(PATH_TO_VECTORS)
-        database.execute(path_to(schema).encode())
+        version = read_version(database, schema)  # another process may have migrated it
+        database.execute(ADD_PGVECTOR_SCHEMA)
+        database.execute(search_path(schema).encode())
         for number, migration in enumerate(MIGRATIONS[version:], version + 1):
             if callable(migration):
                 migration(database)

@@ -7,14 +7,14 @@ from mcp_server_embeddings.store.postgres.collection import PostgresCollection
 from mcp_server_embeddings.store.postgres.connection import Connection, check_address
 from mcp_server_embeddings.store.postgres.database import Database
 from mcp_server_embeddings.store.postgres.pool import Pool
-from mcp_server_embeddings.store.postgres.repeating import repeats
+from mcp_server_embeddings.store.postgres.repeating import retrying
 from mcp_server_embeddings.store.postgres.writing import create_tables, remove_collection
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.sql.store import SqlStore
 
 
-@repeats(CollectionStore)
+@retrying(CollectionStore)
 class PostgresStore(SqlStore[Connection]):
     """Collections in one schema of a database, which is created on the first write.
 
@@ -27,7 +27,7 @@ class PostgresStore(SqlStore[Connection]):
     """
 
     _database: Database
-    alone = True
+    retryable = True
 
     def __init__(self, url: str, schema: str) -> None:
         check_address(url)
@@ -40,7 +40,7 @@ class PostgresStore(SqlStore[Connection]):
         self._database.close()
 
     @contextmanager
-    def _changing(self) -> Iterator[Connection]:
+    def _writing_catalog(self) -> Iterator[Connection]:
         with self._database.writing() as database:
             database.execute("LOCK TABLE collections IN SHARE ROW EXCLUSIVE MODE")
             yield database
@@ -48,7 +48,7 @@ class PostgresStore(SqlStore[Connection]):
     def _exists(self) -> bool:
         return self._database.exists()
 
-    def _opened(self, record: CollectionRecord) -> Collection:
+    def _open_record(self, record: CollectionRecord) -> Collection:
         return PostgresCollection(self._database, record)
 
     def _create_tables(self, database: Connection, collection: int, dimensions: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from mcp_server_embeddings.store.matching import words_table
 from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.postgres.filtering import columns
-from mcp_server_embeddings.store.postgres.fulltext import create_words, indexed
+from mcp_server_embeddings.store.postgres.fulltext import create_words, index_values
 from mcp_server_embeddings.store.postgres.nearest import create_vectors, index_vectors, vectors_table
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
@@ -21,11 +21,11 @@ from mcp_server_embeddings.store.records import (
 )
 from mcp_server_embeddings.store.sql.writing import (
     Change,
-    annotated,
     attributes,
     changed_meanwhile,
-    record_change,
-    remember_file,
+    record_file,
+    update_counts,
+    with_field,
 )
 
 
@@ -54,7 +54,7 @@ class _Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class _Coming:
+class _Incoming:
     """A document to store.
 
     Attributes:
@@ -85,44 +85,44 @@ class _Coming:
 def put_documents(database: Connection, record: CollectionRecord, documents: Sequence[NewDocument]) -> PutResult:
     """Implement ``Collection.put``."""
     result, change, moved, terms = PutResult(), Change(), 0, 0
-    for group in _without_repeats(documents):
-        stored = _stored(database, record.key, [document.id for document in group])
-        coming = [_coming(document, stored) for document in group]
-        files = _remember(database, record.key, group)
-        same = [one for one in coming if one.unchanged]
-        different = [one for one in coming if not one.unchanged]
-        bare = next((one.document.id for one in different if not one.document.chunks), None)
-        if bare is not None:
-            raise changed_meanwhile(bare)
-        left = _move(database, record.key, same, files)
+    for group in _unique_groups(documents):
+        stored = _read_stored(database, record.key, [document.id for document in group])
+        incoming = [_incoming(document, stored) for document in group]
+        files = _record_files(database, record.key, group)
+        same = [one for one in incoming if one.unchanged]
+        different = [one for one in incoming if not one.unchanged]
+        without_chunks = next((one.document.id for one in different if not one.document.chunks), None)
+        if without_chunks is not None:
+            raise changed_meanwhile(without_chunks)
+        earlier_files = _update_files(database, record.key, same, files)
         replaced = [one.stored.row for one in different if one.stored]
         terms -= _delete(database, record, replaced, change)
         terms += _insert(database, record, different, files, change)
-        before = left + [one.stored.file for one in different if one.stored]
-        _forget_unused(database, set(before))  # only now: other documents of the group may use them
-        moved += len(left)
+        moved += len(earlier_files)
+        earlier_files += [one.stored.file for one in different if one.stored]
+        _forget_unused(database, set(earlier_files))  # only now: other documents of the group may use them
         result += PutResult(len(different) - len(replaced), len(replaced), len(same))
     if result.added or result.updated or moved:
-        _record(database, record, change, terms)
+        _update_counts(database, record, change, terms)
     return result
 
 
 def annotate_documents(database: Connection, record: CollectionRecord, name: str, values: Mapping[str, Scalar]) -> int:
     """Implement ``Collection.annotate``."""
-    stored = _stored(database, record.key, list(values))
+    stored = _read_stored(database, record.key, list(values))
     rows, metadata = [], []
     for document, value in values.items():
         if document in stored:
             rows.append(stored[document].row)
-            metadata.append(annotated(stored[document].metadata, name, value))
+            metadata.append(with_field(stored[document].metadata, name, value))
     if rows:
         database.execute(
             "UPDATE documents SET metadata = new.metadata FROM unnest(?::bigint[], ?::text[]) AS new (row, metadata) "
             "WHERE documents.row = new.row",
             (rows, metadata),
         )
-        _attribute_anew(database, record.key, rows)
-        _record(database, record, Change(), 0)
+        _replace_attributes(database, record.key, rows)
+        _update_counts(database, record, Change(), 0)
     return len(rows)
 
 
@@ -134,10 +134,10 @@ def remove_documents(database: Connection, record: CollectionRecord, rows: Seque
         files = {file for (file,) in database.execute(query, (list(rows),))}
         terms = _delete(database, record, rows, change)
         _forget_unused(database, files)
-        _record(database, record, change, -terms)
+        _update_counts(database, record, change, -terms)
 
 
-def _without_repeats(documents: Sequence[NewDocument]) -> Iterator[list[NewDocument]]:
+def _unique_groups(documents: Sequence[NewDocument]) -> Iterator[list[NewDocument]]:
     """Group documents so that no id occurs twice in a group: the later one replaces the earlier."""
     group: dict[str, NewDocument] = {}
     for document in documents:
@@ -150,10 +150,10 @@ def _without_repeats(documents: Sequence[NewDocument]) -> Iterator[list[NewDocum
         yield list(group.values())
 
 
-def _coming(document: NewDocument, stored: Mapping[str, _Stored]) -> _Coming:
+def _incoming(document: NewDocument, stored: Mapping[str, _Stored]) -> _Incoming:
     text = document.text
     digests = [digest(passage_text(chunk.heading, text[chunk.start : chunk.stop])) for chunk in document.chunks]
-    return _Coming(_without_nul(document), digest(text), digests, stored.get(document.id.replace("\0", "")))
+    return _Incoming(_without_nul(document), digest(text), digests, stored.get(document.id.replace("\0", "")))
 
 
 def _without_nul(document: NewDocument) -> NewDocument:
@@ -162,26 +162,26 @@ def _without_nul(document: NewDocument) -> NewDocument:
     if "\0" not in text:
         return document
 
-    def moved(place: int) -> int:
+    def shifted(place: int) -> int:
         return place - text.count("\0", 0, place)
 
-    chunks = tuple(replace(chunk, start=moved(chunk.start), stop=moved(chunk.stop)) for chunk in document.chunks)
+    chunks = tuple(replace(chunk, start=shifted(chunk.start), stop=shifted(chunk.stop)) for chunk in document.chunks)
     return replace(document, text=text.replace("\0", ""), chunks=chunks)
 
 
-def _stored(database: Connection, collection: int, ids: Sequence[str]) -> dict[str, _Stored]:
+def _read_stored(database: Connection, collection: int, ids: Sequence[str]) -> dict[str, _Stored]:
     query = "SELECT id, row, digest, metadata, file FROM documents WHERE collection = ? AND id = ANY(?)"
     return {key: _Stored(*values) for key, *values in database.execute(query, (collection, list(ids)))}
 
 
-def _remember(database: Connection, collection: int, documents: Sequence[NewDocument]) -> dict[str, int]:
+def _record_files(database: Connection, collection: int, documents: Sequence[NewDocument]) -> dict[str, int]:
     """Record the files of documents, return their rows by path; their full state is recorded once a file is stored."""
     digests = {document.file: document.file_digest for document in documents if document.file}
-    return {path: remember_file(database, collection, path, StoredFile(known)) for path, known in digests.items()}
+    return {path: record_file(database, collection, path, StoredFile(known)) for path, known in digests.items()}
 
 
-def _move(
-    database: Connection, collection: int, documents: Sequence[_Coming], files: Mapping[str, int]
+def _update_files(
+    database: Connection, collection: int, documents: Sequence[_Incoming], files: Mapping[str, int]
 ) -> list[int | None]:
     """Record the current files of unchanged documents; return the earlier files of those whose file changed."""
     moved = [
@@ -191,14 +191,14 @@ def _move(
     ]
     if moved:
         database.executemany("UPDATE documents SET file = ? WHERE row = ?", [(file, row) for row, _, file in moved])
-        _attribute_anew(database, collection, [row for row, _, _ in moved])  # the path of its file is one
+        _replace_attributes(database, collection, [row for row, _, _ in moved])  # the path of its file is one
     return [file for _, file, _ in moved]
 
 
 def _insert(
     database: Connection,
     record: CollectionRecord,
-    documents: Sequence[_Coming],
+    documents: Sequence[_Incoming],
     files: Mapping[str, int],
     change: Change,
 ) -> int:
@@ -207,26 +207,27 @@ def _insert(
         return 0
     rows = _keys(database, "documents", len(documents))
     chunk_rows = iter(_keys(database, "chunks", sum(len(one.document.chunks) for one in documents)))
-    of_documents, of_chunks, of_words, of_vectors = [], [], [], []
-    of_attributes: list[tuple[Any, ...]] = []
+    document_values, chunk_values, word_values, vector_values = [], [], [], []
+    attribute_values: list[tuple[Any, ...]] = []
     for row, one in zip(rows, documents, strict=True):
         document, metadata = one.document, one.metadata
-        of_documents.append(
+        document_values.append(
             (row, record.key, document.id, one.digest, files.get(document.file), metadata, document.text)
         )
-        of_attributes += _attributes(record.key, row, metadata, document.file)
-        for part, (chunk, known) in enumerate(zip(document.chunks, one.chunk_digests, strict=True)):
+        attribute_values += _attributes(record.key, row, metadata, document.file)
+        for part, (chunk, chunk_digest) in enumerate(zip(document.chunks, one.chunk_digests, strict=True)):
             key = next(chunk_rows)
-            of_chunks.append((key, record.key, row, part, chunk.start, chunk.stop, chunk.heading, known))
-            of_words.append((key, *indexed(passage_text(chunk.heading, document.text[chunk.start : chunk.stop]))))
-            of_vectors.append((key, chunk.vector))
+            chunk_values.append((key, record.key, row, part, chunk.start, chunk.stop, chunk.heading, chunk_digest))
+            text = passage_text(chunk.heading, document.text[chunk.start : chunk.stop])
+            word_values.append((key, *index_values(text)))
+            vector_values.append((key, chunk.vector))
         change.count(1, len(document.text.encode()), len(document.chunks), record.dimensions)
-    _copy(database, "documents (row, collection, id, digest, file, metadata, text)", of_documents)
-    _copy(database, "chunks (row, collection, document, part, start, stop, heading, digest)", of_chunks)
-    _copy(database, _ATTRIBUTES, of_attributes)
-    _copy(database, f"{words_table(record.key)} (chunk, length, language, words)", of_words)
-    _copy(database, f"{vectors_table(record.key)} (chunk, vector)", of_vectors, types=("int8", "vector"))
-    return sum(length for _, length, _, _ in of_words)
+    _copy(database, "documents (row, collection, id, digest, file, metadata, text)", document_values)
+    _copy(database, "chunks (row, collection, document, part, start, stop, heading, digest)", chunk_values)
+    _copy(database, _ATTRIBUTES, attribute_values)
+    _copy(database, f"{words_table(record.key)} (chunk, length, language, words)", word_values)
+    _copy(database, f"{vectors_table(record.key)} (chunk, vector)", vector_values, types=("int8", "vector"))
+    return sum(length for _, length, _, _ in word_values)
 
 
 _ATTRIBUTES = "attributes (collection, name, text, number, document)"
@@ -253,7 +254,7 @@ def _attributes(collection: int, row: int, metadata: str, file: str) -> Iterator
         yield (collection, name, *columns(value), row)
 
 
-def _attribute_anew(database: Connection, collection: int, rows: Sequence[int]) -> None:
+def _replace_attributes(database: Connection, collection: int, rows: Sequence[int]) -> None:
     """Replace the attributes of documents after their metadata or their file changed."""
     database.execute("DELETE FROM attributes WHERE document = ANY(?)", (list(rows),))
     query = (
@@ -261,8 +262,8 @@ def _attribute_anew(database: Connection, collection: int, rows: Sequence[int]) 
         "WHERE documents.row = ANY(?)"
     )
     found = database.execute(query, (list(rows),)).fetchall()
-    of_attributes = (one for row, metadata, path in found for one in _attributes(collection, row, metadata, path))
-    _copy(database, _ATTRIBUTES, of_attributes)
+    values = (one for row, metadata, path in found for one in _attributes(collection, row, metadata, path))
+    _copy(database, _ATTRIBUTES, values)
 
 
 def _delete(database: Connection, record: CollectionRecord, rows: Sequence[int], change: Change) -> int:
@@ -299,9 +300,9 @@ def _forget_unused(database: Connection, files: set[int | None]) -> None:
     )
 
 
-def _record(database: Connection, record: CollectionRecord, change: Change, terms: int) -> None:
+def _update_counts(database: Connection, record: CollectionRecord, change: Change, terms: int) -> None:
     """Update the counts, and create the vector index once it is worthwhile."""
-    chunks = record_change(database, record, change)
+    chunks = update_counts(database, record, change)
     if terms:
         database.execute("UPDATE collections SET terms = terms + ? WHERE row = ?", (terms, record.key))
     if record.chunks < chunks:

@@ -15,7 +15,7 @@ _CHARACTERS_PER_BATCH = 2_000_000
 def read_batch(
     database: Connection,
     vectors: str,
-    decoded: Callable[[Any], Vector],
+    decode: Callable[[Any], Vector],
     condition: str,
     parameters: Sequence[object],
     size: int,
@@ -25,7 +25,7 @@ def read_batch(
     Args:
         database: The connection to read from.
         vectors: Name of the table of vectors.
-        decoded: Decodes a vector read from that table.
+        decode: Decodes a vector read from that table.
         condition: SQL in which ``d`` is the document and ``f`` its file.
         parameters: The values of the condition.
         size: Maximum number of documents.
@@ -43,10 +43,10 @@ def read_batch(
             f"WHERE document IN ({marks}) ORDER BY document, part"
         )
         for document, start, stop, heading, vector in database.execute(query, batch):
-            chunks.setdefault(document, []).append(NewChunk(start, stop, heading, decoded(vector)))
+            chunks.setdefault(document, []).append(NewChunk(start, stop, heading, decode(vector)))
     documents = [
-        NewDocument(key, text, json.loads(metadata), tuple(chunks.get(row, ())), path or "", bytes(content or b""))
-        for row, key, text, metadata, path, content in rows
+        NewDocument(key, text, json.loads(metadata), tuple(chunks.get(row, ())), path or "", bytes(file_digest or b""))
+        for row, key, text, metadata, path, file_digest in rows
     ]
     return Batch(documents, rows[-1][0] if rows else 0)
 

@@ -26,7 +26,7 @@ from mcp_server_embeddings.store.records import (
 from mcp_server_embeddings.store.sql.batches import read_batch
 from mcp_server_embeddings.store.sql.connection import Connection, Database
 from mcp_server_embeddings.store.sql.filtering import Filter
-from mcp_server_embeddings.store.sql.writing import remember_file
+from mcp_server_embeddings.store.sql.writing import record_file
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Scores, exact_cosines, unit_rows
 
@@ -71,7 +71,7 @@ class SqlCollection(Collection, Generic[C]):
         """Return the same collection, with all reads in one transaction."""
 
     @abstractmethod
-    def _filtered(self, where: Where | None) -> Filter | None:
+    def _filter(self, where: Where | None) -> Filter | None:
         """Return the filter of its documents; None without conditions."""
 
     @abstractmethod
@@ -79,7 +79,7 @@ class SqlCollection(Collection, Generic[C]):
         """Return the name of the table of its vectors, keyed by ``chunk``."""
 
     @abstractmethod
-    def _decoded(self, vector: Any) -> Vector:  # noqa: ANN401 - the type depends on the database
+    def _decode(self, vector: Any) -> Vector:  # noqa: ANN401 - the type depends on the database
         """Decode a vector that was read from that table."""
 
     @abstractmethod
@@ -133,7 +133,7 @@ class SqlCollection(Collection, Generic[C]):
     def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, Vector]:
         with self._reading() as database:
             return {
-                bytes(digest): self._decoded(vector)
+                bytes(digest): self._decode(vector)
                 for marks, batch in query_batches(digests)
                 for digest, vector in database.execute(
                     f"SELECT digest, vector FROM chunks JOIN {self._vectors_table()} ON chunk = row "
@@ -156,14 +156,14 @@ class SqlCollection(Collection, Generic[C]):
 
     def items(self, where: Where | None = None) -> ItemKeys:
         with self._reading() as database:
-            condition, parameters = self._within(database, where)
+            condition, parameters = self._condition(database, where)
             query = f"SELECT row, id FROM documents WHERE {condition} ORDER BY row"
             found = database.execute(query, parameters).fetchall()
         return ItemKeys([row for row, _ in found], [document for _, document in found])
 
     def id_range(self, where: Where | None = None) -> tuple[str, str] | None:
         with self._reading() as database:
-            condition, parameters = self._within(database, where)
+            condition, parameters = self._condition(database, where)
             # Two queries: SQLite uses the index for min() and max() only if a query asks for just one of them.
             first, last = (
                 database.execute(f"SELECT {which}(id) FROM documents WHERE {condition}", parameters).fetchone()[0]
@@ -262,7 +262,7 @@ class SqlCollection(Collection, Generic[C]):
         with self._database.writing() as database:
             key = self._current(database).key
             for path, state in files.items():
-                remember_file(database, key, path, state)
+                record_file(database, key, path, state)
 
     def forget_files(self, paths: Sequence[str]) -> int:
         removed = 0
@@ -322,15 +322,15 @@ class SqlCollection(Collection, Generic[C]):
             return [str(key) for (key,) in found]
 
     def _batch(self, database: C, condition: str, parameters: Sequence[object], size: int) -> Batch:
-        return read_batch(database, self._vectors_table(), self._decoded, condition, parameters, size)
+        return read_batch(database, self._vectors_table(), self._decode, condition, parameters, size)
 
     def _reading(self) -> AbstractContextManager[C]:
         return self._database.reading() if self._connection is None else nullcontext(self._connection)
 
-    def _within(self, database: C, where: Where | None) -> tuple[str, Sequence[object]]:
+    def _condition(self, database: C, where: Where | None) -> tuple[str, Sequence[object]]:
         """Return the SQL condition for the documents that fit, and its parameters."""
         key = self._current(database).key
-        condition = self._filtered(where)
+        condition = self._filter(where)
         if condition is None:
             return "collection = ?", (key,)
         return f"collection = ? AND row IN ({condition.sql})", (key, *condition.parameters)
@@ -351,10 +351,10 @@ def _read_chunks(database: Connection, condition: str, parameters: Sequence[obje
     # Slice in Python: SQLite would scan a long document from its beginning for every chunk.
     texts: dict[int, str] = {
         row: text
-        for marks, batch in query_batches(list({found_row[7] for found_row in found}))
+        for marks, batch in query_batches(list({chunk[7] for chunk in found}))
         for row, text in database.execute(f"SELECT row, text FROM documents WHERE row IN ({marks})", batch)
     }
     return [
-        Chunk(row, document, part, parts, start, stop, heading, texts[whole][start:stop], json.loads(metadata))
-        for row, document, part, parts, start, stop, heading, whole, metadata in found
+        Chunk(row, document, part, parts, start, stop, heading, texts[document_row][start:stop], json.loads(metadata))
+        for row, document, part, parts, start, stop, heading, document_row, metadata in found
     ]

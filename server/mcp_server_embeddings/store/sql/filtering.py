@@ -32,7 +32,7 @@ class Filter:
         return " AND ".join(f"EXISTS ({part} AND document = {row} OFFSET 0)" for part in self.parts)
 
 
-def combined(
+def build_filter(
     collection: int, where: Where | None, condition_sql: Callable[[Condition], tuple[str, Sequence[Any]]]
 ) -> Filter | None:
     """Return the filter of one collection; None without conditions.

@@ -39,7 +39,7 @@ class SqlStore(CollectionStore, Generic[C]):
         """Tell whether anything was ever stored."""
 
     @abstractmethod
-    def _opened(self, record: CollectionRecord) -> Collection:
+    def _open_record(self, record: CollectionRecord) -> Collection:
         """Return the collection of a record."""
 
     @abstractmethod
@@ -50,32 +50,32 @@ class SqlStore(CollectionStore, Generic[C]):
     def _remove_collection(self, database: C, collection: int) -> None:
         """Remove a collection and everything in it."""
 
-    def _changing(self) -> AbstractContextManager[C]:
+    def _writing_catalog(self) -> AbstractContextManager[C]:
         """Yield a connection inside a transaction that may add, rename or remove collections, one at a time."""
         return self._database.writing()
 
-    def _gone(self, collection: int) -> None:
+    def _forget(self, collection: int) -> None:
         """Discard cached data of a removed collection."""
 
     def open(self, name: str) -> Collection:
-        return self._opened(self.record(name))
+        return self._open_record(self.record(name))
 
     def open_or_create(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
         check_name(name)
         if all(record.name != name for record in self.list()):
-            with self._changing() as database:
+            with self._writing_catalog() as database:
                 if read_record(database, name) is None:
                     self._insert(database, name, identity, model, dimensions)
         return self.open_for(name, identity, model)
 
     def successor(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
-        return self._hidden(name + _SUCCESSOR, identity, model, dimensions)
+        return self._open_hidden(name + _SUCCESSOR, identity, model, dimensions)
 
     def open_source(self, key: str, identity: str, model: str, dimensions: int) -> Collection:
-        return self._hidden(_SOURCE + key, identity, model, dimensions)
+        return self._open_hidden(_SOURCE + key, identity, model, dimensions)
 
-    def _hidden(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
-        with self._changing() as database:
+    def _open_hidden(self, name: str, identity: str, model: str, dimensions: int) -> Collection:
+        with self._writing_catalog() as database:
             record = read_record(database, name)
             if record is not None and record.identity != identity:
                 self._remove_collection(database, record.key)
@@ -86,22 +86,22 @@ class SqlStore(CollectionStore, Generic[C]):
             created = read_record(database, name)
         if created is None:
             raise CollectionError(f"collection {name!r} is being replaced by another process; send the call again")
-        return self._opened(created)
+        return self._open_record(created)
 
     def replace(self, name: str, by: str, unless_changed_since: int) -> bool:
-        with self._changing() as database:
+        with self._writing_catalog() as database:
             old, new = read_record(database, name), read_record(database, by)
             if old is None or new is None or old.key == new.key or old.revision != unless_changed_since:
                 return False
             database.execute("UPDATE sources SET collection = ? WHERE collection = ?", (new.key, old.key))
             self._remove_collection(database, old.key)
             database.execute("UPDATE collections SET name = ?, revision = revision + 1 WHERE row = ?", (name, new.key))
-        self._gone(old.key)
+        self._forget(old.key)
         return True
 
     def remove(self, name: str, confirm: Callable[[], None] = confirmed) -> CollectionRecord:
         self.record(name)  # its error suggests the nearest name
-        with self._changing() as database:
+        with self._writing_catalog() as database:
             record = read_record(database, name)
             if record is None:
                 raise CollectionError(f"there is no collection {name!r}; another process has just removed it")
@@ -110,7 +110,7 @@ class SqlStore(CollectionStore, Generic[C]):
             if successor is not None:
                 self._remove_collection(database, successor.key)
             confirm()
-        self._gone(record.key)
+        self._forget(record.key)
         return record
 
     def list(self) -> list[CollectionRecord]:

@@ -29,7 +29,7 @@ class Change:
         self.removed_chunks += chunks if sign < 0 else 0
 
 
-def record_change(database: Connection, collection: CollectionRecord, change: Change) -> int:
+def update_counts(database: Connection, collection: CollectionRecord, change: Change) -> int:
     """Update the counts, and the revision by which processes notice changes; return the new number of chunks."""
     (chunks,) = database.execute(
         "UPDATE collections SET revision = revision + 1, removals = removals + ?, updated = ?, "
@@ -46,7 +46,7 @@ def record_change(database: Connection, collection: CollectionRecord, change: Ch
     return int(chunks)
 
 
-def remember_file(database: Connection, collection: int, path: str, state: StoredFile) -> int:
+def record_file(database: Connection, collection: int, path: str, state: StoredFile) -> int:
     """Record the state of a file and return its row."""
     database.execute(
         "INSERT INTO files (collection, path, digest, size, changed, indexed) VALUES (?, ?, ?, ?, ?, ?) "
@@ -59,7 +59,7 @@ def remember_file(database: Connection, collection: int, path: str, state: Store
     return int(row)
 
 
-def annotated(metadata: str, name: str, value: Scalar) -> str:
+def with_field(metadata: str, name: str, value: Scalar) -> str:
     """Return the metadata of a document with a field set, or removed if the value is None."""
     fields: dict[str, Scalar | list[Scalar]] = json.loads(metadata)
     fields.pop(name, None)

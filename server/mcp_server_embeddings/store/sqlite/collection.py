@@ -65,13 +65,13 @@ class SqliteCollection(SqlCollection[Connection]):
     def _within_read(self, connection: Connection) -> Self:
         return type(self)(self._database, self.record, self._matrix, self._segments, connection)
 
-    def _filtered(self, where: Where | None) -> Filter | None:
+    def _filter(self, where: Where | None) -> Filter | None:
         return filtered(self.record.key, where)
 
     def _vectors_table(self) -> str:
         return "vectors"
 
-    def _decoded(self, vector: bytes) -> Vector:
+    def _decode(self, vector: bytes) -> Vector:
         return np.frombuffer(vector, dtype="<f4")
 
     def _remove_documents(self, database: Connection, record: CollectionRecord, rows: Sequence[int]) -> None:
@@ -80,7 +80,7 @@ class SqliteCollection(SqlCollection[Connection]):
     def nearest(self, vectors: Vectors, k: int, where: Where | None = None) -> list[Nearest]:
         with self._reading() as database:
             snapshot = self.snapshot(database)
-            return snapshot.nearest(database, vectors, k, selected_rows(database, self._filtered(where)))
+            return snapshot.nearest(database, vectors, k, selected_rows(database, self._filter(where)))
 
     def vectors(self, keys: Sequence[int]) -> Vectors:
         with self._reading() as database:
@@ -90,7 +90,7 @@ class SqliteCollection(SqlCollection[Connection]):
         with self._reading() as database:
             record = self._current(database)
             known = self._matrix(record).words.at(database.generation, record.revision)
-            terms = SqliteTerms(database, record.key, self._filtered(where), known)
+            terms = SqliteTerms(database, record.key, self._filter(where), known)
             return best_matches(terms, words, k)
 
     def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
@@ -111,10 +111,10 @@ class SqliteCollection(SqlCollection[Connection]):
     def _read_whole(self, database: Connection, key: int, row: int) -> NewDocument | None:
         try:
             (found,) = self._batch(database, "d.collection = ? AND d.row = ?", (key, row), 1).documents or (None,)
-            sound = found is not None and _is_sound(database, row, found)
+            intact = found is not None and _is_intact(database, row, found)
         except _DAMAGE:
             return None
-        return found if sound else None
+        return found if intact else None
 
     def snapshot(self, database: Connection) -> Snapshot:
         """Update the vectors in memory and return them. A returned snapshot never changes."""
@@ -143,7 +143,7 @@ class SqliteCollection(SqlCollection[Connection]):
             chunks = self._current(database).chunks
         if chunks >= 2 * self._segments.rows and (result.added or result.updated):
             with suppress(StorageError), self._database.reading() as database:  # the documents are stored anyway
-                self._segments.extended(database, self.record.key)
+                self._segments.extend(database, self.record.key)
         return result
 
 
@@ -164,13 +164,13 @@ def _read_text(database: Connection, key: int, row: int) -> NewDocument | None:
         query = "SELECT id, text, metadata FROM documents WHERE collection = ? AND row = ?"
         found = database.execute(query, (key, row)).fetchone()
         document = NewDocument(str(found[0]), str(found[1]), json.loads(found[2]), ()) if found else None
-        sound = document is not None and _is_sound(database, row, document)
+        intact = document is not None and _is_intact(database, row, document)
     except _DAMAGE:
         return None
-    return document if sound else None
+    return document if intact else None
 
 
-def _is_sound(database: Connection, row: int, document: NewDocument) -> bool:
+def _is_intact(database: Connection, row: int, document: NewDocument) -> bool:
     """Tell whether the digests of a text and its chunks are the stored ones."""
     (known,) = database.execute("SELECT digest FROM documents WHERE row = ?", (row,)).fetchone()
     if bytes(known) != digest(document.text):

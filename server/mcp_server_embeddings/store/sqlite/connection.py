@@ -10,7 +10,7 @@ from typing import Literal
 from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.private import create_database
 from mcp_server_embeddings.sqlite import ClosingConnection, connect, error_code, open_database
-from mcp_server_embeddings.store.sqlite.schema import PAGE_BYTES, checked_version, migrate
+from mcp_server_embeddings.store.sqlite.schema import PAGE_BYTES, migrate, read_version
 
 BUSY_SECONDS = 30.0
 """How long a write waits for another process to finish writing. Writes are short: nothing is encoded inside one."""
@@ -34,7 +34,7 @@ class Connection(ClosingConnection):
 
     Attributes:
         path: Path of the database.
-        names_beside: Paths of its log and index.
+        sidecar_paths: Paths of its log and index.
         main: Inode of the database file.
         log: Inode of its write-ahead log.
         index: Inode of the log's index, which processes share.
@@ -43,7 +43,7 @@ class Connection(ClosingConnection):
     """
 
     path = Path()
-    names_beside = (Path(), Path())
+    sidecar_paths = (Path(), Path())
     main: Inode = None
     log: Inode = None
     index: Inode = None
@@ -54,9 +54,9 @@ class Connection(ClosingConnection):
         """Compare the open files with those at the path. ``stat`` opens nothing, so it releases no locks."""
         if self.main != inode(self.path):
             return "moved"
-        log, index = map(inode, self.names_beside)
-        whole = self.log in (None, log) and self.index in (None, index)
-        return "here" if whole else "torn"
+        log, index = map(inode, self.sidecar_paths)
+        intact = self.log in (None, log) and self.index in (None, index)
+        return "here" if intact else "torn"
 
 
 def inode(path: Path) -> Inode:
@@ -68,23 +68,23 @@ def inode(path: Path) -> Inode:
     return status.st_dev, status.st_ino
 
 
-def beside(path: Path) -> tuple[Inode, Inode]:
+def sidecar_inodes(path: Path) -> tuple[Inode, Inode]:
     """Return the identities of the log and index of the database at a path."""
-    log, index = _names_beside(path)
+    log, index = _sidecar_paths(path)
     return inode(log), inode(index)
 
 
-def remove_beside(path: Path, owner: Connection) -> None:
+def remove_sidecars(path: Path, owner: Connection) -> None:
     """Remove the log and index at a path if they belong to a connection whose database is no longer there."""
-    for name, own in zip(_names_beside(path), (owner.log, owner.index), strict=True):
-        if own is not None and own == inode(name):
-            name.unlink(missing_ok=True)
+    for sidecar, own in zip(_sidecar_paths(path), (owner.log, owner.index), strict=True):
+        if own is not None and own == inode(sidecar):
+            sidecar.unlink(missing_ok=True)
 
 
-def _names_beside(path: Path) -> tuple[Path, Path]:
+def _sidecar_paths(path: Path) -> tuple[Path, Path]:
     """Return the paths of the log and index; for a symbolic link, they are next to its target."""
-    real = os.path.realpath(path)
-    return Path(f"{real}-wal"), Path(f"{real}-shm")
+    target = os.path.realpath(path)
+    return Path(f"{target}-wal"), Path(f"{target}-shm")
 
 
 def open_collections(path: Path, *, create: bool) -> Connection:
@@ -96,15 +96,15 @@ def open_collections(path: Path, *, create: bool) -> Connection:
 
     Raises:
         StorageError: The file cannot be opened or created, belongs to another program, or has a newer version.
-        sqlite3.DatabaseError: SQLite cannot use it; see ``explained``.
+        sqlite3.DatabaseError: SQLite cannot use it; see ``translated_errors``.
     """
     if create:
         _create(path)
     for _ in range(_ATTEMPTS):
         before = inode(path)
-        database = _opened(path)
-        database.path, database.names_beside, database.main = path, _names_beside(path), inode(path)
-        database.log, database.index = beside(path)
+        database = _open(path)
+        database.path, database.sidecar_paths, database.main = path, _sidecar_paths(path), inode(path)
+        database.log, database.index = sidecar_inodes(path)
         if database.main == before:
             return database
         database.close()
@@ -121,7 +121,7 @@ def _create(path: Path) -> None:
         ) from error
 
 
-def _opened(path: Path) -> Connection:
+def _open(path: Path) -> Connection:
     try:
         return open_database(
             path,
@@ -134,11 +134,11 @@ def _opened(path: Path) -> Connection:
     except sqlite3.OperationalError as error:
         if error_code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
-        return _opened_read_only(path)
+        return _open_read_only(path)
 
 
 def _check(database: Connection, path: Path) -> None:
-    checked_version(database, str(path))
+    read_version(database, str(path))
     database.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")  # takes effect only in a new file
 
 
@@ -148,16 +148,16 @@ def _prepare(database: Connection, path: Path) -> None:
     migrate(database, str(path))
 
 
-def _opened_read_only(path: Path) -> Connection:
+def _open_read_only(path: Path) -> Connection:
     """Open the file in a read-only folder.
 
     If no process that can write has it open, there is no log, and none can be created: SQLite then needs the option
     ``immutable``. With a log this option would be wrong, since SQLite would ignore the content of the log.
     """
     log = path.with_name(path.name + "-wal")
-    frozen = not (log.exists() and log.stat().st_size)
-    database = connect(path, "mode=ro&immutable=1" if frozen else "mode=ro", Connection)
-    database.reusable = not frozen
+    immutable = not (log.exists() and log.stat().st_size)
+    database = connect(path, "mode=ro&immutable=1" if immutable else "mode=ro", Connection)
+    database.reusable = not immutable
     try:
         migrate(database, str(path))
     except BaseException:
@@ -179,14 +179,14 @@ _REASONS = {
     sqlite3.SQLITE_NOTADB: "it is no SQLite file; move it away or give another --data-dir",
 }
 
-_OTHERWISE = (
+_OTHER = (
     "it is damaged, or another program changed its tables or texts; restore it from a backup, or move it away and "
     "index again"
 )
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def translated_errors(path: Path) -> Iterator[None]:
     """Raise SQLite's errors as ``StorageError``, with instructions.
 
     The original message is left out of the chain: the one about damaged UTF-8 repeats the stored text.
@@ -198,6 +198,6 @@ def explained(path: Path) -> Iterator[None]:
         if reason is None and type(error) is not sqlite3.OperationalError:
             raise  # a bug in this program; the message contains no stored text
         raise StorageError(
-            f"the collections in {str(path)!r} are not available: {reason or _OTHERWISE}. What was acknowledged before "
+            f"the collections in {str(path)!r} are not available: {reason or _OTHER}. What was acknowledged before "
             "is kept"
         ) from None

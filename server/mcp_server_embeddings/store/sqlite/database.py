@@ -14,13 +14,13 @@ from mcp_server_embeddings.store.sqlite.connection import (
     Connection,
     Inode,
     Place,
-    beside,
-    explained,
     inode,
     open_collections,
-    remove_beside,
+    remove_sidecars,
+    sidecar_inodes,
+    translated_errors,
 )
-from mcp_server_embeddings.store.sqlite.schema import check_version
+from mcp_server_embeddings.store.sqlite.schema import check_unchanged
 
 _IDLE = 4
 """Maximum number of idle connections kept open."""
@@ -41,14 +41,14 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._writing = threading.Lock()
-        self._watch = threading.Lock()
+        self._write_lock = threading.Lock()
+        self._version_lock = threading.Lock()
         self._idle: list[Connection] = []
-        self._watching: Connection | None = None
-        self._seen = (0, 0)
+        self._version_connection: Connection | None = None
+        self._last_version = (0, 0)
         self._main: Inode = None
         self._log: Inode = None
-        self._open = 0
+        self._open_count = 0
         self._generation = 0
         reserve_database(path)
 
@@ -76,7 +76,7 @@ class Database:
         with self._connection(create=False) as database:
             database.execute("BEGIN")
             try:
-                check_version(database, str(self.path))
+                check_unchanged(database, str(self.path))
                 yield database
             finally:
                 if database.in_transaction:
@@ -93,11 +93,11 @@ class Database:
             StorageError: The file cannot be written, or was moved meanwhile; the file that is at the path now contains
                 nothing of the block.
         """
-        with self._writing, self._connection(create=True) as database:
+        with self._write_lock, self._connection(create=True) as database:
             database.execute(f"PRAGMA busy_timeout = {1_000 * wait_seconds:.0f}")
             with transaction(database):
                 database.execute(f"PRAGMA busy_timeout = {1_000 * BUSY_SECONDS:.0f}")
-                check_version(database, str(self.path))
+                check_unchanged(database, str(self.path))
                 self._check_place(database)  # waiting for the lock takes up to half a minute
                 yield database
             self._check_place(database)
@@ -112,32 +112,32 @@ class Database:
         """
         if not self.exists():
             return 0
-        with self._watch, explained(self.path):
-            if self._watching is not None and self._watching.place() == "moved":
-                moved, self._watching = self._watching, None
-                self._retire(moved)
+        with self._version_lock, translated_errors(self.path):
+            if self._version_connection is not None and self._version_connection.place() == "moved":
+                moved, self._version_connection = self._version_connection, None
+                self._close_moved(moved)
             # SQLite shows a connection the writes of others only; this one never writes.
-            known = self._watching is not None
-            self._watching = self._watching or self._opened(create=False)
-            (now,) = self._watching.execute("PRAGMA data_version").fetchone()
-            number, before = self._seen
-            self._seen = (number + (not known or now != before), now)
-            return self._seen[0]
+            reused = self._version_connection is not None
+            self._version_connection = self._version_connection or self._connect(create=False)
+            (now,) = self._version_connection.execute("PRAGMA data_version").fetchone()
+            number, before = self._last_version
+            self._last_version = (number + (not reused or now != before), now)
+            return self._last_version[0]
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
-        with self._watch, self._lock:
+        with self._version_lock, self._lock:
             connections, self._idle = self._idle, []
-            if self._watching is not None:
-                connections.append(self._watching)
-                self._watching = None
+            if self._version_connection is not None:
+                connections.append(self._version_connection)
+                self._version_connection = None
         for database in connections:
             self._close(database)
 
     @contextmanager
     def _connection(self, *, create: bool) -> Iterator[Connection]:
-        with explained(self.path):
-            database = self._idle_connection() or self._opened(create=create)
+        with translated_errors(self.path):
+            database = self._idle_connection() or self._connect(create=create)
             usable = False
             try:
                 yield database
@@ -148,7 +148,7 @@ class Database:
                 usable = True  # an error of the block, not of the connection
                 raise
             finally:
-                self._give_back(database, usable=usable)
+                self._release(database, usable=usable)
 
     def _idle_connection(self) -> Connection | None:
         """Return an idle connection to the file at the path; None if there is none."""
@@ -159,12 +159,12 @@ class Database:
             if database is None or place == "here":
                 return database
             if place == "moved":
-                self._retire(database)
+                self._close_moved(database)
             else:
-                self._give_back(database, usable=True)  # closing it might write an old state over a newer one
-                raise self._lost(place)
+                self._release(database, usable=True)  # closing it might write an old state over a newer one
+                raise self._place_error(place)
 
-    def _give_back(self, database: Connection, *, usable: bool) -> None:
+    def _release(self, database: Connection, *, usable: bool) -> None:
         with self._lock:
             kept = usable and database.reusable and not database.in_transaction and len(self._idle) < _IDLE
             if kept:
@@ -180,9 +180,9 @@ class Database:
         """
         place = database.place()
         if place != "here":
-            raise self._lost(place)
+            raise self._place_error(place)
 
-    def _lost(self, place: Place) -> StorageError:
+    def _place_error(self, place: Place) -> StorageError:
         if place == "moved":
             return StorageError(
                 f"{str(self.path)!r} was moved, removed or replaced while it was in use; nothing was stored in the one "
@@ -193,29 +193,30 @@ class Database:
             "nothing can be stored safely: end every program that uses it, then start again"
         )
 
-    def _opened(self, *, create: bool) -> Connection:
+    def _connect(self, *, create: bool) -> Connection:
         with self._lock:
-            if self._open and self._main != inode(self.path) and self._log and self._log == beside(self.path)[0]:
-                raise self._lost("moved")  # other threads still use the log of the earlier file
+            replaced = self._open_count and self._main != inode(self.path)
+            if replaced and self._log and self._log == sidecar_inodes(self.path)[0]:
+                raise self._place_error("moved")  # other threads still use the log of the earlier file
         database = open_collections(self.path, create=create)
         with self._lock:
             # While a connection is open, no other file can have its inode. Connections that are not reusable keep the
             # generation too: they are opened for each use, and all vectors would be read each time.
-            followed = self._open > 0 or not database.reusable
-            if database.main != self._main or not followed:
+            continuous = self._open_count > 0 or not database.reusable
+            if database.main != self._main or not continuous:
                 self._generation += 1
             self._main, self._log = database.main, database.log
-            self._open += 1
+            self._open_count += 1
             database.generation = self._generation
         return database
 
     def _close(self, database: Connection) -> None:
         with self._lock:
-            self._open -= 1
+            self._open_count -= 1
         with suppress(sqlite3.Error):
             database.close()
 
-    def _retire(self, database: Connection) -> None:
+    def _close_moved(self, database: Connection) -> None:
         """Close a connection whose file was moved or removed.
 
         If its log was left behind, SQLite would take it for the log of the file that is there now, and damage that
@@ -224,10 +225,10 @@ class Database:
         Raises:
             StorageError: Another process uses that log.
         """
-        if database.log is not None and database.log == beside(self.path)[0]:
+        if database.log is not None and database.log == sidecar_inodes(self.path)[0]:
             (busy, *_) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if busy:
-                self._give_back(database, usable=True)
-                raise self._lost("moved")
-            remove_beside(self.path, database)
+                self._release(database, usable=True)
+                raise self._place_error("moved")
+            remove_sidecars(self.path, database)
         self._close(database)

@@ -6,13 +6,13 @@ import sqlite3
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.store.sql.filtering import OPERATORS, Filter, combined
+from mcp_server_embeddings.store.sql.filtering import OPERATORS, Filter, build_filter
 from mcp_server_embeddings.store.where import Condition, Operand, Where
 
 
 def filtered(collection: int, where: Where | None) -> Filter | None:
-    """Return the filter of one collection; see ``combined``."""
-    return combined(collection, where, _sql)
+    """Return the filter of one collection; see ``build_filter``."""
+    return build_filter(collection, where, _sql)
 
 
 def selected_rows(database: sqlite3.Connection, condition: Filter | None) -> NDArray[np.int64] | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from mcp_server_embeddings.store.analysis import STEMMERS, language_term, passage_terms
-from mcp_server_embeddings.store.matching import Unit, best_matches, counts_of, words_table
+from mcp_server_embeddings.store.matching import Unit, best_matches, limited_counts, words_table
 from mcp_server_embeddings.store.records import WordMatches, passage_text
 from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.store.sqlite.postings import FREQUENT, Known, best_of
@@ -76,40 +76,40 @@ class SqliteTerms:
         return [code for code in STEMMERS if self._exists(f'"{language_term(code)}"')]
 
     def counts(self, units: Sequence[Unit]) -> dict[Unit, int]:
-        """Return how many passages have each unit; see ``counts_of``."""
-        self._counts = counts_of(units, lambda asked, most: {unit: self._count(unit, most) for unit in asked})
+        """Return how many passages have each unit; see ``limited_counts``."""
+        self._counts = limited_counts(units, lambda batch, limit: {unit: self._count(unit, limit) for unit in batch})
         return self._counts
 
     def best(self, units: Sequence[Unit], k: int) -> list[tuple[int, float]]:
         """Return the best passages."""
         terms = [term for unit in units for term in unit.terms]
-        single = not any(unit.beginning for unit in units) and not any(" " in term for term in terms)
+        single = not any(unit.prefix for unit in units) and not any(" " in term for term in terms)
         if single and not self._within and sum(self._counts.get(unit, 0) for unit in units) >= FREQUENT:
             found = best_of(self._database, self._collection, terms, k, self._known.lengths)
             if found is not None:
                 return found
         rows = self._database.execute(
-            f"SELECT rowid, bm25({self._table}) AS worth FROM {self._table} WHERE {self._table} MATCH ? "
-            f"{self._within} ORDER BY worth, rowid LIMIT ?",
+            f"SELECT rowid, bm25({self._table}) AS score FROM {self._table} WHERE {self._table} MATCH ? "
+            f"{self._within} ORDER BY score, rowid LIMIT ?",
             (" OR ".join(map(_expression, units)), *self._parameters, k),
         )
-        return [(row, -worth) for row, worth in rows]
+        return [(row, -score) for row, score in rows]  # FTS5's scores are negative
 
     def has_all(self, units: Sequence[Unit]) -> bool:
         """Tell whether a single passage has all units."""
-        together = " AND ".join(map(_expression, units))
-        if not self._exists(together):
+        expression = " AND ".join(map(_expression, units))
+        if not self._exists(expression):
             return False
         # The filter costs as much as the search, so it is applied only if it can change the answer.
-        return not self._within or self._exists(together, self._within, self._parameters)
+        return not self._within or self._exists(expression, self._within, self._parameters)
 
-    def _count(self, unit: Unit, most: int) -> int:
-        if (unit, most) in self._known.counts:
-            return self._known.counts[unit, most]
+    def _count(self, unit: Unit, limit: int) -> int:
+        if (unit, limit) in self._known.counts:
+            return self._known.counts[unit, limit]
         query = f"SELECT count(*) FROM (SELECT 1 FROM {self._table} WHERE {self._table} MATCH ? LIMIT ?)"
-        count = int(self._database.execute(query, (_expression(unit), most)).fetchone()[0])
+        count = int(self._database.execute(query, (_expression(unit), limit)).fetchone()[0])
         if count >= FREQUENT:  # there are few such words, and they are looked up often
-            self._known.counts[unit, most] = count
+            self._known.counts[unit, limit] = count
         return count
 
     def _exists(self, expression: str, within: str = "", parameters: Sequence[Operand] = ()) -> bool:
@@ -119,7 +119,7 @@ class SqliteTerms:
 
 def _expression(unit: Unit) -> str:
     """Return a unit as an FTS5 expression."""
-    mark = "*" if unit.beginning else ""
+    mark = "*" if unit.prefix else ""
     return "(" + " OR ".join(f'"{term}"{mark}' for term in unit.terms) + ")"
 
 

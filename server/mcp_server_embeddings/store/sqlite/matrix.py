@@ -20,10 +20,10 @@ from mcp_server_embeddings.vectors.scores import Scores, Vectors, exact_cosines,
 _DECIMALS = 6
 """Decimals of a cosine, so that equal texts tie."""
 
-_SPARE = 1.25
+_GROWTH = 1.25
 """Growth factor of the matrix: room for more rows."""
 
-_DEAD = 0.25
+_MAX_REMOVED = 0.25
 """Share of removed rows from which on the matrix is rewritten."""
 
 
@@ -61,7 +61,7 @@ class Snapshot:
         found = []
         for unit, vector in zip(unit_rows(vectors), vectors, strict=True):
             cosines = np.where(wanted, np.round(self.vectors @ unit, _DECIMALS), -np.inf).astype(np.float32)
-            near = _highest(cosines, min(k, total - sealed))
+            near = _top_positions(cosines, min(k, total - sealed))
             rows, units = self.rows[near], self.vectors[near]
             if not sealed:
                 found.append(Nearest(rows.tolist(), exact_cosines(units, vector), units, total))
@@ -110,7 +110,7 @@ class Snapshot:
         units = np.empty((len(rows), self.vectors.shape[1]), np.float32)
         for start in range(0, len(rows), ROWS_PER_READ):  # in blocks: reading makes copies
             part = rows[start : start + ROWS_PER_READ]
-            block, sealed = units[start : start + ROWS_PER_READ], part <= _end(self.segments)
+            block, sealed = units[start : start + ROWS_PER_READ], part <= _last_row(self.segments)
             block[~sealed] = self.vectors[np.searchsorted(self.rows, part[~sealed])]
             block[sealed] = unit_rows(vectors_of(database, part[sealed], units.shape[1]))
         return units
@@ -148,7 +148,7 @@ class Snapshot:
         return unit_rows(means)
 
 
-def _highest(cosines: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+def _top_positions(cosines: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """Return the positions of the highest cosines, best first, ties by position."""
     candidates = np.arange(len(cosines))
     if 0 < k < len(cosines):
@@ -182,9 +182,9 @@ class Matrix:
         self._revision = -1
         self._removals = 0
         self._segments: tuple[Segment, ...] = ()
-        self._keep(np.empty(0, np.int64), np.empty((0, self._dimensions), np.float32), np.empty(0, np.bool_))
+        self._set_arrays(np.empty(0, np.int64), np.empty((0, self._dimensions), np.float32), np.empty(0, np.bool_))
 
-    def _keep(self, rows: NDArray[np.int64], vectors: Vectors, alive: NDArray[np.bool_]) -> None:
+    def _set_arrays(self, rows: NDArray[np.int64], vectors: Vectors, alive: NDArray[np.bool_]) -> None:
         self._rows, self._vectors, self._alive = rows, vectors, alive
         self._count = len(rows)
 
@@ -200,42 +200,42 @@ class Matrix:
             self._check(database)
             if record.revision > self._revision:
                 if record.removals != self._removals:
-                    self._drop(database, record)
-                self._divide(database, record)
+                    self._apply_removals(database, record)
+                self._extend_segments(database, record)
                 self._append(database, record)
                 self._revision, self._removals = record.revision, record.removals
             if record.revision == self._revision:
                 return Snapshot(self._segments, self._rows[: self._count], self._vectors[: self._count], self._alive)
-            return self._earlier(database, record)
+            return self._earlier_snapshot(database, record)
 
-    def _earlier(self, database: Connection, record: CollectionRecord) -> Snapshot:
+    def _earlier_snapshot(self, database: Connection, record: CollectionRecord) -> Snapshot:
         """Return the vectors for a transaction that began before another thread read a later state."""
-        n, segments, alive = self._count, self._followed(database, record), self._stored(database, record)
+        segments, alive = self._refreshed_segments(database, record), self._still_stored(database, record)
         if sum(segment.count for segment in segments) + np.count_nonzero(alive) < record.chunks:
             return Matrix(self._dimensions, self._files).snapshot(database, record)  # some were discarded meanwhile
-        return Snapshot(segments, self._rows[:n], self._vectors[:n], alive)
+        return Snapshot(segments, self._rows[: self._count], self._vectors[: self._count], alive)
 
     def _check(self, database: Connection) -> None:
         if database.generation != self._generation or any(segment.is_changed() for segment in self._segments):
             self._clear(database.generation)
 
-    def _divide(self, database: Connection, record: CollectionRecord) -> None:
+    def _extend_segments(self, database: Connection, record: CollectionRecord) -> None:
         """Move all chunks but the last into segments, if there are enough."""
         if record.chunks - sum(segment.count for segment in self._segments) < 2 * self._files.rows:
             return
         key, segments = record.key, list(self._segments)
-        segments += self._files.noted(database, key, _end(segments), self._dimensions)
-        segments += self._files.extended(database, key, _end(segments))
-        self._segments = tuple(self._files.tidied(database, key, segments))
-        rest = slice(np.searchsorted(self._rows[: self._count], _end(segments), side="right"), self._count)
-        self._keep(self._rows[rest].copy(), self._vectors[rest].copy(), self._alive[rest].copy())
+        segments += self._files.load(database, key, _last_row(segments), self._dimensions)
+        segments += self._files.extend(database, key, _last_row(segments))
+        self._segments = tuple(self._files.compacted(database, key, segments))
+        rest = slice(np.searchsorted(self._rows[: self._count], _last_row(segments), side="right"), self._count)
+        self._set_arrays(self._rows[rest].copy(), self._vectors[rest].copy(), self._alive[rest].copy())
 
-    def _followed(self, database: sqlite3.Connection, record: CollectionRecord) -> tuple[Segment, ...]:
+    def _refreshed_segments(self, database: sqlite3.Connection, record: CollectionRecord) -> tuple[Segment, ...]:
         """Return the segments with the chunks that are left in a transaction."""
-        return tuple(segment.following(database, record.key) for segment in self._segments)
+        return tuple(segment.refreshed(database, record.key) for segment in self._segments)
 
     def _append(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
-        last = int(self._rows[self._count - 1]) if self._count else _end(self._segments)
+        last = int(self._rows[self._count - 1]) if self._count else _last_row(self._segments)
         # The exact size when a collection is first read; some room to grow afterwards.
         expected = record.chunks - sum(segment.count for segment in self._segments)
         self._reserve(expected if not self._count else 0)
@@ -248,19 +248,19 @@ class Matrix:
         alive[: len(self._alive)] = self._alive
         self._alive = alive
 
-    def _stored(self, database: sqlite3.Connection, record: CollectionRecord) -> NDArray[np.bool_]:
+    def _still_stored(self, database: sqlite3.Connection, record: CollectionRecord) -> NDArray[np.bool_]:
         """Tell which of the rows outside segments still have chunks."""
         query = "SELECT row FROM chunks WHERE collection = ? AND row > ? ORDER BY row"
-        found = database.execute(query, (record.key, _end(self._segments)))
+        found = database.execute(query, (record.key, _last_row(self._segments)))
         left = np.fromiter((row for (row,) in found), np.int64)
         return np.isin(self._rows[: self._count], left, assume_unique=True)
 
-    def _drop(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
+    def _apply_removals(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
         """Apply removals."""
-        self._segments = tuple(self._files.tidied(database, record.key, self._followed(database, record)))
-        alive = self._stored(database, record) if self._count else self._alive
-        if alive.sum() < (1 - _DEAD) * self._count:
-            self._keep(self._rows[: self._count][alive], self._vectors[: self._count][alive], alive[alive])
+        self._segments = tuple(self._files.compacted(database, record.key, self._refreshed_segments(database, record)))
+        alive = self._still_stored(database, record) if self._count else self._alive
+        if alive.sum() < (1 - _MAX_REMOVED) * self._count:
+            self._set_arrays(self._rows[: self._count][alive], self._vectors[: self._count][alive], alive[alive])
         else:
             self._alive = alive
 
@@ -268,13 +268,13 @@ class Matrix:
         """Make room for a number of rows. The arrays of earlier snapshots stay where they are."""
         if needed <= len(self._rows):
             return
-        room = needed if not self._count else int(needed * _SPARE)
+        room = needed if not self._count else int(needed * _GROWTH)
         rows, vectors = np.empty(room, np.int64), np.empty((room, self._vectors.shape[1]), np.float32)
         rows[: self._count] = self._rows[: self._count]
         vectors[: self._count] = self._vectors[: self._count]
         self._rows, self._vectors = rows, vectors
 
 
-def _end(segments: Sequence[Segment]) -> int:
+def _last_row(segments: Sequence[Segment]) -> int:
     """Return the last row of segments; 0 without segments."""
     return segments[-1].last if segments else 0

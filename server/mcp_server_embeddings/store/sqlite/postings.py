@@ -24,7 +24,7 @@ FREQUENT = 2_000
 _K1, _B = 1.2, 0.75
 """The constants of FTS5."""
 
-_LEAST_IDF = 1e-6
+_MIN_IDF = 1e-6
 """The minimum of FTS5, for a term that half of the passages or more have."""
 
 
@@ -124,18 +124,18 @@ def best_of(
         None if a length is not known; see ``Lengths``.
     """
     postings = _postings(database, collection, terms)
-    rows = _different(np.concatenate([found for found, _ in postings]))[0]
+    rows = _distinct(np.concatenate([found for found, _ in postings]))[0]
     sizes = lengths.of(database, collection, rows)
     if sizes is None:
         return None
-    number, average = _averages(database, collection)
+    passages, average = _averages(database, collection)
     norms = _K1 * (1 - _B + _B * sizes / average)
-    worth = np.zeros(len(rows))
+    scores = np.zeros(len(rows))
     for found, counts in postings:
         at = np.searchsorted(rows, found)
-        worth[at] += _idf(number, len(found)) * (counts * (_K1 + 1) / (counts + norms[at]))
-    order = np.lexsort((rows, -worth))[:k]
-    return list(zip(rows[order].tolist(), worth[order].tolist(), strict=True))
+        scores[at] += _idf(passages, len(found)) * (counts * (_K1 + 1) / (counts + norms[at]))
+    order = np.lexsort((rows, -scores))[:k]
+    return list(zip(rows[order].tolist(), scores[order].tolist(), strict=True))
 
 
 def _postings(
@@ -147,26 +147,26 @@ def _postings(
     database.execute(f"CREATE VIRTUAL TABLE IF NOT EXISTS temp.{table}_terms USING fts5vocab(main, {table}, instance)")
     query = f"SELECT group_concat(doc) FROM temp.{table}_terms WHERE term = ?"
     found = [database.execute(query, (term,)).fetchone()[0] for term in terms]
-    return [_different(_numbers(rows or "")) for rows in found]
+    return [_distinct(_numbers(rows or "")) for rows in found]
 
 
 def _averages(database: sqlite3.Connection, collection: int) -> tuple[int, float]:
     """Return the number of passages and their average length, from FTS5's own record."""
     query = f"SELECT block FROM {words_table(collection)}_data WHERE id = 1"
-    number, terms, *_ = _varints(database.execute(query).fetchone()[0]).tolist()
-    return number, terms / number
+    passages, terms, *_ = _varints(database.execute(query).fetchone()[0]).tolist()
+    return passages, terms / passages
 
 
-def _idf(number: int, having: int) -> float:
-    idf = math.log((number - having + 0.5) / (having + 0.5))
-    return idf if idf > 0 else _LEAST_IDF
+def _idf(passages: int, matching: int) -> float:
+    idf = math.log((passages - matching + 0.5) / (matching + 0.5))
+    return idf if idf > 0 else _MIN_IDF
 
 
 def _numbers(text: str) -> NDArray[np.int64]:
     return np.fromstring(text, np.int64, sep=",")
 
 
-def _different(rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
+def _distinct(rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
     """Return the different rows and how often each occurs. ``np.unique`` does not profit from already sorted runs."""
     rows = np.sort(rows, kind="stable")
     first = np.flatnonzero(np.diff(rows, prepend=-1))

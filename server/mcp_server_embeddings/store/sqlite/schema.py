@@ -111,10 +111,10 @@ def migrate(database: sqlite3.Connection, path: str) -> None:
     Raises:
         StorageError: A newer program wrote the file, or it belongs to another program.
     """
-    if checked_version(database, path) == VERSION:
+    if read_version(database, path) == VERSION:
         return
     with transaction(database):
-        for migration in MIGRATIONS[_version(database, path) :]:  # another process may have migrated it
+        for migration in MIGRATIONS[_checked_version(database, path) :]:  # another process may have migrated it
             if callable(migration):
                 migration(database)
                 continue
@@ -124,7 +124,7 @@ def migrate(database: sqlite3.Connection, path: str) -> None:
         database.execute(f"PRAGMA user_version = {VERSION:d}")
 
 
-def checked_version(database: sqlite3.Connection, path: str) -> int:
+def read_version(database: sqlite3.Connection, path: str) -> int:
     """Return the file's version without writing anything.
 
     Raises:
@@ -132,12 +132,12 @@ def checked_version(database: sqlite3.Connection, path: str) -> int:
     """
     database.execute("BEGIN")  # to see one state of the file: another process may just be creating it
     try:
-        return _version(database, path)
+        return _checked_version(database, path)
     finally:
         database.execute("COMMIT")
 
 
-def check_version(database: sqlite3.Connection, path: str) -> None:
+def check_unchanged(database: sqlite3.Connection, path: str) -> None:
     """Refuse a file whose version changed since it was opened; inside a transaction, so that the version stays as read.
 
     Raises:
@@ -145,11 +145,11 @@ def check_version(database: sqlite3.Connection, path: str) -> None:
     """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version != VERSION:
-        _version(database, path)  # names the reason, if it knows one
+        _checked_version(database, path)  # names the reason, if it knows one
         raise StorageError(f"{path!r} was changed by another program; nothing was stored: send the call again")
 
 
-def _version(database: sqlite3.Connection, path: str) -> int:
+def _checked_version(database: sqlite3.Connection, path: str) -> int:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (application,) = database.execute("PRAGMA application_id").fetchone()
     # Many programs set neither number: without our number, only an empty file is accepted.

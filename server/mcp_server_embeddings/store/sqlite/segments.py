@@ -30,10 +30,10 @@ from mcp_server_embeddings.vectors.quantized import Part, Quantized, joined, qua
 ROWS = 50_000
 """Chunks of a segment: 20 MB of vectors of 384 numbers."""
 
-_REST_BYTES = 16
+_EXTRA_BYTES = 16
 """Bytes of a chunk in addition to its codes: row, scale and error."""
 
-_WASTED = 0.25
+_MAX_REMOVED = 0.25
 """Share of removed chunks from which on a segment is created again."""
 
 _WAIT_SECONDS = 1.0
@@ -75,12 +75,12 @@ class Segment:
     @property
     def nbytes(self) -> int:
         """Memory in use, shared with other processes or not."""
-        return self.vectors.codes.nbytes + _REST_BYTES * len(self.rows)
+        return self.vectors.codes.nbytes + _EXTRA_BYTES * len(self.rows)
 
     @property
     def is_wasteful(self) -> bool:
         """Whether too many chunks were removed."""
-        return self.count < (1 - _WASTED) * len(self.rows)
+        return self.count < (1 - _MAX_REMOVED) * len(self.rows)
 
     def is_changed(self) -> bool:
         """Tell whether the file was written to since: further reads might end the process (SIGBUS) or find other data.
@@ -101,7 +101,7 @@ class Segment:
         places = places[self.rows[places] == selected[start:stop]]
         return Part(self.vectors, places[self.alive[places]])
 
-    def following(self, database: sqlite3.Connection, collection: int) -> "Segment":
+    def refreshed(self, database: sqlite3.Connection, collection: int) -> "Segment":
         """Return the segment with the chunks that are left now."""
         between = "FROM chunks WHERE collection = ? AND row BETWEEN ? AND ?"
         bounds = (collection, self.first, self.last)
@@ -133,17 +133,17 @@ class SegmentFiles:
         self._folder = folder
         self.rows = rows
 
-    def noted(self, database: sqlite3.Connection, collection: int, after: int, dimensions: int) -> list[Segment]:
+    def load(self, database: sqlite3.Connection, collection: int, after: int, dimensions: int) -> list[Segment]:
         """Return the recorded segments after a row, up to date; one whose file cannot be used is created again."""
         query = "SELECT first, last, chunks, file FROM segments WHERE collection = ? AND first > ? ORDER BY first"
         entries = database.execute(query, (collection, after)).fetchall()
-        loads = [partial(self._mapped, first, last, count, name, dimensions) for first, last, count, name in entries]
+        loads = [partial(self._map, first, last, count, name, dimensions) for first, last, count, name in entries]
         found: list[Segment] = []
         for (first, last, *_), segment in zip(entries, list(in_threads(loads, UNWATCHED)), strict=True):
-            found += [segment] if segment else self.made(database, collection, first, last)
-        return [segment.following(database, collection) for segment in found]
+            found += [segment] if segment else self.create(database, collection, first, last)
+        return [segment.refreshed(database, collection) for segment in found]
 
-    def extended(self, database: sqlite3.Connection, collection: int, after: int | None = None) -> list[Segment]:
+    def extend(self, database: sqlite3.Connection, collection: int, after: int | None = None) -> list[Segment]:
         """Create full segments from the chunks after a row, if there are enough chunks for two.
 
         Args:
@@ -155,13 +155,15 @@ class SegmentFiles:
             query = "SELECT coalesce(max(last), 0) FROM segments WHERE collection = ?"
             (after,) = database.execute(query, (collection,)).fetchone()
         query = "SELECT count(*) FROM chunks WHERE collection = ? AND row > ?"
-        (others,) = database.execute(query, (collection, after)).fetchone()
+        (remaining,) = database.execute(query, (collection, after)).fetchone()
         found: list[Segment] = []
-        for _ in range(others // self.rows if others >= 2 * self.rows else 0):
-            found += self.made(database, collection, (found[-1].last if found else after) + 1)
+        for _ in range(remaining // self.rows if remaining >= 2 * self.rows else 0):
+            found += self.create(database, collection, (found[-1].last if found else after) + 1)
         return found
 
-    def made(self, database: sqlite3.Connection, collection: int, first: int, last: int | None = None) -> list[Segment]:
+    def create(
+        self, database: sqlite3.Connection, collection: int, first: int, last: int | None = None
+    ) -> list[Segment]:
         """Create a segment and record it in place of those of the same chunks. If that fails, it is in memory only.
 
         Args:
@@ -182,26 +184,26 @@ class SegmentFiles:
         vectors = joined([vectors for _, vectors in blocks])
         segment = Segment(first, int(rows[-1]) if last is None else last, rows, vectors, np.ones(len(rows), np.bool_))
         with suppress(OSError, StorageError):
-            name = self._written(segment)
-            self._note(database, collection, segment, name)
-            mapped = self._mapped(first, segment.last, len(rows), name, vectors.codes.shape[1])
+            name = self._write(segment)
+            self._record(database, collection, segment, name)
+            mapped = self._map(first, segment.last, len(rows), name, vectors.codes.shape[1])
             return [mapped or segment]
         return [segment]
 
-    def tidied(self, database: sqlite3.Connection, collection: int, segments: Sequence[Segment]) -> list[Segment]:
+    def compacted(self, database: sqlite3.Connection, collection: int, segments: Sequence[Segment]) -> list[Segment]:
         """Create wasteful segments again, each merged with the next ones while there is room."""
-        tidy: list[Segment] = []
+        result: list[Segment] = []
         at = 0
         while at < len(segments):
             end, count = at + 1, segments[at].count
             if segments[at].is_wasteful:
                 while end < len(segments) and count + segments[end].count <= self.rows:
                     count, end = count + segments[end].count, end + 1
-                tidy += self.made(database, collection, segments[at].first, segments[end - 1].last)
+                result += self.create(database, collection, segments[at].first, segments[end - 1].last)
             else:
-                tidy.append(segments[at])
+                result.append(segments[at])
             at = end
-        return tidy
+        return result
 
     def sweep(self, database: sqlite3.Connection) -> None:
         """Remove files without a segment; inside a write transaction, so that no segment is recorded meanwhile."""
@@ -212,7 +214,7 @@ class SegmentFiles:
                 if path.name not in known and not unfinished:
                     path.unlink(missing_ok=True)
 
-    def _note(self, database: sqlite3.Connection, collection: int, segment: Segment, name: str) -> None:
+    def _record(self, database: sqlite3.Connection, collection: int, segment: Segment, name: str) -> None:
         """Record a segment, unless another process recorded some of its chunks since the transaction began."""
         seen = _overlapping(database, collection, segment)
         entry = (segment.first, segment.last, len(segment.rows), name)
@@ -229,7 +231,7 @@ class SegmentFiles:
             if seen:
                 self.sweep(writer)
 
-    def _written(self, segment: Segment) -> str:
+    def _write(self, segment: Segment) -> str:
         """Write a segment's file and return its name."""
         content = [_little_endian(array).tobytes() for array in _arrays(segment)]
         digest = hashlib.blake2b(digest_size=16)
@@ -239,7 +241,7 @@ class SegmentFiles:
             file.writelines(content)
         return digest.hexdigest()
 
-    def _mapped(self, first: int, last: int, count: int, name: str, dimensions: int) -> Segment | None:
+    def _map(self, first: int, last: int, count: int, name: str, dimensions: int) -> Segment | None:
         """Map a segment's file; None if it is missing or its content is not the recorded one."""
         path = self._folder / name
         stamp = _stamp(path)
@@ -248,8 +250,8 @@ class SegmentFiles:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError):  # ValueError: the file is empty
             return None
-        whole = len(content) == count * (dimensions + _REST_BYTES)
-        if not whole or hashlib.blake2b(content, digest_size=16).hexdigest() != name:
+        complete = len(content) == count * (dimensions + _EXTRA_BYTES)
+        if not complete or hashlib.blake2b(content, digest_size=16).hexdigest() != name:
             return None
         codes = np.frombuffer(content, np.int8, count * dimensions).reshape(count, dimensions)
         rows = np.frombuffer(content, "<i8", count, codes.nbytes)

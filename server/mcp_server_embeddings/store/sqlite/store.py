@@ -51,7 +51,7 @@ class SqliteStore(SqlStore[Connection]):
     def _exists(self) -> bool:
         return self._database.exists()
 
-    def _opened(self, record: CollectionRecord) -> Collection:
+    def _open_record(self, record: CollectionRecord) -> Collection:
         return SqliteCollection(self._database, record, self._matrix, self._segments)
 
     def _create_tables(self, database: Connection, collection: int, dimensions: int) -> None:
@@ -61,7 +61,7 @@ class SqliteStore(SqlStore[Connection]):
         remove_collection(database, collection)
         self._segments.sweep(database)
 
-    def _gone(self, collection: int) -> None:
+    def _forget(self, collection: int) -> None:
         with self._lock:
             self._matrices.pop(collection, None)
 

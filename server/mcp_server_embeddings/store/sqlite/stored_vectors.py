@@ -49,7 +49,7 @@ def _block(database: sqlite3.Connection, keys: NDArray[np.int64], dimensions: in
     places = np.searchsorted(rows, keys)
     if not len(rows) or (rows[np.minimum(places, len(rows) - 1)] != keys).any():
         raise CollectionError("chunks of the collection were removed meanwhile; send the call again")
-    return _joined([vector for _, vector in found], dimensions)[places]
+    return _decode([vector for _, vector in found], dimensions)[places]
 
 
 def unit_blocks(
@@ -72,8 +72,8 @@ def unit_blocks(
     )
     while part := found.fetchmany(ROWS_PER_READ):
         rows = np.array([row for row, _ in part], np.int64)
-        yield rows, unit_rows(_joined([vector for _, vector in part], -1))
+        yield rows, unit_rows(_decode([vector for _, vector in part], -1))
 
 
-def _joined(vectors: Sequence[bytes], dimensions: int) -> Vectors:
+def _decode(vectors: Sequence[bytes], dimensions: int) -> Vectors:
     return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dimensions)

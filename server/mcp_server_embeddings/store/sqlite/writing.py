@@ -18,11 +18,11 @@ from mcp_server_embeddings.store.records import (
 )
 from mcp_server_embeddings.store.sql.writing import (
     Change,
-    annotated,
     attributes,
     changed_meanwhile,
-    record_change,
-    remember_file,
+    record_file,
+    update_counts,
+    with_field,
 )
 from mcp_server_embeddings.store.sqlite.filtering import storable
 from mcp_server_embeddings.store.sqlite.fulltext import delete_words, insert_words
@@ -53,7 +53,7 @@ def put_documents(
         _insert(database, collection, document, metadata, change)
         added, updated = added + (not stored), updated + bool(stored)
     if added or updated or moved:
-        _record(database, collection, change)
+        _update_counts(database, collection, change)
     return PutResult(added, updated, unchanged)
 
 
@@ -71,13 +71,13 @@ def annotate_documents(
         if found is None:
             continue
         row, metadata, file = found
-        metadata = annotated(metadata, name, value)
+        metadata = with_field(metadata, name, value)
         database.execute("UPDATE documents SET metadata = ? WHERE row = ?", (metadata, row))
         database.execute("DELETE FROM attributes WHERE document = ?", (row,))
         _insert_attributes(database, collection.key, row, metadata, file)
         changed += 1
     if changed:
-        _record(database, collection, Change())
+        _update_counts(database, collection, Change())
     return changed
 
 
@@ -86,7 +86,7 @@ def remove_documents(database: sqlite3.Connection, collection: CollectionRecord,
     if rows:
         change = Change()
         _delete(database, collection, rows, change)
-        _record(database, collection, change)
+        _update_counts(database, collection, change)
 
 
 def remove_collection(database: sqlite3.Connection, collection: int) -> None:
@@ -98,18 +98,18 @@ def remove_collection(database: sqlite3.Connection, collection: int) -> None:
     database.execute("DELETE FROM collections WHERE row = ?", (collection,))
 
 
-def _remembered(database: sqlite3.Connection, collection: int, document: NewDocument) -> int | None:
+def _record_file(database: sqlite3.Connection, collection: int, document: NewDocument) -> int | None:
     """Record the file of a document and return its row; its full state is recorded once the whole file is stored."""
     if not document.file:
         return None
-    return remember_file(database, collection, document.file, StoredFile(document.file_digest))
+    return record_file(database, collection, document.file, StoredFile(document.file_digest))
 
 
 def _insert(
     database: sqlite3.Connection, record: CollectionRecord, document: NewDocument, metadata: str, change: Change
 ) -> None:
     collection = record.key
-    file = _remembered(database, collection, document)
+    file = _record_file(database, collection, document)
     row = database.execute(
         "INSERT INTO documents (collection, id, digest, file, metadata, text) VALUES (?, ?, ?, ?, ?, ?)",
         (collection, document.id, digest(document.text), file, metadata, document.text),
@@ -153,7 +153,7 @@ def _delete(database: sqlite3.Connection, record: CollectionRecord, rows: Sequen
 
 def _set_file(database: sqlite3.Connection, collection: int, row: int, document: NewDocument) -> bool:
     """Record the current file of an unchanged document; return whether it is another one than before."""
-    file = _remembered(database, collection, document)
+    file = _record_file(database, collection, document)
     (before, metadata) = database.execute("SELECT file, metadata FROM documents WHERE row = ?", (row,)).fetchone()
     if file == before:
         return False
@@ -171,13 +171,13 @@ def _forget_unused(database: sqlite3.Connection, file: int | None) -> None:
     )
 
 
-def _record(database: sqlite3.Connection, collection: CollectionRecord, change: Change) -> None:
-    """Update the counts; see ``record_change``.
+def _update_counts(database: sqlite3.Connection, collection: CollectionRecord, change: Change) -> None:
+    """Update the counts; see ``update_counts``.
 
     Raises:
         CollectionError: There are more chunks now than a collection may hold; the transaction must not be committed.
     """
-    chunks = record_change(database, collection, change)
+    chunks = update_counts(database, collection, change)
     if chunks > MAX_CHUNKS and change.chunks > 0:
         raise CollectionError(
             f"collection {collection.name!r} would have {chunks:,} chunks, at most {MAX_CHUNKS:,} are searched exactly "
