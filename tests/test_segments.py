@@ -194,12 +194,12 @@ def test_all_files_may_go_while_they_are_mapped(one: SqliteCollection, tmp_path:
 
 
 def test_a_backup_that_is_put_back_is_not_searched_by_what_came_later(one: SqliteCollection, tmp_path: Path) -> None:
-    one._database.close()  # type: ignore[attr-defined]
+    one._database.close()
     backup = tmp_path / "backup"
     shutil.copytree(tmp_path, backup, ignore=shutil.ignore_patterns("segments"))
     one.put(documents(range(300, 400), 5))
     assert_exact(one)
-    one._database.close()  # type: ignore[attr-defined]
+    one._database.close()
     for path in tmp_path.glob("collections.sqlite*"):
         path.unlink()
     shutil.copy(backup / "collections.sqlite", tmp_path)

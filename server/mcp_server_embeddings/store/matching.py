@@ -1,12 +1,12 @@
 """Keyword search: choose the words of a query that decide, independently of the index implementation."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from mcp_server_embeddings.store.analysis import QueryWord, query_words
+from mcp_server_embeddings.store.analysis import query_words
 from mcp_server_embeddings.store.records import WordMatches
 
 MAX_POSTINGS = 30_000
@@ -80,8 +80,9 @@ def best_matches(index: TermIndex, query: str, k: int) -> WordMatches:
     words = query_words(query, index.languages())
     wholes = [Unit(word.terms, word.prefix) for word in words]
     units = {whole: at for at, whole in enumerate(wholes)}
-    for at, part in _parts(words):
-        units.setdefault(part, at)
+    for at, word in enumerate(words):
+        for part in word.parts:
+            units.setdefault(Unit(part), at)
     counts = index.counts(list(units)) if units else {}
     known = sorted((unit for unit in units if counts[unit]), key=lambda unit: counts[unit])
     if not known:
@@ -92,12 +93,6 @@ def best_matches(index: TermIndex, query: str, k: int) -> WordMatches:
     searched_words = len({units[unit] for unit in searched})
     scores = np.array([score for _, score in found])
     return WordMatches([key for key, _ in found], scores, searched_words, len(words), complete)
-
-
-def _parts(words: Sequence[QueryWord]) -> Iterator[tuple[int, Unit]]:
-    for at, word in enumerate(words):
-        for part in word.parts:
-            yield at, Unit(part)
 
 
 def _within_budget(words: list[Unit], counts: Mapping[Unit, int]) -> list[Unit]:

@@ -12,7 +12,7 @@ Where = Mapping[str, object]
 
 Comparison = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in"]
 _COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
-_SYMBOLS: Mapping[object, Comparison] = {
+_NAMES: Mapping[object, Comparison] = {
     "=": "eq",
     "==": "eq",
     "!=": "ne",
@@ -21,8 +21,10 @@ _SYMBOLS: Mapping[object, Comparison] = {
     ">=": "gte",
     "<": "lt",
     "<=": "lte",
+    **{comparison: comparison for comparison in _COMPARISONS},
+    **{f"${comparison}": comparison for comparison in _COMPARISONS},
 }
-"""Synonyms of the comparisons; in MongoDB and Chroma, their names start with a dollar sign."""
+"""Accepted names of the comparisons; those of MongoDB and Chroma start with a dollar sign."""
 
 _MAX_CONDITIONS = 16
 _MAX_VALUES = 500
@@ -75,12 +77,10 @@ def _conditions(name: str, wanted: object) -> list[Condition]:
 
 
 def _comparison(name: str, given: object) -> Comparison:
-    if given in _SYMBOLS:
-        return _SYMBOLS[given]
-    for comparison in _COMPARISONS:
-        if given in (comparison, f"${comparison}"):
-            return comparison
-    raise InputError(f"where.{name} has the comparison {given!r}; allowed: {', '.join(_COMPARISONS)}, as in {EXAMPLE}")
+    if given not in _NAMES:
+        allowed = ", ".join(_COMPARISONS)
+        raise InputError(f"where.{name} has the comparison {given!r}; allowed: {allowed}, as in {EXAMPLE}")
+    return _NAMES[given]
 
 
 def _values(name: str, value: object) -> list[Operand]:

@@ -1,13 +1,11 @@
 """One collection in PostgreSQL."""
 
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 import numpy as np
 from pgvector import Vector as StoredVector
 
 from mcp_server_embeddings.errors import CollectionError
-from mcp_server_embeddings.sqlite import query_batches
 from mcp_server_embeddings.store.matching import best_matches
 from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.postgres.filtering import filtered
@@ -26,6 +24,7 @@ from mcp_server_embeddings.store.records import (
     WordMatches,
 )
 from mcp_server_embeddings.store.sql.collection import SqlCollection
+from mcp_server_embeddings.store.sql.connection import select_in
 from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
@@ -48,14 +47,9 @@ class PostgresCollection(SqlCollection[Connection]):
             return [search.nearest(vector, k) for vector in vectors]
 
     def vectors(self, keys: Sequence[int]) -> Vectors:
+        query = f"SELECT chunk, vector FROM {self._vectors_table()} WHERE chunk IN (...)"
         with self._reading() as database:
-            found = {
-                row: self._decode(vector)
-                for marks, batch in query_batches(keys)
-                for row, vector in database.execute(
-                    f"SELECT chunk, vector FROM {self._vectors_table()} WHERE chunk IN ({marks})", batch
-                )
-            }
+            found = {row: self._decode(vector) for row, vector in select_in(database, query, keys)}
         if any(key not in found for key in keys):
             raise CollectionError(f"chunks of collection {self.name!r} were removed meanwhile; send the call again")
         return np.array([found[key] for key in keys], np.float32).reshape(len(keys), self.record.dimensions)
@@ -103,9 +97,6 @@ class PostgresCollection(SqlCollection[Connection]):
         if database.writing:  # one writer at a time, so that keys grow in the order of commits
             database.execute("SELECT 1 FROM collections WHERE row = ? FOR UPDATE", (self.record.key,))
         return super()._current(database)
-
-    def _within_read(self, connection: Connection) -> Self:
-        return type(self)(self._database, self.record, connection)
 
     def _filter(self, where: Where | None) -> Filter | None:
         return filtered(self.record.key, where)

@@ -41,14 +41,9 @@ def _sql(condition: Condition) -> tuple[str, Sequence[Any]]:
     ((text, number),) = given
     operator = OPERATORS[condition.comparison]
     if condition.comparison == "ne":  # a value of the other kind is unequal
-        return (
-            ("(number IS NOT NULL OR text <> ?)", [text])
-            if text is not None
-            else (
-                "(text IS NOT NULL OR number <> ?)",
-                [number],
-            )
-        )
+        if text is None:
+            return "(text IS NOT NULL OR number <> ?)", [number]
+        return "(number IS NOT NULL OR text <> ?)", [text]
     if text is None:
         return f"number {operator} ?", [number]
     beginning = operator if operator == "=" else operator[0] + "="

@@ -64,8 +64,7 @@ class PostgresTerms:
         self._collection = collection
         self._table = words_table(collection)
         self._known: dict[str, int] = {}
-        within = "AND chunk IN (SELECT row FROM chunks WHERE document IN ({}))"
-        self._within = "" if condition is None else within.format(condition.sql)
+        self._within = "" if condition is None else f"AND chunk IN ({condition.chunks_sql})"
         self._parameters = () if condition is None else condition.parameters
 
     def languages(self) -> list[str]:

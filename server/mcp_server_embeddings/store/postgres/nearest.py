@@ -70,7 +70,7 @@ class VectorSearch:
         self._record = record
         self._table = vectors_table(record.key)
         self._filter = condition
-        self._within = "" if condition is None else f"SELECT row FROM chunks WHERE document IN ({condition.sql})"
+        self._within = "" if condition is None else condition.chunks_sql
         self._parameters = () if condition is None else condition.parameters
         self._total, self._few_rows = (record.chunks, None) if condition is None else self._count_fitting()
 

@@ -22,9 +22,9 @@ def retrying(protocol: type) -> Callable[[T], T]:
     def decorate(store: T) -> T:
         for name in vars(protocol):
             method = getattr(store, name)
-            is_generator = inspect.isgeneratorfunction(inspect.unwrap(method)) if callable(method) else True
-            if not name.startswith("_") and not is_generator:
-                setattr(store, name, _retried(method))
+            if name.startswith("_") or not callable(method) or inspect.isgeneratorfunction(inspect.unwrap(method)):
+                continue
+            setattr(store, name, _retried(method))
         return store
 
     return decorate

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from mcp_server_embeddings.store.postgres.collection import PostgresCollection
 from mcp_server_embeddings.store.postgres.connection import Connection, check_address
 from mcp_server_embeddings.store.postgres.database import Database
+from mcp_server_embeddings.store.postgres.fulltext import create_words
+from mcp_server_embeddings.store.postgres.nearest import create_vectors
 from mcp_server_embeddings.store.postgres.pool import Pool
 from mcp_server_embeddings.store.postgres.repeating import retrying
-from mcp_server_embeddings.store.postgres.writing import create_tables, remove_collection
+from mcp_server_embeddings.store.postgres.writing import remove_collection
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.store.sql.store import SqlStore
@@ -26,18 +28,11 @@ class PostgresStore(SqlStore[Connection]):
         ConfigurationError: The address is malformed.
     """
 
-    _database: Database
     retryable = True
 
     def __init__(self, url: str, schema: str) -> None:
         check_address(url)
         super().__init__(Database(Pool.of(url), schema))
-
-    def version(self) -> int:
-        return self._database.version()
-
-    def close(self) -> None:
-        self._database.close()
 
     @contextmanager
     def _writing_catalog(self) -> Iterator[Connection]:
@@ -45,14 +40,12 @@ class PostgresStore(SqlStore[Connection]):
             database.execute("LOCK TABLE collections IN SHARE ROW EXCLUSIVE MODE")
             yield database
 
-    def _exists(self) -> bool:
-        return self._database.exists()
-
     def _open_record(self, record: CollectionRecord) -> Collection:
         return PostgresCollection(self._database, record)
 
     def _create_tables(self, database: Connection, collection: int, dimensions: int) -> None:
-        create_tables(database, collection, dimensions)
+        create_words(database, collection)
+        create_vectors(database, collection, dimensions)
 
     def _remove_collection(self, database: Connection, collection: int) -> None:
         remove_collection(database, collection)

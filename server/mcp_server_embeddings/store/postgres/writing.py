@@ -7,8 +7,8 @@ from typing import Any
 from mcp_server_embeddings.store.matching import words_table
 from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.postgres.filtering import columns
-from mcp_server_embeddings.store.postgres.fulltext import create_words, index_values
-from mcp_server_embeddings.store.postgres.nearest import create_vectors, index_vectors, vectors_table
+from mcp_server_embeddings.store.postgres.fulltext import index_values
+from mcp_server_embeddings.store.postgres.nearest import index_vectors, vectors_table
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
     NewDocument,
@@ -27,12 +27,6 @@ from mcp_server_embeddings.store.sql.writing import (
     update_counts,
     with_field,
 )
-
-
-def create_tables(database: Connection, collection: int, dimensions: int) -> None:
-    """Create the tables that belong to one collection alone."""
-    create_words(database, collection)
-    create_vectors(database, collection, dimensions)
 
 
 def remove_collection(database: Connection, collection: int) -> None:

@@ -4,9 +4,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from mcp_server_embeddings.sqlite import query_batches
 from mcp_server_embeddings.store.records import Batch, NewChunk, NewDocument, Vector
-from mcp_server_embeddings.store.sql.connection import Connection
+from mcp_server_embeddings.store.sql.connection import Connection, select_in
 
 _CHARACTERS_PER_BATCH = 2_000_000
 """A batch with this many characters ends early: documents may have millions of them."""
@@ -37,13 +36,12 @@ def read_batch(
     )
     rows = list(_until_enough(found))
     chunks: dict[int, list[NewChunk]] = {}
-    for marks, batch in query_batches([row for row, *_ in rows]):
-        query = (
-            f"SELECT document, start, stop, heading, vector FROM chunks JOIN {vectors} ON chunk = row "
-            f"WHERE document IN ({marks}) ORDER BY document, part"
-        )
-        for document, start, stop, heading, vector in database.execute(query, batch):
-            chunks.setdefault(document, []).append(NewChunk(start, stop, heading, decode(vector)))
+    query = (
+        f"SELECT document, start, stop, heading, vector FROM chunks JOIN {vectors} ON chunk = row "
+        "WHERE document IN (...) ORDER BY document, part"
+    )
+    for document, start, stop, heading, vector in select_in(database, query, [row for row, *_ in rows]):
+        chunks.setdefault(document, []).append(NewChunk(start, stop, heading, decode(vector)))
     documents = [
         NewDocument(key, text, json.loads(metadata), tuple(chunks.get(row, ())), path or "", bytes(file_digest or b""))
         for row, key, text, metadata, path, file_digest in rows

@@ -5,8 +5,9 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from dataclasses import fields
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.sqlite import query_batches
@@ -24,7 +25,7 @@ from mcp_server_embeddings.store.records import (
     Vector,
 )
 from mcp_server_embeddings.store.sql.batches import read_batch
-from mcp_server_embeddings.store.sql.connection import Connection, Database
+from mcp_server_embeddings.store.sql.connection import Connection, Database, select_in
 from mcp_server_embeddings.store.sql.filtering import Filter
 from mcp_server_embeddings.store.sql.writing import record_file
 from mcp_server_embeddings.store.where import Where
@@ -58,17 +59,12 @@ class SqlCollection(Collection, Generic[C]):
     Args:
         database: The database that holds it.
         record: The record at the time of opening.
-        connection: A connection inside a read transaction, for all reads; by default each method opens its own.
     """
 
-    def __init__(self, database: Database[C], record: CollectionRecord, connection: C | None = None) -> None:
+    def __init__(self, database: Database[C], record: CollectionRecord) -> None:
         self.record = record
         self._database = database
-        self._connection = connection
-
-    @abstractmethod
-    def _within_read(self, connection: C) -> Self:
-        """Return the same collection, with all reads in one transaction."""
+        self._connection: C | None = None  # set in ``reading``; else each method opens its own
 
     @abstractmethod
     def _filter(self, where: Where | None) -> Filter | None:
@@ -92,8 +88,9 @@ class SqlCollection(Collection, Generic[C]):
 
     @contextmanager
     def reading(self) -> Iterator[Collection]:
-        with self._reading() as connection:
-            yield self._within_read(connection)
+        view = copy(self)
+        with self._reading() as view._connection:  # noqa: SLF001 - a copy of this object
+            yield view
 
     def chunks(self, keys: Sequence[int]) -> list[Chunk]:
         with self._reading() as database:
@@ -131,28 +128,21 @@ class SqlCollection(Collection, Generic[C]):
         return exact_cosines(unit_rows(self.vectors(keys)), vector)
 
     def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, Vector]:
+        query = (
+            f"SELECT digest, vector FROM chunks JOIN {self._vectors_table()} ON chunk = row "
+            "WHERE collection = ? AND digest IN (...)"
+        )
         with self._reading() as database:
-            return {
-                bytes(digest): self._decode(vector)
-                for marks, batch in query_batches(digests)
-                for digest, vector in database.execute(
-                    f"SELECT digest, vector FROM chunks JOIN {self._vectors_table()} ON chunk = row "
-                    f"WHERE collection = ? AND digest IN ({marks})",
-                    (self.record.key, *batch),
-                )
-            }
+            found = select_in(database, query, digests, self.record.key)
+            return {bytes(digest): self._decode(vector) for digest, vector in found}
 
     def stored(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
+        query = (
+            "SELECT id, documents.digest, metadata, coalesce(path, '') FROM documents "
+            "LEFT JOIN files ON file = files.row WHERE documents.collection = ? AND id IN (...)"
+        )
         with self._reading() as database:
-            return {
-                str(row[0]): StoredDocument(*row)
-                for marks, batch in query_batches(ids)
-                for row in database.execute(
-                    "SELECT id, documents.digest, metadata, coalesce(path, '') FROM documents "
-                    f"LEFT JOIN files ON file = files.row WHERE documents.collection = ? AND id IN ({marks})",
-                    (self.record.key, *batch),
-                )
-            }
+            return {str(row[0]): StoredDocument(*row) for row in select_in(database, query, ids, self.record.key)}
 
     def items(self, where: Where | None = None) -> ItemKeys:
         with self._reading() as database:
@@ -172,31 +162,12 @@ class SqlCollection(Collection, Generic[C]):
         return None if first is None else (first, last)
 
     def documents_of(self, keys: Sequence[int]) -> list[str]:
-        with self._reading() as database:
-            found = {
-                row: str(document)
-                for marks, batch in query_batches(keys)
-                for row, document in database.execute(
-                    "SELECT c.row, d.id FROM chunks AS c JOIN documents AS d ON d.row = c.document "
-                    f"WHERE c.row IN ({marks})",
-                    batch,
-                )
-            }
-        self._check_items(key in found for key in keys)
-        return [found[key] for key in keys]
+        query = "SELECT c.row, d.id FROM chunks AS c JOIN documents AS d ON d.row = c.document WHERE c.row IN (...)"
+        return [str(document) for document in self._values(query, keys)]
 
     def texts_of(self, ids: Sequence[str]) -> list[str]:
-        with self._reading() as database:
-            found = {
-                document: str(text)
-                for marks, batch in query_batches(ids)
-                for document, text in database.execute(
-                    f"SELECT id, text FROM documents WHERE collection = ? AND id IN ({marks})",
-                    (self.record.key, *batch),
-                )
-            }
-        self._check_items(document in found for document in ids)
-        return [found[document] for document in ids]
+        query = "SELECT id, text FROM documents WHERE collection = ? AND id IN (...)"
+        return [str(text) for text in self._values(query, ids, self.record.key)]
 
     def item_texts(self, keys: Sequence[int], length: int | None = None) -> list[str]:
         column = "text" if length is None else f"substr(text, 1, {length:d})"
@@ -207,12 +178,12 @@ class SqlCollection(Collection, Generic[C]):
 
     def _of_items(self, keys: Sequence[int], column: str) -> list[Any]:
         """Return one column of documents, in the order of the keys."""
+        return self._values(f"SELECT row, {column} FROM documents WHERE row IN (...)", keys)
+
+    def _values(self, query: str, keys: Sequence[object], *parameters: object) -> list[Any]:
+        """Return the values of a query for keys and values, in the order of the keys; see ``select_in``."""
         with self._reading() as database:
-            found: dict[int, Any] = {
-                row: value
-                for marks, batch in query_batches(keys)
-                for row, value in database.execute(f"SELECT row, {column} FROM documents WHERE row IN ({marks})", batch)
-            }
+            found = dict(select_in(database, query, keys, *parameters))
         self._check_items(key in found for key in keys)
         return [found[key] for key in keys]
 
@@ -234,13 +205,8 @@ class SqlCollection(Collection, Generic[C]):
     def remove(self, ids: Sequence[str], confirm: Callable[[], None] = confirmed) -> RemoveResult:
         with self._database.writing() as database:
             record = self._current(database)
-            found = {
-                row: str(key)
-                for marks, batch in query_batches(ids)
-                for row, key in database.execute(
-                    f"SELECT row, id FROM documents WHERE collection = ? AND id IN ({marks})", (record.key, *batch)
-                )
-            }
+            query = "SELECT row, id FROM documents WHERE collection = ? AND id IN (...)"
+            found = {row: str(key) for row, key in select_in(database, query, ids, record.key)}
             self._remove_documents(database, record, list(found))
             confirm()
         return RemoveResult(list(found.values()), record.documents - len(found))
@@ -349,11 +315,8 @@ def _read_chunks(database: Connection, condition: str, parameters: Sequence[obje
         tuple(parameters),
     ).fetchall()
     # Slice in Python: SQLite would scan a long document from its beginning for every chunk.
-    texts: dict[int, str] = {
-        row: text
-        for marks, batch in query_batches(list({chunk[7] for chunk in found}))
-        for row, text in database.execute(f"SELECT row, text FROM documents WHERE row IN ({marks})", batch)
-    }
+    query = "SELECT row, text FROM documents WHERE row IN (...)"
+    texts: dict[int, str] = dict(select_in(database, query, list({chunk[7] for chunk in found})))
     return [
         Chunk(row, document, part, parts, start, stop, heading, texts[document_row][start:stop], json.loads(metadata))
         for row, document, part, parts, start, stop, heading, document_row, metadata in found

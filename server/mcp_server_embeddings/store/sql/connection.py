@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from mcp_server_embeddings.sqlite import query_batches
+
 
 class Cursor(Protocol):
     """The result of a query."""
@@ -28,11 +30,33 @@ class Connection(Protocol):
         """Run a statement once for each row of values."""
 
 
+def select_in(database: Connection, query: str, values: Sequence[object], *parameters: object) -> Iterator[Any]:
+    """Yield the rows of a query with ``IN (...)``, run as often as the number of values needs.
+
+    Args:
+        database: A connection.
+        query: SQL whose last placeholder is ``(...)``.
+        values: The values in place of it.
+        parameters: The values of the placeholders before it.
+    """
+    for marks, batch in query_batches(values):
+        yield from database.execute(query.replace("(...)", f"({marks})"), (*parameters, *batch))
+
+
 C_co = TypeVar("C_co", bound=Connection, covariant=True)
 
 
 class Database(Protocol[C_co]):
     """A source of connections."""
+
+    def exists(self) -> bool:
+        """Tell whether anything was ever stored."""
+
+    def version(self) -> int:
+        """Return a number that grows when any process writes; 0 where nothing was ever stored."""
+
+    def close(self) -> None:
+        """Close all connections; they are opened again when needed."""
 
     def reading(self) -> AbstractContextManager[C_co]:
         """Yield a connection inside one read transaction: all its queries see one state."""

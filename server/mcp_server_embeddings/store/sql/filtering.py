@@ -26,6 +26,11 @@ class Filter:
         """Return the query for the rows of all documents that fit."""
         return " INTERSECT ".join(self.parts)
 
+    @property
+    def chunks_sql(self) -> str:
+        """Return the query for the rows of the chunks of all documents that fit."""
+        return f"SELECT row FROM chunks WHERE document IN ({self.sql})"
+
     def of_document(self, row: str) -> str:
         """Return an SQL condition that tells if a document fits: for a few, faster than finding all that do."""
         # OFFSET stops PostgreSQL from finding all of them regardless.

@@ -34,9 +34,11 @@ class SqlStore(CollectionStore, Generic[C]):
     def __init__(self, database: Database[C]) -> None:
         self._database = database
 
-    @abstractmethod
-    def _exists(self) -> bool:
-        """Tell whether anything was ever stored."""
+    def version(self) -> int:
+        return self._database.version()
+
+    def close(self) -> None:
+        self._database.close()
 
     @abstractmethod
     def _open_record(self, record: CollectionRecord) -> Collection:
@@ -114,7 +116,7 @@ class SqlStore(CollectionStore, Generic[C]):
         return record
 
     def list(self) -> list[CollectionRecord]:
-        if not self._exists():
+        if not self._database.exists():
             return []
         with self._database.reading() as database:
             return [record for record in read_records(database) if ":" not in record.name]

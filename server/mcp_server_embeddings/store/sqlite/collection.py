@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Self
 
 import numpy as np
 
@@ -47,7 +46,6 @@ class SqliteCollection(SqlCollection[Connection]):
         record: The record at the time of opening.
         matrix: Returns the vectors of a collection in memory.
         segments: The segment files of large collections.
-        connection: A connection inside a read transaction, for all reads; by default each method opens its own.
     """
 
     def __init__(
@@ -56,14 +54,10 @@ class SqliteCollection(SqlCollection[Connection]):
         record: CollectionRecord,
         matrix: Callable[[CollectionRecord], Matrix],
         segments: SegmentFiles,
-        connection: Connection | None = None,
     ) -> None:
-        super().__init__(database, record, connection)
+        super().__init__(database, record)
         self._matrix = matrix
         self._segments = segments
-
-    def _within_read(self, connection: Connection) -> Self:
-        return type(self)(self._database, self.record, self._matrix, self._segments, connection)
 
     def _filter(self, where: Where | None) -> Filter | None:
         return filtered(self.record.key, where)

@@ -173,11 +173,7 @@ class Database:
             self._close(database)
 
     def _check_place(self, database: Connection) -> None:
-        """Refuse to continue with a connection whose files are not those at the path.
-
-        Raises:
-            StorageError: They are not.
-        """
+        """Raise an error if the files of a connection are no longer those at the path."""
         place = database.place()
         if place != "here":
             raise self._place_error(place)

@@ -19,8 +19,8 @@ def selected_rows(database: sqlite3.Connection, condition: Filter | None) -> NDA
     """Return the rows of the chunks that fit, ascending; None without a filter."""
     if condition is None:
         return None
-    query = f"SELECT row FROM chunks WHERE document IN ({condition.sql}) ORDER BY row"
-    return np.fromiter((row for (row,) in database.execute(query, condition.parameters)), np.int64)
+    found = database.execute(f"{condition.chunks_sql} ORDER BY row", condition.parameters)
+    return np.fromiter((row for (row,) in found), np.int64)
 
 
 def storable(value: Operand) -> Operand:

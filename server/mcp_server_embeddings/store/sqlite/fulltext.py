@@ -67,8 +67,7 @@ class SqliteTerms:
         self._counts: dict[Unit, int] = {}
         self._table = words_table(collection)
         # The plus stops SQLite from running the search once for every row that fits (9 s instead of 54 ms).
-        within = "AND +rowid IN (SELECT row FROM chunks WHERE document IN ({}))"
-        self._within = "" if condition is None else within.format(condition.sql)
+        self._within = "" if condition is None else f"AND +rowid IN ({condition.chunks_sql})"
         self._parameters = () if condition is None else condition.parameters
 
     def languages(self) -> list[str]:

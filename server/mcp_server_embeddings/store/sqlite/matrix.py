@@ -197,7 +197,8 @@ class Matrix:
     def snapshot(self, database: Connection, record: CollectionRecord) -> Snapshot:
         """Return the vectors at the revision of ``record``, which was read in the same transaction."""
         with self._lock:
-            self._check(database)
+            if database.generation != self._generation or any(segment.is_changed() for segment in self._segments):
+                self._clear(database.generation)
             if record.revision > self._revision:
                 if record.removals != self._removals:
                     self._apply_removals(database, record)
@@ -214,10 +215,6 @@ class Matrix:
         if sum(segment.count for segment in segments) + np.count_nonzero(alive) < record.chunks:
             return Matrix(self._dimensions, self._files).snapshot(database, record)  # some were discarded meanwhile
         return Snapshot(segments, self._rows[: self._count], self._vectors[: self._count], alive)
-
-    def _check(self, database: Connection) -> None:
-        if database.generation != self._generation or any(segment.is_changed() for segment in self._segments):
-            self._clear(database.generation)
 
     def _extend_segments(self, database: Connection, record: CollectionRecord) -> None:
         """Move all chunks but the last into segments, if there are enough."""

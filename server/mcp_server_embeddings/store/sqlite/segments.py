@@ -233,7 +233,9 @@ class SegmentFiles:
 
     def _write(self, segment: Segment) -> str:
         """Write a segment's file and return its name."""
-        content = [_little_endian(array).tobytes() for array in _arrays(segment)]
+        vectors = segment.vectors
+        arrays: tuple[NDArray[np.generic], ...] = (vectors.codes, segment.rows, vectors.scales, vectors.errors)
+        content = [array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in arrays]
         digest = hashlib.blake2b(digest_size=16)
         for part in content:
             digest.update(part)
@@ -257,14 +259,6 @@ class SegmentFiles:
         rows = np.frombuffer(content, "<i8", count, codes.nbytes)
         scales, errors = np.frombuffer(content, "<f4", 2 * count, codes.nbytes + rows.nbytes).reshape(2, count)
         return Segment(first, last, rows, Quantized(codes, scales, errors), np.ones(count, np.bool_), path, stamp)
-
-
-def _arrays(segment: Segment) -> tuple[NDArray[np.generic], ...]:
-    return segment.vectors.codes, segment.rows, segment.vectors.scales, segment.vectors.errors
-
-
-def _little_endian(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
 def _overlapping(database: sqlite3.Connection, collection: int, segment: Segment) -> list[tuple[int, int, int, str]]:

@@ -40,16 +40,10 @@ class SqliteStore(SqlStore[Connection]):
         self._lock = threading.Lock()
         self._matrices: OrderedDict[int, Matrix] = OrderedDict()
 
-    def version(self) -> int:
-        return self._database.version()
-
     def close(self) -> None:
         with self._lock:
             self._matrices.clear()
-        self._database.close()
-
-    def _exists(self) -> bool:
-        return self._database.exists()
+        super().close()
 
     def _open_record(self, record: CollectionRecord) -> Collection:
         return SqliteCollection(self._database, record, self._matrix, self._segments)

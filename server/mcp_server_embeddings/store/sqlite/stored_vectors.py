@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcp_server_embeddings.errors import CollectionError
-from mcp_server_embeddings.sqlite import query_batches
+from mcp_server_embeddings.store.sql.connection import select_in
 from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 
 ROWS_PER_READ = 10_000
@@ -38,13 +38,8 @@ def _block(database: sqlite3.Connection, keys: NDArray[np.int64], dimensions: in
         query = "SELECT chunk, vector FROM vectors WHERE chunk BETWEEN ? AND ? ORDER BY chunk"
         found = database.execute(query, (first, last)).fetchall()
     else:
-        found = [
-            row
-            for marks, batch in query_batches(keys.tolist())
-            for row in database.execute(
-                f"SELECT chunk, vector FROM vectors WHERE chunk IN ({marks}) ORDER BY chunk", batch
-            )
-        ]
+        query = "SELECT chunk, vector FROM vectors WHERE chunk IN (...) ORDER BY chunk"
+        found = list(select_in(database, query, keys.tolist()))
     rows = np.array([row for row, _ in found], np.int64)
     places = np.searchsorted(rows, keys)
     if not len(rows) or (rows[np.minimum(places, len(rows) - 1)] != keys).any():

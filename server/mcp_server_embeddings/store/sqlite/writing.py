@@ -7,7 +7,6 @@ from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.store.matching import words_table
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
-    NewChunk,
     NewDocument,
     PutResult,
     Scalar,
@@ -122,13 +121,9 @@ def _insert(
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (collection, row, part, chunk.start, chunk.stop, chunk.heading, digest(text)),
         ).lastrowid
-        database.execute("INSERT INTO vectors VALUES (?, ?)", (number, _stored(chunk)))
+        database.execute("INSERT INTO vectors VALUES (?, ?)", (number, chunk.vector.astype("<f4").tobytes()))
         insert_words(database, collection, int(number or 0), text)
     change.count(1, len(document.text.encode()), len(document.chunks), record.dimensions)
-
-
-def _stored(chunk: NewChunk) -> bytes:
-    return chunk.vector.astype("<f4").tobytes()
 
 
 def _insert_attributes(database: sqlite3.Connection, collection: int, row: int, metadata: str, file: str) -> None:
