@@ -111,7 +111,7 @@ def test_where_that_fits_nothing_is_said(stored: Engine) -> None:
         ({"theme": {"like": "x"}}, "allowed: eq, ne, gt, gte, lt, lte, in"),
         ({"theme": {}}, "allowed: eq"),
         ({"theme": {"gt": None}}, "null can only be eq or ne"),
-        ({"theme": [["x"]]}, "no text, number, boolean or null"),
+        ({"theme": [["x"]]}, "not a text, number, boolean or null"),
         ({"topic": "garden"}, "where has the name 'topic', which no item of collection 'corpus' has"),
         ("theme=garden", "allowed: an object"),
     ],

@@ -417,7 +417,7 @@ def test_a_database_of_another_program_is_refused_and_stays_as_it_is(pragma: str
 @pytest.mark.parametrize("content", [b"no database at all\n" * 1000, b"x"])
 def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(content: bytes, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(content)
-    assert "it is no SQLite file; move it away" in refusal(tmp_path)
+    assert "it is not an SQLite file; move it away" in refusal(tmp_path)
 
 
 @pytest.mark.fault

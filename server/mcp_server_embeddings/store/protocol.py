@@ -312,7 +312,7 @@ class CollectionStore(Protocol):
             raise CollectionError(
                 f"collection {name!r} holds vectors of the model {collection.record.model}, this server runs {model}; "
                 f"their vectors cannot be compared. Run `mcp-server-embeddings reindex {name}` to embed its texts "
-                "anew, or start the server with the other model"
+                "again, or start the server with the other model"
             )
         return collection
 

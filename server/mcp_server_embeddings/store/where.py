@@ -87,7 +87,7 @@ def _values(name: str, value: object) -> list[Operand]:
     given = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     values = [one for one in given if one is None or isinstance(one, str | int | float | bool)]
     if len(values) < len(given):
-        raise InputError(f"where.{name} has a value that is no text, number, boolean or null; as in {EXAMPLE}")
+        raise InputError(f"where.{name} has a value that is not a text, number, boolean or null; as in {EXAMPLE}")
     if not 1 <= len(values) <= _MAX_VALUES:
         raise InputError(f"where.{name} has {len(values):,} values; allowed: 1 to {_MAX_VALUES}")
     return values

@@ -176,7 +176,7 @@ _REASONS = {
     sqlite3.SQLITE_LOCKED: "another process has been writing for half a minute; send the call again",
     sqlite3.SQLITE_CORRUPT: "it is damaged; restore it from a backup, or `mcp-server-embeddings export NAME FILE "
     "--salvage` what can be read, move it away and import that",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite file; move it away or give another --data-dir",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite file; move it away or give another --data-dir",
 }
 
 _OTHER = (

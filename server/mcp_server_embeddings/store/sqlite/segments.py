@@ -208,7 +208,7 @@ class SegmentFiles:
     def sweep(self, database: sqlite3.Connection) -> None:
         """Remove files without a segment; inside a write transaction, so that no segment is recorded meanwhile."""
         known = {name for (name,) in database.execute("SELECT file FROM segments")}
-        with suppress(OSError):  # on Windows, a mapped file cannot be removed
+        with suppress(OSError):  # for example on Windows, which keeps mapped files
             for path in list(self._folder.iterdir()):
                 unfinished = path.suffix == ".tmp" and time.time() - path.stat().st_mtime < _ABANDONED_SECONDS
                 if path.name not in known and not unfinished:
