@@ -1,7 +1,7 @@
-"""Keep collections that were made from files as the files are, at each call and without waiting long for it.
+"""Keep collections made from files in sync with these files, at each call and without a long wait.
 
-What a walk listed is remembered, and compared at the next call. Only where something differs is it walked again, and
-only files whose size or time differs are read.
+The listing of each walk is remembered and compared at the next call. A path is walked again only if its listing
+changed, and a file is read only if its size or modification time changed.
 """
 
 import json
@@ -37,13 +37,13 @@ from mcp_server_embeddings.tools.table_items import parse_texts, read_content, s
 _log = logging.getLogger(__name__)
 
 SEARCH_PATIENCE = 1.0
-"""Seconds that a search waits for files that changed: some twenty pages are embedded in it."""
+"""Seconds that a search waits for changed files: enough to embed about twenty pages."""
 
 _MAX_KEPT = 16
-"""Collections whose files are remembered; each takes some 200 bytes a file."""
+"""Collections whose file listings are remembered; each takes about 200 bytes per file."""
 
 _MAX_SKIPPED = 5
-"""Skipped files that a note names."""
+"""Maximum number of skipped files that a note names."""
 
 _LATE = (
     "files are still being checked or indexed in the background: this answer may lack their last changes; "
@@ -53,15 +53,15 @@ _LATE = (
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What bringing a collection up to date came to.
+    """Outcome of bringing a collection up to date.
 
     Attributes:
-        fresh: It has what its files had when they were listed.
-        notes: What could not be checked.
+        fresh: Whether the collection matches its files as they were listed.
+        notes: Sentences about checks that failed or are unfinished.
         skipped: Files that could not be read.
-        snapshots: What was listed; None where listing the same again does not mean that nothing changed.
+        snapshots: The listings; None if an equal listing would not prove that nothing changed.
         collection: The collection.
-        revision: Its revision then.
+        revision: Revision of the collection after the update.
     """
 
     fresh: bool = True
@@ -72,7 +72,7 @@ class Update:
     revision: int = 0
 
     def is_current(self) -> bool:
-        """Tell whether nothing was changed since, in the files or in the collection."""
+        """Return whether neither the files nor the collection changed since the update."""
         if self.snapshots is None or self.collection is None:
             return False
         if self.collection.current().revision != self.revision:
@@ -82,7 +82,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What goes on in the background for one collection, for all who wait for it."""
+    """A background update of one collection, shared by all callers that wait for it."""
 
     began: float = field(default_factory=time.monotonic)
     result: Future[Update] = field(default_factory=Future)
@@ -90,7 +90,7 @@ class _Job:
 
 
 class Freshness:
-    """Remembers what was listed, and brings collections up to date in the background. Thread-safe; one a process."""
+    """Remembers file listings and updates collections in the background. Thread-safe; one instance per process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -106,14 +106,14 @@ class Freshness:
         *,
         may_fail: bool = False,
     ) -> Update:
-        """Bring a collection up to date, unless it is.
+        """Bring a collection up to date, unless it is already.
 
         Args:
-            key: Stands for the collection and its files.
-            work: Does it.
-            call: The caller's.
-            patience: Seconds to wait; the work goes on in the background. None does it in this thread.
-            may_fail: Raise what ``work`` raises; by default it is said in a note.
+            key: Identifies the collection and its files.
+            work: Performs the update.
+            call: The caller's call, passed to ``work`` if it runs in this thread.
+            patience: Seconds to wait, after which the update continues in the background. None runs it in this thread.
+            may_fail: Raise the errors of ``work``; by default they become a note.
 
         Raises:
             CallCancelledError: The caller cancelled.
@@ -130,7 +130,7 @@ class Freshness:
             return Update(fresh=False, notes=(f"files could not be checked for changes: {error}",))
 
     def close(self) -> None:
-        """Stop what goes on in the background."""
+        """Cancel the background updates."""
         with self._lock:
             jobs = list(self._jobs.values())
         for job in jobs:
@@ -148,7 +148,7 @@ class Freshness:
                 updated = job.result.result(max(0.0, began + patience - time.monotonic()))
             except TimeoutError:
                 return Update(fresh=False, notes=(_LATE,))
-            # Another caller's may have begun before the last change.
+            # A job that another caller started earlier may have missed the last change.
             if job.began >= began:
                 return updated
 
@@ -167,7 +167,7 @@ class Freshness:
             updated = self._updated(key, work, job.call)
         except EmbeddingsError as error:
             failed = error
-        # The outermost edge of a thread: the text of a crash stays in the log.
+        # Outermost edge of the thread: the text of a crash stays in the log.
         except BaseException:  # noqa: BLE001
             _log.exception("bringing a collection up to date crashed")
             failed = OperatorError("that failed inside the server; its log on standard error says why")
@@ -190,41 +190,41 @@ class Freshness:
 
 
 def update_from_files(embedder: Embedder, reader: Reader, collection: Collection, sources: Mapping[str, str]) -> Update:
-    """Bring a collection up to date with its files: what changed is indexed, what is gone or unreadable removed.
+    """Bring a collection up to date with its files: index changed files, remove missing and unreadable ones.
 
     Args:
-        embedder: The engine; used only where something is to be encoded.
-        reader: Of paths that it may not read, the files stay as they are indexed.
+        embedder: The engine; used only if there are texts to encode.
+        reader: Reads the files. Files at paths that it may not read keep their indexed state.
         collection: The collection.
         sources: See ``Collection.sources``.
 
     Raises:
-        CollectionError: Something is to be encoded, and the collection is another model's.
+        CollectionError: There are texts to encode, and the collection belongs to another model.
         OperatorError: The model or the store cannot be used.
         CallCancelledError: The call was cancelled.
     """
     left_out = frozenset(path for path, how in sources.items() if not how)
     updating = _Updating(embedder, reader, collection, left_out, collection.files())
-    # The longest first: a file is read as the path says that is nearest to it.
+    # Longest path first: the options of the most specific path apply to a file.
     for path in sorted((path for path, how in sources.items() if how), key=len, reverse=True):
         updating.read(path, json.loads(sources[path]))
     return updating.finished()
 
 
 def source_options(**options: object) -> str:
-    """Return how a path is read, as ``Collection.sources`` keeps it; what is None or empty is left out."""
+    """Return the options for reading a path in the form ``Collection.sources`` stores; empty ones are left out."""
     return json.dumps({name: value for name, value in options.items() if value}, ensure_ascii=False)
 
 
 def includes(path: str, file: str) -> bool:
-    """Tell whether a file is a path, is below it, or matches it as a pattern."""
+    """Return whether a file equals a path, is below it, or matches it as a pattern."""
     if file == path or file.startswith(path if path.endswith(os.sep) else path + os.sep):
         return True
     return is_pattern(path) and Glob(Path(path).parts).matches(Path(file).parts)
 
 
 def skipped_note(skipped: Sequence[Skipped], folder: str) -> list[str]:
-    """Return a note that names some skipped files, relative to a folder; none where there are none."""
+    """Return a list with one note that names skipped files relative to a folder, or an empty list if there are none."""
     if not skipped:
         return []
     named = "; ".join(f"{file.path.removeprefix(folder)}: {file.reason}" for file in skipped[:_MAX_SKIPPED])
@@ -234,7 +234,7 @@ def skipped_note(skipped: Sequence[Skipped], folder: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Updating:
-    """One update, path after path."""
+    """State of one update, which reads one path after another."""
 
     embedder: Embedder
     reader: Reader
@@ -249,7 +249,7 @@ class _Updating:
     missing: bool = False
 
     def read(self, path: str, options: Mapping[str, object]) -> None:
-        """Index what changed at a path."""
+        """Index the changed files at a path."""
         if not self.reader.may_check(path):
             self.unchecked = True
             return
@@ -258,12 +258,12 @@ class _Updating:
                 self._read_table(path, options)
             else:
                 self._read_files(path, options)
-        except InputError:  # nothing is there
+        except InputError:  # the path does not exist
             self.missing = True
             self.complete.append(path)
 
     def finished(self) -> Update:
-        """Remove what is gone."""
+        """Remove the documents of missing files and return the outcome."""
         read = self.seen - {file.path for file in self.skipped}
         gone = [file for file in self.known if file not in read and any(includes(path, file) for path in self.complete)]
         if gone:

@@ -1,4 +1,4 @@
-"""Characters of texts that are not shown, by which a text can hide from a person what a language model reads."""
+"""Invisible characters, with which a text can hide from a person what a language model reads."""
 
 import re
 import unicodedata
@@ -10,16 +10,16 @@ from mcp_server_embeddings.tools.results import Result
 R = TypeVar("R", bound=Result)
 
 _HIDDEN = re.compile(r"[\u200b\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
-"""Zero-width space and joiner, embeddings, overrides and isolates of direction (Unicode Standard Annex 9, section 2),
-invisible operators and tags. Joiners that scripts and emoji need, marks of direction and soft hyphens are not among
-them: ordinary texts are full of those."""
+"""Zero-width space, word joiner, directional embeddings, overrides and isolates (Unicode Standard Annex 9, section 2),
+invisible operators and tags. Joiners that scripts and emoji need, directional marks and soft hyphens are excluded:
+they are common in ordinary texts."""
 
 _KINDS = 3
-"""Named in a note."""
+"""Maximum number of different characters that a note names."""
 
 
 def with_hidden_noted(result: R) -> R:
-    """Return a result with a note on the hidden characters of its texts, if it has any.
+    """Return a result with a note on the invisible characters in its texts, if there are any.
 
     Example:
         >>> with_hidden_noted(found).notes

@@ -1,4 +1,4 @@
-"""From texts to documents with vectors, encoding only what no chunk of the collection has yet."""
+"""Turn texts into stored documents with vectors; chunk texts that the collection already has are not encoded again."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,15 +24,16 @@ from mcp_server_embeddings.store.records import (
 from mcp_server_embeddings.tools.chunking import chunk_limit, chunk_places
 
 DOCUMENTS_PER_BATCH = 512
-"""Committed together: enough that a transaction costs little, and little to lose."""
+"""Documents committed together: enough to make transactions cheap, few enough that a crash loses little work."""
 
 CHARACTERS_PER_BATCH = 500_000
 
 _TOKEN_LENGTH = 4
-"""Characters of a token, about."""
+"""Approximate number of characters in a token."""
 
 _LEAST_AHEAD, _MOST_AHEAD = 3, 32
-"""Batches under way: one is committed while another is encoded and a third is cut; each has a thread."""
+"""Bounds of the number of batches in progress, each with a thread: at least three, so that one is committed while
+another is encoded and a third is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,11 @@ class SourceDocument:
 
     Attributes:
         id: Unique in the collection.
-        text: All of it.
-        sections: Its sections; no chunk crosses from one into the next.
-        metadata: None leaves a stored document's as it is.
-        file: Where it was read; empty for a text that was sent.
-        file_digest: Of the whole file's content.
+        text: The whole text.
+        sections: Sections of the text; no chunk crosses a section boundary.
+        metadata: Metadata to store; None keeps the stored metadata.
+        file: Path of the file that it was read from; empty for a text sent by the caller.
+        file_digest: Digest of the whole file's content.
     """
 
     id: str
@@ -56,17 +57,17 @@ class SourceDocument:
     file_digest: bytes = b""
 
     def of_unfinished_file(self) -> "SourceDocument":
-        """Return the same with the digest of no file: more of its file is to come."""
+        """Return the document without a file digest, for a file of which more documents follow."""
         return replace(self, file_digest=b"")
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is committed together.
+    """Documents that are committed together.
 
     Attributes:
-        documents: Some documents.
-        files: Files that are complete once these are stored, by path.
+        documents: The documents.
+        files: By path, the files that are complete once these documents are stored.
     """
 
     documents: Sequence[SourceDocument]
@@ -75,15 +76,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """The documents of a batch, cut.
+    """The documents of a batch, cut into chunks.
 
     Attributes:
-        sent: How many there were, repeats included.
-        documents: Different ones, by id.
-        same: Ids of those that are stored as they are.
-        places: Of the chunks of each of the others.
-        texts: Of these chunks.
-        vectors: Of texts that the collection has already, by digest.
+        sent: Number of documents in the batch, including repeated ids.
+        documents: The documents by id, the last one of each id.
+        same: Ids of documents that are already stored in this form.
+        places: Positions of the chunks of every other document, by id.
+        texts: Texts of these chunks, by id.
+        vectors: Vectors of the texts that the collection already has, by digest.
         missing: Texts to encode, by digest.
     """
 
@@ -98,7 +99,7 @@ class _Cut:
 
 @dataclass(frozen=True, slots=True)
 class _Encoding:
-    """A batch under way."""
+    """A batch whose texts are being encoded."""
 
     files: Mapping[str, StoredFile]
     cut: _Cut
@@ -106,12 +107,12 @@ class _Encoding:
 
     @property
     def characters(self) -> int:
-        """How many are to be encoded."""
+        """Number of characters to encode."""
         return sum(map(len, self.cut.missing.values()))
 
 
 def _is_enough(waiting: Sequence[_Encoding], characters: int) -> bool:
-    """Tell whether so many are under way, beside the batch that is committed next."""
+    """Return whether the batches after the next one to commit have enough characters, within the bounds on batches."""
     if not _LEAST_AHEAD <= len(waiting) < _MOST_AHEAD:
         return len(waiting) >= _MOST_AHEAD
     return sum(batch.characters for batch in islice(waiting, 1, None)) >= characters
@@ -131,26 +132,26 @@ class Ingester:
         self._limit = chunk_limit(embedder)
 
     def put(self, documents: Sequence[SourceDocument]) -> PutResult:
-        """Cut, encode and commit; on disk when this returns.
+        """Cut, encode and commit documents; they are on disk when this returns.
 
         Raises:
             CollectionError: The collection would grow too large.
             OperatorError: The model cannot be used, or the store cannot be written.
-            CallCancelledError: The caller cancelled; nothing of these was stored.
+            CallCancelledError: The caller cancelled; none of the documents was stored.
         """
         cut = self._cut(documents)
         return self._commit(cut, self._encoded(cut))
 
     def put_all(self, batches: Iterable[Batch]) -> Iterator[PutResult]:
-        """Put batch after batch, in order: while some are encoded, the next are read and cut and others are committed.
+        """Put batches in order, as a pipeline: some are encoded while others are read, cut or committed.
 
-        As many are under way as keep the encoder busy. Those after one that fails are not stored.
+        Enough batches are in progress to keep the encoder busy. Batches after one that fails are not stored.
 
         Yields:
-            What became of each batch, which is on disk then.
+            The counts of each batch, once it is on disk.
 
         Raises:
-            EmbeddingsError: As ``put``; what was yielded is kept.
+            EmbeddingsError: See ``put``; batches whose counts were yielded stay stored.
         """
         enough = _TOKEN_LENGTH * self._embedder.tokens_at_once()
         waiting = deque[_Encoding]()
@@ -161,7 +162,7 @@ class Ingester:
                     while _is_enough(waiting, enough) or any(not ids.isdisjoint(one.cut.documents) for one in waiting):
                         yield self._finished(waiting.popleft())
                     cut = self._cut(batch.documents)
-                    # In the caller's context, which says whose log is written.
+                    # Run in the caller's context, which determines the session that log lines go to.
                     encoded = threads.submit(copy_context().run, self._encoded, cut)
                     waiting.append(_Encoding(batch.files, cut, encoded))
                 while waiting:
@@ -213,19 +214,19 @@ class Ingester:
             if key not in cut.same or document.file
         ]
         written = self._target.put(new) if new else PutResult()
-        # Neither repeats nor what is stored as it is were sent, except to say where files are.
+        # Repeats and unchanged documents were not put, except those of files, whose paths may have changed.
         return replace(written, unchanged=written.unchanged + cut.sent - len(new))
 
     def _places(self, document: SourceDocument) -> list[Section]:
         return chunk_places(document.text, document.sections, self._counted, self._limit)
 
     def _counted(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text; a long document is counted in many calls, and its caller may give up between."""
+        """Count the tokens of each text; between the many calls for a long document the caller may cancel."""
         self._embedder.call.raise_if_cancelled()
         return self._embedder.count_tokens(texts)
 
     def _unchanged(self, documents: Sequence[SourceDocument]) -> set[str]:
-        """Ids of documents that are stored as they are."""
+        """Return the ids of documents that are already stored with the same text and metadata."""
         stored = self._target.stored([document.id for document in documents])
         return {
             document.id

@@ -1,4 +1,4 @@
-"""From files to the documents of a collection, reading only what changed."""
+"""Turn files into documents of a collection, reading only changed files."""
 
 import hashlib
 import time
@@ -24,20 +24,21 @@ from mcp_server_embeddings.tools.ingest import (
 class FileIngester:
     """Puts files into a collection, several small ones in one transaction.
 
-    A file with the size and time of change that are stored is not read, one with the stored content not parsed.
+    A file whose size and modification time equal the stored ones is not read, and one whose content equals the stored
+    content is not parsed.
 
     Args:
-        ingester: Makes the ingester of the collection when there is something to encode.
+        ingester: Returns an ingester for the collection; called only when there are documents to put.
         target: The collection.
-        metadata: For every document, beside what the files have.
-        known: The files of the collection, where they were read already.
+        metadata: Metadata for every document, in addition to that of the files.
+        known: The files of the collection, if the caller has read them already.
 
     Attributes:
-        written: What was done, in documents.
-        removed: Documents that the files no longer have.
+        written: Counts of the documents written.
+        removed: Number of documents removed because their file no longer contains them.
         skipped: Files that could not be read.
         seen: Paths of all files that were put.
-        changed: How many files had another content than is stored.
+        changed: Number of files whose content differed from the stored content.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class FileIngester:
         self._states: dict[str, StoredFile] = {}
 
     def put(self, entries: Iterable[FoundFile | Skipped]) -> None:
-        """Read files and commit their documents; what cannot be read is added to ``skipped``."""
+        """Read files and commit their documents; files that cannot be read are added to ``skipped``."""
         batches = self._batches(entries)
         first = next(batches, None)
         if first is not None:
@@ -71,7 +72,7 @@ class FileIngester:
             self._states = {}
 
     def _batches(self, entries: Iterable[FoundFile | Skipped]) -> Iterator[Batch]:
-        """Read files one after another; yield their documents, those of small files together."""
+        """Read files one after another and yield their documents in batches, small files together."""
         for entry in entries:
             self.seen.add(entry.path)
             if isinstance(entry, Skipped):
@@ -115,7 +116,7 @@ class FileIngester:
         left = [old for old in self._target.ids_of_file(path) if old not in kept] if path in self._known else []
         self.removed += len(self._target.remove(left).ids) if left else 0
         if len(sources) > DOCUMENTS_PER_BATCH:
-            # Its digest is kept last: after a crash in the middle the file is read again.
+            # The digest is stored last, so that after a crash in the middle the file is read again.
             *parts, last = document_batches([source.of_unfinished_file() for source in sources])
             yield from parts
             yield replace(last, files={path: state})
@@ -133,15 +134,15 @@ class FileIngester:
 
 
 def is_unchanged(known: StoredFile, entry: FoundFile) -> bool:
-    """Tell by size and time of change that a file is as it is stored."""
+    """Return whether the size and modification time of a file equal the stored ones."""
     return (known.size, known.changed_ns) == (entry.size, entry.changed_ns)
 
 
 def read_file(entry: FoundFile) -> tuple[bytes, StoredFile]:
-    """Read a file: its content and what is kept of its state, so that every later change is noticed.
+    """Read a file: its content, and the state to store so that every later change is noticed.
 
     Raises:
-        UnreadableError: It cannot be read.
+        UnreadableError: The file cannot be read.
     """
     now = time.time_ns()
     content = entry.read()
@@ -150,7 +151,7 @@ def read_file(entry: FoundFile) -> tuple[bytes, StoredFile]:
 
 
 def _under_title(document: Document) -> tuple[Section, ...]:
-    """Return the sections of a whole file with its title before their headings, unless these begin with it."""
+    """Return the sections of a whole file, with its title before headings that do not already begin with it."""
     title = document.metadata.get("title")
     if document.suffix or not isinstance(title, str):
         return document.sections
@@ -164,5 +165,5 @@ def _under_title(document: Document) -> tuple[Section, ...]:
 
 
 def content_digest(content: bytes) -> bytes:
-    """Return 16 bytes that stand for a file's content."""
+    """Return a digest of a file's content, 16 bytes."""
     return hashlib.blake2b(content, digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""What a tool works on: items with the caller's own ids, sent with the call or named by a source."""
+"""The items that a tool works on, with the caller's own ids: texts sent with the call, or the items of a source."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +18,13 @@ from mcp_server_embeddings.tools.texts import MAX_TEXTS, check_size, snippet, we
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _SHOWN_IDS = 10
-"""Ids that a note or an error names."""
+"""Maximum number of ids that a note or an error names."""
 
 _MOST_PATHS = 50
-"""Texts of a call that may all be paths by mistake."""
+"""Maximum number of texts that are checked for being paths passed by mistake."""
 
 _SHOWN_CHARACTERS = 40
-"""Characters of each of them."""
+"""Maximum number of characters shown of each id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,19 @@ class Items:
     """Items, checked but not encoded yet.
 
     Attributes:
-        label: What errors call them: the parameter, or the source.
-        ids: The caller's own: keys or positions of texts that were sent, ids or numbers of rows, paths; empty where
-            they are not listed.
-        notes: Sentences for the answer about what was skipped or averaged; tools add theirs.
-        sent: The texts, where they came with the call.
-        collection: Where they are stored; None where they were sent.
-        keys: Theirs in the collection.
-        folder: The ids are paths below it; empty where they are not.
-        table: Path of the table they are rows of; empty where they are not.
-        path_source: They are read from files, and not from a collection of the user's.
-        selection: What was asked for.
-        numbered: The ids are the numbers of a table's rows.
-        fresh: They are known to be as their files are now.
+        label: Their name in errors: the parameter, or the source.
+        ids: The caller's own ids: keys or positions of sent texts, ids or numbers of rows, paths; empty if the items
+            are not listed.
+        notes: Sentences for the answer about skipped or averaged texts; tools add their own.
+        sent: The texts, if they came with the call.
+        collection: The collection that stores them; None for sent texts.
+        keys: Their keys in the collection.
+        folder: The folder that the ids are paths below; empty if they are not paths.
+        table: Path of the table whose rows they are; empty otherwise.
+        path_source: Whether they are read from files rather than from one of the user's collections.
+        selection: The selection that the caller requested.
+        numbered: Whether the ids are row numbers of a table.
+        fresh: Whether they are known to match the current state of their files.
     """
 
     label: str
@@ -61,15 +61,15 @@ class Items:
     fresh: bool = True
 
     def __len__(self) -> int:
-        """Return how many items there are."""
+        """Return the number of items."""
         return len(self.ids)
 
     def texts(self, positions: Sequence[int] | None = None, length: int | None = None) -> list[str]:
-        """Return the words of items.
+        """Return the texts of items.
 
         Args:
-            positions: Which; None for all.
-            length: Their first characters only, at most so many.
+            positions: Positions of the items; None for all.
+            length: Maximum number of characters of each text, from its beginning; None for whole texts.
         """
         chosen = range(len(self)) if positions is None else positions
         if self.collection is None:
@@ -79,8 +79,8 @@ class Items:
     def embed(self, embedder: Embedder, role: Role = "symmetric", long_text: LongText = "window") -> Vectors:
         """Return one vector for each item, shape ``(n, d)``.
 
-        Stored vectors are those of documents; a document's is the mean of its passages'. They are used as they are,
-        without a token read, where the model has the same prompt for ``role``; otherwise the texts are encoded anew.
+        Stored vectors are those of documents: the mean of the vectors of their passages. They are used without
+        encoding anything if the model has the same prompt for ``role``; otherwise the texts are encoded again.
 
         Raises:
             CollectionError: An item was removed meanwhile.
@@ -96,7 +96,7 @@ class Items:
         return embedded.vectors
 
     def snippets(self, positions: Sequence[int], length: int) -> list[str]:
-        """Return the beginnings of items on one line each, at most ``length`` characters."""
+        """Return the beginnings of items, each on one line of at most ``length`` characters."""
         return [snippet(text, length) for text in self.texts(positions, 4 * length)]
 
     def id_of(self, document: str) -> Id:
@@ -104,13 +104,13 @@ class Items:
         return int(document) if self.numbered else document.removeprefix(self.folder)
 
     def names_of(self, key: Id) -> list[str]:
-        """Return what the caller may mean by an id: itself, a path whole, or one that begins with the source's name."""
+        """Return the ids that the caller may mean: relative to the folder, and without the source's name before it."""
         name = str(key).removeprefix(self.folder)
         source = self.selection.source if self.selection and self.folder else None
         return [name, name.removeprefix(f"{source.strip().rstrip('/')}/")] if source else [name]
 
     def nearest_id(self, key: Id) -> str:
-        """Suggest an id where one is not there."""
+        """Return advice on an unknown id: the nearest known one, or how the ids are formed."""
         if self.numbered and not str(key).isdecimal():
             return "its ids are row numbers, from 1; pass id_field, a column, to use that one's values"
         return nearest(str(key), [str(one) for one in self.ids[:10_000]])
@@ -120,7 +120,7 @@ class Items:
         return [self.ids[position] for position in positions]
 
     def tag(self, name: str, values: Sequence[str | int | None]) -> None:
-        """Store a value of each item as its metadata, for ``where``; None removes what an earlier call stored.
+        """Store a value for each item as metadata, for ``where``; None removes the value of an earlier call.
 
         Raises:
             CollectionError: The collection was removed meanwhile.
@@ -134,7 +134,7 @@ class Items:
             self.notes.append(f"{tagged:,} items were tagged with {name!r}, for where")
 
     def check_tag(self, name: str | None) -> None:
-        """Refuse a tag where nothing could keep it, before anything is computed.
+        """Reject a tag that could not be stored, before anything is computed.
 
         Raises:
             InputError: The items are not of a collection, or the name is blank or too long.
@@ -156,7 +156,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which items of a source a call is about; the parameters of the same names."""
+    """The source of a call and the selection of its items, as in the parameters of the same names."""
 
     source: str | None = None
     id_field: str | None = None
@@ -179,20 +179,20 @@ def select_items(
     """Return the items of a call: the texts that were sent, or those of a source.
 
     Args:
-        embedder: The engine; encodes what is new in a source.
-        sources: Where sources are looked up; None where only texts can be sent.
-        texts: What was sent: texts, or a map from id to text.
-        selection: The source and which of its items.
+        embedder: The engine; encodes new texts of a source.
+        sources: Opens sources; None if only texts can be sent.
+        texts: The sent texts, or a map from id to text.
+        selection: The source and the selection of its items.
         name: The parameter, for errors: ``texts``, ``left`` or ``right``.
-        notes: Where notes are added; a new list by default.
-        needs_model: False where a collection's vectors are not compared, so that they may be another model's.
-        listed: False where stored items are not needed one by one, so that a call does not take longer the more there
-            are; those named by ``ids`` are listed all the same.
+        notes: The list that notes are added to; a new list by default.
+        needs_model: False if the vectors of a collection are not compared, so that they may belong to another model.
+        listed: False if stored items are not needed individually, so that the time does not grow with their number;
+            items named by ``ids`` are listed nevertheless.
         patience: See ``Sources.open``.
 
     Raises:
-        InputError: Both or neither came, all texts are blank, there are too many, what was sent is probably the name of
-            a source, or an id is unknown.
+        InputError: Both or neither of texts and source were passed, all texts are blank, there are too many, they
+            probably name a source, or an id is unknown.
         CollectionError: The collection has vectors of another model.
         OperatorError: The model or the store cannot be used.
 
@@ -223,7 +223,7 @@ def select_items(
 
 
 def common_folder(lefts: Items, rights: Items, notes: list[str]) -> str:
-    """Return the folder that the ids of both sides are paths below; where there are two, a note says so."""
+    """Return the folder that the ids of both sides are relative to; if they differ, add notes and return ``""``."""
     if lefts.folder == rights.folder:
         return lefts.folder
     for side, items in (("left", lefts), ("right", rights)):
@@ -233,7 +233,7 @@ def common_folder(lefts: Items, rights: Items, notes: list[str]) -> str:
 
 
 def shown_ids(ids: Sequence[Id]) -> str:
-    """Return ids as a sentence lists them, the first ten."""
+    """Return the first ten ids as a list for a sentence, and the number of the others."""
     more = f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
     return ", ".join(snippet(str(key), _SHOWN_CHARACTERS) for key in ids[:_SHOWN_IDS]) + more
 
@@ -260,10 +260,10 @@ def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: li
 
 
 def _check_mistaken(sources: Sources, texts: Sequence[str], name: str) -> None:
-    """Refuse what probably names the texts that are meant: one name of a source, or paths alone.
+    """Reject texts that probably name a source instead: a single name of a source, or only paths.
 
     Raises:
-        InputError: It does.
+        InputError: They do.
     """
     parameter = "source" if name == "texts" else f"{name}_source"
     if len(texts) == 1 and (mistaken := sources.mistaken(texts[0])):
@@ -290,7 +290,7 @@ def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str], 
         raise InputError(f"{opened.label} has no items{fits}{advice}")
     folder = opened.folder
     if folder is None:
-        # The same whatever is selected, so that the ids of one answer fit another.
+        # Computed over the whole collection, so that ids do not depend on the selection.
         folder = _common_folder(*(collection.id_range() or ("", "")))
     items = Items(
         opened.label,
@@ -319,10 +319,10 @@ def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str], 
 
 
 def _check_names(collection: Collection, label: str, where: Where) -> None:
-    """Refuse a name that no item has: it would silently select nothing.
+    """Reject metadata names that no item has: they would silently select nothing.
 
     Raises:
-        InputError: There is one.
+        InputError: A name is unknown.
     """
     known = collection.metadata_names()
     for name in where:
@@ -332,9 +332,9 @@ def _check_names(collection: Collection, label: str, where: Where) -> None:
 
 
 def _common_folder(first: str, last: str) -> str:
-    """Return the folder that ids are paths in, with its separator, from the first and the last of them.
+    """Return the common folder of ids, with its separator, from the first and the last of them in sorted order.
 
-    What the two begin with, all between them do. Empty where they are no paths.
+    All ids between the two share their common prefix. Empty if they are not paths.
     """
     if not all(key.startswith("/") or key[1:3] == ":\\" for key in (first, last)):
         return ""
@@ -344,10 +344,10 @@ def _common_folder(first: str, last: str) -> str:
 
 
 def _positions(items: Items, wanted: Sequence[Id]) -> list[int]:
-    """Return where the wanted ids are, in the order of the items.
+    """Return the positions of the wanted ids, in the order of the items.
 
     Raises:
-        InputError: One is not there.
+        InputError: An id is unknown.
     """
     places = {str(key): position for position, key in enumerate(items.ids)}
     named = [next((name for name in items.names_of(key) if name in places), None) for key in wanted]

@@ -1,4 +1,4 @@
-"""Say where a passage is in its document: lines of a text, pages of a PDF."""
+"""Locate a passage in its document: by lines of a text or the page of a PDF."""
 
 import re
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 _PAGE = re.compile(r"(?:^| > )page (\d+)$")
 
 _CONVERTED = (".pdf", ".docx", ".html", ".htm", ".xhtml")
-"""Of these files the text has other lines than the file."""
+"""Formats whose extracted text has other lines than the file."""
 
 _HEADING = 80
-"""Characters of a heading path that an answer shows: its end."""
+"""Maximum number of characters of a heading path in an answer; longer ones keep their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,15 @@ class Place:
 
 
 def lines_or_page(document: str, text: str, start: int, end: int, heading: str, *, row: bool = False) -> Place:
-    r"""Return where characters ``start`` to ``end`` of a document are.
+    r"""Return the lines or the page that the characters ``start`` to ``end`` of a document are on.
 
     Args:
-        document: Its id; the suffix of a path tells its format.
-        text: All of it, as stored: of plain text and Markdown exactly the file.
-        start: The first character.
-        end: The one after the last.
-        heading: Of the passage; of a PDF ``page 3``.
-        row: It is a table's row, which has neither.
+        document: Id of the document; the suffix of a path tells its format.
+        text: The whole stored text, which for plain text and Markdown equals the file.
+        start: Offset of the first character.
+        end: Offset after the last character.
+        heading: Heading path of the passage; ends in ``page 3`` or the like for a PDF.
+        row: Whether the document is a table's row, which has neither lines nor a page.
 
     Example:
         >>> lines_or_page("notes.md", "one\ntwo\nthree", 4, 7, "")
@@ -45,12 +45,12 @@ def lines_or_page(document: str, text: str, start: int, end: int, heading: str, 
 
 
 def page_of(heading: str) -> int | None:
-    """Return the page that a heading path of a PDF names."""
+    """Return the page number at the end of a PDF's heading path, or None."""
     found = _PAGE.search(heading)
     return int(found[1]) if found else None
 
 
 def heading_of(heading: str) -> str:
-    """Return a heading path as an answer shows it: pages are shown as ``page``, of a long path the end."""
+    """Return a heading path for an answer: without the page, which is a field of its own, and cut at its beginning."""
     heading = _PAGE.sub("", heading)
     return heading if len(heading) <= _HEADING else "…" + heading[1 - _HEADING :]

@@ -1,4 +1,4 @@
-"""Files that tools write for their caller: a result table as CSV, JSON lines or Parquet, under a bare name."""
+"""Files that tools write for their caller: result tables as CSV, JSON lines or Parquet, under a bare file name."""
 
 import codecs
 import csv
@@ -24,22 +24,22 @@ TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 _MOST_CHARACTERS = 100
 _MOST_BYTES = 240
-"""File systems allow 255 bytes; a proposed name is longer."""
+"""File systems allow 255 bytes; the rest is for the number in a name such as ``labelled-2.csv``."""
 
 _FORBIDDEN = frozenset('/\\:*?"<>|')
-"""Separators, and what Windows forbids in names."""
+"""Path separators, and characters that Windows forbids in file names."""
 
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")})
-"""Names that Windows gives to devices, whatever follows their first dot."""
+"""Names reserved for devices on Windows, with any extension."""
 
 
 def output_path(folder: Path, name: str, suffixes: Sequence[str] = TABLE_SUFFIXES) -> Path:
-    """Return the path of a file to write: of a name that is taken, the next free one, such as ``labelled-2.csv``.
+    """Return the path of a file to write; if the name is taken, the next free one, such as ``labelled-2.csv``.
 
     Args:
         folder: The output folder; it need not exist.
-        name: A bare file name of at most 100 characters that ends in one of the suffixes.
-        suffixes: In lower case; the name may be in any.
+        name: A bare file name of at most 100 characters that ends in one of the suffixes, in any letter case.
+        suffixes: The allowed suffixes, in lower case.
 
     Raises:
         InputError: The name is not allowed.
@@ -57,19 +57,19 @@ def output_path(folder: Path, name: str, suffixes: Sequence[str] = TABLE_SUFFIXE
 
 
 def renamed(asked: str, path: str) -> list[str]:
-    """Return the note on a file that got another name than was asked for."""
+    """Return a note if a file was written under another name than requested."""
     name = Path(path).name
     return [] if name == asked else [f"{asked} existed and was kept; the result is in {name}"]
 
 
 def written_once(path: Path, asked: Path) -> Path:
-    """Return the file that holds a result; one that was just written is removed where the same was there before.
+    """Return the file that holds a result: remove a new file if an older one has the same content.
 
-    So a call that is sent again, as after a crash, leaves one file.
+    So a call that is repeated, for example after a crash, leaves one file.
 
     Args:
-        path: What was written, of ``output_path``.
-        asked: The path that was asked for.
+        path: The file just written, from ``output_path``.
+        asked: The requested path.
     """
     for taken in _candidates(asked):
         if taken == path:
@@ -82,14 +82,14 @@ def written_once(path: Path, asked: Path) -> Path:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Write a private file that appears when the block has succeeded and never overwrites another.
+    """Write a private file that appears only after the block has succeeded and never overwrites another.
 
     Args:
-        path: Of ``output_path``.
+        path: Path from ``output_path``.
 
     Raises:
         InputError: A file of that name appeared meanwhile.
-        StorageError: It cannot be written; nothing is left behind.
+        StorageError: The file cannot be written; nothing is left behind.
     """
     try:
         with replaced(path, overwrite=False) as file:
@@ -106,21 +106,21 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
 def write_table(folder: Path, name: str, columns: Mapping[str, Sequence[Cell]]) -> OutputFile:
     """Write a table as a new file; see ``output_path``.
 
-    Values are kept as they are, but for what a format cannot express: in CSV None is an empty cell and booleans are
-    ``true`` and ``false``; numbers that are not finite become None; U+FFFD replaces NUL and unpaired surrogates; a
-    column of Parquet that mixes types becomes strings.
+    Values are kept, except those that a format cannot express: in CSV, None becomes an empty cell and booleans
+    ``true`` and ``false``; non-finite numbers become None; U+FFFD replaces NUL and unpaired surrogates; a Parquet
+    column of mixed types becomes strings.
 
-    CSV cells that begin with ``=``, ``+``, ``-`` or ``@`` are written unchanged, so that programs read back what was
-    there. Spreadsheet programs may show such cells as formulas; they ask before they run one that reaches outside.
+    CSV cells that begin with ``=``, ``+``, ``-`` or ``@`` are written unchanged, so that programs read the original
+    values. Spreadsheet programs may show these cells as formulas; they ask before they run one that reaches outside.
 
     Args:
-        folder: The output folder; made if it is missing.
+        folder: The output folder; created if missing.
         name: A bare file name ending in ``.csv``, ``.jsonl`` or ``.parquet``.
-        columns: Of one length, by name; one is called ``id`` and becomes the first.
+        columns: Columns of equal length, by name; the one called ``id`` becomes the first.
 
     Raises:
         InputError: The name is not allowed.
-        ConfigurationError: Parquet was asked for, and pyarrow is missing.
+        ConfigurationError: Parquet was requested, and pyarrow is missing.
         StorageError: The file cannot be written.
     """
     path = output_path(folder, name)
@@ -136,7 +136,7 @@ def write_table(folder: Path, name: str, columns: Mapping[str, Sequence[Cell]]) 
 
 
 def _fault(name: str, suffixes: Sequence[str]) -> str:
-    """Say what is wrong with a name, ``""`` if nothing."""
+    """Return what is wrong with a file name, or ``""``."""
     if len(name) > _MOST_CHARACTERS or len(name.encode("utf-8", "replace")) > _MOST_BYTES:
         return f"is longer than {_MOST_CHARACTERS} characters or {_MOST_BYTES} bytes"
     if not name.lower().endswith(tuple(suffixes)):
@@ -172,8 +172,8 @@ def _rows(table: Mapping[str, list[Cell]]) -> Iterator[tuple[Cell, ...]]:
 
 def _write_csv(file: IO[bytes], table: Mapping[str, list[Cell]]) -> None:
     text = codecs.getwriter("utf-8")(file)
-    # With this line end the writer quotes values that contain either of its characters. The names are all quoted: one
-    # with a semicolon must not be taken for several.
+    # With this line terminator the writer quotes values that contain CR or LF. All names are quoted, so that one with a
+    # semicolon is not taken for several.
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow(table)
     csv.writer(text, lineterminator="\r\n").writerows(map(_csv_cell, row) for row in _rows(table))
 
@@ -193,7 +193,7 @@ def _write_parquet(file: IO[bytes], table: Mapping[str, list[Cell]]) -> None:
     for cells in table.values():
         try:
             made.append(arrow.array(cells))
-        except (arrow.ArrowException, ValueError, TypeError, OverflowError):  # of several types, or over 64 bits
+        except (arrow.ArrowException, ValueError, TypeError, OverflowError):  # mixed types, or over 64 bits
             made.append(arrow.array([cell if cell is None else str(_csv_cell(cell)) for cell in cells]))
     columns = arrow.table(made, names=list(table))
     pyarrow("pyarrow.parquet").write_table(columns, file, compression="zstd")

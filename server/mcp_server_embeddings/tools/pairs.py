@@ -1,4 +1,4 @@
-"""Pairs of items: what differs in their words, and both sides to judge them by."""
+"""Pairs of items: the differences in their words, and excerpts of both sides to judge them by."""
 
 from collections.abc import Sequence
 
@@ -8,24 +8,24 @@ from mcp_server_embeddings.tools.items import Items
 from mcp_server_embeddings.tools.results import Differs, ShownPair
 
 _COMPARED_CHARACTERS = 4_000
-"""Of each side, for what differs."""
+"""Maximum number of characters of each side that are compared for differences."""
 
 _SHOWN_CHARACTERS = 160
-"""Of each side: enough to judge a pair by."""
+"""Maximum number of characters of each side in an answer: enough to judge a pair."""
 
 _DECIMALS = 4
 
 ScoredPair = tuple[int, int, float]
-"""Left and right position, and the cosine of the two."""
+"""Left position, right position, and cosine of the two items."""
 
 
 def pair_differences(embedder: Embedder, lefts: Items, rights: Items, pairs: Sequence[ScoredPair]) -> list[Differences]:
-    """Compare the words of pairs; see ``differences``.
+    """Return the differences in wording of each pair; see ``differences``.
 
     Args:
         embedder: The engine.
-        lefts: The items of the left positions.
-        rights: The items of the right positions.
+        lefts: The items that the left positions refer to.
+        rights: The items that the right positions refer to.
         pairs: Pairs that are close in meaning.
 
     Raises:
@@ -51,7 +51,7 @@ def contradicting(items: Items, pairs: Sequence[ScoredPair]) -> list[ScoredPair]
 
 
 def _compared_texts(lefts: Items, rights: Items, pairs: Sequence[ScoredPair]) -> tuple[list[str], list[str]]:
-    """Return the texts of the left and of the right sides, as far as they are compared."""
+    """Return the left and the right texts, cut to the length that is compared."""
     return (
         lefts.texts([left for left, _, _ in pairs], _COMPARED_CHARACTERS),
         rights.texts([right for _, right, _ in pairs], _COMPARED_CHARACTERS),
@@ -61,13 +61,13 @@ def _compared_texts(lefts: Items, rights: Items, pairs: Sequence[ScoredPair]) ->
 def shown_pairs(
     lefts: Items, rights: Items, pairs: Sequence[ScoredPair], found: Sequence[Differences]
 ) -> list[ShownPair]:
-    """Return pairs as an answer shows them.
+    """Return pairs in the form of answers.
 
     Args:
-        lefts: The items of the left positions.
-        rights: The items of the right positions.
+        lefts: The items that the left positions refer to.
+        rights: The items that the right positions refer to.
         pairs: The pairs.
-        found: What ``pair_differences`` found, one for each.
+        found: The result of ``pair_differences`` for them.
     """
     texts = zip(
         lefts.snippets([left for left, _, _ in pairs], _SHOWN_CHARACTERS),

@@ -1,31 +1,31 @@
-"""The running text of a document: its paragraphs, each on one line, without what is no prose."""
+"""Extract the running text of a document: its paragraphs, each on one line, without headings, tables and code."""
 
 import re
 from collections.abc import Iterator, Sequence
 
 from mcp_server_embeddings.tools.sentences import STATEMENT_END
 
-# All of these are matched with lines without white space around them.
+# All of these are matched against stripped lines.
 _FENCE = re.compile(r"\A(```|~~~)")
 _UNDERLINE = re.compile(r"\A(=+|-+)\Z")
 _NO_PROSE = re.compile(r"\A(#{1,6}(?!\S)|\||<!--|\[\w+\]:|[-=*_~+|: \t]+\Z)")
-"""Headings, rows and frames of tables, comments, definitions of links."""
+"""Headings, table rows and frames, comments, link definitions."""
 
 _QUOTE = re.compile(r"\A(?:>[ \t]?)+")
 _MARKER = re.compile(r"\A(?:[-*+•‣–]|\(?\d{1,3}[.)]|\(?[a-z]\))[ \t]+(?=\S)")
 
 _RAGGED = 12
-"""Characters by which a wrapped line may be shorter than its width: an editor's or a hyphenated word's."""
+"""Characters by which a wrapped line may fall short of its width, because of the editor or a hyphenated word."""
 
 _HEADING = 100
-"""Characters of a heading at most."""
+"""Maximum number of characters in a heading."""
 
 
 def paragraphs(text: str) -> list[str]:
     r"""Return the paragraphs and list items of a text, each on one line.
 
-    Lines that were wrapped at a width are joined. Headings, tables, code in fences and frames are left out: what is
-    marked as one, and a short line that ends no sentence beside paragraphs that do.
+    Lines that were wrapped at a width are joined. Headings, tables, fenced code and frames are left out: those with
+    Markdown syntax, and short lines that do not end a sentence if other paragraphs do.
 
     Example:
         >>> paragraphs("# Refunds\n\nYou get a refund\nwithin 3.5 days.")
@@ -37,7 +37,7 @@ def paragraphs(text: str) -> list[str]:
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the lines between blank lines and what is no prose."""
+    """Yield blocks of consecutive prose lines, separated by blank lines and lines that are not prose."""
     block: list[str] = []
     fence = ""
     for raw in lines:
@@ -58,7 +58,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _joined(block: Sequence[str]) -> Iterator[str]:
-    """Yield the paragraphs of a block: a line is joined with the next where it was wrapped."""
+    """Yield the paragraphs of a block, joining each wrapped line with the next one."""
     width = max(map(len, block))
     paragraph = ""
     for line, following in zip(block, [*block[1:], ""], strict=True):
@@ -69,7 +69,7 @@ def _joined(block: Sequence[str]) -> Iterator[str]:
 
 
 def _is_wrapped(line: str, following: str, width: int) -> bool:
-    """Tell whether the sentence goes on: the next line begins in lower case, or its first word did not fit."""
+    """Return whether a line was wrapped: the next one begins in lower case, or its first word did not fit."""
     first = following.split(maxsplit=1)[0]
     return first[0].islower() or line.endswith((",", "-")) or len(line) + 1 + len(first) + _RAGGED > width
 
@@ -81,5 +81,5 @@ def _appended(paragraph: str, words: str) -> str:
 
 
 def _is_wide(character: str) -> bool:
-    """Tell characters of scripts without spaces between words."""
+    """Return whether a character belongs to a script without spaces between words."""
     return "\u2e80" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"

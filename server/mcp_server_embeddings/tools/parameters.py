@@ -1,4 +1,4 @@
-"""Annotations that several tools' parameters share: description, range, and how what clients send is coerced."""
+"""Annotations shared by the parameters of several tools: description, range, and coercion of client input."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from mcp_server_embeddings.tools.coercion import (
 )
 
 MAX_TOP = 1_000
-"""The most entries of a list that a caller may ask for."""
+"""Maximum number of list entries that a caller may request."""
 
 SYNONYMS = {
     "documents": "texts",
@@ -70,23 +70,23 @@ SYNONYMS = {
     "output": "save_as",
     "metadatas": "metadata",
 }
-"""Common names of parameters for which a tool's own name is meant, where it has that and not the synonym itself.
+"""Common names of parameters, by which a client may call a tool's own. A name that the tool has itself is kept.
 
-The own name may have a synonym again: ``similarity`` has no texts, but left.
+Synonyms are followed in turn: ``similarity`` has no ``texts``, so ``documents`` means ``left``.
 """
 
 PLURALS = {"query": "queries"}
-"""Names of parameters for one value, and for a list of them."""
+"""Names of parameters for one value, each with the name of the parameter for a list of values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The numbers a parameter allows: published in the schema, checked at each call of the tool.
+    """The range of a numeric parameter: published in the schema, checked at each call of the tool.
 
     Attributes:
-        minimum: The lowest.
-        maximum: The highest.
-        allowed: What the error says instead of ``minimum to maximum``.
+        minimum: The lowest allowed value.
+        maximum: The highest allowed value.
+        allowed: Description of the range in errors; ``minimum to maximum`` by default.
 
     Example:
         >>> top: Annotated[int, Range(1, 1_000), Field(description="how many hits")] = 5
@@ -97,22 +97,22 @@ class Range:
     allowed: str = ""
 
     def check(self, name: str, value: float | None) -> None:
-        """Refuse a number outside the range; None passes.
+        """Reject a number outside the range; None passes.
 
         Raises:
-            InputError: It is outside, or not a number.
+            InputError: The value is out of range or NaN.
         """
         if value is not None and not self.minimum <= value <= self.maximum:  # false for NaN too
             allowed = self.allowed or f"{self.minimum:,} to {self.maximum:,}"
             raise InputError(f"{name}={value} is out of range; allowed: {allowed}")
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Publish the range beside the type."""
+        """Add the range to the schema of the type."""
         return handler(schema) | {"minimum": self.minimum, "maximum": self.maximum}
 
 
 def coerced(function: Callable[[str, object], object]) -> PlainValidator:
-    """Validate a parameter with a function of ``tools/coercion.py``; None passes."""
+    """Return a validator that applies a function of ``tools/coercion.py``; None passes."""
 
     def validate(value: object, info: ValidationInfo) -> object:
         return None if value is None else function(info.field_name or "", value)
@@ -123,7 +123,7 @@ def coerced(function: Callable[[str, object], object]) -> PlainValidator:
 STRINGS = WithJsonSchema({"type": "array", "items": {"type": "string"}})
 
 Texts = Annotated[TextsOrMap | None, coerced(coerce_texts), STRINGS]
-"""The texts of a call, or a map from id to text. The schema is a plain array: models handle unions badly."""
+"""The texts of a call, or a map from id to text. The schema is a plain array, because models handle unions badly."""
 
 Strings = Annotated[Sequence[str] | None, coerced(coerce_strings), STRINGS]
 
@@ -135,7 +135,7 @@ def _one_source(value: object, info: ValidationInfo) -> object:
 
 
 ONE_SOURCE = BeforeValidator(_one_source)
-"""Takes a list of one source too."""
+"""Also accepts a list of one source."""
 
 Source = Annotated[str | None, ONE_SOURCE, Field(description="or collection or path")]
 
@@ -153,7 +153,7 @@ MetadataObjects = Annotated[
     coerced(coerce_objects),
     WithJsonSchema({"type": "array", "items": {"type": "object"}}),
 ]
-"""Flat objects: one per text, or one for all."""
+"""Flat objects: one per text, or one for all texts."""
 
 CollectionName = Annotated[str, Field(description="its name", json_schema_extra={"minLength": 1, "maxLength": 64})]
 
@@ -164,4 +164,4 @@ SaveAs = Annotated[str | None, Field(description="new .csv, .jsonl or .parquet")
 Tag = Annotated[str | None, Field(description="store results as this metadata")]
 
 THRESHOLD = Range(0, 1, "a cosine from 0 to 1, or leave it out to have it chosen")
-"""The range of a threshold."""
+"""Range of a similarity threshold."""

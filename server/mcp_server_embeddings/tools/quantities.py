@@ -1,4 +1,4 @@
-"""Numbers, quantities, times and dates in a text, in a form in which equal ones are equal."""
+"""Find numbers, quantities, times and dates in a text, in a canonical form in which equal ones compare equal."""
 
 import re
 from collections import Counter
@@ -16,15 +16,15 @@ NUMBER = (
     r"|[1-9]/[2-9](?![\d/])"
     r"|(?:(?<!\S)[-−])?\d++(?:[.,:'’]\d++)*+"
 )
-"""A number in digits. Each branch reads a character a bounded number of times, so a text is read in linear time."""
+"""A number in digits. Each branch reads a character a bounded number of times, so matching takes linear time."""
 
 _DIGIT = re.compile(r"\d")
 _NON_DIGIT = re.compile(r"\D")
 _LONGEST = 40
-"""Digits that are converted; longer ones are keys and are compared as they are written."""
+"""Maximum length of digits that are converted; longer ones are keys and are compared literally."""
 
 _MOST = 100
-"""Quantities without an equal for which a similar one is looked for; more are too many to read."""
+"""Maximum number of unmatched quantities that are compared for similarity; more are too many to read."""
 
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)|(\d{1,2})[./](\d{1,2})[./](\d{4})")
 _MINUS = "-−"
@@ -38,7 +38,7 @@ _CONNECTIVES = frozenset({"and", "und", "et", "y", "e", "i", "och", "en"})
 _VERSIONS = frozenset({"version", "v", "release"})
 _ALSO_WORDS = frozenset({"may", "march", "mars", "mar", "mon", "wed", "sat", "sun"})
 _SHORT_SCALES = {"k": 1_000, "m": 1_000_000, "mn": 1_000_000, "bn": 1_000_000_000}
-"""After an amount of money."""
+"""Scales that are read only in amounts of money."""
 
 _HAN = {character: value for value, character in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
 _HAN_SCALES = {"十": 10, "百": 100, "千": 1_000, "万": 10_000, "萬": 10_000}
@@ -47,14 +47,14 @@ _COUNTERS = frozenset("个個年月日天时時点分秒倍人次瓶箱件元円
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One number as it is meant.
+    """One number with its meaning.
 
     Attributes:
-        value: In canonical form: ``1000``, ``0.5``, ``15:00``, ``month 5``.
-        unit: A canonical unit or currency; empty if there is none.
-        shown: As it is written in the text.
-        other: What the digits may mean as well: ``1.500`` is 1500 or 1.5; else empty.
-        weak: It may be no number at all (``one``, ``a second``): it counts only against another number.
+        value: Canonical form: ``1000``, ``0.5``, ``15:00``, ``month 5``.
+        unit: Canonical unit or currency; empty if there is none.
+        shown: The number as written in the text.
+        other: Second reading of ambiguous digits (``1.500`` is 1500 or 1.5); empty otherwise.
+        weak: Whether it may not be a number (``one``, ``a second``); it then counts only against another number.
     """
 
     value: str
@@ -69,8 +69,8 @@ def quantities(tokens: list[str], words: list[str], language: Language) -> tuple
 
     Args:
         tokens: The text's words, numbers and symbols as written.
-        words: The same in lower case.
-        language: Whose number words, months and weekdays are read.
+        words: The tokens in lower case.
+        language: The language of number words, months and weekdays.
 
     Returns:
         The quantities in order, and the positions of the tokens they consist of.
@@ -96,7 +96,7 @@ def quantities(tokens: list[str], words: list[str], language: Language) -> tuple
 
 
 def _at(tokens: list[str], words: list[str], position: int, language: Language) -> tuple[list[Quantity], int]:
-    """Read what begins at a token; return its quantities, if any, and where to go on."""
+    """Return the quantities that begin at a token, if any, and the position to continue at."""
     word = words[position]
     if word[0].isdigit() or word[0] in _MINUS:
         return _digits(tokens, words, position, language)
@@ -112,7 +112,7 @@ def _at(tokens: list[str], words: list[str], position: int, language: Language) 
 
 
 def unmatched(left: Sequence[Quantity], right: Sequence[Quantity]) -> tuple[list[Quantity], list[Quantity]]:
-    """Return the quantities of each side without an equal on the other, in order."""
+    """Return the quantities of each side that have no equal on the other side, in order."""
     lefts, rights = _without(left, right), _without(right, left)
     kept = []
     for index, quantity in enumerate(lefts):
@@ -126,7 +126,7 @@ def unmatched(left: Sequence[Quantity], right: Sequence[Quantity]) -> tuple[list
 
 
 def _without(quantities: Sequence[Quantity], others: Sequence[Quantity]) -> list[Quantity]:
-    """Return those that are left when each takes an equal one of the others with it."""
+    """Return the quantities that remain after each is matched with at most one equal one of the others."""
     equal = Counter((other.value, other.unit) for other in others)
     kept = []
     for quantity in quantities:
@@ -139,14 +139,14 @@ def _without(quantities: Sequence[Quantity], others: Sequence[Quantity]) -> list
 
 
 def _nearly(one: Quantity, other: Quantity) -> bool:
-    """Whether two may mean the same: one has no unit, or digits that read in two ways."""
+    """Return whether two may be equal: one has no unit, or digits with two readings."""
     if one.unit and other.unit and one.unit != other.unit:
         return False
     return bool({one.value, one.other or one.value} & {other.value, other.other or other.value})
 
 
 def _counting(quantities: list[Quantity], others: int) -> list[Quantity]:
-    """Leave out weak ones for which the other side has no number."""
+    """Return the quantities without weak ones that have no number on the other side to count against."""
     spare = others - sum(not quantity.weak for quantity in quantities)
     kept = []
     for quantity in quantities:
@@ -157,7 +157,7 @@ def _counting(quantities: list[Quantity], others: int) -> list[Quantity]:
 
 
 def _digits(tokens: list[str], words: list[str], start: int, language: Language) -> tuple[list[Quantity], int]:
-    """Read a number in digits with what belongs to it: half of the day, scale, unit, currency."""
+    """Read a number in digits with its context: am or pm, scale, unit, currency."""
     text = words[start]
     after = words[start + 1 : start + 4]
     if len(text) > _LONGEST:
@@ -189,7 +189,7 @@ def _date(match: re.Match[str], shown: str) -> list[Quantity]:
 
 
 def _time(words: list[str], start: int) -> tuple[str, int] | None:
-    """Read a time of day; return ``hours:minutes`` and the number of tokens."""
+    """Read a time of day; return it as ``hours:minutes`` with its number of tokens."""
     text, after = words[start], words[start + 1 : start + 4]
     clock = _TIME.fullmatch(text)
     hour = int(clock[1]) if clock else int(text) if text.isdecimal() and len(text) <= 2 else -1
@@ -210,10 +210,10 @@ def _time(words: list[str], start: int) -> tuple[str, int] | None:
 
 @lru_cache(maxsize=1 << 14)
 def _value(text: str) -> tuple[str, str]:
-    """Return the canonical form of digits, and the other reading or nothing.
+    """Return the canonical form of digits, and their second reading or ``""``.
 
-    A separator before exactly three digits parts thousands, one before any other number of digits is decimal; of two
-    different ones the last is decimal (CLDR: both ``1,234.5`` and ``1.234,5`` are in use).
+    A separator before exactly three digits separates thousands; before any other number of digits it is decimal. Of two
+    different separators the last is decimal (CLDR: both ``1,234.5`` and ``1.234,5`` are in use).
     """
     if text[0] in _MINUS:
         return "-" + _value(text[1:])[0], ""
@@ -261,7 +261,7 @@ def _spelled(tokens: list[str], words: list[str], start: int, language: Language
 
 
 def _continues(current: int, total: int, value: int) -> bool:
-    """Whether a number word goes on with the number so far."""
+    """Return whether a number word continues the number read so far."""
     if current % 100 == 0 and (current or total):
         return 0 < value < 100
     if (current, value) == (4, 20):
@@ -295,7 +295,7 @@ def _han(words: list[str], start: int) -> tuple[list[Quantity], int]:
 def _measured(
     tokens: list[str], words: list[str], span: tuple[int, int], value: tuple[str, str], *, weak: bool
 ) -> tuple[list[Quantity], int]:
-    """Add the unit after a number or the currency before it."""
+    """Return a number with the unit after it or the currency before it."""
     start, end = span
     units = tables().units
     after = words[end : end + 2]
@@ -319,7 +319,7 @@ def _half(tokens: list[str], words: list[str], start: int) -> tuple[list[Quantit
 
 
 def _is_calendar(tokens: list[str], words: list[str], position: int) -> bool:
-    """Tell the month of May from the modal, and March from a march: by the capital and a number beside it."""
+    """Tell May from the modal verb, and March from a march, by the capital letter and an adjacent number."""
     word = words[position]
     if word not in _ALSO_WORDS:
         return True

@@ -1,4 +1,4 @@
-"""Read the words of items and passages by id."""
+"""Read the texts of items and passages by id."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _COUNTER = EstimatedTokens()
 
 _LINE_END = re.compile("\n")
 _LINES = re.compile(r"\A(.+):([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?\Z", re.DOTALL)
-"""``notes.md:40-52``, as hits say where they are: lines, or pages."""
+"""``notes.md:40-52``: a document with the lines or pages of a hit."""
 
 
 @tool(
@@ -49,17 +49,17 @@ def read(
     max_tokens: Annotated[int | None, Range(1, _MAX_TOKENS), Field(description="default about 2,000")] = None,
     sources: Sources | None = None,
 ) -> ReadResult:
-    """Read items of a source, whole or by passage.
+    """Read items of a source, whole or in part.
 
     Args:
-        embedder: The engine; encodes what is new in files. A collection needs no model.
+        embedder: The engine; encodes new texts of files. A collection needs no model.
         source: See ``Sources.open``.
-        ids: Ids of items; of a part of one its lines, as ``notes.md:40-52`` (of a PDF its pages, ``paper.pdf:3``), or
-            its second passage, ``notes.md#2``.
+        ids: Ids of items or of parts of items: lines as ``notes.md:40-52``, pages of a PDF as ``paper.pdf:3``, the
+            second passage as ``notes.md#2``.
         id_field: See ``Sources.open``.
-        around: Of a part: how many passages before and after it to read too, 0 to 20.
-        max_tokens: Of all texts together, as a fixed estimate counts; what does not fit is cut, with a note.
-        sources: Where sources are looked up.
+        around: How many passages before and after a part to read too, 0 to 20.
+        max_tokens: Budget for all texts together, counted by a fixed estimate; the rest is cut, with a note.
+        sources: Opens the source.
 
     Raises:
         InputError: None of the ids is known, or see ``Sources.open``.
@@ -88,7 +88,7 @@ def read(
 
 
 def _read(items: Items, collection: Collection, key: Id, around: int) -> ReadItem | None:
-    """Return an item or a part of one; None where there is none of that id."""
+    """Return the item or the part of an item with an id; None if the id is unknown."""
     for name in items.names_of(key):
         document, lines = f"{items.folder}{name}", None
         chunks = collection.chunks_of(document)
@@ -115,10 +115,10 @@ def _read(items: Items, collection: Collection, key: Id, around: int) -> ReadIte
 
 
 def _of_lines(text: str, parts: Sequence[Chunk], lines: tuple[int, int], around: int) -> tuple[int, int]:
-    """Return the characters of lines, with whole passages around them; of a document without lines, of pages.
+    """Return the character range of lines, or of pages if the document has them, with the passages around them.
 
     Raises:
-        InputError: It has not so many lines.
+        InputError: The document does not have these lines.
     """
     paged = [part for part in parts if page_of(part.heading) in range(lines[0], lines[1] + 1)]
     if paged:
@@ -136,7 +136,7 @@ def _of_lines(text: str, parts: Sequence[Chunk], lines: tuple[int, int], around:
 
 
 def _within(found: Sequence[ReadItem], max_tokens: int | None) -> tuple[list[ReadItem], str]:
-    """Return the items that fit the budget, the last one cut, and what was left out in words."""
+    """Return the items that fit the budget, the last one cut, and a note on the rest."""
     listed: list[ReadItem] = []
     left = _DEFAULT_CHARACTERS if max_tokens is None else max_tokens
     for at, item in enumerate(found):

@@ -1,4 +1,4 @@
-"""Put the best candidates of a search in the order of a reranker."""
+"""Order the best candidates of a search by the scores of a reranker."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.vectors.scores import Scores
 
 RERANKED = 30
-"""Candidates of a query that are scored at most."""
+"""Maximum number of candidates per query that are scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,9 @@ class Ranked:
     """Candidates in their final order.
 
     Attributes:
-        order: Their positions, best first.
-        scores: What they are ordered by, shape ``(n,)``, as ``order``.
-        relevance: By the reranker, shape ``(n,)``, as ``order``; NaN where it gave none.
+        order: Positions of the candidates, best first.
+        scores: The scores they are ordered by, in this order, shape ``(n,)``.
+        relevance: Scores of the reranker in this order, shape ``(n,)``; NaN for candidates it did not score.
     """
 
     order: list[int]
@@ -28,15 +28,15 @@ class Ranked:
 
 
 def unchanged(order: list[int], scores: Scores) -> Ranked:
-    """Return candidates in the order that they came in."""
+    """Return candidates in their given order."""
     return Ranked(order, scores, np.full(len(order), np.nan))
 
 
 class Reranking:
-    """Reranks the queries of one call.
+    """Reranks the candidates of all queries of one call.
 
     Args:
-        embedder: With a reranker.
+        embedder: An embedder with a reranker.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -46,18 +46,18 @@ class Reranking:
     def ranked(
         self, query: str, order: list[int], scores: Scores, top: int, passages: Callable[[list[int]], Sequence[str]]
     ) -> Ranked:
-        """Score the first candidates with the query.
+        """Order candidates, the first of which the reranker scores against the query.
 
         Args:
-            query: What is looked for.
+            query: The query.
             order: Positions of the candidates, best first.
-            scores: Theirs, in this order.
-            top: How many are hits.
-            passages: Returns the texts of some positions.
+            scores: Scores of the candidates in this order.
+            top: The number of hits.
+            passages: Returns the texts at given positions.
 
         Returns:
-            First the candidates that the reranker scored, by how relevant they are, 0 to 1. Then the
-            others in the order that they had: their scores are mapped between -1 and 0, so that scores order all.
+            First the candidates that the reranker scored, by relevance, 0 to 1. Then the others in their given order:
+            their scores are mapped to -1 to 0, so that the scores order all candidates.
         """
         first = order[:RERANKED]
         relevance = np.full(len(order), np.nan)
@@ -70,7 +70,7 @@ class Reranking:
         return Ranked([order[row] for row in rows], final[rows], relevance[rows])
 
     def notes(self) -> list[str]:
-        """Say how many candidates were not reranked."""
+        """Return a note if candidates were not reranked."""
         if self._ranked == self._shown:
             return []
         limits = f"at most {RERANKED} a query, in {self._embedder.rerank_ms:,} ms"

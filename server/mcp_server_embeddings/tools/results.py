@@ -1,4 +1,4 @@
-"""What the tools return. Fields with a default are left out of the answer where they have it."""
+"""Result models of the tools. Fields that have their default value are left out of the answer."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ from mcp_server_embeddings.vectors.calibration import Band
 from mcp_server_embeddings.vectors.scores import Metric
 
 ItemId = Annotated[str | int, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})]
-"""The caller's own id: an id column's value, a path, the number of a row, or the position of a text that was sent."""
+"""The caller's own id: the value of an id column, a path, a row number, or the position of a sent text."""
 
 Scalar = Annotated[str | int | float | bool | None, WithJsonSchema({})]
 
@@ -22,7 +22,7 @@ MetadataValue = Annotated[Scalar | list[Scalar], WithJsonSchema({})]
 
 
 class ResultModel(BaseModel):
-    """What every part of a result is."""
+    """Base class of results and their parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,20 +37,20 @@ class ResultModel(BaseModel):
 
 
 class Result(ResultModel):
-    """Common to every result."""
+    """Base class of the results of tools."""
 
     model: str = Field(description="model identity; vectors of different identities cannot be compared")
     notes: list[str] = []
 
 
 class ItemsResult(Result):
-    """Common to the results that give ids of items."""
+    """Base class of results that contain ids of items."""
 
     folder: str = Field(default="", description="ids are paths below it")
 
 
 class Running(ResultModel):
-    """The answer of a call that goes on in the background."""
+    """The answer to a call that continues in the background."""
 
     running: Literal[True] = True
     done: int
@@ -59,7 +59,7 @@ class Running(ResultModel):
 
 
 class OutputFile(ResultModel):
-    """A file that was written."""
+    """A result table that was written to a file."""
 
     path: str
     rows: int
@@ -67,7 +67,7 @@ class OutputFile(ResultModel):
 
 
 class VectorFile(ResultModel):
-    """A NumPy file."""
+    """A NumPy file that was written."""
 
     path: str
     shape: list[int]
@@ -83,7 +83,7 @@ class EmbedResult(Result):
 
 
 class Differs(ResultModel):
-    """What differs between two close texts that their vectors do not show."""
+    """Differences between two close texts that their vectors do not show."""
 
     removed: list[str] = []
     added: list[str] = []
@@ -92,7 +92,7 @@ class Differs(ResultModel):
 
     @classmethod
     def of(cls, found: Differences) -> "Differs | None":
-        """Return what the texts differ in; None where they do not."""
+        """Convert differences; None if there are none."""
         lists = (list(found.removed), list(found.added), list(found.numbers), list(found.negation))
         return cls(**dict(zip(cls.model_fields, lists, strict=True))) if any(lists) else None
 
@@ -117,7 +117,7 @@ class SimilarityResult(ItemsResult):
 
 
 class Hit(ResultModel):
-    """An item that was found, by its best passage."""
+    """An item that was found, represented by its best passage."""
 
     id: ItemId
     score: float
@@ -132,7 +132,7 @@ class Hit(ResultModel):
 
 
 class QueryHits(ResultModel):
-    """What one of several queries found."""
+    """The hits of one of several queries."""
 
     query: str
     hits: list[Hit]
@@ -148,7 +148,7 @@ class SearchResult(ItemsResult):
 
 
 class ReadItem(ResultModel):
-    """The words of an item or a passage."""
+    """The text of an item or a part of one."""
 
     id: ItemId
     text: str
@@ -184,7 +184,7 @@ class ClassifyResult(ItemsResult):
 
 
 class ItemText(ResultModel):
-    """An item and how its text begins, left out where not all fit."""
+    """An item and the beginning of its text, which is left out if not all texts fit."""
 
     id: ItemId
     text: str = ""
@@ -218,7 +218,7 @@ class ClusterResult(ItemsResult):
 
 
 class ShownPair(ResultModel):
-    """A pair with both texts, to judge it by."""
+    """A pair with excerpts of both texts, to judge it by."""
 
     left: ItemId
     right: ItemId
@@ -239,7 +239,7 @@ class DeduplicateResult(ItemsResult):
 
 
 class AlignCounts(ResultModel):
-    """How many there are, listed or not."""
+    """Total counts, including entries that are not listed."""
 
     changed: int
     same: int
@@ -313,7 +313,7 @@ class ServerInfo(ResultModel):
 
 
 class ModelInfo(ResultModel):
-    """The model identity in full, read from the fields of ``ModelIdentity`` or from its own as published."""
+    """The full model identity, validated from the fields of ``ModelIdentity`` or from its own published form."""
 
     model_config = ConfigDict(validate_by_name=True)
 
@@ -360,5 +360,5 @@ class Status(Result):
     cache: CacheFigures | None = None
 
     def compact(self) -> dict[str, object]:
-        """Return the result as JSON values; a figure that is 0 is a figure."""
+        """Return the result as JSON values, with all figures of the queue and the cache, including zeros."""
         return super().compact() | self.model_dump(mode="json", include={"queue", "cache"}, exclude_none=True)

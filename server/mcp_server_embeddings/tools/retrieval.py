@@ -1,10 +1,9 @@
-"""The one retrieval pipeline: candidates → fusion → choice → (rerank) → passages → answer.
+"""The retrieval pipeline: candidates → fusion → choice → (rerank) → passages → answer.
 
-Candidates are the passages nearest the query and those with its words: of a collection both from the store, of texts
-that were sent all of them. Fusion gives each one score of the two. Choice takes the best passage of each item. A
-reranker, where there is one, scores the query with the first of these and puts them in the order of its scores
-(``reranking``); the first ones are the hits. Passages are the sentences that a hit is shown by (``excerpts``). The
-tools make the answer.
+Candidates are the passages nearest the query and those that contain its words. A collection's store returns both; of
+sent texts, all are candidates. Fusion combines the cosine and the word score of each into one score. Choice keeps the
+best passage of each item. A reranker, if there is one, orders the first of these by its own scores (``reranking``); the
+first ones become the hits. Passages are the sentences shown of a hit (``excerpts``). The tools build the answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,26 +26,26 @@ from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 
 _DEPTH = 100
-"""Candidates of each kind at first; more where these are of too few items."""
+"""Candidates of each kind in the first attempt; more are fetched if these belong to too few items."""
 
 _WORDS_DEPTH = 1_000
-"""Passages whose scores by words are known; of others they count as 0."""
+"""Number of passages with known word scores; those of others count as 0."""
 
 _UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A query and how it is looked for.
+    """A query with the parameters of its search.
 
     Attributes:
-        query: What is looked for.
-        mode: By what passages are ordered.
-        top: How many hits at most.
-        vector: Shape ``(1, d)``: the query's; None with ``keyword``, which needs no model.
-        calibration: Of searches; None with ``keyword``.
-        diversity: 0 (the best by score) to 1 (the most unlike each other): maximal marginal relevance.
-        reranking: Gives the first candidates their final order; None without a reranker.
+        query: The text of the query.
+        mode: Whether passages are ordered by meaning, by words, or by both.
+        top: Maximum number of hits.
+        vector: Vector of the query, shape ``(1, d)``; None for ``keyword``, which needs no model.
+        calibration: Calibration of searches; None for ``keyword``.
+        diversity: 0 (best by score) to 1 (least similar to each other): maximal marginal relevance.
+        reranking: Determines the final order of the first candidates; None without a reranker.
     """
 
     query: str
@@ -60,13 +59,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The numbers behind a score; NaN where a step had no part in it.
+    """The numbers behind a score; NaN for a step that did not contribute.
 
     Attributes:
-        words: BM25.
-        cosine: With the query.
-        fused: Of the two.
-        rerank: How relevant the reranker finds it.
+        words: BM25 score.
+        cosine: Cosine with the query.
+        fused: Fusion of the two.
+        rerank: Relevance by the reranker.
     """
 
     words: float
@@ -77,7 +76,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class RetrievedPassage:
-    """A hit: the best passage of an item, the score that orders hits, and how it came about."""
+    """A hit: the best passage of an item, the score that orders hits, and the numbers behind it."""
 
     chunk: Chunk
     score: float
@@ -86,7 +85,7 @@ class RetrievedPassage:
 
 @dataclass(frozen=True, slots=True)
 class RetrievedText:
-    """A hit: the position of a text that was sent; otherwise as ``RetrievedPassage``."""
+    """A hit: the position of a sent text; otherwise like ``RetrievedPassage``."""
 
     position: int
     score: float
@@ -98,9 +97,9 @@ class Match:
     """Whether a search found anything.
 
     Attributes:
-        no_match: No passage is above chance (``above_chance``), and none has all words of the query; by words alone:
-            no passage has any.
-        below: How many hits are not above chance; 0 by words alone.
+        no_match: No passage is above chance (``above_chance``), and none contains all words of the query; with
+            ``keyword``: no passage contains any of them.
+        below: Number of hits that are not above chance; 0 with ``keyword``.
     """
 
     no_match: bool
@@ -109,7 +108,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What a search of a collection found: hits, best first, one for each item."""
+    """The result of searching a collection: hits, best first, one for each item."""
 
     hits: list[RetrievedPassage]
     match: Match
@@ -127,7 +126,7 @@ def retrieve(
         documents: Only items with these ids; None for all.
 
     Raises:
-        InputError: ``where`` is refused.
+        InputError: ``where`` is invalid.
         CollectionError: The collection was removed meanwhile.
     """
     every = source.current().chunks
@@ -166,11 +165,11 @@ def retrieve(
 def retrieve_sent(
     words: WordIndex | None, vectors: Vectors | None, texts: Sequence[str], asked: Asked
 ) -> tuple[list[RetrievedText], Match]:
-    """Search texts that were sent, as ``retrieve`` does.
+    """Search sent texts, as ``retrieve`` searches a collection.
 
     Args:
-        words: Their words; None with the mode ``semantic``.
-        vectors: Shape ``(n, d)``: theirs; None with the mode ``keyword``.
+        words: Index of the words of the texts; None for ``semantic``.
+        vectors: Vectors of the texts, shape ``(n, d)``; None for ``keyword``.
         texts: The texts.
         asked: The query.
     """
@@ -199,7 +198,10 @@ def retrieve_sent(
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Passages that may be hits: their scores, cosines, BM25 and margins above chance, ``WordMatches.complete``."""
+    """Passages that may become hits: their keys, scores, cosines, BM25 scores and margins above chance.
+
+    ``complete`` is ``WordMatches.complete``, False without a search by words.
+    """
 
     keys: list[int]
     scores: Scores
@@ -238,21 +240,21 @@ def _trace(ranked: Ranked, row: int, candidates: _Candidates) -> Trace:
 
 
 def _scores(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatches | None, passages: int) -> Scores:
-    """Return the scores that the mode orders by."""
+    """Return the scores by which the mode orders passages."""
     if asked.mode == "hybrid" and matches is not None and asked.calibration is not None:
         return fused_scores(cosines, by_words, matches.words, passages, asked.calibration)
     return by_words if asked.mode == "keyword" else cosines
 
 
 def _ranked(asked: Asked, order: list[int], found: Scores, passages: Callable[[list[int]], Sequence[str]]) -> Ranked:
-    """Return candidates in their final order; ``found`` are the scores of all positions."""
+    """Return candidates in their final order; ``found`` holds the scores of all positions."""
     if asked.reranking is None or not order:
         return unchanged(order, found[order])
     return asked.reranking.ranked(asked.query, order, found[order], asked.top, passages)
 
 
 def _margins(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatches | None, passages: int) -> Scores:
-    """Return how far passages are above chance; by words alone, every one that has a word is."""
+    """Return how far passages are above chance; with ``keyword``, each with a word of the query is above."""
     if asked.calibration is None:
         return by_words
     if matches is None:
@@ -261,7 +263,7 @@ def _margins(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatch
 
 
 def _match(candidates: _Candidates, order: Sequence[int], hits: Sequence[int]) -> Match:
-    """Tell whether a search found anything, by the candidates that may be hits and those that are."""
+    """Judge whether a search found anything, from the positions of the possible hits and of the actual ones."""
     if not hits:
         return Match(no_match=True)
     best = float(candidates.margins[list(order)].max())
@@ -269,6 +271,6 @@ def _match(candidates: _Candidates, order: Sequence[int], hits: Sequence[int]) -
 
 
 def _diverse(found: Scores, vectors: Vectors, asked: Asked) -> list[int]:
-    """Return the positions that are chosen for their score and their unlikeness, in the order of score."""
+    """Return the positions chosen for their scores and their dissimilarity, in the order of scores."""
     spread = found / max(float(np.abs(found).max(initial=0.0)), 1e-9)
     return sorted(diverse_rows(spread, vectors, asked.top, asked.diversity), key=lambda at: (-found[at], at))

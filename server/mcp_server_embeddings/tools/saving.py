@@ -1,4 +1,4 @@
-"""Write a tool's full result, one row for each item, to the output folder."""
+"""Write the full result of a tool, one row for each item, to the output folder."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from mcp_server_embeddings.tools.results import OutputFile
 from mcp_server_embeddings.tools.sources import Sources
 
 _BEGINNING = 200
-"""Characters of a file's text in a row of its own: enough to know it by, its path leads to the rest."""
+"""Characters of a file's text in its row: enough to recognise it; the path leads to the rest."""
 
 
 def check_save_as(output_dir: Path | None, name: str | None) -> None:
-    """Refuse a name that cannot be written, before anything is computed.
+    """Reject a file name that cannot be written, before anything is computed.
 
     Raises:
         InputError: The name is invalid.
@@ -37,15 +37,15 @@ def save_items(
     columns: Mapping[str, Sequence[Cell]],
     tag: str | None = None,
 ) -> OutputFile | None:
-    """Write one row for each item: its id, what it had before, and the new columns.
+    """Write one row for each item: its id, its own columns, and the new columns.
 
     Args:
         items: The items.
-        sources: Where their table is read again; its other columns come before the new ones.
+        sources: Reads the table of the items again for its other columns, which precede the new ones.
         output_dir: The output folder.
         name: A bare file name; None writes nothing.
         columns: The new columns, one value for each item.
-        tag: Metadata that the same call stores; what an earlier one stored under that name is left out.
+        tag: Name of the metadata that this call stores; values of an earlier call under this name are left out.
 
     Raises:
         InputError: The name is invalid.
@@ -67,7 +67,7 @@ def save_items(
 
 
 def own_columns(items: Items, sources: Sources | None) -> dict[str, list[Cell]]:
-    """Return what items had before: the columns of their table, or their text and metadata; of files their beginnings.
+    """Return the columns that items already have: those of their table, or text and metadata; for files an excerpt.
 
     Raises:
         InputError: The table changed since it was read, or can no longer be read.
@@ -87,7 +87,7 @@ def own_columns(items: Items, sources: Sources | None) -> dict[str, list[Cell]]:
 
 
 def _metadata(objects: Sequence[Mapping[str, Cell | list[Cell]]]) -> dict[str, list[Cell]]:
-    """Return a column for each name; lists are written as JSON."""
+    """Return a column for each metadata name; lists are written as JSON."""
     names = dict.fromkeys(name for fields in objects for name in fields)
     return {
         name: [
@@ -99,7 +99,7 @@ def _metadata(objects: Sequence[Mapping[str, Cell | list[Cell]]]) -> dict[str, l
 
 
 def _free_name(name: str, taken: Mapping[str, object], which: str) -> str:
-    """Return the name of a column, with ``(own)`` or ``(new)`` behind it where another has it in any letter case."""
+    """Return a column name, with ``(own)`` or ``(new)`` appended if another column has it in any letter case."""
     known = {column.casefold() for column in taken}
     while name.casefold() in known:
         name = f"{name} ({which})"

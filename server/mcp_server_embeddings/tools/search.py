@@ -32,19 +32,19 @@ MAX_QUERIES = 20
 _MAX_HITS = 100
 
 _SENTENCE_CHARACTERS = (60, 320)
-"""Characters of the sentences that a hit is shown by, at least and at most: as many as fit for every hit."""
+"""Minimum and maximum number of characters shown of a hit: as many as fit for all hits."""
 
 _ANSWER_CHARACTERS = (8_000, 16_000)
-"""Characters of the answer to one query, and to several."""
+"""Maximum number of characters of the answer to one query, and to several."""
 
 _HIT_CHARACTERS = 200
-"""Characters of the answer for each hit that is asked for, where ``top`` is larger than that allows."""
+"""Characters of the answer per requested hit, which raise the maximum if ``top`` is large."""
 
 _METADATA_CHARACTERS = 400
-"""Characters of a hit's metadata as JSON; fields that do not fit are left out."""
+"""Maximum number of characters of a hit's metadata as JSON; fields that do not fit are left out."""
 
 _AROUND = 60
-"""Characters of a hit beside its text that are known late: lines, escapes."""
+"""Characters of a hit that are known only after its text is chosen: lines, escapes."""
 
 _DECIMALS = 4
 
@@ -77,35 +77,34 @@ def search(
     explain: Annotated[bool, Field(description="how scored")] = False,
     sources: Sources | None = None,
 ) -> SearchResult:
-    """Find the items about one or several queries: every vector is compared.
+    """Find the items about one or several queries by exhaustive search: every vector is compared.
 
     Args:
         embedder: The engine.
-        query: What is looked for; encoded with the model's prompt for queries where it has one.
+        query: A phrase or question; encoded with the model's prompt for queries if it has one.
         texts: 1 to 2,000 texts, or a map from id to text.
-        queries: In place of ``query``: 1 to 20, or the path of a table that has them.
+        queries: In place of ``query``: 1 to 20 queries, or the path of a table that contains them.
         source: In place of ``texts``; see ``Sources.open``.
         id_field: See ``Sources.open``.
         ids: Only these items of the source.
         where: Only items whose metadata fits.
-        mode: ``semantic`` by cosine, ``keyword`` by BM25, ``hybrid`` by both (``fused_scores``). ``keyword`` in a
-            collection needs no model, whichever the collection's is.
-        top: How many hits for each query, 1 to 100.
-        diversity: 0 takes the best by score; up to 1, an item is the less welcome the more it resembles others that
-            are taken.
+        mode: ``semantic`` orders by cosine, ``keyword`` by BM25, ``hybrid`` by both (``fused_scores``). ``keyword`` in
+            a collection needs no model, so it also searches collections of other models.
+        top: Number of hits for each query, 1 to 100.
+        diversity: 0 takes the best items by score; up to 1, items that resemble others already taken rank lower.
         full: Show whole passages.
-        explain: Show with each hit what each step of the search gave it; see ``explanations``.
-        sources: Where sources are looked up.
+        explain: Show the numbers behind each hit's score; see ``explanations``.
+        sources: Opens the source.
 
     Returns:
-        Hits in the order of ``score``, whose scale depends on ``mode``; judge by ``band``, which ``keyword`` has not.
-        With a reranker, ``score`` is how relevant it finds the passage, 0 to 1, and below 0 where it had no time;
-        ``keyword``, which needs no model, is not reranked.
-        ``text`` is word for word; a longer sentence than fits ends in ``…``. ``no_match``: see ``Match``; how many
-        hits of other queries are no nearer than chance is in ``notes``.
+        Hits in the order of ``score``, whose scale depends on ``mode``; judge by ``band``, which is absent for
+        ``keyword``. With a reranker, ``score`` is its relevance, 0 to 1, and below 0 for passages that it had no time
+        to score; ``keyword``, which needs no model, is not reranked.
+        ``text`` is verbatim; a sentence that does not fit ends in ``…``. ``no_match``: see ``Match``; for other
+        queries, ``notes`` gives the number of hits that are no nearer than chance.
 
     Raises:
-        InputError: A query is blank, both or neither of ``query`` and ``queries`` came, or see ``select_items``.
+        InputError: A query is blank, both or neither of ``query`` and ``queries`` were passed, or see ``select_items``.
         OperatorError: The model or the store cannot be used.
 
     Example:
@@ -153,7 +152,7 @@ def search(
 
 
 def _asked(query: str | None, queries: Sequence[str] | None, sources: Sources | None) -> list[str]:
-    """Return the queries, of a table where ``queries`` names one.
+    """Return the queries; if ``queries`` names a table, those in its rows.
 
     Raises:
         InputError: See ``search``.
@@ -176,7 +175,7 @@ def _asked(query: str | None, queries: Sequence[str] | None, sources: Sources | 
 def ranked(
     embedder: Embedder, sources: Sources, collection: str, queries: Sequence[str], mode: SearchMode, top: int
 ) -> list[QueryHits]:
-    """Search a collection as ``search`` does, for any number of queries and without the hits' texts."""
+    """Search a collection like ``search``, for any number of queries and without the texts of hits."""
     items = select_items(embedder, sources, None, Selection(collection), needs_model=mode != "keyword", listed=False)
     with _finder(embedder, items, mode, top, 0.0) as finder:
         return [
@@ -189,16 +188,16 @@ def ranked(
 
 @dataclass(frozen=True, slots=True)
 class _Passage:
-    """What a hit's text is taken from: a run of an item's text.
+    """A hit with the passage that its text is taken from.
 
     Attributes:
         hit: The hit without its text and place.
-        trace: How its score came about.
+        trace: The numbers behind its score.
         document: Id of the item in its collection, which tells the format.
-        whole: All of the item's text.
-        run: The passage.
-        heading: What it stands under.
-        row: The item is a table's row.
+        whole: The whole text of the item.
+        run: The characters of the passage.
+        heading: Heading path of the passage.
+        row: Whether the item is a table's row.
     """
 
     hit: Hit
@@ -216,7 +215,7 @@ class _Passage:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one query found."""
+    """The passages found for one query."""
 
     asked: Asked
     passages: list[_Passage]
@@ -224,7 +223,7 @@ class _Found:
 
 
 class _Finder:
-    """Finds the hits of one query after the other in the same items."""
+    """Finds the hits of several queries in the same items."""
 
     def __init__(
         self,
@@ -249,7 +248,7 @@ class _Finder:
         self._documents = {f"{items.folder}{key}" for key in items.ids} if selected else None
 
     def find(self, queries: Sequence[str]) -> list[_Found]:
-        """Return what each query finds."""
+        """Return the hits of each query."""
         vectors: list[Vectors | None] = [None] * len(queries)
         if self._mode != "keyword":
             embedded = self._embedder.embed(queries, role="query").vectors
@@ -264,11 +263,11 @@ class _Finder:
         return [self._find_stored(collection, one) for one in asked]
 
     def notes(self) -> list[str]:
-        """Return what is to be said of the search."""
+        """Return notes on reranking for the answer."""
         return [] if self._reranking is None else self._reranking.notes()
 
     def explained(self, found: _Found) -> _Found:
-        """Return what a query found with the trace of each hit."""
+        """Add the explanation of its score to each hit of a query."""
         passages = found.passages
         notes = explanations(
             found.asked.query,
@@ -284,7 +283,7 @@ class _Finder:
         return replace(found, passages=hits)
 
     def sentences(self, found: _Found, most: int) -> list[Run]:
-        """Return the sentences of each passage to show, as characters of it."""
+        """Return the best sentences of each passage, as a range of its characters."""
         vector = found.asked.vector
         score = by_words(found.asked.query) if vector is None else by_meaning(self._embedder, vector)
         texts = [passage.text for passage in found.passages]
@@ -304,7 +303,7 @@ class _Finder:
     def _read(
         self, view: Collection, asked: Asked
     ) -> tuple[Retrieved, list[str], dict[str, StoredDocument], dict[str, StoredFile]]:
-        """Return hits, the texts of their documents, what else is known of those, and when files were indexed."""
+        """Return hits with the texts and the stored state of their documents, and the files if they may be outdated."""
         where = self._items.selection.where if self._items.selection else None
         found = retrieve(view, asked, where=where, documents=self._documents)
         ids = [hit.chunk.document for hit in found.hits]
@@ -326,7 +325,7 @@ class _Finder:
             )
             stop = chunk.stop
             if only_headings(chunk.text, chunk.heading):
-                stop = min(len(whole), stop + 2 * _SENTENCE_CHARACTERS[1])  # the words it announces
+                stop = min(len(whole), stop + 2 * _SENTENCE_CHARACTERS[1])  # the text under the heading
             passages.append(
                 _Passage(bare, hit.trace, chunk.document, whole, (chunk.start, stop), chunk.heading, of_row)
             )
@@ -338,14 +337,14 @@ class _Finder:
 
 
 def _time(file: StoredFile | None) -> str:
-    """Return when a file was indexed, to the minute; empty where that is not known."""
+    """Return when a file was indexed, to the minute; empty if unknown."""
     if file is None or not file.indexed:
         return ""
     return datetime.fromtimestamp(file.indexed, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _short(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
-    """Return the metadata that an answer has room for, the first fields that are short."""
+    """Return the metadata fields that fit into an answer, preferring the first ones."""
     kept: dict[str, MetadataValue] = {}
     for name, value in metadata.items():
         if json_length({**kept, name: value}) <= _METADATA_CHARACTERS:
@@ -363,7 +362,7 @@ def _finder(embedder: Embedder, items: Items, mode: SearchMode, top: int, divers
 
 
 def _answer(found: _Found, runs: Sequence[Run] | None, most: int) -> QueryHits:
-    """Return the hits with their text and place; ``runs`` are characters of the passages, None for all of them."""
+    """Add text and place to hits; ``runs`` are the ranges of the passages to show, None for whole passages."""
     hits = []
     for at, passage in enumerate(found.passages):
         start, end = (0, len(passage.text)) if runs is None else runs[at]
@@ -378,14 +377,14 @@ def _answer(found: _Found, runs: Sequence[Run] | None, most: int) -> QueryHits:
 
 
 def _room(found: Sequence[_Found], characters: int) -> int:
-    """Return how many characters of sentences each hit may have, so that all hits fit."""
+    """Return how many characters of text each hit may have, so that all hits fit."""
     hits = [passage.hit for one in found for passage in one.passages]
     budget = characters - 600 - sum(json_length(one.asked.query) + 40 for one in found)
     return (budget - sum(map(json_length, hits))) // max(len(hits), 1) - _AROUND
 
 
 def _fitting(results: Sequence[QueryHits], characters: int) -> list[QueryHits]:
-    """Return as many hits of each query as fit into the budget, divided among the queries."""
+    """Return the hits of each query that fit into the budget, which is divided among the queries."""
     budget = AnswerBudget(characters)
     share = 1 / len(results)
     return [

@@ -5,37 +5,36 @@ from collections.abc import Iterator
 
 _CLOSING = "[\"'”’»)\\]]*$"
 SENTENCE_END = re.compile(f"[.!?…。！？؟।]{_CLOSING}")
-"""At the end of a text: what ends a sentence, and the quotes and brackets that close after it."""
+"""The end of a sentence at the end of a text, with closing quotes and brackets."""
 
 STATEMENT_END = re.compile(f"[.!?…。！？؟।:;：；]{_CLOSING}")
-"""At the end of a text: what running text ends with and a heading does not; a list may follow."""
+"""An ending that running text has and headings lack; it includes the colon before a list."""
 
 MAX_PASSAGE = 320
-"""Characters of a passage at most. A sentence over it, in a table or a log, is cut between words."""
-
+"""Maximum number of characters in a passage. A longer sentence, in a table or a log, is cut between words."""
 
 _SHORT = 25
-"""Characters under which a sentence says little."""
+"""Number of characters below which a sentence says little."""
 
 _BLOCK = 4_000
-"""Characters that sentencex sees at once: its time grows with the square of the quotes and brackets among them, and
-no other thread of the process runs meanwhile."""
+"""Number of characters passed to sentencex at once: its time is quadratic in the quotes and brackets among them, and
+it blocks all other threads of the process."""
 
 
 def passages(text: str) -> list[tuple[int, int]]:
-    """Return the sentences of a text as character offsets, white space around them left out.
+    """Return the sentences of a text as character offsets, without surrounding white space.
 
     Returns:
-        Pairs ``(start, end)``, ascending, not overlapping; together they hold every visible character.
+        Pairs ``(start, end)``, ascending, not overlapping; together they cover every visible character.
     """
     return [place for block in passage_blocks(text) for place in block]
 
 
 def passage_blocks(text: str) -> Iterator[list[tuple[int, int]]]:
-    """Yield the sentences of a text block by block, for texts whose sentences together take much memory.
+    """Yield the sentences of a text block by block, to bound the memory for long texts.
 
     Sentence ends are found by sentencex (Wikimedia), which knows the punctuation of about 300 languages; its
-    English rules serve all here, since a text does not say its language.
+    English rules are used for all texts, because the language of a text is not known.
     """
     # Imported here: only the calls that cut texts need it.
     from sentencex import get_sentence_boundaries
@@ -50,7 +49,7 @@ def passage_blocks(text: str) -> Iterator[list[tuple[int, int]]]:
 
 
 def headline(text: str) -> str:
-    r"""Return the title of a text: its heading, or a first line by itself; else its first sentence.
+    r"""Return the title of a text: its heading or a separate first line; otherwise its first sentence.
 
     A sentence under 25 characters, such as a greeting, is returned with the next one.
 
@@ -68,7 +67,7 @@ def headline(text: str) -> str:
 
 
 def joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Neighbouring passages put together as far as ``MAX_PASSAGE`` allows, for texts that have too many."""
+    """Join neighbouring passages up to ``MAX_PASSAGE`` characters, for texts that have too many."""
     together: list[tuple[int, int]] = []
     for start, end in places:
         if together and end - together[-1][0] <= MAX_PASSAGE:
@@ -79,7 +78,7 @@ def joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _cut(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """Pieces of at most ``most`` characters: cut after a line, else between words, else anywhere."""
+    """Yield pieces of at most ``most`` characters, cut after a line, else between words, else anywhere."""
     while end - start > most:
         half, limit = start + most // 2, start + most
         line = text.rfind("\n", half, limit) + 1

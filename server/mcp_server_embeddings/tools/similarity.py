@@ -19,22 +19,22 @@ from mcp_server_embeddings.vectors.blocks import Pairs, Watch, top_pairs
 from mcp_server_embeddings.vectors.scores import Metric, Scores, Vectors, best_cells, scores
 
 MATRIX_CELLS = 400
-"""The matrix of scores is part of the answer up to this many cells: 20 texts with 20."""
+"""Maximum number of cells of a score matrix that is part of the answer: 20 by 20 texts."""
 
 _DENSE_CELLS = 4_000_000
-"""Up to this many cells the matrix is computed as a whole: 32 MB."""
+"""Maximum number of cells of a matrix that is computed as a whole: 32 MB."""
 
 _LARGE_MATRIX = 100
-"""Over this many cells the matrix has two decimals, so that the pairs, which have four, fit beside it."""
+"""Number of cells above which the matrix has two decimals, so that the pairs, which have four, fit into the answer."""
 
 _DECIMALS = 4
 _FEW_DECIMALS = 2
 
 _PAIR_CHARACTERS = 160
-"""Of a pair with what differs; so many more may an answer have for each pair that is asked for."""
+"""Characters of a pair with its differences; the answer may have as many for each requested pair."""
 
 _PAIRS_SHARE = 0.6
-"""Of an answer that has the matrix too."""
+"""Share of the pairs in an answer that contains the matrix too."""
 
 
 @tool(
@@ -60,23 +60,23 @@ def similarity(
     long_text: LongTexts = "window",
     sources: Sources | None = None,
 ) -> SimilarityResult:
-    """Compare every item of ``left`` with every item of ``right``, or with each other.
+    """Compare every item of ``left`` with every item of ``right``, or the items of ``left`` with each other.
 
     Args:
         embedder: The engine.
-        left: Texts, or a map from id to text; two or more when there is no right side.
+        left: Texts, or a map from id to text; two or more if there is no right side.
         right: Texts; both sides together at most 2,000 texts and 2,000,000 characters.
         left_source: In place of ``left``; see ``Sources.open``.
         right_source: In place of ``right``.
-        id_field: The column of ids of the tables that are sources.
-        metric: What ``score`` is; percentile and band always come from the cosine. Only ``cosine`` for over 4,000,000
-            pairs. Distances are negated, so that higher is closer.
-        top: How many pairs to return, 1 to 1,000.
-        long_text: What becomes of a text over the model's limit; see ``Embedder.embed``.
-        sources: Where sources are looked up.
+        id_field: The id column of source tables.
+        metric: The measure for ``score``; percentile and band always derive from the cosine. More than 4,000,000 pairs
+            allow only ``cosine``. Distances are negated, so that higher is closer.
+        top: Number of pairs to return, 1 to 1,000.
+        long_text: How to handle a text over the model's limit; see ``Embedder.embed``.
+        sources: Opens the sources.
 
     Returns:
-        The closest pairs, best first, ties in the order of the items, each with what differs between close texts.
+        The closest pairs, best first, ties in the order of the items; those of close texts with their differences.
 
     Raises:
         InputError: A side is missing, blank, too long, or given twice.
@@ -124,7 +124,7 @@ def similarity(
 def _compare(
     embedder: Embedder, a: Vectors, b: Vectors | None, metric: Metric, top: int
 ) -> tuple[Pairs, Scores | None]:
-    """Return the best pairs, and the matrix where it is small enough to send."""
+    """Return the best pairs, and the matrix if it is small enough to send."""
     others = a if b is None else b
     if len(a) * len(others) > _DENSE_CELLS:
         if metric != "cosine":
@@ -141,7 +141,7 @@ def _compare(
 
 
 def _cosines(a: Vectors, b: Vectors, found: Pairs, metric: Metric) -> list[float]:
-    """Return the cosines of pairs: their scores, unless these are of another metric."""
+    """Return the cosines of pairs: their scores, or computed if the metric is another one."""
     if metric == "cosine":
         cosines: list[float] = found.scores.tolist()
         return cosines

@@ -1,7 +1,7 @@
-"""Open a source: a collection, or files, a folder or a table that the user allowed to be read.
+"""Open a source: a collection, or files, a folder or a table below a folder that the user allowed to be read.
 
-What is read from files is kept in a hidden collection for each source. That and collections made from files are
-brought up to date at each call (``freshness``).
+Texts read from files are stored in a hidden collection for each source. These collections, and named collections made
+from files, are brought up to date at each call (``freshness``).
 """
 
 import hashlib
@@ -29,28 +29,28 @@ from mcp_server_embeddings.tools.table_items import parse_texts, read_content, s
 _LOOKS_LIKE_PATH = re.compile(r"[/\\*?~#]|\.\w{1,8}$")
 
 _NOT_A_PATH = re.compile(r"^(?!file:///)" + (r"\w+://" if os.name == "nt" else r"(\w:[\\/]|\\\\|\w+://)"))
-"""URLs but those of files, and paths of Windows on other systems."""
+"""URLs other than ``file:`` URLs, and Windows paths on other systems."""
 
 _MAX_PATH = 300
-"""Characters of a text that may be a path by mistake."""
+"""Length from which a text is not checked for being a path passed by mistake."""
 
 _STATE = ":state"
-"""Stands for a file in the hidden collection of a table; its digest is the state as JSON."""
+"""File name under which the hidden collection of a table stores the table's state, as JSON in place of the digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedSource:
-    """A source, up to date.
+    """An opened source.
 
     Attributes:
-        label: What errors call it.
-        collection: Its items.
-        numbered: The ids of its items are the numbers of a table's rows.
-        path: Of a table; empty otherwise.
-        folder: The ids of its items are paths below it, with its separator; empty for a table; None for a collection.
-        order: Puts positions of ids in the order of the files, whatever was written when; None where they are.
-        notes: What was skipped or left out, in sentences.
-        fresh: It is known to have what its files have now.
+        label: Its name in errors.
+        collection: The collection that holds its items.
+        numbered: Whether the ids of its items are row numbers of a table.
+        path: Path of the table; empty for other sources.
+        folder: The folder, with its separator, that the ids are paths below; empty for a table; None for a collection.
+        order: Returns the positions of ids in the order of the files or rows; None to keep the stored order.
+        notes: Sentences about skipped files and omitted rows.
+        fresh: Whether it is known to match the current state of its files.
     """
 
     label: str
@@ -65,13 +65,13 @@ class OpenedSource:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where ``source`` is looked up.
+    """Resolves ``source`` arguments: names of collections and paths.
 
     Attributes:
-        store: Its collections.
+        store: The collections.
         reader: Reads files in the folders that the user allowed.
-        freshness: Remembers what was read, from one call to the next.
-        search_patience: Seconds that a search waits for files that changed; None for all of them.
+        freshness: Remembers the state of files between calls.
+        search_patience: Seconds that a search waits for changed files; None to wait for all of them.
 
     Example:
         >>> sources = Sources(open_store(settings), Reader([Path.cwd()]))
@@ -96,13 +96,13 @@ class Sources:
         """Open a source and bring it up to date.
 
         Args:
-            embedder: The engine; encodes what is new.
+            embedder: The engine; encodes new texts.
             source: The name of a collection; or a path below an allowed folder: a file, a folder, a pattern, a
                 column of a table as ``tickets.csv#message``, or the lines of a text as ``notes.txt#lines``.
             id_field: The column whose values are the ids of a table's rows.
-            needs_model: False to open a collection whatever its model, without loading one.
-            patience: Seconds to wait for what changed in files that were indexed before; None for all of it. The rest
-                is indexed in the background.
+            needs_model: False to open a collection of any model, without loading one.
+            patience: Seconds to wait for changes in files that were indexed before; None to wait for all of them. The
+                rest is indexed in the background.
 
         Raises:
             InputError: There is no such source, a table's column must be named, or its ids are not unique.
@@ -137,29 +137,29 @@ class Sources:
 
         Args:
             path: ``OpenedSource.path``.
-            source: What was opened.
-            id_field: Likewise.
+            source: The source that was opened.
+            id_field: The id column that it was opened with.
 
         Raises:
-            InputError: It cannot be read.
+            InputError: The table cannot be read.
         """
         _, column = split_source(source.strip(), self._is_file)
         _, entry = select_table(self.reader, path)
         return parse_texts(entry, read_content(entry)[0], column, id_field)
 
     def rows(self, source: str, written: Path | None = None) -> tuple[Table, TableTexts]:
-        """Read the rows of a table, of which nothing is stored.
+        """Read the rows of a table without storing them.
 
         Args:
-            source: Its path, with the column of the texts as ``known.csv#message``; or ``list.txt#lines``.
-            written: The output folder, in which a file is found by its name too.
+            source: Path of the table, with its text column as ``known.csv#message``; or ``list.txt#lines``.
+            written: The output folder, whose files are also found by their bare names.
 
         Raises:
             InputError: There is no such table, it cannot be read, or its column must be named.
         """
         source = source.strip()
         path, column = split_source(source, self._is_file)
-        name, reader = os.path.basename(path), self.reader  # noqa: PTH119 - also of what is no path
+        name, reader = os.path.basename(path), self.reader  # noqa: PTH119 - the source need not be a path
         if written is not None and path in (name, str(written / name)) and (written / name).is_file():
             if not self._is_file(path):
                 path, reader = str(written / name), Reader([written])
@@ -169,27 +169,27 @@ class Sources:
         return parse_texts(entry, read_content(entry)[0], column, None)
 
     def is_table(self, text: str) -> bool:
-        """Tell whether a text names a table that can be read, or a text, whose lines are its rows."""
+        """Return whether a text names a readable table, or a readable text file, whose lines are its rows."""
         path, column = split_source(text.strip())
         return (column is not None or is_table(path) or path.lower().endswith(LINES_SUFFIX)) and self.is_path(text)
 
     def mistaken(self, text: str) -> str | None:
-        """Say what a lone text probably is: a collection's name or a path; None for a text."""
+        """Describe what a single text probably names: a collection or a path; None for an ordinary text."""
         if text.strip() in [record.name for record in self.store.list()]:
             return "the name of a collection"
         return "a path that can be read" if self.is_path(text) else None
 
     def is_path(self, text: str) -> bool:
-        """Tell whether a text is the path of something that can be read, and hardly anything else."""
+        """Return whether a text looks like a path and names something that can be read."""
         text = text.strip()
         looks_like_path = len(text) < _MAX_PATH and " " not in text and _LOOKS_LIKE_PATH.search(text)
         return bool(looks_like_path) and self._is_file(split_source(text)[0])
 
     def _check_path(self, source: str, names: Sequence[str]) -> None:
-        """Refuse what is neither a collection nor could be a path.
+        """Reject a source that is not a collection and cannot be a path.
 
         Raises:
-            InputError: It is not.
+            InputError: The source is invalid or does not exist.
         """
         folders = ", ".join(map(repr, self.reader.folders)) or "none; ask the user to start the server with --allow-dir"
         if _NOT_A_PATH.search(source) or not source:
@@ -233,7 +233,7 @@ class Sources:
         (root,), (named,) = selection.roots, selection.paths
         collection = self._hidden(embedder, [root, path])
         sources, complete = {named: "{}"}, bool(collection.sources())
-        # What was never complete is waited for; what was is searched meanwhile.
+        # Wait for a source that was never completely indexed; otherwise search its last state meanwhile.
         updated = self._updated(embedder, collection, sources, patience if complete else None, may_fail=not complete)
         if not complete:
             collection.keep_sources(sources)
@@ -268,12 +268,12 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class _TableState:
-    """What is known of a table without reading it again; see ``OpenedSource``."""
+    """Stored facts about a table, known without reading it again; see ``OpenedSource``."""
 
     numbered: bool = False
     notes: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
-    """In the order of the rows, where the collection has another since the file was changed."""
+    """Ids in the order of the rows, if the stored order differs because the file was changed."""
 
     def in_order(self, ids: Sequence[str]) -> list[int]:
         """Return the positions of ids in the order of the rows."""

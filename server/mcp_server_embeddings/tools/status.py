@@ -1,4 +1,4 @@
-"""Tell what the server is doing and with what."""
+"""Report the state of the server, its model and its collections."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from mcp_server_embeddings.tools.results import CollectionInfo, Limits, ServerIn
 from mcp_server_embeddings.tools.texts import MAX_CHARACTERS, MAX_TEXTS
 
 ANSWER_BYTES = 4_000_000
-"""Upper bound of an answer: TypeScript clients drop a stdio connection at 10 MiB, and an answer is on the wire
+"""Maximum number of bytes of an answer: TypeScript clients drop a stdio connection at 10 MiB, and an answer is sent
 twice, as text and as structured content."""
 
 
@@ -37,15 +37,15 @@ def status(
     output_dir: Path | None = None,
     process: str = "",
 ) -> Status:
-    """Take a snapshot of server, model, collections and queue. Never waits, even while the model loads.
+    """Return a snapshot of server, model, collections and queue. Never waits, even while the model loads.
 
     Args:
-        engine: The engine that serves.
+        engine: The engine.
         store: The collections.
-        protocol: The protocol revision spoken with the caller, if there is one.
+        protocol: The protocol revision negotiated with the client, if there is one.
         folders: The folders that may be read.
-        output_dir: Where ``save_as`` writes.
-        process: What is known of the process that serves.
+        output_dir: The folder that ``save_as`` writes to.
+        process: Description of the server process.
 
     Raises:
         OperatorError: The store cannot be read.
@@ -80,7 +80,7 @@ def status(
 
 
 def collection_info(record: CollectionRecord, identity: str | None) -> CollectionInfo:
-    """Return a record as answers give it; ``usable`` by a model of this identity, None where that is not known."""
+    """Return a record in the form of answers; ``usable`` is None if no model identity to compare with is known."""
     return CollectionInfo(
         name=record.name,
         size=record.documents,

@@ -1,4 +1,4 @@
-"""Tables as items: one for each row, read from a file and stored."""
+"""Tables as items: read a table from a file and store one item for each row."""
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.document import MAX_FIELDS, MAX_VALUE, Section, UnreadableError
@@ -13,10 +13,10 @@ from mcp_server_embeddings.tools.ingest_files import read_file
 
 
 def select_table(reader: Reader, path: str) -> tuple[Selection, FoundFile]:
-    """Find the one file at a path.
+    """Find the single file at a path.
 
     Raises:
-        InputError: It is not exactly one file, or cannot be read.
+        InputError: The path does not match exactly one file, or the file cannot be read.
     """
     selection = reader.select([path], limits=TABLE_LIMITS)
     entries = list(selection.entries)
@@ -32,7 +32,7 @@ def read_content(entry: FoundFile) -> tuple[bytes, StoredFile]:
     """Read a table's file; see ``read_file``.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     try:
         return read_file(entry)
@@ -41,10 +41,10 @@ def read_content(entry: FoundFile) -> tuple[bytes, StoredFile]:
 
 
 def parse_texts(entry: FoundFile, content: bytes, column: str | None, id_field: str | None) -> tuple[Table, TableTexts]:
-    """Parse a table's file: the table and its texts.
+    """Parse the content of a table's file into the table and its texts.
 
     Raises:
-        InputError: It cannot be read, a column must be named, or its ids are not unique.
+        InputError: The content is malformed, a column must be named, or the ids are not unique.
     """
     try:
         table = entry.table(content)
@@ -64,18 +64,18 @@ def store_table(
     texts: TableTexts,
     shared: Metadata | None = None,
 ) -> tuple[PutResult, int]:
-    """Bring the items of a table up to date: one for each row, the other columns as metadata.
+    """Bring the items of a table up to date: one for each row, with the other columns as metadata.
 
     Args:
-        ingester: Of the collection.
-        collection: Where they are stored.
-        path: Of the table; rows that it had before and no longer has are removed.
+        ingester: The ingester of the collection.
+        collection: The collection that stores the items.
+        path: Path of the table; stored rows that the table no longer contains are removed.
         table: The table.
-        texts: Its texts and ids.
-        shared: Metadata for every row, beside its columns.
+        texts: The texts and ids of its rows.
+        shared: Metadata for every row, in addition to its columns.
 
     Returns:
-        What was written, and how many items were removed.
+        Counts of the items written, and the number of items removed.
     """
     columns = {name: table.typed(name) for name in table.columns[: MAX_FIELDS + 1] if name != texts.column}
 

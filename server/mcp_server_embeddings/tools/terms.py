@@ -1,4 +1,4 @@
-"""The words that tell one group of texts from the others."""
+"""Find the words that distinguish one group of texts from the others."""
 
 import math
 import re
@@ -6,37 +6,37 @@ from collections import Counter
 from collections.abc import Sequence, Set
 
 _TERMS = 5
-"""Terms of a group."""
+"""Number of terms per group."""
 
 _TERM_LENGTH = 30
-"""Characters of a term at most; longer ones are addresses and keys."""
+"""Maximum number of characters in a term; longer words are addresses and keys."""
 
 _TEXTS_AT_ONCE = 256
 
 _WORD = re.compile(r"\b\w\w+\b")
 
 _CONTRACTION = re.compile(r"\b\w+n['’]t\b|['’](?:s|ll|ve|re|d|m)\b")
-"""``doesn't`` as a whole, and what follows the word in ``parcel's`` and ``they've``."""
+"""``doesn't`` as a whole, and the suffixes in ``parcel's`` and ``they've``."""
 
 _MORE = frozenset({"did", "does", "doing", "just", "really"})
-"""Stop words that scikit-learn's list lacks."""
+"""Stop words that are missing from scikit-learn's list."""
 
 
 def distinguishing_terms(groups: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the five best terms of each group by class-based tf-idf, ties in alphabetical order.
 
-    All texts of a group are one document: a term's weight is its share of the group's words times
+    All texts of a group count as one document: a term's weight is its share of the group's words times
     ``log(1 + A / f)``, with ``A`` the mean number of words of a group and ``f`` the term's count over all groups
-    (Grootendorst 2022, "BERTopic", arXiv:2203.05794). Left out are English stop words and contractions, single
-    characters, and words that every group uses: they tell none apart, and in any language stop words are among them.
+    (Grootendorst 2022, "BERTopic", arXiv:2203.05794). Excluded are English stop words and contractions, single
+    characters, and words that occur in every group: they distinguish none, and include the stop words of any language.
 
     Args:
         groups: The texts of each group.
 
     Returns:
-        Up to five lower-case words for each group; none where its texts have no words.
+        Up to five lower-case words for each group; none if its texts have no words.
     """
-    # Imported here: it costs a second that only the tool that groups texts should pay.
+    # Imported here, because the import takes a second and only one tool needs it.
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     left_out = ENGLISH_STOP_WORDS | _MORE
@@ -49,7 +49,7 @@ def distinguishing_terms(groups: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _counted(texts: Sequence[str], left_out: Set[str]) -> "Counter[str]":
-    """Count the words of texts, many at a time: a call for each text or word takes longer than the counting."""
+    """Count the words of texts, many texts at once: a call per text or word would cost more than the counting."""
     counts = Counter[str]()
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         joined = "\n".join(texts[start : start + _TEXTS_AT_ONCE]).lower()

@@ -1,4 +1,4 @@
-"""Checking the texts of a call before anything is encoded."""
+"""Check the texts of a call before anything is encoded."""
 
 import re
 from collections.abc import Sequence
@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from mcp_server_embeddings.errors import InputError
 
 MAX_TEXTS = 2_000
-"""Texts of one call, over all its lists."""
+"""Maximum number of texts in one call, over all its lists."""
 
 MAX_CHARACTERS = 2_000_000
-"""Characters of one call, over all its texts."""
-
+"""Maximum number of characters in one call, over all its texts."""
 
 SNIPPET = 48
-"""Characters of a text that an answer repeats to recall it."""
-
+"""Number of characters by which an answer recalls a text."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-"""Control characters but tab and line ends: nothing to see, six signs each in JSON, and orders to a terminal."""
+"""Control characters except tab and line ends: invisible, six characters each in JSON, and commands to a terminal."""
 
 
 def snippet(text: str, length: int = SNIPPET) -> str:
@@ -29,7 +27,7 @@ def snippet(text: str, length: int = SNIPPET) -> str:
 
 
 def checked_query(name: str, query: str) -> str:
-    """Return the one text that others are compared with; as ``checked_texts``."""
+    """Return a query in well-formed Unicode, or reject a blank one; see ``checked_texts``."""
     if not query.strip():
         raise InputError(f"{name} is empty or only white space; say in a phrase or sentence what is looked for")
     (checked,) = checked_texts(name, [query])
@@ -39,12 +37,12 @@ def checked_query(name: str, query: str) -> str:
 def checked_texts(name: str, texts: Sequence[str]) -> list[str]:
     """Return the texts as a list, each usable by a tokenizer.
 
-    A lone surrogate (half of a character, from a string cut inside an emoji) becomes U+FFFD, since no
+    A lone surrogate (half of a character, from a string cut inside an emoji) becomes U+FFFD, because no
     tokenizer accepts it.
 
     Args:
         name: The parameter, for the error.
-        texts: What the caller sent; one bare string counts as a list of one.
+        texts: The caller's texts; a bare string counts as a list of one.
 
     Raises:
         InputError: The list is empty or too long, or a text is blank.
@@ -68,11 +66,11 @@ def well_formed(text: str) -> str:
 
 
 def check_size(texts: Sequence[str], query: str = "") -> None:
-    """Refuse a call that is too large as a whole.
+    """Reject a call that is too large as a whole.
 
     Args:
         texts: All texts of the call.
-        query: What they are compared with; its characters count, it is none of the texts.
+        query: The query they are compared with, which counts towards the characters but not the texts.
 
     Raises:
         InputError: There are too many texts or characters.
