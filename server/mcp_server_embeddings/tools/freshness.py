@@ -39,13 +39,13 @@ _log = logging.getLogger(__name__)
 SEARCH_PATIENCE = 1.0
 """Seconds that a search waits for changed files: enough to embed about twenty pages."""
 
-_MAX_KEPT = 16
+_MAX_REMEMBERED = 16
 """Collections whose file listings are remembered; each takes about 200 bytes per file."""
 
 _MAX_SKIPPED = 5
 """Maximum number of skipped files that a note names."""
 
-_LATE = (
+_UNFINISHED = (
     "files are still being checked or indexed in the background: this answer may lack their last changes; "
     "the same call later has them"
 )
@@ -84,7 +84,7 @@ class Update:
 class _Job:
     """A background update of one collection, shared by all callers that wait for it."""
 
-    began: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
     result: Future[Update] = field(default_factory=Future)
     call: Call = field(default_factory=Call)
 
@@ -94,7 +94,7 @@ class Freshness:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, Update] = OrderedDict()
+        self._updates: OrderedDict[Hashable, Update] = OrderedDict()
         self._jobs: dict[Hashable, _Job] = {}
 
     def update(
@@ -120,8 +120,8 @@ class Freshness:
         """
         try:
             if patience is None:
-                return self._updated(key, work, call)
-            return self._wait(key, work, patience)
+                return self._update_unless_current(key, work, call)
+            return self._update_in_background(key, work, patience)
         except CallCancelledError:
             raise
         except EmbeddingsError as error:
@@ -136,23 +136,23 @@ class Freshness:
         for job in jobs:
             job.call.cancel()
 
-    def _updated(self, key: Hashable, work: Callable[[Call], Update], call: Call) -> Update:
-        kept = self._kept.get(key)
-        return kept if kept is not None and kept.is_current() else self._keep(key, work(call))
+    def _update_unless_current(self, key: Hashable, work: Callable[[Call], Update], call: Call) -> Update:
+        remembered = self._updates.get(key)
+        return remembered if remembered is not None and remembered.is_current() else self._remember(key, work(call))
 
-    def _wait(self, key: Hashable, work: Callable[[Call], Update], patience: float) -> Update:
-        began = time.monotonic()
+    def _update_in_background(self, key: Hashable, work: Callable[[Call], Update], patience: float) -> Update:
+        started = time.monotonic()
         while True:
-            job = self._job(key, work)
+            job = self._running_job(key, work)
             try:
-                updated = job.result.result(max(0.0, began + patience - time.monotonic()))
+                updated = job.result.result(max(0.0, started + patience - time.monotonic()))
             except TimeoutError:
-                return Update(fresh=False, notes=(_LATE,))
+                return Update(fresh=False, notes=(_UNFINISHED,))
             # A job that another caller started earlier may have missed the last change.
-            if job.began >= began:
+            if job.started >= started:
                 return updated
 
-    def _job(self, key: Hashable, work: Callable[[Call], Update]) -> _Job:
+    def _running_job(self, key: Hashable, work: Callable[[Call], Update]) -> _Job:
         with self._lock:
             if key in self._jobs:
                 return self._jobs[key]
@@ -161,31 +161,31 @@ class Freshness:
         return job
 
     def _run(self, key: Hashable, work: Callable[[Call], Update], job: _Job) -> None:
-        failed: EmbeddingsError | None = None
+        failure: EmbeddingsError | None = None
         updated = Update()
         try:
-            updated = self._updated(key, work, job.call)
+            updated = self._update_unless_current(key, work, job.call)
         except EmbeddingsError as error:
-            failed = error
+            failure = error
         # Outermost edge of the thread: the text of a crash stays in the log.
         except BaseException:  # noqa: BLE001
             _log.exception("bringing a collection up to date crashed")
-            failed = OperatorError("that failed inside the server; its log on standard error says why")
+            failure = OperatorError("that failed inside the server; its log on standard error says why")
         with self._lock:
             del self._jobs[key]
-        if failed is None:
+        if failure is None:
             job.result.set_result(updated)
         else:
-            job.result.set_exception(failed)
+            job.result.set_exception(failure)
 
-    def _keep(self, key: Hashable, updated: Update) -> Update:
+    def _remember(self, key: Hashable, updated: Update) -> Update:
         settled = updated.snapshots is not None and all(snapshot.is_settled() for snapshot in updated.snapshots)
         with self._lock:
-            self._kept.pop(key, None)
+            self._updates.pop(key, None)
             if settled:
-                self._kept[key] = updated
-            while len(self._kept) > _MAX_KEPT:
-                self._kept.popitem(last=False)
+                self._updates[key] = updated
+            while len(self._updates) > _MAX_REMEMBERED:
+                self._updates.popitem(last=False)
         return updated
 
 
@@ -203,12 +203,12 @@ def update_from_files(embedder: Embedder, reader: Reader, collection: Collection
         OperatorError: The model or the store cannot be used.
         CallCancelledError: The call was cancelled.
     """
-    left_out = frozenset(path for path, how in sources.items() if not how)
-    updating = _Updating(embedder, reader, collection, left_out, collection.files())
+    excluded = frozenset(path for path, options in sources.items() if not options)
+    updating = _FileUpdate(embedder, reader, collection, excluded, collection.files())
     # Longest path first: the options of the most specific path apply to a file.
-    for path in sorted((path for path, how in sources.items() if how), key=len, reverse=True):
+    for path in sorted((path for path, options in sources.items() if options), key=len, reverse=True):
         updating.read(path, json.loads(sources[path]))
-    return updating.finished()
+    return updating.finish()
 
 
 def source_options(**options: object) -> str:
@@ -233,13 +233,13 @@ def skipped_note(skipped: Sequence[Skipped], folder: str) -> list[str]:
 
 
 @dataclass(slots=True)
-class _Updating:
+class _FileUpdate:
     """State of one update, which reads one path after another."""
 
     embedder: Embedder
     reader: Reader
     collection: Collection
-    left_out: frozenset[str]
+    excluded: frozenset[str]
     known: Mapping[str, StoredFile]
     complete: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
@@ -262,7 +262,7 @@ class _Updating:
             self.missing = True
             self.complete.append(path)
 
-    def finished(self) -> Update:
+    def finish(self) -> Update:
         """Remove the documents of missing files and return the outcome."""
         read = self.seen - {file.path for file in self.skipped}
         gone = [file for file in self.known if file not in read and any(includes(path, file) for path in self.complete)]
@@ -281,8 +281,8 @@ class _Updating:
         metadata = options.get("metadata")
         shared = metadata if isinstance(metadata, dict) else None
         files = FileIngester(self._ingester, self.collection, shared, self.known)
-        passed_over = self.seen | self.left_out
-        files.put(entry for entry in selection.entries if entry.path not in passed_over)
+        skipped = self.seen | self.excluded
+        files.put(entry for entry in selection.entries if entry.path not in skipped)
         self.seen |= files.seen
         self.skipped += files.skipped
         self.snapshots.append(selection.snapshot)
@@ -296,7 +296,7 @@ class _Updating:
             content, state = read_content(entry)
             if known is None or known.digest != state.digest:
                 column, id_field, metadata = (options.get(name) for name in ("column", "id_field", "metadata"))
-                table, texts = parse_texts(entry, content, _text(column), _text(id_field))
+                table, texts = parse_texts(entry, content, _string(column), _string(id_field))
                 shared = metadata if isinstance(metadata, dict) else None
                 store_table(self._ingester(), self.collection, entry.path, table, texts, shared)
             self.collection.keep_files({entry.path: state})
@@ -314,5 +314,5 @@ class _Updating:
         return Ingester(self.embedder, self.collection)
 
 
-def _text(value: object) -> str | None:
+def _string(value: object) -> str | None:
     return value if isinstance(value, str) else None

@@ -31,7 +31,7 @@ CHARACTERS_PER_BATCH = 500_000
 _TOKEN_LENGTH = 4
 """Approximate number of characters in a token."""
 
-_LEAST_AHEAD, _MOST_AHEAD = 3, 32
+_MIN_IN_PROGRESS, _MAX_IN_PROGRESS = 3, 32
 """Bounds of the number of batches in progress, each with a thread: at least three, so that one is committed while
 another is encoded and a third is cut."""
 
@@ -56,7 +56,7 @@ class SourceDocument:
     file: str = ""
     file_digest: bytes = b""
 
-    def of_unfinished_file(self) -> "SourceDocument":
+    def without_file_digest(self) -> "SourceDocument":
         """Return the document without a file digest, for a file of which more documents follow."""
         return replace(self, file_digest=b"")
 
@@ -75,13 +75,13 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class _CutBatch:
     """The documents of a batch, cut into chunks.
 
     Attributes:
         sent: Number of documents in the batch, including repeated ids.
         documents: The documents by id, the last one of each id.
-        same: Ids of documents that are already stored in this form.
+        unchanged: Ids of documents that are already stored in this form.
         places: Positions of the chunks of every other document, by id.
         texts: Texts of these chunks, by id.
         vectors: Vectors of the texts that the collection already has, by digest.
@@ -90,7 +90,7 @@ class _Cut:
 
     sent: int
     documents: Mapping[str, SourceDocument]
-    same: frozenset[str]
+    unchanged: frozenset[str]
     places: Mapping[str, Sequence[Section]]
     texts: Mapping[str, Sequence[str]]
     vectors: Mapping[bytes, Vector]
@@ -98,11 +98,11 @@ class _Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoding:
+class _PendingBatch:
     """A batch whose texts are being encoded."""
 
     files: Mapping[str, StoredFile]
-    cut: _Cut
+    cut: _CutBatch
     encoded: "Future[Embeddings | None]"
 
     @property
@@ -111,11 +111,11 @@ class _Encoding:
         return sum(map(len, self.cut.missing.values()))
 
 
-def _is_enough(waiting: Sequence[_Encoding], characters: int) -> bool:
+def _has_enough(pending: Sequence[_PendingBatch], characters: int) -> bool:
     """Return whether the batches after the next one to commit have enough characters, within the bounds on batches."""
-    if not _LEAST_AHEAD <= len(waiting) < _MOST_AHEAD:
-        return len(waiting) >= _MOST_AHEAD
-    return sum(batch.characters for batch in islice(waiting, 1, None)) >= characters
+    if not _MIN_IN_PROGRESS <= len(pending) < _MAX_IN_PROGRESS:
+        return len(pending) >= _MAX_IN_PROGRESS
+    return sum(batch.characters for batch in islice(pending, 1, None)) >= characters
 
 
 class Ingester:
@@ -140,7 +140,7 @@ class Ingester:
             CallCancelledError: The caller cancelled; none of the documents was stored.
         """
         cut = self._cut(documents)
-        return self._commit(cut, self._encoded(cut))
+        return self._commit(cut, self._encode(cut))
 
     def put_all(self, batches: Iterable[Batch]) -> Iterator[PutResult]:
         """Put batches in order, as a pipeline: some are encoded while others are read, cut or committed.
@@ -154,33 +154,33 @@ class Ingester:
             EmbeddingsError: See ``put``; batches whose counts were yielded stay stored.
         """
         enough = _TOKEN_LENGTH * self._embedder.tokens_at_once()
-        waiting = deque[_Encoding]()
-        with ThreadPoolExecutor(_MOST_AHEAD, thread_name_prefix="ingest") as threads:
+        pending = deque[_PendingBatch]()
+        with ThreadPoolExecutor(_MAX_IN_PROGRESS, thread_name_prefix="ingest") as threads:
             try:
                 for batch in batches:
                     ids = {document.id for document in batch.documents}
-                    while _is_enough(waiting, enough) or any(not ids.isdisjoint(one.cut.documents) for one in waiting):
-                        yield self._finished(waiting.popleft())
+                    while _has_enough(pending, enough) or any(not ids.isdisjoint(one.cut.documents) for one in pending):
+                        yield self._finish(pending.popleft())
                     cut = self._cut(batch.documents)
                     # Run in the caller's context, which determines the session that log lines go to.
-                    encoded = threads.submit(copy_context().run, self._encoded, cut)
-                    waiting.append(_Encoding(batch.files, cut, encoded))
-                while waiting:
-                    yield self._finished(waiting.popleft())
+                    encoded = threads.submit(copy_context().run, self._encode, cut)
+                    pending.append(_PendingBatch(batch.files, cut, encoded))
+                while pending:
+                    yield self._finish(pending.popleft())
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
 
-    def _finished(self, batch: _Encoding) -> PutResult:
-        written = self._commit(batch.cut, batch.encoded.result())
+    def _finish(self, batch: _PendingBatch) -> PutResult:
+        result = self._commit(batch.cut, batch.encoded.result())
         if batch.files:
             self._target.keep_files(batch.files)
-        return written
+        return result
 
-    def _cut(self, documents: Sequence[SourceDocument]) -> _Cut:
+    def _cut(self, documents: Sequence[SourceDocument]) -> _CutBatch:
         self._embedder.call.raise_if_cancelled()
         distinct = {document.id: document for document in documents}
-        same = self._unchanged(list(distinct.values()))
-        places = {key: () if key in same else tuple(self._places(document)) for key, document in distinct.items()}
+        unchanged = self._unchanged(list(distinct.values()))
+        places = {key: () if key in unchanged else tuple(self._places(document)) for key, document in distinct.items()}
         texts = {
             key: [passage_text(place.heading, document.text[place.start : place.end]) for place in places[key]]
             for key, document in distinct.items()
@@ -188,12 +188,12 @@ class Ingester:
         different = {digest(text): text for parts in texts.values() for text in parts}
         vectors = dict(self._target.known_vectors(list(different)))
         missing = {key: text for key, text in different.items() if key not in vectors}
-        return _Cut(len(documents), distinct, frozenset(same), places, texts, vectors, missing)
+        return _CutBatch(len(documents), distinct, frozenset(unchanged), places, texts, vectors, missing)
 
-    def _encoded(self, cut: _Cut) -> Embeddings | None:
+    def _encode(self, cut: _CutBatch) -> Embeddings | None:
         return self._embedder.embed(list(cut.missing.values()), role="document") if cut.missing else None
 
-    def _commit(self, cut: _Cut, encoded: Embeddings | None) -> PutResult:
+    def _commit(self, cut: _CutBatch, encoded: Embeddings | None) -> PutResult:
         vectors = dict(cut.vectors)
         if encoded is not None:
             self.tokens += encoded.tokens
@@ -211,16 +211,16 @@ class Ingester:
                 file_digest=document.file_digest,
             )
             for key, document in cut.documents.items()
-            if key not in cut.same or document.file
+            if key not in cut.unchanged or document.file
         ]
-        written = self._target.put(new) if new else PutResult()
+        result = self._target.put(new) if new else PutResult()
         # Repeats and unchanged documents were not put, except those of files, whose paths may have changed.
-        return replace(written, unchanged=written.unchanged + cut.sent - len(new))
+        return replace(result, unchanged=result.unchanged + cut.sent - len(new))
 
     def _places(self, document: SourceDocument) -> list[Section]:
-        return chunk_places(document.text, document.sections, self._counted, self._limit)
+        return chunk_places(document.text, document.sections, self._count_tokens, self._limit)
 
-    def _counted(self, texts: Sequence[str]) -> list[int]:
+    def _count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text; between the many calls for a long document the caller may cancel."""
         self._embedder.call.raise_if_cancelled()
         return self._embedder.count_tokens(texts)

@@ -87,7 +87,7 @@ class FileIngester:
             except UnreadableError as error:
                 self.skipped.append(Skipped(entry.path, error.reason))
         if self._waiting:
-            yield self._gathered()
+            yield self._take_waiting()
 
     def _read(self, entry: FoundFile, known: StoredFile | None) -> Iterator[Batch]:
         content, state = read_file(entry)
@@ -104,7 +104,7 @@ class FileIngester:
             SourceDocument(
                 id=path + document.suffix,
                 text=document.text,
-                sections=_under_title(document),
+                sections=_with_title(document),
                 metadata={**document.metadata, **self._metadata},
                 file=path,
                 file_digest=state.digest,
@@ -112,12 +112,12 @@ class FileIngester:
             for document in documents
             if document.text.strip()
         ]
-        kept = {source.id for source in sources}
-        left = [old for old in self._target.ids_of_file(path) if old not in kept] if path in self._known else []
-        self.removed += len(self._target.remove(left).ids) if left else 0
+        ids = {source.id for source in sources}
+        removed = [old for old in self._target.ids_of_file(path) if old not in ids] if path in self._known else []
+        self.removed += len(self._target.remove(removed).ids) if removed else 0
         if len(sources) > DOCUMENTS_PER_BATCH:
             # The digest is stored last, so that after a crash in the middle the file is read again.
-            *parts, last = document_batches([source.of_unfinished_file() for source in sources])
+            *parts, last = document_batches([source.without_file_digest() for source in sources])
             yield from parts
             yield replace(last, files={path: state})
             return
@@ -125,9 +125,9 @@ class FileIngester:
         self._states[path] = state
         characters = sum(len(source.text) for source in self._waiting)
         if len(self._waiting) >= DOCUMENTS_PER_BATCH or characters > CHARACTERS_PER_BATCH:
-            yield self._gathered()
+            yield self._take_waiting()
 
-    def _gathered(self) -> Batch:
+    def _take_waiting(self) -> Batch:
         batch = Batch(self._waiting, self._states)
         self._waiting, self._states = [], {}
         return batch
@@ -150,7 +150,7 @@ def read_file(entry: FoundFile) -> tuple[bytes, StoredFile]:
     return content, StoredFile(content_digest(content), entry.size, changed)
 
 
-def _under_title(document: Document) -> tuple[Section, ...]:
+def _with_title(document: Document) -> tuple[Section, ...]:
     """Return the sections of a whole file, with its title before headings that do not already begin with it."""
     title = document.metadata.get("title")
     if document.suffix or not isinstance(title, str):

@@ -20,10 +20,10 @@ from mcp_server_embeddings.vectors.scores import Vectors
 _SHOWN_IDS = 10
 """Maximum number of ids that a note or an error names."""
 
-_MOST_PATHS = 50
+_MAX_PATHS = 50
 """Maximum number of texts that are checked for being paths passed by mistake."""
 
-_SHOWN_CHARACTERS = 40
+_ID_CHARACTERS = 40
 """Maximum number of characters shown of each id."""
 
 
@@ -235,7 +235,7 @@ def common_folder(lefts: Items, rights: Items, notes: list[str]) -> str:
 def shown_ids(ids: Sequence[Id]) -> str:
     """Return the first ten ids as a list for a sentence, and the number of the others."""
     more = f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
-    return ", ".join(snippet(str(key), _SHOWN_CHARACTERS) for key in ids[:_SHOWN_IDS]) + more
+    return ", ".join(snippet(str(key), _ID_CHARACTERS) for key in ids[:_SHOWN_IDS]) + more
 
 
 def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: list[str]) -> Items:
@@ -250,7 +250,7 @@ def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: li
     if not ids:
         raise InputError(f"{name} has only blank texts; each needs at least one visible character")
     if sources is not None:
-        _check_mistaken(sources, list(by_id.values()), name)
+        _check_not_sources(sources, list(by_id.values()), name)
     if len(ids) < len(by_id):
         blank = [key for key, text in by_id.items() if not text.strip()]
         notes.append(f"{len(blank):,} blank texts of {name} were skipped: {shown_ids(blank)}")
@@ -259,7 +259,7 @@ def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: li
     return Items(name, ids, notes, sent=checked)
 
 
-def _check_mistaken(sources: Sources, texts: Sequence[str], name: str) -> None:
+def _check_not_sources(sources: Sources, texts: Sequence[str], name: str) -> None:
     """Reject texts that probably name a source instead: a single name of a source, or only paths.
 
     Raises:
@@ -271,7 +271,7 @@ def _check_mistaken(sources: Sources, texts: Sequence[str], name: str) -> None:
             f"{name} is one text, {texts[0][:100]!r}, which is {mistaken}; pass {parameter} to use what is in it, "
             "or a longer text to work on these words"
         )
-    if 1 < len(texts) <= _MOST_PATHS and all(map(sources.is_path, texts)):
+    if 1 < len(texts) <= _MAX_PATHS and all(map(sources.is_path, texts)):
         raise InputError(
             f"{name} has {len(texts)} paths that can be read, such as {texts[0][:100]!r}; pass {parameter}, a folder "
             "or a pattern, to use what is in the files, or longer texts to work on these words"

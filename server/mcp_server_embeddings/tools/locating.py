@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 _PAGE = re.compile(r"(?:^| > )page (\d+)$")
 
-_CONVERTED = (".pdf", ".docx", ".html", ".htm", ".xhtml")
+_CONVERTED_SUFFIXES = (".pdf", ".docx", ".html", ".htm", ".xhtml")
 """Formats whose extracted text has other lines than the file."""
 
-_HEADING = 80
+_MAX_HEADING = 80
 """Maximum number of characters of a heading path in an answer; longer ones keep their end."""
 
 
@@ -38,7 +38,7 @@ def lines_or_page(document: str, text: str, start: int, end: int, heading: str, 
     page = page_of(heading)
     if page is not None and document.lower().endswith(".pdf"):
         return Place(page=page)
-    if row or "\n" not in text.rstrip() or document.lower().endswith(_CONVERTED):
+    if row or "\n" not in text.rstrip() or document.lower().endswith(_CONVERTED_SUFFIXES):
         return Place()
     first = text.count("\n", 0, start) + 1
     return Place(lines=(first, first + text[start:end].rstrip().count("\n")))
@@ -53,4 +53,4 @@ def page_of(heading: str) -> int | None:
 def heading_of(heading: str) -> str:
     """Return a heading path for an answer: without the page, which is a field of its own, and cut at its beginning."""
     heading = _PAGE.sub("", heading)
-    return heading if len(heading) <= _HEADING else "…" + heading[1 - _HEADING :]
+    return heading if len(heading) <= _MAX_HEADING else "…" + heading[1 - _MAX_HEADING :]

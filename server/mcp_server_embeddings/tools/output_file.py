@@ -22,8 +22,8 @@ from mcp_server_embeddings.tools.results import OutputFile
 
 TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
-_MOST_CHARACTERS = 100
-_MOST_BYTES = 240
+_MAX_NAME = 100
+_MAX_NAME_BYTES = 240
 """File systems allow 255 bytes; the rest is for the number in a name such as ``labelled-2.csv``."""
 
 _FORBIDDEN = frozenset('/\\:*?"<>|')
@@ -48,9 +48,9 @@ def output_path(folder: Path, name: str, suffixes: Sequence[str] = TABLE_SUFFIXE
         >>> output_path(Path("/data/output"), "labelled.csv")
         PosixPath('/data/output/labelled.csv')
     """
-    if fault := _fault(name, suffixes):
+    if problem := _problem(name, suffixes):
         raise InputError(
-            f"save_as={name[:_MOST_CHARACTERS]!r} {fault}; pass a bare file name that ends in {' or '.join(suffixes)}, "
+            f"save_as={name[:_MAX_NAME]!r} {problem}; pass a bare file name that ends in {' or '.join(suffixes)}, "
             f"such as 'result{suffixes[0]}'"
         )
     return _free(folder / name)
@@ -71,12 +71,12 @@ def written_once(path: Path, asked: Path) -> Path:
         path: The file just written, from ``output_path``.
         asked: The requested path.
     """
-    for taken in _candidates(asked):
-        if taken == path:
+    for older in _candidates(asked):
+        if older == path:
             return path
-        if taken.is_file() and not taken.is_symlink() and filecmp.cmp(taken, path, shallow=False):
+        if older.is_file() and not older.is_symlink() and filecmp.cmp(older, path, shallow=False):
             path.unlink()
-            return taken
+            return older
     return path
 
 
@@ -135,13 +135,13 @@ def write_table(folder: Path, name: str, columns: Mapping[str, Sequence[Cell]]) 
     return OutputFile(path=str(path.absolute()), rows=len(table["id"]), columns=list(table))
 
 
-def _fault(name: str, suffixes: Sequence[str]) -> str:
+def _problem(name: str, suffixes: Sequence[str]) -> str:
     """Return what is wrong with a file name, or ``""``."""
-    if len(name) > _MOST_CHARACTERS or len(name.encode("utf-8", "replace")) > _MOST_BYTES:
-        return f"is longer than {_MOST_CHARACTERS} characters or {_MOST_BYTES} bytes"
+    if len(name) > _MAX_NAME or len(name.encode("utf-8", "replace")) > _MAX_NAME_BYTES:
+        return f"is longer than {_MAX_NAME} characters or {_MAX_NAME_BYTES} bytes"
     if not name.lower().endswith(tuple(suffixes)):
         return "has another ending"
-    if found := next((sign for sign in name if sign in _FORBIDDEN or unicodedata.category(sign).startswith("C")), ""):
+    if found := next((char for char in name if char in _FORBIDDEN or unicodedata.category(char).startswith("C")), ""):
         return f"contains {found!r}"
     if name.startswith((".", " ", "~", "-")):
         return f"begins with {name[0]!r}"
@@ -189,11 +189,11 @@ def _write_lines(file: IO[bytes], table: Mapping[str, list[Cell]]) -> None:
 
 def _write_parquet(file: IO[bytes], table: Mapping[str, list[Cell]]) -> None:
     arrow = pyarrow()
-    made = []
+    arrays = []
     for cells in table.values():
         try:
-            made.append(arrow.array(cells))
+            arrays.append(arrow.array(cells))
         except (arrow.ArrowException, ValueError, TypeError, OverflowError):  # mixed types, or over 64 bits
-            made.append(arrow.array([cell if cell is None else str(_csv_cell(cell)) for cell in cells]))
-    columns = arrow.table(made, names=list(table))
+            arrays.append(arrow.array([cell if cell is None else str(_csv_cell(cell)) for cell in cells]))
+    columns = arrow.table(arrays, names=list(table))
     pyarrow("pyarrow.parquet").write_table(columns, file, compression="zstd")

@@ -7,10 +7,10 @@ from mcp_server_embeddings.tools.differences import Differences, differences, te
 from mcp_server_embeddings.tools.items import Items
 from mcp_server_embeddings.tools.results import Differs, ShownPair
 
-_COMPARED_CHARACTERS = 4_000
+_MAX_COMPARED_CHARACTERS = 4_000
 """Maximum number of characters of each side that are compared for differences."""
 
-_SHOWN_CHARACTERS = 160
+_MAX_SHOWN_CHARACTERS = 160
 """Maximum number of characters of each side in an answer: enough to judge a pair."""
 
 _DECIMALS = 4
@@ -53,8 +53,8 @@ def contradicting(items: Items, pairs: Sequence[ScoredPair]) -> list[ScoredPair]
 def _compared_texts(lefts: Items, rights: Items, pairs: Sequence[ScoredPair]) -> tuple[list[str], list[str]]:
     """Return the left and the right texts, cut to the length that is compared."""
     return (
-        lefts.texts([left for left, _, _ in pairs], _COMPARED_CHARACTERS),
-        rights.texts([right for _, right, _ in pairs], _COMPARED_CHARACTERS),
+        lefts.texts([left for left, _, _ in pairs], _MAX_COMPARED_CHARACTERS),
+        rights.texts([right for _, right, _ in pairs], _MAX_COMPARED_CHARACTERS),
     )
 
 
@@ -70,8 +70,8 @@ def shown_pairs(
         found: The result of ``pair_differences`` for them.
     """
     texts = zip(
-        lefts.snippets([left for left, _, _ in pairs], _SHOWN_CHARACTERS),
-        rights.snippets([right for _, right, _ in pairs], _SHOWN_CHARACTERS),
+        lefts.snippets([left for left, _, _ in pairs], _MAX_SHOWN_CHARACTERS),
+        rights.snippets([right for _, right, _ in pairs], _MAX_SHOWN_CHARACTERS),
         strict=True,
     )
     return [

@@ -8,16 +8,16 @@ from mcp_server_embeddings.tools.sentences import STATEMENT_END
 # All of these are matched against stripped lines.
 _FENCE = re.compile(r"\A(```|~~~)")
 _UNDERLINE = re.compile(r"\A(=+|-+)\Z")
-_NO_PROSE = re.compile(r"\A(#{1,6}(?!\S)|\||<!--|\[\w+\]:|[-=*_~+|: \t]+\Z)")
+_NOT_PROSE = re.compile(r"\A(#{1,6}(?!\S)|\||<!--|\[\w+\]:|[-=*_~+|: \t]+\Z)")
 """Headings, table rows and frames, comments, link definitions."""
 
 _QUOTE = re.compile(r"\A(?:>[ \t]?)+")
 _MARKER = re.compile(r"\A(?:[-*+•‣–]|\(?\d{1,3}[.)]|\(?[a-z]\))[ \t]+(?=\S)")
 
-_RAGGED = 12
+_WRAP_TOLERANCE = 12
 """Characters by which a wrapped line may fall short of its width, because of the editor or a hyphenated word."""
 
-_HEADING = 100
+_MAX_HEADING = 100
 """Maximum number of characters in a heading."""
 
 
@@ -31,8 +31,8 @@ def paragraphs(text: str) -> list[str]:
         >>> paragraphs("# Refunds\n\nYou get a refund\nwithin 3.5 days.")
         ['You get a refund within 3.5 days.']
     """
-    found = [paragraph for block in _blocks(text.splitlines()) for paragraph in _joined(block)]
-    prose = [paragraph for paragraph in found if STATEMENT_END.search(paragraph) or len(paragraph) > _HEADING]
+    found = [paragraph for block in _blocks(text.splitlines()) for paragraph in _join_lines(block)]
+    prose = [paragraph for paragraph in found if STATEMENT_END.search(paragraph) or len(paragraph) > _MAX_HEADING]
     return prose or found
 
 
@@ -45,9 +45,9 @@ def _blocks(lines: Sequence[str]) -> Iterator[list[str]]:
         mark = _FENCE.match(line)
         if mark:
             fence = "" if fence == mark[1] else fence or mark[1]
-        if len(block) == 1 and _UNDERLINE.match(line) and len(block[0]) <= _HEADING:
+        if len(block) == 1 and _UNDERLINE.match(line) and len(block[0]) <= _MAX_HEADING:
             block = []  # an underlined heading
-        elif fence or mark or not line or _NO_PROSE.match(line):
+        elif fence or mark or not line or _NOT_PROSE.match(line):
             if block:
                 yield block
             block = []
@@ -57,12 +57,12 @@ def _blocks(lines: Sequence[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _joined(block: Sequence[str]) -> Iterator[str]:
+def _join_lines(block: Sequence[str]) -> Iterator[str]:
     """Yield the paragraphs of a block, joining each wrapped line with the next one."""
     width = max(map(len, block))
     paragraph = ""
     for line, following in zip(block, [*block[1:], ""], strict=True):
-        paragraph = _appended(paragraph, " ".join(_MARKER.sub("", line).split()))
+        paragraph = _append(paragraph, " ".join(_MARKER.sub("", line).split()))
         if not following or _MARKER.match(following) or not _is_wrapped(line, following, width):
             yield paragraph
             paragraph = ""
@@ -71,10 +71,10 @@ def _joined(block: Sequence[str]) -> Iterator[str]:
 def _is_wrapped(line: str, following: str, width: int) -> bool:
     """Return whether a line was wrapped: the next one begins in lower case, or its first word did not fit."""
     first = following.split(maxsplit=1)[0]
-    return first[0].islower() or line.endswith((",", "-")) or len(line) + 1 + len(first) + _RAGGED > width
+    return first[0].islower() or line.endswith((",", "-")) or len(line) + 1 + len(first) + _WRAP_TOLERANCE > width
 
 
-def _appended(paragraph: str, words: str) -> str:
+def _append(paragraph: str, words: str) -> str:
     if not paragraph or (paragraph.endswith("-") and words[0].islower()) or _is_wide(paragraph[-1]):
         return paragraph + words
     return f"{paragraph} {words}"

@@ -20,10 +20,10 @@ NUMBER = (
 
 _DIGIT = re.compile(r"\d")
 _NON_DIGIT = re.compile(r"\D")
-_LONGEST = 40
+_MAX_DIGITS = 40
 """Maximum length of digits that are converted; longer ones are keys and are compared literally."""
 
-_MOST = 100
+_MAX_COMPARED = 100
 """Maximum number of unmatched quantities that are compared for similarity; more are too many to read."""
 
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)|(\d{1,2})[./](\d{1,2})[./](\d{4})")
@@ -36,7 +36,7 @@ _AFTERNOON = ("午後", "下午", "晚上")
 _CURRENCIES = frozenset({"€", "$", "£", "¥", "₽", "eur", "usd", "gbp", "jpy", "chf", "sek", "pln"})
 _CONNECTIVES = frozenset({"and", "und", "et", "y", "e", "i", "och", "en"})
 _VERSIONS = frozenset({"version", "v", "release"})
-_ALSO_WORDS = frozenset({"may", "march", "mars", "mar", "mon", "wed", "sat", "sun"})
+_AMBIGUOUS_WORDS = frozenset({"may", "march", "mars", "mar", "mon", "wed", "sat", "sun"})
 _SHORT_SCALES = {"k": 1_000, "m": 1_000_000, "mn": 1_000_000, "bn": 1_000_000_000}
 """Scales that are read only in amounts of money."""
 
@@ -83,7 +83,7 @@ def quantities(tokens: list[str], words: list[str], language: Language) -> tuple
         if word not in language.quantity_words and word[0].isalpha():
             position += 1
             continue
-        entries, end = _at(tokens, words, position, language)
+        entries, end = _read_at(tokens, words, position, language)
         found += entries
         if entries:
             used.update(range(position, end))
@@ -95,17 +95,17 @@ def quantities(tokens: list[str], words: list[str], language: Language) -> tuple
     return found, used
 
 
-def _at(tokens: list[str], words: list[str], position: int, language: Language) -> tuple[list[Quantity], int]:
+def _read_at(tokens: list[str], words: list[str], position: int, language: Language) -> tuple[list[Quantity], int]:
     """Return the quantities that begin at a token, if any, and the position to continue at."""
     word = words[position]
     if word[0].isdigit() or word[0] in _MINUS:
-        return _digits(tokens, words, position, language)
+        return _read_digits(tokens, words, position, language)
     if word in language.numbers or word in language.scales:
-        return _spelled(tokens, words, position, language)
+        return _read_words(tokens, words, position, language)
     if word in language.halves:
-        return _half(tokens, words, position)
+        return _half_of_unit(tokens, words, position)
     if word in _HAN or word in _HAN_SCALES:
-        return _han(words, position)
+        return _read_han(words, position)
     if word in language.calendar and _is_calendar(tokens, words, position):
         return [Quantity(language.calendar[word], "", tokens[position])], position + 1
     return [], position + 1
@@ -113,19 +113,19 @@ def _at(tokens: list[str], words: list[str], position: int, language: Language) 
 
 def unmatched(left: Sequence[Quantity], right: Sequence[Quantity]) -> tuple[list[Quantity], list[Quantity]]:
     """Return the quantities of each side that have no equal on the other side, in order."""
-    lefts, rights = _without(left, right), _without(right, left)
+    lefts, rights = _without_equals(left, right), _without_equals(right, left)
     kept = []
     for index, quantity in enumerate(lefts):
-        near = (at for at, other in enumerate(rights[:_MOST]) if _nearly(quantity, other))
-        match = next(near, None) if index < _MOST else None
+        near = (at for at, other in enumerate(rights[:_MAX_COMPARED]) if _may_be_equal(quantity, other))
+        match = next(near, None) if index < _MAX_COMPARED else None
         if match is None:
             kept.append(quantity)
         else:
             del rights[match]
-    return _counting(kept, len(rights)), _counting(rights, len(kept))
+    return _without_spare_weak(kept, len(rights)), _without_spare_weak(rights, len(kept))
 
 
-def _without(quantities: Sequence[Quantity], others: Sequence[Quantity]) -> list[Quantity]:
+def _without_equals(quantities: Sequence[Quantity], others: Sequence[Quantity]) -> list[Quantity]:
     """Return the quantities that remain after each is matched with at most one equal one of the others."""
     equal = Counter((other.value, other.unit) for other in others)
     kept = []
@@ -138,14 +138,14 @@ def _without(quantities: Sequence[Quantity], others: Sequence[Quantity]) -> list
     return kept
 
 
-def _nearly(one: Quantity, other: Quantity) -> bool:
+def _may_be_equal(one: Quantity, other: Quantity) -> bool:
     """Return whether two may be equal: one has no unit, or digits with two readings."""
     if one.unit and other.unit and one.unit != other.unit:
         return False
     return bool({one.value, one.other or one.value} & {other.value, other.other or other.value})
 
 
-def _counting(quantities: list[Quantity], others: int) -> list[Quantity]:
+def _without_spare_weak(quantities: list[Quantity], others: int) -> list[Quantity]:
     """Return the quantities without weak ones that have no number on the other side to count against."""
     spare = others - sum(not quantity.weak for quantity in quantities)
     kept = []
@@ -156,39 +156,39 @@ def _counting(quantities: list[Quantity], others: int) -> list[Quantity]:
     return kept
 
 
-def _digits(tokens: list[str], words: list[str], start: int, language: Language) -> tuple[list[Quantity], int]:
+def _read_digits(tokens: list[str], words: list[str], start: int, language: Language) -> tuple[list[Quantity], int]:
     """Read a number in digits with its context: am or pm, scale, unit, currency."""
     text = words[start]
     after = words[start + 1 : start + 4]
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_DIGITS:
         return [Quantity(text, "", text)], start + 1
     if date := _DATE.fullmatch(text):
-        return _date(date, text), start + 1
-    if time := _time(words, start):
+        return _read_date(date, text), start + 1
+    if time := _read_time(words, start):
         value, length = time
         return [Quantity(value, "", " ".join(tokens[start : start + length]))], start + length
     if start and words[start - 1] in _VERSIONS:
         return [Quantity(text, "", text)], start + 1
-    value, other = _value(text)
+    value, other = _read_value(text)
     end = start + 1
     scale = language.scales.get(after[0], 0) if after else 0
     if after and start and words[start - 1] in _CURRENCIES:
         scale = _SHORT_SCALES.get(after[0], scale)
-    if scale >= 1_000 and len(value) < _LONGEST and _DECIMAL.fullmatch(value):
-        value, other, end = _plain(Decimal(value) * scale), "", end + 1
+    if scale >= 1_000 and len(value) < _MAX_DIGITS and _DECIMAL.fullmatch(value):
+        value, other, end = _canonical(Decimal(value) * scale), "", end + 1
     elif after and after[0] in ("st", "nd", "rd", "th", "º", "ª"):
         end += 1
-    return _measured(tokens, words, (start, end), (value, other), weak=False)
+    return _with_unit(tokens, words, (start, end), (value, other), weak=False)
 
 
-def _date(match: re.Match[str], shown: str) -> list[Quantity]:
+def _read_date(match: re.Match[str], shown: str) -> list[Quantity]:
     year, month, day = match.group(1, 2, 3) if match.group(1) else match.group(6, 5, 4)
     if int(month) > 12 >= int(day):
         month, day = day, month
     return [Quantity(value, "", shown) for value in (str(int(year)), f"month {int(month)}", str(int(day)))]
 
 
-def _time(words: list[str], start: int) -> tuple[str, int] | None:
+def _read_time(words: list[str], start: int) -> tuple[str, int] | None:
     """Read a time of day; return it as ``hours:minutes`` with its number of tokens."""
     text, after = words[start], words[start + 1 : start + 4]
     clock = _TIME.fullmatch(text)
@@ -209,36 +209,36 @@ def _time(words: list[str], start: int) -> tuple[str, int] | None:
 
 
 @lru_cache(maxsize=1 << 14)
-def _value(text: str) -> tuple[str, str]:
+def _read_value(text: str) -> tuple[str, str]:
     """Return the canonical form of digits, and their second reading or ``""``.
 
     A separator before exactly three digits separates thousands; before any other number of digits it is decimal. Of two
     different separators the last is decimal (CLDR: both ``1,234.5`` and ``1.234,5`` are in use).
     """
     if text[0] in _MINUS:
-        return "-" + _value(text[1:])[0], ""
+        return "-" + _read_value(text[1:])[0], ""
     if "/" in text:
-        return _plain(Decimal(text[0]) / Decimal(text[2])), ""
+        return _canonical(Decimal(text[0]) / Decimal(text[2])), ""
     if _GROUPED.fullmatch(text) and not text.startswith("0"):
         parts = _NON_DIGIT.split(text)
-        return _plain(Decimal("".join(parts))), _plain(Decimal(".".join(parts))) if len(parts) == 2 else ""
+        return _canonical(Decimal("".join(parts))), _canonical(Decimal(".".join(parts))) if len(parts) == 2 else ""
     separators = _DIGIT.sub("", text)
     if not separators:
-        return _plain(Decimal(text)), ""
+        return _canonical(Decimal(text)), ""
     whole, _, decimals = text.replace(separators[-1], ".").rpartition(".")
     if len(separators) == 1 and separators in ".,":
-        return _plain(Decimal(f"{whole}.{decimals}")), ""
+        return _canonical(Decimal(f"{whole}.{decimals}")), ""
     if separators[-1] in ".," and len(set(separators)) == 2 and separators.count(separators[-1]) == 1:
-        return _plain(Decimal(_NON_DIGIT.sub("", whole) + "." + decimals)), ""
+        return _canonical(Decimal(_NON_DIGIT.sub("", whole) + "." + decimals)), ""
     return text, ""
 
 
-def _plain(number: Decimal) -> str:
+def _canonical(number: Decimal) -> str:
     text = format(number, "f")
     return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
 
 
-def _spelled(tokens: list[str], words: list[str], start: int, language: Language) -> tuple[list[Quantity], int]:
+def _read_words(tokens: list[str], words: list[str], start: int, language: Language) -> tuple[list[Quantity], int]:
     """Read a number in words, such as ``one hundred and twenty-five``."""
     total = current = 0
     position = end = start
@@ -257,7 +257,7 @@ def _spelled(tokens: list[str], words: list[str], start: int, language: Language
         position += 1
         end = position
     weak = end == start + 1 and words[start] in language.weak
-    return _measured(tokens, words, (start, end), (str(total + current), ""), weak=weak)
+    return _with_unit(tokens, words, (start, end), (str(total + current), ""), weak=weak)
 
 
 def _continues(current: int, total: int, value: int) -> bool:
@@ -269,7 +269,7 @@ def _continues(current: int, total: int, value: int) -> bool:
     return current % 10 == 0 < current and 0 < value < (20 if current % 100 in (60, 80) else 10)
 
 
-def _han(words: list[str], start: int) -> tuple[list[Quantity], int]:
+def _read_han(words: list[str], start: int) -> tuple[list[Quantity], int]:
     """Read Chinese numerals; a single character counts only before a counter or with 百分之 (percent)."""
     end = start
     while end < len(words) and (words[end] in _HAN or words[end] in _HAN_SCALES):
@@ -284,7 +284,7 @@ def _han(words: list[str], start: int) -> tuple[list[Quantity], int]:
     for character in shown:
         scale = _HAN_SCALES.get(character)
         if scale is None:
-            digit = digit * 10 + _HAN[character] if len(shown) < _LONGEST else 0
+            digit = digit * 10 + _HAN[character] if len(shown) < _MAX_DIGITS else 0
         elif scale == 10_000:
             total, section, digit = (total + section + digit) * scale, 0, 0
         else:
@@ -292,7 +292,7 @@ def _han(words: list[str], start: int) -> tuple[list[Quantity], int]:
     return [Quantity(str(total + section + digit), "%" if percent else "", shown)], end
 
 
-def _measured(
+def _with_unit(
     tokens: list[str], words: list[str], span: tuple[int, int], value: tuple[str, str], *, weak: bool
 ) -> tuple[list[Quantity], int]:
     """Return a number with the unit after it or the currency before it."""
@@ -311,17 +311,17 @@ def _measured(
     return [Quantity(value[0], unit, " ".join(tokens[start:end]), value[1], weak)], end
 
 
-def _half(tokens: list[str], words: list[str], start: int) -> tuple[list[Quantity], int]:
+def _half_of_unit(tokens: list[str], words: list[str], start: int) -> tuple[list[Quantity], int]:
     """Read ``half an hour``."""
     end = start + 1 + (words[start + 1 : start + 2] in (["a"], ["an"]))
-    found, after = _measured(tokens, words, (start, end), ("0.5", ""), weak=False)
+    found, after = _with_unit(tokens, words, (start, end), ("0.5", ""), weak=False)
     return (found, after) if found[0].unit else ([Quantity("0.5", "", tokens[start])], start + 1)
 
 
 def _is_calendar(tokens: list[str], words: list[str], position: int) -> bool:
     """Tell May from the modal verb, and March from a march, by the capital letter and an adjacent number."""
     word = words[position]
-    if word not in _ALSO_WORDS:
+    if word not in _AMBIGUOUS_WORDS:
         return True
     beside = [*words[max(0, position - 1) : position], *words[position + 1 : position + 2]]
     capital = tokens[position][0].isupper()

@@ -73,21 +73,21 @@ def read(
         raise InputError("ids is an empty list; give ids as another answer names them")
     items = select_items(embedder, sources, None, Selection(source, id_field), needs_model=False)
     assert items.collection is not None  # noqa: S101 - items of a source are stored
-    named = [_read(items, items.collection, key, around) for key in ids]
+    named = [_read_item(items, items.collection, key, around) for key in ids]
     found = [item for item in named if item is not None]
     missing = [key for key, item in zip(ids, named, strict=True) if item is None]
     if missing:
-        what = f"{shown_ids(missing)} {'are' if len(missing) > 1 else 'is'} not in {items.label}"
+        message = f"{shown_ids(missing)} {'are' if len(missing) > 1 else 'is'} not in {items.label}"
         if not found:
-            raise InputError(f"{what}; {items.nearest_id(missing[0])}")
-        items.notes.append(f"{what}; {items.nearest_id(missing[0])}")
-    listed, left_out = _within(found, max_tokens)
+            raise InputError(f"{message}; {items.nearest_id(missing[0])}")
+        items.notes.append(f"{message}; {items.nearest_id(missing[0])}")
+    listed, left_out = _fit_budget(found, max_tokens)
     if left_out:
         items.notes.append(f"{left_out}; pass a larger max_tokens, or fewer ids")
     return ReadResult(model=items.collection.record.model, notes=items.notes, folder=items.folder, items=listed)
 
 
-def _read(items: Items, collection: Collection, key: Id, around: int) -> ReadItem | None:
+def _read_item(items: Items, collection: Collection, key: Id, around: int) -> ReadItem | None:
     """Return the item or the part of an item with an id; None if the id is unknown."""
     for name in items.names_of(key):
         document, lines = f"{items.folder}{name}", None
@@ -106,15 +106,15 @@ def _read(items: Items, collection: Collection, key: Id, around: int) -> ReadIte
     row = collection.stored([document])[document].file not in ("", document)
     start, end = 0, len(whole)
     if passage is not None:
-        near = [part for part in parts if abs(part.part - passage) <= around]
-        start, end = near[0].start, near[-1].stop
+        around_parts = [part for part in parts if abs(part.part - passage) <= around]
+        start, end = around_parts[0].start, around_parts[-1].stop
     elif lines is not None:
-        start, end = _of_lines(whole, parts, lines, around)
+        start, end = _line_range(whole, parts, lines, around)
     place = lines_or_page(document, whole, start, end, parts[0].heading, row=row)
     return ReadItem(id=key, text=CONTROL.sub(" ", whole[start:end]), lines=place.lines, page=place.page)
 
 
-def _of_lines(text: str, parts: Sequence[Chunk], lines: tuple[int, int], around: int) -> tuple[int, int]:
+def _line_range(text: str, parts: Sequence[Chunk], lines: tuple[int, int], around: int) -> tuple[int, int]:
     """Return the character range of lines, or of pages if the document has them, with the passages around them.
 
     Raises:
@@ -130,12 +130,12 @@ def _of_lines(text: str, parts: Sequence[Chunk], lines: tuple[int, int], around:
         start, end = starts[lines[0] - 1], min(starts[min(lines[1], len(starts) - 1)] - 1, len(text))
     if around:
         touched = [part.part for part in parts if part.stop > start and part.start < end] or [0]
-        near = [part for part in parts if touched[0] - around <= part.part <= touched[-1] + around]
-        start, end = min(start, near[0].start), max(end, near[-1].stop)
+        around_parts = [part for part in parts if touched[0] - around <= part.part <= touched[-1] + around]
+        start, end = min(start, around_parts[0].start), max(end, around_parts[-1].stop)
     return start, end
 
 
-def _within(found: Sequence[ReadItem], max_tokens: int | None) -> tuple[list[ReadItem], str]:
+def _fit_budget(found: Sequence[ReadItem], max_tokens: int | None) -> tuple[list[ReadItem], str]:
     """Return the items that fit the budget, the last one cut, and a note on the rest."""
     listed: list[ReadItem] = []
     left = _DEFAULT_CHARACTERS if max_tokens is None else max_tokens
@@ -149,6 +149,6 @@ def _within(found: Sequence[ReadItem], max_tokens: int | None) -> tuple[list[Rea
         if share > 0:
             listed.append(item.model_copy(update={"text": item.text[:share].rstrip() + "…"}))
         rest = len(found) - at - 1
-        what = f"{item.id} was cut after {share:,} of {len(item.text):,} characters"
-        return listed, what + (f", and {rest:,} more were left out" if rest else "")
+        message = f"{item.id} was cut after {share:,} of {len(item.text):,} characters"
+        return listed, message + (f", and {rest:,} more were left out" if rest else "")
     return listed, ""

@@ -8,7 +8,7 @@ import numpy as np
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.vectors.scores import Scores
 
-RERANKED = 30
+_MAX_SCORED = 30
 """Maximum number of candidates per query that are scored."""
 
 
@@ -27,7 +27,7 @@ class Ranked:
     relevance: Scores
 
 
-def unchanged(order: list[int], scores: Scores) -> Ranked:
+def in_given_order(order: list[int], scores: Scores) -> Ranked:
     """Return candidates in their given order."""
     return Ranked(order, scores, np.full(len(order), np.nan))
 
@@ -41,9 +41,9 @@ class Reranking:
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._ranked = self._shown = 0
+        self._scored = self._total = 0
 
-    def ranked(
+    def rerank(
         self, query: str, order: list[int], scores: Scores, top: int, passages: Callable[[list[int]], Sequence[str]]
     ) -> Ranked:
         """Order candidates, the first of which the reranker scores against the query.
@@ -59,21 +59,21 @@ class Reranking:
             First the candidates that the reranker scored, by relevance, 0 to 1. Then the others in their given order:
             their scores are mapped to -1 to 0, so that the scores order all candidates.
         """
-        first = order[:RERANKED]
+        first = order[:_MAX_SCORED]
         relevance = np.full(len(order), np.nan)
         relevance[: len(first)] = self._embedder.rerank(query, passages(first)).scores
         scored = np.isfinite(relevance)
-        self._ranked += int(scored.sum())
-        self._shown += min(len(order), max(top, RERANKED))
+        self._scored += int(scored.sum())
+        self._total += min(len(order), max(top, _MAX_SCORED))
         final = np.where(scored, relevance, (scores / (1 + np.abs(scores)) - 1) / 2)
         rows = np.argsort(-final, kind="stable")
         return Ranked([order[row] for row in rows], final[rows], relevance[rows])
 
     def notes(self) -> list[str]:
         """Return a note if candidates were not reranked."""
-        if self._ranked == self._shown:
+        if self._scored == self._total:
             return []
-        limits = f"at most {RERANKED} a query, in {self._embedder.rerank_ms:,} ms"
+        limits = f"at most {_MAX_SCORED} a query, in {self._embedder.rerank_ms:,} ms"
         return [
-            f"{self._ranked:,} of {self._shown:,} candidates were reranked ({limits}); a score below 0: not reranked"
+            f"{self._scored:,} of {self._total:,} candidates were reranked ({limits}); a score below 0: not reranked"
         ]

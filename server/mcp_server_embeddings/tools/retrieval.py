@@ -17,7 +17,7 @@ from mcp_server_embeddings.store import WordIndex
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import Chunk, WordMatches, passage_text
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.tools.reranking import Ranked, Reranking, unchanged
+from mcp_server_embeddings.tools.reranking import Ranked, Reranking, in_given_order
 from mcp_server_embeddings.vectors.calibration import SearchCalibration
 from mcp_server_embeddings.vectors.fusion import above_chance, fused_scores
 from mcp_server_embeddings.vectors.ranking import diverse_rows
@@ -28,18 +28,18 @@ SearchMode = Literal["hybrid", "semantic", "keyword"]
 _DEPTH = 100
 """Candidates of each kind in the first attempt; more are fetched if these belong to too few items."""
 
-_WORDS_DEPTH = 1_000
+_WORD_DEPTH = 1_000
 """Number of passages with known word scores; those of others count as 0."""
 
 _UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Query:
     """A query with the parameters of its search.
 
     Attributes:
-        query: The text of the query.
+        text: The text of the query.
         mode: Whether passages are ordered by meaning, by words, or by both.
         top: Maximum number of hits.
         vector: Vector of the query, shape ``(1, d)``; None for ``keyword``, which needs no model.
@@ -48,7 +48,7 @@ class Asked:
         reranking: Determines the final order of the first candidates; None without a reranker.
     """
 
-    query: str
+    text: str
     mode: SearchMode
     top: int
     vector: Vectors | None = None
@@ -115,13 +115,13 @@ class Retrieved:
 
 
 def retrieve(
-    source: Collection, asked: Asked, *, where: Where | None = None, documents: Set[str] | None = None
+    source: Collection, query: Query, *, where: Where | None = None, documents: Set[str] | None = None
 ) -> Retrieved:
     """Search a collection by meaning, by words, or by both.
 
     Args:
         source: The collection, inside ``Collection.reading``, so that all steps see one state.
-        asked: The query.
+        query: The query.
         where: Only passages of items whose metadata fits.
         documents: Only items with these ids; None for all.
 
@@ -129,41 +129,41 @@ def retrieve(
         InputError: ``where`` is invalid.
         CollectionError: The collection was removed meanwhile.
     """
-    every = source.current().chunks
-    depth = max(_DEPTH, 4 * asked.top) if documents is None else every
+    total = source.current().chunks
+    depth = max(_DEPTH, 4 * query.top) if documents is None else total
     while True:
-        candidates = _candidates(source, asked, depth, where)
-        of = source.documents_of(candidates.keys)
-        if depth >= every or len(set(of)) >= asked.top:
+        candidates = _candidates(source, query, depth, where)
+        owners = source.documents_of(candidates.keys)
+        if depth >= total or len(set(owners)) >= query.top:
             break
         depth *= 8
     if not candidates.keys:
         return Retrieved([], Match(no_match=True))
-    order = sorted(range(len(of)), key=lambda at: (-candidates.scores[at], candidates.keys[at]))
-    order = [at for at in order if documents is None or of[at] in documents]
+    order = sorted(range(len(owners)), key=lambda at: (-candidates.scores[at], candidates.keys[at]))
+    order = [at for at in order if documents is None or owners[at] in documents]
     best: dict[str, int] = {}
     for at in order:
-        best.setdefault(of[at], at)
+        best.setdefault(owners[at], at)
 
     def passages(firsts: list[int]) -> list[str]:
         chunks = source.chunks([candidates.keys[at] for at in firsts])
         return [passage_text(chunk.heading, chunk.text) for chunk in chunks]
 
-    ranked = _ranked(asked, list(best.values()), candidates.scores, passages)
-    chosen = list(range(len(ranked.order)))[: asked.top]
-    if asked.diversity and chosen:
+    ranked = _ranked(query, list(best.values()), candidates.scores, passages)
+    chosen = list(range(len(ranked.order)))[: query.top]
+    if query.diversity and chosen:
         vectors = source.vectors([candidates.keys[at] for at in ranked.order])
-        chosen = _diverse(ranked.scores, vectors, asked)
+        chosen = _diverse_rows(ranked.scores, vectors, query)
     keys = [candidates.keys[ranked.order[row]] for row in chosen]
     hits = [
         RetrievedPassage(chunk, float(ranked.scores[row]), _trace(ranked, row, candidates))
         for chunk, row in zip(source.chunks(keys), chosen, strict=True)
     ]
-    return Retrieved(hits, _match(candidates, order, [ranked.order[row] for row in chosen]))
+    return Retrieved(hits, _judge(candidates, order, [ranked.order[row] for row in chosen]))
 
 
 def retrieve_sent(
-    words: WordIndex | None, vectors: Vectors | None, texts: Sequence[str], asked: Asked
+    words: WordIndex | None, vectors: Vectors | None, texts: Sequence[str], query: Query
 ) -> tuple[list[RetrievedText], Match]:
     """Search sent texts, as ``retrieve`` searches a collection.
 
@@ -171,29 +171,29 @@ def retrieve_sent(
         words: Index of the words of the texts; None for ``semantic``.
         vectors: Vectors of the texts, shape ``(n, d)``; None for ``keyword``.
         texts: The texts.
-        asked: The query.
+        query: The query.
     """
     number = len(texts)
-    matches = None if words is None else words.matching(asked.query, number)
+    matches = None if words is None else words.matching(query.text, number)
     cosines = np.full(number, _UNKNOWN)
-    if vectors is not None and asked.vector is not None:
-        cosines = scores(vectors, asked.vector, "cosine")[:, 0]
-    by_words = np.zeros(number)
+    if vectors is not None and query.vector is not None:
+        cosines = scores(vectors, query.vector, "cosine")[:, 0]
+    word_scores = np.zeros(number)
     if matches is not None:
-        by_words[matches.keys] = matches.scores
-    found = _scores(asked, cosines, by_words, matches, number)
-    positions = [at for at in range(number) if asked.mode != "keyword" or by_words[at] > 0]
+        word_scores[matches.keys] = matches.scores
+    found = _scores(query, cosines, word_scores, matches, number)
+    positions = [at for at in range(number) if query.mode != "keyword" or word_scores[at] > 0]
     order = sorted(positions, key=lambda at: (-found[at], at))
-    ranked = _ranked(asked, order, found, lambda firsts: [texts[at] for at in firsts])
-    chosen = list(range(len(order)))[: asked.top]
-    if asked.diversity and vectors is not None:
-        chosen = _diverse(ranked.scores, vectors[ranked.order], asked)
-    margins = _margins(asked, cosines, by_words, matches, number)
-    candidates = _Candidates([], found, cosines, by_words, margins, matches is not None and matches.complete)
+    ranked = _ranked(query, order, found, lambda firsts: [texts[at] for at in firsts])
+    chosen = list(range(len(order)))[: query.top]
+    if query.diversity and vectors is not None:
+        chosen = _diverse_rows(ranked.scores, vectors[ranked.order], query)
+    margins = _margins(query, cosines, word_scores, matches, number)
+    candidates = _Candidates([], found, cosines, word_scores, margins, matches is not None and matches.complete)
     hits = [
         RetrievedText(ranked.order[row], float(ranked.scores[row]), _trace(ranked, row, candidates)) for row in chosen
     ]
-    return hits, _match(candidates, order, [ranked.order[row] for row in chosen])
+    return hits, _judge(candidates, order, [ranked.order[row] for row in chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,22 +211,22 @@ class _Candidates:
     complete: bool
 
 
-def _candidates(source: Collection, asked: Asked, depth: int, where: Where | None) -> _Candidates:
-    near = None if asked.vector is None else source.nearest(asked.vector, depth, where)[0]
-    matches = None if asked.mode == "semantic" else source.matching(asked.query, max(_WORDS_DEPTH, depth), where)
+def _candidates(source: Collection, query: Query, depth: int, where: Where | None) -> _Candidates:
+    near = None if query.vector is None else source.nearest(query.vector, depth, where)[0]
+    matches = None if query.mode == "semantic" else source.matching(query.text, max(_WORD_DEPTH, depth), where)
     keys = list(near.keys) if near is not None else []
     known = set(keys)
     keys += [key for key in (matches.keys[:depth] if matches is not None else []) if key not in known]
     cosines = np.full(len(keys), _UNKNOWN)
-    if near is not None and asked.vector is not None:
+    if near is not None and query.vector is not None:
         rest = keys[len(near.keys) :]
-        cosines = np.concatenate([near.cosines, source.cosines(rest, asked.vector[0])]) if rest else near.cosines
+        cosines = np.concatenate([near.cosines, source.cosines(rest, query.vector[0])]) if rest else near.cosines
     words = {} if matches is None else dict(zip(matches.keys, matches.scores.tolist(), strict=True))
-    by_words = np.array([words.get(key, 0.0) for key in keys])
+    word_scores = np.array([words.get(key, 0.0) for key in keys])
     passages = near.total if near is not None else 0
-    found = _scores(asked, cosines, by_words, matches, passages)
-    margins = _margins(asked, cosines, by_words, matches, passages)
-    return _Candidates(keys, found, cosines, by_words, margins, matches is not None and matches.complete)
+    found = _scores(query, cosines, word_scores, matches, passages)
+    margins = _margins(query, cosines, word_scores, matches, passages)
+    return _Candidates(keys, found, cosines, word_scores, margins, matches is not None and matches.complete)
 
 
 def _trace(ranked: Ranked, row: int, candidates: _Candidates) -> Trace:
@@ -239,30 +239,30 @@ def _trace(ranked: Ranked, row: int, candidates: _Candidates) -> Trace:
     )
 
 
-def _scores(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatches | None, passages: int) -> Scores:
+def _scores(query: Query, cosines: Scores, word_scores: Scores, matches: WordMatches | None, passages: int) -> Scores:
     """Return the scores by which the mode orders passages."""
-    if asked.mode == "hybrid" and matches is not None and asked.calibration is not None:
-        return fused_scores(cosines, by_words, matches.words, passages, asked.calibration)
-    return by_words if asked.mode == "keyword" else cosines
+    if query.mode == "hybrid" and matches is not None and query.calibration is not None:
+        return fused_scores(cosines, word_scores, matches.words, passages, query.calibration)
+    return word_scores if query.mode == "keyword" else cosines
 
 
-def _ranked(asked: Asked, order: list[int], found: Scores, passages: Callable[[list[int]], Sequence[str]]) -> Ranked:
+def _ranked(query: Query, order: list[int], found: Scores, passages: Callable[[list[int]], Sequence[str]]) -> Ranked:
     """Return candidates in their final order; ``found`` holds the scores of all positions."""
-    if asked.reranking is None or not order:
-        return unchanged(order, found[order])
-    return asked.reranking.ranked(asked.query, order, found[order], asked.top, passages)
+    if query.reranking is None or not order:
+        return in_given_order(order, found[order])
+    return query.reranking.rerank(query.text, order, found[order], query.top, passages)
 
 
-def _margins(asked: Asked, cosines: Scores, by_words: Scores, matches: WordMatches | None, passages: int) -> Scores:
+def _margins(query: Query, cosines: Scores, word_scores: Scores, matches: WordMatches | None, passages: int) -> Scores:
     """Return how far passages are above chance; with ``keyword``, each with a word of the query is above."""
-    if asked.calibration is None:
-        return by_words
+    if query.calibration is None:
+        return word_scores
     if matches is None:
-        return above_chance(cosines, None, 0, passages, asked.calibration)
-    return above_chance(cosines, by_words, matches.asked, passages, asked.calibration)
+        return above_chance(cosines, None, 0, passages, query.calibration)
+    return above_chance(cosines, word_scores, matches.asked, passages, query.calibration)
 
 
-def _match(candidates: _Candidates, order: Sequence[int], hits: Sequence[int]) -> Match:
+def _judge(candidates: _Candidates, order: Sequence[int], hits: Sequence[int]) -> Match:
     """Judge whether a search found anything, from the positions of the possible hits and of the actual ones."""
     if not hits:
         return Match(no_match=True)
@@ -270,7 +270,7 @@ def _match(candidates: _Candidates, order: Sequence[int], hits: Sequence[int]) -
     return Match(not candidates.complete and best < 0, below=int((candidates.margins[list(hits)] < 0).sum()))
 
 
-def _diverse(found: Scores, vectors: Vectors, asked: Asked) -> list[int]:
+def _diverse_rows(found: Scores, vectors: Vectors, query: Query) -> list[int]:
     """Return the positions chosen for their scores and their dissimilarity, in the order of scores."""
     spread = found / max(float(np.abs(found).max(initial=0.0)), 1e-9)
-    return sorted(diverse_rows(spread, vectors, asked.top, asked.diversity), key=lambda at: (-found[at], at))
+    return sorted(diverse_rows(spread, vectors, query.top, query.diversity), key=lambda at: (-found[at], at))

@@ -53,15 +53,15 @@ def save_items(
     """
     if name is None or output_dir is None:
         return None
-    written: dict[str, Sequence[Cell]] = {"id": list(items.ids)}
+    output: dict[str, Sequence[Cell]] = {"id": list(items.ids)}
     for column, values in own_columns(items, sources).items():
         if column == tag and not items.table:
             continue
         if column.casefold() != "id" or [as_text(value).strip() for value in values] != [str(key) for key in items.ids]:
-            written[_free_name(column, written, "own")] = values
+            output[_free_name(column, output, "own")] = values
     for column, new in columns.items():
-        written[_free_name(column, written, "new")] = new
-    file = write_table(output_dir, name, written)
+        output[_free_name(column, output, "new")] = new
+    file = write_table(output_dir, name, output)
     items.notes.extend(renamed(name, file.path))
     return file
 
@@ -75,11 +75,11 @@ def own_columns(items: Items, sources: Sources | None) -> dict[str, list[Cell]]:
     if items.collection is None or sources is None or items.selection is None:
         return {"text": list(items.texts())}
     if not items.table:
-        every = range(len(items))
-        texts = items.snippets(every, _BEGINNING) if items.path_source else items.texts()
+        positions = range(len(items))
+        texts = items.snippets(positions, _BEGINNING) if items.path_source else items.texts()
         return {"text": list(texts), **_metadata(items.collection.item_metadata(items.keys))}
-    table, of_rows = sources.reread(items.table, items.selection.source or "", items.selection.id_field)
-    rows = dict(zip(of_rows.ids, of_rows.rows, strict=True))
+    table, texts_of_rows = sources.reread(items.table, items.selection.source or "", items.selection.id_field)
+    rows = dict(zip(texts_of_rows.ids, texts_of_rows.rows, strict=True))
     chosen = [rows[str(key)] for key in items.ids if str(key) in rows]
     if len(chosen) < len(items):
         raise InputError(f"{items.table!r} changed while it was read; send the call again")

@@ -23,7 +23,7 @@ from mcp_server_embeddings.tools.locating import heading_of, lines_or_page
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Strings, Texts, WhereFilter
 from mcp_server_embeddings.tools.reranking import Reranking
 from mcp_server_embeddings.tools.results import Hit, MetadataValue, QueryHits, SearchResult
-from mcp_server_embeddings.tools.retrieval import Asked, Match, Retrieved, SearchMode, Trace, retrieve, retrieve_sent
+from mcp_server_embeddings.tools.retrieval import Match, Query, Retrieved, SearchMode, Trace, retrieve, retrieve_sent
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import CONTROL, check_size, checked_query
 from mcp_server_embeddings.vectors.scores import Vectors
@@ -43,7 +43,7 @@ _HIT_CHARACTERS = 200
 _METADATA_CHARACTERS = 400
 """Maximum number of characters of a hit's metadata as JSON; fields that do not fit are left out."""
 
-_AROUND = 60
+_LATE_CHARACTERS = 60
 """Characters of a hit that are known only after its text is chosen: lines, escapes."""
 
 _DECIMALS = 4
@@ -111,7 +111,7 @@ def search(
         >>> search(embedder, "fruit", ["an apple", "a bike"]).hits[0].id
         0
     """
-    asked = _asked(query, queries, sources)
+    query_texts = _checked_queries(query, queries, sources)
     items = select_items(
         embedder,
         sources,
@@ -121,24 +121,26 @@ def search(
         listed=False,
         patience=None if sources is None else sources.search_patience,
     )
-    check_size(items.sent, "".join(asked))
-    with _finder(embedder, items, mode, top, diversity) as finder:
-        found = finder.find(asked)
+    check_size(items.sent, "".join(query_texts))
+    with _open_finder(embedder, items, mode, top, diversity) as finder:
+        found = finder.find(query_texts)
         if explain:
             found = [finder.explained(one) for one in found]
         items.notes.extend(finder.notes())
         low, high = _SENTENCE_CHARACTERS
-        characters = max(_ANSWER_CHARACTERS[len(asked) > 1], _HIT_CHARACTERS * top * len(asked))
-        most = max(low, min(high, _room(found, characters)))
-        results = [_answer(one, None if full else finder.sentences(one, most), most) for one in found]
-    fitting = _fitting(results, characters)
+        characters = max(_ANSWER_CHARACTERS[len(query_texts) > 1], _HIT_CHARACTERS * top * len(query_texts))
+        limit = max(low, min(high, _text_budget(found, characters)))
+        results = [_query_hits(one, None if full else finder.sentences(one, limit), limit) for one in found]
+    fitting = _fitting_hits(results, characters)
     left_out = sum(len(result.hits) for result in results) - sum(len(result.hits) for result in fitting)
     if below := sum(one.match.below for one in found if not one.match.no_match):
         items.notes.append(f"{below:,} of {sum(len(one.passages) for one in found):,} hits are no nearer than chance")
-    if sources is not None and (paths := list(filter(sources.is_path, asked))):
+    if sources is not None and (paths := list(filter(sources.is_path, query_texts))):
         items.notes.append(f"{paths[0]!r} is also a path; it was looked for as words: queries reads a table")
     if left_out:
-        advice = ["fewer queries"] * (len(asked) > 1) + ["full=false"] * full + ["ids or where, to search among fewer"]
+        advice = (
+            ["fewer queries"] * (len(fitting) > 1) + ["full=false"] * full + ["ids or where, to search among fewer"]
+        )
         items.notes.append(f"{left_out:,} hits do not fit; pass {' or '.join(advice)}")
     one = fitting[0]
     return SearchResult(
@@ -151,7 +153,7 @@ def search(
     )
 
 
-def _asked(query: str | None, queries: Sequence[str] | None, sources: Sources | None) -> list[str]:
+def _checked_queries(query: str | None, queries: Sequence[str] | None, sources: Sources | None) -> list[str]:
     """Return the queries; if ``queries`` names a table, those in its rows.
 
     Raises:
@@ -161,15 +163,15 @@ def _asked(query: str | None, queries: Sequence[str] | None, sources: Sources | 
         raise InputError("pass either query or queries" + (", not both" if query is not None else ""))
     if query is not None:
         return [checked_query("query", query)]
-    asked, name = queries or [], "queries"
-    if len(asked) == 1 and sources is not None and sources.is_table(asked[0]):
-        name = asked[0]
-        asked = sources.rows(name)[1].texts
-    if len(asked) > MAX_QUERIES:
+    texts, name = queries or [], "queries"
+    if len(texts) == 1 and sources is not None and sources.is_table(texts[0]):
+        name = texts[0]
+        texts = sources.rows(name)[1].texts
+    if len(texts) > MAX_QUERIES:
         raise InputError(
-            f"{name} has {len(asked)} elements; at most {MAX_QUERIES} in one call: split them over several"
+            f"{name} has {len(texts)} elements; at most {MAX_QUERIES} in one call: split them over several"
         )
-    return [checked_query(name, one) for one in asked]
+    return [checked_query(name, one) for one in texts]
 
 
 def ranked(
@@ -177,11 +179,9 @@ def ranked(
 ) -> list[QueryHits]:
     """Search a collection like ``search``, for any number of queries and without the texts of hits."""
     items = select_items(embedder, sources, None, Selection(collection), needs_model=mode != "keyword", listed=False)
-    with _finder(embedder, items, mode, top, 0.0) as finder:
+    with _open_finder(embedder, items, mode, top, 0.0) as finder:
         return [
-            QueryHits(
-                query=one.asked.query, hits=[passage.hit for passage in one.passages], no_match=one.match.no_match
-            )
+            QueryHits(query=one.query.text, hits=[passage.hit for passage in one.passages], no_match=one.match.no_match)
             for one in finder.find(queries)
         ]
 
@@ -214,10 +214,10 @@ class _Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _QueryPassages:
     """The passages found for one query."""
 
-    asked: Asked
+    query: Query
     passages: list[_Passage]
     match: Match
 
@@ -247,31 +247,31 @@ class _Finder:
         selected = items.selection is not None and items.selection.ids is not None
         self._documents = {f"{items.folder}{key}" for key in items.ids} if selected else None
 
-    def find(self, queries: Sequence[str]) -> list[_Found]:
+    def find(self, queries: Sequence[str]) -> list[_QueryPassages]:
         """Return the hits of each query."""
         vectors: list[Vectors | None] = [None] * len(queries)
         if self._mode != "keyword":
             embedded = self._embedder.embed(queries, role="query").vectors
             vectors = [embedded[at : at + 1] for at in range(len(queries))]
-        asked = [
-            Asked(query, self._mode, self._top, vector, self._calibration, self._diversity, self._reranking)
+        prepared = [
+            Query(query, self._mode, self._top, vector, self._calibration, self._diversity, self._reranking)
             for query, vector in zip(queries, vectors, strict=True)
         ]
         collection = self._items.collection
         if collection is None:
-            return [self._find_sent(one) for one in asked]
-        return [self._find_stored(collection, one) for one in asked]
+            return [self._find_sent(query) for query in prepared]
+        return [self._find_stored(collection, query) for query in prepared]
 
     def notes(self) -> list[str]:
         """Return notes on reranking for the answer."""
         return [] if self._reranking is None else self._reranking.notes()
 
-    def explained(self, found: _Found) -> _Found:
+    def explained(self, found: _QueryPassages) -> _QueryPassages:
         """Add the explanation of its score to each hit of a query."""
         passages = found.passages
         notes = explanations(
-            found.asked.query,
-            found.asked.mode,
+            found.query.text,
+            found.query.mode,
             [passage_text(passage.heading, passage.text) for passage in passages],
             [passage.trace for passage in passages],
             self._calibration,
@@ -282,45 +282,45 @@ class _Finder:
         ]
         return replace(found, passages=hits)
 
-    def sentences(self, found: _Found, most: int) -> list[Run]:
+    def sentences(self, found: _QueryPassages, limit: int) -> list[Run]:
         """Return the best sentences of each passage, as a range of its characters."""
-        vector = found.asked.vector
-        score = by_words(found.asked.query) if vector is None else by_meaning(self._embedder, vector)
+        vector = found.query.vector
+        score = by_words(found.query.text) if vector is None else by_meaning(self._embedder, vector)
         texts = [passage.text for passage in found.passages]
-        return best_sentences(score, texts, [passage.heading for passage in found.passages], most)
+        return best_sentences(score, texts, [passage.heading for passage in found.passages], limit)
 
-    def _find_sent(self, asked: Asked) -> _Found:
-        found, match = retrieve_sent(self._words, self._vectors, self._items.sent, asked)
+    def _find_sent(self, query: Query) -> _QueryPassages:
+        found, match = retrieve_sent(self._words, self._vectors, self._items.sent, query)
         texts = self._items.texts([hit.position for hit in found])
         passages = [
             _Passage(
-                self._hit(self._items.ids[hit.position], hit.score, hit.trace), hit.trace, "", text, (0, len(text))
+                self._bare_hit(self._items.ids[hit.position], hit.score, hit.trace), hit.trace, "", text, (0, len(text))
             )
             for hit, text in zip(found, texts, strict=True)
         ]
-        return _Found(asked, passages, match)
+        return _QueryPassages(query, passages, match)
 
-    def _read(
-        self, view: Collection, asked: Asked
+    def _retrieve(
+        self, view: Collection, query: Query
     ) -> tuple[Retrieved, list[str], dict[str, StoredDocument], dict[str, StoredFile]]:
         """Return hits with the texts and the stored state of their documents, and the files if they may be outdated."""
         where = self._items.selection.where if self._items.selection else None
-        found = retrieve(view, asked, where=where, documents=self._documents)
+        found = retrieve(view, query, where=where, documents=self._documents)
         ids = [hit.chunk.document for hit in found.hits]
         return found, view.texts_of(ids), view.stored(ids), {} if self._items.fresh else view.files()
 
-    def _find_stored(self, collection: Collection, asked: Asked) -> _Found:
-        found, wholes, stored, files = collection.read(lambda view: self._read(view, asked))
+    def _find_stored(self, collection: Collection, query: Query) -> _QueryPassages:
+        found, wholes, stored, files = collection.read(lambda view: self._retrieve(view, query))
         passages = []
         for hit, whole in zip(found.hits, wholes, strict=True):
             chunk = hit.chunk
             of_row = stored[chunk.document].file not in ("", chunk.document)
-            bare = self._hit(self._items.id_of(chunk.document), hit.score, hit.trace)
+            bare = self._bare_hit(self._items.id_of(chunk.document), hit.score, hit.trace)
             bare = bare.model_copy(
                 update={
                     "heading": heading_of(chunk.heading),
-                    "indexed": _time(files.get(stored[chunk.document].file)),
-                    "metadata": {} if of_row and self._items.path_source else _short(chunk.metadata),
+                    "indexed": _indexed_at(files.get(stored[chunk.document].file)),
+                    "metadata": {} if of_row and self._items.path_source else _fitting_metadata(chunk.metadata),
                 }
             )
             stop = chunk.stop
@@ -329,21 +329,21 @@ class _Finder:
             passages.append(
                 _Passage(bare, hit.trace, chunk.document, whole, (chunk.start, stop), chunk.heading, of_row)
             )
-        return _Found(asked, passages, found.match)
+        return _QueryPassages(query, passages, found.match)
 
-    def _hit(self, key: Id, score: float, trace: Trace) -> Hit:
+    def _bare_hit(self, key: Id, score: float, trace: Trace) -> Hit:
         band = None if self._calibration is None else self._calibration.band(trace.cosine)
         return Hit(id=key, score=round(score, _DECIMALS), band=band, text="")
 
 
-def _time(file: StoredFile | None) -> str:
+def _indexed_at(file: StoredFile | None) -> str:
     """Return when a file was indexed, to the minute; empty if unknown."""
     if file is None or not file.indexed:
         return ""
     return datetime.fromtimestamp(file.indexed, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
-def _short(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
+def _fitting_metadata(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
     """Return the metadata fields that fit into an answer, preferring the first ones."""
     kept: dict[str, MetadataValue] = {}
     for name, value in metadata.items():
@@ -353,7 +353,7 @@ def _short(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
 
 
 @contextmanager
-def _finder(embedder: Embedder, items: Items, mode: SearchMode, top: int, diversity: float) -> Iterator[_Finder]:
+def _open_finder(embedder: Embedder, items: Items, mode: SearchMode, top: int, diversity: float) -> Iterator[_Finder]:
     if items.collection is not None or mode == "semantic":
         yield _Finder(embedder, items, mode, top, diversity, None)
         return
@@ -361,7 +361,7 @@ def _finder(embedder: Embedder, items: Items, mode: SearchMode, top: int, divers
         yield _Finder(embedder, items, mode, top, diversity, words)
 
 
-def _answer(found: _Found, runs: Sequence[Run] | None, most: int) -> QueryHits:
+def _query_hits(found: _QueryPassages, runs: Sequence[Run] | None, limit: int) -> QueryHits:
     """Add text and place to hits; ``runs`` are the ranges of the passages to show, None for whole passages."""
     hits = []
     for at, passage in enumerate(found.passages):
@@ -369,21 +369,21 @@ def _answer(found: _Found, runs: Sequence[Run] | None, most: int) -> QueryHits:
         first, last = passage.run[0] + start, passage.run[0] + end
         place = lines_or_page(passage.document, passage.whole, first, last, passage.heading, row=passage.row)
         text = CONTROL.sub(" ", passage.whole[first:last])
-        if runs is not None and len(text) > most:
-            space = text.rfind(" ", most // 2, most)
-            text = text[: space if space > 0 else most - 1].rstrip() + "…"
+        if runs is not None and len(text) > limit:
+            space = text.rfind(" ", limit // 2, limit)
+            text = text[: space if space > 0 else limit - 1].rstrip() + "…"
         hits.append(passage.hit.model_copy(update={"text": text, "lines": place.lines, "page": place.page}))
-    return QueryHits(query=found.asked.query, hits=hits, no_match=found.match.no_match)
+    return QueryHits(query=found.query.text, hits=hits, no_match=found.match.no_match)
 
 
-def _room(found: Sequence[_Found], characters: int) -> int:
+def _text_budget(found: Sequence[_QueryPassages], characters: int) -> int:
     """Return how many characters of text each hit may have, so that all hits fit."""
     hits = [passage.hit for one in found for passage in one.passages]
-    budget = characters - 600 - sum(json_length(one.asked.query) + 40 for one in found)
-    return (budget - sum(map(json_length, hits))) // max(len(hits), 1) - _AROUND
+    budget = characters - 600 - sum(json_length(one.query.text) + 40 for one in found)
+    return (budget - sum(map(json_length, hits))) // max(len(hits), 1) - _LATE_CHARACTERS
 
 
-def _fitting(results: Sequence[QueryHits], characters: int) -> list[QueryHits]:
+def _fitting_hits(results: Sequence[QueryHits], characters: int) -> list[QueryHits]:
     """Return the hits of each query that fit into the budget, which is divided among the queries."""
     budget = AnswerBudget(characters)
     share = 1 / len(results)

@@ -13,10 +13,10 @@ STATEMENT_END = re.compile(f"[.!?…。！？؟।:;：；]{_CLOSING}")
 MAX_PASSAGE = 320
 """Maximum number of characters in a passage. A longer sentence, in a table or a log, is cut between words."""
 
-_SHORT = 25
+_MIN_TITLE = 25
 """Number of characters below which a sentence says little."""
 
-_BLOCK = 4_000
+_BLOCK_CHARACTERS = 4_000
 """Number of characters passed to sentencex at once: its time is quadratic in the quotes and brackets among them, and
 it blocks all other threads of the process."""
 
@@ -39,12 +39,12 @@ def passage_blocks(text: str) -> Iterator[list[tuple[int, int]]]:
     # Imported here: only the calls that cut texts need it.
     from sentencex import get_sentence_boundaries
 
-    for first, last in _cut(text, 0, len(text), _BLOCK):
+    for first, last in _split(text, 0, len(text), _BLOCK_CHARACTERS):
         found: list[tuple[int, int]] = []
         for sentence in get_sentence_boundaries("en", text[first:last]):
             start, end = first + int(sentence["start_index"]), first + int(sentence["end_index"])
-            for piece in _cut(text, start, end, MAX_PASSAGE):
-                found += _trimmed(text, *piece)
+            for piece in _split(text, start, end, MAX_PASSAGE):
+                found += _strip(text, *piece)
         yield found
 
 
@@ -63,21 +63,21 @@ def headline(text: str) -> str:
         return title
     paragraph = " ".join(lines[: lines.index("")] if "" in lines else lines)
     ends = [end for _, end in passages(paragraph)]
-    return paragraph[: next((end for end in ends if end >= _SHORT), None)]
+    return paragraph[: next((end for end in ends if end >= _MIN_TITLE), None)]
 
 
 def joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Join neighbouring passages up to ``MAX_PASSAGE`` characters, for texts that have too many."""
-    together: list[tuple[int, int]] = []
+    merged: list[tuple[int, int]] = []
     for start, end in places:
-        if together and end - together[-1][0] <= MAX_PASSAGE:
-            together[-1] = (together[-1][0], end)
+        if merged and end - merged[-1][0] <= MAX_PASSAGE:
+            merged[-1] = (merged[-1][0], end)
         else:
-            together.append((start, end))
-    return together
+            merged.append((start, end))
+    return merged
 
 
-def _cut(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+def _split(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
     """Yield pieces of at most ``most`` characters, cut after a line, else between words, else anywhere."""
     while end - start > most:
         half, limit = start + most // 2, start + most
@@ -88,7 +88,7 @@ def _cut(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]
     yield start, end
 
 
-def _trimmed(text: str, start: int, end: int) -> list[tuple[int, int]]:
+def _strip(text: str, start: int, end: int) -> list[tuple[int, int]]:
     piece = text[start:end]
     visible = piece.strip()
     if not visible:

@@ -18,17 +18,17 @@ from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Pairs, Watch, top_pairs
 from mcp_server_embeddings.vectors.scores import Metric, Scores, Vectors, best_cells, scores
 
-MATRIX_CELLS = 400
+_MAX_ANSWER_CELLS = 400
 """Maximum number of cells of a score matrix that is part of the answer: 20 by 20 texts."""
 
 _DENSE_CELLS = 4_000_000
 """Maximum number of cells of a matrix that is computed as a whole: 32 MB."""
 
-_LARGE_MATRIX = 100
+_MAX_PRECISE_CELLS = 100
 """Number of cells above which the matrix has two decimals, so that the pairs, which have four, fit into the answer."""
 
 _DECIMALS = 4
-_FEW_DECIMALS = 2
+_LARGE_MATRIX_DECIMALS = 2
 
 _PAIR_CHARACTERS = 160
 """Characters of a pair with its differences; the answer may have as many for each requested pair."""
@@ -137,7 +137,7 @@ def _compare(
     cells = best_cells(values, top, upper=b is None)
     rows, columns = np.array([row for row, _ in cells]), np.array([column for _, column in cells])
     found = Pairs(rows, columns, np.array([values[cell] for cell in cells]), 1.0)
-    return found, values if values.size <= MATRIX_CELLS else None
+    return found, values if values.size <= _MAX_ANSWER_CELLS else None
 
 
 def _cosines(a: Vectors, b: Vectors, found: Pairs, metric: Metric) -> list[float]:
@@ -173,6 +173,6 @@ def _pairs(embedder: Embedder, lefts: Items, rights: Items, found: Pairs, cosine
 def _rounded(matrix: Scores | None) -> list[list[float]]:
     if matrix is None:
         return []
-    decimals = _FEW_DECIMALS if matrix.size > _LARGE_MATRIX else _DECIMALS
+    decimals = _LARGE_MATRIX_DECIMALS if matrix.size > _MAX_PRECISE_CELLS else _DECIMALS
     rounded: list[list[float]] = (np.round(matrix, decimals) + 0.0).tolist()
     return rounded

@@ -28,13 +28,13 @@ from mcp_server_embeddings.tools.table_items import parse_texts, read_content, s
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\*?~#]|\.\w{1,8}$")
 
-_NOT_A_PATH = re.compile(r"^(?!file:///)" + (r"\w+://" if os.name == "nt" else r"(\w:[\\/]|\\\\|\w+://)"))
+_FOREIGN_PATH = re.compile(r"^(?!file:///)" + (r"\w+://" if os.name == "nt" else r"(\w:[\\/]|\\\\|\w+://)"))
 """URLs other than ``file:`` URLs, and Windows paths on other systems."""
 
 _MAX_PATH = 300
 """Length from which a text is not checked for being a path passed by mistake."""
 
-_STATE = ":state"
+_STATE_FILE = ":state"
 """File name under which the hidden collection of a table stores the table's state, as JSON in place of the digest."""
 
 
@@ -114,22 +114,24 @@ class Sources:
         if source in names:
             if id_field is not None:
                 raise InputError(f"id_field is for tables; {source!r} is a collection: leave id_field out")
-            return self._stored(embedder, source, needs_model=needs_model, patience=patience)
+            return self._open_collection(embedder, source, needs_model=needs_model, patience=patience)
         self._check_path(source, names)
         path, column = split_source(source, self._is_file)
         if column is not None or is_table(path):
-            return self._table(embedder, path, column, id_field)
+            return self._open_table(embedder, path, column, id_field)
         if id_field is not None:
             raise InputError(f"id_field is for tables; {path!r} is not one: leave id_field out")
-        return self._files(embedder, path, patience)
+        return self._open_files(embedder, path, patience)
 
-    def _stored(self, embedder: Embedder, name: str, *, needs_model: bool, patience: float | None) -> OpenedSource:
+    def _open_collection(
+        self, embedder: Embedder, name: str, *, needs_model: bool, patience: float | None
+    ) -> OpenedSource:
         identity = embedder.identity() if needs_model else None
         collection = self.store.open_for(name, identity.digest, identity.short) if identity else self.store.open(name)
         label, sources = f"collection {name!r}", collection.sources()
         if not any(map(self.reader.may_check, sources)):
             return OpenedSource(label, collection, fresh=False)
-        updated = self._updated(embedder, collection, sources, patience)
+        updated = self._update(embedder, collection, sources, patience)
         return OpenedSource(label, collection, notes=list(updated.notes), fresh=updated.fresh)
 
     def reread(self, path: str, source: str, id_field: str | None) -> tuple[Table, TableTexts]:
@@ -192,7 +194,7 @@ class Sources:
             InputError: The source is invalid or does not exist.
         """
         folders = ", ".join(map(repr, self.reader.folders)) or "none; ask the user to start the server with --allow-dir"
-        if _NOT_A_PATH.search(source) or not source:
+        if _FOREIGN_PATH.search(source) or not source:
             raise InputError(
                 f"invalid source {source[:200]!r}; give the name of a collection, or a path such as 'docs/notes.md' or "
                 f"'tickets.csv#message', absolute or relative to a folder that may be read: {folders}"
@@ -210,31 +212,32 @@ class Sources:
             return False
         return True
 
-    def _table(self, embedder: Embedder, path: str, column: str | None, id_field: str | None) -> OpenedSource:
+    def _open_table(self, embedder: Embedder, path: str, column: str | None, id_field: str | None) -> OpenedSource:
         _, entry = select_table(self.reader, path)
-        collection = self._hidden(embedder, [entry.path, column, id_field])
+        collection = self._hidden_collection(embedder, [entry.path, column, id_field])
         label = f"{path}#{column}" if column else path
         files = collection.files()
-        known, state = files.get(entry.path), _TableState.from_json(files[_STATE].digest if _STATE in files else b"")
+        known = files.get(entry.path)
+        state = _TableState.from_json(files[_STATE_FILE].digest if _STATE_FILE in files else b"")
         if known is None or not is_unchanged(known, entry):
             content, now = read_content(entry)
             if known is None or known.digest != now.digest:
                 table, texts = parse_texts(entry, content, column, id_field)
                 store_table(Ingester(embedder, collection), collection, entry.path, table, texts)
-                moved = not texts.numbered and collection.items().ids != texts.ids
-                state = _TableState(texts.numbered, _table_notes(table, texts, column), texts.ids if moved else [])
-            collection.keep_files({entry.path: now, _STATE: StoredFile(state.to_json())})
+                reordered = not texts.numbered and collection.items().ids != texts.ids
+                state = _TableState(texts.numbered, _table_notes(table, texts, column), texts.ids if reordered else [])
+            collection.keep_files({entry.path: now, _STATE_FILE: StoredFile(state.to_json())})
         return OpenedSource(
             label, collection, state.numbered, entry.path, folder="", order=state.in_order, notes=state.notes
         )
 
-    def _files(self, embedder: Embedder, path: str, patience: float | None) -> OpenedSource:
+    def _open_files(self, embedder: Embedder, path: str, patience: float | None) -> OpenedSource:
         selection = self.reader.select([path])
         (root,), (named,) = selection.roots, selection.paths
-        collection = self._hidden(embedder, [root, path])
+        collection = self._hidden_collection(embedder, [root, path])
         sources, complete = {named: "{}"}, bool(collection.sources())
         # Wait for a source that was never completely indexed; otherwise search its last state meanwhile.
-        updated = self._updated(embedder, collection, sources, patience if complete else None, may_fail=not complete)
+        updated = self._update(embedder, collection, sources, patience if complete else None, may_fail=not complete)
         if not complete:
             collection.keep_sources(sources)
         (folder,) = selection.folders
@@ -242,7 +245,7 @@ class Sources:
         notes = [*updated.notes, *skipped_note(updated.skipped, folder)]
         return OpenedSource(path, collection, folder=folder, order=_by_path, notes=notes, fresh=updated.fresh)
 
-    def _updated(
+    def _update(
         self,
         embedder: Embedder,
         collection: Collection,
@@ -260,7 +263,7 @@ class Sources:
         key = (self.store, collection.record.key, tuple(sources.items()), self.reader.folders)
         return self.freshness.update(key, work, embedder.call, patience, may_fail=may_fail)
 
-    def _hidden(self, embedder: Embedder, key: Sequence[object]) -> Collection:
+    def _hidden_collection(self, embedder: Embedder, key: Sequence[object]) -> Collection:
         identity = embedder.identity()
         name = hashlib.blake2b(json.dumps(list(key)).encode(), digest_size=16).hexdigest()
         return self.store.open_source(name, identity.digest, identity.short, identity.dimensions)
@@ -286,8 +289,8 @@ class _TableState:
         return json.dumps([self.numbered, self.notes, self.ids]).encode()
 
     @classmethod
-    def from_json(cls, written: bytes) -> "_TableState":
-        return cls(*json.loads(written)) if written else cls()
+    def from_json(cls, data: bytes) -> "_TableState":
+        return cls(*json.loads(data)) if data else cls()
 
 
 def _by_path(ids: Sequence[str]) -> list[int]:

@@ -55,10 +55,10 @@ def status(
         'ready'
     """
     figures = asdict(engine.status())
-    of_encoder = figures.pop("note")
+    encoder_note = figures.pop("note")
     loaded = engine.embedder().lifecycle.snapshot()[-1]
     identity = None if loaded is None else loaded.encoder.identity.digest
-    notes = [of_encoder] if of_encoder else []
+    notes = [encoder_note] if encoder_note else []
     if loaded is not None:
         notes += engine.text_languages.note(loaded.encoder.identity.name)
     collections = [collection_info(record, identity) for record in store.list()]

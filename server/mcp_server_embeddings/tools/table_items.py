@@ -91,8 +91,8 @@ def store_table(
         SourceDocument(id=str(key), text=text, sections=(Section(0, len(text), ""),), metadata=metadata(row), file=path)
         for key, text, row in zip(texts.ids, texts.texts, texts.rows, strict=True)
     ]
-    left = set(collection.ids_of_file(path)) - {document.id for document in documents}
-    written = PutResult()
+    removed = set(collection.ids_of_file(path)) - {document.id for document in documents}
+    counts = PutResult()
     for batch in ingester.put_all(document_batches(documents)):
-        written += batch
-    return written, len(collection.remove(sorted(left)).ids) if left else 0
+        counts += batch
+    return counts, len(collection.remove(sorted(removed)).ids) if removed else 0

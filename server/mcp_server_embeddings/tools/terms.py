@@ -5,10 +5,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence, Set
 
-_TERMS = 5
+_TERMS_PER_GROUP = 5
 """Number of terms per group."""
 
-_TERM_LENGTH = 30
+_MAX_TERM = 30
 """Maximum number of characters in a term; longer words are addresses and keys."""
 
 _TEXTS_AT_ONCE = 256
@@ -18,7 +18,7 @@ _WORD = re.compile(r"\b\w\w+\b")
 _CONTRACTION = re.compile(r"\b\w+n['’]t\b|['’](?:s|ll|ve|re|d|m)\b")
 """``doesn't`` as a whole, and the suffixes in ``parcel's`` and ``they've``."""
 
-_MORE = frozenset({"did", "does", "doing", "just", "really"})
+_MORE_STOP_WORDS = frozenset({"did", "does", "doing", "just", "really"})
 """Stop words that are missing from scikit-learn's list."""
 
 
@@ -39,25 +39,25 @@ def distinguishing_terms(groups: Sequence[Sequence[str]]) -> list[list[str]]:
     # Imported here, because the import takes a second and only one tool needs it.
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    left_out = ENGLISH_STOP_WORDS | _MORE
-    counts = [_counted(texts, left_out) for texts in groups]
+    stop_words = ENGLISH_STOP_WORDS | _MORE_STOP_WORDS
+    counts = [_count_words(texts, stop_words) for texts in groups]
     shared = set.intersection(*map(set, counts)) if len(counts) > 1 else set()
     counts = [Counter({word: n for word, n in count.items() if word not in shared}) for count in counts]
-    everywhere: Counter[str] = sum(counts, Counter())
-    mean = everywhere.total() / max(1, len(groups))
-    return [_best(count, everywhere, mean) for count in counts]
+    totals: Counter[str] = sum(counts, Counter())
+    mean = totals.total() / max(1, len(groups))
+    return [_best_terms(count, totals, mean) for count in counts]
 
 
-def _counted(texts: Sequence[str], left_out: Set[str]) -> "Counter[str]":
+def _count_words(texts: Sequence[str], stop_words: Set[str]) -> "Counter[str]":
     """Count the words of texts, many texts at once: a call per text or word would cost more than the counting."""
     counts = Counter[str]()
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         joined = "\n".join(texts[start : start + _TEXTS_AT_ONCE]).lower()
         counts.update(_WORD.findall(_CONTRACTION.sub(" ", joined)))
-    return Counter({word: n for word, n in counts.items() if len(word) <= _TERM_LENGTH and word not in left_out})
+    return Counter({word: n for word, n in counts.items() if len(word) <= _MAX_TERM and word not in stop_words})
 
 
-def _best(count: "Counter[str]", everywhere: "Counter[str]", mean: float) -> list[str]:
+def _best_terms(count: "Counter[str]", totals: "Counter[str]", mean: float) -> list[str]:
     total = count.total()
-    weights = {word: number / total * math.log(1 + mean / everywhere[word]) for word, number in count.items()}
-    return sorted(weights, key=lambda word: (-weights[word], word))[:_TERMS]
+    weights = {word: number / total * math.log(1 + mean / totals[word]) for word, number in count.items()}
+    return sorted(weights, key=lambda word: (-weights[word], word))[:_TERMS_PER_GROUP]

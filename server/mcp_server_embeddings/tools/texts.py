@@ -11,14 +11,14 @@ MAX_TEXTS = 2_000
 MAX_CHARACTERS = 2_000_000
 """Maximum number of characters in one call, over all its texts."""
 
-SNIPPET = 48
+_SNIPPET_CHARACTERS = 48
 """Number of characters by which an answer recalls a text."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Control characters except tab and line ends: invisible, six characters each in JSON, and commands to a terminal."""
 
 
-def snippet(text: str, length: int = SNIPPET) -> str:
+def snippet(text: str, length: int = _SNIPPET_CHARACTERS) -> str:
     """Return the beginning of a text on one line, at most ``length`` characters, without control characters."""
     visible = text.strip()
     line = " ".join(CONTROL.sub(" ", visible[: 4 * length]).split())
