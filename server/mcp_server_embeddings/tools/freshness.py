@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from mcp_server_embeddings.engine.call import Call
 from mcp_server_embeddings.engine.embedder import Embedder
@@ -29,7 +30,7 @@ from mcp_server_embeddings.reading.globs import Glob, is_pattern
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.reading.snapshot import Snapshot
 from mcp_server_embeddings.store.protocol import Collection
-from mcp_server_embeddings.store.records import StoredFile
+from mcp_server_embeddings.store.records import Metadata, StoredFile
 from mcp_server_embeddings.tools.ingest import Ingester
 from mcp_server_embeddings.tools.ingest_files import FileIngester, is_unchanged
 from mcp_server_embeddings.tools.table_items import parse_texts, read_content, select_table, store_table
@@ -40,7 +41,7 @@ SEARCH_PATIENCE = 1.0
 """Seconds that a search waits for changed files: enough to embed about twenty pages."""
 
 _MAX_REMEMBERED = 16
-"""Collections whose file listings are remembered; each takes about 200 bytes per file."""
+"""Maximum number of collections whose file listings are remembered; each takes about 200 bytes per file."""
 
 _MAX_SKIPPED = 5
 """Maximum number of skipped files that a note names."""
@@ -78,6 +79,15 @@ class Update:
         if self.collection.current().revision != self.revision:
             return False
         return all(snapshot.is_current() for snapshot in self.snapshots)
+
+
+class _Options(TypedDict, total=False):
+    """How a path is read, as in ``source_options``."""
+
+    table: bool
+    column: str
+    id_field: str
+    metadata: Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +258,7 @@ class _FileUpdate:
     unchecked: bool = False
     missing: bool = False
 
-    def read(self, path: str, options: Mapping[str, object]) -> None:
+    def read(self, path: str, options: _Options) -> None:
         """Index the changed files at a path."""
         if not self.reader.may_check(path):
             self.unchecked = True
@@ -276,11 +286,9 @@ class _FileUpdate:
             revision=self.collection.current().revision,
         )
 
-    def _read_files(self, path: str, options: Mapping[str, object]) -> None:
+    def _read_files(self, path: str, options: _Options) -> None:
         selection = self.reader.select([path])
-        metadata = options.get("metadata")
-        shared = metadata if isinstance(metadata, dict) else None
-        files = FileIngester(self._ingester, self.collection, shared, self.known)
+        files = FileIngester(self._ingester, self.collection, options.get("metadata"), self.known)
         skipped = self.seen | self.excluded
         files.put(entry for entry in selection.entries if entry.path not in skipped)
         self.seen |= files.seen
@@ -289,16 +297,14 @@ class _FileUpdate:
         if selection.complete:
             self.complete.append(path)
 
-    def _read_table(self, path: str, options: Mapping[str, object]) -> None:
+    def _read_table(self, path: str, options: _Options) -> None:
         selection, entry = select_table(self.reader, path)
         known = self.known.get(entry.path)
         if known is None or not is_unchanged(known, entry):
             content, state = read_content(entry)
             if known is None or known.digest != state.digest:
-                column, id_field, metadata = (options.get(name) for name in ("column", "id_field", "metadata"))
-                table, texts = parse_texts(entry, content, _string(column), _string(id_field))
-                shared = metadata if isinstance(metadata, dict) else None
-                store_table(self._ingester(), self.collection, entry.path, table, texts, shared)
+                table, texts = parse_texts(entry, content, options.get("column"), options.get("id_field"))
+                store_table(self._ingester(), self.collection, entry.path, table, texts, options.get("metadata"))
             self.collection.keep_files({entry.path: state})
         self.seen.add(entry.path)
         self.snapshots.append(selection.snapshot)
@@ -312,7 +318,3 @@ class _FileUpdate:
                 f"{record.model}, this server runs {identity.short}"
             )
         return Ingester(self.embedder, self.collection)
-
-
-def _string(value: object) -> str | None:
-    return value if isinstance(value, str) else None

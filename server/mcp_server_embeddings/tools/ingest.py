@@ -56,19 +56,10 @@ class SourceDocument:
     file: str = ""
     file_digest: bytes = b""
 
-    def without_file_digest(self) -> "SourceDocument":
-        """Return the document without a file digest, for a file of which more documents follow."""
-        return replace(self, file_digest=b"")
-
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Documents that are committed together.
-
-    Attributes:
-        documents: The documents.
-        files: By path, the files that are complete once these documents are stored.
-    """
+    """Documents that are committed together, and the files, by path, that are complete once these are stored."""
 
     documents: Sequence[SourceDocument]
     files: Mapping[str, StoredFile] = field(default_factory=dict)
@@ -105,17 +96,12 @@ class _PendingBatch:
     cut: _CutBatch
     encoded: "Future[Embeddings | None]"
 
-    @property
-    def characters(self) -> int:
-        """Number of characters to encode."""
-        return sum(map(len, self.cut.missing.values()))
-
 
 def _has_enough(pending: Sequence[_PendingBatch], characters: int) -> bool:
     """Return whether the batches after the next one to commit have enough characters, within the bounds on batches."""
     if not _MIN_IN_PROGRESS <= len(pending) < _MAX_IN_PROGRESS:
         return len(pending) >= _MAX_IN_PROGRESS
-    return sum(batch.characters for batch in islice(pending, 1, None)) >= characters
+    return sum(sum(map(len, batch.cut.missing.values())) for batch in islice(pending, 1, None)) >= characters
 
 
 class Ingester:
@@ -180,7 +166,10 @@ class Ingester:
         self._embedder.call.raise_if_cancelled()
         distinct = {document.id: document for document in documents}
         unchanged = self._unchanged(list(distinct.values()))
-        places = {key: () if key in unchanged else tuple(self._places(document)) for key, document in distinct.items()}
+        places = {
+            key: [] if key in unchanged else chunk_places(document.text, document.sections, self._count, self._limit)
+            for key, document in distinct.items()
+        }
         texts = {
             key: [passage_text(place.heading, document.text[place.start : place.end]) for place in places[key]]
             for key, document in distinct.items()
@@ -217,10 +206,7 @@ class Ingester:
         # Repeats and unchanged documents were not put, except those of files, whose paths may have changed.
         return replace(result, unchanged=result.unchanged + cut.sent - len(new))
 
-    def _places(self, document: SourceDocument) -> list[Section]:
-        return chunk_places(document.text, document.sections, self._count_tokens, self._limit)
-
-    def _count_tokens(self, texts: Sequence[str]) -> list[int]:
+    def _count(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text; between the many calls for a long document the caller may cancel."""
         self._embedder.call.raise_if_cancelled()
         return self._embedder.count_tokens(texts)

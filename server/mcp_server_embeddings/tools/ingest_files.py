@@ -117,7 +117,7 @@ class FileIngester:
         self.removed += len(self._target.remove(removed).ids) if removed else 0
         if len(sources) > DOCUMENTS_PER_BATCH:
             # The digest is stored last, so that after a crash in the middle the file is read again.
-            *parts, last = document_batches([source.without_file_digest() for source in sources])
+            *parts, last = document_batches([replace(source, file_digest=b"") for source in sources])
             yield from parts
             yield replace(last, files={path: state})
             return

@@ -240,10 +240,8 @@ def shown_ids(ids: Sequence[Id]) -> str:
 
 def _sent_items(sources: Sources | None, texts: TextsOrMap, name: str, notes: list[str]) -> Items:
     by_id: dict[Id, str] = {}
-    if isinstance(texts, Mapping):
-        by_id.update(texts.items())
-    else:
-        by_id.update(enumerate([texts] if isinstance(texts, str) else texts))
+    sent = [texts] if isinstance(texts, str) else texts
+    by_id.update(sent.items() if isinstance(sent, Mapping) else enumerate(sent))
     if not by_id:
         raise InputError(f"{name} is an empty list; give 1 to {MAX_TEXTS:,} texts, or a source")
     ids = [key for key, text in by_id.items() if text.strip()]
@@ -285,9 +283,8 @@ def _stored_items(opened: OpenedSource, selection: Selection, notes: list[str], 
         _check_names(collection, opened.label, where)
     found = collection.items(where) if listed else None
     if not (found.ids if found is not None else collection.id_range(where)):
-        fits = "; nothing fits where" if where else ""
-        advice = "" if where else "; put some into it with collection_add, or name a path for what is in files"
-        raise InputError(f"{opened.label} has no items{fits}{advice}")
+        advice = "put some into it with collection_add, or name a path for what is in files"
+        raise InputError(f"{opened.label} has no items; {'nothing fits where' if where else advice}")
     folder = opened.folder
     if folder is None:
         # Computed over the whole collection, so that ids do not depend on the selection.

@@ -9,7 +9,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from typing import IO
 
@@ -53,7 +53,7 @@ def output_path(folder: Path, name: str, suffixes: Sequence[str] = TABLE_SUFFIXE
             f"save_as={name[:_MAX_NAME]!r} {problem}; pass a bare file name that ends in {' or '.join(suffixes)}, "
             f"such as 'result{suffixes[0]}'"
         )
-    return _free(folder / name)
+    return next(path for path in _candidates(folder / name) if not os.path.lexists(path))
 
 
 def renamed(asked: str, path: str) -> list[str]:
@@ -71,9 +71,7 @@ def written_once(path: Path, asked: Path) -> Path:
         path: The file just written, from ``output_path``.
         asked: The requested path.
     """
-    for older in _candidates(asked):
-        if older == path:
-            return path
+    for older in takewhile(lambda candidate: candidate != path, _candidates(asked)):
         if older.is_file() and not older.is_symlink() and filecmp.cmp(older, path, shallow=False):
             path.unlink()
             return older
@@ -148,10 +146,6 @@ def _problem(name: str, suffixes: Sequence[str]) -> str:
     if name.split(".")[0].rstrip().casefold() in _DEVICES:
         return "is the name of a device on Windows"
     return ""
-
-
-def _free(path: Path) -> Path:
-    return next(free for free in _candidates(path) if not os.path.lexists(free))
 
 
 def _candidates(path: Path) -> Iterator[Path]:

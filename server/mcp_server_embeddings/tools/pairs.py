@@ -20,13 +20,7 @@ ScoredPair = tuple[int, int, float]
 
 
 def pair_differences(embedder: Embedder, lefts: Items, rights: Items, pairs: Sequence[ScoredPair]) -> list[Differences]:
-    """Return the differences in wording of each pair; see ``differences``.
-
-    Args:
-        embedder: The engine.
-        lefts: The items that the left positions refer to.
-        rights: The items that the right positions refer to.
-        pairs: Pairs that are close in meaning.
+    """Return how the words of each pair differ, given pairs that are close in meaning; see ``differences``.
 
     Raises:
         CollectionError: An item was removed meanwhile.
@@ -37,11 +31,7 @@ def pair_differences(embedder: Embedder, lefts: Items, rights: Items, pairs: Seq
 
 
 def contradicting(items: Items, pairs: Sequence[ScoredPair]) -> list[ScoredPair]:
-    """Return the pairs whose numbers or negations differ.
-
-    Args:
-        items: The items.
-        pairs: Pairs that are close in meaning.
+    """Return the pairs whose numbers or negations differ, given pairs that are close in meaning.
 
     Raises:
         CollectionError: An item was removed meanwhile.
@@ -61,14 +51,7 @@ def _compared_texts(lefts: Items, rights: Items, pairs: Sequence[ScoredPair]) ->
 def shown_pairs(
     lefts: Items, rights: Items, pairs: Sequence[ScoredPair], found: Sequence[Differences]
 ) -> list[ShownPair]:
-    """Return pairs in the form of answers.
-
-    Args:
-        lefts: The items that the left positions refer to.
-        rights: The items that the right positions refer to.
-        pairs: The pairs.
-        found: The result of ``pair_differences`` for them.
-    """
+    """Return pairs in the form of answers; ``found`` is the result of ``pair_differences`` for them."""
     texts = zip(
         lefts.snippets([left for left, _, _ in pairs], _MAX_SHOWN_CHARACTERS),
         rights.snippets([right for _, right, _ in pairs], _MAX_SHOWN_CHARACTERS),

@@ -40,7 +40,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[list[str]]:
     """Yield blocks of consecutive prose lines, separated by blank lines and lines that are not prose."""
     block: list[str] = []
     fence = ""
-    for raw in lines:
+    for raw in [*lines, ""]:
         line = _QUOTE.sub("", raw.strip()).strip()
         mark = _FENCE.match(line)
         if mark:
@@ -53,8 +53,6 @@ def _blocks(lines: Sequence[str]) -> Iterator[list[str]]:
             block = []
         else:
             block.append(line)
-    if block:
-        yield block
 
 
 def _join_lines(block: Sequence[str]) -> Iterator[str]:

@@ -83,10 +83,7 @@ PLURALS = {"query": "queries"}
 class Range:
     """The range of a numeric parameter: published in the schema, checked at each call of the tool.
 
-    Attributes:
-        minimum: The lowest allowed value.
-        maximum: The highest allowed value.
-        allowed: Description of the range in errors; ``minimum to maximum`` by default.
+    ``allowed`` describes it in errors, ``minimum to maximum`` by default.
 
     Example:
         >>> top: Annotated[int, Range(1, 1_000), Field(description="how many hits")] = 5

@@ -77,10 +77,11 @@ def read(
     found = [item for item in named if item is not None]
     missing = [key for key, item in zip(ids, named, strict=True) if item is None]
     if missing:
-        message = f"{shown_ids(missing)} {'are' if len(missing) > 1 else 'is'} not in {items.label}"
+        verb = "are" if len(missing) > 1 else "is"
+        message = f"{shown_ids(missing)} {verb} not in {items.label}; {items.nearest_id(missing[0])}"
         if not found:
-            raise InputError(f"{message}; {items.nearest_id(missing[0])}")
-        items.notes.append(f"{message}; {items.nearest_id(missing[0])}")
+            raise InputError(message)
+        items.notes.append(message)
     listed, left_out = _fit_budget(found, max_tokens)
     if left_out:
         items.notes.append(f"{left_out}; pass a larger max_tokens, or fewer ids")
@@ -106,8 +107,8 @@ def _read_item(items: Items, collection: Collection, key: Id, around: int) -> Re
     row = collection.stored([document])[document].file not in ("", document)
     start, end = 0, len(whole)
     if passage is not None:
-        around_parts = [part for part in parts if abs(part.part - passage) <= around]
-        start, end = around_parts[0].start, around_parts[-1].stop
+        selected = [part for part in parts if abs(part.part - passage) <= around]
+        start, end = selected[0].start, selected[-1].stop
     elif lines is not None:
         start, end = _line_range(whole, parts, lines, around)
     place = lines_or_page(document, whole, start, end, parts[0].heading, row=row)
@@ -130,8 +131,8 @@ def _line_range(text: str, parts: Sequence[Chunk], lines: tuple[int, int], aroun
         start, end = starts[lines[0] - 1], min(starts[min(lines[1], len(starts) - 1)] - 1, len(text))
     if around:
         touched = [part.part for part in parts if part.stop > start and part.start < end] or [0]
-        around_parts = [part for part in parts if touched[0] - around <= part.part <= touched[-1] + around]
-        start, end = min(start, around_parts[0].start), max(end, around_parts[-1].stop)
+        selected = [part for part in parts if touched[0] - around <= part.part <= touched[-1] + around]
+        start, end = min(start, selected[0].start), max(end, selected[-1].stop)
     return start, end
 
 

@@ -27,17 +27,8 @@ class Ranked:
     relevance: Scores
 
 
-def in_given_order(order: list[int], scores: Scores) -> Ranked:
-    """Return candidates in their given order."""
-    return Ranked(order, scores, np.full(len(order), np.nan))
-
-
 class Reranking:
-    """Reranks the candidates of all queries of one call.
-
-    Args:
-        embedder: An embedder with a reranker.
-    """
+    """Reranks the candidates of all queries of one call, with an embedder that has a reranker."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder

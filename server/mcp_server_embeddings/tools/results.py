@@ -93,8 +93,8 @@ class Differs(ResultModel):
     @classmethod
     def of(cls, found: Differences) -> "Differs | None":
         """Convert differences; None if there are none."""
-        lists = (list(found.removed), list(found.added), list(found.numbers), list(found.negation))
-        return cls(**dict(zip(cls.model_fields, lists, strict=True))) if any(lists) else None
+        differs = cls.model_validate(found, from_attributes=True)
+        return differs if differs != cls() else None
 
 
 class Pair(ResultModel):

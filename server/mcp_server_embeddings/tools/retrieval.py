@@ -17,7 +17,7 @@ from mcp_server_embeddings.store import WordIndex
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import Chunk, WordMatches, passage_text
 from mcp_server_embeddings.store.where import Where
-from mcp_server_embeddings.tools.reranking import Ranked, Reranking, in_given_order
+from mcp_server_embeddings.tools.reranking import Ranked, Reranking
 from mcp_server_embeddings.vectors.calibration import SearchCalibration
 from mcp_server_embeddings.vectors.fusion import above_chance, fused_scores
 from mcp_server_embeddings.vectors.ranking import diverse_rows
@@ -150,7 +150,7 @@ def retrieve(
         return [passage_text(chunk.heading, chunk.text) for chunk in chunks]
 
     ranked = _ranked(query, list(best.values()), candidates.scores, passages)
-    chosen = list(range(len(ranked.order)))[: query.top]
+    chosen = list(range(min(query.top, len(ranked.order))))
     if query.diversity and chosen:
         vectors = source.vectors([candidates.keys[at] for at in ranked.order])
         chosen = _diverse_rows(ranked.scores, vectors, query)
@@ -173,23 +173,21 @@ def retrieve_sent(
         texts: The texts.
         query: The query.
     """
-    number = len(texts)
-    matches = None if words is None else words.matching(query.text, number)
-    cosines = np.full(number, _UNKNOWN)
+    total = len(texts)
+    matches = None if words is None else words.matching(query.text, total)
+    cosines = np.full(total, _UNKNOWN)
     if vectors is not None and query.vector is not None:
         cosines = scores(vectors, query.vector, "cosine")[:, 0]
-    word_scores = np.zeros(number)
+    word_scores = np.zeros(total)
     if matches is not None:
         word_scores[matches.keys] = matches.scores
-    found = _scores(query, cosines, word_scores, matches, number)
-    positions = [at for at in range(number) if query.mode != "keyword" or word_scores[at] > 0]
-    order = sorted(positions, key=lambda at: (-found[at], at))
-    ranked = _ranked(query, order, found, lambda firsts: [texts[at] for at in firsts])
-    chosen = list(range(len(order)))[: query.top]
+    candidates = _scored(query, [], cosines, word_scores, matches, total)
+    positions = [at for at in range(total) if query.mode != "keyword" or word_scores[at] > 0]
+    order = sorted(positions, key=lambda at: (-candidates.scores[at], at))
+    ranked = _ranked(query, order, candidates.scores, lambda firsts: [texts[at] for at in firsts])
+    chosen = list(range(min(query.top, len(order))))
     if query.diversity and vectors is not None:
         chosen = _diverse_rows(ranked.scores, vectors[ranked.order], query)
-    margins = _margins(query, cosines, word_scores, matches, number)
-    candidates = _Candidates([], found, cosines, word_scores, margins, matches is not None and matches.complete)
     hits = [
         RetrievedText(ranked.order[row], float(ranked.scores[row]), _trace(ranked, row, candidates)) for row in chosen
     ]
@@ -223,8 +221,16 @@ def _candidates(source: Collection, query: Query, depth: int, where: Where | Non
         cosines = np.concatenate([near.cosines, source.cosines(rest, query.vector[0])]) if rest else near.cosines
     words = {} if matches is None else dict(zip(matches.keys, matches.scores.tolist(), strict=True))
     word_scores = np.array([words.get(key, 0.0) for key in keys])
-    passages = near.total if near is not None else 0
-    found = _scores(query, cosines, word_scores, matches, passages)
+    return _scored(query, keys, cosines, word_scores, matches, near.total if near is not None else 0)
+
+
+def _scored(
+    query: Query, keys: list[int], cosines: Scores, word_scores: Scores, matches: WordMatches | None, passages: int
+) -> _Candidates:
+    """Return candidates with the scores that the mode orders by, and their margins."""
+    found = word_scores if query.mode == "keyword" else cosines
+    if query.mode == "hybrid" and matches is not None and query.calibration is not None:
+        found = fused_scores(cosines, word_scores, matches.words, passages, query.calibration)
     margins = _margins(query, cosines, word_scores, matches, passages)
     return _Candidates(keys, found, cosines, word_scores, margins, matches is not None and matches.complete)
 
@@ -239,17 +245,10 @@ def _trace(ranked: Ranked, row: int, candidates: _Candidates) -> Trace:
     )
 
 
-def _scores(query: Query, cosines: Scores, word_scores: Scores, matches: WordMatches | None, passages: int) -> Scores:
-    """Return the scores by which the mode orders passages."""
-    if query.mode == "hybrid" and matches is not None and query.calibration is not None:
-        return fused_scores(cosines, word_scores, matches.words, passages, query.calibration)
-    return word_scores if query.mode == "keyword" else cosines
-
-
 def _ranked(query: Query, order: list[int], found: Scores, passages: Callable[[list[int]], Sequence[str]]) -> Ranked:
     """Return candidates in their final order; ``found`` holds the scores of all positions."""
     if query.reranking is None or not order:
-        return in_given_order(order, found[order])
+        return Ranked(order, found[order], np.full(len(order), _UNKNOWN))
     return query.reranking.rerank(query.text, order, found[order], query.top, passages)
 
 

@@ -1,7 +1,7 @@
 """Find items about a query."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated
@@ -315,8 +315,7 @@ class _Finder:
         for hit, whole in zip(found.hits, wholes, strict=True):
             chunk = hit.chunk
             of_row = stored[chunk.document].file not in ("", chunk.document)
-            bare = self._bare_hit(self._items.id_of(chunk.document), hit.score, hit.trace)
-            bare = bare.model_copy(
+            bare = self._bare_hit(self._items.id_of(chunk.document), hit.score, hit.trace).model_copy(
                 update={
                     "heading": heading_of(chunk.heading),
                     "indexed": _indexed_at(files.get(stored[chunk.document].file)),
@@ -354,10 +353,8 @@ def _fitting_metadata(metadata: Mapping[str, MetadataValue]) -> dict[str, Metada
 
 @contextmanager
 def _open_finder(embedder: Embedder, items: Items, mode: SearchMode, top: int, diversity: float) -> Iterator[_Finder]:
-    if items.collection is not None or mode == "semantic":
-        yield _Finder(embedder, items, mode, top, diversity, None)
-        return
-    with WordIndex(items.sent) as words:
+    indexed = items.collection is None and mode != "semantic"
+    with WordIndex(items.sent) if indexed else nullcontext() as words:
         yield _Finder(embedder, items, mode, top, diversity, words)
 
 

@@ -64,15 +64,9 @@ def store_table(
     texts: TableTexts,
     shared: Metadata | None = None,
 ) -> tuple[PutResult, int]:
-    """Bring the items of a table up to date: one for each row, with the other columns as metadata.
+    """Bring the items of a table up to date: one for each row, with the other columns and ``shared`` as metadata.
 
-    Args:
-        ingester: The ingester of the collection.
-        collection: The collection that stores the items.
-        path: Path of the table; stored rows that the table no longer contains are removed.
-        table: The table.
-        texts: The texts and ids of its rows.
-        shared: Metadata for every row, in addition to its columns.
+    Stored rows that the table no longer contains are removed.
 
     Returns:
         Counts of the items written, and the number of items removed.

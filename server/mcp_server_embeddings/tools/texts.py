@@ -27,11 +27,10 @@ def snippet(text: str, length: int = _SNIPPET_CHARACTERS) -> str:
 
 
 def checked_query(name: str, query: str) -> str:
-    """Return a query in well-formed Unicode, or reject a blank one; see ``checked_texts``."""
+    """Return a query that is usable by a tokenizer, or reject a blank one; see ``checked_texts``."""
     if not query.strip():
         raise InputError(f"{name} is empty or only white space; say in a phrase or sentence what is looked for")
-    (checked,) = checked_texts(name, [query])
-    return checked
+    return well_formed(query)
 
 
 def checked_texts(name: str, texts: Sequence[str]) -> list[str]:
