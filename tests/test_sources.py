@@ -327,7 +327,7 @@ def test_paths_in_place_of_texts_are_refused_and_of_questions_noted(place: Place
         align(place.embedder, ["a.md", "b.txt"], ["c", "d"], sources=place.sources)
     assert len(select_items(place.embedder, place.sources, ["a.md", "not a path"], Selection())) == 2
     found = search(place.embedder, queries=["what is new", "b.txt"], source="deep", sources=place.sources)
-    assert found.notes[0] == "'b.txt' is also a path; it was looked for as words: queries reads a table"
+    assert found.notes[0] == "'b.txt' is also a path, but was searched as text; pass a table's path as queries"
 
 
 def test_both_sides_of_a_comparison_take_ids_from_a_column(place: Place) -> None:

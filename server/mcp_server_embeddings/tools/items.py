@@ -143,7 +143,7 @@ class Items:
             return
         if self.collection is None or self.path_source:
             raise InputError(
-                f"tag={name!r} stores results in a collection, and {self.label} is none; use save_as, or "
+                f"tag={name!r} stores results in a collection, and {self.label} is not one; use save_as, or "
                 "put the items into a collection with collection_add"
             )
         if not name.strip() or len(name) > 100 or name == "path":

@@ -136,7 +136,7 @@ def search(
     if below := sum(one.match.below for one in found if not one.match.no_match):
         items.notes.append(f"{below:,} of {sum(len(one.passages) for one in found):,} hits are no nearer than chance")
     if sources is not None and (paths := list(filter(sources.is_path, query_texts))):
-        items.notes.append(f"{paths[0]!r} is also a path; it was looked for as words: queries reads a table")
+        items.notes.append(f"{paths[0]!r} is also a path, but was searched as text; pass a table's path as queries")
     if left_out:
         advice = (
             ["fewer queries"] * (len(fitting) > 1) + ["full=false"] * full + ["ids or where, to search among fewer"]
