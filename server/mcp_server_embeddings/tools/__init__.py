@@ -1,1 +1,1 @@
-"""What the server can do: plain typed functions on texts, without MCP and without asyncio."""
+"""The tools: plain typed functions on texts, independent of MCP and asyncio."""

@@ -1,4 +1,4 @@
-"""Match two lists one to one: what is the same, what changed, what only one of them has."""
+"""Match two lists one to one: unchanged and changed pairs, and items that only one list has."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,18 +24,18 @@ from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.matching import matched
 
 _ONLY_CHARACTERS = (160, 80, 40)
-"""Characters of the text of an item that only one side has: the most with which all are listed."""
+"""Maximum characters of an unmatched item's text: the first length at which all items of the side fit is used."""
 
 _ONLY_TEXTS = 100
-"""Items of one side that have texts at most: more do not fit."""
+"""A side with more unmatched items than this lists ids only, because the texts would not fit."""
 
 _ONLY_SHARE = 0.4
-"""Of the answer, for the items that only one side has, each side."""
+"""Share of the answer for the unmatched items of each side."""
 
 _DECIMALS = 4
 
 _Match = tuple[int, int, float, Differences]
-"""Left and right position, cosine, and what differs."""
+"""Left position, right position, cosine, and differences."""
 
 
 @tool(
@@ -67,29 +67,29 @@ def align(
 ) -> AlignResult:
     """Match two lists one to one by meaning.
 
-    Of all matchings the one is found whose pairs exceed the threshold by most in sum, so an item may be matched with
-    its second best where that serves the whole. A matched pair is ``changed`` where what differs makes a change of
-    meaning likely (``differences``), else ``same``.
+    The matching maximises the sum, over all pairs, of the cosine above the threshold, so an item may be matched with
+    its second-best partner if that improves the total. A matched pair is ``changed`` if its differences make a change
+    of meaning likely (``differences``), otherwise ``same``.
 
     Args:
         embedder: The engine.
         left: Texts, or a map from id to text.
-        right: Texts; both sides together at most 2,000 texts and 2,000,000 characters.
-        left_source: In place of ``left``; see ``Sources.open``.
-        right_source: In place of ``right``.
-        id_field: The column of ids of the tables that are sources.
-        threshold: The lowest cosine of a match, 0 to 1; None for the edge of ``related``, which 19 of 20 rewordings
-            reach.
-        top: How many changed pairs to show, 1 to 1,000.
-        save_as: Writes a row for each pair and each item of one side only, with the columns of both sides.
-        sources: Where sources are looked up.
-        output_dir: Where ``save_as`` writes.
+        right: As ``left``; both sides together have at most 2,000 texts and 2,000,000 characters.
+        left_source: Replaces ``left``; see ``Sources.open``.
+        right_source: Replaces ``right``.
+        id_field: The id column of source tables.
+        threshold: The lowest cosine of a match, 0 to 1; None for the lower edge of ``related``, which 19 of 20
+            rewordings reach.
+        top: Maximum number of changed pairs to show, 1 to 1,000.
+        save_as: File name for a table with one row per pair and per unmatched item, with the columns of both sides.
+        sources: Resolves ``left_source`` and ``right_source``.
+        output_dir: The folder for ``save_as``.
 
     Returns:
-        ``changed``: most changed first, by what differs and then by the score.
+        The matches; ``changed`` is sorted by likelihood of a change, highest first, then by score, lowest first.
 
     Raises:
-        InputError: A side is missing or given twice, or see ``select_items``.
+        InputError: A side is missing or given twice, or ``select_items`` rejects it.
         OperatorError: The model cannot be used, or a file cannot be written.
 
     Example:
@@ -162,7 +162,7 @@ def _side(
 
 
 def _listed(items: Items, positions: list[int], budget: AnswerBudget) -> list[ItemText]:
-    """Return the items of one side, with texts as long as fit for all."""
+    """List the unmatched items of one side, with the longest texts that fit for all of them."""
     for characters in _ONLY_CHARACTERS if len(positions) <= _ONLY_TEXTS else ():
         texts = items.snippets(positions, characters)
         listed = [ItemText(id=items.ids[at], text=text) for at, text in zip(positions, texts, strict=True)]

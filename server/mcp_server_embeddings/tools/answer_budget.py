@@ -1,4 +1,4 @@
-"""The answer budget: how many entries of an answer's lists are sent."""
+"""The answer budget: how many list entries fit into an answer."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,18 +11,17 @@ import pydantic_core
 from mcp_server_embeddings.tools.results import ResultModel
 
 ANSWER_CHARACTERS = 8_000
-"""Characters of an answer by default: about 2,500 tokens, a tenth of what Claude Code accepts from one call."""
+"""Default size of an answer in characters: about 2,500 tokens, a tenth of what Claude Code accepts from one call."""
 
 AROUND = 600
-"""Characters kept for what surrounds the lists: model, counts, notes."""
-
+"""Characters reserved for everything outside the lists: model, counts, notes."""
 
 _whole = ContextVar("whole_answers", default=False)
 
 
 @contextmanager
 def whole_answers() -> Iterator[None]:
-    """Leave nothing out of the answers of tools that are called in the block: they are for a page, and no model's."""
+    """Remove the limit on answers of tools called in the block; for pages, where no model pays for the length."""
     token = _whole.set(True)
     try:
         yield
@@ -31,10 +30,10 @@ def whole_answers() -> Iterator[None]:
 
 
 class AnswerBudget:
-    """The characters that an answer's lists may take, spent list by list.
+    """The characters available to an answer's lists, spent list by list.
 
     Args:
-        characters: Of the whole answer.
+        characters: Size limit of the whole answer.
 
     Example:
         >>> budget = AnswerBudget()
@@ -46,23 +45,23 @@ class AnswerBudget:
         self._left = self._characters
 
     def take(self, entries: Iterable[ResultModel | object], *, share: float = 1.0, limit: int | None = None) -> int:
-        """Return how many entries of a list fit into what is left, and spend what they take.
+        """Return how many leading entries fit into the remaining budget, and deduct their size.
 
         Args:
-            entries: The list: models, or JSON values.
-            share: At most this share of the whole budget.
-            limit: At most so many entries.
+            entries: Models or JSON values.
+            share: Maximum share of the whole budget that they may use.
+            limit: Maximum number of entries.
         """
         taken, used = self._fitting(islice(entries, limit), share)
         self._left -= used
         return taken
 
     def take_all(self, entries: Sequence[ResultModel | object], *, share: float = 1.0) -> bool:
-        """Return whether a whole list fits; spends nothing where it does not.
+        """Return whether the whole list fits; deduct its size only if it does.
 
         Args:
-            entries: The list: models, or JSON values.
-            share: At most this share of the whole budget.
+            entries: Models or JSON values.
+            share: Maximum share of the whole budget that they may use.
         """
         taken, used = self._fitting(entries, share)
         if taken < len(entries):
@@ -71,7 +70,7 @@ class AnswerBudget:
         return True
 
     def _fitting(self, entries: Iterable[ResultModel | object], share: float) -> tuple[int, int]:
-        """Return how many entries fit, and what they take."""
+        """Return how many leading entries fit, and their size in characters."""
         allowed = min(self._left, int(share * self._characters))
         taken, used = 0, 0
         for entry in entries:
@@ -83,5 +82,5 @@ class AnswerBudget:
 
 
 def json_length(value: ResultModel | object) -> int:
-    """Return the characters of a value as compact JSON, as it is sent."""
+    """Return the number of characters of a value serialised as compact JSON, as in an answer."""
     return len(pydantic_core.to_json(value.compact() if isinstance(value, ResultModel) else value).decode())

@@ -1,7 +1,7 @@
-"""Assertions on meaning, for tests of programs whose answers are worded anew each time; see ``pytest_plugin``.
+"""Assertions on meaning, to test programs whose wording varies between runs; see ``pytest_plugin``.
 
-They decide by band, which means the same on every model, and never by the cosine. What a vector does not show, numbers
-and negations, is in the message of each failure, and with ``facts=True`` it fails too.
+They decide by band, which means the same on every model, never by the raw cosine. Vectors do not show changed numbers
+and negations, so every failure message lists them, and with ``facts=True`` such a change is itself a failure.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.vectors.calibration import BANDS, Band
 
 _SHOWN_CHARACTERS = 200
-"""Of each text in a message."""
+"""Characters of each text in a message."""
 
 _UNRELATED, _WEAK = BANDS[:2]
 
 
 @dataclass(frozen=True, slots=True)
 class AssertSimilar:
-    """Fails where two texts are not close enough in meaning.
+    """The ``assert_similar`` fixture: fails if two texts are not close enough in meaning.
 
     Attributes:
         embedder: The engine.
@@ -33,16 +33,16 @@ class AssertSimilar:
     embedder: Embedder = field(repr=False)
 
     def __call__(self, left: str, right: str, *, band: Band = "related", facts: bool = False) -> None:
-        """Assert that two texts are in a band or a closer one.
+        """Assert that two texts are in the given band or a closer one.
 
         Args:
             left: A text.
             right: A text.
             band: 19 in 20 rewordings are ``related`` or closer; ``close`` and ``same`` are stricter.
-            facts: Also fail where a number or a negation differs, which hardly moves a score.
+            facts: Also fail if a number or a negation differs, which barely changes a score.
 
         Raises:
-            AssertionError: They are not.
+            AssertionError: The texts are in a lower band, or their facts differ.
             InputError: A text is blank, or the band unknown.
         """
         __tracebackhide__ = True
@@ -56,7 +56,7 @@ class AssertSimilar:
 
 @dataclass(frozen=True, slots=True)
 class AssertNotSimilar:
-    """Fails where two texts are close in meaning.
+    """The ``assert_not_similar`` fixture: fails if two texts are close in meaning.
 
     Attributes:
         embedder: The engine.
@@ -65,16 +65,16 @@ class AssertNotSimilar:
     embedder: Embedder = field(repr=False)
 
     def __call__(self, left: str, right: str, *, band: Band = "related") -> None:
-        """Assert that two texts are in a band below this one: the opposite of ``assert_similar``.
+        """Assert that two texts are in a band below the given one: the opposite of ``assert_similar``.
 
         Args:
             left: A text.
             right: A text.
-            band: ``weak`` or above; the default forbids what may be a rewording.
+            band: ``weak`` or above; the default rejects possible rewordings.
 
         Raises:
-            AssertionError: They are in this band or a closer one.
-            InputError: A text is blank, or the band unknown or ``unrelated``, below which nothing is.
+            AssertionError: The texts are in this band or a closer one.
+            InputError: A text is blank, or the band is unknown or ``unrelated``, which is the lowest.
         """
         __tracebackhide__ = True
         if band == _UNRELATED:
@@ -87,7 +87,7 @@ class AssertNotSimilar:
 
 @dataclass(frozen=True, slots=True)
 class AssertRanked:
-    """Fails where texts answer a query in another order than the given one.
+    """The ``assert_ranked`` fixture: fails if texts answer a query in another order than the given one.
 
     Attributes:
         embedder: The engine.
@@ -96,17 +96,17 @@ class AssertRanked:
     embedder: Embedder = field(repr=False)
 
     def __call__(self, query: str, texts: Sequence[str]) -> None:
-        """Assert that texts come in the order in which they are about a query, the best first.
+        """Assert that texts are ordered by relevance to a query, best first.
 
-        Texts of one band may come in any order, for there a difference of scores says little; but the first must be in
-        a closer band than the last. Bands are those of searches.
+        Texts in the same band may come in any order, because a score difference within a band means little. The first
+        text must be in a closer band than the last. The bands are those of searches.
 
         Args:
             query: A question or phrase.
             texts: 2 to 100 texts, best first.
 
         Raises:
-            AssertionError: A text is in a closer band than one before it, or all are in one band.
+            AssertionError: A text is in a closer band than an earlier one, or all texts are in one band.
             InputError: There are too few or too many texts, or one is blank.
         """
         __tracebackhide__ = True
@@ -123,7 +123,7 @@ class AssertRanked:
 
 
 def _pair(embedder: Embedder, left: str, right: str, band: Band) -> Pair:
-    """Return the score and band of two texts.
+    """Score two texts.
 
     Raises:
         InputError: A text is blank, or the band unknown.
@@ -152,7 +152,7 @@ def _message(
 
 
 def _facts(differ: Differences, indent: str) -> list[str]:
-    """Return the lines on numbers and negations."""
+    """Return message lines about differing numbers and negations."""
     fields = (("numbers", differ.numbers), ("negation", differ.negation))
     return [f"{indent}differs in {name}: {', '.join(values)}" for name, values in fields if values]
 
@@ -166,7 +166,7 @@ def _ranking(query: str, texts: Sequence[str], hits: Sequence[Hit], reason: str)
 
 
 def _asked(differ: Differences) -> Differences:
-    """Leave out what a text has and the query says nothing of: an answer says more than its question."""
+    """Drop facts that only the text has: an answer normally contains more than its question."""
     numbers, negation = (
         tuple([value for value in values if not value.startswith("∅")]) for values in (differ.numbers, differ.negation)
     )

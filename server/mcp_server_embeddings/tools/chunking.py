@@ -1,4 +1,4 @@
-"""Cutting documents into chunks that fit the model."""
+"""Cut documents into chunks that fit the model."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -8,22 +8,23 @@ from mcp_server_embeddings.store.records import heading_context
 from mcp_server_embeddings.tools.sentences import passage_blocks
 
 CHUNK_TOKENS = 256
-"""Tokens of a chunk at most, also where the model reads more: one vector stands for about one thought."""
+"""Maximum tokens of a chunk, even if the model accepts more: one vector represents about one idea."""
 
 _RESERVE = 4
-"""Tokens kept free for what the model puts around a text."""
+"""Tokens reserved for the special tokens that the model adds to a text."""
 
 _COUNTED = 64_000
-"""Characters whose tokens are counted at once; a tokenizer needs some 300 bytes for each token meanwhile."""
+"""Characters per call of the token counter; while counting, a tokenizer uses about 300 bytes per token."""
 
 _TOKEN_LENGTH = 16
-"""Characters of a token, generously: a longer section is cut into sentences without being counted first."""
+"""Generous number of characters per token: a longer section is cut into sentences without counting it first."""
 
 Count = Callable[[Sequence[str]], list[int]]
+"""Counts the tokens of each text."""
 
 
 def chunk_limit(embedder: Embedder) -> int:
-    """Tokens of a chunk under this model."""
+    """Return the maximum tokens of a chunk under this model, without the document prompt."""
     identity = embedder.identity()
     if identity.max_tokens is None:
         return CHUNK_TOKENS
@@ -32,16 +33,16 @@ def chunk_limit(embedder: Embedder) -> int:
 
 
 def chunk_places(text: str, sections: Sequence[Section], count: Count, most: int) -> list[Section]:
-    """Return the chunks of a text: whole sentences, as many as fit, never across a section.
+    """Cut a text into chunks of whole sentences, as many as fit, that never cross a section boundary.
 
     Args:
         text: The document.
         sections: Its sections, ascending, not overlapping.
-        count: Tokens of each of some texts.
-        most: Tokens of a chunk at most, with those of its heading path; a longer sentence is cut.
+        count: The token counter.
+        most: Maximum tokens of a chunk including its heading path; a longer sentence is cut.
 
     Returns:
-        Their places with the headings of their sections, ascending; together every visible character of those.
+        The chunks with the headings of their sections, ascending. They cover every visible character of the sections.
     """
     paths = [heading_context(section.heading) for section in sections]
     different = list(dict.fromkeys(filter(None, paths)))
@@ -75,7 +76,7 @@ def _section_chunks(text: str, section: Section, count: Count, most: int) -> lis
 
 
 def _counted(text: str, count: Count, most: int) -> Iterator[tuple[tuple[int, int], int]]:
-    """Yield the sentences of a text with their tokens, longer ones cut; a part of the text at a time."""
+    """Yield the sentences of a text with their token counts, one part of the text at a time; cut long sentences."""
     pieces: list[tuple[int, int]] = []
     for block in passage_blocks(text):
         pieces += block
@@ -88,7 +89,7 @@ def _counted(text: str, count: Count, most: int) -> Iterator[tuple[tuple[int, in
 def _fitting(
     text: str, pieces: Sequence[tuple[int, int]], count: Count, most: int
 ) -> list[tuple[tuple[int, int], int]]:
-    """Return the pieces with their tokens; those over the limit halved until they fit or are one character."""
+    """Return the pieces with their token counts; halve those over the limit until they fit or are one character."""
     fitting: list[tuple[tuple[int, int], int]] = []
     for (start, end), tokens in zip(pieces, count([text[start:end] for start, end in pieces]), strict=True):
         if tokens <= most or end - start == 1:

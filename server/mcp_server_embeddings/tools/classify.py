@@ -1,4 +1,4 @@
-"""Give each item the label that fits."""
+"""Assign each item the label that fits best."""
 
 import math
 from collections import Counter
@@ -40,31 +40,31 @@ from mcp_server_embeddings.vectors.labelling import Classes, Probe, class_means,
 from mcp_server_embeddings.vectors.scores import Scores, Vectors
 
 MAX_LABEL = 200
-"""Characters of a label: a phrase. Answers repeat labels."""
+"""Maximum characters of a label, which is a phrase: answers repeat it."""
 
 _MAX_DESCRIPTION = 2_000
-"""Characters of the sentence that describes a label."""
+"""Maximum characters of the sentence that describes a label."""
 
 _FEWEST_FOR_PROBE = 4
-"""Examples of every label from which on a linear probe is ahead of the nearest mean."""
+"""Minimum number of examples of every label at which a linear probe beats the nearest mean."""
 
 _LEAST_MARGIN = 0.03
-"""Of a cosine over the next, as a share of the distance from ``weak`` to ``same``, below which two labels are
-as good as one another. With the rule of ``classify`` this answers 83 % of BANKING77 by label names, 68 % of it
-rightly, where answering all is right in 62 %."""
+"""Minimum lead in cosine over the next label, as a share of the distance from ``weak`` to ``same``; with less, the two
+labels are equally good. With the rule of ``classify``, 83 % of BANKING77 gets a label by label names alone, and 68 % of
+those labels are right; without abstaining, 62 % are."""
 
 _LEAST_PROBABILITY_MARGIN = 0.15
-"""Likewise of a probability. With 8 examples a label this answers 88 % of BANKING77, 89 % of it rightly, where
-answering all is right in 83 %."""
+"""Minimum lead in probability. With 8 examples per label, 88 % of BANKING77 gets a label, and 89 % of those labels are
+right; without abstaining, 83 % are."""
 
 _CHECK_CHARACTERS = (240, 160, 120, 100, 80, 60, 45)
-"""Characters of a text in the check list: the most with which the whole list fits."""
+"""Maximum characters of a text in the check list: the first length at which the whole list fits is used."""
 
 _IDS_SHARE = 0.5
-"""Of the answer, for ids; the check list takes what is left."""
+"""Share of the answer for ids; the check list gets the rest."""
 
 _ABSTAINED = "(abstained)"
-"""Under it ``counts`` has the items without a label, for answers in which their ids do not fit."""
+"""Key in ``counts`` for the number of items without a label, for answers in which their ids do not fit."""
 
 _DECIMALS = 4
 
@@ -73,7 +73,7 @@ Method = Literal["labels", "means", "probe"]
 
 @dataclass(frozen=True, slots=True)
 class _Labelled:
-    """By item: the best label, the next, the lead over it as published, and whether the label is given."""
+    """The result for each item: the best label, the second best, the published margin, and whether a label is given."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -118,43 +118,43 @@ def classify(
     sources: Sources | None = None,
     output_dir: Path | None = None,
 ) -> ClassifyResult:
-    """Give each item the label whose meaning is nearest.
+    """Assign each item the label closest in meaning.
 
-    Without examples a text is compared with the labels as words and with their sentences; with fewer than 4 examples a
-    label, with the mean of a label's examples and its words; with more, by a linear probe (``probabilities``).
+    Without examples, a text is compared with the label names and their descriptions. With fewer than 4 examples of some
+    label, it is compared with the mean of each label's examples, name and description; with more, a linear probe
+    decides (``Probe``).
 
-    With ``abstain`` a text has no label in two cases. Its score is within chance: with half its lead over the next
-    label added, below what an unrelated text reaches with the nearest of so many labels once in twenty
-    (``Calibration.chance``; the lead counts because short labels score low). Or its margin is too small to mean
-    anything.
+    With ``abstain``, an item gets no label in two cases. Either its score is within chance: the cosine plus half its
+    lead over the next label is below the cosine that an unrelated text reaches with the nearest of that many labels
+    once in twenty (``Calibration.chance``; the lead counts because short labels score low). Or its margin is too small
+    to be significant.
 
     Args:
         embedder: The engine.
-        texts: What to label, up to 2,000 texts; or a map from id to text.
-        labels: Two or more names of up to 200 characters, all different, or a map from name to the sentence that says
-            what belongs there. Optional where examples name them.
-        examples: Texts, or ids of items, with their labels; and tables of both, of which an item's own row, with its id
-            and text, gives the item that label. The last label of an item holds.
+        texts: Up to 2,000 texts, or a map from id to text.
+        labels: Two or more distinct names of up to 200 characters, or a map from name to a sentence that describes the
+            label. Optional if examples name the labels.
+        examples: Texts or item ids with their labels, and tables of texts with labels. A table row with the id and text
+            of an item labels that item. The last label of an item wins.
         abstain: Whether an item may get no label.
-        source: In place of ``texts``; see ``Sources.open``.
+        source: Replaces ``texts``; see ``Sources.open``.
         id_field: See ``Sources.open``.
         ids: Only these items of the source.
-        where: Only items whose metadata fits.
-        top: How many doubtful cases ``check`` lists, 1 to 1,000.
-        save_as: Writes a row for each item with ``label``, ``runner_up`` and ``margin``.
-        tag: Stores each label as metadata of the collection's items under this name.
-        sources: Where sources are looked up.
-        output_dir: Where ``save_as`` writes.
+        where: Only items whose metadata matches.
+        top: Maximum number of doubtful items in ``check``, 1 to 1,000.
+        save_as: File name for a table with one row per item, with ``label``, ``runner_up`` and ``margin``.
+        tag: Metadata name under which the label of each item is stored in the collection.
+        sources: Resolves ``source`` and example tables.
+        output_dir: The folder for ``save_as``.
 
     Returns:
-        ``margin`` is on one scale whatever the method, 0 to 1: with the probe the lead in probability, else
-        ``1 - 0.85 ** (lead / l)`` of the lead in cosines, where ``l`` is 3 % of the distance from ``weak`` to ``same``.
-        From 0.15 on a label is given.
-        ``runner_up`` is the best label not given.
+        ``margin`` has the same scale for every method, 0 to 1. With the probe it is the lead in probability, otherwise
+        ``1 - 0.85 ** (lead / l)`` with the lead in cosine, where ``l`` is 3 % of the distance from ``weak`` to
+        ``same``. A label is given from 0.15. ``runner_up`` is the best label that was not given.
 
     Raises:
-        InputError: There are too few labels or two alike, an example has an unknown label or id, or see
-            ``select_items``.
+        InputError: There are too few labels or two that read alike, an example has an unknown label or id, or
+            ``select_items`` rejects the items.
         OperatorError: The model cannot be used, or a file cannot be written.
 
     Example:
@@ -210,7 +210,7 @@ def _result(
     if fitting < len(counted):
         items.notes.append(f"{len(counted) - fitting:,} labels with few items do not fit into counts")
     listed = [*by_label, *abstained, *(key for ids in by_label.values() for key in ids)]
-    # A file has the ids too; they come after the list to check then, which gets longer texts.
+    # A file has the ids too, so the check list comes first then and gets longer texts.
     complete = file is None and budget.take_all(listed, share=_IDS_SHARE)
     if not complete and file is None:
         items.notes.append(
@@ -241,7 +241,7 @@ def _fitting_check(
     margins: Sequence[float],
     budget: AnswerBudget,
 ) -> list[Check]:
-    """Return the check list with texts as long as fit; where even short ones do not, its beginning."""
+    """Return the check list with the longest texts that fit; if even the shortest do not, return its beginning."""
     check: list[Check] = []
     for characters in _CHECK_CHARACTERS:
         texts = items.snippets(asked, characters)
@@ -256,7 +256,7 @@ def _fitting_check(
 
 
 def _settle(result: _Labelled, known: Known) -> None:
-    """Give items the labels that the caller said they have."""
+    """Set the labels of items that the caller labelled by examples."""
     for position, label in known.by_position.items():
         if result.first[position] != label:
             result.second[position] = result.first[position]
@@ -266,7 +266,7 @@ def _settle(result: _Labelled, known: Known) -> None:
 def _label_vectors(
     embedder: Embedder, names: Sequence[str], sentences: Sequence[str], known: Known, vectors: Vectors
 ) -> tuple[Vectors, Classes]:
-    """Return what shows each label, and of which label each row is: its name, its sentence, its examples."""
+    """Return the vectors of all names, descriptions and examples, and the label of each row."""
     described = [(at, sentence) for at, sentence in enumerate(sentences) if sentence.strip()]
     words = [*map(_spoken, names), *(sentence for _, sentence in described), *known.texts]
     shown = [embedder.embed(words).vectors]
@@ -278,14 +278,14 @@ def _label_vectors(
 
 
 def _spoken(label: str) -> str:
-    """Return ``card_arrival`` as a person would say it."""
+    """Return a label in natural language: ``card arrival`` for ``card_arrival``."""
     return label.replace("_", " ").strip() or label
 
 
 def _method(classes: Classes, labels: int, has_examples: bool) -> Method:
     if not has_examples:
         return "labels"
-    fewest = int(np.bincount(classes, minlength=labels).min()) - 1  # the label's own text is none of them
+    fewest = int(np.bincount(classes, minlength=labels).min()) - 1  # the label's name is not an example
     return "probe" if fewest >= _FEWEST_FOR_PROBE else "means"
 
 
@@ -299,14 +299,14 @@ def _label(
     *,
     abstain: bool,
 ) -> _Labelled:
-    """Label items, a block at a time."""
+    """Label the items."""
     calibration, means = embedder.calibration(), class_means(shown, classes, labels)
     probe = Probe(shown, classes) if method == "probe" else None
     found = labelled(vectors, means, probe, Watch(embedder.call.raise_if_cancelled))
     margins = found.margins
     if probe is None:
         weak, _, _, same = calibration.edges
-        # Grows with the lead without end, and reaches the least margin where a lead in cosines begins to count.
+        # Grows strictly with the lead, and equals the minimum margin at the minimum lead in cosine.
         margins = 1 - np.exp(math.log(1 - _LEAST_PROBABILITY_MARGIN) * margins / (_LEAST_MARGIN * (same - weak)))
     sure = (found.scores + found.leads / 2 >= calibration.chance(labels)) & (margins >= _LEAST_PROBABILITY_MARGIN)
     given = sure if abstain else np.ones(len(vectors), np.bool_)
@@ -316,10 +316,10 @@ def _label(
 def _checked_labels(
     labels: Sequence[str] | Mapping[str, str] | None, examples: Sequence[Example]
 ) -> tuple[list[str], list[str]]:
-    """Return the names of the labels and their sentences.
+    """Return the names of the labels and their descriptions.
 
     Raises:
-        InputError: There are fewer than two, or one is refused.
+        InputError: There are fewer than two, or one is invalid.
     """
     named = dict.fromkeys((example.label for example in examples), "") if labels is None else labels
     names = list(named)
@@ -340,10 +340,10 @@ def _checked_labels(
 
 
 def _check_different(names: Sequence[str]) -> None:
-    """Refuse labels that read alike: they have one vector, and an item would get neither.
+    """Reject labels that read alike: they have the same vector, so neither would ever lead.
 
     Raises:
-        InputError: Two do.
+        InputError: Two labels read alike.
     """
     read = {_ABSTAINED: "the count of items without a label"}
     for name in names:

@@ -23,23 +23,24 @@ from mcp_server_embeddings.vectors.clustering import Group, Grouping, clustered,
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _PREFERRED_CHARACTERS = 7_500
-"""Of the whole answer; members are shortened to keep within. The whole budget serves where that is not enough."""
+"""Preferred size of the whole answer: members are shortened to stay within it. If even the shortest do not fit, the
+full budget is used."""
 
 _MEMBER_CHARACTERS = (80, 65, 50)
-"""Characters of a typical item, a title or a first sentence: the most with which every cluster fits."""
+"""Maximum characters of an item's title or first sentence: the first length at which all clusters fit is used."""
 
 _HEADLINE_CHARACTERS = 500
-"""Characters of an item in which its title or first sentence is found."""
+"""Leading characters of an item that are searched for its title or first sentence."""
 
 _LOOKED_AT = 4
-"""Items looked at for each to show: copies of one are shown once."""
+"""Candidates per item to show, because identical headlines are shown once."""
 
 _FEWEST_DIVIDED = 8
-"""Items of a cluster that is divided again."""
+"""Minimum size of a cluster that is divided again."""
 
 _PART_TERMS = 3
 _TERM_CHARACTERS = 1_000
-"""Characters of each item that terms are found in."""
+"""Leading characters of each item that are searched for terms."""
 
 
 @tool(
@@ -68,30 +69,31 @@ def cluster(
     sources: Sources | None = None,
     output_dir: Path | None = None,
 ) -> ClusterResult:
-    """Group items by theme. Deterministic; how the number is chosen and what an outlier is: ``clustered``.
+    """Group items by theme. The result is deterministic.
+
+    ``clustered`` documents how the number of clusters is chosen and which items are outliers.
 
     Args:
         embedder: The engine.
         texts: 2 to 2,000 texts, or a map from id to text.
-        clusters: How many, up to the number of different items; None to have it chosen.
-        members: How many typical items of each cluster to show, 1 to 50.
-        levels: 2 to divide each cluster again, as far as it has themes of its own; an item of the cluster near none of
-            them is in no part.
-        source: In place of ``texts``; see ``Sources.open``.
+        clusters: Number of clusters, up to the number of distinct items; None to choose it.
+        members: Maximum number of typical items to show per cluster, 1 to 50.
+        levels: 2 to divide each cluster into parts if it has subthemes; an item near none of them is in no part.
+        source: Replaces ``texts``; see ``Sources.open``.
         id_field: See ``Sources.open``.
         ids: Only these items of the source.
-        where: Only items whose metadata fits.
-        save_as: Writes a row for each item with ``cluster`` and, of two levels, ``part``.
-        tag: Stores the cluster of each item as metadata of the collection's items under this name.
-        sources: Where sources are looked up.
-        output_dir: Where ``save_as`` writes.
+        where: Only items whose metadata matches.
+        save_as: File name for a table with one row per item, with ``cluster`` and, for two levels, ``part``.
+        tag: Metadata name under which the cluster of each item is stored in the collection.
+        sources: Resolves ``source``.
+        output_dir: The folder for ``save_as``.
 
     Returns:
-        Clusters, largest first, numbered from 0. Each item is in one of them or an outlier. ``terms`` are the words
-        that tell the cluster from the others.
+        Clusters, largest first, numbered from 0. Each item is in one cluster or is an outlier. ``terms`` are the words
+        that distinguish a cluster from the others.
 
     Raises:
-        InputError: There is one item, ``clusters`` is out of range, or see ``select_items``.
+        InputError: There is only one item, ``clusters`` is out of range, or ``select_items`` rejects the items.
         OperatorError: The model cannot be used, or a file cannot be written.
 
     Example:
@@ -137,7 +139,7 @@ def cluster(
 
 
 def _numbers(size: int, grouping: Grouping) -> list[int | None]:
-    """Return the cluster of each item, None of an outlier."""
+    """Return the cluster number of each item; None for an outlier."""
     numbers: list[int | None] = [None] * size
     for number, group in enumerate(grouping.groups):
         for position in group.members:
@@ -146,7 +148,7 @@ def _numbers(size: int, grouping: Grouping) -> list[int | None]:
 
 
 def _divided(vectors: Vectors, group: Group, weak: float, close: float, watch: Watch) -> list[Group]:
-    """Return the clusters inside a cluster, by the positions of all items; none where it is of one piece."""
+    """Divide a cluster into parts, as positions in ``vectors``; return an empty list if it has no subthemes."""
     if len(group.members) < _FEWEST_DIVIDED:
         return []
     inside = vectors[group.members]
@@ -167,9 +169,9 @@ def _part_ids(size: int, divided: list[list[Group]]) -> list[Cell]:
 
 
 def _fitting(items: Items, grouping: Grouping, divided: list[list[Group]], members: int) -> tuple[list[Cluster], int]:
-    """Return clusters with as many members as let all of them fit, and how many do not fit even so.
+    """Return the clusters with as many members as allow all clusters to fit, and the number that still do not fit.
 
-    Members are shortened before there are fewer. Parts have one member each, and none where they do not fit otherwise.
+    Member texts are shortened before members are dropped. A part shows one member, or none as a last resort.
     """
     texts = items.texts(length=_TERM_CHARACTERS)
 
@@ -208,7 +210,7 @@ def _fitting(items: Items, grouping: Grouping, divided: list[list[Group]], membe
 
 
 def _typical(group: Group, items: Items, number: int, length: int) -> list[ItemText]:
-    """Return the members nearest the centre by their headlines; copies count once."""
+    """Return the headlines of the members nearest the centre, without duplicates."""
     looked_at = group.members[: _LOOKED_AT * number]
     shown: dict[str, int] = {}
     for at, text in zip(looked_at, items.texts(looked_at, _HEADLINE_CHARACTERS), strict=True):

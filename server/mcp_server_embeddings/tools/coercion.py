@@ -1,7 +1,8 @@
-"""Coerce what clients send into what a parameter takes.
+"""Coerce arguments from clients to the types of tool parameters.
 
-Language models send a list as a JSON string, in a Markdown fence, or as a Python list; one text where a list is asked
-for; a map from id to text. Each has one meaning, so each is understood. Anything else is refused with the fix.
+Language models send a list as a JSON string, inside a Markdown fence or as a Python literal, a single text instead of a
+list, or a map from id to text. Each form is unambiguous and therefore accepted. Anything else is rejected with an error
+that names the fix.
 """
 
 import ast
@@ -16,21 +17,21 @@ from mcp_server_embeddings.reading.tables import is_table, split_source
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, well_formed
 
 Id = str | int
-"""What a caller calls an item: a string, or the position of a text or the number of a row."""
+"""The caller's id of an item: a string, the position of a text, or the number of a row."""
 
 TextsById = dict[Id, str]
 
 TextsOrMap = Sequence[str] | Mapping[str, str] | Mapping[int, str] | Mapping[Id, str]
-"""Texts of a call: a list, or a map from id to text. A mapping is invariant in its keys, so each kind is named."""
+"""Texts of a call: a list, or a map from id to text. ``Mapping`` is invariant in its keys, so each type is listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An item whose label is known: its text, or its id among the items; a table's row has both.
+    """A labelled example: a text, or the id of an item of the call; a table row has both.
 
     Attributes:
-        label: Its label.
-        text: Its words; None where it is named by its id.
+        label: The label.
+        text: The text; None if the example is given by id.
         id: The id of an item of the call.
     """
 
@@ -41,11 +42,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class ExampleTable:
-    """Items whose labels are in a table.
+    """A table of labelled examples.
 
     Attributes:
-        source: Its path, with the column of the texts as ``known.csv#message``.
-        label_field: The column of the labels; rows without one are no examples.
+        source: Path of the table with its text column, such as ``known.csv#message``.
+        label_field: The label column; rows without a label are not examples.
     """
 
     source: str
@@ -60,23 +61,23 @@ _ONE_EXAMPLE = (
 )
 
 _MAX_LITERAL = 100_000
-"""Characters of a Python literal. Python's parser takes up to 360 bytes for each; JSON has no such limit."""
+"""Maximum characters of a Python literal, whose parser uses up to 360 bytes per character; JSON needs no limit."""
 
 _MAX_KEYS = 200
-"""Keys of one object in a list. Metadata of the longest JSON that is stored has fewer."""
+"""Maximum keys of an object in a list. The longest metadata that can be stored has fewer."""
 
 _TEXT_KEYS = ("text", "content", "document", "page_content", "body")
-"""What clients call the text of an object."""
+"""Keys that clients use for the text of an object."""
 
 MAX_ID = 512
-"""Characters of an id."""
+"""Maximum characters of an id."""
 
 SHOWN = 60
-"""Characters of a wrong value that an error repeats."""
+"""Maximum characters of an invalid value that an error repeats."""
 
 
 def shown(value: object) -> str:
-    """Return a wrong value as an error repeats it: shortened, with its type.
+    """Format an invalid value for an error message: shortened, with its type.
 
     Example:
         >>> shown(5)
@@ -87,9 +88,9 @@ def shown(value: object) -> str:
 
 
 def parse_literal(value: object) -> object:
-    """Return what a string contains as JSON or as a Python literal, in a Markdown fence too; anything else as it is.
+    """Parse a string that holds a JSON or Python literal, also in a Markdown fence; return other values unchanged.
 
-    Only lists and objects count: a text that happens to be a number or a quoted word stays a text.
+    Only lists and objects are parsed: a text that happens to be a number or a quoted word remains a text.
 
     Example:
         >>> parse_literal("['a', 'b']")
@@ -111,7 +112,7 @@ def parse_literal(value: object) -> object:
         return value
     try:
         parsed: object = ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # a type error: {[]} is a set of a list
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: {[]}, a set of a list
         return value
     if isinstance(parsed, list | tuple):
         return list(parsed)
@@ -119,15 +120,15 @@ def parse_literal(value: object) -> object:
 
 
 def coerce_texts(name: str, value: object) -> list[str] | TextsById:
-    """Return texts as a list, or as a map from id to text where the client gave ids.
+    """Return texts as a list, or as a map from id to text if the client gave ids.
 
     Args:
-        name: The parameter, for errors.
-        value: A list of strings or one string, a map from id to text, or a list of objects with ``text`` and, in all
-            or in none, ``id``; each also as a literal in a string.
+        name: The parameter name for error messages.
+        value: A list of strings, one string, a map from id to text, or a list of objects with ``text`` and, in all or
+            none of them, ``id``; each form also as a literal in a string.
 
     Raises:
-        InputError: It is none of these, too long, or two texts have one id.
+        InputError: The value has another form or is too long, or two texts have the same id.
 
     Example:
         >>> coerce_texts("texts", '{"a1": "An apple"}')
@@ -153,10 +154,10 @@ def coerce_texts(name: str, value: object) -> list[str] | TextsById:
 
 
 def coerce_strings(name: str, value: object) -> list[str]:
-    """Return a list of strings: a list, one string, or a literal in a string.
+    """Return a list of strings from a list, one string, or a literal in a string.
 
     Raises:
-        InputError: It is none of these, or too long.
+        InputError: The value has another form or is too long.
     """
     texts = coerce_texts(name, value)
     if isinstance(texts, dict):
@@ -165,10 +166,10 @@ def coerce_strings(name: str, value: object) -> list[str]:
 
 
 def coerce_ids(name: str, value: object) -> list[Id]:
-    """Return a list of ids: strings and whole numbers, one of them, or a literal in a string.
+    """Return a list of ids from a list of strings and integers, a single one, or a literal in a string.
 
     Raises:
-        InputError: It is none of these.
+        InputError: The value has another form.
     """
     value = parse_literal(value)
     ids: list[Id] = []
@@ -180,15 +181,15 @@ def coerce_ids(name: str, value: object) -> list[Id]:
 
 
 def coerce_labels(name: str, value: object) -> list[str] | dict[str, str]:
-    """Return labels as a list of names, or as a map from name to the sentence that describes it.
+    """Return labels as a list of names, or as a map from name to description.
 
     Args:
-        name: The parameter, for errors.
-        value: A list of names, a map from name to sentence, objects with ``name`` and ``description``, or one string
-            with names between commas, semicolons or lines.
+        name: The parameter name for error messages.
+        value: A list of names, a map from name to description, objects with ``name`` and ``description``, or one string
+            of names separated by commas, semicolons or line breaks.
 
     Raises:
-        InputError: It is none of these, or a name comes twice.
+        InputError: The value has another form, or a name occurs twice.
 
     Example:
         >>> coerce_labels("labels", "bug, question, praise")
@@ -220,10 +221,10 @@ def coerce_labels(name: str, value: object) -> list[str] | dict[str, str]:
 
 
 def coerce_source(name: str, value: object) -> object:
-    """Return a list of one source as that source; anything else as it is.
+    """Unwrap a list of one source; return other values unchanged.
 
     Raises:
-        InputError: The list has several.
+        InputError: The list does not have exactly one element.
     """
     sources = parse_literal(value)
     if not isinstance(sources, list | tuple):
@@ -237,10 +238,10 @@ def coerce_source(name: str, value: object) -> object:
 
 
 def coerce_object(name: str, value: object) -> dict[str, object]:
-    """Return an object, or what a string contains as one.
+    """Return an object from an object or a literal in a string.
 
     Raises:
-        InputError: It is none.
+        InputError: The value is not an object.
     """
     parsed = parse_literal(value)
     if not isinstance(parsed, Mapping):
@@ -249,10 +250,10 @@ def coerce_object(name: str, value: object) -> dict[str, object]:
 
 
 def coerce_objects(name: str, value: object) -> list[dict[str, object]]:
-    """Return a list of objects, or one object as a list of one; a literal in a string too.
+    """Return a list of objects from a list, a single object, or a literal in a string.
 
     Raises:
-        InputError: It is none of these, or too long.
+        InputError: The value has another form or is too long.
     """
     parsed = parse_literal(value)
     items = [parsed] if isinstance(parsed, Mapping) else parsed
@@ -266,10 +267,10 @@ def coerce_objects(name: str, value: object) -> list[dict[str, object]]:
 
 
 def check_length(name: str, value: Sequence[object]) -> None:
-    """Refuse a list that is longer, or has larger objects, than any call may have.
+    """Reject a list with more elements, or larger objects, than a call may have.
 
     Raises:
-        InputError: It is.
+        InputError: The list or one of its objects is too large.
     """
     if len(value) > MAX_TEXTS:
         raise InputError(
@@ -319,10 +320,10 @@ def _from_objects(name: str, items: Sequence[Mapping[str, object]]) -> list[str]
 
 
 def _checked_ids(name: str, by_id: TextsById) -> TextsById:
-    """Refuse an id that would fill answers.
+    """Reject ids so long that they would fill answers.
 
     Raises:
-        InputError: There is one.
+        InputError: An id is too long.
     """
     for key in by_id:
         if isinstance(key, str) and len(key) > MAX_ID:
@@ -331,7 +332,7 @@ def _checked_ids(name: str, by_id: TextsById) -> TextsById:
 
 
 def _wrong_items(name: str, value: Sequence[object], wrong: Sequence[int]) -> str:
-    """Return the sentence about elements that are not strings; the first few are named."""
+    """Describe the elements that are not strings, naming the first few."""
     named = [f"{name}[{position}] is {shown(value[position])}" for position in wrong[:4]]
     rest = [f"and {len(wrong) - 4:,} more"] if len(wrong) > 4 else []
     return f"{'; '.join(named + rest)}; allowed: a string"
@@ -341,13 +342,13 @@ def coerce_examples(name: str, value: object) -> list[Example | ExampleTable]:
     """Return labelled examples.
 
     Args:
-        name: The parameter, for errors.
-        value: A list of objects with ``label`` and either ``text`` or ``id``, of tables: a path, or an object with
-            ``source`` and ``label_field``, and of maps from label to a list of texts or ids, where whole numbers are
-            ids; one of these; or a map from label to one text.
+        name: The parameter name for error messages.
+        value: A list of examples, a single example, or a map from label to one text. An example is an object with
+            ``label`` and either ``text`` or ``id``; a table, as a path or an object with ``source`` and
+            ``label_field``; or a map from label to a list of texts or ids, where integers are ids.
 
     Raises:
-        InputError: It is none of these.
+        InputError: The value has another form.
 
     Example:
         >>> coerce_examples("examples", {"card": ["my card is lost", 7]})
@@ -369,10 +370,10 @@ def coerce_examples(name: str, value: object) -> list[Example | ExampleTable]:
 
 
 def _example(name: str, item: object) -> Example | ExampleTable:
-    """Return one example, or a table of them.
+    """Return one example, or a table of examples.
 
     Raises:
-        InputError: It is neither.
+        InputError: The item is neither.
     """
     if isinstance(item, Example | ExampleTable):
         return item
@@ -391,7 +392,7 @@ def _example(name: str, item: object) -> Example | ExampleTable:
 
 
 def _is_table_entry(item: Mapping[object, object]) -> bool:
-    """Tell whether an object names a table, and is no map from label to texts."""
+    """Tell whether an object names a table, rather than mapping labels to texts."""
     return isinstance(item.get("source"), str) and item.keys() <= {"source", "label_field", "label"}
 
 

@@ -27,12 +27,12 @@ from mcp_server_embeddings.tools.table_items import parse_texts, read_content, s
 from mcp_server_embeddings.tools.texts import check_size, checked_texts
 
 MAX_METADATA = 1_000
-"""Characters of one text's metadata as JSON: it is for filters and sources, and comes back with every hit."""
+"""Maximum characters of an item's metadata as JSON: it serves filters and attribution, and every hit repeats it."""
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What was done, in documents and files."""
+    """Running counts of documents and files."""
 
     written: PutResult = field(default_factory=PutResult)
     removed: int = 0
@@ -65,25 +65,25 @@ def collection_add(
     metadata: Annotated[MetadataObjects, Field(description="flat objects: one per text, or one for all")] = None,
     sources: Sources | None = None,
 ) -> CollectionAddResult:
-    """Put texts or files into a collection, which is made if there is none. What is unchanged is not encoded again.
+    """Add texts or files to a collection, which is created if it does not exist. Unchanged texts are not re-encoded.
 
-    Work is committed every 512 documents: a cancelled or failed call keeps what it had committed, and the same call
-    again goes on from there.
+    Work is committed every 512 documents: a cancelled or failed call keeps the committed documents, and repeating the
+    call continues from there.
 
     Args:
         embedder: The engine.
         store: The collections.
-        collection: Its name.
-        texts: 1 to 2,000 texts with 2,000,000 characters in all, or a map from id to text; a text whose id is there
-            already replaces it. Without ids they are made from the texts.
-        source: Files, folders, patterns and columns of tables, in place of ``texts``. The collection is kept up to
-            date with them from then on, at each call that uses it where they may be read.
+        collection: Name of the collection.
+        texts: 1 to 2,000 texts with 2,000,000 characters in total, or a map from id to text. A text replaces the stored
+            one with the same id. If no ids are given, they are derived from the texts.
+        source: Files, folders, patterns and table columns; replaces ``texts``. From then on, every call that uses the
+            collection and may read these paths brings it up to date with them.
         id_field: The column whose values are the ids of a table's rows.
-        metadata: One flat object a text, or one for all; with ``source``, one for all.
-        sources: Reads files where the user allowed it; needed with ``source``.
+        metadata: One flat object per text, or one for all; with ``source``, one for all.
+        sources: Reads files that the user allowed; required with ``source``.
 
     Raises:
-        InputError: Both or neither of texts and source came, or one of them or metadata is refused.
+        InputError: Both or neither of ``texts`` and ``source`` are given, or an argument is invalid.
         CollectionError: The collection has vectors of another model, or would grow too large.
         OperatorError: The model cannot be used, or the store cannot be written.
         CallCancelledError: The caller cancelled.
@@ -140,7 +140,7 @@ def _read_table(
 
 
 def _keep_sources(target: Collection, sources: Mapping[str, str]) -> None:
-    """Note what the collection is kept up to date from; files below, which were removed from it, belong to it again."""
+    """Record the sources that the collection follows. Files below them that were removed by id are included again."""
     if sources:
         again = [
             path for path, how in target.sources().items() if not how and any(includes(one, path) for one in sources)
@@ -169,10 +169,10 @@ def _result(model: str, target: Collection, tally: _Tally) -> CollectionAddResul
 
 
 def _split(source: Sequence[str], id_field: str | None) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """Return the tables with their columns, and the other paths.
+    """Split sources into tables with their columns and other paths.
 
     Raises:
-        InputError: ``id_field`` came without a table.
+        InputError: ``id_field`` is given, but no source is a table.
     """
     tables: list[tuple[str, str | None]] = []
     paths: list[str] = []

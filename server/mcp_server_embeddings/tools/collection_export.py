@@ -1,4 +1,4 @@
-"""Export a collection with its vectors; ``collection_file`` has the formats."""
+"""Export a collection with its vectors; ``collection_file`` defines the formats."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,15 +22,15 @@ from mcp_server_embeddings.tools.results import Result
 
 
 class CollectionExported(Result):
-    """Result of ``collection_export``; ``model`` is the collection's.
+    """Result of ``collection_export``; ``model`` is the model of the collection.
 
     Attributes:
-        collection: Its name.
-        file: The path of the file.
-        size: Documents in it.
-        chunks: Vectors in it.
+        collection: Name of the collection.
+        file: Path of the file.
+        size: Number of documents in the file.
+        chunks: Number of vectors in the file.
         bytes: Size of the file.
-        lost: Documents that could not be read.
+        lost: Number of documents that could not be read.
     """
 
     collection: str
@@ -51,23 +51,23 @@ def collection_export(
     call: Call | None = None,
     report: ReportProgress = no_progress,
 ) -> CollectionExported:
-    """Write a collection as it is at this moment. No model is needed.
+    """Write the current state of a collection to a file. No model is needed.
 
     Args:
         store: The collections.
-        collection: Its name.
-        file: ``.jsonl``: a header, then one line a document. ``.parquet``: one row a document. Appears when it is
-            complete.
+        collection: Name of the collection.
+        file: ``.jsonl``: a header, then one line per document. ``.parquet``: one row per document. The file appears
+            only when it is complete.
         overwrite: Replace an existing file.
-        salvage: Pass over what cannot be read of a damaged collection. The import embeds the texts anew.
+        salvage: Skip documents of a damaged collection that cannot be read. The import embeds the texts again.
         call: Cancels the export.
         report: Called with the number of documents written and their total.
 
     Raises:
-        InputError: The suffix of the file is another, or the file exists.
+        InputError: The file has another suffix, or exists already.
         CollectionError: There is no such collection.
-        OperatorError: The store cannot be read, or the file cannot be written, or pyarrow is missing.
-        CallCancelledError: The caller cancelled; no file is left.
+        OperatorError: The store cannot be read, the file cannot be written, or pyarrow is missing.
+        CallCancelledError: The caller cancelled; no file is left behind.
 
     Example:
         >>> collection_export(store, "notes", Path("notes.jsonl")).size
@@ -83,7 +83,7 @@ def collection_export(
     header = Header(
         collection=record.name,
         model="" if salvage else record.model,
-        identity="" if salvage else record.identity,  # a changed bit of a vector cannot be seen: all are made anew
+        identity="" if salvage else record.identity,  # a damaged vector cannot be detected, so the import re-embeds all
         dimensions=record.dimensions,
         documents=record.documents,
     )
@@ -123,7 +123,7 @@ def _batched(documents: Iterator[NewDocument]) -> Iterator[Sequence[NewDocument]
 
 @contextmanager
 def _atomic(file: Path) -> Iterator[Path]:
-    """Give a path beside a file; what is written there replaces the file if the block succeeds, else it is removed."""
+    """Yield a temporary path that replaces ``file`` if the block succeeds, and is removed otherwise."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         yield temporary

@@ -1,7 +1,7 @@
-"""A collection as one file: a header, then one record a document, as JSON lines or as a Parquet table.
+"""Read and write a collection as one file: a header, then one record per document, as JSON lines or a Parquet table.
 
-Both formats hold the same records. They differ in two values: in JSON lines metadata is an object and a vector is
-base64 of little-endian float32; in Parquet metadata is JSON text and a vector a list of float32.
+Both formats hold the same records and differ in two fields. In JSON lines, metadata is an object and a vector is
+base64 of little-endian float32; in Parquet, metadata is JSON text and a vector is a list of float32.
 """
 
 import json
@@ -21,20 +21,20 @@ from mcp_server_embeddings.store.records import NewDocument, Scalar, Vector, as_
 from mcp_server_embeddings.tools.coercion import MAX_ID
 
 VERSION = 1
-"""Of the format; a reader refuses a higher one."""
+"""Version of the format; a reader rejects a higher one."""
 
 DOCUMENTS_PER_BATCH = 256
-"""In memory together, in one transaction, and in one row group of a Parquet file."""
+"""Documents held in memory together, per transaction, and per row group of a Parquet file."""
 
 _FORMAT = "mcp-server-embeddings collection"
 _HEADER_KEY = b"mcp-server-embeddings"
-"""The key of the header in a Parquet file's metadata."""
+"""Key of the header in the metadata of a Parquet file."""
 
 _SUFFIXES = (".jsonl", ".parquet")
 
 
 class Header(BaseModel):
-    """What precedes the documents: which model the vectors are of."""
+    """The header before the documents: format version, model and sizes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,7 +54,7 @@ def _visible(value: str) -> str:
 
 
 def _without_nul(value: str) -> str:
-    return value.replace("\0", " ")  # as collection_add does; no offset moves
+    return value.replace("\0", " ")  # as in collection_add; preserves character offsets
 
 
 def _vector_bytes(value: object) -> bytes:
@@ -76,7 +76,7 @@ class ChunkRecord(BaseModel):
 
 
 class Record(BaseModel):
-    """A document as a line or row. Files that others wrote may have ``text`` alone."""
+    """A document as a line or row. In files from other programs, only ``text`` is required."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -89,14 +89,14 @@ class Record(BaseModel):
 
 
 Records = Iterator[tuple[str, Record]]
-"""Each with its place as people count: ``line 1`` is the first of the file."""
+"""Records with their positions for error messages, counted from 1: ``line 1`` is the first line of the file."""
 
 
 def check_suffix(file: Path) -> str:
-    """Return the lower-case suffix of a file, which decides the format.
+    """Return the lower-case suffix of a file, which determines the format.
 
     Raises:
-        InputError: It is not one of the two.
+        InputError: It is neither ``.jsonl`` nor ``.parquet``.
 
     Example:
         >>> check_suffix(Path("notes.JSONL"))
@@ -109,10 +109,10 @@ def check_suffix(file: Path) -> str:
 
 
 def pyarrow(module: str = "pyarrow") -> ModuleType:
-    """Import pyarrow, an optional dependency; by name, since it has no types.
+    """Import pyarrow, an optional dependency; by name, because it has no type annotations.
 
     Raises:
-        ConfigurationError: It is not installed.
+        ConfigurationError: pyarrow is not installed.
     """
     try:
         return import_module(module)
@@ -124,7 +124,7 @@ def pyarrow(module: str = "pyarrow") -> ModuleType:
 
 
 def write_records(path: Path, suffix: str, header: Header, batches: Iterable[Sequence[NewDocument]]) -> None:
-    """Write a file in the format of a suffix.
+    """Write a file in the format that belongs to a suffix.
 
     Raises:
         ConfigurationError: The format is Parquet and pyarrow is missing.
@@ -134,11 +134,11 @@ def write_records(path: Path, suffix: str, header: Header, batches: Iterable[Seq
 
 
 def read_records(file: Path) -> tuple[Header | None, Records]:
-    """Read the header of a file, None if it has none, and its records one by one.
+    """Read the header of a file, if it has one, and iterate over its records.
 
     Raises:
-        InputError: The file is of another format or a newer version; while iterating: a record is invalid.
-        OSError: It cannot be read.
+        InputError: The file has another format or a newer version; during iteration: a record is invalid.
+        OSError: The file cannot be read.
     """
     return (_read_table if check_suffix(file) == ".parquet" else _read_lines)(file)
 
@@ -223,10 +223,10 @@ def _corrupt(file: Path) -> InputError:
 
 
 def _header(raw: bytes) -> Header | None:
-    """Parse a header; None where this is something else.
+    """Parse a header; return None if the bytes are not one.
 
     Raises:
-        InputError: It is of a newer version, or incomplete.
+        InputError: The header has a newer version or is incomplete.
     """
     try:
         parsed = json.loads(raw)
@@ -260,7 +260,7 @@ def _record(place: str, raw: bytes | dict[str, object]) -> Record:
 
 
 def _reason(error: ValidationError) -> str:
-    """Describe the first fault without the value: texts do not belong in messages."""
+    """Describe the first error without the invalid value, because messages must not contain texts."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = [str(part) for part in first["loc"]]
     if place[:1] == ["metadata"] and len(place) > 1:

@@ -1,4 +1,4 @@
-"""Import texts and their vectors from a file; ``collection_file`` has the formats."""
+"""Import texts and their vectors from a file; ``collection_file`` defines the formats."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,14 +33,14 @@ class CollectionImported(Result):
     """Result of ``collection_import``.
 
     Attributes:
-        collection: Its name.
-        added: Documents that are new.
-        updated: Documents that replaced others.
-        unchanged: Documents that were stored already.
-        vectors: ``taken over`` from the file; or ``embedded``, because it has none or another model's.
-        file_model: The model of the file's vectors; empty where it has none.
-        size: Documents in the collection now.
-        chunks: Vectors in it.
+        collection: Name of the collection.
+        added: Number of new documents.
+        updated: Number of replaced documents.
+        unchanged: Number of documents that were already stored.
+        vectors: ``taken over`` from the file, or ``embedded`` because the file has no vectors of this model.
+        file_model: The model of the file's vectors; empty if it has none.
+        size: Number of documents in the collection now.
+        chunks: Number of vectors in the collection now.
     """
 
     collection: str
@@ -56,21 +56,21 @@ class CollectionImported(Result):
 def collection_import(
     embedder: Embedder, store: CollectionStore, collection: str, file: Path, report: ReportProgress = no_progress
 ) -> CollectionImported:
-    """Put the documents of a file into a collection, which is created if it does not exist.
+    """Add the documents of a file to a collection, which is created if it does not exist.
 
-    Documents of the collection that are not in the file stay. Each 256 documents are a transaction.
+    Documents of the collection that are not in the file remain. Every 256 documents form a transaction.
 
     Args:
         embedder: The engine.
         store: The collections.
-        collection: Its name.
-        file: What ``collection_export`` wrote: its vectors are used if they are of this model. Or records without a
-            header: ``{"text": …}``, with ``id`` and ``metadata`` if wanted.
+        collection: Name of the collection.
+        file: A file from ``collection_export``, whose vectors are used if they are of this model; or records without a
+            header: ``{"text": …}`` with optional ``id`` and ``metadata``.
         report: Called with the number of documents stored and their total (0: unknown).
 
     Raises:
-        InputError: The file cannot be read, or a record is invalid; those before it are stored.
-        CollectionError: The collection is another model's, or would grow too large.
+        InputError: The file cannot be read, or a record is invalid; the records before it are stored.
+        CollectionError: The collection has vectors of another model, or would grow too large.
         OperatorError: The model or the store cannot be used, or pyarrow is missing.
         CallCancelledError: The caller cancelled.
 
@@ -79,7 +79,7 @@ def collection_import(
         128
     """
     try:
-        if is_database(file.stat()):  # a link to one: closing it would drop SQLite's locks
+        if is_database(file.stat()):  # also through a link: opening and closing it would release SQLite's locks
             raise InputError(f"{str(file)!r} is a database of this program; give a file that export wrote")
         header, records = read_records(file)
         identity = embedder.identity()
@@ -104,11 +104,11 @@ def collection_import(
 
 
 class _Importer:
-    """Puts records into a collection, many in one transaction.
+    """Stores records in a collection, many per transaction.
 
     Attributes:
-        done: Documents stored so far.
-        written: Documents added, updated and unchanged so far.
+        done: Number of documents stored so far.
+        written: Numbers of documents added, updated and unchanged so far.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class _Importer:
                 f"{error}; the {self.done:,} documents before it are stored: correct it and import the file again"
             ) from None
         self._flush()
-        # Last: after a crash in the middle a file of many documents is read again.
+        # Last, so that after a crash in the middle a file of many documents is read again.
         self._target.keep_files(self._files)
 
     def _add(self, place: str, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""Embed a collection with another model."""
+"""Re-embed a collection with another model."""
 
 from collections.abc import Callable
 from itertools import groupby
@@ -15,22 +15,22 @@ ReportProgress = Callable[[int, int], None]
 """Called with the number of documents done and their total."""
 
 _DOCUMENTS_PER_BATCH = 256
-"""Encoded and committed together."""
+"""Documents encoded and committed together."""
 
 _MAX_PASSES = 100
-"""Each pass copies what changed during the one before; after so many, changes are faster than copying."""
+"""Maximum passes. Each copies the changes made during the previous one; if more are needed, copying cannot keep up."""
 
 
 class CollectionReindexed(Result):
     """Result of ``collection_reindex``.
 
     Attributes:
-        collection: Its name.
-        reindexed: False if its vectors were of this model already.
-        before: The model of its former vectors.
-        documents: Documents encoded by this call.
-        size: Documents in it.
-        chunks: Vectors in it.
+        collection: Name of the collection.
+        reindexed: False if its vectors were already of this model.
+        before: The model of its previous vectors.
+        documents: Number of documents encoded by this call.
+        size: Number of documents in the collection.
+        chunks: Number of vectors in the collection.
     """
 
     collection: str
@@ -49,20 +49,21 @@ def no_progress(done: int, total: int) -> None:
 def collection_reindex(
     embedder: Embedder, store: CollectionStore, collection: str, report: ReportProgress = no_progress
 ) -> CollectionReindexed:
-    """Embed all texts of a collection with this model, and replace the collection when that is complete.
+    """Embed all texts of a collection with this model, and replace the collection once that is complete.
 
-    Until then all processes use the collection as it was; what they add, change or remove meanwhile is copied too.
-    Each 256 documents are a transaction: a cancelled or killed call leaves the collection as it was, and the same call
-    again continues from there.
+    Until then, all processes use the collection as it was; their additions, changes and removals are copied too.
+    Every 256 documents form a transaction: a cancelled or killed call leaves the collection as it was, and repeating
+    the call continues from the last transaction.
 
     Args:
         embedder: The engine with the new model.
         store: The collections.
-        collection: Its name.
+        collection: Name of the collection.
         report: Called with the number of documents done and their total.
 
     Raises:
-        CollectionError: There is no such collection, it was removed meanwhile, or it changes faster than it is encoded.
+        CollectionError: There is no such collection, it was removed during the call, or it changes faster than it can
+            be encoded.
         OperatorError: The model cannot be used, or the store cannot be written.
         CallCancelledError: The caller cancelled.
 
@@ -101,10 +102,10 @@ def collection_reindex(
 
 
 class _Copy:
-    """Makes a hidden collection equal to another one, with vectors of this model.
+    """Copies a collection into a hidden one with vectors of this model.
 
     Attributes:
-        documents: Encoded so far.
+        documents: Number of documents encoded so far.
     """
 
     def __init__(self, embedder: Embedder, source: Collection, target: Collection, report: ReportProgress) -> None:
@@ -116,11 +117,11 @@ class _Copy:
 
     @property
     def tokens(self) -> int:
-        """Tokens encoded so far."""
+        """Number of tokens encoded so far."""
         return self._ingester.tokens
 
     def catch_up(self) -> None:
-        """Copy what differs now; of what changes meanwhile only some, so that a pass ends."""
+        """Copy the current differences. The number of batches is bounded, so a pass ends despite concurrent changes."""
         surplus = self._source.surplus(self._target)
         if surplus:
             self._target.remove(surplus)
@@ -130,7 +131,7 @@ class _Copy:
             if not batch.documents:
                 break
             last = batch.last
-            # Removed first: a put would keep file and metadata of a document with the same text.
+            # Remove first, because put keeps the file and metadata of a stored document with the same text.
             self._target.remove([document.id for document in batch.documents])
             self._ingester.put([source_document(document) for document in batch.documents])
             self.documents += len(batch.documents)
@@ -141,7 +142,7 @@ class _Copy:
 
 
 def source_document(document: NewDocument) -> SourceDocument:
-    """Turn a stored document into one to chunk and encode; its sections are the runs of chunks under one heading."""
+    """Convert a stored document to one to chunk and encode; consecutive chunks with the same heading form a section."""
     runs = [list(run) for _, run in groupby(document.chunks, key=lambda chunk: chunk.heading)]
     return SourceDocument(
         id=document.id,

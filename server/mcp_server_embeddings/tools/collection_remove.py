@@ -32,17 +32,17 @@ def collection_remove(
     *,
     all: Annotated[bool, Field(description="remove the collection itself")] = False,  # noqa: A002 - the contract's word
 ) -> CollectionRemoveResult:
-    """Remove items by id, or the whole collection. For good; no model is needed.
+    """Permanently remove items by id, or the whole collection. No model is needed.
 
     Args:
-        embedder: Tells whether the caller cancelled, which is looked at last: then nothing is removed.
+        embedder: Provides the call, whose cancellation is checked last, before anything is removed.
         store: The collections.
-        collection: Its name.
+        collection: Name of the collection.
         ids: Ids of items.
         all: Remove the collection itself.
 
     Raises:
-        InputError: Both or neither of ``ids`` and ``all`` came.
+        InputError: Both or neither of ``ids`` and ``all`` are given.
         CollectionError: There is no such collection.
         OperatorError: The store cannot be written.
         CallCancelledError: The caller cancelled; nothing was removed.
@@ -71,7 +71,7 @@ def collection_remove(
 
 
 def _leave_out(collection: Collection, files: Set[str]) -> None:
-    """Keep files that have no items left from coming back when the collection is brought up to date."""
+    """Exclude files without remaining items, so that the next update from sources does not add them again."""
     sources, left = collection.sources(), collection.files()
     gone = [file for file in files if file not in left and any(includes(path, file) for path in sources)]
     if gone:

@@ -1,4 +1,4 @@
-"""Choose the few items or sentences that stand for all of them."""
+"""Select the few items or sentences that represent all of them."""
 
 import re
 from collections import Counter
@@ -31,44 +31,45 @@ _DECIMALS = 4
 _ABBREVIATION = re.compile(
     r"\b(?:approx|ca|max|min|incl|excl|resp|[Vv]ols?|[Rr]efs?|[Ff]igs?|[Ee]qs?|[Ss]ecs?|[Tt]abs?|[Aa]pp|[Cc]h|Nos?|pp?)\.$"
 )
-"""What is followed by a number or a name, in the same sentence."""
+"""Abbreviations that are followed by a number or a name in the same sentence."""
 
 _WORD = re.compile(r"\w+")
 _MIN_WORDS = 4
 _MIN_CHARACTERS = 8
-"""Of a sentence in a script without spaces."""
+"""Minimum length of a sentence in a script without spaces."""
 
 _MAX_SENTENCE = 800
-"""Characters of a sentence; a longer one is a list or a table that lost its lines."""
+"""Maximum characters of a sentence; a longer one is a list or a table that lost its line breaks."""
 
 _BOILERPLATE_ITEMS = 3
-"""Items that have the same sentence, from which on it is boilerplate."""
+"""Minimum number of items with the same sentence that makes the sentence boilerplate."""
 
 _MAX_SHORT = 20
-"""A unit costs at least this part of the budget, or the shortest sentences, which say least, would be preferred."""
+"""Minimum cost of a unit, as one part in 20 of the budget. Otherwise the shortest sentences, which say the least, would
+be preferred."""
 
 _FOCUS = 2
-"""Power of a unit's nearness to the query in its weight. Most of 400 sentences are a little like any question; without
-it they outweigh together the few that are about it."""
+"""Exponent of a unit's similarity to the query in its weight. Most of 400 sentences resemble any question a little;
+without the exponent they would together outweigh the few that are about it."""
 
 _FILLED = 0.8
-"""Of the budget; of a digest with less the answer says why."""
+"""Share of the token budget; a note explains why a digest uses less."""
 
 _MAX_ITEMS = 10_000
 _MAX_UNITS = 10_000
-"""Of more, those are considered that are most like the query or, without one, an even sample. Every unit is compared
-with every other: 10,000 take four seconds of one core."""
+"""If there are more, only those most similar to the query are considered or, without a query, an even sample. Every
+unit is compared with every other: 10,000 take four seconds of one core."""
 
 _CHARACTERS_PER_TOKEN = 8
-"""A digest never has more characters a token, whatever a tokenizer makes of one long word."""
+"""Maximum characters of a digest per token, in case a tokenizer counts a long word as one token."""
 
 _SHARES = 1_000_000
-"""The budget where tokens and characters are both limited; a unit costs the larger share of the two."""
+"""The budget if tokens and characters are both limited; a unit costs the larger of its two shares."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """What is chosen as a whole: an item, or a sentence of one."""
+    """The unit of selection: an item, or a sentence of one."""
 
     item: int
     text: str
@@ -99,35 +100,35 @@ def condense(
     where: WhereFilter = None,
     sources: Sources | None = None,
 ) -> CondenseResult:
-    """Choose the subset that says most, within a budget of tokens, of units, or of both.
+    """Select the most informative subset within a budget of tokens, units, or both.
 
-    Where every item has at most 320 characters, items are chosen as a whole, without their heading lines. Otherwise
-    sentences are: hard-wrapped lines are joined; headings, tables, code, fragments, repeats, and sentences that three
-    items or more have, are left out. A chosen unit stands for another as far as their cosine rises above the edge of
-    ``weak``: 0 there, 1 for an equal one. What the subset stands for, summed over all units, is maximised
-    (``best_cover``). With a query a unit weighs by the square of how much it is about the query.
+    If every item has at most 320 characters, the units are whole items without their heading lines. Otherwise they are
+    sentences: hard-wrapped lines are joined; headings, tables, code, fragments, duplicates, and sentences that occur in
+    three or more items are dropped. A selected unit represents another as far as their cosine exceeds the lower edge of
+    ``weak``: 0 at the edge, 1 for an identical unit. The sum of representation over all units is maximised
+    (``best_cover``). With a query, a unit is weighted by the square of its relevance to the query.
 
-    Up to 10,000 items and 10,000 sentences are compared; of more, the nearest to the query or an even sample.
+    At most 10,000 items and 10,000 sentences are compared: those nearest the query, or an even sample.
 
     Args:
         embedder: The engine.
-        texts: Texts, a map from id to text, or one text of two sentences or more.
-        max_tokens: The tokens of the digest are never more than this, as this model's tokenizer counts, or an estimate.
-        count: No more sentences or items than this, 1 to 1,000.
-        query: What matters; None to keep what is typical.
-        source: In place of ``texts``; see ``Sources.open``.
+        texts: Texts, a map from id to text, or one text of two or more sentences.
+        max_tokens: Maximum tokens of the digest, as counted by the tokenizer of this model, or estimated.
+        count: Maximum number of sentences or items, 1 to 1,000.
+        query: The topic to keep; None to keep what is typical.
+        source: Replaces ``texts``; see ``Sources.open``.
         id_field: See ``Sources.open``.
         ids: Only these items of the source.
-        where: Only items whose metadata fits.
-        sources: Where sources are looked up.
+        where: Only items whose metadata matches.
+        sources: Resolves ``source``.
 
     Returns:
-        ``text``: the chosen units in the order of the items, those of one item on one line. ``coverage``: the share of
-        all, by weight, that they stand for, 0 to 1.
+        ``text``: the selected units in the order of the items, one line per item. ``coverage``: the weighted share of
+        all units that they represent, 0 to 1.
 
     Raises:
-        InputError: There is no budget, or it is smaller than the shortest unit; there is nothing to choose from; or see
-            ``select_items``.
+        InputError: There is no budget, it is smaller than the shortest unit, there is nothing to choose from, or
+            ``select_items`` rejects the items.
         OperatorError: The model cannot be used.
 
     Example:
@@ -187,7 +188,7 @@ def condense(
 
 
 def _considered_units(embedder: Embedder, items: Items, query: str | None) -> list[_Unit]:
-    """Return the units of the items, or of as many as can be compared."""
+    """Return the units of the items, or of as many items as can be compared."""
     if len(items) <= _MAX_ITEMS:
         return _units(items, range(len(items)))
     if query is None:
@@ -199,7 +200,7 @@ def _considered_units(embedder: Embedder, items: Items, query: str | None) -> li
 
 
 def _nearest(embedder: Embedder, vectors: Vectors, query: str | None, most: int) -> list[int]:
-    """Return the rows nearest a query, or an even sample of them, in their order."""
+    """Return the rows nearest a query or, without one, an even sample; in ascending order."""
     if query is None:
         return _evenly(len(vectors), most)
     cosines = scores(vectors, embedder.embed([query], role="query").vectors, "cosine")[:, 0]
@@ -215,7 +216,7 @@ def _how_chosen(query: str | None) -> str:
 
 
 def _units(items: Items, positions: Sequence[int]) -> list[_Unit]:
-    """Return whole items where all are short, else their sentences, without repeats and boilerplate."""
+    """Return whole items if all are short, otherwise their sentences, without duplicates and boilerplate."""
     texts = [CONTROL.sub(" ", text) for text in items.texts(positions)]
     if len(texts) > 1 and all(len(text) <= MAX_PASSAGE for text in texts):
         whole = [
@@ -230,7 +231,7 @@ def _units(items: Items, positions: Sequence[int]) -> list[_Unit]:
 
 
 def _sentences(text: str) -> list[str]:
-    """Return the sentences of a text; of one that has none its longer fragments, else all it has."""
+    """Return the sentences of a text; if it has none, its long fragments; if it has none either, all fragments."""
     found = [sentence for block in paragraphs(text) for sentence in _rejoined(block)]
     whole = [one for one in found if len(one) <= _MAX_SENTENCE and _is_long(one) and _is_sentence(one)]
     if whole:
@@ -240,7 +241,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _rejoined(block: str) -> Iterator[str]:
-    """Yield the sentences of a paragraph: what was cut for its length, or at an abbreviation, is one again."""
+    """Yield the sentences of a paragraph, rejoining those that were cut for length or at an abbreviation."""
     begin = last = 0
     for start, end in passages(block):
         before = block[begin:last]
@@ -254,7 +255,7 @@ def _rejoined(block: str) -> Iterator[str]:
 
 
 def _is_sentence(text: str) -> bool:
-    """Tell a sentence from a part of one: where it was cut, it begins in lower case or a bracket stays open."""
+    """Tell a sentence from a fragment, which begins in lower case, has unbalanced brackets, or lacks an end mark."""
     return (
         bool(SENTENCE_END.search(text))
         and not text[0].islower()
@@ -267,7 +268,7 @@ def _is_long(text: str) -> bool:
 
 
 def _without_boilerplate(units: Sequence[_Unit]) -> list[_Unit]:
-    """Leave out what so many items have, but from items that have nothing else."""
+    """Drop sentences that occur in many items, except from items that have no other sentence."""
     keys = [_key(unit) for unit in units]
     items = Counter(key for key, _ in {(key, unit.item) for key, unit in zip(keys, units, strict=True)})
     own = {unit.item for key, unit in zip(keys, units, strict=True) if items[key] < _BOILERPLATE_ITEMS}
@@ -277,7 +278,7 @@ def _without_boilerplate(units: Sequence[_Unit]) -> list[_Unit]:
 
 
 def _without_repeats(units: Sequence[_Unit]) -> list[_Unit]:
-    """Keep the first of units with the same words."""
+    """Keep the first of the units with the same words."""
     kept: dict[str, _Unit] = {}
     for unit in units:
         kept.setdefault(_key(unit), unit)
@@ -289,10 +290,10 @@ def _key(unit: _Unit) -> str:
 
 
 def _weights(embedder: Embedder, vectors: Vectors, query: str | None, items: Sequence[int]) -> tuple[Scores, bool]:
-    """Return what each unit weighs, and whether none fits the query.
+    """Return the weight of each unit, and whether no unit matches the query.
 
-    Without a query a unit weighs by its likeness to the mean of its item, squared: what an item is about weighs more
-    than what every such text says. Items weigh alike.
+    Without a query, a unit is weighted by the square of its similarity to the mean of its item, so the subject of an
+    item counts more than phrases common to all texts of the kind. All items have the same total weight.
     """
     equal = np.ones(len(vectors))
     if query is None:
@@ -312,7 +313,7 @@ def _weights(embedder: Embedder, vectors: Vectors, query: str | None, items: Seq
 
 
 def _joined(units: Sequence[_Unit], rows: Sequence[int]) -> str:
-    """Return the digest: the units of one item on one line."""
+    """Return the digest, with all units of an item on one line."""
     lines: dict[int, list[str]] = {}
     for row in rows:
         lines.setdefault(units[row].item, []).append(units[row].text)

@@ -1,4 +1,4 @@
-"""Negations and opposites among the words of two texts."""
+"""Find negations and opposites among the words of two texts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,29 +9,29 @@ from typing import NamedTuple
 from mcp_server_embeddings.languages import Language, tables
 
 _OBLIGATION = 0
-"""The group of opposites of each language that grades obligation: "must not" and "may not" forbid alike."""
+"""Group of opposites, in every language, for degrees of obligation: "must not" and "may not" both forbid."""
 
 _POLARITY = -1
-"""In place of a group, for words that differ by a prefix that denies."""
+"""Pseudo-group for words that differ by a negating prefix."""
 
 _IMPLYING = frozenset({"fail", "fails", "failed", "stop", "stops", "stopped", "free"})
-"""English words that deny what follows (Karttunen 1971, "Implicative verbs", Language 47:2)."""
+"""English words that negate the words after them (Karttunen 1971, "Implicative verbs", Language 47:2)."""
 
 _ENGLISH_ENDINGS = (
     ("ies", "y"), ("ied", "y"), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("es", ""), ("s", "")
 )  # fmt: skip
-"""Endings, and what they are replaced by."""
+"""Endings and their replacements."""
 
 _SHORTEST_BASE = 3
 
 _ABSENT = "∅"
 
 _SHOWN = 40
-"""Characters of a word or number in an answer; longer ones are keys and addresses."""
+"""Maximum characters of a word or number in an answer; longer ones are keys and addresses."""
 
 
 class Contrast(NamedTuple):
-    """Two opposite words, one of each text, and the group of opposites that holds them."""
+    """Two opposite words, one from each text, and the group of opposites that contains them."""
 
     left: str
     right: str
@@ -39,15 +39,15 @@ class Contrast(NamedTuple):
 
 
 def negations(left: Sequence[str], right: Sequence[str], found: Sequence[Contrast]) -> tuple[str, ...]:
-    """Weigh negations against opposites: ``not allowed`` and ``forbidden`` say the same.
+    """Offset negations against opposites: ``not allowed`` means the same as ``forbidden``.
 
     Args:
-        left: The words of the left text that deny.
-        right: Those of the right one.
+        left: The negating words of the left text.
+        right: The negating words of the right text.
         found: The contrasts between the texts.
 
     Returns:
-        What changed, as ``∅ → not`` and ``before → after``.
+        The changes, as ``∅ → not`` and ``before → after``.
     """
     if not (left or right or found):
         return ()
@@ -62,7 +62,7 @@ def negations(left: Sequence[str], right: Sequence[str], found: Sequence[Contras
 
 
 def denials(text: str, words: Sequence[str], language: Language) -> list[str]:
-    """Return the words of a text that deny, in order."""
+    """Return the negating words of a text, in order."""
     if language.cues is not None:
         return [cue for cue in language.cues.findall(text) if cue]
     negation = language.negation
@@ -75,10 +75,10 @@ def denials(text: str, words: Sequence[str], language: Language) -> list[str]:
 
 
 def contrasts(lefts: Sequence[str], rights: Sequence[str], language: Language) -> tuple[list[Contrast], set[str]]:
-    """Find opposites among the words that only one of two texts has.
+    """Find opposites among the words that only one of the two texts has.
 
     Returns:
-        The contrasts, and the words that have a synonym on the other side.
+        The contrasts, and the words that have a synonym in the other text.
     """
     sides = [_classes(words, others, language) for words, others in ((lefts, rights), (rights, lefts))]
     settled = {word for side in sides for key in sides[0].keys() & sides[1].keys() for word in side[key]}
@@ -93,7 +93,7 @@ def contrasts(lefts: Sequence[str], rights: Sequence[str], language: Language) -
 
 
 def prefixed(removed: Sequence[str], added: Sequence[str]) -> list[Contrast]:
-    """Find words that differ by a prefix that denies: ``valid`` and ``invalid``."""
+    """Find words that differ by a negating prefix: ``valid`` and ``invalid``."""
     found: list[Contrast] = []
     for prefix in tables().denying_prefixes if removed and added else ():
         found += [Contrast(word, prefix + word, _POLARITY) for word in removed if prefix + word in added]
@@ -102,17 +102,17 @@ def prefixed(removed: Sequence[str], added: Sequence[str]) -> list[Contrast]:
 
 
 def arrows(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...]:
-    """Write what one side has against what the other has, in order: ``30 days → 60 days``."""
+    """Format the changes between two lists, paired by position: ``30 days → 60 days``."""
     return tuple(f"{shown(one)} → {shown(other)}" for one, other in zip_longest(left, right, fillvalue=_ABSENT))
 
 
 def shown(word: str) -> str:
-    """Shorten what is no word."""
+    """Shorten a token that is too long to be a word."""
     return word if len(word) <= _SHOWN else word[: _SHOWN - 1] + "…"
 
 
 def _denies(word: str, following: str) -> bool:
-    """Whether a word denies what follows: not ``not only``, but ``failed to``, ``stopped working``, ``free of``."""
+    """Tell whether a word negates the next: in ``failed to``, ``stopped working``, ``free of``, not in ``not only``."""
     if word not in _IMPLYING:
         return following != "only"
     if word == "free":
@@ -121,7 +121,7 @@ def _denies(word: str, following: str) -> bool:
 
 
 def _classes(words: Sequence[str], others: Sequence[str], language: Language) -> dict[tuple[int, int], list[str]]:
-    """Group the words that only one side has by their classes of opposites."""
+    """Group the words that only the first text has by their classes of opposites: (group, class)."""
     found: dict[tuple[int, int], list[str]] = {}
     for word in sorted({*words, *_having_to(words)}.difference(others, _having_to(others))):
         for key in _opposites_of(word, language):
@@ -141,7 +141,7 @@ def _opposites_of(word: str, language: Language) -> frozenset[tuple[int, int]]:
 
 
 def _bases(word: str, language: Language) -> list[str]:
-    """Return what a word may be a form of, itself included; endings are the English ones."""
+    """Return the possible base forms of a word, including itself; only English endings are removed."""
     bases = [word]
     if word in language.irregular:
         bases.append(language.irregular[word])

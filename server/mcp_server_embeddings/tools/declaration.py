@@ -1,4 +1,4 @@
-"""Declare tools: a tool is its function, whose signature is also what clients see."""
+"""Declare tools: a tool is a function, and its signature is also the published schema."""
 
 import functools
 import importlib
@@ -30,16 +30,16 @@ Effect = Literal["reads", "writes", "destroys"]
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What the server gives a tool beside the client's arguments, as parameters of these names.
+    """Objects that the server injects into a tool, as parameters of the same names, in addition to client arguments.
 
     Attributes:
         engine: The engine.
-        embedder: The engine as this call sees it.
+        embedder: The engine, bound to this call.
         store: The collections.
-        protocol: The revision of MCP that is spoken with the client; None without one.
-        settings: The session's: which folders may be read, where files are written.
-        process: What ``status`` tells of the process that serves.
-        freshness: What is remembered of files from one call to the next.
+        protocol: The MCP revision negotiated with the client; None without a client.
+        settings: Settings of the session: folders that may be read, the output folder.
+        process: Description of the serving process for ``status``.
+        freshness: State of source files, remembered between calls.
     """
 
     engine: Engine
@@ -52,7 +52,7 @@ class ToolContext:
 
     @property
     def reader(self) -> Reader:
-        """Reads files in the folders that the user allowed."""
+        """Reader of files in the folders that the user allowed."""
         return Reader(self.settings.allow_dir, cancelled=self.embedder.call.raise_if_cancelled)
 
     @property
@@ -62,12 +62,12 @@ class ToolContext:
 
     @property
     def sources(self) -> Sources:
-        """Where ``source`` is looked up."""
+        """Resolver of ``source`` arguments."""
         return Sources(self.store, self.reader, self.freshness)
 
     @property
     def output_dir(self) -> Path:
-        """Where ``save_as`` writes."""
+        """The folder for ``save_as``."""
         return self.settings.output_dir or self.settings.data_dir / "output"
 
 
@@ -75,7 +75,7 @@ _PROVIDED = ("engine", "embedder", "store", "protocol", "reader", "sources", "ou
 
 
 class Arguments(BaseModel):
-    """The arguments of one call; unknown ones are refused."""
+    """The arguments of one call; unknown names are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -103,7 +103,7 @@ class Tool:
 
     @property
     def result(self) -> type[Result]:
-        """The model of what the function returns."""
+        """The return type of the function."""
         result: type[Result] = self._hints["return"]
         return result
 
@@ -113,7 +113,7 @@ class Tool:
 
     @functools.cached_property
     def arguments(self) -> type[Arguments]:
-        """The model of what clients send: every parameter that ``ToolContext`` does not provide."""
+        """The model of client arguments: every parameter that ``ToolContext`` does not provide."""
         sent: dict[str, Any] = {
             name: (self._hints[name], ... if parameter.default is parameter.empty else parameter.default)
             for name, parameter in self._parameters.items()
@@ -122,10 +122,10 @@ class Tool:
         return create_model(self.name, __base__=Arguments, **sent)
 
     def call(self, context: ToolContext, arguments: Arguments) -> Result:
-        """Call the function; characters of its texts that are not shown are named in a note.
+        """Call the function and add a note if texts of the result contain hidden characters.
 
         Raises:
-            EmbeddingsError: The tool refuses the arguments, or cannot answer.
+            EmbeddingsError: The tool rejects the arguments, or cannot answer.
         """
         values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
         provided = {name: getattr(context, name) for name in self._parameters if name in _PROVIDED}
@@ -150,15 +150,15 @@ def tool(
     effect: Effect = "reads",
     core: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Declare a function as the tool of its name. Its ranges (``Range``) are checked at each call.
+    """Declare a function as a tool of the same name. Parameter ranges (``Range``) are checked at each call.
 
     Args:
-        title: For people.
-        description: For the model that chooses: purpose, when, when not, what comes back, what it composes with.
-        purpose: What it is for, in a few words, for the guide; empty to leave it out there.
-        too_large: What to do when the answer is too large.
-        effect: What it does to anything outside the process.
-        core: Whether it belongs to ``--tools core``.
+        title: Display name for people.
+        description: Text from which a model selects tools: purpose, when to use it, when not, result, composition.
+        purpose: The purpose in a few words for the guide; empty to omit the tool there.
+        too_large: Advice when the answer is too large.
+        effect: The strongest effect on anything outside the process.
+        core: Whether the tool belongs to ``--tools core``.
 
     Example:
         >>> @tool(title="Count texts", description="Counts texts. Use it … Not … Returns …")
@@ -185,7 +185,7 @@ def tool(
 
 @functools.cache
 def declared_tools() -> Mapping[str, Tool]:
-    """Return every tool of this package by name, those of ``--tools core`` first."""
+    """Return all tools of this package by name, those of ``--tools core`` first."""
     package = importlib.import_module(__package__)
     for module in pkgutil.iter_modules(package.__path__, f"{__package__}."):
         importlib.import_module(module.name)

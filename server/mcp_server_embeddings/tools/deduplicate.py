@@ -1,4 +1,4 @@
-"""Find items that say the same."""
+"""Find items with the same meaning."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,13 +37,13 @@ from mcp_server_embeddings.vectors.duplicates import (
 Keep = Literal["longest", "first"]
 
 _BELOW = 0.05
-"""How far below a threshold doubtful pairs are looked for."""
+"""Width of the range of cosines below the threshold that is searched for doubtful pairs."""
 
 _MOST_COMPARED = 1_000
-"""Merged pairs whose words are compared, those nearest the threshold: 0.2 s of short texts, 3 s of the longest."""
+"""Maximum merged pairs whose words are compared, lowest cosine first: 0.2 s for short texts, 3 s for the longest."""
 
 _LISTED = 20
-"""Items listed of each group where not all groups fit."""
+"""Maximum items listed per group if not all groups fit."""
 
 _DECIMALS = 4
 
@@ -74,32 +74,31 @@ def deduplicate(
     sources: Sources | None = None,
     output_dir: Path | None = None,
 ) -> DeduplicateResult:
-    """Find the items that say the same.
+    """Find items with the same meaning.
 
-    Items are grouped so that every two of a group reach the threshold: an item that is like two unlike ones is grouped
-    with one of them.
+    Every two items of a group reach the threshold. An item similar to two dissimilar items is grouped with one of them.
 
     Args:
         embedder: The engine.
         texts: 2 to 2,000 texts, or a map from id to text.
         threshold: The lowest cosine of duplicates, 0 to 1; None for the suggested one.
-        keep: Which item of a group stays: the longest, or the first; ties by order.
-        source: In place of ``texts``; see ``Sources.open``.
+        keep: The item of a group to keep: the longest, or the first; ties are broken by order.
+        source: Replaces ``texts``; see ``Sources.open``.
         id_field: See ``Sources.open``.
         ids: Only these items of the source.
-        where: Only items whose metadata fits.
-        top: How many doubtful pairs to show, 1 to 1,000.
-        save_as: Writes a row for each item with ``keep`` (whether it stays) and ``duplicate_of``.
-        sources: Where sources are looked up.
-        output_dir: Where ``save_as`` writes.
+        where: Only items whose metadata matches.
+        top: Maximum number of doubtful pairs to show, 1 to 1,000.
+        save_as: File name for a table with one row per item, with ``keep`` (true or false) and ``duplicate_of``.
+        sources: Resolves ``source``.
+        output_dir: The folder for ``save_as``.
 
     Returns:
         Groups, largest first. ``doubtful``: up to half are merged pairs whose numbers or negations differ, which
-        vectors hardly see; then the pairs nearest the threshold. ``suggested_threshold`` lies in the widest gap between
-        the scores of these items from the edge of ``close`` to that of ``same``.
+        vectors barely show; then the pairs nearest the threshold. ``suggested_threshold`` is in the widest gap between
+        the scores of these items, from the lower edge of ``close`` to that of ``same``.
 
     Raises:
-        InputError: There is one item, or see ``select_items``.
+        InputError: There is only one item, or ``select_items`` rejects the items.
         OperatorError: The model cannot be used, or a file cannot be written.
 
     Example:

@@ -1,17 +1,17 @@
-"""What the vectors of two texts that are close in meaning cannot see: numbers, negations, replaced words.
+"""Find differences between two similar texts that their vectors do not show: numbers, negations, replaced words.
 
-The cosine of a pair hardly moves when ``30 days`` becomes ``60 days`` or a "not" is added, because the vector of a
+The cosine of a pair barely changes when ``30 days`` becomes ``60 days`` or a "not" is added, because the vector of a
 text is a mean over its words (Ettinger 2020, "What BERT is not", doi:10.1162/tacl_a_00298, for negation; Naik et al.
 2018, "Stress Test Evaluation for Natural Language Inference", arXiv:1806.00692, for numbers and antonyms). So the
-words are compared as well, in two stages: the texts alone (``textual_differences``), then the words that are left
-over by their vectors (``differences``), as BERTScore matches tokens (Zhang et al. 2020, arXiv:1904.09675).
+words are compared as well, in two stages: first the texts alone (``textual_differences``), then the remaining words
+by their vectors (``differences``), as BERTScore matches tokens (Zhang et al. 2020, arXiv:1904.09675).
 
 Measured with all-MiniLM-L6-v2 by ``benchmarks/differences.py`` on the 110 pairs of the reporting half, which were
-written after everything here was fixed: changes of number, negation and verb flagged 95.5 % (number 14 of 14,
-negation 13 of 14, verb 15 of 16), object 9 of 10; rewordings 17.9 % (synonyms 7 of 16, abbreviations 2 of 12,
-politeness 1 of 8, voice and word order none). A synonym that the model does not know near its like, such as most in
-other languages than the model's, is taken for another word. Who does what to whom is not seen: "A pays B" has the
-words of "B pays A".
+written after all rules and constants here were fixed: changes of number, negation and verb flagged 95.5 % (number 14 of
+14, negation 13 of 14, verb 15 of 16), object 9 of 10; rewordings 17.9 % (synonyms 7 of 16, abbreviations 2 of 12,
+politeness 1 of 8, voice and word order none). Synonyms whose vectors are far apart under the model, such as most in
+languages it does not support, count as different words. Exchanged roles are not detected: "A pays B" has the same words
+as "B pays A".
 """
 
 import math
@@ -32,54 +32,54 @@ from mcp_server_embeddings.vectors.scores import Scores, unit_rows
 _TOKEN = re.compile(rf"{NUMBER}|[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff]++|°[CF]?|[%‰€$£¥₽]")
 _NOT = re.compile(r"n['’]t\b|(?<=\bcan)not\b", re.IGNORECASE)
 _STEMS = {"ca": "can", "wo": "will", "sha": "shall"}
-"""What is left of can't, won't and shan't."""
+"""Stems that remain of can't, won't and shan't."""
 
 _LISTED = 8
-"""Entries of each list, so that an answer stays readable."""
+"""Maximum entries of each list, to keep answers readable."""
 
 _COMPARED = 100
-"""Words without a literal counterpart for which one is looked for; texts that differ in more have little in common."""
+"""Maximum words per side that have no literal counterpart; texts that differ in more have little in common."""
 
 _PREFIX = 3
-"""Letters that two forms of one word share at least."""
+"""Minimum number of leading letters that two forms of one word share."""
 
 _WORDS_ALONE = 0.4
-"""``changed`` of a pair with other words, before their vectors are known."""
+"""``changed`` of a pair with different words, before their vectors are compared."""
 
 CHANGED = 0.5
-"""``changed`` of a pair that is worth a look."""
+"""Minimum ``changed`` of a pair that is worth a look."""
 
 _COST, _NEAR, _COUNT, _BIAS = 1.8, 2.5, 1.0, 0.1
-"""Weights of the logistic regression over cost per word, nearness of the words, log2 of their number.
+"""Weights of the logistic regression for cost per word, similarity of the words, log2 of their number; and its bias.
 
-Fitted on 212 pairs of the tuning half and 89 pairs of the STSBenchmark development split that people judged 4.75 or
-more of 5; rounded.
+Fitted on 212 pairs of the tuning half and 89 pairs of the STSBenchmark development split that people rated 4.75 or more
+of 5; rounded.
 """
 
 _ONE_SIDED = 2.0
-"""Bias against words that one text has in addition: they often say what the other implies."""
+"""Bias against words that only one text has, without replacement: they often state what the other text implies."""
 
 _MOST_COST = 2.0
-"""Beyond it a higher cost per word says no more."""
+"""Maximum cost per word; a higher cost is not more informative."""
 
 _LEAST_RANGE = 1e-6
-"""Between unrelated and equal, for models that tell no two texts apart."""
+"""Minimum distance from unrelated to equal, for models that do not distinguish any texts."""
 
 _LONG = 30
-"""Words up to which the cosine of a text falls by a share per word."""
+"""Maximum number of words up to which each different word lowers the cosine of a text proportionally."""
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What changed from the left text to the right one; empty lists where nothing did.
+    """The changes from a left text to a right one.
 
     Attributes:
         removed: Words of the left text without a counterpart in the right one, in lower case.
-        added: Words of the right text without a counterpart in the left one.
-        numbers: Numbers, quantities, times and dates, as ``30 days → 60 days``; ``∅`` where a side has none.
+        added: Words of the right text without a counterpart in the left one, in lower case.
+        numbers: Numbers, quantities, times and dates, as ``30 days → 60 days``; ``∅`` for a side without one.
         negation: Negations and opposites, as ``∅ → not``, ``must → may``, ``before → after``.
-        changed: How likely the meaning changed, 0 to 1: 1 for a number or a negation, else judged by the words.
-            From ``CHANGED`` a pair is worth a look.
+        changed: Likelihood that the meaning changed, 0 to 1: 1 for a number or a negation, otherwise estimated from
+            the words. From ``CHANGED`` a pair is worth a look.
     """
 
     removed: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class Differences:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text cut into words, numbers and symbols: as written, and in lower case."""
+    """A text split into words, numbers and symbols: as written (``tokens``) and in lower case (``words``)."""
 
     tokens: list[str]
     words: list[str]
@@ -99,12 +99,12 @@ class _Text:
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """Differences without the limit of a list, and what the second stage needs.
+    """Differences with lists of any length, and the inputs of the second stage.
 
     Attributes:
-        found: The differences of the texts alone.
-        names: Words written with a capital inside a sentence.
-        length: Words of the longer text.
+        found: The differences between the texts alone.
+        names: Capitalised words other than the first, in lower case.
+        length: Number of words of the longer text.
     """
 
     found: Differences
@@ -120,8 +120,8 @@ def textual_differences(left: str, right: str) -> Differences:
         right: A text close to it in meaning.
 
     Returns:
-        At most eight entries a list. Synonyms are still among ``removed`` and ``added``, so words alone raise
-        ``changed`` to no more than 0.4; see ``differences``.
+        The differences, at most eight entries per list. ``removed`` and ``added`` still contain synonyms, so words
+        alone raise ``changed`` to at most 0.4; see ``differences``.
 
     Example:
         >>> found = textual_differences("Pay within 30 days.", "Do not pay within 60 days.")
@@ -134,20 +134,20 @@ def textual_differences(left: str, right: str) -> Differences:
 def differences(
     embedder: Embedder, pairs: Sequence[tuple[str, str]], *, cosines: Sequence[float] | None = None
 ) -> list[Differences]:
-    """Compare pairs of texts by their words, and what is left over by its vectors.
+    """Compare pairs of texts by their words, and the remaining words by their vectors.
 
-    A word has a counterpart where its vector is as near to one of the other side's as the band ``close`` begins. What
-    still differs is judged by three things, in a logistic regression: how near the words come, how many there are,
-    and how much of the cosine of the texts each costs. A synonym hardly moves the cosine, another word of the same
-    kind does.
+    A word has a counterpart if its cosine to a word of the other side reaches the band ``close``. A logistic regression
+    judges the words that still differ by three features: their similarity to the other side, their number, and how
+    much each lowers the cosine of the texts. A synonym barely lowers that cosine; a different word of the same kind
+    does.
 
     Args:
         embedder: The engine; encodes every distinct word once, in one call.
-        pairs: Texts that are close in meaning, left and right.
-        cosines: The cosine of each pair, -1 to 1, where it is known; else the texts are encoded as well.
+        pairs: Left and right texts that are close in meaning.
+        cosines: The cosine of each pair, -1 to 1; if None, the texts are encoded as well.
 
     Returns:
-        The differences of each pair, at most eight entries a list.
+        The differences of each pair, at most eight entries per list.
 
     Raises:
         OperatorError: The model cannot be used.
@@ -178,7 +178,7 @@ def differences(
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Cosines of one model as shares of the way from unrelated (0) to equal (1), so that constants carry over."""
+    """Maps cosines of a model to a scale from unrelated (0) to equal (1), so that constants apply to every model."""
 
     unrelated: float
     close: float
@@ -192,19 +192,19 @@ class _Scale:
 
 
 def _cosine(vectors: Scores, rows: Sequence[int | None]) -> float:
-    """Return the cosine of two texts by their rows; 0 where one is blank and has none."""
+    """Return the cosine of two rows; 0 if a text is blank and has no row."""
     left, right = rows
     return 0.0 if left is None or right is None else float(vectors[left] @ vectors[right])
 
 
 def _judged(compared: _Compared, nearness: Scores, cosine: float, scale: _Scale) -> Differences:
-    """Leave out words with a counterpart and judge the rest.
+    """Drop words with a counterpart and judge the rest.
 
     Args:
         compared: A pair.
-        nearness: Cosines of its removed words (rows) with its added ones (columns).
-        cosine: Of the whole texts.
-        scale: Of the model.
+        nearness: Cosines of its removed words (rows) with its added words (columns).
+        cosine: The cosine of the whole texts.
+        scale: The scale of the model.
     """
     found = compared.found
     removed, added = found.removed, found.added
@@ -227,7 +227,7 @@ def _judged(compared: _Compared, nearness: Scores, cosine: float, scale: _Scale)
 
 
 def _compare(left: str, right: str) -> _Compared:
-    """Compare all words, without the limit of a list."""
+    """Compare two texts by their words, with lists of any length."""
     if left == right:
         return _Compared(Differences(), frozenset(), 0)
     one, other = _read(left), _read(right)
@@ -258,7 +258,7 @@ def _names(tokens: Sequence[str]) -> frozenset[str]:
 
 
 def _read(text: str) -> _Text:
-    """Cut a text into words, numbers and symbols; ``don't`` is ``do`` and ``not``."""
+    """Split a text into words, numbers and symbols; ``don't`` becomes ``do`` and ``not``."""
     lower = text.lower()
     contracted = "n't" in lower or "n’t" in lower or "cannot" in lower
     tokens: list[str] = _TOKEN.findall(_NOT.sub(" not", text) if contracted else text)
@@ -274,7 +274,7 @@ def _read(text: str) -> _Text:
 def _without_counterpart(
     words: Sequence[str], others: Sequence[str], language: Language, settled: set[str]
 ) -> list[str]:
-    """Return the distinct content words without the same word, a form of it or a listed synonym on the other side."""
+    """Return the distinct content words that lack the same word, a form of it or a listed synonym on the other side."""
     known = dict.fromkeys([*others, *sorted(settled)])
     new = [(at, word) for at, word in enumerate(words) if word not in known and _has_content(word, language)]
     if not new:
@@ -302,7 +302,7 @@ def _without_counterpart(
 
 
 def _acronyms(text: _Text, others: Sequence[str]) -> set[str]:
-    """Return the acronyms of a text and the words of the other one that they stand for."""
+    """Return the acronyms of a text that abbreviate consecutive words of the other text, and those words."""
     shouted = sorted({token.lower() for token in text.tokens if token.isupper() and len(token) > 1})
     settled: set[str] = set()
     if shouted:
@@ -327,7 +327,7 @@ def _has_content(word: str, language: Language) -> bool:
 
 
 def _same_word(one: str, other: str) -> bool:
-    """Whether two words are forms of one: a common beginning, and nothing but endings after it."""
+    """Tell whether two words are forms of one word: a common prefix followed only by inflectional endings."""
     shared = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     if shared < max(_PREFIX, min(len(one), len(other)) * 0.6):
         return False

@@ -1,4 +1,4 @@
-"""Turn texts into vectors."""
+"""Embed texts as vectors."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ from mcp_server_embeddings.vectors.scores import Vectors
 from mcp_server_embeddings.vectors.shape import shortened
 
 INLINE_NUMBERS = 4_096
-"""Up to this many numbers are sent in the answer: about 40 KB of JSON. More go to a file."""
+"""Maximum numbers in an answer, about 40 KB of JSON; more are written to a file."""
 
 _DECIMALS = 6
 
@@ -58,26 +58,26 @@ def embed(
     sources: Sources | None = None,
     output_dir: Path | None = None,
 ) -> EmbedResult:
-    """Turn texts into vectors.
+    """Embed texts as vectors.
 
     Args:
         embedder: The engine.
-        texts: 1 to 2,000 texts with 2,000,000 characters in all, or a map from id to text.
+        texts: 1 to 2,000 texts with 2,000,000 characters in total, or a map from id to text.
         role: ``query`` or ``document`` for search, ``symmetric`` for comparing like with like.
         dimensions: Shorten the vectors and scale them to length 1; only for a model trained for it.
         encoding: ``float`` rounds to 6 decimals; ``base64`` is little-endian float32.
-        long_text: What becomes of a text over the model's limit; see ``Embedder.embed``.
-        source: In place of ``texts``; see ``Sources.open``. A document's vector is the mean of its passages'.
+        long_text: Treatment of a text over the model's limit; see ``Embedder.embed``.
+        source: Replaces ``texts``; see ``Sources.open``. The vector of a document is the mean over its passages.
         id_field: See ``Sources.open``.
         ids: Only these items of the source.
-        where: Only items whose metadata fits.
+        where: Only items whose metadata matches.
         save_as: A file name. ``.npy``: the vectors as float32, one row per item; ``.csv``, ``.jsonl`` or ``.parquet``:
             a table with the items' own columns and the vector as a JSON list.
-        sources: Where sources are looked up.
-        output_dir: Where files are written; the data folder by default.
+        sources: Resolves ``source``.
+        output_dir: The folder for files; by default ``output`` in the data folder.
 
     Raises:
-        InputError: ``dimensions`` or ``save_as`` is refused, or see ``select_items``.
+        InputError: ``dimensions`` or ``save_as`` is invalid, or ``select_items`` rejects the items.
         TextTooLongError: See ``long_text``.
         OperatorError: The model cannot be used, or the file cannot be written.
 
@@ -114,10 +114,10 @@ def embed(
 
 
 def check_dimensions(dimensions: int, identity: ModelIdentity) -> None:
-    """Refuse a length to which the model's vectors must not be shortened.
+    """Reject a number of dimensions to which the model's vectors must not be shortened.
 
     Raises:
-        InputError: It is outside the range that the model was trained for.
+        InputError: The number is outside the range that the model was trained for.
     """
     full, trained = identity.dimensions, identity.matryoshka
     if dimensions == full:
@@ -136,7 +136,7 @@ def check_dimensions(dimensions: int, identity: ModelIdentity) -> None:
 
 
 def encoded(vectors: Vectors, encoding: Literal["float", "base64"]) -> list[list[float]] | list[str]:
-    """Return vectors as an answer holds them: numbers of 6 decimals, or base64 of little-endian float32."""
+    """Encode vectors for an answer: numbers with 6 decimals, or base64 of little-endian float32."""
     if encoding == "base64":
         return [base64.b64encode(row.astype("<f4").tobytes()).decode("ascii") for row in vectors]
     rounded: list[list[float]] = (np.round(vectors.astype(np.float64), _DECIMALS) + 0.0).tolist()
@@ -144,7 +144,7 @@ def encoded(vectors: Vectors, encoding: Literal["float", "base64"]) -> list[list
 
 
 def _written(vectors: Vectors, folder: Path, save_as: str | None) -> VectorFile:
-    """Write the vectors; without a name under one made of their content."""
+    """Write the vectors to a .npy file; without a name, under one derived from their content."""
     array = np.ascontiguousarray(vectors, dtype="<f4")
     digest = hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()[:24]
     name = save_as or f"vectors-{digest}.npy"

@@ -1,7 +1,6 @@
-"""Measure how well searches do: queries with documents, or items of a collection, that people judged relevant.
+"""Measure retrieval quality with queries whose relevant documents, or items of a collection, were judged by people.
 
-Every figure comes from the same search as the tool's (``ranked``), on a collection of the set's documents or one that
-is there.
+Every figure comes from the search of the tool (``ranked``), on a collection of the set's documents or an existing one.
 """
 
 import random
@@ -30,34 +29,34 @@ from mcp_server_embeddings.vectors.metrics import ndcg, recall, reciprocal_rank
 
 MODES: tuple[SearchMode, ...] = get_args(SearchMode)
 CUT = 10
-"""Hits that count."""
+"""Cutoff rank of the metrics."""
 
 FIRST = 5
-"""Hits among which a document must be to be found by a word that only it has: as many as the tool shows by default."""
+"""Cutoff rank for rare words: a document must be among as many hits as the tool shows by default."""
 
 _AT_ONCE = 100
-"""Queries between two reports of progress."""
+"""Queries between two progress reports."""
 
 _RARE_WORDS = 100
-"""Words that are looked for at most."""
+"""Maximum number of rare words to search for."""
 
 FOREIGN = 20
-"""Queries of each other set at most."""
+"""Maximum number of queries from each other set."""
 
 _WORD = re.compile(r"\w{4,}")
 
 Report = Callable[[int, int], None]
-"""Takes how many searches are done, of how many."""
+"""Called with the number of searches done and their total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The queries of a set that are asked, drawn by a seed.
+    """A random sample of the queries of a set.
 
     Attributes:
         data: The set.
-        queries: Ids of queries with a relevant document.
-        rare: Words that one document only has, with its id.
+        queries: Ids of the sampled queries, which all have a relevant document.
+        rare: Words that occur in only one document, with the id of that document.
     """
 
     data: RetrievalSet
@@ -66,7 +65,7 @@ class Sample:
 
     @classmethod
     def draw(cls, data: RetrievalSet, most: int | None, seed: int) -> "Sample":
-        """Choose at most so many queries, all for None."""
+        """Draw at most ``most`` queries, or all for None, and the rare words."""
         rare = _rare_words(data.documents)
         draw = random.Random(seed)  # noqa: S311 - not for secrets
         chosen = drawn_queries(data, most, draw)
@@ -74,12 +73,12 @@ class Sample:
         return cls(data, chosen, {word: rare[word] for word in words})
 
     def texts(self) -> list[str]:
-        """Return the queries."""
+        """Return the texts of the sampled queries."""
         return [self.data.queries[key] for key in self.queries]
 
 
 def drawn_queries(data: RetrievalSet, most: int | None, draw: random.Random) -> list[str]:
-    """Return the ids of the queries that are asked."""
+    """Draw the ids of at most ``most`` judged queries, or all for None."""
     judged = list(data.relevance)
     return judged if most is None else draw.sample(judged, min(most, len(judged)))
 
@@ -93,15 +92,15 @@ def evaluate(
     seed: int = 0,
     report: Report = lambda done, total: None,
 ) -> Evaluation:
-    """Index each set and ask its queries, and a share of the other sets', in every mode.
+    """Index each set, and search it in every mode for its own queries and a sample of the other sets' queries.
 
     Args:
         embedder: The engine.
-        store: Takes a collection for each set, by its position.
-        sets: One or more.
-        queries: At most so many of each set; None for all.
-        seed: Of the choice of queries and words.
-        report: Told how many searches are done.
+        store: Receives one collection per set, named by its position.
+        sets: One or more sets.
+        queries: Maximum number of queries per set; None for all.
+        seed: Random seed for the sample of queries and words.
+        report: Called with the number of searches done and their total.
 
     Raises:
         OperatorError: The model or the store cannot be used.
@@ -130,20 +129,20 @@ def evaluate_collection(
     seed: int = 0,
     report: Report = lambda done, total: None,
 ) -> Evaluation:
-    """Ask golden queries of a collection as it is, in every mode.
+    """Search an existing collection for golden queries in every mode.
 
     Args:
         embedder: The engine.
-        store: Has the collection.
-        collection: Its name.
+        store: The store with the collection.
+        collection: Name of the collection.
         golden: Queries and the ids of the items that answer them.
-        queries: As in ``evaluate``, like the next two.
-        seed: Of the choice of queries.
-        report: Told how many searches are done.
+        queries: Maximum number of queries; None for all.
+        seed: Random seed for the sample of queries.
+        report: Called with the number of searches done and their total.
 
     Raises:
-        InputError: An id is none of the collection's.
-        CollectionError: There is no such collection, or it is another model's.
+        InputError: An id is not in the collection.
+        CollectionError: There is no such collection, or it has vectors of another model.
         OperatorError: The model or the store cannot be used.
         CallCancelledError: The caller cancelled.
     """
@@ -155,10 +154,10 @@ def evaluate_collection(
 
 
 def known_ids(embedder: Embedder, store: CollectionStore, collection: str, golden: RetrievalSet) -> RetrievalSet:
-    """Return golden queries with the ids as searches give them; a path may be whole.
+    """Return golden queries with item ids as searches return them; an absolute path becomes a relative one.
 
     Raises:
-        InputError: An id is none of the collection's.
+        InputError: An id is not in the collection.
     """
     items = select_items(embedder, Sources(store, Reader(())), None, Selection(collection), needs_model=False)
     known = {str(key) for key in items.ids}
@@ -176,9 +175,9 @@ def known_ids(embedder: Embedder, store: CollectionStore, collection: str, golde
 
 
 def index(embedder: Embedder, store: CollectionStore, name: str, documents: Mapping[str, Entry]) -> int:
-    """Put the documents of a set into a collection, as the tool does; the number of passages.
+    """Add the documents of a set to a collection, as the tool does, and return the number of passages.
 
-    A title is the heading of every passage, as in a file of Markdown.
+    A title becomes the heading of every passage, as in a Markdown file.
     """
     identity = embedder.identity()
     target = store.open_or_create(name, identity.digest, identity.short, identity.dimensions)
@@ -188,7 +187,7 @@ def index(embedder: Embedder, store: CollectionStore, name: str, documents: Mapp
 
 
 class _Searcher:
-    """Asks queries and counts them."""
+    """Runs searches and reports their number."""
 
     def __init__(self, embedder: Embedder, store: CollectionStore, report: Report, total: int) -> None:
         self._embedder = embedder
@@ -198,7 +197,7 @@ class _Searcher:
         self._done, self._total = 0, total
 
     def measure(self, collection: str, size: tuple[int, int], sample: Sample, foreign: Sequence[str]) -> SetFigures:
-        """Measure every mode in a collection of so many documents and passages."""
+        """Measure every mode on a collection; ``size`` is its number of documents and of passages."""
         return SetFigures(
             name=sample.data.name,
             documents=size[0],
@@ -237,7 +236,7 @@ class _Searcher:
         )
 
     def _ask(self, collection: str, mode: SearchMode, queries: Sequence[str], top: int = CUT + 1) -> list[QueryHits]:
-        """Return what each query finds; one more than counts, since a document may be the query itself."""
+        """Search for each query. By default one extra hit is fetched, because the query itself may be a document."""
         found: list[QueryHits] = []
         for start in range(0, len(queries), _AT_ONCE):
             self._embedder.call.raise_if_cancelled()
@@ -254,12 +253,12 @@ def _source(key: str, entry: Entry) -> SourceDocument:
 
 
 def _ranking(found: QueryHits, query: str) -> list[str]:
-    """Return the ids of the hits; as in BEIR, a document with the query's own id does not count."""
+    """Return the ids of the hits. As in BEIR, a document with the id of the query is ignored."""
     return [str(hit.id) for hit in found.hits if hit.id != query][:CUT]
 
 
 def _rare_words(documents: Mapping[str, Entry]) -> dict[str, str]:
-    """Return the words of four letters or more that one document only has, with that document."""
+    """Return the words of four or more characters that occur in only one document, with the id of that document."""
     words = {key: set(_WORD.findall(entry.whole.lower())) for key, entry in documents.items()}
     counts = Counter(word for found in words.values() for word in found)
     return {word: key for key, found in words.items() for word in found if counts[word] == 1}

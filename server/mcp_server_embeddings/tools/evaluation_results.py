@@ -1,4 +1,4 @@
-"""What an evaluation of searches gives."""
+"""Results of an evaluation of searches."""
 
 from typing import Literal, get_args
 
@@ -12,20 +12,20 @@ Metric = Literal["nDCG@10", "recall@10", "MRR@10"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 Figures = dict[str, tuple[float, float, float]]
-"""The metrics of each query, in their order."""
+"""The metrics of each query, in the order of ``METRICS``."""
 
 
 class Difference(ResultModel):
-    """How a metric differs from that of an earlier run.
+    """The change of a metric since an earlier run.
 
     Attributes:
         before: The mean of the earlier run.
-        difference: By how much it rose.
-        low: Where the 95 % interval of the difference begins; see ``paired_difference``.
-        high: Where it ends.
-        verdict: In words: ``unclear`` where the interval has 0 in it, or there are too few queries to tell.
-        rose: Queries with a higher value than before.
-        fell: Queries with a lower one.
+        difference: The increase of the mean.
+        low: Lower end of the 95 % interval of the difference; see ``paired_difference``.
+        high: Upper end of the interval.
+        verdict: ``unclear`` if the interval contains 0, or there are too few queries to decide.
+        rose: Number of queries with a higher value than before.
+        fell: Number of queries with a lower value than before.
     """
 
     before: float
@@ -38,12 +38,12 @@ class Difference(ResultModel):
 
 
 class Comparison(ResultModel):
-    """How a set does in comparison with its last run.
+    """The comparison of a set with its last run.
 
     Attributes:
-        measured: When that was, in UTC to the minute.
-        model: Which one served then.
-        modes: Of each mode of search, by metric.
+        measured: Time of the last run, in UTC to the minute.
+        model: Model of the last run.
+        modes: The differences, by search mode and metric.
     """
 
     measured: str
@@ -52,29 +52,29 @@ class Comparison(ResultModel):
 
 
 class BandShare(ResultModel):
-    """Hits of one band, and how many of them are relevant."""
+    """The number of hits in a band, and of the relevant ones among them."""
 
     hits: int
     relevant: int
 
     @property
     def share(self) -> float:
-        """Of the hits that are relevant."""
+        """The share of relevant hits; NaN without hits."""
         return self.relevant / self.hits if self.hits else float("nan")
 
 
 class ModeFigures(ResultModel):
-    """What one mode of search finds in one set.
+    """The metrics of one search mode on one set.
 
     Attributes:
-        ndcg_at_10: Mean over the queries, as the next two.
-        recall_at_10: Share of the relevant documents among the first ten.
-        mrr_at_10: Mean reciprocal rank.
-        no_match: Share of the queries, which all have a relevant document.
-        foreign_no_match: Share of queries of the other sets, which have none here; None for a single set.
-        rare_words: Of words that one document only has, the share that finds it among the first five; None without any.
-        bands: Of the first ten hits, by band.
-        by_query: Not part of the answer.
+        ndcg_at_10: Mean nDCG over the queries.
+        recall_at_10: Mean over the queries: share of the relevant documents that are among the first ten hits.
+        mrr_at_10: Mean reciprocal rank over the queries.
+        no_match: Share of the queries with ``no_match``, although all have a relevant document.
+        foreign_no_match: The share for queries from other sets, without a relevant document; None for a single set.
+        rare_words: Share of the words of only one document that find it among the first five hits; None without words.
+        bands: Counts of the first ten hits, by band.
+        by_query: The metrics of each query; not part of the answer.
     """
 
     ndcg_at_10: float
@@ -88,7 +88,7 @@ class ModeFigures(ResultModel):
 
 
 class SetFigures(ResultModel):
-    """What every mode of search finds in one set; ``compared`` with its last run, where that was asked for."""
+    """The metrics of every search mode on one set; ``compared`` with its last run if requested."""
 
     name: str
     documents: int
@@ -101,7 +101,7 @@ class SetFigures(ResultModel):
 
 
 class Evaluation(ResultModel):
-    """The figures of all sets under one model."""
+    """The metrics of all sets under one model."""
 
     model: str
     seed: int

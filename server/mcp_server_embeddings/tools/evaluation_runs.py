@@ -1,7 +1,7 @@
-"""Keep the last run of each evaluation, and tell whether the next one is better.
+"""Store the last run of each evaluation, and decide whether the next one is better.
 
-A run is kept in the data folder, for its owner only: the metrics of each query under a hash of the query, and digests
-of what was asked of what. No text of a query or of a document is in it.
+A run is a file in the data folder, readable by its owner only: the metrics of each query under a hash of the query, and
+digests of the queries and documents. It contains no text of a query or a document.
 """
 
 import json
@@ -29,20 +29,20 @@ from mcp_server_embeddings.tools.retrieval import SearchMode
 from mcp_server_embeddings.vectors.metrics import paired_difference
 
 FEWEST = 10
-"""Queries below which nothing can be told: of fewer, those that an interval needs can all be chance."""
+"""Minimum number of queries for a verdict; with fewer, an interval clear of 0 can be pure chance."""
 
 _AGAIN = "run without --compare once, which keeps a run to compare with"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a run asks of what.
+    """The queries and documents of a run.
 
     Attributes:
-        path: The folder of the set, or the file of golden queries; runs of one path follow each other.
-        collection: Of golden queries; empty for a set.
-        documents: Ids of what is searched.
-        queries: By query: the ids of relevant documents and their grades.
+        path: The folder of the set, or the file of golden queries; runs with the same path are compared.
+        collection: The collection searched by golden queries; empty for a set.
+        documents: Ids of the searched documents.
+        queries: The ids of relevant documents and their grades, by query.
     """
 
     path: Path
@@ -55,12 +55,12 @@ class Subject:
         return _digest(sorted(self.documents))
 
     def queries_digest(self) -> str:
-        """Return a hash of queries and judgements."""
+        """Return a hash of the queries and relevance judgements."""
         return _digest([query, sorted(judged.items())] for query, judged in sorted(self.queries.items()))
 
 
 class Run(ResultModel):
-    """A run as it is kept; ``queries`` and ``documents`` are digests."""
+    """A run as it is stored; ``queries`` and ``documents`` are digests."""
 
     format: Literal[1] = 1
     measured: str
@@ -74,7 +74,7 @@ class Run(ResultModel):
 
 
 class Runs:
-    """The last runs, one file each.
+    """The stored last runs, one file each.
 
     Args:
         data_dir: The data folder.
@@ -84,11 +84,11 @@ class Runs:
         self._folder = data_dir / "evaluations"
 
     def last(self, subject: Subject) -> Run:
-        """Return the last run of the same path, which asked the same of the same.
+        """Return the last run with the same path, queries and documents.
 
         Raises:
-            InputError: There is none, or it asked other queries or searched other documents.
-            StorageError: It cannot be read.
+            InputError: There is no run of the path, or it used other queries or documents.
+            StorageError: The run cannot be read.
         """
         path, name = self._path(subject), subject.path.name
         try:
@@ -115,10 +115,10 @@ class Runs:
         return run
 
     def keep(self, subject: Subject, model: str, figures: SetFigures) -> None:
-        """Write a run in place of the last one.
+        """Store a run, replacing the last one.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The run cannot be written.
         """
         run = Run(
             measured=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),

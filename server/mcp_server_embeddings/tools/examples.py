@@ -1,4 +1,4 @@
-"""What ``classify`` is shown: texts and items whose labels are known, sent with the call or read from tables."""
+"""Labelled examples for ``classify``: texts and items, sent with the call or read from tables."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _DIGIT = re.compile(r"\d")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The examples: texts that came with the call and their labels, and the labels of items by position."""
+    """Resolved examples: texts with their labels, and the labels of items by position."""
 
     texts: list[str]
     labels: list[int]
@@ -29,15 +29,15 @@ class Known:
 def read_examples(
     examples: Sequence[Example | ExampleTable], sources: Sources | None, written: Path | None
 ) -> list[tuple[str, Example]]:
-    """Return all examples, each with what errors call it. Those of a table have both text and id.
+    """Return all examples, including those of tables, each with a name for error messages. Table rows have text and id.
 
     Args:
-        examples: As they were sent.
+        examples: The examples of the call.
         sources: Reads tables.
-        written: The output folder.
+        written: The output folder, in which tables are looked up too.
 
     Raises:
-        InputError: A table cannot be read, has no such column or no row with a label, or there are too many.
+        InputError: A table cannot be read, has no such column or no labelled row, or there are too many examples.
     """
     found: list[tuple[str, Example]] = []
     for at, example in enumerate(examples):
@@ -73,10 +73,10 @@ def _rows(named: ExampleTable, sources: Sources, written: Path | None) -> list[t
 
 
 def known_examples(examples: Sequence[tuple[str, Example]], names: Sequence[str], items: Items) -> Known:
-    """Find the examples among the items; the last label of an item holds.
+    """Match the examples with the items; the last label of an item wins.
 
     Raises:
-        InputError: One has a label or an id that is unknown.
+        InputError: An example has an unknown label or id.
     """
     known = Known([], [], {})
     if not examples:
@@ -85,7 +85,7 @@ def known_examples(examples: Sequence[tuple[str, Example]], names: Sequence[str]
 
     @cache
     def patterns() -> set[str]:
-        """Return what ids look like; of 100,000 that takes half a second, and few calls need it."""
+        """Return the patterns of all ids, lazily: 100,000 ids take half a second, and few calls need them."""
         return {_pattern(str(key)) for key in items.ids} - {""}
 
     of_tables = [places[key] for _, one in examples if one.text is not None and (key := str(one.id)) in places]
@@ -113,12 +113,12 @@ def _position(
     items: Items,
     patterns: Callable[[], set[str]],
 ) -> int | None:
-    """Return the position of the item that an example is; None where it is a text.
+    """Return the position of the item that an example refers to; None if the example is a text.
 
     Raises:
         InputError: There is no such item.
     """
-    if example.text is not None and example.id is not None:  # a table's row: another table may have the same ids
+    if example.text is not None and example.id is not None:  # a table row; other tables may have the same ids
         at = places.get(str(example.id))
         return at if at is not None and words[at] == example.text else None
     if example.text is not None and example.text not in places:
@@ -141,12 +141,12 @@ def _check_text(name: str, text: str, items: Items, patterns: Callable[[], set[s
 
 
 def _where(items: Items) -> str:
-    """Say of which items an example is none: a selection may leave out what the source has."""
+    """Describe the items in which an example was not found: a selection may exclude items of the source."""
     selection = items.selection
     selected = selection is not None and (selection.ids is not None or selection.where is not None)
     return f"the {len(items):,} items that ids and where select in {items.label}" if selected else items.label
 
 
 def _pattern(key: str) -> str:
-    """Return an id with each digit as 0, so that T7 and T9 are alike; ``""`` for what has no digit."""
+    """Return an id with each digit replaced by 0, so that T7 and T9 are equal; ``""`` if it has no digit."""
     return _DIGIT.sub("0", key) if _DIGIT.search(key) else ""

@@ -1,4 +1,4 @@
-"""Choose what a hit is shown by: the sentences of a passage that are nearest the query, never a heading alone."""
+"""Choose the excerpt shown for a hit: the sentences of its passage nearest the query, never a heading alone."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ from mcp_server_embeddings.tools.sentences import STATEMENT_END, joined, passage
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
 Run = tuple[int, int]
-"""Characters of a text: the first, and the one after the last."""
+"""A range of characters in a text: start, and end (exclusive)."""
 
 _MAX_SENTENCES = 2_000
-"""Of all texts together; where there are more, neighbours are joined up to the length of a passage, so that they cost
-about as much as the texts themselves."""
+"""Maximum sentences of all texts together. If there are more, neighbours are joined up to the length of a passage, so
+that encoding them costs about as much as encoding the texts."""
 
 _HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]")
 _WORD = re.compile(r"\w+")
@@ -22,14 +22,14 @@ _LINE = re.compile(r"[^\r\n]+")
 _LETTER = re.compile(r"[^\W_]")
 
 _TITLE = 160
-"""Characters of a title at most."""
+"""Maximum characters of a title."""
 
 ScoreSentences = Callable[[Sequence[str]], Scores]
 """Scores sentences, shape ``(n,)``, higher is closer."""
 
 
 def by_meaning(embedder: Embedder, query: Vectors) -> ScoreSentences:
-    """Score sentences by their cosine with a query, shape ``(1, d)``."""
+    """Return a scorer by cosine with a query vector of shape ``(1, d)``."""
 
     def score(sentences: Sequence[str]) -> Scores:
         found: Scores = scores(embedder.embed(sentences, role="document").vectors, query, "cosine")[:, 0]
@@ -39,7 +39,7 @@ def by_meaning(embedder: Embedder, query: Vectors) -> ScoreSentences:
 
 
 def by_words(query: str) -> ScoreSentences:
-    """Score sentences by how many different words of a query are in them."""
+    """Return a scorer by the number of distinct words of a query that a sentence contains."""
     words = frozenset(_WORD.findall(query.casefold()))
     return lambda sentences: np.array(
         [float(sum(word in sentence.casefold() for word in words)) for sentence in sentences]
@@ -47,17 +47,17 @@ def by_words(query: str) -> ScoreSentences:
 
 
 def best_sentences(score: ScoreSentences, texts: Sequence[str], headings: Sequence[str], most: int) -> list[Run]:
-    """Return the best sentences of each text as one run of characters; a text of ``most`` characters is taken whole.
+    """Return the best sentences of each text as one run of characters; a text within ``most`` characters is kept whole.
 
-    The run is the best sentence, and its neighbours as long as all are at most ``most`` characters, the better of the
-    two first. Headings and the rules of tables are left out at both ends, and a title never stands alone, unless the
-    text has nothing else.
+    A run starts as the best sentence and grows by the better of its two neighbours while it has at most ``most``
+    characters. Headings at its start and separator lines at both ends are removed. A title never stands alone, unless
+    the text has nothing else.
 
     Args:
         score: Scores all sentences in one call.
         texts: Passages.
-        headings: What each stands under.
-        most: Characters of a run; a longer sentence stays whole.
+        headings: The heading path of each passage.
+        most: Maximum characters of a run; a longer sentence stays whole.
     """
     places = [
         [_without_headings(text, (0, len(text)), heading) or (0, len(text))]
@@ -80,7 +80,7 @@ def best_sentences(score: ScoreSentences, texts: Sequence[str], headings: Sequen
 
 
 def only_headings(text: str, heading: str) -> bool:
-    """Tell whether a passage has nothing but headings and rules."""
+    """Tell whether a passage consists of headings and separator lines only."""
     return _without_headings(text, (0, len(text)), heading) is None
 
 
@@ -91,7 +91,7 @@ def _sentences(text: str, heading: str) -> list[Run]:
 
 
 def _without_headings(text: str, place: Run, heading: str) -> Run | None:
-    """Return a run without the headings and rules at its beginning and the rules at its end; None without a rest."""
+    """Trim headings and separators at the start of a run, and separators at its end; return None if nothing is left."""
     names = {_plain(part) for part in heading.split(" > ")} if heading else set()
     start, end = place
     lines = [(found.start() + start, found.end() + start) for found in _LINE.finditer(text[start:end])]

@@ -1,4 +1,4 @@
-"""Explain the score of a hit: what each step of the search gave it."""
+"""Explain the score of a hit by the score from each step of the search."""
 
 import math
 import re
@@ -20,18 +20,18 @@ Explanation = dict[str, float | list[str]]
 def explanations(
     query: str, mode: SearchMode, passages: Sequence[str], traces: Sequence[Trace], calibration: Calibration | None
 ) -> list[Explanation]:
-    """Return the numbers of each hit by step; a step that had no part in it is left out.
+    """Return the scores of each hit by step; steps that did not contribute are omitted.
 
     Args:
-        query: What was looked for.
-        mode: By what.
+        query: The query.
+        mode: The search mode.
         passages: The texts of the hits as they were searched.
-        traces: Theirs.
-        calibration: Of searches; None without cosines.
+        traces: The traces of the hits.
+        calibration: The calibration for searches; None without cosines.
 
     Returns:
-        ``words`` (BM25) and ``matched`` (words of the query in it), ``cosine`` and ``meaning`` (the cosine on the
-        model's own scale: 0 unrelated, 1 an answer), ``fusion`` (of both), ``rerank`` (0 to 1).
+        ``words`` (BM25) and ``matched`` (words of the query in the passage), ``cosine`` and ``meaning`` (the cosine on
+        the model's own scale: 0 unrelated, 1 an answer), ``fusion`` (of both), ``rerank`` (0 to 1).
     """
     matched = matched_words(query, passages) if mode != "semantic" else [[] for _ in passages]
     found: list[Explanation] = []
@@ -49,9 +49,9 @@ def explanations(
 
 
 def matched_words(query: str, passages: Sequence[str]) -> list[list[str]]:
-    """Return the words of a query that are in each text, as the search by words finds them.
+    """Return the words of a query that each text contains, by the rules of keyword search.
 
-    Stems count, and words that the search leaves out do not.
+    Stems match, and words that keyword search ignores are omitted.
 
     Example:
         >>> matched_words("the red foxes", ["the red fox", "the bike"])
