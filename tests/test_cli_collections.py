@@ -388,7 +388,7 @@ def test_a_collection_that_always_changes_is_not_followed_for_ever(
     def write(done: int, total: int) -> None:
         collection_add(embedder, store, "busy", [f"text {done} of {total}"])
 
-    with pytest.raises(CollectionError, match="end what writes to it"):
+    with pytest.raises(CollectionError, match="stop the programs that write to it"):
         collection_reindex(bge_embedder, store, "busy", write)
 
 

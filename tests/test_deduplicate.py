@@ -148,7 +148,7 @@ def test_merged_items_with_other_numbers_or_negations_come_first_wherever_the_th
     texts = {f"R{at}": text for at, text in enumerate(LIST)} | contrary
     found = deduplicate(embedder, texts, top=5)
     assert {frozenset(map(str, group)) for group in found.groups} >= {frozenset(["N1", "N2"]), frozenset(["P1", "P2"])}
-    assert found.notes == ["2 of the merged pairs differ in numbers or negation; such come first in doubtful"]
+    assert found.notes == ["2 of the merged pairs differ in numbers or negation; they come first in doubtful"]
     first, second, *others = found.doubtful
     assert {(first.left, first.right), (second.left, second.right)} == {("N1", "N2"), ("P1", "P2")}
     distances = [abs(pair.score - found.threshold) for pair in others]

@@ -88,7 +88,7 @@ def test_a_program_gets_the_verdicts_and_the_first_comparison_is_refused(
     compared = json.loads(capsys.readouterr().out)["sets"][0]["compared"]
     assert {metric["verdict"] for mode in compared["modes"].values() for metric in mode.values()} == {"unclear"}
     assert evaluated(folder, path, "--compare", "--queries", "1") == 2
-    assert "asked 2 queries, and now 1 are asked" in capsys.readouterr().err
+    assert "asked 2 queries, and this run asks 1, which differ" in capsys.readouterr().err
 
 
 def test_a_kept_run_is_private_and_has_no_text(folder: Path) -> None:
@@ -144,9 +144,9 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_measured(tmp_path
         runs.last(asked)
     runs.keep(asked, "model@1", figures({"a question": (1, 1, 1)}))
     assert runs.last(asked).model == "model@1"
-    with pytest.raises(InputError, match=r"asked 1 queries, and now 1 are asked, which are others or are judged other"):
+    with pytest.raises(InputError, match="asked 1 queries, and this run asks 1, which differ in text or judgements"):
         runs.last(subject({"a question": {"b": 1}}))
-    with pytest.raises(InputError, match=r"searched 2 documents in 'notes', and there are others, 3, now in 'notes'"):
+    with pytest.raises(InputError, match="searched 2 documents in 'notes', and this run searches 3 in 'notes' with"):
         runs.last(subject({"a question": {"a": 1}}, "a", "b", "c"))
     (kept,) = (tmp_path / "evaluations").iterdir()
     kept.write_bytes(kept.read_bytes()[:-5])

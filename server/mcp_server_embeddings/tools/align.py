@@ -111,7 +111,7 @@ def align(
     chosen = round(embedder.calibration().edges[1], _DECIMALS) if threshold is None else threshold
     found, complete = matched(*vectors, chosen, Watch(embedder.call.raise_if_cancelled))
     if not complete:
-        notes.append("only the 50 nearest of each item took part in the matching")
+        notes.append("only the 50 nearest neighbours of each item were considered for the matching")
     rows, columns = found.rows.tolist(), found.columns.tolist()
     pairs = list(zip(rows, columns, found.scores.tolist(), strict=True))
     differing = pair_differences(embedder, lefts, rights, pairs)

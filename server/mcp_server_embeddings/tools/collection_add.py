@@ -240,7 +240,7 @@ def _flat(metadata: Mapping[str, object], name: str) -> Metadata:
     try:
         size = len(as_json(flat).encode("utf-8", "surrogatepass").decode("utf-8"))
     except (UnicodeError, ValueError):
-        raise InputError(f"{name} holds half a character or a number that is none; send it well-formed") from None
+        raise InputError(f"{name} has an unpaired surrogate or a non-finite number; send valid JSON") from None
     if size > MAX_METADATA:
         raise InputError(
             f"{name} has {size:,} characters as JSON; at most {MAX_METADATA:,}: it is for filters and sources, put "

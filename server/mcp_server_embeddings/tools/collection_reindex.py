@@ -85,8 +85,8 @@ def collection_reindex(
                 break
         else:
             raise CollectionError(
-                f"collection {collection!r} changes faster than it can be embedded; end what writes to it and "
-                "send the call again: what is embedded already is kept"
+                f"collection {collection!r} changes faster than it can be embedded; stop the programs that write to "
+                "it and repeat the call, which keeps the texts embedded so far"
             )
         copied = copying.documents
     now = store.record(collection)

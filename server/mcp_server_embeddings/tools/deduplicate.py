@@ -144,7 +144,7 @@ def deduplicate(
     contrary = contradicting(items, pairs_of_kept(pairs, kept, _MOST_COMPARED))
     if contrary:
         items.notes.append(
-            f"{len(contrary):,} of the merged pairs differ in numbers or negation; such come first in doubtful"
+            f"{len(contrary):,} of the merged pairs differ in numbers or negation; they come first in doubtful"
         )
     near = list(dict.fromkeys([*contrary[: (top + 1) // 2], *nearest_threshold(pairs, chosen, top)]))[:top]
     doubtful = shown_pairs(items, items, near, pair_differences(embedder, items, items, near))

@@ -104,13 +104,14 @@ class Runs:
         if run.documents != subject.documents_digest():
             was, now = (f" in {one!r}" if one else "" for one in (run.collection, subject.collection))
             raise InputError(
-                f"the last run of {name!r} searched {run.document_count:,} documents{was}, and there are others, "
-                f"{len(subject.documents):,}, now{now}; a difference would be theirs: {_AGAIN}"
+                f"the last run of {name!r} searched {run.document_count:,} documents{was}, and this run searches "
+                f"{len(subject.documents):,}{now} with other ids, so the results cannot be compared; {_AGAIN}"
             )
         if run.queries != subject.queries_digest():
             raise InputError(
-                f"the last run of {name!r} asked {run.query_count:,} queries, and now {len(subject.queries):,} are "
-                f"asked, which are others or are judged otherwise; pass the --queries and --seed of then, or {_AGAIN}"
+                f"the last run of {name!r} asked {run.query_count:,} queries, and this run asks "
+                f"{len(subject.queries):,}, which differ in text or judgements; pass the --queries and --seed of the "
+                f"last run, or {_AGAIN}"
             )
         return run
 

@@ -135,7 +135,7 @@ def _check_text(name: str, text: str, items: Items, patterns: Callable[[], set[s
         raise InputError(f"{name} is blank; every example needs a text or an id")
     if (pattern := _pattern(text)) and pattern in patterns():
         raise InputError(
-            f"{name} is {text[:100]!r}, which looks like an id and is none of {_where(items)}; correct it, or give a "
+            f"{name} is {text[:100]!r}, which looks like an id but is not in {_where(items)}; correct it, or give a "
             "longer text"
         )
 
