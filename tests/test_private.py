@@ -37,8 +37,8 @@ calibrations_for(identity, "exact", folder / "calibration", encode)
 """,
     "vectors": """
 import numpy as np
-from mcp_server_embeddings.tools.embed import _written
-_written(np.ones((2, 3), np.float32), folder / "vectors", None)
+from mcp_server_embeddings.tools.embed import _write_vectors
+_write_vectors(np.ones((2, 3), np.float32), folder / "vectors", None)
 """,
 }
 SHOW = """

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -23,19 +23,29 @@ from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.matching import matched
 
-_ONLY_CHARACTERS = (160, 80, 40)
+_UNMATCHED_CHARACTERS = (160, 80, 40)
 """Maximum characters of an unmatched item's text: the first length at which all items of the side fit is used."""
 
-_ONLY_TEXTS = 100
+_MAX_UNMATCHED_TEXTS = 100
 """A side with more unmatched items than this lists ids only, because the texts would not fit."""
 
-_ONLY_SHARE = 0.4
+_UNMATCHED_SHARE = 0.4
 """Share of the answer for the unmatched items of each side."""
 
 _DECIMALS = 4
 
-_Match = tuple[int, int, float, Differences]
-"""Left position, right position, cosine, and differences."""
+
+class _Match(NamedTuple):
+    """A matched pair: the positions of its items, their cosine, and their differences."""
+
+    left: int
+    right: int
+    score: float
+    differences: Differences
+
+    @property
+    def is_changed(self) -> bool:
+        return self.differences.changed >= CHANGED
 
 
 @tool(
@@ -105,50 +115,50 @@ def align(
     if missing:
         raise InputError(f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing; give both sides")
     notes: list[str] = []
-    lefts = _side(embedder, sources, left, left_source, id_field, "left", notes)
-    rights = _side(embedder, sources, right, right_source, id_field, "right", notes)
+    lefts = _select_side(embedder, sources, left, left_source, id_field, "left", notes)
+    rights = _select_side(embedder, sources, right, right_source, id_field, "right", notes)
     vectors = lefts.embed(embedder), rights.embed(embedder)
-    chosen = round(embedder.calibration().edges[1], _DECIMALS) if threshold is None else threshold
-    found, complete = matched(*vectors, chosen, Watch(embedder.call.raise_if_cancelled))
-    if not complete:
+    cutoff = round(embedder.calibration().edges[1], _DECIMALS) if threshold is None else threshold
+    matching, exact = matched(*vectors, cutoff, Watch(embedder.call.raise_if_cancelled))
+    if not exact:
         notes.append("only the 50 nearest neighbours of each item were considered for the matching")
-    rows, columns = found.rows.tolist(), found.columns.tolist()
-    pairs = list(zip(rows, columns, found.scores.tolist(), strict=True))
-    differing = pair_differences(embedder, lefts, rights, pairs)
-    matches: list[_Match] = [(*pair, differ) for pair, differ in zip(pairs, differing, strict=True)]
-    changed = [match for match in matches if match[3].changed >= CHANGED]
-    changed.sort(key=lambda match: (-match[3].changed, match[2], match[0]))
-    same = [match for match in matches if match[3].changed < CHANGED]
-    left_only = sorted(set(range(len(lefts))) - {match[0] for match in matches})
-    right_only = sorted(set(range(len(rights))) - {match[1] for match in matches})
-    file = _saved(lefts, rights, matches, left_only, right_only, sources, output_dir, save_as)
+    rows, columns = matching.rows.tolist(), matching.columns.tolist()
+    pairs = list(zip(rows, columns, matching.scores.tolist(), strict=True))
+    differences = pair_differences(embedder, lefts, rights, pairs)
+    matches = [_Match(*pair, found) for pair, found in zip(pairs, differences, strict=True)]
+    changed = [match for match in matches if match.is_changed]
+    changed.sort(key=lambda match: (-match.differences.changed, match.score, match.left))
+    same = [match for match in matches if not match.is_changed]
+    left_only = sorted(set(range(len(lefts))) - {match.left for match in matches})
+    right_only = sorted(set(range(len(rights))) - {match.right for match in matches})
+    file = _save(lefts, rights, matches, left_only, right_only, sources, output_dir, save_as)
     if file is not None and save_as is not None:
         notes.extend(renamed(save_as, file.path))
     budget = AnswerBudget()
     listed = changed[:top]
-    shown = shown_pairs(lefts, rights, [match[:3] for match in listed], [match[3] for match in listed])
+    shown = shown_pairs(lefts, rights, [match[:3] for match in listed], [match.differences for match in listed])
     shown = shown[: budget.take(shown, share=0.7)]
-    only = [_listed(lefts, left_only, budget), _listed(rights, right_only, budget)]
-    alike: list[list[Id]] = [[lefts.ids[at], rights.ids[other]] for at, other, _, _ in same]
-    alike = alike[: budget.take(alike)]
+    unmatched = [_unmatched_items(lefts, left_only, budget), _unmatched_items(rights, right_only, budget)]
+    same_ids: list[list[Id]] = [[lefts.ids[match.left], rights.ids[match.right]] for match in same]
+    same_ids = same_ids[: budget.take(same_ids)]
     counts = AlignCounts(changed=len(changed), same=len(same), left_only=len(left_only), right_only=len(right_only))
-    if (len(shown), len(alike), *map(len, only)) != tuple(counts.model_dump().values()):
+    if (len(shown), len(same_ids), *map(len, unmatched)) != tuple(counts.model_dump().values()):
         notes.append("not everything fits; counts has all, and save_as writes every pair")
     return AlignResult(
         model=embedder.identity().short,
         notes=notes,
         folder=common_folder(lefts, rights, notes),
         changed=shown,
-        same=alike,
-        left_only=only[0],
-        right_only=only[1],
+        same=same_ids,
+        left_only=unmatched[0],
+        right_only=unmatched[1],
         counts=counts,
-        threshold=chosen,
+        threshold=cutoff,
         file=file,
     )
 
 
-def _side(
+def _select_side(
     embedder: Embedder,
     sources: Sources | None,
     texts: Texts,
@@ -161,18 +171,18 @@ def _side(
     return select_items(embedder, sources, texts, Selection(source, table), name=name, notes=notes)
 
 
-def _listed(items: Items, positions: list[int], budget: AnswerBudget) -> list[ItemText]:
+def _unmatched_items(items: Items, positions: list[int], budget: AnswerBudget) -> list[ItemText]:
     """List the unmatched items of one side, with the longest texts that fit for all of them."""
-    for characters in _ONLY_CHARACTERS if len(positions) <= _ONLY_TEXTS else ():
+    for characters in _UNMATCHED_CHARACTERS if len(positions) <= _MAX_UNMATCHED_TEXTS else ():
         texts = items.snippets(positions, characters)
         listed = [ItemText(id=items.ids[at], text=text) for at, text in zip(positions, texts, strict=True)]
-        if budget.take_all(listed, share=_ONLY_SHARE):
+        if budget.take_all(listed, share=_UNMATCHED_SHARE):
             return listed
     listed = [ItemText(id=key) for key in items.ids_of(positions)]
-    return listed[: budget.take(listed, share=_ONLY_SHARE)]
+    return listed[: budget.take(listed, share=_UNMATCHED_SHARE)]
 
 
-def _saved(
+def _save(
     lefts: Items,
     rights: Items,
     matches: list[_Match],
@@ -185,8 +195,8 @@ def _saved(
     if name is None or output_dir is None:
         return None
     rows: list[tuple[int | None, int | None, str, float | None]] = [
-        (left, right, "changed" if differ.changed >= CHANGED else "same", round(score, _DECIMALS))
-        for left, right, score, differ in matches
+        (match.left, match.right, "changed" if match.is_changed else "same", round(match.score, _DECIMALS))
+        for match in matches
     ]
     rows += [(at, None, "left only", None) for at in left_only]
     rows += [(None, at, "right only", None) for at in right_only]

@@ -13,20 +13,20 @@ from mcp_server_embeddings.tools.results import ResultModel
 ANSWER_CHARACTERS = 8_000
 """Default size of an answer in characters: about 2,500 tokens, a tenth of what Claude Code accepts from one call."""
 
-AROUND = 600
+RESERVED_CHARACTERS = 600
 """Characters reserved for everything outside the lists: model, counts, notes."""
 
-_whole = ContextVar("whole_answers", default=False)
+_unlimited = ContextVar("whole_answers", default=False)
 
 
 @contextmanager
 def whole_answers() -> Iterator[None]:
     """Remove the limit on answers of tools called in the block; for pages, where no model pays for the length."""
-    token = _whole.set(True)
+    token = _unlimited.set(True)
     try:
         yield
     finally:
-        _whole.reset(token)
+        _unlimited.reset(token)
 
 
 class AnswerBudget:
@@ -41,8 +41,8 @@ class AnswerBudget:
     """
 
     def __init__(self, characters: int = ANSWER_CHARACTERS) -> None:
-        self._characters = sys.maxsize if _whole.get() else characters - AROUND
-        self._left = self._characters
+        self._characters = sys.maxsize if _unlimited.get() else characters - RESERVED_CHARACTERS
+        self._remaining = self._characters
 
     def take(self, entries: Iterable[ResultModel | object], *, share: float = 1.0, limit: int | None = None) -> int:
         """Return how many leading entries fit into the remaining budget, and deduct their size.
@@ -52,9 +52,9 @@ class AnswerBudget:
             share: Maximum share of the whole budget that they may use.
             limit: Maximum number of entries.
         """
-        taken, used = self._fitting(islice(entries, limit), share)
-        self._left -= used
-        return taken
+        count, used = self._count_fitting(islice(entries, limit), share)
+        self._remaining -= used
+        return count
 
     def take_all(self, entries: Sequence[ResultModel | object], *, share: float = 1.0) -> bool:
         """Return whether the whole list fits; deduct its size only if it does.
@@ -63,22 +63,22 @@ class AnswerBudget:
             entries: Models or JSON values.
             share: Maximum share of the whole budget that they may use.
         """
-        taken, used = self._fitting(entries, share)
-        if taken < len(entries):
+        count, used = self._count_fitting(entries, share)
+        if count < len(entries):
             return False
-        self._left -= used
+        self._remaining -= used
         return True
 
-    def _fitting(self, entries: Iterable[ResultModel | object], share: float) -> tuple[int, int]:
+    def _count_fitting(self, entries: Iterable[ResultModel | object], share: float) -> tuple[int, int]:
         """Return how many leading entries fit, and their size in characters."""
-        allowed = min(self._left, int(share * self._characters))
-        taken, used = 0, 0
+        allowed = min(self._remaining, int(share * self._characters))
+        count, used = 0, 0
         for entry in entries:
             cost = json_length(entry) + 1
             if used + cost > allowed:
                 break
-            taken, used = taken + 1, used + cost
-        return taken, used
+            count, used = count + 1, used + cost
+        return count, used
 
 
 def json_length(value: ResultModel | object) -> int:

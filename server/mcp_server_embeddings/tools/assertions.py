@@ -16,7 +16,7 @@ from mcp_server_embeddings.tools.search import search
 from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.vectors.calibration import BANDS, Band
 
-_SHOWN_CHARACTERS = 200
+_QUOTED_CHARACTERS = 200
 """Characters of each text in a message."""
 
 _UNRELATED, _WEAK = BANDS[:2]
@@ -46,12 +46,15 @@ class AssertSimilar:
             InputError: A text is blank, or the band unknown.
         """
         __tracebackhide__ = True
-        pair = _pair(self.embedder, left, right, band)
-        differ = textual_differences(left, right)
-        if _rank(pair.band) < _rank(band):
-            raise AssertionError(_message(self.embedder, "similar", pair, (left, right), differ, f"{band} or closer"))
-        if facts and (differ.numbers or differ.negation):
-            raise AssertionError(_message(self.embedder, "similar", pair, (left, right), differ, "the same facts"))
+        pair = _scored_pair(self.embedder, left, right, band)
+        differences = textual_differences(left, right)
+        expected = ""
+        if _band_rank(pair.band) < _band_rank(band):
+            expected = f"{band} or closer"
+        elif facts and (differences.numbers or differences.negation):
+            expected = "the same facts"
+        if expected:
+            raise AssertionError(_pair_message(self.embedder, "similar", pair, (left, right), differences, expected))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,12 @@ class AssertNotSimilar:
         __tracebackhide__ = True
         if band == _UNRELATED:
             raise InputError(f"band is {band!r}, and no text is below it; give {_WEAK!r} or a closer one")
-        pair = _pair(self.embedder, left, right, band)
-        if _rank(pair.band) >= _rank(band):
-            differ = textual_differences(left, right)
-            raise AssertionError(_message(self.embedder, "not_similar", pair, (left, right), differ, f"below {band}"))
+        pair = _scored_pair(self.embedder, left, right, band)
+        if _band_rank(pair.band) >= _band_rank(band):
+            differences, expected = textual_differences(left, right), f"below {band}"
+            raise AssertionError(
+                _pair_message(self.embedder, "not_similar", pair, (left, right), differences, expected)
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +119,16 @@ class AssertRanked:
             raise InputError(f"texts is {texts!r:.80}; give a list of 2 texts or more, the best first")
         found = search(self.embedder, query, list(texts), mode="semantic", top=len(texts)).hits
         hits = sorted(found, key=lambda hit: int(hit.id))
-        ranks = [_rank(hit.band) for hit in hits]
-        wrong = next((at for at in range(1, len(ranks)) if ranks[at] > min(ranks[:at])), None)
-        if wrong is not None:
-            raise AssertionError(_ranking(query, texts, hits, f"text {wrong} is in a closer band than one before it"))
+        ranks = [_band_rank(hit.band) for hit in hits]
+        misplaced = next((at for at in range(1, len(ranks)) if ranks[at] > min(ranks[:at])), None)
+        if misplaced is not None:
+            reason = f"text {misplaced} is in a closer band than one before it"
+            raise AssertionError(_ranking_message(query, texts, hits, reason))
         if ranks[0] == ranks[-1]:
-            raise AssertionError(_ranking(query, texts, hits, f"all are {hits[0].band}, so none comes first"))
+            raise AssertionError(_ranking_message(query, texts, hits, f"all are {hits[0].band}, so none comes first"))
 
 
-def _pair(embedder: Embedder, left: str, right: str, band: Band) -> Pair:
+def _scored_pair(embedder: Embedder, left: str, right: str, band: Band) -> Pair:
     """Score two texts.
 
     Raises:
@@ -133,45 +139,44 @@ def _pair(embedder: Embedder, left: str, right: str, band: Band) -> Pair:
     return similarity(embedder, [left], [right]).pairs[0]
 
 
-def _rank(band: Band | None) -> int:
+def _band_rank(band: Band | None) -> int:
     return -1 if band is None else BANDS.index(band)
 
 
-def _message(
-    embedder: Embedder, name: str, pair: Pair, texts: tuple[str, str], differ: Differences, wanted: str
+def _pair_message(
+    embedder: Embedder, name: str, pair: Pair, texts: tuple[str, str], differences: Differences, expected: str
 ) -> str:
     edges = embedder.calibration().edges
-    begins = ", ".join(f"{band} {edge:.3f}" for band, edge in zip(BANDS[1:], edges, strict=True))
+    band_edges = ", ".join(f"{band} {edge:.3f}" for band, edge in zip(BANDS[1:], edges, strict=True))
     lines = [
-        f"assert_{name}: the texts are {pair.band}; wanted: {wanted}",
-        *(f"  {side:<5}  {_shown(text)}" for side, text in zip(("left", "right"), texts, strict=True)),
-        f"  score  {pair.score} (percentile {pair.percentile}), band {pair.band}; bands begin at {begins}",
-        *_facts(differ, "  "),
+        f"assert_{name}: the texts are {pair.band}; wanted: {expected}",
+        *(f"  {side:<5}  {_quoted(text)}" for side, text in zip(("left", "right"), texts, strict=True)),
+        f"  score  {pair.score} (percentile {pair.percentile}), band {pair.band}; bands begin at {band_edges}",
+        *_fact_lines(differences, "  "),
     ]
     return "\n".join(lines)
 
 
-def _facts(differ: Differences, indent: str) -> list[str]:
+def _fact_lines(differences: Differences, indent: str) -> list[str]:
     """Return message lines about differing numbers and negations."""
-    fields = (("numbers", differ.numbers), ("negation", differ.negation))
+    fields = (("numbers", differences.numbers), ("negation", differences.negation))
     return [f"{indent}differs in {name}: {', '.join(values)}" for name, values in fields if values]
 
 
-def _ranking(query: str, texts: Sequence[str], hits: Sequence[Hit], reason: str) -> str:
-    lines = [f"assert_ranked: {reason}", f"  query  {_shown(query)}"]
+def _ranking_message(query: str, texts: Sequence[str], hits: Sequence[Hit], reason: str) -> str:
+    lines = [f"assert_ranked: {reason}", f"  query  {_quoted(query)}"]
     for at, (text, hit) in enumerate(zip(texts, hits, strict=True)):
-        lines.append(f"  {at:<5}  {hit.score:.4f} {hit.band:<9}  {_shown(text)}")
-        lines += _facts(_asked(textual_differences(query, text)), " " * 9)
+        lines.append(f"  {at:<5}  {hit.score:.4f} {hit.band:<9}  {_quoted(text)}")
+        lines += _fact_lines(_without_additions(textual_differences(query, text)), " " * 9)
     return "\n".join(lines)
 
 
-def _asked(differ: Differences) -> Differences:
+def _without_additions(differences: Differences) -> Differences:
     """Drop facts that only the text has: an answer normally contains more than its question."""
-    numbers, negation = (
-        tuple([value for value in values if not value.startswith("∅")]) for values in (differ.numbers, differ.negation)
-    )
-    return replace(differ, numbers=numbers, negation=negation)
+    facts = (differences.numbers, differences.negation)
+    numbers, negation = (tuple(value for value in values if not value.startswith("∅")) for values in facts)
+    return replace(differences, numbers=numbers, negation=negation)
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _QUOTED_CHARACTERS else text[:_QUOTED_CHARACTERS] + "…")

@@ -16,7 +16,7 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.coercion import Example, ExampleTable, Id, coerce_examples, coerce_labels
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.examples import Known, known_examples, read_examples
+from mcp_server_embeddings.tools.examples import ResolvedExamples, read_examples, resolve_examples
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.parameters import (
     MAX_TOP,
@@ -45,15 +45,15 @@ MAX_LABEL = 200
 _MAX_DESCRIPTION = 2_000
 """Maximum characters of the sentence that describes a label."""
 
-_FEWEST_FOR_PROBE = 4
+_MIN_EXAMPLES_FOR_PROBE = 4
 """Minimum number of examples of every label at which a linear probe beats the nearest mean."""
 
-_LEAST_MARGIN = 0.03
+_MIN_COSINE_LEAD = 0.03
 """Minimum lead in cosine over the next label, as a share of the distance from ``weak`` to ``same``; with less, the two
 labels are equally good. With the rule of ``classify``, 83 % of BANKING77 gets a label by label names alone, and 68 % of
 those labels are right; without abstaining, 62 % are."""
 
-_LEAST_PROBABILITY_MARGIN = 0.15
+_MIN_MARGIN = 0.15
 """Minimum lead in probability. With 8 examples per label, 88 % of BANKING77 gets a label, and 89 % of those labels are
 right; without abstaining, 83 % are."""
 
@@ -75,7 +75,7 @@ Method = Literal["labels", "means", "probe"]
 class _Labelled:
     """The result for each item: the best label, the second best, the published margin, and whether a label is given."""
 
-    first: NDArray[np.int64]
+    best: NDArray[np.int64]
     second: NDArray[np.int64]
     margins: Scores
     given: NDArray[np.bool_]
@@ -164,68 +164,68 @@ def classify(
     check_save_as(output_dir, save_as)
     items = select_items(embedder, sources, texts, Selection(source, id_field, ids, where))
     items.check_tag(tag)
-    given = read_examples(examples or [], sources, output_dir)
-    names, sentences = _checked_labels(labels, [example for _, example in given])
-    known = known_examples(given, names, items)
-    check_size([*names, *filter(None, sentences), *known.texts])
+    labelled_examples = read_examples(examples or [], sources, output_dir)
+    names, descriptions = _checked_labels(labels, [example for _, example in labelled_examples])
+    resolved = resolve_examples(labelled_examples, names, items)
+    check_size([*names, *filter(None, descriptions), *resolved.texts])
     vectors = items.embed(embedder)
-    shown, classes = _label_vectors(embedder, names, sentences, known, vectors)
-    method = _method(classes, len(names), bool(given))
-    result = _label(embedder, vectors, shown, classes, len(names), method, abstain=abstain)
-    _settle(result, known)
-    return _result(embedder, items, names, result, method, known, top, save_as, tag, sources, output_dir)
+    label_vectors, classes = _label_vectors(embedder, names, descriptions, resolved, vectors)
+    method = _method(classes, len(names), bool(labelled_examples))
+    result = _label(embedder, vectors, label_vectors, classes, len(names), method, abstain=abstain)
+    _apply_known_labels(result, resolved)
+    return _build_result(embedder, items, names, result, method, resolved, top, save_as, tag, sources, output_dir)
 
 
-def _result(
+def _build_result(
     embedder: Embedder,
     items: Items,
     names: Sequence[str],
     result: _Labelled,
     method: Method,
-    known: Known,
+    resolved: ResolvedExamples,
     top: int,
     save_as: str | None,
     tag: str | None,
     sources: Sources | None,
     output_dir: Path | None,
 ) -> ClassifyResult:
-    chosen = [names[label] if given else None for label, given in zip(result.first, result.given, strict=True)]
-    others = [
-        names[second if given else first]
-        for first, second, given in zip(result.first, result.second, result.given, strict=True)
+    assigned = [names[label] if given else None for label, given in zip(result.best, result.given, strict=True)]
+    runners_up = [
+        names[second if given else best]
+        for best, second, given in zip(result.best, result.second, result.given, strict=True)
     ]
     margins = [round(float(margin), _DECIMALS) + 0.0 for margin in result.margins]
-    columns = {"label": chosen, "runner_up": others, "margin": margins}
+    columns = {"label": assigned, "runner_up": runners_up, "margin": margins}
     file = save_items(items, sources, output_dir, save_as, columns, tag)
     if tag is not None:
-        items.tag(tag, chosen)
-    counts = Counter(label for label in chosen if label is not None)
+        items.tag(tag, assigned)
+    counts = Counter(label for label in assigned if label is not None)
     by_label: dict[str, list[Id]] = {label: [] for label, _ in counts.most_common()}
     abstained: list[Id] = []
-    for key, label in zip(items.ids, chosen, strict=True):
+    for key, label in zip(items.ids, assigned, strict=True):
         (abstained if label is None else by_label[label]).append(key)
     budget = AnswerBudget()
     counted = [*counts.most_common(), *([(_ABSTAINED, len(abstained))] if abstained else [])]
-    fitting = budget.take(counted)
-    if fitting < len(counted):
-        items.notes.append(f"{len(counted) - fitting:,} labels with few items do not fit into counts")
-    listed = [*by_label, *abstained, *(key for ids in by_label.values() for key in ids)]
+    listed = budget.take(counted)
+    if listed < len(counted):
+        items.notes.append(f"{len(counted) - listed:,} labels with few items do not fit into counts")
+    all_ids = [*by_label, *abstained, *(key for ids in by_label.values() for key in ids)]
     # A file has the ids too, so the check list comes first then and gets longer texts.
-    complete = file is None and budget.take_all(listed, share=_IDS_SHARE)
+    complete = file is None and budget.take_all(all_ids, share=_IDS_SHARE)
     if not complete and file is None:
         items.notes.append(
             f"the ids of {len(items):,} items do not fit an answer; counts has how many each label got, and save_as "
             "writes every item"
         )
-    asked = [int(at) for at in np.argsort(result.margins, kind="stable") if at not in known.by_position][:top]
-    check = _fitting_check(items, asked, chosen, others, margins, budget)
-    complete = complete or (file is not None and budget.take_all(listed))
+    least_sure = [int(at) for at in np.argsort(result.margins, kind="stable") if at not in resolved.by_position][:top]
+    check = _fitting_check(items, least_sure, assigned, runners_up, margins, budget)
+    complete = complete or (file is not None and budget.take_all(all_ids))
     return ClassifyResult(
         model=embedder.identity().short,
         notes=items.notes,
         folder=items.folder,
         method=method,
-        counts=dict(counted[:fitting]),
+        counts=dict(counted[:listed]),
         labels=by_label if complete else {},
         abstained=abstained if complete else [],
         check=check,
@@ -235,49 +235,49 @@ def _result(
 
 def _fitting_check(
     items: Items,
-    asked: Sequence[int],
+    least_sure: Sequence[int],
     labels: Sequence[str | None],
-    others: Sequence[str],
+    runners_up: Sequence[str],
     margins: Sequence[float],
     budget: AnswerBudget,
 ) -> list[Check]:
     """Return the check list with the longest texts that fit; if even the shortest do not, return its beginning."""
     check: list[Check] = []
     for characters in _CHECK_CHARACTERS:
-        texts = items.snippets(asked, characters)
+        texts = items.snippets(least_sure, characters)
         check = [
-            Check(id=items.ids[at], text=text, label=labels[at], runner_up=others[at], margin=margins[at])
-            for at, text in zip(asked, texts, strict=True)
+            Check(id=items.ids[at], text=text, label=labels[at], runner_up=runners_up[at], margin=margins[at])
+            for at, text in zip(least_sure, texts, strict=True)
         ]
         if budget.take_all(check):
             return check
-    items.notes.append(f"not all {len(asked):,} entries of check fit; the least sure come first")
+    items.notes.append(f"not all {len(least_sure):,} entries of check fit; the least sure come first")
     return check[: budget.take(check)]
 
 
-def _settle(result: _Labelled, known: Known) -> None:
+def _apply_known_labels(result: _Labelled, resolved: ResolvedExamples) -> None:
     """Set the labels of items that the caller labelled by examples."""
-    for position, label in known.by_position.items():
-        if result.first[position] != label:
-            result.second[position] = result.first[position]
-        result.first[position], result.given[position], result.margins[position] = label, True, 1.0
+    for position, label in resolved.by_position.items():
+        if result.best[position] != label:
+            result.second[position] = result.best[position]
+        result.best[position], result.given[position], result.margins[position] = label, True, 1.0
 
 
 def _label_vectors(
-    embedder: Embedder, names: Sequence[str], sentences: Sequence[str], known: Known, vectors: Vectors
+    embedder: Embedder, names: Sequence[str], descriptions: Sequence[str], resolved: ResolvedExamples, vectors: Vectors
 ) -> tuple[Vectors, Classes]:
     """Return the vectors of all names, descriptions and examples, and the label of each row."""
-    described = [(at, sentence) for at, sentence in enumerate(sentences) if sentence.strip()]
-    words = [*map(_spoken, names), *(sentence for _, sentence in described), *known.texts]
-    shown = [embedder.embed(words).vectors]
-    classes = [*range(len(names)), *(at for at, _ in described), *known.labels]
-    if known.by_position:
-        shown.append(vectors[list(known.by_position)])
-        classes += known.by_position.values()
-    return np.concatenate(shown), np.array(classes)
+    described = [(at, description) for at, description in enumerate(descriptions) if description.strip()]
+    texts = [*map(_as_words, names), *(description for _, description in described), *resolved.texts]
+    label_vectors = [embedder.embed(texts).vectors]
+    classes = [*range(len(names)), *(at for at, _ in described), *resolved.labels]
+    if resolved.by_position:
+        label_vectors.append(vectors[list(resolved.by_position)])
+        classes += resolved.by_position.values()
+    return np.concatenate(label_vectors), np.array(classes)
 
 
-def _spoken(label: str) -> str:
+def _as_words(label: str) -> str:
     """Return a label in natural language: ``card arrival`` for ``card_arrival``."""
     return label.replace("_", " ").strip() or label
 
@@ -286,13 +286,13 @@ def _method(classes: Classes, labels: int, has_examples: bool) -> Method:
     if not has_examples:
         return "labels"
     fewest = int(np.bincount(classes, minlength=labels).min()) - 1  # the label's name is not an example
-    return "probe" if fewest >= _FEWEST_FOR_PROBE else "means"
+    return "probe" if fewest >= _MIN_EXAMPLES_FOR_PROBE else "means"
 
 
 def _label(
     embedder: Embedder,
     vectors: Vectors,
-    shown: Vectors,
+    label_vectors: Vectors,
     classes: Classes,
     labels: int,
     method: Method,
@@ -300,15 +300,15 @@ def _label(
     abstain: bool,
 ) -> _Labelled:
     """Label the items."""
-    calibration, means = embedder.calibration(), class_means(shown, classes, labels)
-    probe = Probe(shown, classes) if method == "probe" else None
+    calibration, means = embedder.calibration(), class_means(label_vectors, classes, labels)
+    probe = Probe(label_vectors, classes) if method == "probe" else None
     found = labelled(vectors, means, probe, Watch(embedder.call.raise_if_cancelled))
     margins = found.margins
     if probe is None:
         weak, _, _, same = calibration.edges
         # Grows strictly with the lead, and equals the minimum margin at the minimum lead in cosine.
-        margins = 1 - np.exp(math.log(1 - _LEAST_PROBABILITY_MARGIN) * margins / (_LEAST_MARGIN * (same - weak)))
-    sure = (found.scores + found.leads / 2 >= calibration.chance(labels)) & (margins >= _LEAST_PROBABILITY_MARGIN)
+        margins = 1 - np.exp(math.log(1 - _MIN_MARGIN) * margins / (_MIN_COSINE_LEAD * (same - weak)))
+    sure = (found.scores + found.leads / 2 >= calibration.chance(labels)) & (margins >= _MIN_MARGIN)
     given = sure if abstain else np.ones(len(vectors), np.bool_)
     return _Labelled(found.best.copy(), found.second.copy(), margins, given)
 
@@ -323,32 +323,32 @@ def _checked_labels(
     """
     named = dict.fromkeys((example.label for example in examples), "") if labels is None else labels
     names = list(named)
-    sentences = list(named.values()) if isinstance(named, Mapping) else [""] * len(names)
+    descriptions = list(named.values()) if isinstance(named, Mapping) else [""] * len(names)
     if len(names) < 2:
-        came = f"labels has 1 label, {snippet(names[0])!r}" if names else "neither labels nor examples name a label"
-        raise InputError(f"{came}; give 2 or more, or use search to find what is about one subject")
-    for at, (name, sentence) in enumerate(zip(names, sentences, strict=True)):
+        problem = f"labels has 1 label, {snippet(names[0])!r}" if names else "neither labels nor examples name a label"
+        raise InputError(f"{problem}; give 2 or more, or use search to find what is about one subject")
+    for at, (name, description) in enumerate(zip(names, descriptions, strict=True)):
         if not name.strip() or CONTROL.search(name):
             raise InputError(f"labels[{at}] is {name[:40]!r}; give a name with visible characters and no control ones")
-        if len(name) > MAX_LABEL or len(sentence) > _MAX_DESCRIPTION:
+        if len(name) > MAX_LABEL or len(description) > _MAX_DESCRIPTION:
             raise InputError(
-                f"labels[{at}] has {max(len(name), len(sentence)):,} characters; at most {MAX_LABEL} for a name and "
+                f"labels[{at}] has {max(len(name), len(description)):,} characters; at most {MAX_LABEL} for a name and "
                 f"{_MAX_DESCRIPTION:,} for its sentence: longer texts of a kind go into examples"
             )
-    _check_different(names)
-    return names, sentences
+    _check_distinct(names)
+    return names, descriptions
 
 
-def _check_different(names: Sequence[str]) -> None:
+def _check_distinct(names: Sequence[str]) -> None:
     """Reject labels that read alike: they have the same vector, so neither would ever lead.
 
     Raises:
         InputError: Two labels read alike.
     """
-    read = {_ABSTAINED: "the count of items without a label"}
+    seen = {_ABSTAINED: "the count of items without a label"}
     for name in names:
-        key = " ".join(_spoken(name).casefold().split())
-        if key in read:
-            alike = "is there twice" if read[key] == name else f"reads like {snippet(read[key])!r}"
-            raise InputError(f"labels has {snippet(name)!r}, which {alike}; give each label once")
-        read[key] = name
+        key = " ".join(_as_words(name).casefold().split())
+        if key in seen:
+            reason = "is there twice" if seen[key] == name else f"reads like {snippet(seen[key])!r}"
+            raise InputError(f"labels has {snippet(name)!r}, which {reason}; give each label once")
+        seen[key] = name

@@ -32,10 +32,10 @@ _MEMBER_CHARACTERS = (80, 65, 50)
 _HEADLINE_CHARACTERS = 500
 """Leading characters of an item that are searched for its title or first sentence."""
 
-_LOOKED_AT = 4
+_CANDIDATES_PER_ITEM = 4
 """Candidates per item to show, because identical headlines are shown once."""
 
-_FEWEST_DIVIDED = 8
+_MIN_DIVIDED = 8
 """Minimum size of a cluster that is divided again."""
 
 _PART_TERMS = 3
@@ -114,18 +114,18 @@ def cluster(
     weak, _, close, _ = embedder.calibration().edges
     watch = Watch(cancelled=embedder.call.raise_if_cancelled)
     tree = ward_tree(vectors)
-    wanted = None if clusters is None else min(clusters, distinct_points(tree))
-    if wanted != clusters:
-        items.notes.append(f"there are only {wanted:,} different meanings, so there are no more clusters")
-    grouping = clustered(vectors, tree, wanted, weak=weak, close=close, watch=watch)
-    numbers = _numbers(len(items), grouping)
-    divided = [_divided(vectors, group, weak, close, watch) if levels > 1 else [] for group in grouping.groups]
+    count = None if clusters is None else min(clusters, distinct_points(tree))
+    if count != clusters:
+        items.notes.append(f"there are only {count:,} different meanings, so there are no more clusters")
+    grouping = clustered(vectors, tree, count, weak=weak, close=close, watch=watch)
+    numbers = _cluster_numbers(len(items), grouping)
+    parts_by_cluster = [_divide(vectors, group, weak, close, watch) if levels > 1 else [] for group in grouping.groups]
     columns: dict[str, list[Cell]] = {"cluster": list(numbers)}
-    parts = {"part": _part_ids(len(items), divided)} if levels > 1 else {}
+    parts = {"part": _part_ids(len(items), parts_by_cluster)} if levels > 1 else {}
     file = save_items(items, sources, output_dir, save_as, columns | parts, tag)
     if tag is not None:
         items.tag(tag, numbers)
-    shown, left_out = _fitting(items, grouping, divided, members)
+    shown, left_out = _fit_clusters(items, grouping, parts_by_cluster, members)
     if left_out:
         items.notes.append(f"{left_out:,} smaller clusters do not fit; pass fewer members or clusters, or save_as")
     return ClusterResult(
@@ -138,7 +138,7 @@ def cluster(
     )
 
 
-def _numbers(size: int, grouping: Grouping) -> list[int | None]:
+def _cluster_numbers(size: int, grouping: Grouping) -> list[int | None]:
     """Return the cluster number of each item; None for an outlier."""
     numbers: list[int | None] = [None] * size
     for number, group in enumerate(grouping.groups):
@@ -147,28 +147,30 @@ def _numbers(size: int, grouping: Grouping) -> list[int | None]:
     return numbers
 
 
-def _divided(vectors: Vectors, group: Group, weak: float, close: float, watch: Watch) -> list[Group]:
+def _divide(vectors: Vectors, group: Group, weak: float, close: float, watch: Watch) -> list[Group]:
     """Divide a cluster into parts, as positions in ``vectors``; return an empty list if it has no subthemes."""
-    if len(group.members) < _FEWEST_DIVIDED:
+    if len(group.members) < _MIN_DIVIDED:
         return []
-    inside = vectors[group.members]
-    tree = ward_tree(inside)
+    member_vectors = vectors[group.members]
+    tree = ward_tree(member_vectors)
     if distinct_points(tree) < 2:
         return []
-    parts = clustered(inside, tree, None, weak=weak, close=close, watch=watch).groups
+    parts = clustered(member_vectors, tree, None, weak=weak, close=close, watch=watch).groups
     return [Group([group.members[at] for at in part.members], part.cohesion) for part in parts] if parts[1:] else []
 
 
-def _part_ids(size: int, divided: list[list[Group]]) -> list[Cell]:
+def _part_ids(size: int, parts_by_cluster: list[list[Group]]) -> list[Cell]:
     ids: list[Cell] = [None] * size
-    for number, parts in enumerate(divided):
+    for number, parts in enumerate(parts_by_cluster):
         for at, part in enumerate(parts):
             for position in part.members:
                 ids[position] = f"{number}.{at}"
     return ids
 
 
-def _fitting(items: Items, grouping: Grouping, divided: list[list[Group]], members: int) -> tuple[list[Cluster], int]:
+def _fit_clusters(
+    items: Items, grouping: Grouping, parts_by_cluster: list[list[Group]], members: int
+) -> tuple[list[Cluster], int]:
     """Return the clusters with as many members as allow all clusters to fit, and the number that still do not fit.
 
     Member texts are shortened before members are dropped. A part shows one member, or none as a last resort.
@@ -178,41 +180,43 @@ def _fitting(items: Items, grouping: Grouping, divided: list[list[Group]], membe
     def terms_of(groups: list[Group]) -> list[list[str]]:
         return distinguishing_terms([[texts[member] for member in group.members] for group in groups])
 
-    terms, part_terms = terms_of(grouping.groups), [terms_of(parts) if parts else [] for parts in divided]
+    terms, part_terms = terms_of(grouping.groups), [terms_of(parts) if parts else [] for parts in parts_by_cluster]
     shortest = _MEMBER_CHARACTERS[-1]
     sizes = [(members, 1, length, _PREFERRED_CHARACTERS) for length in _MEMBER_CHARACTERS]
-    sizes += [(number, 1, shortest, ANSWER_CHARACTERS) for number in range(members, 0, -1)]
-    for number, in_parts, length, characters in [*sizes, (1, 0, shortest, ANSWER_CHARACTERS)]:
+    sizes += [(per_cluster, 1, shortest, ANSWER_CHARACTERS) for per_cluster in range(members, 0, -1)]
+    for per_cluster, members_per_part, length, characters in [*sizes, (1, 0, shortest, ANSWER_CHARACTERS)]:
         clusters = [
             Cluster(
                 id=at,
                 size=len(group.members),
                 terms=words,
-                members=_typical(group, items, number, length),
+                members=_typical_members(group, items, per_cluster, length),
                 parts=[
                     ClusterPart(
-                        id=f"{at}.{place}",
+                        id=f"{at}.{part_at}",
                         size=len(part.members),
                         terms=part_words[:_PART_TERMS],
-                        members=_typical(part, items, in_parts, length),
+                        members=_typical_members(part, items, members_per_part, length),
                     )
-                    for place, (part, part_words) in enumerate(zip(divided[at], part_terms[at], strict=True))
+                    for part_at, (part, part_words) in enumerate(zip(parts_by_cluster[at], part_terms[at], strict=True))
                 ],
             )
             for at, (group, words) in enumerate(zip(grouping.groups, terms, strict=True))
         ]
-        fitting = AnswerBudget(characters).take(clusters)
-        if fitting == len(clusters):
-            if number < members:
-                items.notes.append(f"{number} members of each cluster fit, not {members}; save_as writes every item")
+        fitting_count = AnswerBudget(characters).take(clusters)
+        if fitting_count == len(clusters):
+            if per_cluster < members:
+                items.notes.append(
+                    f"{per_cluster} members of each cluster fit, not {members}; save_as writes every item"
+                )
             break
-    return clusters[:fitting], len(clusters) - fitting
+    return clusters[:fitting_count], len(clusters) - fitting_count
 
 
-def _typical(group: Group, items: Items, number: int, length: int) -> list[ItemText]:
+def _typical_members(group: Group, items: Items, number: int, length: int) -> list[ItemText]:
     """Return the headlines of the members nearest the centre, without duplicates."""
-    looked_at = group.members[: _LOOKED_AT * number]
+    candidates = group.members[: _CANDIDATES_PER_ITEM * number]
     shown: dict[str, int] = {}
-    for at, text in zip(looked_at, items.texts(looked_at, _HEADLINE_CHARACTERS), strict=True):
+    for at, text in zip(candidates, items.texts(candidates, _HEADLINE_CHARACTERS), strict=True):
         shown.setdefault(snippet(headline(text), length), at)
     return [ItemText(id=items.ids[at], text=text) for text, at in list(shown.items())[:number]]

@@ -147,9 +147,9 @@ def coerce_texts(name: str, value: object) -> list[str] | TextsById:
     check_length(name, value)
     if value and all(isinstance(item, Mapping) for item in value):
         return _from_objects(name, value)
-    wrong = [position for position, item in enumerate(value) if not isinstance(item, str)]
-    if wrong:
-        raise InputError(_wrong_items(name, value, wrong))
+    invalid = [position for position, item in enumerate(value) if not isinstance(item, str)]
+    if invalid:
+        raise InputError(_describe_invalid(name, value, invalid))
     return list(value)
 
 
@@ -201,22 +201,24 @@ def coerce_labels(name: str, value: object) -> list[str] | dict[str, str]:
         labels = [part.strip(" \t-*") for part in value.split(separator)]
         return [label for label in labels if label] or [value]
     if isinstance(value, Mapping):
-        wrong = [label for label, sentence in value.items() if not isinstance(sentence, str)]
-        if wrong:
-            raise InputError(f"{name}.{wrong[0]} is {shown(value[wrong[0]])}; allowed: a sentence that describes it")
-        return {str(label): str(sentence) for label, sentence in value.items()}
+        invalid = [label for label, description in value.items() if not isinstance(description, str)]
+        if invalid:
+            raise InputError(
+                f"{name}.{invalid[0]} is {shown(value[invalid[0]])}; allowed: a sentence that describes it"
+            )
+        return {str(label): str(description) for label, description in value.items()}
     if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
         check_length(name, value)
-        described: dict[str, str] = {}
+        descriptions: dict[str, str] = {}
         for position, item in enumerate(value):
             label = item.get("name", item.get("label"))
-            sentence = item.get("description", "")
-            if not isinstance(label, str) or not isinstance(sentence, str):
+            description = item.get("description", "")
+            if not isinstance(label, str) or not isinstance(description, str):
                 raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object with name and description")
-            if label in described:
+            if label in descriptions:
                 raise InputError(f"{name} has {label!r} twice; give each label once")
-            described[label] = sentence
-        return described
+            descriptions[label] = description
+        return descriptions
     return coerce_strings(name, value)
 
 
@@ -290,10 +292,12 @@ def _texts_by_id(name: str, value: Mapping[object, object]) -> TextsById:
             f"{name} has {len(value):,} texts; at most {MAX_TEXTS:,} can be sent in one call: put them into a file or "
             "a collection and name it as source"
         )
-    wrong = [key for key, text in value.items() if not isinstance(text, str)]
-    if wrong or not value:
-        what = f"{name}[{wrong[0]!r:.40}] is {shown(value[wrong[0]])}" if wrong else f"{name} is an empty object"
-        raise InputError(f"{what}; allowed: a list of strings, or an object from id to text")
+    invalid = [key for key, text in value.items() if not isinstance(text, str)]
+    if invalid or not value:
+        problem = (
+            f"{name}[{invalid[0]!r:.40}] is {shown(value[invalid[0]])}" if invalid else f"{name} is an empty object"
+        )
+        raise InputError(f"{problem}; allowed: a list of strings, or an object from id to text")
     return _checked_ids(name, {key if isinstance(key, int) else str(key): str(text) for key, text in value.items()})
 
 
@@ -314,8 +318,8 @@ def _from_objects(name: str, items: Sequence[Mapping[str, object]]) -> list[str]
         raise InputError(f"{name} has {len(texts) - len(ids):,} objects without id; give every one an id, or none")
     by_id = dict(zip(ids, texts, strict=True))
     if len(by_id) < len(ids):
-        twice = next(key for position, key in enumerate(ids) if key in ids[:position])
-        raise InputError(f"{name} has the id {twice!r:.60} twice; every text needs an id of its own")
+        duplicate = next(key for position, key in enumerate(ids) if key in ids[:position])
+        raise InputError(f"{name} has the id {duplicate!r:.60} twice; every text needs an id of its own")
     return _checked_ids(name, by_id)
 
 
@@ -331,10 +335,10 @@ def _checked_ids(name: str, by_id: TextsById) -> TextsById:
     return by_id
 
 
-def _wrong_items(name: str, value: Sequence[object], wrong: Sequence[int]) -> str:
+def _describe_invalid(name: str, value: Sequence[object], invalid: Sequence[int]) -> str:
     """Describe the elements that are not strings, naming the first few."""
-    named = [f"{name}[{position}] is {shown(value[position])}" for position in wrong[:4]]
-    rest = [f"and {len(wrong) - 4:,} more"] if len(wrong) > 4 else []
+    named = [f"{name}[{position}] is {shown(value[position])}" for position in invalid[:4]]
+    rest = [f"and {len(invalid) - 4:,} more"] if len(invalid) > 4 else []
     return f"{'; '.join(named + rest)}; allowed: a string"
 
 
@@ -361,11 +365,11 @@ def coerce_examples(name: str, value: object) -> list[Example | ExampleTable]:
     check_length(name, items)
     found: list[Example | ExampleTable] = []
     for position, item in enumerate(items):
-        place = f"{name}[{position}]" if items is value else name
+        item_name = f"{name}[{position}]" if items is value else name
         if isinstance(item, Mapping) and item and all(isinstance(part, list | tuple) for part in item.values()):
-            found += _examples_by_label(place, item)
+            found += _examples_by_label(item_name, item)
         else:
-            found.append(_example(place, item))
+            found.append(_example(item_name, item))
     return found
 
 
@@ -405,8 +409,8 @@ def _example_table(name: str, item: Mapping[object, object]) -> ExampleTable:
 
 def _examples_by_label(name: str, value: Mapping[object, object]) -> list[Example]:
     examples: list[Example] = []
-    for label, shown_by in value.items():
-        for item in list(shown_by) if isinstance(shown_by, list | tuple) else [shown_by]:
+    for label, items in value.items():
+        for item in list(items) if isinstance(items, list | tuple) else [items]:
             if isinstance(item, bool) or not isinstance(item, str | int):
                 raise InputError(f"{name}[{str(label)[:40]!r}] has {shown(item)}; allowed: texts, or numbers of items")
             examples.append(Example(str(label), id=item) if isinstance(item, int) else Example(str(label), text=item))

@@ -100,35 +100,35 @@ def collection_add(
     if metadata is not None and source is not None and not isinstance(metadata, Mapping) and len(metadata) != 1:
         raise InputError(f"{len(metadata)} metadata objects came with source; give one object for all files")
     shared = _checked_metadata(metadata, 1)[0] if source is not None else None
-    tables, paths = _split(source or [], id_field)
-    read = [_read_table(sources.reader, path, column, id_field) for path, column in tables] if sources else []
+    tables, paths = _split_sources(source or [], id_field)
+    loaded_tables = [_read_table(sources.reader, path, column, id_field) for path, column in tables] if sources else []
     selection = sources.reader.select(paths) if sources is not None and paths else None
     identity = embedder.identity()
     target = store.open_or_create(collection, identity.digest, identity.short, identity.dimensions)
     ingester, tally = Ingester(embedder, target), _Tally()
-    for written in ingester.put_all(document_batches(documents)):
-        tally.written += written
-    known, kept = target.files(), dict[str, str]()
-    for path, state, table, rows in read:
-        kept[path] = source_options(table=True, column=rows.column, id_field=id_field, metadata=shared)
-        if path in known and known[path].digest == state.digest:
+    for result in ingester.put_all(document_batches(documents)):
+        tally.written += result
+    known_files, followed = target.files(), dict[str, str]()
+    for path, state, table, rows in loaded_tables:
+        followed[path] = source_options(table=True, column=rows.column, id_field=id_field, metadata=shared)
+        if path in known_files and known_files[path].digest == state.digest:
             tally.written += PutResult(unchanged=len(rows.ids))
             continue
-        written, removed = store_table(ingester, target, path, table, rows, shared)
+        result, removed = store_table(ingester, target, path, table, rows, shared)
         target.keep_files({path: state})
-        tally.written += written
+        tally.written += result
         tally.removed += removed
     if selection is not None:
         files = FileIngester(lambda: ingester, target, shared)
         files.put(selection.entries)
-        gone = [path for path in target.files() if selection.gone(path)]
+        removed_paths = [path for path in target.files() if selection.gone(path)]
         tally.written += files.written
-        tally.removed += files.removed + (target.forget_files(gone) if gone else 0)
+        tally.removed += files.removed + (target.forget_files(removed_paths) if removed_paths else 0)
         tally.skipped += files.skipped
         tally.ignored = selection.ignored
-        kept |= dict.fromkeys(selection.paths, source_options(metadata=shared))
-    _keep_sources(target, kept)
-    return _result(identity.short, target, tally)
+        followed |= dict.fromkeys(selection.paths, source_options(metadata=shared))
+    _record_sources(target, followed)
+    return _build_result(identity.short, target, tally)
 
 
 def _read_table(
@@ -139,16 +139,18 @@ def _read_table(
     return entry.path, state, *parse_texts(entry, content, column, id_field)
 
 
-def _keep_sources(target: Collection, sources: Mapping[str, str]) -> None:
+def _record_sources(target: Collection, sources: Mapping[str, str]) -> None:
     """Record the sources that the collection follows. Files below them that were removed by id are included again."""
     if sources:
-        again = [
-            path for path, how in target.sources().items() if not how and any(includes(one, path) for one in sources)
+        reincluded = [
+            path
+            for path, options in target.sources().items()
+            if not options and any(includes(source, path) for source in sources)
         ]
-        target.keep_sources(sources, forget=again)
+        target.keep_sources(sources, forget=reincluded)
 
 
-def _result(model: str, target: Collection, tally: _Tally) -> CollectionAddResult:
+def _build_result(model: str, target: Collection, tally: _Tally) -> CollectionAddResult:
     skipped = [SkippedFile(path=file.path, reason=file.reason) for file in tally.skipped]
     listed = AnswerBudget().take(skipped, share=0.5)
     notes = []
@@ -168,7 +170,7 @@ def _result(model: str, target: Collection, tally: _Tally) -> CollectionAddResul
     )
 
 
-def _split(source: Sequence[str], id_field: str | None) -> tuple[list[tuple[str, str | None]], list[str]]:
+def _split_sources(source: Sequence[str], id_field: str | None) -> tuple[list[tuple[str, str | None]], list[str]]:
     """Split sources into tables with their columns and other paths.
 
     Raises:
@@ -176,12 +178,12 @@ def _split(source: Sequence[str], id_field: str | None) -> tuple[list[tuple[str,
     """
     tables: list[tuple[str, str | None]] = []
     paths: list[str] = []
-    for one in [source] if isinstance(source, str) else source:
-        path, column = split_source(one)
+    for path_or_column in [source] if isinstance(source, str) else source:
+        path, column = split_source(path_or_column)
         if (column is not None or is_table(path)) and not any(mark in path for mark in "*?["):
             tables.append((path, column))
         else:
-            paths.append(one)
+            paths.append(path_or_column)
     if id_field is not None and not tables:
         raise InputError("id_field is for tables, and no source is one; leave it out")
     return tables, paths
@@ -192,18 +194,18 @@ def _checked_documents(
     metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None,
 ) -> list[SourceDocument]:
     if isinstance(texts, Mapping):
-        ids, sent = [str(key) for key in texts], checked_texts("texts", list(texts.values()))
+        ids, checked = [str(key) for key in texts], checked_texts("texts", list(texts.values()))
     else:
-        sent = checked_texts("texts", texts)
-        ids = [digest(text).hex()[:16] for text in sent]
-    check_size(sent)
+        checked = checked_texts("texts", texts)
+        ids = [digest(text).hex()[:16] for text in checked]
+    check_size(checked)
     for key in ids:
         if not key.strip() or len(key) > MAX_ID or "\0" in key:
             raise InputError(f"invalid id {key[:40]!r}; allowed: 1 to {MAX_ID} visible characters")
     return [
         SourceDocument(id=key, text=text, sections=(Section(0, len(text), ""),), metadata=one)
         for key, text, one in zip(
-            ids, [text.replace("\0", " ") for text in sent], _checked_metadata(metadata, len(sent)), strict=True
+            ids, [text.replace("\0", " ") for text in checked], _checked_metadata(metadata, len(checked)), strict=True
         )
     ]
 
@@ -214,17 +216,17 @@ def _checked_metadata(
     if metadata is None:
         return [None] * number
     if isinstance(metadata, Mapping):
-        return [_flat(metadata, "metadata")] * number
+        return [_flat_metadata(metadata, "metadata")] * number
     if len(metadata) == 1:
-        return [_flat(metadata[0], "metadata[0]")] * number
+        return [_flat_metadata(metadata[0], "metadata[0]")] * number
     if len(metadata) != number:
         raise InputError(
             f"{len(metadata):,} metadata objects came for {number:,} texts; give one a text, or one object for all"
         )
-    return [_flat(one, f"metadata[{position}]") for position, one in enumerate(metadata)]
+    return [_flat_metadata(one, f"metadata[{position}]") for position, one in enumerate(metadata)]
 
 
-def _flat(metadata: Mapping[str, object], name: str) -> Metadata:
+def _flat_metadata(metadata: Mapping[str, object], name: str) -> Metadata:
     flat: dict[str, str | int | float | bool | list[str | int | float | bool | None] | None] = {}
     for key, value in metadata.items():
         values = value if isinstance(value, list) else [value]

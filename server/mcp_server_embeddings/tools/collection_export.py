@@ -91,15 +91,15 @@ def collection_export(
 
     def batches() -> Iterator[Sequence[NewDocument]]:
         nonlocal size, chunks
-        readable = _batched(source.readable()) if salvage else _whole(source)
-        for documents in readable:
+        source_batches = _batched(source.readable()) if salvage else _whole(source)
+        for documents in source_batches:
             (call or Call()).raise_if_cancelled()
             yield documents
             size += len(documents)
             chunks += sum(len(document.chunks) for document in documents)
             report(size, record.documents)
 
-    with _atomic(file) as path:
+    with _atomic_file(file) as path:
         write_records(path, suffix, header, batches())
     return CollectionExported(
         model=record.model,
@@ -122,13 +122,13 @@ def _batched(documents: Iterator[NewDocument]) -> Iterator[Sequence[NewDocument]
 
 
 @contextmanager
-def _atomic(file: Path) -> Iterator[Path]:
+def _atomic_file(file: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces ``file`` if the block succeeds, and is removed otherwise."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(file)
     except OSError as error:
         raise StorageError(

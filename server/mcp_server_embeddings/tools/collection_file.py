@@ -47,7 +47,7 @@ class Header(BaseModel):
     documents: int
 
 
-def _visible(value: str) -> str:
+def _not_blank(value: str) -> str:
     if not value.strip(" \0\t\r\n\f\v"):
         raise ValueError("is blank; every document needs visible characters here")
     return value
@@ -80,8 +80,8 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    id: Annotated[str, Field(max_length=MAX_ID), AfterValidator(_visible)] | None = None
-    text: Annotated[str, AfterValidator(_visible), AfterValidator(_without_nul)]
+    id: Annotated[str, Field(max_length=MAX_ID), AfterValidator(_not_blank)] | None = None
+    text: Annotated[str, AfterValidator(_not_blank), AfterValidator(_without_nul)]
     metadata: dict[str, Scalar | list[Scalar]] | None = None
     file: str = ""
     file_digest: str = Field("", pattern="^([0-9a-f]{32})?$")
@@ -143,7 +143,7 @@ def read_records(file: Path) -> tuple[Header | None, Records]:
     return (_read_table if check_suffix(file) == ".parquet" else _read_lines)(file)
 
 
-def _as_record(document: NewDocument) -> dict[str, object]:
+def _to_record(document: NewDocument) -> dict[str, object]:
     chunks = [
         {"start": chunk.start, "stop": chunk.stop, "heading": chunk.heading, "vector": chunk.vector.astype("<f4")}
         for chunk in document.chunks
@@ -162,10 +162,10 @@ def _write_lines(path: Path, header: Header, batches: Iterable[Sequence[NewDocum
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write(header.model_dump_json() + "\n")
         for document in chain.from_iterable(batches):
-            file.write(json.dumps(_as_record(document), ensure_ascii=False, default=_base64) + "\n")
+            file.write(json.dumps(_to_record(document), ensure_ascii=False, default=_encode_vector) + "\n")
 
 
-def _base64(vector: Vector) -> str:
+def _encode_vector(vector: Vector) -> str:
     return b64encode(vector.tobytes()).decode("ascii")
 
 
@@ -178,7 +178,7 @@ def _write_table(path: Path, header: Header, batches: Iterable[Sequence[NewDocum
     schema = arrow.schema([*texts, ("chunks", arrow.list_(arrow.struct(chunk)))], metadata=metadata)
     with pyarrow("pyarrow.parquet").ParquetWriter(path, schema, compression="zstd") as writer:
         for documents in batches:
-            rows = [_as_record(document) | {"metadata": as_json(document.metadata or {})} for document in documents]
+            rows = [_to_record(document) | {"metadata": as_json(document.metadata or {})} for document in documents]
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
 
@@ -187,9 +187,9 @@ def _read_lines(file: Path) -> tuple[Header | None, Records]:
     first = next(lines, None)
     if first is None:
         raise InputError(f'{str(file)!r} is empty; give a file that export wrote, or lines such as {{"text": "…"}}')
-    header = _header(first[1])
+    header = _parse_header(first[1])
     rest = lines if header else chain([first], lines)
-    return header, ((f"line {number}", _record(f"line {number}", line)) for number, line in rest)
+    return header, ((f"line {number}", _parse_record(f"line {number}", line)) for number, line in rest)
 
 
 def _numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -205,9 +205,9 @@ def _read_table(file: Path) -> tuple[Header | None, Records]:
         table = pyarrow("pyarrow.parquet").ParquetFile(file)
     except (ValueError, pyarrow().ArrowException):  # ArrowInvalid is a ValueError
         raise _corrupt(file) from None
-    header = _header((table.schema_arrow.metadata or {}).get(_HEADER_KEY, b""))
+    header = _parse_header((table.schema_arrow.metadata or {}).get(_HEADER_KEY, b""))
     rows = enumerate(_rows(table, file), 1)
-    return header, ((f"row {number}", _record(f"row {number}", row)) for number, row in rows)
+    return header, ((f"row {number}", _parse_record(f"row {number}", row)) for number, row in rows)
 
 
 def _rows(table: Any, file: Path) -> Iterator[dict[str, object]]:  # noqa: ANN401 - pyarrow has no types
@@ -222,7 +222,7 @@ def _corrupt(file: Path) -> InputError:
     return InputError(f"{str(file)!r} is not a Parquet file or is corrupt; export it again")
 
 
-def _header(raw: bytes) -> Header | None:
+def _parse_header(raw: bytes) -> Header | None:
     """Parse a header; return None if the bytes are not one.
 
     Raises:
@@ -237,7 +237,7 @@ def _header(raw: bytes) -> Header | None:
     try:
         header = Header.model_validate(parsed)
     except ValidationError as error:
-        raise InputError(f"invalid header: {_reason(error)}; export the file again") from None
+        raise InputError(f"invalid header: {_first_error(error)}; export the file again") from None
     if header.version > VERSION:
         raise InputError(
             f"the file has version {header.version} of the format, this program knows {VERSION}; upgrade this program"
@@ -245,7 +245,7 @@ def _header(raw: bytes) -> Header | None:
     return header
 
 
-def _record(place: str, raw: bytes | dict[str, object]) -> Record:
+def _parse_record(place: str, raw: bytes | dict[str, object]) -> Record:
     try:
         if isinstance(raw, bytes):
             return Record.model_validate_json(raw)
@@ -254,15 +254,15 @@ def _record(place: str, raw: bytes | dict[str, object]) -> Record:
             raw["metadata"] = json.loads(metadata)
         return Record.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{place}: {_reason(error)}") from None
+        raise InputError(f"{place}: {_first_error(error)}") from None
     except ValueError:
         raise InputError(f"{place}: metadata is not a JSON object") from None
 
 
-def _reason(error: ValidationError) -> str:
+def _first_error(error: ValidationError) -> str:
     """Describe the first error without the invalid value, because messages must not contain texts."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = [str(part) for part in first["loc"]]
-    if place[:1] == ["metadata"] and len(place) > 1:
-        return f"metadata.{place[1]} is nested; allowed: text, number, boolean, null, or a list of those"
-    return f"{'.'.join(place)} {first['msg'].removeprefix('Value error, ')}".strip()
+    path = [str(part) for part in first["loc"]]
+    if path[:1] == ["metadata"] and len(path) > 1:
+        return f"metadata.{path[1]} is nested; allowed: text, number, boolean, null, or a list of those"
+    return f"{'.'.join(path)} {first['msg'].removeprefix('Value error, ')}".strip()

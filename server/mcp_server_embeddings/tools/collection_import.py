@@ -89,7 +89,7 @@ def collection_import(
         importer.run(records, embedder.call)
     except OSError as error:
         raise InputError(f"{str(file)!r} cannot be read ({error.strerror or error}); name a readable file") from None
-    now, written = target.current(), importer.written
+    current, written = target.current(), importer.written
     return CollectionImported(
         model=identity.short,
         collection=collection,
@@ -98,8 +98,8 @@ def collection_import(
         unchanged=written.unchanged,
         vectors="taken over" if keep_vectors else "embedded",
         file_model=header.model if header else "",
-        size=now.documents,
-        chunks=now.chunks,
+        size=current.documents,
+        chunks=current.chunks,
     )
 
 
@@ -114,23 +114,23 @@ class _Importer:
     def __init__(
         self, ingester: Ingester, target: Collection, header: Header | None, keep_vectors: bool, report: ReportProgress
     ) -> None:
-        self.ingester = ingester
+        self._ingester = ingester
         self.done = 0
         self.written = PutResult()
         self._target = target
         self._header = header
         self._keep_vectors = keep_vectors
         self._report = report
-        self._ready: list[NewDocument] = []
+        self._with_vectors: list[NewDocument] = []
         self._to_embed: list[SourceDocument] = []
         self._characters = 0
         self._files: dict[str, StoredFile] = {}
 
     def run(self, records: Records, call: Call) -> None:
         try:
-            for place, record in records:
+            for position, record in records:
                 call.raise_if_cancelled()
-                self._add(place, record)
+                self._add(position, record)
         except InputError as error:
             self._flush()
             raise InputError(
@@ -140,44 +140,44 @@ class _Importer:
         # Last, so that after a crash in the middle a file of many documents is read again.
         self._target.keep_files(self._files)
 
-    def _add(self, place: str, record: Record) -> None:
+    def _add(self, position: str, record: Record) -> None:
         if record.file:
             self._files[record.file] = StoredFile(bytes.fromhex(record.file_digest))
         document = NewDocument(
             id=record.id or digest(record.text).hex()[:16],
             text=record.text,
             metadata=record.metadata,
-            chunks=tuple(self._chunk(place, record, chunk) for chunk in record.chunks),
+            chunks=tuple(self._chunk(position, record, chunk) for chunk in record.chunks),
             file=record.file,
         )
         if self._header is None and len(as_json(record.metadata or {})) > MAX_METADATA:
-            raise InputError(f"{place}: metadata is longer than {MAX_METADATA:,} characters as JSON; shorten it")
+            raise InputError(f"{position}: metadata is longer than {MAX_METADATA:,} characters as JSON; shorten it")
         if not document.chunks:
             whole = (Section(0, len(record.text), ""),)
             self._to_embed.append(replace(source_document(document), sections=whole))
         elif self._keep_vectors:
-            self._ready.append(document)
+            self._with_vectors.append(document)
         else:
             self._to_embed.append(source_document(document))
         self._characters += len(record.text)
-        documents = len(self._ready) + len(self._to_embed)
+        documents = len(self._with_vectors) + len(self._to_embed)
         if documents >= DOCUMENTS_PER_BATCH or self._characters > _CHARACTERS_PER_BATCH:
             self._flush()
 
-    def _chunk(self, place: str, record: Record, chunk: ChunkRecord) -> NewChunk:
+    def _chunk(self, position: str, record: Record, chunk: ChunkRecord) -> NewChunk:
         vector = np.frombuffer(chunk.vector[: len(chunk.vector) // 4 * 4], dtype="<f4")
         dimensions = self._header.dimensions if self._header else len(vector)
         if 4 * dimensions != len(chunk.vector) or not np.isfinite(vector).all():
-            raise InputError(f"{place}: a vector is not {dimensions} finite float32 numbers; export the file again")
+            raise InputError(f"{position}: a vector is not {dimensions} finite float32 numbers; export the file again")
         if not chunk.start < chunk.stop <= len(record.text):
-            raise InputError(f"{place}: a chunk goes from {chunk.start} to {chunk.stop}, outside its text")
+            raise InputError(f"{position}: a chunk goes from {chunk.start} to {chunk.stop}, outside its text")
         return NewChunk(chunk.start, chunk.stop, chunk.heading, vector)
 
     def _flush(self) -> None:
-        if self._ready:
-            self.written += self._target.put(self._ready)
+        if self._with_vectors:
+            self.written += self._target.put(self._with_vectors)
         if self._to_embed:
-            self.written += self.ingester.put(self._to_embed)
-        self.done += len(self._ready) + len(self._to_embed)
-        self._ready, self._to_embed, self._characters = [], [], 0
+            self.written += self._ingester.put(self._to_embed)
+        self.done += len(self._with_vectors) + len(self._to_embed)
+        self._with_vectors, self._to_embed, self._characters = [], [], 0
         self._report(self.done, self._header.documents if self._header else 0)

@@ -77,10 +77,10 @@ def collection_reindex(
     copied = 0
     if before.identity != identity.digest:
         target = store.successor(collection, identity.digest, identity.short, identity.dimensions)
-        copying = _Copy(embedder, source, target, report)
+        copier = _Copier(embedder, source, target, report)
         for _ in range(_MAX_PASSES):
             revision = source.current().revision
-            copying.catch_up()
+            copier.catch_up()
             if store.replace(collection, target.name, revision):
                 break
         else:
@@ -88,20 +88,20 @@ def collection_reindex(
                 f"collection {collection!r} changes faster than it can be embedded; stop the programs that write to "
                 "it and repeat the call, which keeps the texts embedded so far"
             )
-        copied = copying.documents
-    now = store.record(collection)
+        copied = copier.documents
+    current = store.record(collection)
     return CollectionReindexed(
         model=identity.short,
         collection=collection,
         reindexed=before.identity != identity.digest,
         before=before.model,
         documents=copied,
-        size=now.documents,
-        chunks=now.chunks,
+        size=current.documents,
+        chunks=current.chunks,
     )
 
 
-class _Copy:
+class _Copier:
     """Copies a collection into a hidden one with vectors of this model.
 
     Attributes:

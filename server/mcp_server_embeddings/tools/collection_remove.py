@@ -51,28 +51,28 @@ def collection_remove(
         >>> collection_remove(embedder, store, "notes", ["monday.md"]).removed
         1
     """
-    confirm = embedder.call.raise_if_cancelled
+    check_cancelled = embedder.call.raise_if_cancelled
     if all == (ids is not None):
-        came = "both" if all else "neither"
-        raise InputError(f"{came} of ids and all=true came; pass the ids to remove, or all=true for the collection")
+        given = "both" if all else "neither"
+        raise InputError(f"{given} of ids and all=true came; pass the ids to remove, or all=true for the collection")
     if ids is None:
-        record = store.remove(collection, confirm)
+        record = store.remove(collection, check_cancelled)
         return CollectionRemoveResult(model=record.model, removed=record.documents, size=0)
     if not ids:
         raise InputError("ids is an empty list; give the ids to remove, or all=true for the whole collection")
     target = store.open(collection)
-    wanted = [str(key) for key in ids]
-    stored = target.stored(wanted)
-    gone = target.remove(wanted, confirm)
-    _leave_out(target, {document.file for document in stored.values() if document.file})
-    missing = sorted(set(wanted) - set(gone.ids))
+    requested = [str(key) for key in ids]
+    stored = target.stored(requested)
+    removed = target.remove(requested, check_cancelled)
+    _exclude_files(target, {document.file for document in stored.values() if document.file})
+    missing = sorted(set(requested) - set(removed.ids))
     notes = [f"{len(missing):,} ids were not there: {shown_ids(missing)}"] if missing else []
-    return CollectionRemoveResult(model=target.record.model, notes=notes, removed=len(gone.ids), size=gone.left)
+    return CollectionRemoveResult(model=target.record.model, notes=notes, removed=len(removed.ids), size=removed.left)
 
 
-def _leave_out(collection: Collection, files: Set[str]) -> None:
+def _exclude_files(collection: Collection, files: Set[str]) -> None:
     """Exclude files without remaining items, so that the next update from sources does not add them again."""
     sources, left = collection.sources(), collection.files()
-    gone = [file for file in files if file not in left and any(includes(path, file) for path in sources)]
-    if gone:
-        collection.keep_sources(dict.fromkeys(gone, ""))
+    removed = [file for file in files if file not in left and any(includes(path, file) for path in sources)]
+    if removed:
+        collection.keep_sources(dict.fromkeys(removed, ""))

@@ -12,7 +12,7 @@ from pydantic import Field
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.identity import Role
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AROUND, json_length
+from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, RESERVED_CHARACTERS, json_length
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Items, Selection, select_items
 from mcp_server_embeddings.tools.paragraphs import paragraphs
@@ -44,15 +44,15 @@ _MAX_SENTENCE = 800
 _BOILERPLATE_ITEMS = 3
 """Minimum number of items with the same sentence that makes the sentence boilerplate."""
 
-_MAX_SHORT = 20
-"""Minimum cost of a unit, as one part in 20 of the budget. Otherwise the shortest sentences, which say the least, would
-be preferred."""
+_MIN_COST_DIVISOR = 20
+"""A unit costs at least the budget divided by this. Otherwise the shortest sentences, which say the least, would be
+preferred."""
 
-_FOCUS = 2
+_RELEVANCE_POWER = 2
 """Exponent of a unit's similarity to the query in its weight. Most of 400 sentences resemble any question a little;
 without the exponent they would together outweigh the few that are about it."""
 
-_FILLED = 0.8
+_MIN_FILLED_SHARE = 0.8
 """Share of the token budget; a note explains why a digest uses less."""
 
 _MAX_ITEMS = 10_000
@@ -63,7 +63,7 @@ unit is compared with every other: 10,000 take four seconds of one core."""
 _CHARACTERS_PER_TOKEN = 8
 """Maximum characters of a digest per token, in case a tokenizer counts a long word as one token."""
 
-_SHARES = 1_000_000
+_SHARE_BUDGET = 1_000_000
 """The budget if tokens and characters are both limited; a unit costs the larger of its two shares."""
 
 
@@ -148,9 +148,9 @@ def condense(
     role: Role = "symmetric" if query is None else "document"
     vectors = embedder.embed([unit.text for unit in units], role=role).vectors
     if len(units) > _MAX_UNITS:
-        kept = _nearest(embedder, vectors, query, _MAX_UNITS)
-        items.notes.append(f"{len(kept):,} of {len(units):,} sentences were considered, {_how_chosen(query)}")
-        units, vectors = [units[row] for row in kept], vectors[kept]
+        rows = _nearest(embedder, vectors, query, _MAX_UNITS)
+        items.notes.append(f"{len(rows):,} of {len(units):,} sentences were considered, {_describe_selection(query)}")
+        units, vectors = [units[row] for row in rows], vectors[rows]
     if embedder.estimates_tokens():
         items.notes.append("tokens are estimates, since the model's tokenizer is not on this machine")
     tokens = np.array(embedder.count_tokens([unit.text for unit in units]), dtype=np.int64).clip(min=1)
@@ -162,26 +162,35 @@ def condense(
     weights, no_match = _weights(embedder, vectors, query, [unit.item for unit in units])
     edge = embedder.calibration().edges[0]
     watch = Watch(embedder.call.raise_if_cancelled)
-    most = len(units) if count is None else count
-    costs = tokens.clip(min=(max_tokens or 0) // _MAX_SHORT)
-    choice = best_cover_of_vectors(vectors, weights, costs, edge, budget=max_tokens, count=most, watch=watch)
-    limit = max(ANSWER_CHARACTERS - AROUND, _CHARACTERS_PER_TOKEN * (max_tokens or 0))
+    max_units = len(units) if count is None else count
+    costs = tokens.clip(min=(max_tokens or 0) // _MIN_COST_DIVISOR)
+    choice = best_cover_of_vectors(vectors, weights, costs, edge, budget=max_tokens, count=max_units, watch=watch)
+    max_characters = max(ANSWER_CHARACTERS - RESERVED_CHARACTERS, _CHARACTERS_PER_TOKEN * (max_tokens or 0))
     characters = np.array([json_length(unit.text) + json_length(items.ids[unit.item]) for unit in units])
-    if characters[choice.rows].sum() > limit:
-        shares = np.maximum(tokens / (max_tokens or np.inf), characters / limit)
-        costs = np.ceil(shares * _SHARES).astype(np.int64)
-        choice = best_cover_of_vectors(vectors, weights, costs, edge, budget=_SHARES, count=most, watch=watch)
-        items.notes.append(f"the digest was kept to {limit:,} characters; pass a larger max_tokens for more")
-    chosen = sorted(choice.rows)
-    if max_tokens and count is None and tokens[chosen].sum() < _FILLED * max_tokens and len(chosen) < len(units):
-        items.notes.append(f"{len(chosen)} sentences say most; more short ones within {max_tokens:,} tokens add little")
+    if characters[choice.rows].sum() > max_characters:
+        shares = np.maximum(tokens / (max_tokens or np.inf), characters / max_characters)
+        costs = np.ceil(shares * _SHARE_BUDGET).astype(np.int64)
+        choice = best_cover_of_vectors(
+            vectors, weights, costs, edge, budget=_SHARE_BUDGET, count=max_units, watch=watch
+        )
+        items.notes.append(f"the digest was kept to {max_characters:,} characters; pass a larger max_tokens for more")
+    selected = sorted(choice.rows)
+    if (
+        max_tokens
+        and count is None
+        and tokens[selected].sum() < _MIN_FILLED_SHARE * max_tokens
+        and len(selected) < len(units)
+    ):
+        items.notes.append(
+            f"{len(selected)} sentences say most; more short ones within {max_tokens:,} tokens add little"
+        )
     return CondenseResult(
         model=embedder.identity().short,
         notes=items.notes,
         folder=items.folder,
-        text=_joined(units, chosen),
-        selected=items.ids_of(list(dict.fromkeys(units[row].item for row in chosen))),
-        tokens=int(tokens[chosen].sum()),
+        text=_join_by_item(units, selected),
+        selected=items.ids_of(list(dict.fromkeys(units[row].item for row in selected))),
+        tokens=int(tokens[selected].sum()),
         coverage=round(choice.coverage, _DECIMALS),
         no_match=no_match,
     )
@@ -192,26 +201,26 @@ def _considered_units(embedder: Embedder, items: Items, query: str | None) -> li
     if len(items) <= _MAX_ITEMS:
         return _units(items, range(len(items)))
     if query is None:
-        rows = _evenly(len(items), _MAX_ITEMS)
+        rows = _even_sample(len(items), _MAX_ITEMS)
     else:
         rows = _nearest(embedder, items.embed(embedder, "document"), query, _MAX_ITEMS)
-    items.notes.append(f"{len(rows):,} of {len(items):,} items were considered, {_how_chosen(query)}")
+    items.notes.append(f"{len(rows):,} of {len(items):,} items were considered, {_describe_selection(query)}")
     return _units(items, rows)
 
 
-def _nearest(embedder: Embedder, vectors: Vectors, query: str | None, most: int) -> list[int]:
+def _nearest(embedder: Embedder, vectors: Vectors, query: str | None, limit: int) -> list[int]:
     """Return the rows nearest a query or, without one, an even sample; in ascending order."""
     if query is None:
-        return _evenly(len(vectors), most)
+        return _even_sample(len(vectors), limit)
     cosines = scores(vectors, embedder.embed([query], role="query").vectors, "cosine")[:, 0]
-    return sorted(int(row) for row in np.argsort(-cosines, kind="stable")[:most])
+    return sorted(int(row) for row in np.argsort(-cosines, kind="stable")[:limit])
 
 
-def _evenly(number: int, most: int) -> list[int]:
-    return [int(row) for row in np.linspace(0, number - 1, most).round()]
+def _even_sample(number: int, limit: int) -> list[int]:
+    return [int(row) for row in np.linspace(0, number - 1, limit).round()]
 
 
-def _how_chosen(query: str | None) -> str:
+def _describe_selection(query: str | None) -> str:
     return "an even sample" if query is None else "those nearest the query"
 
 
@@ -223,35 +232,41 @@ def _units(items: Items, positions: Sequence[int]) -> list[_Unit]:
             _Unit(at, " ".join(paragraphs(text)) or " ".join(text.split()))
             for at, text in zip(positions, texts, strict=True)
         ]
-        return _without_repeats([unit for unit in whole if unit.text])
+        return _without_duplicates([unit for unit in whole if unit.text])
     sentences = [
         _Unit(at, sentence) for at, text in zip(positions, texts, strict=True) for sentence in _sentences(text)
     ]
-    return _without_repeats(_without_boilerplate(sentences))
+    return _without_duplicates(_without_boilerplate(sentences))
 
 
 def _sentences(text: str) -> list[str]:
     """Return the sentences of a text; if it has none, its long fragments; if it has none either, all fragments."""
-    found = [sentence for block in paragraphs(text) for sentence in _rejoined(block)]
-    whole = [one for one in found if len(one) <= _MAX_SENTENCE and _is_long(one) and _is_sentence(one)]
-    if whole:
-        return whole
-    pieces = [one[start:end] for one in found or [" ".join(text.split())] for start, end in passages(one)]
-    return [piece for piece in pieces if _is_long(piece)] or pieces
+    found = [sentence for block in paragraphs(text) for sentence in _rejoin_sentences(block)]
+    sentences = [
+        sentence
+        for sentence in found
+        if len(sentence) <= _MAX_SENTENCE and _has_min_length(sentence) and _is_sentence(sentence)
+    ]
+    if sentences:
+        return sentences
+    pieces = [
+        sentence[start:end] for sentence in found or [" ".join(text.split())] for start, end in passages(sentence)
+    ]
+    return [piece for piece in pieces if _has_min_length(piece)] or pieces
 
 
-def _rejoined(block: str) -> Iterator[str]:
+def _rejoin_sentences(block: str) -> Iterator[str]:
     """Yield the sentences of a paragraph, rejoining those that were cut for length or at an abbreviation."""
-    begin = last = 0
+    first = last = 0
     for start, end in passages(block):
-        before = block[begin:last]
-        goes_on = not SENTENCE_END.search(before) or _ABBREVIATION.search(before) or block[start].islower()
-        if before and not goes_on:
+        before = block[first:last]
+        continues = not SENTENCE_END.search(before) or _ABBREVIATION.search(before) or block[start].islower()
+        if before and not continues:
             yield before
-            begin = start
+            first = start
         last = end
-    if last > begin:
-        yield block[begin:last]
+    if last > first:
+        yield block[first:last]
 
 
 def _is_sentence(text: str) -> bool:
@@ -263,7 +278,7 @@ def _is_sentence(text: str) -> bool:
     )
 
 
-def _is_long(text: str) -> bool:
+def _has_min_length(text: str) -> bool:
     return len(_WORD.findall(text)) >= _MIN_WORDS or (len(text) >= _MIN_CHARACTERS and not text.isascii())
 
 
@@ -271,18 +286,20 @@ def _without_boilerplate(units: Sequence[_Unit]) -> list[_Unit]:
     """Drop sentences that occur in many items, except from items that have no other sentence."""
     keys = [_key(unit) for unit in units]
     items = Counter(key for key, _ in {(key, unit.item) for key, unit in zip(keys, units, strict=True)})
-    own = {unit.item for key, unit in zip(keys, units, strict=True) if items[key] < _BOILERPLATE_ITEMS}
+    items_with_more = {unit.item for key, unit in zip(keys, units, strict=True) if items[key] < _BOILERPLATE_ITEMS}
     return [
-        unit for key, unit in zip(keys, units, strict=True) if items[key] < _BOILERPLATE_ITEMS or unit.item not in own
+        unit
+        for key, unit in zip(keys, units, strict=True)
+        if items[key] < _BOILERPLATE_ITEMS or unit.item not in items_with_more
     ]
 
 
-def _without_repeats(units: Sequence[_Unit]) -> list[_Unit]:
+def _without_duplicates(units: Sequence[_Unit]) -> list[_Unit]:
     """Keep the first of the units with the same words."""
-    kept: dict[str, _Unit] = {}
+    unique: dict[str, _Unit] = {}
     for unit in units:
-        kept.setdefault(_key(unit), unit)
-    return list(kept.values())
+        unique.setdefault(_key(unit), unit)
+    return list(unique.values())
 
 
 def _key(unit: _Unit) -> str:
@@ -306,13 +323,13 @@ def _weights(embedder: Embedder, vectors: Vectors, query: str | None, items: Seq
     calibration = embedder.calibration("retrieval")
     cosines = scores(vectors, embedder.embed([query], role="query").vectors, "cosine")[:, 0]
     weak = calibration.edges[0]
-    weights: Scores = np.clip((cosines - weak) / (1 - weak), 0, 1) ** _FOCUS
+    weights: Scores = np.clip((cosines - weak) / (1 - weak), 0, 1) ** _RELEVANCE_POWER
     return weights if weights.any() else equal, bool(
         (above_chance(cosines, None, 0, len(cosines), calibration) < 0).all()
     )
 
 
-def _joined(units: Sequence[_Unit], rows: Sequence[int]) -> str:
+def _join_by_item(units: Sequence[_Unit], rows: Sequence[int]) -> str:
     """Return the digest, with all units of an item on one line."""
     lines: dict[int, list[str]] = {}
     for row in rows:

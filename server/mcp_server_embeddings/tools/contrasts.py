@@ -14,7 +14,7 @@ _OBLIGATION = 0
 _POLARITY = -1
 """Pseudo-group for words that differ by a negating prefix."""
 
-_IMPLYING = frozenset({"fail", "fails", "failed", "stop", "stops", "stopped", "free"})
+_IMPLICATIVE = frozenset({"fail", "fails", "failed", "stop", "stops", "stopped", "free"})
 """English words that negate the words after them (Karttunen 1971, "Implicative verbs", Language 47:2)."""
 
 _ENGLISH_ENDINGS = (
@@ -22,11 +22,11 @@ _ENGLISH_ENDINGS = (
 )  # fmt: skip
 """Endings and their replacements."""
 
-_SHORTEST_BASE = 3
+_MIN_BASE = 3
 
 _ABSENT = "∅"
 
-_SHOWN = 40
+_MAX_CHARACTERS = 40
 """Maximum characters of a word or number in an answer; longer ones are keys and addresses."""
 
 
@@ -38,7 +38,7 @@ class Contrast(NamedTuple):
     group: int
 
 
-def negations(left: Sequence[str], right: Sequence[str], found: Sequence[Contrast]) -> tuple[str, ...]:
+def negation_changes(left: Sequence[str], right: Sequence[str], found: Sequence[Contrast]) -> tuple[str, ...]:
     """Offset negations against opposites: ``not allowed`` means the same as ``forbidden``.
 
     Args:
@@ -52,26 +52,26 @@ def negations(left: Sequence[str], right: Sequence[str], found: Sequence[Contras
     if not (left or right or found):
         return ()
     surplus = abs(len(left) - len(right))
-    graded = [contrast for contrast in found if contrast.group == _OBLIGATION and (surplus or not left)]
-    opposed = [contrast for contrast in found if contrast.group != _OBLIGATION]
-    cancelled = min(surplus, len(opposed))
+    obligations = [contrast for contrast in found if contrast.group == _OBLIGATION and (surplus or not left)]
+    opposites = [contrast for contrast in found if contrast.group != _OBLIGATION]
+    cancelled = min(surplus, len(opposites))
     sides = [*(Counter(left) - Counter(right)).elements()], [*(Counter(right) - Counter(left)).elements()]
     shorter = min(map(len, sides))
-    denials = arrows(*(side[shorter:][: surplus - cancelled] for side in sides))
-    return (*denials, *(f"{contrast.left} → {contrast.right}" for contrast in [*graded, *opposed[cancelled:]]))
+    unmatched = format_changes(*(side[shorter:][: surplus - cancelled] for side in sides))
+    return (*unmatched, *(f"{contrast.left} → {contrast.right}" for contrast in [*obligations, *opposites[cancelled:]]))
 
 
-def denials(text: str, words: Sequence[str], language: Language) -> list[str]:
+def negating_words(text: str, words: Sequence[str], language: Language) -> list[str]:
     """Return the negating words of a text, in order."""
     if language.cues is not None:
         return [cue for cue in language.cues.findall(text) if cue]
     negation = language.negation
-    denying = [
+    negating = [
         word
         for at, word in enumerate(words)
-        if (word in negation or word in _IMPLYING) and _denies(word, words[at + 1] if at + 1 < len(words) else "")
+        if (word in negation or word in _IMPLICATIVE) and _negates(word, words[at + 1] if at + 1 < len(words) else "")
     ]
-    return denying or [word for word in words if word in language.concord]
+    return negating or [word for word in words if word in language.concord]
 
 
 def contrasts(lefts: Sequence[str], rights: Sequence[str], language: Language) -> tuple[list[Contrast], set[str]]:
@@ -80,19 +80,19 @@ def contrasts(lefts: Sequence[str], rights: Sequence[str], language: Language) -
     Returns:
         The contrasts, and the words that have a synonym in the other text.
     """
-    sides = [_classes(words, others, language) for words, others in ((lefts, rights), (rights, lefts))]
-    settled = {word for side in sides for key in sides[0].keys() & sides[1].keys() for word in side[key]}
+    sides = [_words_by_class(words, others, language) for words, others in ((lefts, rights), (rights, lefts))]
+    synonyms = {word for side in sides for key in sides[0].keys() & sides[1].keys() for word in side[key]}
     found: dict[tuple[str, str], int] = {}
-    for (group, which), words in sides[0].items():
-        for (other_group, other), other_words in sides[1].items():
-            if group == other_group and which != other:
+    for (left_group, left_class), words in sides[0].items():
+        for (right_group, right_class), other_words in sides[1].items():
+            if left_group == right_group and left_class != right_class:
                 for pair in zip(words, other_words, strict=False):
-                    if settled.isdisjoint(pair):
-                        found.setdefault(pair, group)
-    return [Contrast(*pair, group) for pair, group in found.items()], settled
+                    if synonyms.isdisjoint(pair):
+                        found.setdefault(pair, left_group)
+    return [Contrast(*pair, group) for pair, group in found.items()], synonyms
 
 
-def prefixed(removed: Sequence[str], added: Sequence[str]) -> list[Contrast]:
+def prefix_contrasts(removed: Sequence[str], added: Sequence[str]) -> list[Contrast]:
     """Find words that differ by a negating prefix: ``valid`` and ``invalid``."""
     found: list[Contrast] = []
     for prefix in tables().denying_prefixes if removed and added else ():
@@ -101,53 +101,57 @@ def prefixed(removed: Sequence[str], added: Sequence[str]) -> list[Contrast]:
     return found
 
 
-def arrows(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...]:
+def format_changes(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...]:
     """Format the changes between two lists, paired by position: ``30 days → 60 days``."""
-    return tuple(f"{shown(one)} → {shown(other)}" for one, other in zip_longest(left, right, fillvalue=_ABSENT))
+    return tuple(
+        f"{shortened(before)} → {shortened(after)}" for before, after in zip_longest(left, right, fillvalue=_ABSENT)
+    )
 
 
-def shown(word: str) -> str:
+def shortened(word: str) -> str:
     """Shorten a token that is too long to be a word."""
-    return word if len(word) <= _SHOWN else word[: _SHOWN - 1] + "…"
+    return word if len(word) <= _MAX_CHARACTERS else word[: _MAX_CHARACTERS - 1] + "…"
 
 
-def _denies(word: str, following: str) -> bool:
+def _negates(word: str, following: str) -> bool:
     """Tell whether a word negates the next: in ``failed to``, ``stopped working``, ``free of``, not in ``not only``."""
-    if word not in _IMPLYING:
+    if word not in _IMPLICATIVE:
         return following != "only"
     if word == "free":
         return following in ("of", "from")
     return following.endswith("ing") if word.startswith("stop") else following == "to"
 
 
-def _classes(words: Sequence[str], others: Sequence[str], language: Language) -> dict[tuple[int, int], list[str]]:
+def _words_by_class(
+    words: Sequence[str], others: Sequence[str], language: Language
+) -> dict[tuple[int, int], list[str]]:
     """Group the words that only the first text has by their classes of opposites: (group, class)."""
-    found: dict[tuple[int, int], list[str]] = {}
-    for word in sorted({*words, *_having_to(words)}.difference(others, _having_to(others))):
-        for key in _opposites_of(word, language):
-            found.setdefault(key, []).append(word)
-    return dict(sorted(found.items()))
+    by_class: dict[tuple[int, int], list[str]] = {}
+    for word in sorted({*words, *_have_to_forms(words)}.difference(others, _have_to_forms(others))):
+        for key in _opposite_classes(word, language):
+            by_class.setdefault(key, []).append(word)
+    return dict(sorted(by_class.items()))
 
 
-def _having_to(words: Sequence[str]) -> list[str]:
+def _have_to_forms(words: Sequence[str]) -> list[str]:
     if "to" not in words:
         return []
     return [f"{word}_to" for word, following in pairwise(words) if following == "to" and word in ("have", "has", "had")]
 
 
 @lru_cache(maxsize=1 << 14)
-def _opposites_of(word: str, language: Language) -> frozenset[tuple[int, int]]:
-    return frozenset(key for base in _bases(word, language) for key in language.opposites.get(base, ()))
+def _opposite_classes(word: str, language: Language) -> frozenset[tuple[int, int]]:
+    return frozenset(key for base in _base_forms(word, language) for key in language.opposites.get(base, ()))
 
 
-def _bases(word: str, language: Language) -> list[str]:
+def _base_forms(word: str, language: Language) -> list[str]:
     """Return the possible base forms of a word, including itself; only English endings are removed."""
     bases = [word]
     if word in language.irregular:
         bases.append(language.irregular[word])
-    for ending, bare in _ENGLISH_ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_BASE:
-            base = word.removesuffix(ending) + bare
+    for ending, replacement in _ENGLISH_ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= _MIN_BASE:
+            base = word.removesuffix(ending) + replacement
             bases.append(base)
             if base[-1] == base[-2]:
                 bases.append(base[:-1])

@@ -36,13 +36,13 @@ from mcp_server_embeddings.vectors.duplicates import (
 
 Keep = Literal["longest", "first"]
 
-_BELOW = 0.05
+_DOUBTFUL_WIDTH = 0.05
 """Width of the range of cosines below the threshold that is searched for doubtful pairs."""
 
-_MOST_COMPARED = 1_000
+_MAX_COMPARED = 1_000
 """Maximum merged pairs whose words are compared, lowest cosine first: 0.2 s for short texts, 3 s for the longest."""
 
-_LISTED = 20
+_MAX_LISTED = 20
 """Maximum items listed per group if not all groups fit."""
 
 _DECIMALS = 4
@@ -112,50 +112,52 @@ def deduplicate(
     vectors = items.embed(embedder)
     _, _, close, same = embedder.calibration().edges
     watch = Watch(embedder.call.raise_if_cancelled)
-    lowest = close if threshold is None else max(0.0, min(close, threshold - _BELOW))
+    lowest = close if threshold is None else max(0.0, min(close, threshold - _DOUBTFUL_WIDTH))
     pairs = pairs_above(vectors, None, lowest, MAX_PAIRS, watch)
     suggested = suggested_threshold(pairs.scores, close, same, pairs.complete_above)
-    chosen = suggested if threshold is None else threshold
-    if chosen <= pairs.complete_above:
-        chosen = pairs.complete_above + 1e-6
+    cutoff = suggested if threshold is None else threshold
+    if cutoff <= pairs.complete_above:
+        cutoff = pairs.complete_above + 1e-6
         items.notes.append(
-            f"over {MAX_PAIRS:,} pairs reach the threshold, so it was raised to {chosen:.4f}; pass a higher one"
+            f"over {MAX_PAIRS:,} pairs reach the threshold, so it was raised to {cutoff:.4f}; pass a higher one"
         )
-    found = complete_groups_of_pairs(pairs, len(items), chosen, watch)
-    grouped = [at for group in found for at in group] if keep == "longest" else []
-    lengths = {at: len(text) for at, text in zip(grouped, items.texts(grouped), strict=True)}
+    found = complete_groups_of_pairs(pairs, len(items), cutoff, watch)
+    duplicates = [at for group in found for at in group] if keep == "longest" else []
+    lengths = {at: len(text) for at, text in zip(duplicates, items.texts(duplicates), strict=True)}
     groups = [sorted(group, key=lambda at: (-lengths.get(at, 0), at)) for group in found]
     groups.sort(key=lambda group: (-len(group), min(group)))
-    kept: list[int | None] = [None] * len(items)
+    kept_instead: list[int | None] = [None] * len(items)
     for group in groups:
         for at in group[1:]:
-            kept[at] = group[0]
+            kept_instead[at] = group[0]
     file = save_items(
         items,
         sources,
         output_dir,
         save_as,
         {
-            "keep": [at is None for at in kept],
-            "duplicate_of": [None if at is None else items.ids[at] for at in kept],
+            "keep": [at is None for at in kept_instead],
+            "duplicate_of": [None if at is None else items.ids[at] for at in kept_instead],
         },
     )
     budget = AnswerBudget()
-    contrary = contradicting(items, pairs_of_kept(pairs, kept, _MOST_COMPARED))
-    if contrary:
+    contradictions = contradicting(items, pairs_of_kept(pairs, kept_instead, _MAX_COMPARED))
+    if contradictions:
         items.notes.append(
-            f"{len(contrary):,} of the merged pairs differ in numbers or negation; they come first in doubtful"
+            f"{len(contradictions):,} of the merged pairs differ in numbers or negation; they come first in doubtful"
         )
-    near = list(dict.fromkeys([*contrary[: (top + 1) // 2], *nearest_threshold(pairs, chosen, top)]))[:top]
-    doubtful = shown_pairs(items, items, near, pair_differences(embedder, items, items, near))
+    doubtful_pairs = list(dict.fromkeys([*contradictions[: (top + 1) // 2], *nearest_threshold(pairs, cutoff, top)]))[
+        :top
+    ]
+    doubtful = shown_pairs(items, items, doubtful_pairs, pair_differences(embedder, items, items, doubtful_pairs))
     doubtful = doubtful[: budget.take(doubtful, share=0.7)]
     listed = [items.ids_of(group) for group in groups]
     fitting = len(listed)
     if not budget.take_all(listed):
-        listed = [group[:_LISTED] for group in listed]
+        listed = [group[:_MAX_LISTED] for group in listed]
         fitting = budget.take(listed)
         items.notes.append(
-            f"{fitting:,} of {len(listed):,} groups are listed, the largest, with {_LISTED} items at most; "
+            f"{fitting:,} of {len(listed):,} groups are listed, the largest, with {_MAX_LISTED} items at most; "
             "save_as writes every item"
         )
     return DeduplicateResult(
@@ -165,7 +167,7 @@ def deduplicate(
         groups=listed[:fitting],
         doubtful=doubtful,
         unique=len(items) - sum(len(group) - 1 for group in groups),
-        threshold=round(chosen, _DECIMALS),
+        threshold=round(cutoff, _DECIMALS),
         suggested_threshold=round(suggested, _DECIMALS),
         file=file,
     )

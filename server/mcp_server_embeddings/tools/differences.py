@@ -24,7 +24,14 @@ import numpy as np
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.languages import Language, languages_of, tables
-from mcp_server_embeddings.tools.contrasts import arrows, contrasts, denials, negations, prefixed, shown
+from mcp_server_embeddings.tools.contrasts import (
+    contrasts,
+    format_changes,
+    negating_words,
+    negation_changes,
+    prefix_contrasts,
+    shortened,
+)
 from mcp_server_embeddings.tools.quantities import NUMBER, quantities, unmatched
 from mcp_server_embeddings.vectors.calibration import Calibration
 from mcp_server_embeddings.vectors.scores import Scores, unit_rows
@@ -34,13 +41,13 @@ _NOT = re.compile(r"n['’]t\b|(?<=\bcan)not\b", re.IGNORECASE)
 _STEMS = {"ca": "can", "wo": "will", "sha": "shall"}
 """Stems that remain of can't, won't and shan't."""
 
-_LISTED = 8
+_MAX_LISTED = 8
 """Maximum entries of each list, to keep answers readable."""
 
-_COMPARED = 100
+_MAX_COMPARED = 100
 """Maximum words per side that have no literal counterpart; texts that differ in more have little in common."""
 
-_PREFIX = 3
+_MIN_PREFIX = 3
 """Minimum number of leading letters that two forms of one word share."""
 
 _WORDS_ALONE = 0.4
@@ -59,13 +66,13 @@ of 5; rounded.
 _ONE_SIDED = 2.0
 """Bias against words that only one text has, without replacement: they often state what the other text implies."""
 
-_MOST_COST = 2.0
+_MAX_COST_PER_WORD = 2.0
 """Maximum cost per word; a higher cost is not more informative."""
 
-_LEAST_RANGE = 1e-6
+_MIN_RANGE = 1e-6
 """Minimum distance from unrelated to equal, for models that do not distinguish any texts."""
 
-_LONG = 30
+_MAX_LENGTH = 30
 """Maximum number of words up to which each different word lowers the cosine of a text proportionally."""
 
 
@@ -102,12 +109,12 @@ class _Compared:
     """Differences with lists of any length, and the inputs of the second stage.
 
     Attributes:
-        found: The differences between the texts alone.
+        differences: The differences between the texts alone.
         names: Capitalised words other than the first, in lower case.
         length: Number of words of the longer text.
     """
 
-    found: Differences
+    differences: Differences
     names: frozenset[str]
     length: int
 
@@ -128,7 +135,7 @@ def textual_differences(left: str, right: str) -> Differences:
         >>> found.numbers, found.negation, found.changed
         (('30 days → 60 days',), ('∅ → not',), 1.0)
     """
-    return _listed(_compare(left, right).found)
+    return _truncated(_compare(left, right).differences)
 
 
 def differences(
@@ -159,21 +166,21 @@ def differences(
         (('signs',), ('burns',), True)
     """
     compared = [_compare(left, right) for left, right in pairs]
-    found = [pair.found for pair in compared]
-    open_pairs = [at for at, pair in enumerate(found) if pair.removed or pair.added]
-    words = {word for at in open_pairs for word in (*found[at].removed, *found[at].added)}
-    texts = {text for at in open_pairs for text in pairs[at] if text.strip()} if cosines is None else set()
+    found = [pair.differences for pair in compared]
+    with_words = [at for at, pair in enumerate(found) if pair.removed or pair.added]
+    words = {word for at in with_words for word in (*found[at].removed, *found[at].added)}
+    texts = {text for at in with_words for text in pairs[at] if text.strip()} if cosines is None else set()
     results = list(found)
-    if open_pairs:
+    if with_words:
         encoded = sorted(words | texts)
         vectors = unit_rows(embedder.embed(encoded).vectors).astype(np.float64)
         row = {text: at for at, text in enumerate(encoded)}
         scale = _Scale.of(embedder.calibration())
-        for at in open_pairs:
+        for at in with_words:
             cosine = _cosine(vectors, [row.get(text) for text in pairs[at]]) if cosines is None else cosines[at]
             removed, added = ([row[word] for word in side] for side in (found[at].removed, found[at].added))
-            results[at] = _judged(compared[at], vectors[removed] @ vectors[added].T, cosine, scale)
-    return [_listed(result) for result in results]
+            results[at] = _judge(compared[at], vectors[removed] @ vectors[added].T, cosine, scale)
+    return [_truncated(result) for result in results]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +195,7 @@ class _Scale:
         return cls(float(np.median(calibration.unrelated)), calibration.edges[2])
 
     def share(self, cosine: float) -> float:
-        return float(np.clip((cosine - self.unrelated) / max(1 - self.unrelated, _LEAST_RANGE), -1, 1))
+        return float(np.clip((cosine - self.unrelated) / max(1 - self.unrelated, _MIN_RANGE), -1, 1))
 
 
 def _cosine(vectors: Scores, rows: Sequence[int | None]) -> float:
@@ -197,7 +204,7 @@ def _cosine(vectors: Scores, rows: Sequence[int | None]) -> float:
     return 0.0 if left is None or right is None else float(vectors[left] @ vectors[right])
 
 
-def _judged(compared: _Compared, nearness: Scores, cosine: float, scale: _Scale) -> Differences:
+def _judge(compared: _Compared, nearness: Scores, cosine: float, scale: _Scale) -> Differences:
     """Drop words with a counterpart and judge the rest.
 
     Args:
@@ -206,58 +213,63 @@ def _judged(compared: _Compared, nearness: Scores, cosine: float, scale: _Scale)
         cosine: The cosine of the whole texts.
         scale: The scale of the model.
     """
-    found = compared.found
+    found = compared.differences
     removed, added = found.removed, found.added
-    cost = min(compared.length, _LONG) * (1 - scale.share(cosine))
+    cost = min(compared.length, _MAX_LENGTH) * (1 - scale.share(cosine))
     if removed and added:
         if not compared.names.isdisjoint(removed) and not compared.names.isdisjoint(added):
             names = np.outer([word in compared.names for word in removed], [word in compared.names for word in added])
             nearness = np.where(names, scale.unrelated, nearness)
         best: tuple[list[float], list[float]] = nearness.max(axis=1).tolist(), nearness.max(axis=0).tolist()
         words = len(removed) + len(added)
-        near = scale.share((sum(best[0]) + sum(best[1])) / words)
-        each = min(cost / max(len(removed), len(added)), _MOST_COST)
-        logit = _COST * each - _NEAR * near - _COUNT * math.log2(words / 2) + _BIAS
+        similarity = scale.share((sum(best[0]) + sum(best[1])) / words)
+        cost_per_word = min(cost / max(len(removed), len(added)), _MAX_COST_PER_WORD)
+        logit = _COST * cost_per_word - _NEAR * similarity - _COUNT * math.log2(words / 2) + _BIAS
         removed = tuple([word for word, cosine in zip(removed, best[0], strict=True) if cosine < scale.close])
         added = tuple([word for word, cosine in zip(added, best[1], strict=True) if cosine < scale.close])
     else:
-        logit = _COST * min(cost / (len(removed) + len(added)), _MOST_COST) - _ONE_SIDED
-    likely = 1 / (1 + math.exp(-logit)) if removed or added else 0.0
-    return replace(found, removed=removed, added=added, changed=max(found.changed, round(likely, 2)))
+        logit = _COST * min(cost / (len(removed) + len(added)), _MAX_COST_PER_WORD) - _ONE_SIDED
+    likelihood = 1 / (1 + math.exp(-logit)) if removed or added else 0.0
+    return replace(found, removed=removed, added=added, changed=max(found.changed, round(likelihood, 2)))
 
 
 def _compare(left: str, right: str) -> _Compared:
     """Compare two texts by their words, with lists of any length."""
     if left == right:
         return _Compared(Differences(), frozenset(), 0)
-    one, other = _read(left), _read(right)
-    languages = languages_of(one.words, other.words)
-    numbers, used = quantities(one.tokens, one.words, languages[0])
-    other_numbers, other_used = quantities(other.tokens, other.words, languages[1])
-    lefts = [word for at, word in enumerate(one.words) if at not in used]
-    rights = [word for at, word in enumerate(other.words) if at not in other_used]
-    opposed, settled = contrasts(lefts, rights, languages[0])
-    settled |= _acronyms(one, other.words) | _acronyms(other, one.words)
-    removed = _without_counterpart(lefts, other.words, languages[0], settled)
-    added = _without_counterpart(rights, one.words, languages[1], settled)
-    opposed += [pair for pair in prefixed(removed, added) if pair[:2] not in {known[:2] for known in opposed}]
-    words = {word for pair in opposed for word in pair[:2]}
-    removed, added = ([shown(word) for word in side if word not in words] for side in (removed, added))
-    changed = arrows(*([quantity.shown for quantity in side] for side in unmatched(numbers, other_numbers)))
-    negation = negations(denials(left, lefts, languages[0]), denials(right, rights, languages[1]), opposed)
-    likely = 1.0 if changed or negation else _WORDS_ALONE if removed or added else 0.0
+    left_text, right_text = _tokenize(left), _tokenize(right)
+    left_language, right_language = languages_of(left_text.words, right_text.words)
+    left_numbers, left_used = quantities(left_text.tokens, left_text.words, left_language)
+    right_numbers, right_used = quantities(right_text.tokens, right_text.words, right_language)
+    lefts = [word for at, word in enumerate(left_text.words) if at not in left_used]
+    rights = [word for at, word in enumerate(right_text.words) if at not in right_used]
+    opposites, counterparts = contrasts(lefts, rights, left_language)
+    counterparts |= _acronyms(left_text, right_text.words) | _acronyms(right_text, left_text.words)
+    removed = _without_counterpart(lefts, right_text.words, left_language, counterparts)
+    added = _without_counterpart(rights, left_text.words, right_language, counterparts)
+    known = {pair[:2] for pair in opposites}
+    opposites += [pair for pair in prefix_contrasts(removed, added) if pair[:2] not in known]
+    words = {word for pair in opposites for word in pair[:2]}
+    removed, added = ([shortened(word) for word in side if word not in words] for side in (removed, added))
+    numbers = format_changes(*([number.shown for number in side] for side in unmatched(left_numbers, right_numbers)))
+    denials = negating_words(left, lefts, left_language), negating_words(right, rights, right_language)
+    negation = negation_changes(*denials, opposites)
+    likelihood = 1.0 if numbers or negation else _WORDS_ALONE if removed or added else 0.0
+    names = frozenset[str]()
+    if not left_language.nouns_capitalised:
+        names = _capitalised(left_text.tokens) | _capitalised(right_text.tokens)
     return _Compared(
-        Differences(tuple(removed), tuple(added), changed, negation, likely),
-        frozenset[str]() if languages[0].nouns_capitalised else _names(one.tokens) | _names(other.tokens),
-        max(len(one.words), len(other.words)),
+        Differences(tuple(removed), tuple(added), numbers, negation, likelihood),
+        names,
+        max(len(left_text.words), len(right_text.words)),
     )
 
 
-def _names(tokens: Sequence[str]) -> frozenset[str]:
+def _capitalised(tokens: Sequence[str]) -> frozenset[str]:
     return frozenset([token.lower() for token in tokens[1:] if token[0].isupper()])
 
 
-def _read(text: str) -> _Text:
+def _tokenize(text: str) -> _Text:
     """Split a text into words, numbers and symbols; ``don't`` becomes ``do`` and ``not``."""
     lower = text.lower()
     contracted = "n't" in lower or "n’t" in lower or "cannot" in lower
@@ -272,46 +284,46 @@ def _read(text: str) -> _Text:
 
 
 def _without_counterpart(
-    words: Sequence[str], others: Sequence[str], language: Language, settled: set[str]
+    words: Sequence[str], others: Sequence[str], language: Language, counterparts: set[str]
 ) -> list[str]:
     """Return the distinct content words that lack the same word, a form of it or a listed synonym on the other side."""
-    known = dict.fromkeys([*others, *sorted(settled)])
-    new = [(at, word) for at, word in enumerate(words) if word not in known and _has_content(word, language)]
-    if not new:
+    known = dict.fromkeys([*others, *sorted(counterparts)])
+    candidates = [(at, word) for at, word in enumerate(words) if word not in known and _has_content(word, language)]
+    if not candidates:
         return []
     known |= dict.fromkeys([language.irregular[other] for other in known if other in language.irregular])
-    forms: dict[str, list[str]] = {word[:_PREFIX]: [] for _, word in new}
+    forms: dict[str, list[str]] = {word[:_MIN_PREFIX]: [] for _, word in candidates}
     for other in known:
-        members = forms.get(other[:_PREFIX])
-        if members is not None and len(members) < _COMPARED:
+        members = forms.get(other[:_MIN_PREFIX])
+        if members is not None and len(members) < _MAX_COMPARED:
             members.append(other)
-    left_over: dict[str, int] = {}
+    remaining: dict[str, int] = {}
     last = ""
-    for at, word in new:
-        if len(left_over) == _COMPARED:
+    for at, word in candidates:
+        if len(remaining) == _MAX_COMPARED:
             break
-        if language.irregular.get(word) in known or any(_same_word(word, form) for form in forms[word[:_PREFIX]]):
+        if language.irregular.get(word) in known or any(_same_word(word, form) for form in forms[word[:_MIN_PREFIX]]):
             continue
-        if _is_cjk(word) and left_over.get(last) == at - 1:
-            del left_over[last]
+        if _is_cjk(word) and remaining.get(last) == at - 1:
+            del remaining[last]
             last += word
         else:
             last = word
-        left_over[last] = at
-    return list(left_over)
+        remaining[last] = at
+    return list(remaining)
 
 
 def _acronyms(text: _Text, others: Sequence[str]) -> set[str]:
     """Return the acronyms of a text that abbreviate consecutive words of the other text, and those words."""
-    shouted = sorted({token.lower() for token in text.tokens if token.isupper() and len(token) > 1})
-    settled: set[str] = set()
-    if shouted:
+    acronyms = sorted({token.lower() for token in text.tokens if token.isupper() and len(token) > 1})
+    counterparts: set[str] = set()
+    if acronyms:
         initials = "".join([word[0] for word in others])
-        for acronym in shouted[:_LISTED]:
+        for acronym in acronyms[:_MAX_LISTED]:
             start = initials.find(acronym)
             if start >= 0:
-                settled |= {acronym, *others[start : start + len(acronym)]}
-    return settled
+                counterparts |= {acronym, *others[start : start + len(acronym)]}
+    return counterparts
 
 
 def _is_cjk(word: str) -> bool:
@@ -329,18 +341,18 @@ def _has_content(word: str, language: Language) -> bool:
 def _same_word(one: str, other: str) -> bool:
     """Tell whether two words are forms of one word: a common prefix followed only by inflectional endings."""
     shared = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    if shared < max(_PREFIX, min(len(one), len(other)) * 0.6):
+    if shared < max(_MIN_PREFIX, min(len(one), len(other)) * 0.6):
         return False
     endings, doubled = tables().endings, one[shared - 1]
     rests = [one[shared:], other[shared:]]
     return all(not rest or rest in endings or (rest[0] == doubled and rest[1:] in endings) for rest in rests)
 
 
-def _listed(found: Differences) -> Differences:
+def _truncated(found: Differences) -> Differences:
     return replace(
         found,
-        removed=found.removed[:_LISTED],
-        added=found.added[:_LISTED],
-        numbers=found.numbers[:_LISTED],
-        negation=found.negation[:_LISTED],
+        removed=found.removed[:_MAX_LISTED],
+        added=found.added[:_MAX_LISTED],
+        numbers=found.numbers[:_MAX_LISTED],
+        negation=found.negation[:_MAX_LISTED],
     )

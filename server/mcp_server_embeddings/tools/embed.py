@@ -97,12 +97,12 @@ def embed(
     file: VectorFile | None
     inline = path is None and vectors.size <= INLINE_NUMBERS
     if path is not None and path.suffix.lower() != ".npy":
-        lists = [json.dumps(row) for row in encoded(vectors, "float")]
-        written = save_items(items, sources, folder, save_as, {"vector": lists})
-        path = path if written is None else Path(written.path)
+        json_vectors = [json.dumps(row) for row in encoded(vectors, "float")]
+        saved = save_items(items, sources, folder, save_as, {"vector": json_vectors})
+        path = path if saved is None else Path(saved.path)
         file = VectorFile(path=str(path.absolute()), shape=list(vectors.shape), dtype="float32")
     else:
-        file = None if inline else _written(vectors, folder, save_as)
+        file = None if inline else _write_vectors(vectors, folder, save_as)
         items.notes.extend(renamed(save_as, file.path) if save_as is not None and file is not None else [])
     return EmbedResult(
         model=identity.short,
@@ -143,7 +143,7 @@ def encoded(vectors: Vectors, encoding: Literal["float", "base64"]) -> list[list
     return rounded
 
 
-def _written(vectors: Vectors, folder: Path, save_as: str | None) -> VectorFile:
+def _write_vectors(vectors: Vectors, folder: Path, save_as: str | None) -> VectorFile:
     """Write the vectors to a .npy file; without a name, under one derived from their content."""
     array = np.ascontiguousarray(vectors, dtype="<f4")
     digest = hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()[:24]

@@ -28,16 +28,16 @@ from mcp_server_embeddings.vectors.calibration import Band
 from mcp_server_embeddings.vectors.metrics import ndcg, recall, reciprocal_rank
 
 MODES: tuple[SearchMode, ...] = get_args(SearchMode)
-CUT = 10
+CUTOFF = 10
 """Cutoff rank of the metrics."""
 
-FIRST = 5
+RARE_WORD_CUTOFF = 5
 """Cutoff rank for rare words: a document must be among as many hits as the tool shows by default."""
 
-_AT_ONCE = 100
+_QUERIES_PER_REPORT = 100
 """Queries between two progress reports."""
 
-_RARE_WORDS = 100
+_MAX_RARE_WORDS = 100
 """Maximum number of rare words to search for."""
 
 FOREIGN = 20
@@ -64,23 +64,23 @@ class Sample:
     rare: dict[str, str]
 
     @classmethod
-    def draw(cls, data: RetrievalSet, most: int | None, seed: int) -> "Sample":
-        """Draw at most ``most`` queries, or all for None, and the rare words."""
+    def draw(cls, data: RetrievalSet, limit: int | None, seed: int) -> "Sample":
+        """Draw at most ``limit`` queries, or all for None, and the rare words."""
         rare = _rare_words(data.documents)
-        draw = random.Random(seed)  # noqa: S311 - not for secrets
-        chosen = drawn_queries(data, most, draw)
-        words = draw.sample(sorted(rare), min(_RARE_WORDS, len(rare)))
-        return cls(data, chosen, {word: rare[word] for word in words})
+        rng = random.Random(seed)  # noqa: S311 - not for secrets
+        sampled_queries = drawn_queries(data, limit, rng)
+        sampled_words = rng.sample(sorted(rare), min(_MAX_RARE_WORDS, len(rare)))
+        return cls(data, sampled_queries, {word: rare[word] for word in sampled_words})
 
     def texts(self) -> list[str]:
         """Return the texts of the sampled queries."""
         return [self.data.queries[key] for key in self.queries]
 
 
-def drawn_queries(data: RetrievalSet, most: int | None, draw: random.Random) -> list[str]:
-    """Draw the ids of at most ``most`` judged queries, or all for None."""
+def drawn_queries(data: RetrievalSet, limit: int | None, rng: random.Random) -> list[str]:
+    """Draw the ids of at most ``limit`` judged queries, or all for None."""
     judged = list(data.relevance)
-    return judged if most is None else draw.sample(judged, min(most, len(judged)))
+    return judged if limit is None else rng.sample(judged, min(limit, len(judged)))
 
 
 def evaluate(
@@ -181,7 +181,7 @@ def index(embedder: Embedder, store: CollectionStore, name: str, documents: Mapp
     """
     identity = embedder.identity()
     target = store.open_or_create(name, identity.digest, identity.short, identity.dimensions)
-    batches = document_batches([_source(key, entry) for key, entry in documents.items()])
+    batches = document_batches([_source_document(key, entry) for key, entry in documents.items()])
     deque(Ingester(embedder, target).put_all(batches), maxlen=0)
     return target.current().chunks
 
@@ -205,22 +205,22 @@ class _Searcher:
             passages=size[1],
             queries=len(sample.queries),
             judged=len(sample.data.relevance),
-            modes={mode: self._mode(collection, mode, sample, foreign) for mode in MODES},
+            modes={mode: self._measure_mode(collection, mode, sample, foreign) for mode in MODES},
         )
 
-    def _mode(self, collection: str, mode: SearchMode, sample: Sample, foreign: Sequence[str]) -> ModeFigures:
-        found = self._ask(collection, mode, sample.texts())
-        by_word = [
-            document in [hit.id for hit in one.hits]
-            for one, document in zip(
-                self._ask(collection, mode, list(sample.rare), FIRST), sample.rare.values(), strict=True
+    def _measure_mode(self, collection: str, mode: SearchMode, sample: Sample, foreign: Sequence[str]) -> ModeFigures:
+        results = self._search(collection, mode, sample.texts())
+        rare_words_found = [
+            document in [hit.id for hit in result.hits]
+            for result, document in zip(
+                self._search(collection, mode, list(sample.rare), RARE_WORD_CUTOFF), sample.rare.values(), strict=True
             )
         ]
-        elsewhere = self._ask(collection, mode, foreign, 1)
-        rankings = [_ranking(hits, query) for hits, query in zip(found, sample.queries, strict=True)]
+        foreign_results = self._search(collection, mode, foreign, 1)
+        rankings = [_ranking(hits, query) for hits, query in zip(results, sample.queries, strict=True)]
         relevance = [sample.data.relevance[query] for query in sample.queries]
         figures = [
-            tuple(metric(ranking, relevant, CUT) for metric in (ndcg, recall, reciprocal_rank))
+            tuple(metric(ranking, relevant, CUTOFF) for metric in (ndcg, recall, reciprocal_rank))
             for ranking, relevant in zip(rankings, relevance, strict=True)
         ]
         means = [mean(values) for values in zip(*figures, strict=True)]
@@ -228,33 +228,35 @@ class _Searcher:
             ndcg_at_10=means[0],
             recall_at_10=means[1],
             mrr_at_10=means[2],
-            no_match=mean(one.no_match for one in found),
-            foreign_no_match=mean(one.no_match for one in elsewhere) if elsewhere else None,
-            rare_words=mean(by_word) if by_word else None,
-            bands=_bands(found, relevance),
+            no_match=mean(result.no_match for result in results),
+            foreign_no_match=mean(result.no_match for result in foreign_results) if foreign_results else None,
+            rare_words=mean(rare_words_found) if rare_words_found else None,
+            bands=_bands(results, relevance),
             by_query=dict(zip(sample.queries, figures, strict=True)),
         )
 
-    def _ask(self, collection: str, mode: SearchMode, queries: Sequence[str], top: int = CUT + 1) -> list[QueryHits]:
+    def _search(
+        self, collection: str, mode: SearchMode, queries: Sequence[str], top: int = CUTOFF + 1
+    ) -> list[QueryHits]:
         """Search for each query. By default one extra hit is fetched, because the query itself may be a document."""
         found: list[QueryHits] = []
-        for start in range(0, len(queries), _AT_ONCE):
+        for start in range(0, len(queries), _QUERIES_PER_REPORT):
             self._embedder.call.raise_if_cancelled()
-            part = queries[start : start + _AT_ONCE]
-            found += ranked(self._embedder, self._sources, collection, part, mode, top)
-            self._done += len(part)
+            batch = queries[start : start + _QUERIES_PER_REPORT]
+            found += ranked(self._embedder, self._sources, collection, batch, mode, top)
+            self._done += len(batch)
             self._report(self._done, self._total)
         return found
 
 
-def _source(key: str, entry: Entry) -> SourceDocument:
+def _source_document(key: str, entry: Entry) -> SourceDocument:
     text = entry.whole
     return SourceDocument(key, text, (Section(0, len(text), " ".join(entry.title.split())),), None)
 
 
 def _ranking(found: QueryHits, query: str) -> list[str]:
     """Return the ids of the hits. As in BEIR, a document with the id of the query is ignored."""
-    return [str(hit.id) for hit in found.hits if hit.id != query][:CUT]
+    return [str(hit.id) for hit in found.hits if hit.id != query][:CUTOFF]
 
 
 def _rare_words(documents: Mapping[str, Entry]) -> dict[str, str]:
@@ -265,10 +267,10 @@ def _rare_words(documents: Mapping[str, Entry]) -> dict[str, str]:
 
 
 def _bands(found: Sequence[QueryHits], relevant: Sequence[Mapping[str, int]]) -> dict[Band, BandShare]:
-    hits, right = Counter[Band](), Counter[Band]()
-    for one, of_query in zip(found, relevant, strict=True):
-        for hit in one.hits[:CUT]:
+    hits, relevant_hits = Counter[Band](), Counter[Band]()
+    for result, judged in zip(found, relevant, strict=True):
+        for hit in result.hits[:CUTOFF]:
             if hit.band is not None:
                 hits[hit.band] += 1
-                right[hit.band] += hit.id in of_query
-    return {band: BandShare(hits=hits[band], relevant=right[band]) for band in get_args(Band) if hits[band]}
+                relevant_hits[hit.band] += hit.id in judged
+    return {band: BandShare(hits=hits[band], relevant=relevant_hits[band]) for band in get_args(Band) if hits[band]}

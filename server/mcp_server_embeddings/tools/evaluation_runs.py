@@ -31,7 +31,7 @@ from mcp_server_embeddings.vectors.metrics import paired_difference
 FEWEST = 10
 """Minimum number of queries for a verdict; with fewer, an interval clear of 0 can be pure chance."""
 
-_AGAIN = "run without --compare once, which keeps a run to compare with"
+_RERUN = "run without --compare once, which keeps a run to compare with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +94,24 @@ class Runs:
         try:
             run = Run.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            raise InputError(f"there is no earlier run of {name!r} to compare with; {_AGAIN}") from None
+            raise InputError(f"there is no earlier run of {name!r} to compare with; {_RERUN}") from None
         except OSError as error:
             raise StorageError(
-                f"the last run of {name!r}, {path}, cannot be read ({error.strerror}); {_AGAIN}"
+                f"the last run of {name!r}, {path}, cannot be read ({error.strerror}); {_RERUN}"
             ) from None
         except ValidationError:
-            raise StorageError(f"the last run of {name!r}, {path}, is damaged or another version's; {_AGAIN}") from None
+            raise StorageError(f"the last run of {name!r}, {path}, is damaged or another version's; {_RERUN}") from None
         if run.documents != subject.documents_digest():
-            was, now = (f" in {one!r}" if one else "" for one in (run.collection, subject.collection))
+            before, now = (f" in {name!r}" if name else "" for name in (run.collection, subject.collection))
             raise InputError(
-                f"the last run of {name!r} searched {run.document_count:,} documents{was}, and this run searches "
-                f"{len(subject.documents):,}{now} with other ids, so the results cannot be compared; {_AGAIN}"
+                f"the last run of {name!r} searched {run.document_count:,} documents{before}, and this run searches "
+                f"{len(subject.documents):,}{now} with other ids, so the results cannot be compared; {_RERUN}"
             )
         if run.queries != subject.queries_digest():
             raise InputError(
                 f"the last run of {name!r} asked {run.query_count:,} queries, and this run asks "
                 f"{len(subject.queries):,}, which differ in text or judgements; pass the --queries and --seed of the "
-                f"last run, or {_AGAIN}"
+                f"last run, or {_RERUN}"
             )
         return run
 
@@ -129,7 +129,7 @@ class Runs:
             document_count=len(subject.documents),
             queries=subject.queries_digest(),
             query_count=len(subject.queries),
-            figures={mode: _hashed(of_mode.by_query) for mode, of_mode in figures.modes.items()},
+            figures={mode: _hash_queries(mode_figures.by_query) for mode, mode_figures in figures.modes.items()},
         )
         path = self._path(subject)
         try:
@@ -155,19 +155,20 @@ def compared(last: Run, figures: SetFigures) -> Comparison:
         measured=last.measured,
         model=last.model,
         modes={
-            mode: _differences(last.figures[mode], _hashed(of_mode.by_query)) for mode, of_mode in figures.modes.items()
+            mode: _compare_mode(last.figures[mode], _hash_queries(mode_figures.by_query))
+            for mode, mode_figures in figures.modes.items()
         },
     )
 
 
-def _differences(before: Figures, now: Figures) -> dict[Metric, Difference]:
+def _compare_mode(before: Figures, now: Figures) -> dict[Metric, Difference]:
     return {
-        metric: _difference([values[at] for values in before.values()], [now[query][at] for query in before])
+        metric: _compare_metric([values[at] for values in before.values()], [now[query][at] for query in before])
         for at, metric in enumerate(METRICS)
     }
 
 
-def _difference(before: list[float], now: list[float]) -> Difference:
+def _compare_metric(before: list[float], now: list[float]) -> Difference:
     found = paired_difference(before, now)
     clear = len(now) >= FEWEST and not found.low <= 0 <= found.high
     return Difference(
@@ -181,7 +182,7 @@ def _difference(before: list[float], now: list[float]) -> Difference:
     )
 
 
-def _hashed(figures: Figures) -> Figures:
+def _hash_queries(figures: Figures) -> Figures:
     return {_digest(query)[:32]: values for query, values in figures.items()}
 
 

@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 _LINE = re.compile(r"[^\r\n]+")
 _LETTER = re.compile(r"[^\W_]")
 
-_TITLE = 160
+_MAX_TITLE = 160
 """Maximum characters of a title."""
 
 ScoreSentences = Callable[[Sequence[str]], Scores]
@@ -46,55 +46,56 @@ def by_words(query: str) -> ScoreSentences:
     )
 
 
-def best_sentences(score: ScoreSentences, texts: Sequence[str], headings: Sequence[str], most: int) -> list[Run]:
-    """Return the best sentences of each text as one run of characters; a text within ``most`` characters is kept whole.
+def best_sentences(
+    score: ScoreSentences, texts: Sequence[str], headings: Sequence[str], max_characters: int
+) -> list[Run]:
+    """Return the best sentences of each text as one run of characters; a text within ``max_characters`` is kept whole.
 
-    A run starts as the best sentence and grows by the better of its two neighbours while it has at most ``most``
-    characters. Headings at its start and separator lines at both ends are removed. A title never stands alone, unless
-    the text has nothing else.
+    A run starts as the best sentence and grows by the better of its two neighbours within ``max_characters``. Headings
+    at its start and separator lines at both ends are removed. A title never stands alone, unless the text has nothing
+    else.
 
     Args:
         score: Scores all sentences in one call.
         texts: Passages.
         headings: The heading path of each passage.
-        most: Maximum characters of a run; a longer sentence stays whole.
+        max_characters: Maximum characters of a run; a longer sentence stays whole.
     """
-    places = [
-        [_without_headings(text, (0, len(text)), heading) or (0, len(text))]
-        if len(text) <= most
+    candidates = [
+        [_trim_headings(text, (0, len(text)), heading) or (0, len(text))]
+        if len(text) <= max_characters
         else _sentences(text, heading)
         for text, heading in zip(texts, headings, strict=True)
     ]
-    if sum(map(len, places)) > _MAX_SENTENCES:
-        places = [joined(found) for found in places]
-    scored = [
-        text[start:end] for text, found in zip(texts, places, strict=True) if len(found) > 1 for start, end in found
-    ]
+    if sum(map(len, candidates)) > _MAX_SENTENCES:
+        candidates = [joined(sentences) for sentences in candidates]
+    choices = [(text, sentences) for text, sentences in zip(texts, candidates, strict=True) if len(sentences) > 1]
+    scored = [text[start:end] for text, sentences in choices for start, end in sentences]
     values = score(scored) if scored else np.empty(0)
     runs: list[Run] = []
-    for text, found in zip(texts, places, strict=True):
-        own = len(found) if len(found) > 1 else 0
-        runs.append(_run(text, found, values[:own], most) if own else found[0])
-        values = values[own:]
+    for text, sentences in zip(texts, candidates, strict=True):
+        count = len(sentences) if len(sentences) > 1 else 0
+        runs.append(_best_run(text, sentences, values[:count], max_characters) if count else sentences[0])
+        values = values[count:]
     return runs
 
 
 def only_headings(text: str, heading: str) -> bool:
     """Tell whether a passage consists of headings and separator lines only."""
-    return _without_headings(text, (0, len(text)), heading) is None
+    return _trim_headings(text, (0, len(text)), heading) is None
 
 
 def _sentences(text: str, heading: str) -> list[Run]:
-    found = passages(text)
-    kept = [run for place in found if (run := _without_headings(text, place, heading))]
-    return kept or found
+    sentences = passages(text)
+    trimmed = [run for sentence in sentences if (run := _trim_headings(text, sentence, heading))]
+    return trimmed or sentences
 
 
-def _without_headings(text: str, place: Run, heading: str) -> Run | None:
+def _trim_headings(text: str, run: Run, heading: str) -> Run | None:
     """Trim headings and separators at the start of a run, and separators at its end; return None if nothing is left."""
-    names = {_plain(part) for part in heading.split(" > ")} if heading else set()
-    start, end = place
-    lines = [(found.start() + start, found.end() + start) for found in _LINE.finditer(text[start:end])]
+    names = {_normalised(part) for part in heading.split(" > ")} if heading else set()
+    start, end = run
+    lines = [(line.start() + start, line.end() + start) for line in _LINE.finditer(text[start:end])]
     while lines and _is_heading(text[slice(*lines[0])], names):
         lines.pop(0)
     while lines and not _LETTER.search(text[slice(*lines[-1])]):
@@ -107,26 +108,27 @@ def _without_headings(text: str, place: Run, heading: str) -> Run | None:
 
 
 def _is_heading(line: str, names: set[str]) -> bool:
-    return not _LETTER.search(line) or bool(_HEADING.match(line)) or _plain(line) in names
+    return not _LETTER.search(line) or bool(_HEADING.match(line)) or _normalised(line) in names
 
 
-def _plain(words: str) -> str:
+def _normalised(words: str) -> str:
     return " ".join(_WORD.findall(words.casefold()))
 
 
-def _run(text: str, places: Sequence[Run], values: Scores, most: int) -> Run:
+def _best_run(text: str, sentences: Sequence[Run], values: Scores, max_characters: int) -> Run:
     first = last = int(np.argmax(values))
     while True:
         before = (first - 1, last) if first else None
-        after = (first, last + 1) if last + 1 < len(places) else None
-        fitting = [run for run in (before, after) if run is not None and places[run[1]][1] - places[run[0]][0] <= most]
+        after = (first, last + 1) if last + 1 < len(sentences) else None
+        wider = [span for span in (before, after) if span is not None]
+        fitting = [(at, to) for at, to in wider if sentences[to][1] - sentences[at][0] <= max_characters]
         if not fitting:
             break
-        first, last = max(fitting, key=lambda run: values[run[0] if run[0] < first else run[1]])
-    if first == last and _is_title(text[slice(*places[first])]):
-        first, last = (first, last + 1) if last + 1 < len(places) else (max(first - 1, 0), last)
-    return places[first][0], places[last][1]
+        first, last = max(fitting, key=lambda span: values[span[0] if span[0] < first else span[1]])
+    if first == last and _is_title(text[slice(*sentences[first])]):
+        first, last = (first, last + 1) if last + 1 < len(sentences) else (max(first - 1, 0), last)
+    return sentences[first][0], sentences[last][1]
 
 
 def _is_title(sentence: str) -> bool:
-    return len(sentence) <= _TITLE and not STATEMENT_END.search(sentence)
+    return len(sentence) <= _MAX_TITLE and not STATEMENT_END.search(sentence)
