@@ -115,8 +115,9 @@ def align(
     if missing:
         raise InputError(f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing; give both sides")
     notes: list[str] = []
-    lefts = _select_side(embedder, sources, left, left_source, id_field, "left", notes)
-    rights = _select_side(embedder, sources, right, right_source, id_field, "right", notes)
+    selections = [Selection(source, None if source is None else id_field) for source in (left_source, right_source)]
+    lefts = select_items(embedder, sources, left, selections[0], name="left", notes=notes)
+    rights = select_items(embedder, sources, right, selections[1], name="right", notes=notes)
     vectors = lefts.embed(embedder), rights.embed(embedder)
     cutoff = round(embedder.calibration().edges[1], _DECIMALS) if threshold is None else threshold
     matching, exact = matched(*vectors, cutoff, Watch(embedder.call.raise_if_cancelled))
@@ -138,11 +139,12 @@ def align(
     listed = changed[:top]
     shown = shown_pairs(lefts, rights, [match[:3] for match in listed], [match.differences for match in listed])
     shown = shown[: budget.take(shown, share=0.7)]
-    unmatched = [_unmatched_items(lefts, left_only, budget), _unmatched_items(rights, right_only, budget)]
+    left_items, right_items = (_unmatched_items(*side, budget) for side in ((lefts, left_only), (rights, right_only)))
     same_ids: list[list[Id]] = [[lefts.ids[match.left], rights.ids[match.right]] for match in same]
     same_ids = same_ids[: budget.take(same_ids)]
     counts = AlignCounts(changed=len(changed), same=len(same), left_only=len(left_only), right_only=len(right_only))
-    if (len(shown), len(same_ids), *map(len, unmatched)) != tuple(counts.model_dump().values()):
+    listed_counts = (len(shown), len(same_ids), len(left_items), len(right_items))
+    if listed_counts != tuple(counts.model_dump().values()):
         notes.append("not everything fits; counts has all, and save_as writes every pair")
     return AlignResult(
         model=embedder.identity().short,
@@ -150,25 +152,12 @@ def align(
         folder=common_folder(lefts, rights, notes),
         changed=shown,
         same=same_ids,
-        left_only=unmatched[0],
-        right_only=unmatched[1],
+        left_only=left_items,
+        right_only=right_items,
         counts=counts,
         threshold=cutoff,
         file=file,
     )
-
-
-def _select_side(
-    embedder: Embedder,
-    sources: Sources | None,
-    texts: Texts,
-    source: str | None,
-    id_field: str | None,
-    name: str,
-    notes: list[str],
-) -> Items:
-    table = id_field if source is not None else None
-    return select_items(embedder, sources, texts, Selection(source, table), name=name, notes=notes)
 
 
 def _unmatched_items(items: Items, positions: list[int], budget: AnswerBudget) -> list[ItemText]:
@@ -200,17 +189,19 @@ def _save(
     ]
     rows += [(at, None, "left only", None) for at in left_only]
     rows += [(None, at, "right only", None) for at in right_only]
+    left_positions, right_positions = [left for left, _, _, _ in rows], [right for _, right, _, _ in rows]
     columns: dict[str, Sequence[Cell]] = {
         "id": list(range(1, len(rows) + 1)),
-        "left": [None if left is None else lefts.ids[left] for left, _, _, _ in rows],
-        "right": [None if right is None else rights.ids[right] for _, right, _, _ in rows],
+        "left": _values_at(lefts.ids, left_positions),
+        "right": _values_at(rights.ids, right_positions),
         "match": [kind for _, _, kind, _ in rows],
         "score": [score for _, _, _, score in rows],
     }
-    for side, items, positions in (
-        ("left", lefts, [left for left, _, _, _ in rows]),
-        ("right", rights, [right for _, right, _, _ in rows]),
-    ):
+    for side, items, positions in (("left", lefts, left_positions), ("right", rights, right_positions)):
         for column, values in own_columns(items, sources).items():
-            columns[f"{side}_{column}"] = [None if at is None else values[at] for at in positions]
+            columns[f"{side}_{column}"] = _values_at(values, positions)
     return write_table(output_dir, name, columns)
+
+
+def _values_at(values: Sequence[Cell], positions: Sequence[int | None]) -> list[Cell]:
+    return [None if at is None else values[at] for at in positions]

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import islice
 
 import pydantic_core
 
@@ -44,32 +43,26 @@ class AnswerBudget:
         self._characters = sys.maxsize if _unlimited.get() else characters - RESERVED_CHARACTERS
         self._remaining = self._characters
 
-    def take(self, entries: Iterable[ResultModel | object], *, share: float = 1.0, limit: int | None = None) -> int:
+    def take(self, entries: Iterable[object], *, share: float = 1.0) -> int:
         """Return how many leading entries fit into the remaining budget, and deduct their size.
-
-        Args:
-            entries: Models or JSON values.
-            share: Maximum share of the whole budget that they may use.
-            limit: Maximum number of entries.
-        """
-        count, used = self._count_fitting(islice(entries, limit), share)
-        self._remaining -= used
-        return count
-
-    def take_all(self, entries: Sequence[ResultModel | object], *, share: float = 1.0) -> bool:
-        """Return whether the whole list fits; deduct its size only if it does.
 
         Args:
             entries: Models or JSON values.
             share: Maximum share of the whole budget that they may use.
         """
         count, used = self._count_fitting(entries, share)
+        self._remaining -= used
+        return count
+
+    def take_all(self, entries: Sequence[object], *, share: float = 1.0) -> bool:
+        """Return whether the whole list fits; deduct its size only if it does. Arguments as for ``take``."""
+        count, used = self._count_fitting(entries, share)
         if count < len(entries):
             return False
         self._remaining -= used
         return True
 
-    def _count_fitting(self, entries: Iterable[ResultModel | object], share: float) -> tuple[int, int]:
+    def _count_fitting(self, entries: Iterable[object], share: float) -> tuple[int, int]:
         """Return how many leading entries fit, and their size in characters."""
         allowed = min(self._remaining, int(share * self._characters))
         count, used = 0, 0
@@ -81,6 +74,6 @@ class AnswerBudget:
         return count, used
 
 
-def json_length(value: ResultModel | object) -> int:
+def json_length(value: object) -> int:
     """Return the number of characters of a value serialised as compact JSON, as in an answer."""
     return len(pydantic_core.to_json(value.compact() if isinstance(value, ResultModel) else value).decode())

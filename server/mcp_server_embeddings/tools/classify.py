@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -205,14 +205,16 @@ def _build_result(
     for key, label in zip(items.ids, assigned, strict=True):
         (abstained if label is None else by_label[label]).append(key)
     budget = AnswerBudget()
-    counted = [*counts.most_common(), *([(_ABSTAINED, len(abstained))] if abstained else [])]
+    counted = counts.most_common()
+    if abstained:
+        counted.append((_ABSTAINED, len(abstained)))
     listed = budget.take(counted)
     if listed < len(counted):
         items.notes.append(f"{len(counted) - listed:,} labels with few items do not fit into counts")
     all_ids = [*by_label, *abstained, *(key for ids in by_label.values() for key in ids)]
     # A file has the ids too, so the check list comes first then and gets longer texts.
     complete = file is None and budget.take_all(all_ids, share=_IDS_SHARE)
-    if not complete and file is None:
+    if file is None and not complete:
         items.notes.append(
             f"the ids of {len(items):,} items do not fit an answer; counts has how many each label got, and save_as "
             "writes every item"
@@ -303,14 +305,13 @@ def _label(
     calibration, means = embedder.calibration(), class_means(label_vectors, classes, labels)
     probe = Probe(label_vectors, classes) if method == "probe" else None
     found = labelled(vectors, means, probe, Watch(embedder.call.raise_if_cancelled))
-    margins = found.margins
     if probe is None:
         weak, _, _, same = calibration.edges
         # Grows strictly with the lead, and equals the minimum margin at the minimum lead in cosine.
-        margins = 1 - np.exp(math.log(1 - _MIN_MARGIN) * margins / (_MIN_COSINE_LEAD * (same - weak)))
-    sure = (found.scores + found.leads / 2 >= calibration.chance(labels)) & (margins >= _MIN_MARGIN)
-    given = sure if abstain else np.ones(len(vectors), np.bool_)
-    return _Labelled(found.best.copy(), found.second.copy(), margins, given)
+        margins = 1 - np.exp(math.log(1 - _MIN_MARGIN) * found.margins / (_MIN_COSINE_LEAD * (same - weak)))
+        found = replace(found, margins=margins)
+    given = found.sure(calibration.chance(labels), _MIN_MARGIN) if abstain else np.ones(len(vectors), np.bool_)
+    return _Labelled(found.best, found.second, found.margins, given)
 
 
 def _checked_labels(

@@ -1,7 +1,8 @@
 """Group items by theme."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
@@ -21,6 +22,8 @@ from mcp_server_embeddings.tools.texts import snippet
 from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.clustering import Group, Grouping, clustered, distinct_points, ward_tree
 from mcp_server_embeddings.vectors.scores import Vectors
+
+Label = TypeVar("Label", int, str)
 
 _PREFERRED_CHARACTERS = 7_500
 """Preferred size of the whole answer: members are shortened to stay within it. If even the shortest do not fit, the
@@ -118,11 +121,15 @@ def cluster(
     if count != clusters:
         items.notes.append(f"there are only {count:,} different meanings, so there are no more clusters")
     grouping = clustered(vectors, tree, count, weak=weak, close=close, watch=watch)
-    numbers = _cluster_numbers(len(items), grouping)
+    numbers = _labels(len(items), enumerate(grouping.groups))
     parts_by_cluster = [_divide(vectors, group, weak, close, watch) if levels > 1 else [] for group in grouping.groups]
-    columns: dict[str, list[Cell]] = {"cluster": list(numbers)}
-    parts = {"part": _part_ids(len(items), parts_by_cluster)} if levels > 1 else {}
-    file = save_items(items, sources, output_dir, save_as, columns | parts, tag)
+    columns: dict[str, Sequence[Cell]] = {"cluster": numbers}
+    if levels > 1:
+        numbered = [
+            (f"{at}.{part_at}", part) for at, parts in enumerate(parts_by_cluster) for part_at, part in enumerate(parts)
+        ]
+        columns["part"] = _labels(len(items), numbered)
+    file = save_items(items, sources, output_dir, save_as, columns, tag)
     if tag is not None:
         items.tag(tag, numbers)
     shown, left_out = _fit_clusters(items, grouping, parts_by_cluster, members)
@@ -138,13 +145,13 @@ def cluster(
     )
 
 
-def _cluster_numbers(size: int, grouping: Grouping) -> list[int | None]:
-    """Return the cluster number of each item; None for an outlier."""
-    numbers: list[int | None] = [None] * size
-    for number, group in enumerate(grouping.groups):
+def _labels(size: int, groups: Iterable[tuple[Label, Group]]) -> list[Label | None]:
+    """Return the label of the group of each item; None for an item in no group."""
+    labels: list[Label | None] = [None] * size
+    for label, group in groups:
         for position in group.members:
-            numbers[position] = number
-    return numbers
+            labels[position] = label
+    return labels
 
 
 def _divide(vectors: Vectors, group: Group, weak: float, close: float, watch: Watch) -> list[Group]:
@@ -157,15 +164,6 @@ def _divide(vectors: Vectors, group: Group, weak: float, close: float, watch: Wa
         return []
     parts = clustered(member_vectors, tree, None, weak=weak, close=close, watch=watch).groups
     return [Group([group.members[at] for at in part.members], part.cohesion) for part in parts] if parts[1:] else []
-
-
-def _part_ids(size: int, parts_by_cluster: list[list[Group]]) -> list[Cell]:
-    ids: list[Cell] = [None] * size
-    for number, parts in enumerate(parts_by_cluster):
-        for at, part in enumerate(parts):
-            for position in part.members:
-                ids[position] = f"{number}.{at}"
-    return ids
 
 
 def _fit_clusters(

@@ -8,8 +8,9 @@ that names the fix.
 import ast
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.lenient_json import parse_json
@@ -144,7 +145,7 @@ def coerce_texts(name: str, value: object) -> list[str] | TextsById:
             return _texts_by_id(name, value)
     if not isinstance(value, list | tuple):
         raise InputError(f"{name} is {shown(value)}; allowed: a list of strings")
-    check_length(name, value)
+    _check_length(name, value)
     if value and all(isinstance(item, Mapping) for item in value):
         return _from_objects(name, value)
     invalid = [position for position, item in enumerate(value) if not isinstance(item, str)]
@@ -174,7 +175,7 @@ def coerce_ids(name: str, value: object) -> list[Id]:
     value = parse_literal(value)
     ids: list[Id] = []
     for item in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(item, bool) or not isinstance(item, str | int):
+        if not _is_id(item):
             raise InputError(f"{name} has {shown(item)}; allowed: a list of ids as an answer names them")
         ids.append(item)
     return ids
@@ -208,7 +209,7 @@ def coerce_labels(name: str, value: object) -> list[str] | dict[str, str]:
             )
         return {str(label): str(description) for label, description in value.items()}
     if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
-        check_length(name, value)
+        _check_length(name, value)
         descriptions: dict[str, str] = {}
         for position, item in enumerate(value):
             label = item.get("name", item.get("label"))
@@ -261,23 +262,23 @@ def coerce_objects(name: str, value: object) -> list[dict[str, object]]:
     items = [parsed] if isinstance(parsed, Mapping) else parsed
     if not isinstance(items, list | tuple):
         raise InputError(f"{name} is {shown(value)}; allowed: a list of objects")
-    check_length(name, items)
+    _check_length(name, items)
     for position, item in enumerate(items):
         if not isinstance(item, Mapping):
             raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object")
     return [{str(key): part for key, part in item.items()} for item in items]
 
 
-def check_length(name: str, value: Sequence[object]) -> None:
-    """Reject a list with more elements, or larger objects, than a call may have.
+def _check_length(name: str, value: Collection[object], noun: str = "elements") -> None:
+    """Reject a list or object with more elements, or larger objects, than a call may have.
 
     Raises:
-        InputError: The list or one of its objects is too large.
+        InputError: The value or one of its objects is too large.
     """
     if len(value) > MAX_TEXTS:
         raise InputError(
-            f"{name} has {len(value):,} elements; at most {MAX_TEXTS:,} can be sent in one call: put them into a file "
-            "or a collection and name it as source"
+            f"{name} has {len(value):,} {noun}; at most {MAX_TEXTS:,} can be sent in one call: put them into a file or "
+            "a collection and name it as source"
         )
     for position, item in enumerate(value):
         if isinstance(item, Mapping) and len(item) > _MAX_KEYS:
@@ -287,17 +288,11 @@ def check_length(name: str, value: Sequence[object]) -> None:
 
 
 def _texts_by_id(name: str, value: Mapping[object, object]) -> TextsById:
-    if len(value) > MAX_TEXTS:
-        raise InputError(
-            f"{name} has {len(value):,} texts; at most {MAX_TEXTS:,} can be sent in one call: put them into a file or "
-            "a collection and name it as source"
-        )
+    _check_length(name, value, "texts")
     invalid = [key for key, text in value.items() if not isinstance(text, str)]
     if invalid or not value:
-        problem = (
-            f"{name}[{invalid[0]!r:.40}] is {shown(value[invalid[0]])}" if invalid else f"{name} is an empty object"
-        )
-        raise InputError(f"{problem}; allowed: a list of strings, or an object from id to text")
+        fault = f"{name}[{invalid[0]!r:.40}] is {shown(value[invalid[0]])}" if invalid else f"{name} is an empty object"
+        raise InputError(f"{fault}; allowed: a list of strings, or an object from id to text")
     return _checked_ids(name, {key if isinstance(key, int) else str(key): str(text) for key, text in value.items()})
 
 
@@ -310,7 +305,7 @@ def _from_objects(name: str, items: Sequence[Mapping[str, object]]) -> list[str]
             raise InputError(f"{name}[{position}] is {shown(item)}; allowed: a string, or an object with id and text")
         texts.append(text)
         key = item.get("id")
-        if isinstance(key, str | int) and not isinstance(key, bool):
+        if _is_id(key):
             ids.append(key)
     if not ids:
         return texts
@@ -321,6 +316,10 @@ def _from_objects(name: str, items: Sequence[Mapping[str, object]]) -> list[str]
         duplicate = next(key for position, key in enumerate(ids) if key in ids[:position])
         raise InputError(f"{name} has the id {duplicate!r:.60} twice; every text needs an id of its own")
     return _checked_ids(name, by_id)
+
+
+def _is_id(value: object) -> TypeGuard[Id]:
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _checked_ids(name: str, by_id: TextsById) -> TextsById:
@@ -362,7 +361,7 @@ def coerce_examples(name: str, value: object) -> list[Example | ExampleTable]:
     if isinstance(value, Mapping) and not {"text", "label"} <= value.keys() and not _is_table_entry(value):
         return [*_examples_by_label(name, value)]
     items = value if isinstance(value, list | tuple) else [value]
-    check_length(name, items)
+    _check_length(name, items)
     found: list[Example | ExampleTable] = []
     for position, item in enumerate(items):
         item_name = f"{name}[{position}]" if items is value else name
@@ -390,7 +389,7 @@ def _example(name: str, item: object) -> Example | ExampleTable:
     label, text, key = item.get("label"), item.get("text"), item.get("id")
     if isinstance(label, str) and isinstance(text, str):
         return Example(label, text=text)
-    if isinstance(label, str) and isinstance(key, str | int) and not isinstance(key, bool):
+    if isinstance(label, str) and _is_id(key):
         return Example(label, id=key)
     raise InputError(f"{name} is {shown(item)}; allowed: {_ONE_EXAMPLE}")
 
@@ -410,9 +409,9 @@ def _example_table(name: str, item: Mapping[object, object]) -> ExampleTable:
 def _examples_by_label(name: str, value: Mapping[object, object]) -> list[Example]:
     examples: list[Example] = []
     for label, items in value.items():
-        for item in list(items) if isinstance(items, list | tuple) else [items]:
-            if isinstance(item, bool) or not isinstance(item, str | int):
+        for item in items if isinstance(items, list | tuple) else [items]:
+            if not _is_id(item):
                 raise InputError(f"{name}[{str(label)[:40]!r}] has {shown(item)}; allowed: texts, or numbers of items")
             examples.append(Example(str(label), id=item) if isinstance(item, int) else Example(str(label), text=item))
-    check_length(name, examples)
+    _check_length(name, examples)
     return examples

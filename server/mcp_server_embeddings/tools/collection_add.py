@@ -13,7 +13,7 @@ from mcp_server_embeddings.reading.found import Skipped
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.reading.tables import Table, TableTexts, is_table, split_source
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
-from mcp_server_embeddings.store.records import Metadata, PutResult, StoredFile, as_json, digest
+from mcp_server_embeddings.store.records import Metadata, PutResult, Scalar, StoredFile, as_json, digest
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.coercion import MAX_ID, TextsOrMap
 from mcp_server_embeddings.tools.declaration import tool
@@ -97,7 +97,7 @@ def collection_add(
     documents = [] if texts is None else _checked_documents(texts, metadata)
     if source is not None and sources is None:
         raise InputError(f"source={list(source)!r} needs sources=Sources(store, reader)")
-    if metadata is not None and source is not None and not isinstance(metadata, Mapping) and len(metadata) != 1:
+    if source is not None and isinstance(metadata, Sequence) and len(metadata) != 1:
         raise InputError(f"{len(metadata)} metadata objects came with source; give one object for all files")
     shared = _checked_metadata(metadata, 1)[0] if source is not None else None
     tables, paths = _split_sources(source or [], id_field)
@@ -142,11 +142,8 @@ def _read_table(
 def _record_sources(target: Collection, sources: Mapping[str, str]) -> None:
     """Record the sources that the collection follows. Files below them that were removed by id are included again."""
     if sources:
-        reincluded = [
-            path
-            for path, options in target.sources().items()
-            if not options and any(includes(source, path) for source in sources)
-        ]
+        excluded = [path for path, options in target.sources().items() if not options]
+        reincluded = [path for path in excluded if any(includes(source, path) for source in sources)]
         target.keep_sources(sources, forget=reincluded)
 
 
@@ -189,10 +186,7 @@ def _split_sources(source: Sequence[str], id_field: str | None) -> tuple[list[tu
     return tables, paths
 
 
-def _checked_documents(
-    texts: TextsOrMap,
-    metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None,
-) -> list[SourceDocument]:
+def _checked_documents(texts: TextsOrMap, metadata: MetadataObjects) -> list[SourceDocument]:
     if isinstance(texts, Mapping):
         ids, checked = [str(key) for key in texts], checked_texts("texts", list(texts.values()))
     else:
@@ -202,17 +196,14 @@ def _checked_documents(
     for key in ids:
         if not key.strip() or len(key) > MAX_ID or "\0" in key:
             raise InputError(f"invalid id {key[:40]!r}; allowed: 1 to {MAX_ID} visible characters")
+    without_nul = [text.replace("\0", " ") for text in checked]
     return [
         SourceDocument(id=key, text=text, sections=(Section(0, len(text), ""),), metadata=one)
-        for key, text, one in zip(
-            ids, [text.replace("\0", " ") for text in checked], _checked_metadata(metadata, len(checked)), strict=True
-        )
+        for key, text, one in zip(ids, without_nul, _checked_metadata(metadata, len(checked)), strict=True)
     ]
 
 
-def _checked_metadata(
-    metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None, number: int
-) -> Sequence[Metadata | None]:
+def _checked_metadata(metadata: MetadataObjects, number: int) -> Sequence[Metadata | None]:
     if metadata is None:
         return [None] * number
     if isinstance(metadata, Mapping):
@@ -227,12 +218,10 @@ def _checked_metadata(
 
 
 def _flat_metadata(metadata: Mapping[str, object], name: str) -> Metadata:
-    flat: dict[str, str | int | float | bool | list[str | int | float | bool | None] | None] = {}
+    flat: dict[str, Scalar | list[Scalar]] = {}
     for key, value in metadata.items():
         values = value if isinstance(value, list) else [value]
-        scalars: list[str | int | float | bool | None] = [
-            one for one in values if one is None or isinstance(one, str | int | float | bool)
-        ]
+        scalars: list[Scalar] = [one for one in values if one is None or isinstance(one, str | int | float)]
         if len(scalars) != len(values):
             raise InputError(
                 f"{name}.{key} is nested; allowed: text, number, boolean, null, or a list of those, as in "

@@ -89,10 +89,9 @@ def collection_export(
     )
     size = chunks = 0
 
-    def batches() -> Iterator[Sequence[NewDocument]]:
+    def counted_batches() -> Iterator[Sequence[NewDocument]]:
         nonlocal size, chunks
-        source_batches = _batched(source.readable()) if salvage else _whole(source)
-        for documents in source_batches:
+        for documents in _batches(source, salvage=salvage):
             (call or Call()).raise_if_cancelled()
             yield documents
             size += len(documents)
@@ -100,7 +99,7 @@ def collection_export(
             report(size, record.documents)
 
     with _atomic_file(file) as path:
-        write_records(path, suffix, header, batches())
+        write_records(path, suffix, header, counted_batches())
     return CollectionExported(
         model=record.model,
         collection=collection,
@@ -112,13 +111,13 @@ def collection_export(
     )
 
 
-def _whole(source: Collection) -> Iterator[Sequence[NewDocument]]:
-    return (batch.documents for batch in source.batches(DOCUMENTS_PER_BATCH))
-
-
-def _batched(documents: Iterator[NewDocument]) -> Iterator[Sequence[NewDocument]]:
-    while batch := list(islice(documents, DOCUMENTS_PER_BATCH)):
-        yield batch
+def _batches(source: Collection, *, salvage: bool) -> Iterator[Sequence[NewDocument]]:
+    if salvage:
+        readable = source.readable()
+        while documents := list(islice(readable, DOCUMENTS_PER_BATCH)):
+            yield documents
+    else:
+        yield from (batch.documents for batch in source.batches(DOCUMENTS_PER_BATCH))
 
 
 @contextmanager

@@ -152,13 +152,11 @@ class _Importer:
         )
         if self._header is None and len(as_json(record.metadata or {})) > MAX_METADATA:
             raise InputError(f"{position}: metadata is longer than {MAX_METADATA:,} characters as JSON; shorten it")
-        if not document.chunks:
-            whole = (Section(0, len(record.text), ""),)
-            self._to_embed.append(replace(source_document(document), sections=whole))
-        elif self._keep_vectors:
+        if document.chunks and self._keep_vectors:
             self._with_vectors.append(document)
         else:
-            self._to_embed.append(source_document(document))
+            source, whole = source_document(document), (Section(0, len(record.text), ""),)
+            self._to_embed.append(source if source.sections else replace(source, sections=whole))
         self._characters += len(record.text)
         documents = len(self._with_vectors) + len(self._to_embed)
         if documents >= DOCUMENTS_PER_BATCH or self._characters > _CHARACTERS_PER_BATCH:

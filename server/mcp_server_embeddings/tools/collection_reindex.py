@@ -74,8 +74,9 @@ def collection_reindex(
     source = store.open(collection)
     identity = embedder.identity()
     before = source.record
+    reindexed = before.identity != identity.digest
     copied = 0
-    if before.identity != identity.digest:
+    if reindexed:
         target = store.successor(collection, identity.digest, identity.short, identity.dimensions)
         copier = _Copier(embedder, source, target, report)
         for _ in range(_MAX_PASSES):
@@ -93,7 +94,7 @@ def collection_reindex(
     return CollectionReindexed(
         model=identity.short,
         collection=collection,
-        reindexed=before.identity != identity.digest,
+        reindexed=reindexed,
         before=before.model,
         documents=copied,
         size=current.documents,
@@ -114,11 +115,6 @@ class _Copier:
         self._target = target
         self._report = report
         self._ingester = Ingester(embedder, target)
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens encoded so far."""
-        return self._ingester.tokens
 
     def catch_up(self) -> None:
         """Copy the current differences. The number of batches is bounded, so a pass ends despite concurrent changes."""

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -52,7 +53,7 @@ _RELEVANCE_POWER = 2
 """Exponent of a unit's similarity to the query in its weight. Most of 400 sentences resemble any question a little;
 without the exponent they would together outweigh the few that are about it."""
 
-_MIN_FILLED_SHARE = 0.8
+_MIN_FILLED = 0.8
 """Share of the token budget; a note explains why a digest uses less."""
 
 _MAX_ITEMS = 10_000
@@ -163,34 +164,25 @@ def condense(
     edge = embedder.calibration().edges[0]
     watch = Watch(embedder.call.raise_if_cancelled)
     max_units = len(units) if count is None else count
-    costs = tokens.clip(min=(max_tokens or 0) // _MIN_COST_DIVISOR)
-    choice = best_cover_of_vectors(vectors, weights, costs, edge, budget=max_tokens, count=max_units, watch=watch)
+    best_cover = partial(best_cover_of_vectors, vectors, weights, edge=edge, count=max_units, watch=watch)
+    choice = best_cover(tokens.clip(min=(max_tokens or 0) // _MIN_COST_DIVISOR), budget=max_tokens)
     max_characters = max(ANSWER_CHARACTERS - RESERVED_CHARACTERS, _CHARACTERS_PER_TOKEN * (max_tokens or 0))
     characters = np.array([json_length(unit.text) + json_length(items.ids[unit.item]) for unit in units])
     if characters[choice.rows].sum() > max_characters:
         shares = np.maximum(tokens / (max_tokens or np.inf), characters / max_characters)
-        costs = np.ceil(shares * _SHARE_BUDGET).astype(np.int64)
-        choice = best_cover_of_vectors(
-            vectors, weights, costs, edge, budget=_SHARE_BUDGET, count=max_units, watch=watch
-        )
+        choice = best_cover(np.ceil(shares * _SHARE_BUDGET).astype(np.int64), budget=_SHARE_BUDGET)
         items.notes.append(f"the digest was kept to {max_characters:,} characters; pass a larger max_tokens for more")
-    selected = sorted(choice.rows)
-    if (
-        max_tokens
-        and count is None
-        and tokens[selected].sum() < _MIN_FILLED_SHARE * max_tokens
-        and len(selected) < len(units)
-    ):
-        items.notes.append(
-            f"{len(selected)} sentences say most; more short ones within {max_tokens:,} tokens add little"
-        )
+    rows = sorted(choice.rows)
+    used = int(tokens[rows].sum())
+    if max_tokens and count is None and used < _MIN_FILLED * max_tokens and len(rows) < len(units):
+        items.notes.append(f"{len(rows)} sentences say most; more short ones within {max_tokens:,} tokens add little")
     return CondenseResult(
         model=embedder.identity().short,
         notes=items.notes,
         folder=items.folder,
-        text=_join_by_item(units, selected),
-        selected=items.ids_of(list(dict.fromkeys(units[row].item for row in selected))),
-        tokens=int(tokens[selected].sum()),
+        text=_join_by_item(units, rows),
+        selected=items.ids_of(list(dict.fromkeys(units[row].item for row in rows))),
+        tokens=used,
         coverage=round(choice.coverage, _DECIMALS),
         no_match=no_match,
     )
@@ -226,33 +218,22 @@ def _describe_selection(query: str | None) -> str:
 
 def _units(items: Items, positions: Sequence[int]) -> list[_Unit]:
     """Return whole items if all are short, otherwise their sentences, without duplicates and boilerplate."""
-    texts = [CONTROL.sub(" ", text) for text in items.texts(positions)]
-    if len(texts) > 1 and all(len(text) <= MAX_PASSAGE for text in texts):
-        whole = [
-            _Unit(at, " ".join(paragraphs(text)) or " ".join(text.split()))
-            for at, text in zip(positions, texts, strict=True)
-        ]
+    texts = {at: CONTROL.sub(" ", text) for at, text in zip(positions, items.texts(positions), strict=True)}
+    if len(texts) > 1 and all(len(text) <= MAX_PASSAGE for text in texts.values()):
+        whole = [_Unit(at, " ".join(paragraphs(text)) or " ".join(text.split())) for at, text in texts.items()]
         return _without_duplicates([unit for unit in whole if unit.text])
-    sentences = [
-        _Unit(at, sentence) for at, text in zip(positions, texts, strict=True) for sentence in _sentences(text)
-    ]
+    sentences = [_Unit(at, sentence) for at, text in texts.items() for sentence in _sentences(text)]
     return _without_duplicates(_without_boilerplate(sentences))
 
 
 def _sentences(text: str) -> list[str]:
     """Return the sentences of a text; if it has none, its long fragments; if it has none either, all fragments."""
-    found = [sentence for block in paragraphs(text) for sentence in _rejoin_sentences(block)]
-    sentences = [
-        sentence
-        for sentence in found
-        if len(sentence) <= _MAX_SENTENCE and _has_min_length(sentence) and _is_sentence(sentence)
-    ]
+    parts = [part for block in paragraphs(text) for part in _rejoin_sentences(block)]
+    sentences = [part for part in parts if _is_sentence(part)]
     if sentences:
         return sentences
-    pieces = [
-        sentence[start:end] for sentence in found or [" ".join(text.split())] for start, end in passages(sentence)
-    ]
-    return [piece for piece in pieces if _has_min_length(piece)] or pieces
+    fragments = [part[start:end] for part in parts or [" ".join(text.split())] for start, end in passages(part)]
+    return [fragment for fragment in fragments if _has_min_length(fragment)] or fragments
 
 
 def _rejoin_sentences(block: str) -> Iterator[str]:
@@ -272,7 +253,9 @@ def _rejoin_sentences(block: str) -> Iterator[str]:
 def _is_sentence(text: str) -> bool:
     """Tell a sentence from a fragment, which begins in lower case, has unbalanced brackets, or lacks an end mark."""
     return (
-        bool(SENTENCE_END.search(text))
+        len(text) <= _MAX_SENTENCE
+        and _has_min_length(text)
+        and bool(SENTENCE_END.search(text))
         and not text[0].islower()
         and all(text.count(opening) == text.count(closing) for opening, closing in ("()", "[]", "“”"))
     )
@@ -286,12 +269,9 @@ def _without_boilerplate(units: Sequence[_Unit]) -> list[_Unit]:
     """Drop sentences that occur in many items, except from items that have no other sentence."""
     keys = [_key(unit) for unit in units]
     items = Counter(key for key, _ in {(key, unit.item) for key, unit in zip(keys, units, strict=True)})
-    items_with_more = {unit.item for key, unit in zip(keys, units, strict=True) if items[key] < _BOILERPLATE_ITEMS}
-    return [
-        unit
-        for key, unit in zip(keys, units, strict=True)
-        if items[key] < _BOILERPLATE_ITEMS or unit.item not in items_with_more
-    ]
+    is_own = [items[key] < _BOILERPLATE_ITEMS for key in keys]
+    with_own = {unit.item for unit, own in zip(units, is_own, strict=True) if own}
+    return [unit for unit, own in zip(units, is_own, strict=True) if own or unit.item not in with_own]
 
 
 def _without_duplicates(units: Sequence[_Unit]) -> list[_Unit]:
@@ -312,7 +292,6 @@ def _weights(embedder: Embedder, vectors: Vectors, query: str | None, items: Seq
     Without a query, a unit is weighted by the square of its similarity to the mean of its item, so the subject of an
     item counts more than phrases common to all texts of the kind. All items have the same total weight.
     """
-    equal = np.ones(len(vectors))
     if query is None:
         _, item, counts = np.unique(np.array(items), return_inverse=True, return_counts=True)
         means = np.zeros((len(counts), vectors.shape[1]))
@@ -324,9 +303,8 @@ def _weights(embedder: Embedder, vectors: Vectors, query: str | None, items: Seq
     cosines = scores(vectors, embedder.embed([query], role="query").vectors, "cosine")[:, 0]
     weak = calibration.edges[0]
     weights: Scores = np.clip((cosines - weak) / (1 - weak), 0, 1) ** _RELEVANCE_POWER
-    return weights if weights.any() else equal, bool(
-        (above_chance(cosines, None, 0, len(cosines), calibration) < 0).all()
-    )
+    no_match = bool((above_chance(cosines, None, 0, len(cosines), calibration) < 0).all())
+    return weights if weights.any() else np.ones(len(vectors)), no_match
 
 
 def _join_by_item(units: Sequence[_Unit], rows: Sequence[int]) -> str:

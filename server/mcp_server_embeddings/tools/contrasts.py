@@ -80,7 +80,7 @@ def contrasts(lefts: Sequence[str], rights: Sequence[str], language: Language) -
     Returns:
         The contrasts, and the words that have a synonym in the other text.
     """
-    sides = [_words_by_class(words, others, language) for words, others in ((lefts, rights), (rights, lefts))]
+    sides = [_group_words(words, others, language) for words, others in ((lefts, rights), (rights, lefts))]
     synonyms = {word for side in sides for key in sides[0].keys() & sides[1].keys() for word in side[key]}
     found: dict[tuple[str, str], int] = {}
     for (left_group, left_class), words in sides[0].items():
@@ -103,9 +103,7 @@ def prefix_contrasts(removed: Sequence[str], added: Sequence[str]) -> list[Contr
 
 def format_changes(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...]:
     """Format the changes between two lists, paired by position: ``30 days → 60 days``."""
-    return tuple(
-        f"{shortened(before)} → {shortened(after)}" for before, after in zip_longest(left, right, fillvalue=_ABSENT)
-    )
+    return tuple(f"{shortened(old)} → {shortened(new)}" for old, new in zip_longest(left, right, fillvalue=_ABSENT))
 
 
 def shortened(word: str) -> str:
@@ -122,9 +120,7 @@ def _negates(word: str, following: str) -> bool:
     return following.endswith("ing") if word.startswith("stop") else following == "to"
 
 
-def _words_by_class(
-    words: Sequence[str], others: Sequence[str], language: Language
-) -> dict[tuple[int, int], list[str]]:
+def _group_words(words: Sequence[str], others: Sequence[str], language: Language) -> dict[tuple[int, int], list[str]]:
     """Group the words that only the first text has by their classes of opposites: (group, class)."""
     by_class: dict[tuple[int, int], list[str]] = {}
     for word in sorted({*words, *_have_to_forms(words)}.difference(others, _have_to_forms(others))):

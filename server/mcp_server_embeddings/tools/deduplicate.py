@@ -1,5 +1,6 @@
 """Find items with the same meaning."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ from pydantic import Field
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
+from mcp_server_embeddings.reading.cells import Cell
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.items import Selection, select_items
@@ -130,26 +132,19 @@ def deduplicate(
     for group in groups:
         for at in group[1:]:
             kept_instead[at] = group[0]
-    file = save_items(
-        items,
-        sources,
-        output_dir,
-        save_as,
-        {
-            "keep": [at is None for at in kept_instead],
-            "duplicate_of": [None if at is None else items.ids[at] for at in kept_instead],
-        },
-    )
+    columns: dict[str, Sequence[Cell]] = {
+        "keep": [at is None for at in kept_instead],
+        "duplicate_of": [None if at is None else items.ids[at] for at in kept_instead],
+    }
+    file = save_items(items, sources, output_dir, save_as, columns)
     budget = AnswerBudget()
     contradictions = contradicting(items, pairs_of_kept(pairs, kept_instead, _MAX_COMPARED))
     if contradictions:
         items.notes.append(
             f"{len(contradictions):,} of the merged pairs differ in numbers or negation; they come first in doubtful"
         )
-    doubtful_pairs = list(dict.fromkeys([*contradictions[: (top + 1) // 2], *nearest_threshold(pairs, cutoff, top)]))[
-        :top
-    ]
-    doubtful = shown_pairs(items, items, doubtful_pairs, pair_differences(embedder, items, items, doubtful_pairs))
+    shown = list(dict.fromkeys([*contradictions[: (top + 1) // 2], *nearest_threshold(pairs, cutoff, top)]))[:top]
+    doubtful = shown_pairs(items, items, shown, pair_differences(embedder, items, items, shown))
     doubtful = doubtful[: budget.take(doubtful, share=0.7)]
     listed = [items.ids_of(group) for group in groups]
     fitting = len(listed)

@@ -166,19 +166,18 @@ def differences(
         (('signs',), ('burns',), True)
     """
     compared = [_compare(left, right) for left, right in pairs]
-    found = [pair.differences for pair in compared]
-    with_words = [at for at, pair in enumerate(found) if pair.removed or pair.added]
-    words = {word for at in with_words for word in (*found[at].removed, *found[at].added)}
-    texts = {text for at in with_words for text in pairs[at] if text.strip()} if cosines is None else set()
-    results = list(found)
+    results = [pair.differences for pair in compared]
+    with_words = [at for at, found in enumerate(results) if found.removed or found.added]
     if with_words:
+        words = {word for at in with_words for word in (*results[at].removed, *results[at].added)}
+        texts = {text for at in with_words for text in pairs[at] if text.strip()} if cosines is None else set()
         encoded = sorted(words | texts)
         vectors = unit_rows(embedder.embed(encoded).vectors).astype(np.float64)
         row = {text: at for at, text in enumerate(encoded)}
         scale = _Scale.of(embedder.calibration())
         for at in with_words:
             cosine = _cosine(vectors, [row.get(text) for text in pairs[at]]) if cosines is None else cosines[at]
-            removed, added = ([row[word] for word in side] for side in (found[at].removed, found[at].added))
+            removed, added = ([row[word] for word in side] for side in (results[at].removed, results[at].added))
             results[at] = _judge(compared[at], vectors[removed] @ vectors[added].T, cosine, scale)
     return [_truncated(result) for result in results]
 
@@ -258,11 +257,8 @@ def _compare(left: str, right: str) -> _Compared:
     names = frozenset[str]()
     if not left_language.nouns_capitalised:
         names = _capitalised(left_text.tokens) | _capitalised(right_text.tokens)
-    return _Compared(
-        Differences(tuple(removed), tuple(added), numbers, negation, likelihood),
-        names,
-        max(len(left_text.words), len(right_text.words)),
-    )
+    length = max(len(left_text.words), len(right_text.words))
+    return _Compared(Differences(tuple(removed), tuple(added), numbers, negation, likelihood), names, length)
 
 
 def _capitalised(tokens: Sequence[str]) -> frozenset[str]:
@@ -316,13 +312,12 @@ def _without_counterpart(
 def _acronyms(text: _Text, others: Sequence[str]) -> set[str]:
     """Return the acronyms of a text that abbreviate consecutive words of the other text, and those words."""
     acronyms = sorted({token.lower() for token in text.tokens if token.isupper() and len(token) > 1})
+    initials = "".join([word[0] for word in others]) if acronyms else ""
     counterparts: set[str] = set()
-    if acronyms:
-        initials = "".join([word[0] for word in others])
-        for acronym in acronyms[:_MAX_LISTED]:
-            start = initials.find(acronym)
-            if start >= 0:
-                counterparts |= {acronym, *others[start : start + len(acronym)]}
+    for acronym in acronyms[:_MAX_LISTED]:
+        start = initials.find(acronym)
+        if start >= 0:
+            counterparts |= {acronym, *others[start : start + len(acronym)]}
     return counterparts
 
 
@@ -349,10 +344,6 @@ def _same_word(one: str, other: str) -> bool:
 
 
 def _truncated(found: Differences) -> Differences:
-    return replace(
-        found,
-        removed=found.removed[:_MAX_LISTED],
-        added=found.added[:_MAX_LISTED],
-        numbers=found.numbers[:_MAX_LISTED],
-        negation=found.negation[:_MAX_LISTED],
-    )
+    lists = (found.removed, found.added, found.numbers, found.negation)
+    removed, added, numbers, negation = (entries[:_MAX_LISTED] for entries in lists)
+    return Differences(removed, added, numbers, negation, found.changed)

@@ -94,16 +94,14 @@ def embed(
     vectors = items.embed(embedder, role, long_text)
     if dimensions is not None and dimensions < identity.dimensions:
         vectors = shortened(vectors, dimensions)
-    file: VectorFile | None
     inline = path is None and vectors.size <= INLINE_NUMBERS
-    if path is not None and path.suffix.lower() != ".npy":
-        json_vectors = [json.dumps(row) for row in encoded(vectors, "float")]
-        saved = save_items(items, sources, folder, save_as, {"vector": json_vectors})
-        path = path if saved is None else Path(saved.path)
-        file = VectorFile(path=str(path.absolute()), shape=list(vectors.shape), dtype="float32")
-    else:
+    if path is None or path.suffix.lower() == ".npy":
         file = None if inline else _write_vectors(vectors, folder, save_as)
         items.notes.extend(renamed(save_as, file.path) if save_as is not None and file is not None else [])
+    else:
+        json_vectors = [json.dumps(row) for row in encoded(vectors, "float")]
+        table = save_items(items, sources, folder, save_as, {"vector": json_vectors})
+        file = None if table is None else VectorFile(path=table.path, shape=list(vectors.shape), dtype="float32")
     return EmbedResult(
         model=identity.short,
         notes=items.notes,

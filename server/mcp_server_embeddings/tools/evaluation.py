@@ -6,7 +6,7 @@ Every figure comes from the search of the tool (``ranked``), on a collection of 
 import random
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 from typing import get_args
@@ -17,6 +17,7 @@ from mcp_server_embeddings.reading.beir import Entry, Relevance, RetrievalSet
 from mcp_server_embeddings.reading.document import Section
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store.protocol import CollectionStore
+from mcp_server_embeddings.tools.collection_reindex import ReportProgress, no_progress
 from mcp_server_embeddings.tools.evaluation_results import BandShare, Evaluation, ModeFigures, SetFigures
 from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument, document_batches
 from mcp_server_embeddings.tools.items import Selection, select_items
@@ -44,9 +45,6 @@ FOREIGN = 20
 """Maximum number of queries from each other set."""
 
 _WORD = re.compile(r"\w{4,}")
-
-Report = Callable[[int, int], None]
-"""Called with the number of searches done and their total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def evaluate(
     *,
     queries: int | None = None,
     seed: int = 0,
-    report: Report = lambda done, total: None,
+    report: ReportProgress = no_progress,
 ) -> Evaluation:
     """Index each set, and search it in every mode for its own queries and a sample of the other sets' queries.
 
@@ -127,7 +125,7 @@ def evaluate_collection(
     *,
     queries: int | None = None,
     seed: int = 0,
-    report: Report = lambda done, total: None,
+    report: ReportProgress = no_progress,
 ) -> Evaluation:
     """Search an existing collection for golden queries in every mode.
 
@@ -189,7 +187,7 @@ def index(embedder: Embedder, store: CollectionStore, name: str, documents: Mapp
 class _Searcher:
     """Runs searches and reports their number."""
 
-    def __init__(self, embedder: Embedder, store: CollectionStore, report: Report, total: int) -> None:
+    def __init__(self, embedder: Embedder, store: CollectionStore, report: ReportProgress, total: int) -> None:
         self._embedder = embedder
         self._store = store
         self._sources = Sources(store, Reader(()))
@@ -210,11 +208,10 @@ class _Searcher:
 
     def _measure_mode(self, collection: str, mode: SearchMode, sample: Sample, foreign: Sequence[str]) -> ModeFigures:
         results = self._search(collection, mode, sample.texts())
+        rare_results = self._search(collection, mode, list(sample.rare), RARE_WORD_CUTOFF)
         rare_words_found = [
             document in [hit.id for hit in result.hits]
-            for result, document in zip(
-                self._search(collection, mode, list(sample.rare), RARE_WORD_CUTOFF), sample.rare.values(), strict=True
-            )
+            for result, document in zip(rare_results, sample.rare.values(), strict=True)
         ]
         foreign_results = self._search(collection, mode, foreign, 1)
         rankings = [_ranking(hits, query) for hits, query in zip(results, sample.queries, strict=True)]

@@ -5,7 +5,7 @@ digests of the queries and documents. It contains no text of a query or a docume
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -56,7 +56,7 @@ class Subject:
 
     def queries_digest(self) -> str:
         """Return a hash of the queries and relevance judgements."""
-        return _digest([query, sorted(judged.items())] for query, judged in sorted(self.queries.items()))
+        return _digest([(query, sorted(judged.items())) for query, judged in sorted(self.queries.items())])
 
 
 class Run(ResultModel):
@@ -129,7 +129,7 @@ class Runs:
             document_count=len(subject.documents),
             queries=subject.queries_digest(),
             query_count=len(subject.queries),
-            figures={mode: _hash_queries(mode_figures.by_query) for mode, mode_figures in figures.modes.items()},
+            figures=_figures_by_hash(figures),
         )
         path = self._path(subject)
         try:
@@ -154,10 +154,7 @@ def compared(last: Run, figures: SetFigures) -> Comparison:
     return Comparison(
         measured=last.measured,
         model=last.model,
-        modes={
-            mode: _compare_mode(last.figures[mode], _hash_queries(mode_figures.by_query))
-            for mode, mode_figures in figures.modes.items()
-        },
+        modes={mode: _compare_mode(last.figures[mode], now) for mode, now in _figures_by_hash(figures).items()},
     )
 
 
@@ -182,10 +179,13 @@ def _compare_metric(before: list[float], now: list[float]) -> Difference:
     )
 
 
-def _hash_queries(figures: Figures) -> Figures:
-    return {_digest(query)[:32]: values for query, values in figures.items()}
+def _figures_by_hash(figures: SetFigures) -> dict[SearchMode, Figures]:
+    """Return the metrics of each query under a hash of the query, by search mode."""
+    return {
+        mode: {_digest(query)[:32]: values for query, values in mode_figures.by_query.items()}
+        for mode, mode_figures in figures.modes.items()
+    }
 
 
 def _digest(value: object) -> str:
-    listed = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
-    return sha256(json.dumps(listed).encode()).hexdigest()
+    return sha256(json.dumps(value).encode()).hexdigest()
