@@ -1,9 +1,9 @@
-"""How the bands agree with people: a CSV of text, text, human similarity from 0 to 5.
+"""Compare the bands with human judgements: a CSV file of text, text, human similarity from 0 to 5.
 
     python benchmarks/bands.py PATH [MODEL]
 
-The STSBenchmark development split is such a file. Wanted: of pairs judged below 1, at least 90 % are
-``unrelated`` or ``weak``; of pairs judged 4 or more, at least 97 % are ``related`` or closer.
+The STSBenchmark development split has this form. Targets: of the pairs judged below 1, at least 90 % are ``unrelated``
+or ``weak``; of the pairs judged 4 or more, at least 97 % are ``related`` or closer.
 """
 
 import csv
@@ -20,7 +20,7 @@ STEPS = ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5.01))
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the share of each band by human similarity."""
     with Path(sys.argv[1]).open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     with Engine(Settings(model=sys.argv[2] if len(sys.argv) > 2 else DEFAULT_MODEL)) as engine:

@@ -1,13 +1,13 @@
-"""This checkout against another one, such as the commit before, in one interleaved run.
+"""Compare this checkout with another one, such as the previous commit, in one interleaved run.
 
     git worktree add /tmp/before HEAD~1
     python benchmarks/before.py /tmp/before [REPETITIONS]
 
-Handshake and start are whole processes: CPU seconds and peak of memory as the kernel counts them. A cold start has
-empty cache and data folders, a warm one those of earlier starts. Throughput is that of two processes of which one
-waits, on one thread, with texts never used before; each repetition has new processes, since one process may be a tenth
-slower than the next for all its life. Printed are medians, and the median of the repetitions' ratios: under 1, this
-checkout needs less.
+Handshakes and starts are measured on whole processes: CPU seconds and peak memory as the kernel counts them. A cold
+start has empty cache and data folders, a warm start uses those of earlier starts. Throughput is measured on two
+processes in turn, each with one thread, while the other one waits; texts are never used twice. Each repetition starts
+new processes, because one process may stay a tenth slower than the next for as long as it runs. The output is medians,
+and the median of the ratios per repetition: below 1, this checkout needs less.
 """
 
 import json
@@ -50,12 +50,12 @@ Sample = tuple[float, float, float]
 
 @dataclass
 class Checkout:
-    """One of the two trees that are compared.
+    """One of the two checkouts.
 
     Attributes:
-        folder: Its root.
-        kept: Cache and data folders of its warm starts.
-        samples: By what was measured.
+        folder: Root of the checkout.
+        kept: Folder with the cache and data of warm starts.
+        samples: Samples by the name of the measurement.
     """
 
     folder: Path
@@ -63,14 +63,14 @@ class Checkout:
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
     def environment(self, kept: Path) -> dict[str, str]:
-        """The environment in which this tree is imported, with folders for what it keeps."""
+        """Return an environment that imports this checkout and stores cache and data under ``kept``."""
         folders = {"XDG_CACHE_HOME": str(kept / "cache"), "XDG_DATA_HOME": str(kept / "data")}
         settings = (self.folder / "server/mcp_server_embeddings/config.py").read_text(encoding="utf-8")
         own = {"MCP_EMBEDDINGS_ENGINE_PROCESS": "own"} if "engine_process" in settings else {}
         return {**os.environ, **folders, **own, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.folder / "server")}
 
     def start(self, kept: Path, *, calls: bool) -> Sample:
-        """Spawn a server, shake hands and perhaps wait for the first similarity; then kill it."""
+        """Measure a server up to its handshake or, with ``calls``, to its first similarity; then kill it."""
         began = time.perf_counter()
         command = [sys.executable, "-m", "mcp_server_embeddings"]
         with subprocess.Popen(
@@ -92,12 +92,12 @@ class Checkout:
         return wall, usage.ru_utime + usage.ru_stime, peak
 
     def cold(self) -> Sample:
-        """A first start on a machine."""
+        """Measure the first start on a machine."""
         with tempfile.TemporaryDirectory() as kept:
             return self.start(Path(kept), calls=True)
 
     def worker(self, threads: int) -> "subprocess.Popen[str]":
-        """A process that encodes what it is sent."""
+        """Start a process that encodes the texts it is sent."""
         return subprocess.Popen(
             [sys.executable, "-c", WORKER, str(self.kept), str(threads)],
             stdin=subprocess.PIPE,
@@ -120,7 +120,7 @@ def ask(process: "subprocess.Popen[bytes]", method: str, params: dict[str, Any])
 
 
 def measure_starts(checkouts: list[Checkout], repetitions: int) -> None:
-    """Handshakes, warm and cold starts of both, in turn."""
+    """Measure handshakes, warm and cold starts of both checkouts in turn."""
     measured: dict[str, Callable[[Checkout], Sample]] = {
         "handshake": lambda tree: tree.start(tree.kept, calls=False),
         "warm start": lambda tree: tree.start(tree.kept, calls=True),
@@ -135,14 +135,14 @@ def measure_starts(checkouts: list[Checkout], repetitions: int) -> None:
 
 
 def measure_throughput(checkouts: list[Checkout], repetitions: int) -> None:
-    """Both workloads on one thread, in turn, by new processes each time."""
+    """Measure both workloads on one thread in turn, with new processes in each repetition."""
     texts = Texts()
     workloads: dict[str, Callable[[], list[str]]] = {"C": lambda: texts.short(512), "D": lambda: texts.spread(128)}
     for _ in range(repetitions):
         workers = [tree.worker(1) for tree in checkouts]
-        for warming in (True, False):  # the first texts meet shapes that the runtime has not seen
+        for warming in (True, False):  # the first texts have shapes that are new to the runtime
             for workload, fresh in workloads.items():
-                sent = json.dumps(fresh())  # the same for both: neither remembers texts
+                sent = json.dumps(fresh())  # the same for both, which run without a cache
                 for tree, worker in zip(checkouts, workers, strict=True):
                     assert worker.stdin is not None
                     assert worker.stdout is not None
@@ -158,13 +158,13 @@ def measure_throughput(checkouts: list[Checkout], repetitions: int) -> None:
 
 
 def compared(unit: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Both medians, and the median of the ratios of what was measured in turn."""
+    """Format both medians and the median of the ratios of paired samples."""
     ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
     return f"{statistics.median(ours):.3f} against {statistics.median(theirs):.3f} {unit}: {ratio:.2f}"
 
 
 def main() -> None:
-    """Print medians of both and their ratios."""
+    """Print the medians of both checkouts and their ratios."""
     other = Path(sys.argv[1]).resolve()
     repetitions = int(sys.argv[2]) if len(sys.argv) > 2 else 11
     print(machine(), versions(), sep="\n")

@@ -1,9 +1,9 @@
-"""All figures of docs/benchmarks.md, measured in one run: ``make bench``.
+"""Measure all figures of docs/benchmarks.md in one run: ``make bench``.
 
     python benchmarks/bench.py [--quick] [--fastembed PYTHON]
 
-Every comparison is interleaved: one repetition of each contender, then the next repetition, each with texts that
-were never used before. Medians are compared, as ratios.
+Every comparison is interleaved: one repetition of each contender, then the next repetition, each with new texts.
+Results are ratios of medians.
 """
 
 import argparse
@@ -39,7 +39,7 @@ CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured."""
+    """Numbers of repetitions, texts of each workload, and starts."""
 
     repetitions: int
     short: int
@@ -54,7 +54,7 @@ QUICK = Scale(repetitions=2, short=60, spread=20, starts=2)
 def interleaved(
     contenders: Sequence[Contender], workload: Workload, count: int, repetitions: int
 ) -> dict[str, list[float]]:
-    """Seconds of each repetition by contender; the first repetition warms up and is dropped."""
+    """Return the seconds of each repetition by contender, without the first repetition, which warms up."""
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for repetition in range(repetitions + 1):
         for contender in contenders:
@@ -65,13 +65,13 @@ def interleaved(
 
 
 def medians(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """The median of each."""
+    """Return the median of each list."""
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 @contextmanager
 def busy_cores() -> Iterator[None]:
-    """One loop per core that never stops."""
+    """Keep every core busy with an endless loop."""
     context = multiprocessing.get_context("spawn")
     loops = [context.Process(target=_spin, daemon=True) for _ in range(CORES)]
     for loop in loops:
@@ -91,7 +91,7 @@ def _spin() -> None:
 
 
 def gemm_peak() -> float:
-    """The best single-precision FLOP/s of one thread over two libraries and two sizes."""
+    """Return the best single-precision FLOP/s of one thread over two libraries and two sizes."""
     best = 0.0
     torch.set_num_threads(1)
     for size in (1024, 2048):
@@ -108,17 +108,17 @@ def gemm_peak() -> float:
 
 
 def flops(texts: list[str], *, hidden: int, layers: int) -> float:
-    """Multiplications and additions of a BERT encoder for texts of one token a word and two more.
+    """Count the multiplications and additions of a BERT encoder for texts of one token per word plus two.
 
-    A token and layer: 12 hidden² weights (4 attention, 8 feed-forward), twice for multiply and add, and
-    4 · length · hidden for scores and mixing.
+    Per token and layer: 12 hidden² weights (4 attention, 8 feed-forward), twice for multiply and add, and
+    4 · length · hidden for attention scores and weighted sums.
     """
     lengths = [len(text.split()) + 2 for text in texts]
     return sum(layers * n * (24 * hidden**2 + 4 * n * hidden) for n in lengths)
 
 
 def throughput(scale: Scale, contenders: Sequence[Contender], texts: Texts) -> dict[str, dict[str, float]]:
-    """Documents a second by workload and contender."""
+    """Return documents per second by workload and contender."""
     rates = {}
     for name, workload, count in (("C", texts.short, scale.short), ("D", texts.spread, scale.spread)):
         seconds = medians(interleaved(contenders, workload, count, scale.repetitions))
@@ -128,7 +128,7 @@ def throughput(scale: Scale, contenders: Sequence[Contender], texts: Texts) -> d
 
 
 def throughput_rows(scale: Scale, rates: dict[str, dict[str, float]], peak: float, texts: Texts) -> list[Row]:
-    """Ratios over sentence-transformers on as many threads, and the share of the peak."""
+    """Return ratios over sentence-transformers with the same number of threads, and shares of the peak."""
     rows = []
     for streams in sorted({1, CORES}):
         plural = "s" * (streams > 1)
@@ -151,7 +151,7 @@ def throughput_rows(scale: Scale, rates: dict[str, dict[str, float]], peak: floa
 
 
 def bge_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
-    """The bge-base architecture with random weights."""
+    """Compare throughput on the bge-base architecture with random weights."""
     model_folder = save_bge_like(folder / "bge-base-architecture", hidden=768, layers=12)
     reference = SentenceTransformer(str(model_folder), device="cpu")
     ours = Ours(str(model_folder), folder, "exact", 1)
@@ -163,7 +163,7 @@ def bge_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
 
 
 def one_text_rows(scale: Scale, reference: Contender, folder: Path, texts: Texts) -> list[Row]:
-    """One text over stdio against one text in process, and what the server adds to the runtime."""
+    """Compare one text over stdio with one text in process, and measure the CPU that the server adds."""
     bare = Ours(DEFAULT_MODEL, folder, "exact", 1)
     server = MeasuredServer(OURS, "--data-dir", str(folder), "--no-cache")
     server.call("similarity", left=["warm"], right=["up"])
@@ -187,7 +187,7 @@ def one_text_rows(scale: Scale, reference: Contender, folder: Path, texts: Texts
 
 
 def start_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
-    """From spawn to the first similarity, and the largest memory while serving C and D."""
+    """Measure spawn to first similarity, and the peak memory while serving C and D."""
     cpu: dict[str, list[float]] = {"ours": [], "plain": []}
     wall: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(scale.starts):
@@ -232,7 +232,7 @@ def start_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
 
 
 def busy_rows(scale: Scale, model: SentenceTransformer, folder: Path, texts: Texts) -> list[Row]:
-    """C with one busy loop per core, against sentence-transformers at its default threads, and at one."""
+    """Compare C on busy cores with sentence-transformers at its default threads and at one thread."""
     ours = Ours(DEFAULT_MODEL, folder, "exact", CORES)
     contenders: list[Contender] = [SentenceTransformers(model, CORES), SentenceTransformers(model, 1), ours]
     with busy_cores():
@@ -247,7 +247,7 @@ def busy_rows(scale: Scale, model: SentenceTransformer, folder: Path, texts: Tex
 
 
 def concurrency_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
-    """CPU of 64 single-text callers at once over serving them one by one."""
+    """Compare the CPU of 64 concurrent single-text calls with the same calls one by one."""
     server = MeasuredServer(OURS, "--data-dir", str(folder), "--no-cache")
     server.call("similarity", left=["warm"], right=["up"])
     cpu: dict[str, list[float]] = {"at once": [], "one by one": []}
@@ -276,7 +276,7 @@ def concurrency_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
 
 
 def cache_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
-    """A fresh query against 1,000 texts seen before, as an agent asks again and again; and wire bytes."""
+    """Measure queries against 1,000 cached texts, as an agent repeats them, and the bytes of answers."""
     ours = Ours(DEFAULT_MODEL, folder, "exact", 1)
     ours.engine.close()
     server = MeasuredServer(OURS, "--data-dir", str(folder))
@@ -298,7 +298,7 @@ def cache_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
 def main() -> None:
     """Measure everything and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a short run that proves the program, not the figures")
+    parser.add_argument("--quick", action="store_true", help="check the program in a short run without valid figures")
     parser.add_argument("--fastembed", type=Path, help="the Python of an environment with fastembed")
     options = parser.parse_args()
     scale = QUICK if options.quick else FULL

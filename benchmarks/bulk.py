@@ -1,12 +1,12 @@
-"""Bulk indexing: passages a second of the command ``index`` over those of the bare encoder.
+"""Compare the throughput of the command ``index`` with that of the bare encoder.
 
     python benchmarks/bulk.py [--documents 400] [--rounds 3]
 
-Documents of five sections of 100 words are indexed from files, in turns: as with ``--scheduler`` by two Dask workers of
-one thread each, and as without by two threads of one process. Beside them the bare encoder encodes the same passages by
-two threads of one process: tokenizing and encoding, nothing else. Every round has new texts, loading the model is no
-part of a time, and each figure is also given as a ratio to the bare encoder of its round; so is the processor time of
-all processes, which other programs disturb less.
+Documents of five sections of 100 words are indexed from files in two ways, alternately: by two Dask workers with one
+thread each, as with ``--scheduler``, and by two threads of one process, as without it. Then the bare encoder only
+tokenizes and encodes the same passages with two threads of one process. Every round has new texts, and times exclude
+loading the model. Each figure is also given as a ratio to the bare encoder of the same round, and so is the processor
+time of all processes, which depends less on other programs.
 """
 
 import argparse
@@ -38,7 +38,7 @@ WORKERS, SECTIONS, WORDS = 2, 5, 100
 
 
 def write(folder: Path, count: int, texts: Texts) -> Path:
-    """Documents as files."""
+    """Write documents as files and return their folder."""
     folder.mkdir(parents=True)
     for number in range(count):
         sections = (f"# Section {part}\n\n{texts.of(WORDS)}.\n" for part in range(SECTIONS))
@@ -48,7 +48,7 @@ def write(folder: Path, count: int, texts: Texts) -> Path:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Wall and processor seconds of a block, of this process and of others."""
+    """Measure wall time and the processor time of this and other processes during a block, in seconds."""
 
     others: Sequence[psutil.Process]
     wall: float = 0.0
@@ -66,7 +66,7 @@ class Stopwatch:
 
 
 def indexed(engine: Engine, data_dir: Path, source: Path, watch: Stopwatch) -> list[str]:
-    """Index a folder; its passages."""
+    """Index a folder and return its passages."""
     store = open_store(Settings(data_dir=data_dir))
     sources = Sources(store, Reader((source,)))
     with watch:
@@ -83,7 +83,7 @@ def indexed(engine: Engine, data_dir: Path, source: Path, watch: Stopwatch) -> l
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
-    """A scheduler with workers of one thread; its address, and the processes."""
+    """Run a scheduler with single-threaded workers; give its address and the processes."""
     file = folder / "scheduler.json"
     start = partial(subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
     module = [sys.executable, "-m", "distributed.cli.dask_"]
@@ -103,7 +103,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
 
 
 def main() -> None:
-    """Run it."""
+    """Measure all rounds and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--documents", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,4 +1,4 @@
-"""Who is measured, all behind one call: texts in, vectors out."""
+"""The encoders to compare, behind one interface."""
 
 import json
 import shutil
@@ -17,17 +17,17 @@ from mcp_server_embeddings.engine.engine import Engine
 
 
 class Contender(Protocol):
-    """Encodes texts."""
+    """An encoder under measurement."""
 
     name: str
 
     def seconds(self, texts: list[str]) -> float:
-        """Wall seconds to encode ``texts``."""
+        """Return the wall seconds to encode ``texts``."""
         ...
 
 
 class SentenceTransformers:
-    """``SentenceTransformer.encode`` with its defaults, on so many torch threads."""
+    """``SentenceTransformer.encode`` with its defaults and a given number of torch threads."""
 
     def __init__(self, model: SentenceTransformer, threads: int) -> None:
         self.name = f"sentence-transformers, {threads} thread{'s' * (threads > 1)}"
@@ -35,7 +35,7 @@ class SentenceTransformers:
         self._threads = threads
 
     def seconds(self, texts: list[str]) -> float:
-        """As every program calls it."""
+        """Time one call of ``encode``."""
         torch.set_num_threads(self._threads)
         began = time.perf_counter()
         self._model.encode(texts, show_progress_bar=False)
@@ -55,14 +55,14 @@ class Ours:
         self._embedder.calibration()
 
     def seconds(self, texts: list[str]) -> float:
-        """Through tokens, queue and runtime; texts over the limit are cut as the others cut them."""
+        """Time tokenizer, queue and runtime; texts over the limit are truncated, as the other contenders do."""
         began = time.perf_counter()
         self._embedder.embed(texts, long_text="truncate")
         return time.perf_counter() - began
 
 
 class Fastembed:
-    """fastembed on the same weights, by its call for custom models; see ``fastembed_process``."""
+    """fastembed with the same weights as a custom model; see ``fastembed_process``."""
 
     def __init__(self, model: SentenceTransformer, python: Path, folder: Path, threads: int) -> None:
         self.name = f"fastembed, {threads} thread{'s' * (threads > 1)}"
@@ -79,7 +79,7 @@ class Fastembed:
             raise RuntimeError("fastembed does not start")
 
     def seconds(self, texts: list[str]) -> float:
-        """As it measures itself, without the pipe."""
+        """Return the time that the process measures, which excludes the pipe."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(texts) + "\n")
         self._process.stdin.flush()
@@ -92,7 +92,10 @@ class Fastembed:
 
 
 def _export(model: SentenceTransformer, folder: Path) -> None:
-    """The transformer alone in ONNX, as models for fastembed are published; eager attention exports."""
+    """Export the transformer alone to ONNX, as models for fastembed are published.
+
+    Eager attention, because it can be exported.
+    """
     bert = next(module for module in model.modules() if isinstance(module, BertModel))
     bert.config.save_pretrained(str(folder))
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):

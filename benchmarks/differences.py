@@ -1,12 +1,12 @@
-"""Which pairs of sentences are found to be changed: the tuning and the reporting half of our own pairs.
+"""Measure which pairs of sentences are flagged as changed, on the tuning and the reporting half of our own pairs.
 
     python benchmarks/differences.py [MODEL]
 
-The tuning half came in two batches. The second of them was first a held-out half as well (number, negation and verb
-98.2 % flagged, rewordings 20.6 %); after its errors had been looked at it was replaced by the reporting half of now.
+The tuning half has two batches. The second one was a held-out half at first (98.2 % of changes of number, negation and
+verb flagged, 20.6 % of rewordings); after its errors had been examined, the present reporting half replaced it.
 
-Wanted on the reporting half: of changes of number, negation and verb at least 90 % flagged, of mere rewordings at
-most 20 %. With each kind the share flagged is printed, then the pairs that were misjudged, then the speed.
+Targets on the reporting half: at least 90 % of the changes of number, negation and verb flagged, at most 20 % of the
+rewordings. The output is the share flagged of each kind, the misjudged pairs, and the speed.
 """
 
 import json
@@ -24,11 +24,11 @@ from mcp_server_embeddings.tools.differences import CHANGED, differences, textua
 PAIRS = Path(__file__).parent.parent / "tests" / "data" / "differences.jsonl"
 HALVES = ("tuning", "reporting")
 CHANGES = ("number", "negation", "verb", "object")
-"""Kinds of pairs whose meaning changed; the first three are what must be flagged."""
+"""Kinds of pairs whose meaning changed; the target holds for the first three."""
 
 
 class Row(TypedDict):
-    """One pair: what was done to the left sentence, and which half it belongs to."""
+    """A pair of sentences, the kind of change from left to right, and its half."""
 
     kind: str
     half: str
@@ -45,12 +45,12 @@ def read_pairs(half: str) -> list[Row]:
 
 
 def flagged(embedder: Embedder, rows: list[Row]) -> list[bool]:
-    """Tell which pairs are found to be changed."""
+    """Return for each pair whether it is flagged as changed."""
     return [found.changed >= CHANGED for found in differences(embedder, [(row["left"], row["right"]) for row in rows])]
 
 
 def main() -> None:
-    """Print the table."""
+    """Print shares by kind, misjudged pairs and the speed."""
     with Engine(Settings(model=sys.argv[1] if len(sys.argv) > 1 else DEFAULT_MODEL)) as engine:
         embedder = engine.embedder()
         for half in HALVES:

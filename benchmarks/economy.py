@@ -1,18 +1,18 @@
-"""What the tools cost a language model, over reading the data itself: characters in, characters out, size of the data.
+"""Compare the characters a language model exchanges with the tools with the size of the data it would read instead.
 
     python benchmarks/economy.py --messages FILE --pairs FILE --documents FOLDER
 
-- ``--messages``: a CSV file of short texts and their labels, as BANKING77 has it: columns ``text`` and ``label`` or
+- ``--messages``: a CSV file of short texts and their labels, such as BANKING77: columns ``text`` and ``label`` or
   ``category``. 300 messages of 12 labels are labelled with 5 examples each.
-- ``--pairs``: a CSV file without header of sentence, sentence, similarity from 0 to 5, as STSBenchmark has it. 400
-  sentences with 60 paraphrase pairs are deduplicated; 15 pairs are two lists to join.
+- ``--pairs``: a CSV file without header of sentence, sentence, similarity from 0 to 5, such as STSBenchmark. 400
+  sentences with 60 paraphrase pairs are deduplicated; 15 pairs form two lists to join.
 - ``--documents``: a folder in BEIR's layout. Up to 1,400 documents are searched with 12 of its queries, grouped into 20
   themes, and 40 of them condensed to 400 tokens.
 
-Every task is done with default answers through a real server over stdio, in as few calls as it takes. The documents are
-embedded before, by calls that are not counted. *in* is the JSON of all arguments, *out* the text of all answers, *data*
-is what the model would have read instead; *factor* is data over in and out together. *right* is how well the task was
-done: labels after those in ``check`` were corrected; pairs that were found; queries with a relevant document among five
+Every task uses a real server over stdio, default answers, and as few calls as possible. Calls that embed the documents
+beforehand are not counted. *in* is the JSON of all arguments, *out* the text of all answers, *data* the text that the
+model would have read instead; *factor* is data over the sum of in and out. *right* is the quality of the result:
+correct labels, after those in ``check`` have been corrected; pairs found; queries with a relevant document among five
 hits.
 """
 
@@ -43,12 +43,16 @@ Answer = dict[str, Any]
 
 @dataclass
 class Task:
-    """A task and what it has cost so far.
+    """A task and its cost so far.
 
     Attributes:
-        name: Of the task.
-        data: Characters that reading the data costs.
-        right: How well it was done.
+        name: Description of the task.
+        server: Server to call.
+        data: Characters of the data.
+        right: Quality of the result.
+        calls: Number of calls.
+        sent: Characters of arguments.
+        received: Characters of answers.
     """
 
     name: str
@@ -60,7 +64,7 @@ class Task:
     received: int = 0
 
     def call(self, tool: str, **arguments: object) -> Answer:
-        """Call a tool, again while it goes on in the background."""
+        """Call a tool, repeatedly while it runs in the background."""
         while True:
             request = self.server.send("tools/call", {"name": tool, "arguments": arguments})
             result = self.server.answer(request)["result"]
@@ -75,7 +79,7 @@ class Task:
                 return answer
 
     def row(self) -> str:
-        """A row of the table."""
+        """Format a row of the table."""
         factor = self.data / (self.sent + self.received)
         cells = (
             f"{self.calls}",
@@ -89,14 +93,14 @@ class Task:
 
 
 def write_csv(path: Path, names: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
-    """Write a table; the characters it has."""
+    """Write a table and return its number of characters."""
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([names, *rows])
     return len(path.read_text(encoding="utf-8"))
 
 
 def classify(task: Task, folder: Path, path: Path) -> None:
-    """Label messages with five examples of each label; read what ``check`` shows."""
+    """Label messages from examples of each label; those in ``check`` count as corrected."""
     rows, _ = read_rows(path)
     chosen = random.Random(SEED)
     by_label: dict[str, list[Row]] = {}
@@ -119,7 +123,7 @@ def classify(task: Task, folder: Path, path: Path) -> None:
 
 
 def deduplicate(task: Task, folder: Path, pairs: Sequence[tuple[str, str, float]]) -> None:
-    """Find paraphrase pairs among sentences that are none."""
+    """Find paraphrase pairs among unrelated sentences."""
     chosen = random.Random(SEED)
     close = [pair for pair in pairs if pair[2] >= 4.5 and pair[0] != pair[1]]
     true = chosen.sample(close, PARAPHRASES)
@@ -155,7 +159,7 @@ def join(task: Task, folder: Path, pairs: Sequence[tuple[str, str, float]]) -> N
 
 
 def documents(tasks: Mapping[str, Task], folder: Path, path: Path) -> None:
-    """Search, group and condense documents; print each row."""
+    """Search, group and condense documents, and print each row."""
     found = read_retrieval_set(path)
     ids = list(found.documents)[:DOCUMENTS]
     size = write_csv(folder / "documents.csv", ["id", "text"], [(key, found.documents[key].whole) for key in ids])
@@ -186,7 +190,7 @@ def documents(tasks: Mapping[str, Task], folder: Path, path: Path) -> None:
 
 
 def read_pairs(path: Path) -> list[tuple[str, str, float]]:
-    """Sentence, sentence, similarity."""
+    """Read rows of sentence, sentence, similarity."""
     with path.open(encoding="utf-8", newline="") as file:
         return [(one, other, float(score)) for one, other, score in csv.reader(file)]
 

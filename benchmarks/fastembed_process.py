@@ -1,8 +1,8 @@
-"""fastembed in a process and an environment of its own: it pins an older huggingface-hub.
+"""Run fastembed in a process with a separate environment, because it pins an older huggingface-hub.
 
-    python fastembed_process.py FOLDER
+    python fastembed_process.py FOLDER THREADS
 
-Reads a JSON list of texts a line, encodes it, and answers with the seconds that took.
+For each line, a JSON list of texts, it encodes the texts and answers with the seconds and the first vector.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""CPU seconds from spawn to the answer of ``initialize``: this server over a bare MCPServer with one tool.
+"""Compare the CPU time from spawn to the answer of ``initialize`` with that of a bare MCPServer with one tool.
 
     python benchmarks/handshake.py [REPETITIONS]
 
-Both are spawned in turn, and killed as soon as the answer is read; the kernel's accounting of each child is
-what is compared. Wanted: a ratio of at most 1.15.
+Both programs are spawned in turn and killed as soon as the answer is read. The times are the kernel's accounting of
+each child process. Target: a ratio of at most 1.15.
 """
 
 import json
@@ -37,7 +37,7 @@ INITIALIZE = {
 
 
 def handshake(command: list[str]) -> tuple[float, float]:
-    """Wall and CPU seconds of one start."""
+    """Return the wall and CPU seconds of one start."""
     began = time.perf_counter()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None
@@ -53,14 +53,14 @@ def handshake(command: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print both programs and their ratio."""
+    """Print the medians of both programs and their ratio."""
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     print(machine(), versions(), sep="\n")
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
     for repetition in range(repetitions + 1):
         for name, command in PROGRAMS.items():
             sample = handshake(command)
-            if repetition:  # the first fills the file cache
+            if repetition:  # the first repetition fills the file cache
                 samples[name].append(sample)
     medians = {
         name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in samples.items()

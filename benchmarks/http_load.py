@@ -1,12 +1,12 @@
-"""HTTP: CPU of a call beside the other transports, and a thousand connections at once.
+"""Measure the CPU of a call over each transport, and HTTP with a thousand concurrent connections.
 
     python benchmarks/http_load.py [--seconds 60] [--connections 1000] [--calls 500]
 
-First one client calls ``similarity`` of two short, cached texts again and again: CPU of the server for a call over
-stdio in a process of its own, through the relay and the shared engine's Unix socket (both processes), and over HTTP in
-each era. Then every connection calls ``embed`` with a text of its own that was never seen, again and again for so
-many seconds; one that is told to come again (429, 503) waits as long as ``Retry-After`` says. Printed: answers by
-status, failed connections, times of the answers with status 200, and the server's memory as it goes. Linux only.
+First, one client repeatedly calls ``similarity`` on two short, cached texts. The figure is the server's CPU time of a
+call over stdio with one process, through the relay and the shared engine's Unix socket (both processes), and over HTTP
+in each protocol version. Then every connection repeatedly calls ``embed`` with new texts for the given time; after
+status 429 or 503 it waits as long as ``Retry-After`` says. The output is answers by status, failed connections,
+times of the answers with status 200, and the server's memory over time. Linux only.
 """
 
 import argparse
@@ -38,7 +38,7 @@ PATH = "/mcp"
 
 
 class HttpServer:
-    """A server on a free port; its log is read for the port alone."""
+    """A server on a free port, which is read from its log."""
 
     def __init__(self, data_dir: str, *arguments: str) -> None:
         command = [*OURS, "serve", "--transport", "http", "--port", "0", "--data-dir", data_dir, *arguments]
@@ -48,7 +48,7 @@ class HttpServer:
         self.host, self.port = url.hostname or "", url.port or 0
 
     def until_ready(self) -> None:
-        """Wait for the model."""
+        """Wait until the model is loaded."""
         client = HTTPConnection(self.host, self.port)
         while True:
             client.request("GET", "/readyz")
@@ -59,13 +59,13 @@ class HttpServer:
             time.sleep(0.1)
 
     def end(self) -> None:
-        """Let it answer what is in progress; it must end by itself."""
+        """Terminate the server, which must end by itself after the requests in progress."""
         self.process.terminate()
         self.process.wait(60)
 
 
 def request(params: Mapping[str, object], *, modern: bool) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers of a tool call."""
+    """Return the body and the headers of a tool call."""
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     if modern:
         headers |= {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": str(params["name"])}
@@ -74,7 +74,7 @@ def request(params: Mapping[str, object], *, modern: bool) -> tuple[bytes, dict[
 
 
 def report_call(title: str, calls: int, call: Callable[[], object], cpu: Callable[[], float]) -> None:
-    """Print wall and CPU milliseconds of a warm call."""
+    """Print the wall and CPU milliseconds of a warm call."""
     for _ in range(20):
         call()
     spent, walls = cpu(), []
@@ -87,7 +87,7 @@ def report_call(title: str, calls: int, call: Callable[[], object], cpu: Callabl
 
 
 def cpu_of_calls(calls: int) -> None:
-    """Compare the transports."""
+    """Compare the CPU of a call over each transport."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         for how in ("own", "shared"):
@@ -119,7 +119,7 @@ def cpu_of_calls(calls: int) -> None:
 
 @dataclass(slots=True)
 class Tally:
-    """What happened so far."""
+    """Results of all connections so far."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -127,7 +127,7 @@ class Tally:
 
 
 async def caller(server: HttpServer, until: float, numbers: "itertools.count[int]", tally: Tally) -> None:
-    """One connection; another where the server closed it or it failed."""
+    """Call on one connection, and open another one when it is closed or fails."""
     while time.monotonic() < until:
         try:
             reader, writer = await asyncio.open_connection(server.host, server.port)
@@ -146,7 +146,7 @@ async def caller(server: HttpServer, until: float, numbers: "itertools.count[int
 async def call(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: HttpServer, number: int
 ) -> tuple[int, float]:
-    """Call ``embed`` with a new text; the status, and the seconds to wait before the next."""
+    """Call ``embed`` with a new text; return the status and the seconds to wait before the next call."""
     text = f"Ticket {number}: the parcel to depot {number % 97} arrived late and its seal was broken."
     params = {"name": "embed", "arguments": {"texts": [text], "encoding": "base64"}}
     body, headers = request(params, modern=number % 2 == 0)
@@ -162,7 +162,7 @@ async def call(
 
 
 async def load(server: HttpServer, connections: int, seconds: float) -> None:
-    """Call on all connections, and print what comes of it."""
+    """Call on all connections and print the results."""
     tally, numbers, began = Tally(), itertools.count(), time.monotonic()
     pid = server.process.pid
     before = cpu_seconds(pid)
@@ -188,7 +188,7 @@ async def load(server: HttpServer, connections: int, seconds: float) -> None:
 
 
 def main() -> None:
-    """Run it."""
+    """Measure the transports, then many connections."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--connections", type=int, default=1_000)

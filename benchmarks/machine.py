@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""Describe the machine and the packages of a measurement."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 
 def processor() -> str:
-    """The processor's name where Linux tells it."""
+    """Return the processor's name, on Linux from ``/proc/cpuinfo``."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -31,18 +31,18 @@ def processor() -> str:
 
 
 def machine() -> str:
-    """One line on the hardware and the system."""
+    """Describe the hardware and the system in one line."""
     return f"{processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
 def peak_memory(pid: int) -> int:
-    """The largest resident size of a process so far, in bytes; ``ru_maxrss`` begins with its parent's at the fork."""
+    """Return the peak resident size of a process in bytes; ``ru_maxrss`` would include its parent's at the fork."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def versions() -> str:
-    """One line on the packages, those that are installed."""
+    """List the versions of the installed packages in one line."""
     found = []
     for name in _PACKAGES:
         try:

@@ -1,8 +1,9 @@
-"""A table of made texts, and an encoder that gives their vectors at once: what tools do beside the model.
+"""A table of synthetic texts, and an encoder that needs no model, to measure the work of tools apart from the model.
 
-The texts have 25 themes of 40 subjects each, with words of their own, between words that every text may have. Every
-tenth is the one before with a word or a number replaced. The encoder has the identity, the tokens and the calibration
-of the default model, and adds up a fixed vector of each word; texts that share words are near each other.
+The texts have 25 themes of 40 subjects each. Every theme and subject has words that occur nowhere else; the other words
+can occur in every text. Every tenth text is the previous one with a word or a number replaced. The encoder has the
+identity, the tokens and the calibration of the default model, and adds up a fixed vector for each word, so texts that
+share words are near each other.
 """
 
 import csv
@@ -21,7 +22,7 @@ THEMES, SUBJECTS = 25, 40
 _THEME_WORDS, _SUBJECT_WORDS, _COMMON_WORDS = 5, 7, 20_000
 _TEAMS = ("sales", "support", "billing", "shipping")
 _TABLE = 4_096
-"""Vectors of words; words with the same remainder of a hash share one."""
+"""Number of word vectors; words share one if their hashes have the same remainder."""
 
 _SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 _SILENT = frozenset({"the", "was", "for", "and", "not", "days", "after", "before"})
@@ -74,7 +75,7 @@ def write_table(path: Path, messages: Iterable[str]) -> None:
 
 
 class MadeEncoder(Encoder):
-    """Adds up a fixed vector for each word."""
+    """Encoder that adds up a fixed vector for each word."""
 
     engine = "made"
     batch_tokens = 8_192
@@ -96,6 +97,6 @@ class MadeEncoder(Encoder):
 
 
 def load(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
-    """Load the default model, and encode without it."""
+    """Load the default model for its identity and tokens, and return the synthetic encoder."""
     loaded = load_encoder(settings, progress)
     return LoadedEncoder(MadeEncoder(loaded.encoder), loaded.counter)

@@ -1,8 +1,8 @@
-"""How well a map keeps neighbours, and what it costs: ``python benchmarks/maps.py CORPUS.jsonl [--points N]``.
+"""Measure how well a map preserves neighbours, and its cost: ``python benchmarks/maps.py CORPUS.jsonl [--points N]``.
 
-Trustworthiness (Venna and Kaski 2001; 1 where the ten nearest on the map are near in meaning) of the map and of the
-two main components, on up to 1,400 texts of a corpus in BEIR's layout; then time and memory for many points, made from
-those by small changes.
+First, the trustworthiness (Venna and Kaski 2001; 1 if the ten nearest points on the map are near in meaning) of the map
+and of the two main components, on up to 1,400 texts of a corpus in BEIR's layout. Then time and memory for many points,
+which are small variations of those texts' vectors.
 """
 
 import argparse
@@ -25,7 +25,7 @@ _NEIGHBOURS = 10
 
 
 def embedded(corpus: Path) -> Vectors:
-    """The vectors of the first texts."""
+    """Embed the first texts of a corpus."""
     lines = corpus.read_text(encoding="utf-8").split("\n")[:_MOST]
     rows = [json.loads(line) for line in lines if line]
     texts = [f"{row.get('title', '')}\n{row['text']}".strip() for row in rows]
@@ -34,12 +34,12 @@ def embedded(corpus: Path) -> Vectors:
 
 
 def kept(vectors: Vectors, points: Points) -> float:
-    """Trustworthiness by cosine."""
+    """Return the trustworthiness by cosine."""
     return float(trustworthiness(vectors, points, n_neighbors=_NEIGHBOURS, metric="cosine"))
 
 
 def placed(vectors: Vectors) -> Points:
-    """A map, with what it cost."""
+    """Compute a map and print its cost."""
     wall, cpu = time.perf_counter(), time.process_time()
     points = projected(vectors)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -49,7 +49,7 @@ def placed(vectors: Vectors) -> Points:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print trustworthiness, then the cost for many points."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--points", type=int, default=100_000)

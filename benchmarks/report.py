@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and its plot, from the rows of a run."""
+"""Write docs/benchmarks.md and its plot from the rows of a run."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ _BEGIN, _END = "<!-- measured -->\n", "\n<!-- /measured -->"
 
 @dataclass(frozen=True)
 class Row:
-    """One figure.
+    """A measured figure.
 
     Attributes:
-        what: What was measured.
-        value: A ratio, unless ``unit`` says otherwise.
-        wanted: The bound it should meet; None where there is none.
-        unit: Of ``value``.
-        at_most: Whether ``wanted`` is an upper bound.
+        what: Name of the measurement.
+        value: A ratio by default; see ``unit``.
+        wanted: Target, or None.
+        unit: Unit of ``value``.
+        at_most: Whether ``wanted`` is an upper bound instead of a lower one.
     """
 
     what: str
@@ -30,7 +30,7 @@ class Row:
     at_most: bool = False
 
     def cells(self) -> tuple[str, str, str, str]:
-        """What, measured, wanted, verdict."""
+        """Return the cells of the table: name, value, target, verdict."""
         if self.wanted is None:
             return self.what, self._shown(self.value), "", ""
         met = self.value <= self.wanted if self.at_most else self.value >= self.wanted
@@ -49,7 +49,7 @@ class Row:
 
 
 def write_report(rows: list[Row], rates: dict[str, dict[str, float]], peak: float, *, quick: bool) -> None:
-    """Print the tables; write them and the plot into docs/ unless the run was a quick one."""
+    """Print the tables; write them and the plot into docs/ unless the run was quick."""
     text = "\n".join(
         [
             (
@@ -77,7 +77,7 @@ def write_report(rows: list[Row], rates: dict[str, dict[str, float]], peak: floa
 
 
 def _plot(rates: dict[str, dict[str, float]], path: Path) -> None:
-    """Throughput on C and D, over sentence-transformers on one thread."""
+    """Plot the throughput on C and D, relative to sentence-transformers on one thread."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     names = list(rates["C"])
     for place, (workload, found) in zip(figure.subplots(1, 2, sharey=True), rates.items(), strict=True):

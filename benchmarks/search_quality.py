@@ -1,9 +1,9 @@
-"""How well searches find what is relevant, on sets that you fetch yourself, and what their two constants are worth.
+"""Measure the relevance of searches, and validate the two fitted constants of search, on sets that you download.
 
     python benchmarks/search_quality.py FOLDER... [--queries N] [--data-dir PATH] [--write docs/quality.md]
 
-Folders are in BEIR's layout. ``mcp-server-embeddings eval`` gives the same figures; here they become the page
-``docs/quality.md``, and both fitted constants of search are chosen anew without each set and reported on it.
+Folders are in BEIR's layout. ``mcp-server-embeddings eval`` gives the same figures; this program writes them as the
+page ``docs/quality.md``. It also fits both constants on all sets except one, and reports the results on that set.
 """
 
 import argparse
@@ -98,26 +98,26 @@ SOURCES = {
     "chunkeval": "questions, passages of five corpora; brandonstarxel/chunking_evaluation, MIT",
     "pubmedqa": "questions, abstracts; pubmedqa/pubmedqa, MIT",
 }
-"""Of the sets that the constants were chosen on; nothing of them is in the project."""
+"""Content and source of the sets that the constants were chosen on; the project contains none of their data."""
 
 Rows = list[Sequence[str]]
 Shares = dict[tuple[str, str], list[float]]
-"""Of searches by meaning with no match under each exponent, by collection and the set of the queries."""
+"""Share of searches by meaning with no match for each exponent, by names of collection and set of queries."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
 def average(sets: Sequence[SetFigures], mode: SearchMode, figure: Callable[[ModeFigures], float | None]) -> float:
-    """The mean over the sets, each counted once."""
+    """Return the mean over the sets, each with the same weight."""
     return mean(value for one in sets if (value := figure(one.modes[mode])) is not None)
 
 
 def described(found: Evaluation) -> str:
-    """What the sets are."""
+    """Format the table of the sets."""
     rows = [
         (one.name, SOURCES.get(one.name, ""), f"{one.documents:,}", f"{one.passages:,}", f"{one.queries:,}")
         for one in found.sets
@@ -126,7 +126,7 @@ def described(found: Evaluation) -> str:
 
 
 def ranking(found: Evaluation) -> str:
-    """Mean nDCG@10 of each mode, and how far hybrid is above the better of its halves."""
+    """Format the mean nDCG@10 of each mode, and the gain of hybrid over the better of its halves."""
     head = ("nDCG@10", "meaning", "words", "hybrid", "hybrid over the better half")
     rows: Rows = []
     differences = []
@@ -140,12 +140,12 @@ def ranking(found: Evaluation) -> str:
 
 
 def rare_words(found: Evaluation) -> str:
-    """A word that one document only has."""
+    """Format results for words that occur in only one document."""
     return shares(found, lambda of: of.rare_words, "found in the first five")
 
 
 def shares(found: Evaluation, figure: Callable[[ModeFigures], float | None], name: str) -> str:
-    """A share for each set and mode."""
+    """Format a share for each set and mode."""
     modes: Sequence[SearchMode] = ("semantic", "keyword", "hybrid")
     rows: Rows = []
     for one in found.sets:
@@ -156,7 +156,7 @@ def shares(found: Evaluation, figure: Callable[[ModeFigures], float | None], nam
 
 
 def bands(found: Evaluation) -> str:
-    """Of the first ten hits of hybrid searches in each band, how many are relevant."""
+    """Format the share of relevant hits in each band, among the first ten hits of hybrid searches."""
     rows: Rows = []
     for one in found.sets:
         of = one.modes["hybrid"].bands
@@ -170,7 +170,7 @@ def bands(found: Evaluation) -> str:
 
 
 def nearest_weight(figures: dict[str, list[float]], better: dict[str, float], sets: Sequence[str]) -> int:
-    """The weight with the highest mean among those that are nowhere far below the better half."""
+    """Return the index of the weight with the highest mean among those never far below the better half."""
     worst = [min(figures[name][at] - better[name] for name in sets) for at in range(len(WEIGHTS))]
     allowed = [at for at in range(len(WEIGHTS)) if worst[at] >= max(-0.005, max(worst) - 0.001)] or [
         int(np.argmax(worst))
@@ -179,7 +179,7 @@ def nearest_weight(figures: dict[str, list[float]], better: dict[str, float], se
 
 
 def left_out(found: Evaluation, figures: dict[str, list[float]]) -> str:
-    """Each set under the weight that the others choose."""
+    """Format nDCG@10 of each set with the weight chosen on the others."""
     better = {one.name: max(one.modes["semantic"].ndcg_at_10, one.modes["keyword"].ndcg_at_10) for one in found.sets}
     rows: Rows = []
     for name in figures:
@@ -190,7 +190,7 @@ def left_out(found: Evaluation, figures: dict[str, list[float]]) -> str:
 
 
 def weighed(embedder: Embedder, collection: Collection, sample: Sample) -> list[float]:
-    """Mean nDCG@10 of a set under each weight."""
+    """Return the mean nDCG@10 of a set for each weight."""
     calibration = embedder.calibration("retrieval")
     gains: list[list[float]] = [[] for _ in WEIGHTS]
     vectors = embedder.embed(sample.texts(), role="query").vectors
@@ -213,7 +213,7 @@ def weighed(embedder: Embedder, collection: Collection, sample: Sample) -> list[
 
 
 def unmatched(embedder: Embedder, collection: Collection, queries: Sequence[str]) -> list[float]:
-    """The share of searches by meaning with no match under each exponent."""
+    """Return the share of searches by meaning with no match for each exponent."""
     calibration = embedder.calibration("retrieval")
     found = collection.nearest(embedder.embed(queries, role="query").vectors, 1)
     best = calibration.relative(np.array([near.cosines[0] for near in found]))
@@ -222,7 +222,7 @@ def unmatched(embedder: Embedder, collection: Collection, queries: Sequence[str]
 
 
 def unmatched_shares(embedder: Embedder, store: CollectionStore, samples: Sequence[Sample]) -> Shares:
-    """The queries of each set in the collection of each: as many as ``evaluate`` asks."""
+    """Run the queries of each set in the collection of each, as many as ``evaluate`` runs."""
     return {
         (of.data.name, sample.data.name): unmatched(
             embedder, store.open(f"set-{at}"), sample.texts() if of is sample else sample.texts()[:FOREIGN]
@@ -233,7 +233,7 @@ def unmatched_shares(embedder: Embedder, store: CollectionStore, samples: Sequen
 
 
 def independence_left_out(shares: Shares) -> str:
-    """Each collection under the exponent that the other sets choose."""
+    """Format the shares of each collection with the exponent chosen on the other sets."""
     rows: Rows = []
     for name in (of for of, asked in shares if of == asked):
         others = [values for key, values in shares.items() if name not in key and key[0] != key[1]]
@@ -247,7 +247,7 @@ def independence_left_out(shares: Shares) -> str:
 
 
 def written(found: Evaluation, figures: dict[str, list[float]], shares_unmatched: Shares, queries: int | None) -> str:
-    """The page."""
+    """Format the page."""
     return PAGE.format(
         model=found.model,
         described=described(found),
@@ -269,7 +269,7 @@ def written(found: Evaluation, figures: dict[str, list[float]], shares_unmatched
 def measured(
     embedder: Embedder, store: CollectionStore, sets: Sequence[RetrievalSet], queries: int | None
 ) -> tuple[Evaluation, dict[str, list[float]], Shares]:
-    """All figures, and those of each weight and each exponent."""
+    """Return the evaluation, nDCG@10 for each weight, and shares without a match for each exponent."""
     with tqdm(unit="search", disable=None) as progress:
 
         def report(done: int, total: int) -> None:
@@ -285,12 +285,12 @@ def measured(
 
 
 def main() -> None:
-    """The command line."""
+    """Measure the sets; print or write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("--queries", type=int, metavar="N", help="of each set at most, a random choice (all)")
-    parser.add_argument("--data-dir", type=Path, default=default_data_dir(), help="whose vector cache is used")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="instead of printing the page")
+    parser.add_argument("--queries", type=int, metavar="N", help="at most N random queries per set (all)")
+    parser.add_argument("--data-dir", type=Path, default=default_data_dir(), help="data folder with the vector cache")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="write the page instead of printing it")
     given = parser.parse_args()
     sets = [read_retrieval_set(folder) for folder in given.folders]
     with (

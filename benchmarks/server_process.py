@@ -1,4 +1,4 @@
-"""A server under measurement: its calls, its CPU seconds, its memory."""
+"""Start a server, call it, and measure its CPU time and memory."""
 
 import json
 import os
@@ -12,32 +12,32 @@ from machine import peak_memory
 
 PLAIN = [sys.executable, str(Path(__file__).with_name("plain_server.py"))]
 SHARED = [sys.executable, "-m", "mcp_server_embeddings"]
-"""As clients start it: a relay to the engine process that sessions share."""
+"""The command of clients: a relay to the engine process that sessions share."""
 
 OURS = [*SHARED, "--engine-process", "own"]
-"""One process, so that all it costs is measured."""
+"""A single process, so that measurements include all of its cost."""
 
 _CLIENT = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system seconds so far, of all threads, from the scheduler's nanosecond counts."""
+    """Return user and system seconds of all running threads, from the scheduler's nanosecond counts."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
 
 
 def resident_memory(pid: int) -> int:
-    """The resident size, in bytes."""
+    """Return the resident size in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class FailedCallError(RuntimeError):
-    """A call was answered with an error."""
+    """The answer of a call is an error."""
 
 
 class MeasuredServer:
-    """A server process spoken to in raw JSON-RPC, so that no client's own work is measured."""
+    """A server process called in raw JSON-RPC, so that measurements include no work of a client."""
 
     def __init__(self, command: list[str], *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -49,26 +49,26 @@ class MeasuredServer:
         self.notify("notifications/initialized", {})
 
     def kill(self) -> None:
-        """Kill it, as a crash would."""
+        """Kill the process without waiting, like a crash."""
         self._process.kill()
 
     def send(self, method: str, params: dict[str, Any]) -> int:
-        """A request; its id."""
+        """Send a request and return its id."""
         self._next += 1
         self._write({"jsonrpc": "2.0", "id": self._next, "method": method, "params": params})
         return self._next
 
     def notify(self, method: str, params: dict[str, Any]) -> None:
-        """A notification."""
+        """Send a notification."""
         self._write({"jsonrpc": "2.0", "method": method, "params": params})
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """Process id."""
         return self._process.pid
 
     def answer(self, request: int) -> dict[str, Any]:
-        """The answer to a request, whatever comes before it."""
+        """Return the answer to a request, skipping all earlier messages."""
         assert self._process.stdout is not None
         while True:
             line = self._process.stdout.readline()
@@ -80,7 +80,7 @@ class MeasuredServer:
                 return message
 
     def any_answer(self) -> int:
-        """The id of the next answer, to whichever request."""
+        """Wait for the next answer to any request and return its id."""
         assert self._process.stdout is not None
         while True:
             message: dict[str, Any] = json.loads(self._process.stdout.readline())
@@ -88,11 +88,11 @@ class MeasuredServer:
                 return int(message["id"])
 
     def start_call(self, tool: str, **arguments: object) -> int:
-        """A tool call; its id."""
+        """Send a tool call and return its id."""
         return self.send("tools/call", {"name": tool, "arguments": arguments})
 
     def call(self, tool: str, **arguments: object) -> float:
-        """Wall seconds of one tool call, until it no longer goes on in the background."""
+        """Return the wall seconds of one tool call, including its time in the background."""
         began = time.perf_counter()
         while self._result(self.start_call(tool, **arguments)).get("structuredContent", {}).get("running"):
             continue
@@ -106,15 +106,15 @@ class MeasuredServer:
         return result
 
     def cpu_seconds(self) -> float:
-        """As the function of this name."""
+        """Return user and system seconds of all running threads."""
         return cpu_seconds(self._process.pid)
 
     def peak_memory(self) -> int:
-        """The largest resident size so far, in bytes."""
+        """Return the peak resident size in bytes."""
         return peak_memory(self._process.pid)
 
     def end(self) -> float:
-        """Kill it; CPU seconds of its whole life, of children that ended too."""
+        """Kill the process; return the CPU seconds of its lifetime, including children that have ended."""
         self._process.kill()
         _, _, usage = os.wait4(self._process.pid, 0)
         self._process.returncode = -9

@@ -1,12 +1,12 @@
-"""What sessions that share an engine process cost, beside one in a process of its own, in one interleaved run.
+"""Compare sessions that share an engine process with a session in its own process, in one interleaved run.
 
     python benchmarks/sessions.py [REPETITIONS]
     python benchmarks/sessions.py --kills N
 
-The first measures on an otherwise idle machine: starts of a first, a second and an own session, memory of eight, the
-time that a relay adds to a call, and the CPU seconds of 64 callers. The second kills relays and the engine N times at
-random moments while four clients write, and counts what was not answered, what was acknowledged and is missing, and
-what is left of processes.
+The first form needs an otherwise idle machine. It measures the start of a first, a second and an own-process session,
+the memory of eight sessions, the time that a relay adds to a call, and the CPU seconds of 64 callers. The second form
+kills relays and the engine N times at random moments while four clients write. It counts unanswered calls, acknowledged
+writes that are missing, and processes that remain.
 """
 
 import argparse
@@ -33,12 +33,13 @@ from workloads import Texts  # noqa: E402
 
 CALLERS, SESSIONS, CALLS, KILL_CLIENTS = 64, 8, 10, 4
 KILLS_IN_A_ROW = 8
-"""Of engines, after which each client has a write acknowledged: a request that ends ten engines is refused, and a relay
-whose last ten engines ended before they accepted it gives up. Where engines start slowly, chance alone gets there."""
+"""Kills of engines in a row before the benchmark waits until each client has a write acknowledged. A request that ends
+ten engines is refused, and a relay gives up if its last ten engines ended before they accepted it. If engines start
+slowly, random kills alone can reach these limits."""
 
 
 def engines() -> list[int]:
-    """The engine processes of this run."""
+    """Return the ids of the engine processes of this run."""
     found = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -50,13 +51,13 @@ def engines() -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system seconds of a process."""
+    """Return user and system seconds of a process, including threads that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def proportional_memory(pid: int) -> float:
-    """Megabytes of a process, shared pages by their share."""
+    """Return the memory of a process in megabytes, with shared pages in proportion (PSS)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1_000
 
@@ -70,7 +71,7 @@ def end_engines() -> None:
 
 
 def start(command: list[str]) -> tuple[MeasuredServer, float, float]:
-    """A session; seconds from its spawn to the handshake's end and to the first similarity."""
+    """Start a session; return it, and the seconds to the end of the handshake and to the first similarity."""
     began = time.perf_counter()
     server = MeasuredServer(command)
     shaken = time.perf_counter() - began
@@ -85,7 +86,7 @@ def show(what: str, samples: list[float], unit: str = "") -> None:
 
 
 def starts(repetitions: int) -> None:
-    """First, second and own sessions in turn, each with nothing else running."""
+    """Measure the starts of first, second and own-process sessions in turn, with no other sessions running."""
     kept: list[list[float]] = [[] for _ in range(7)]
     first, own, second, handshakes, relay_cpu, memory, killed = kept
     for repetition in range(repetitions + 1):
@@ -101,7 +102,7 @@ def starts(repetitions: int) -> None:
         end_engines()
         alone, _, own_answer = start(OURS)
         alone.end()
-        if repetition:  # the first fills the caches
+        if repetition:  # the first repetition fills the caches
             for samples, value in zip(
                 kept,
                 (first_answer, own_answer, answer, handshake, cpu, size, after_kill),
@@ -119,7 +120,7 @@ def starts(repetitions: int) -> None:
 
 
 def memory_of_sessions() -> None:
-    """Eight sessions that share, and one of its own."""
+    """Compare the memory of eight sessions that share an engine with that of one own-process session."""
     end_engines()
     servers = [start(SHARED)[0] for _ in range(SESSIONS)]
     shared = sum(proportional_memory(server.pid) for server in servers)
@@ -135,7 +136,7 @@ def memory_of_sessions() -> None:
 
 
 def added_latency(repetitions: int) -> None:
-    """Single calls through a relay and to an own process, one of each in turn."""
+    """Compare single calls through a relay and to an own process, in turn."""
     end_engines()
     texts = Texts()
     servers = [start(SHARED)[0], start(OURS)[0]]
@@ -157,7 +158,7 @@ def added_latency(repetitions: int) -> None:
 
 
 def concurrent(servers: list[MeasuredServer], texts: Texts) -> None:
-    """64 callers, each with calls of one text one after another."""
+    """Let 64 callers embed one text after another."""
 
     def caller(server: MeasuredServer, count: int) -> None:
         waiting = [server.start_call("embed", texts=[texts.of(12)]) for _ in range(count)]
@@ -176,7 +177,7 @@ def concurrent(servers: list[MeasuredServer], texts: Texts) -> None:
 
 
 def callers(repetitions: int) -> None:
-    """CPU seconds of 64 callers: in eight sessions, relays included, and in one of an own process."""
+    """Compare 64 callers in eight sessions, including relays, with 64 callers in one own-process session."""
     end_engines()
     texts, ratios, walls = Texts(), [], []
     shared = [start(SHARED)[0] for _ in range(SESSIONS)]
@@ -201,20 +202,20 @@ def callers(repetitions: int) -> None:
 
 
 class Client:
-    """Writes items one after another through relays, of which some are killed; sends again what it has no answer to."""
+    """A client that writes one item after another through a relay; if the relay is killed, it retries on a new one."""
 
     def __init__(self, number: int, stopped: threading.Event) -> None:
         self.number, self.stopped = number, stopped
         self.acknowledged: list[str] = []
         self.refused = self.unanswered = 0
-        self.killed: MeasuredServer | None = None  # the relay that this benchmark killed last
+        self.killed: MeasuredServer | None = None  # the last relay that this benchmark killed
         self.slowest = 0.0
         self.server = MeasuredServer(SHARED)
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
     def run(self) -> None:
-        """Write until it is over."""
+        """Write until the run ends."""
         while not self.stopped.is_set():
             identifier = f"{self.number}-{len(self.acknowledged)}"
             try:
@@ -240,12 +241,12 @@ class Client:
             self.killed.kill()
 
     def end(self) -> None:
-        """End the relay, if it has not been killed."""
-        with contextlib.suppress(ChildProcessError):  # kill has waited for it
+        """End the relay if it has not been killed."""
+        with contextlib.suppress(ChildProcessError):  # Popen.kill reaps a process that has already ended
             self.server.end()
 
     def restart(self) -> None:
-        """Start another relay; that one may be killed before its handshake is over."""
+        """Start another relay, and again if it ends before its handshake does."""
         self.end()
         started = False
         while not started:
@@ -255,14 +256,14 @@ class Client:
 
 
 def await_writes(clients: list[Client]) -> None:
-    """Until each client has had another write acknowledged."""
+    """Wait until each client has had another write acknowledged."""
     before = [len(client.acknowledged) for client in clients]
     while any(len(client.acknowledged) == count for client, count in zip(clients, before, strict=True)):
         time.sleep(0.05)
 
 
 def kill_at_random(clients: list[Client], number: int) -> int:
-    """Kill relays and the engine so many times; how often it was the engine."""
+    """Kill relays and the engine ``number`` times in total; return the number of kills of the engine."""
     chance, of_engine = random.Random(0), 0
     for _ in range(number):
         time.sleep(chance.uniform(0.2, 3.0))
@@ -278,7 +279,7 @@ def kill_at_random(clients: list[Client], number: int) -> int:
 
 
 def kills(number: int) -> bool:
-    """Kill at random while clients write; whether nothing was lost."""
+    """Kill at random while clients write; return whether nothing was lost."""
     stopped = threading.Event()
     clients = [Client(client, stopped) for client in range(KILL_CLIENTS)]
     of_engine = kill_at_random(clients, number)
@@ -302,7 +303,7 @@ def kills(number: int) -> bool:
 
 
 def missing_items(server: MeasuredServer, acknowledged: list[str]) -> int:
-    """How many acknowledged items the collection lacks."""
+    """Count acknowledged items that the collection lacks."""
     missing = 0
     for batch in batches(acknowledged, 50):
         answer = server.answer(server.start_call("read", source="kept", ids=batch, max_tokens=8_000))
@@ -312,13 +313,13 @@ def missing_items(server: MeasuredServer, acknowledged: list[str]) -> int:
 
 
 def batches(items: list[str], size: int) -> Iterator[list[str]]:
-    """Parts of a list."""
+    """Split a list into parts."""
     for begin in range(0, len(items), size):
         yield items[begin : begin + size]
 
 
 def main() -> int:
-    """Measure what was asked for; 1 where something was lost."""
+    """Measure, or kill with ``--kills``; return 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repetitions", nargs="?", type=int, default=9)
     parser.add_argument("--kills", type=int, default=0, metavar="N")

@@ -1,11 +1,11 @@
-"""Seconds and memory of the tools and of their mathematics for large sets, each job in a process of its own.
+"""Measure time and memory of the tools and of their mathematics for large sets, each job in a new process.
 
     python benchmarks/sizes.py [JOB ...] [--scale 1.0]
 
-The tools work on the rows of a CSV file whose vectors are stored (``made_table``), opened by the job itself; loading
-the model is not timed. The mathematics has made vectors: 384 dimensions, 25 themes of 40 subjects each, every tenth
-vector nearly a copy of the one before. They are part of the peak (VmHWM): 154 MB for 100,000. Making them is not
-timed, imports are.
+The tools work on the rows of a CSV file whose vectors are already stored (``made_table``). Jobs open the file
+themselves; loading the model is not timed. The mathematics works on synthetic vectors: 384 dimensions, 25 themes of 40
+subjects each, every tenth vector a near copy of the previous one. The peak (VmHWM) includes them: 154 MB for 100,000.
+Their generation is not timed, imports are.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-# As in the server: its jobs use a thread for each core themselves.
+# As in the server, whose jobs use one thread for each core.
 os.environ.update(HF_HUB_OFFLINE="1", OPENBLAS_NUM_THREADS="1")
 
 import made_table
@@ -53,11 +53,11 @@ _DIMENSIONS = 384
 _THEMES, _SUBJECTS = 25, 40
 _AT_ONCE = 10_000
 _WEAK, _RELATED, _CLOSE, _SAME = 0.178, 0.438, 0.646, 0.838
-"""The edges of MiniLM's bands."""
+"""Lower edges of the default model's bands."""
 
 
 def made(count: int, seed: int = 0) -> Vectors:
-    """Unit rows in themes and subjects."""
+    """Return unit rows grouped in themes and subjects."""
     random = np.random.default_rng(0)
     themes = np.repeat(random.normal(size=(_THEMES, _DIMENSIONS)), _SUBJECTS, axis=0)
     subjects = (themes + random.normal(size=themes.shape)).astype(np.float32)
@@ -74,20 +74,20 @@ def made(count: int, seed: int = 0) -> Vectors:
 
 
 def classify_vectors(rows: Vectors) -> str:
-    """200 labels by their means."""
+    """Classify by the means of 200 labels."""
     found = labelled(rows, made(200, 2))
     return f"{int(found.sure(0.3, 0.02).sum()):,} labelled"
 
 
 def classify_by_examples_vectors(rows: Vectors) -> str:
-    """77 labels with 8 examples each, by the linear probe, which is fitted first."""
+    """Fit the linear probe on 77 labels with 8 examples each, and classify by it."""
     examples, classes = made(77 * 8, 2), np.arange(77 * 8) % 77
     found = labelled(rows, class_means(examples, classes, 77), Probe(examples, classes))
     return f"{int(found.sure(0.3, 0.15).sum()):,} labelled"
 
 
 def deduplicate_vectors(rows: Vectors) -> str:
-    """Every pair, the suggested threshold, complete groups."""
+    """Find all pairs, the suggested threshold and complete groups."""
     pairs = pairs_above(rows, None, _CLOSE, MAX_PAIRS)
     threshold = suggested_threshold(pairs.scores, _CLOSE, _SAME, pairs.complete_above)
     groups = complete_groups_of_pairs(pairs, len(rows), threshold)
@@ -95,13 +95,13 @@ def deduplicate_vectors(rows: Vectors) -> str:
 
 
 def cluster_vectors(rows: Vectors) -> str:
-    """The number is chosen."""
+    """Cluster; the number of clusters is chosen."""
     found = clustered(rows, ward_tree(rows), None, weak=_WEAK, close=_CLOSE)
     return f"{len(found.groups)} clusters, {len(found.outliers):,} outliers"
 
 
 def align_vectors(rows: Vectors) -> str:
-    """As many on each side; half of the right side rewords the left."""
+    """Match two sides of the same size; half of the right side are near copies of the left."""
     other = made(len(rows), 3)
     other[::2] = rows[::2] + np.random.default_rng(4).normal(size=rows[::2].shape).astype(np.float32) * np.float32(0.02)
     pairs, exact = matched(rows, other, _RELATED)
@@ -109,17 +109,17 @@ def align_vectors(rows: Vectors) -> str:
 
 
 def closest(rows: Vectors) -> str:
-    """The 1,000 best pairs."""
+    """Find the 1,000 best pairs."""
     return f"from {top_pairs(rows, None, 1_000).scores[-1]:.3f}"
 
 
 def neighbours(rows: Vectors) -> str:
-    """50 of each."""
+    """Find 50 neighbours of each row."""
     return f"{int((nearest_neighbours(rows, None, 50, least=_WEAK).columns >= 0).sum()):,} neighbours"
 
 
 def condense_vectors(rows: Vectors) -> str:
-    """500 texts within a budget."""
+    """Select at most 500 texts within a budget."""
     costs = np.random.default_rng(5).integers(5, 60, len(rows))
     choice = best_cover_of_vectors(rows, np.ones(len(rows)), costs, _WEAK, budget=15_000, count=500)
     return f"{len(choice.rows)} texts, coverage {choice.coverage:.3f}"
@@ -127,14 +127,14 @@ def condense_vectors(rows: Vectors) -> str:
 
 @dataclass(frozen=True)
 class Session:
-    """What a tool works with.
+    """Arguments of the tools.
 
     Attributes:
-        embedder: The engine.
-        sources: Its sources.
-        table: A CSV file whose vectors are stored.
-        other: Another one.
-        output: A new folder.
+        embedder: The engine's embedder.
+        sources: Sources with the tables.
+        table: CSV file whose vectors are stored.
+        other: Second such file.
+        output: Empty folder for results.
     """
 
     embedder: Embedder
@@ -144,12 +144,12 @@ class Session:
     output: Path
 
     def source(self, path: Path) -> str:
-        """Return the column of the texts as a source."""
+        """Return the column of texts as a source."""
         return f"{path}#message"
 
 
 def use_classify(session: Session, save_as: str | None = None) -> str:
-    """200 labels of three words."""
+    """Classify by 200 labels of three words."""
     labels = [" ".join(map(made_table.word, range(at, at + 3))) for at in range(0, 600, 3)]
     result = classify(
         session.embedder,
@@ -163,7 +163,7 @@ def use_classify(session: Session, save_as: str | None = None) -> str:
 
 
 def use_classify_by_examples(session: Session) -> str:
-    """77 labels, 8 examples each by their ids."""
+    """Classify by 77 labels with 8 examples each, given by their ids."""
     labelled = [Example(id=at + 1, label=f"kind {at % 77}") for at in range(77 * 8)]
     source = session.source(session.table)
     result = classify(session.embedder, examples=labelled, source=source, sources=session.sources)
@@ -171,46 +171,46 @@ def use_classify_by_examples(session: Session) -> str:
 
 
 def use_deduplicate(session: Session) -> str:
-    """The threshold is suggested."""
+    """Deduplicate with the suggested threshold."""
     result = deduplicate(session.embedder, source=session.source(session.table), sources=session.sources)
     return f"threshold {result.threshold:.3f}, {result.unique:,} unique"
 
 
 def use_cluster(session: Session) -> str:
-    """The number is chosen."""
+    """Cluster; the number of clusters is chosen."""
     result = cluster(session.embedder, source=session.source(session.table), sources=session.sources)
     return f"{len(result.clusters)} clusters, {result.outliers:,} outliers"
 
 
 def use_align(session: Session) -> str:
-    """Two tables, whose even rows share their words."""
+    """Align two tables with the same texts in every other row."""
     left, right = session.source(session.table), session.source(session.other)
     result = align(session.embedder, left_source=left, right_source=right, sources=session.sources)
     return f"{result.counts.changed:,} changed, {result.counts.same:,} same"
 
 
 def use_condense(session: Session) -> str:
-    """To 2,000 tokens."""
+    """Condense to 2,000 tokens."""
     source = session.source(session.table)
     result = condense(session.embedder, max_tokens=2_000, source=source, sources=session.sources)
     return f"{len(result.selected)} items, coverage {result.coverage:.3f}"
 
 
 def use_open(session: Session) -> str:
-    """As it was."""
+    """Open an unchanged table."""
     session.sources.open(session.embedder, session.source(session.table))
     return "unchanged"
 
 
 def use_open_touched(session: Session) -> str:
-    """With another time of change: its content is read and hashed."""
+    """Open a table with a new modification time, whose content is then read and hashed."""
     os.utime(session.table)
     session.sources.open(session.embedder, session.source(session.table))
     return "unchanged, hashed"
 
 
 def use_open_edited(session: Session) -> str:
-    """With one more row: it is parsed, and every row compared with what is stored."""
+    """Open a table with one more row: parse it, and compare every row with the stored rows."""
     with session.table.open("a", encoding="utf-8") as file:
         file.write("T999999,One more row was added after the others.,sales,2026-01-01\n")
     session.sources.open(session.embedder, session.source(session.table))
@@ -218,12 +218,12 @@ def use_open_edited(session: Session) -> str:
 
 
 def use_store(session: Session) -> str:
-    """Write the tables and store their vectors; the second one shares every other text with the first."""
+    """Write the tables and store their vectors; every other text is the same in both."""
     count = int(session.table.stem)
     made_table.write_table(session.table, made_table.texts(count))
     both = zip(made_table.texts(count), made_table.texts(count, 1), strict=True)
     made_table.write_table(session.other, (pair[at % 2] for at, pair in enumerate(both)))
-    time.sleep(3)  # from then on their times are trusted
+    time.sleep(3)  # files this old count as unchanged while their times stay the same
     for path in (session.table, session.other):
         session.sources.open(session.embedder, session.source(path))
     return "stored"
@@ -231,7 +231,7 @@ def use_store(session: Session) -> str:
 
 @contextmanager
 def on_tables(use: Callable[[Session], str], count: int, folder: Path) -> Iterator[Callable[[], str]]:
-    """Give a tool the tables of so many rows; the model is loaded before."""
+    """Prepare a tool with tables of ``count`` rows; the model is loaded."""
     settings = Settings(data_dir=folder / "data", no_cache=True)
     with Engine(settings, made_table.load) as engine, tempfile.TemporaryDirectory() as output:
         embedder, store = engine.embedder(), open_store(settings)
@@ -245,7 +245,7 @@ def on_tables(use: Callable[[Session], str], count: int, folder: Path) -> Iterat
 
 @contextmanager
 def on_tables_again(use: Callable[[Session], str], count: int, folder: Path) -> Iterator[Callable[[], str]]:
-    """Give a tool what it was used with once: libraries are imported, vectors in memory."""
+    """Prepare a tool and run it once, so that its libraries are imported and the vectors in memory."""
     with on_tables(use, count, folder) as run:
         run()
         yield run
@@ -253,18 +253,18 @@ def on_tables_again(use: Callable[[Session], str], count: int, folder: Path) -> 
 
 @contextmanager
 def on_vectors(run: Callable[[Vectors], str], count: int, _folder: Path) -> Iterator[Callable[[], str]]:
-    """Give a function so many vectors."""
+    """Prepare a function with ``count`` vectors."""
     yield partial(run, made(count))
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is measured.
+    """A job to measure.
 
     Attributes:
-        ready: Prepares, which is not timed; gives what does it and says what came out.
-        count: Items; on each side for ``align``.
-        seconds: The bound it should meet on two cores; None where there is none.
+        ready: Prepares the job, untimed; gives a function that runs it and returns a summary of its result.
+        count: Number of items; for ``align``, on each side.
+        seconds: Target on two cores, or None.
     """
 
     ready: Callable[[int, Path], AbstractContextManager[Callable[[], str]]]
@@ -285,7 +285,7 @@ TOOLS = {
     "open, touched": Job(partial(on_tables, use_open_touched), seconds=4),
     "open, row added": Job(partial(on_tables, use_open_edited)),
 }
-"""The last changes the table."""
+"""The last one changes the table."""
 
 JOBS = TOOLS | {
     "vectors: classify": Job(partial(on_vectors, classify_vectors), seconds=5),
@@ -312,10 +312,10 @@ def measure(name: str, count: int, folder: Path) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Prepare the tables, and run each job in a new process."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="; ".join(JOBS))
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of items")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor for the number of items")
     parser.add_argument("--child", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     names = given.jobs or list(JOBS)

@@ -1,16 +1,16 @@
-"""How fast collections are.
+"""Measure the speed of collections.
 
     python benchmarks/stored.py speed
     python benchmarks/stored.py freshness
     python benchmarks/stored.py million [--folder FOLDER]
 
-``speed`` makes 100,000 short texts of random words, which is the same work for a search as any others, and measures on
-an otherwise idle machine: opening, semantic and hybrid searches through the function behind the tool (encoding the
-query included, every query new), and adding 10,000 texts beside the bare encoder on others of the same kind, in turns.
-``freshness`` makes 10,000 files, with made vectors, and measures how long a search looks for changes where there are
-none (in a process that has seen them, and in one that has not), and the next search after a change. ``million`` has
-1,000,000 passages, which take a quarter of an hour to store (``--folder`` keeps them for the next time), and compares
-searching segments with searching all vectors in memory, which is how smaller collections are searched, in turns.
+``speed`` needs an otherwise idle machine. It stores 100,000 short texts of random words, which are the same work for a
+search as real texts. It measures opening; searches of each mode through the function behind the tool, including the
+encoding of the query, which is always new; and adding 10,000 texts, alternately with the bare encoder on similar texts.
+``freshness`` stores 10,000 files with random vectors. It measures the check for changes if there are none, in a process
+that has checked the files before and in one that has not, and the first search after each kind of change. ``million``
+has 1,000,000 passages, which take a quarter of an hour to store (``--folder`` keeps them for the next run). It compares
+searches of segments with searches of all vectors in memory, as smaller collections are searched, in turns.
 """
 
 import argparse
@@ -55,14 +55,14 @@ VOCABULARY = 30_000
 
 
 def texts(count: int, words: int, seed: int) -> list[str]:
-    """Texts of made-up words, as frequent as Zipf's law has them."""
+    """Return texts of made-up words with frequencies by Zipf's law."""
     chances = 1 / np.arange(1, VOCABULARY + 1)
     drawn = np.random.default_rng(seed).choice(VOCABULARY, (count, words), p=chances / chances.sum())
     return [" ".join(f"word{number}" for number in row) for row in drawn]
 
 
 def fill(store: CollectionStore, embedder: Embedder, count: int = CHUNKS) -> None:
-    """A collection of random vectors: encoding 100,000 texts would take minutes and change nothing measured here."""
+    """Fill a collection with random vectors; encoding 100,000 texts would take minutes and not change the figures."""
     identity = embedder.identity()
     collection = store.open_or_create("large", identity.digest, identity.short, identity.dimensions)
     vectors = np.random.default_rng(0).standard_normal((count, identity.dimensions), np.float32)
@@ -77,7 +77,7 @@ def fill(store: CollectionStore, embedder: Embedder, count: int = CHUNKS) -> Non
 
 
 def searches(store: CollectionStore, embedder: Embedder) -> None:
-    """Milliseconds of searches, new queries in turns of the kinds."""
+    """Print the milliseconds of searches with new queries, each mode in turn."""
     spent: dict[SearchMode, list[float]] = {mode: [] for mode in MODES}
     for query in texts(QUERIES, 5, 1):
         for mode in MODES:
@@ -89,12 +89,12 @@ def searches(store: CollectionStore, embedder: Embedder) -> None:
 
 
 def percentiles(times: Sequence[float]) -> str:
-    """Of milliseconds."""
+    """Format the median and the 95th percentile of milliseconds."""
     return f"median {quantiles(times, n=2)[0]:.1f} ms, 95th percentile {quantiles(times, n=20)[-1]:.1f} ms"
 
 
 def additions(store: CollectionStore, embedder: Embedder) -> None:
-    """Texts a second of adding over those of the bare encoder, in turns of 1,000."""
+    """Compare the throughput of adding with that of the bare encoder, in alternating batches of 1,000 texts."""
     adding = bare = 0.0
     written, others = texts(ADDED, 8, 2), texts(ADDED, 8, 3)
     for start in range(0, ADDED, AT_ONCE):
@@ -109,7 +109,7 @@ def additions(store: CollectionStore, embedder: Embedder) -> None:
 
 
 def speed() -> None:
-    """Everything about speed, in a data folder of its own."""
+    """Measure opening, searches and additions in a new data folder."""
     with tempfile.TemporaryDirectory() as folder, Engine(Settings(data_dir=Path(folder), no_cache=True)) as engine:
         embedder, store = engine.embedder(), open_store(engine.settings)
         embedder.calibration("retrieval")
@@ -126,7 +126,7 @@ def speed() -> None:
 
 
 def million(folder: Path, queries: int) -> None:
-    """Searches of a million passages, by segments and by the vectors themselves in memory."""
+    """Compare searches of a million passages by segments and by all vectors in memory."""
     with Engine(Settings(data_dir=folder, no_cache=True)) as engine:
         embedder = engine.embedder()
         embedder.calibration("retrieval")
@@ -144,12 +144,12 @@ def million(folder: Path, queries: int) -> None:
 
 
 def store_of(folder: Path, way: str) -> SqliteStore:
-    """The store that searches segments, or that has all vectors in memory, as smaller collections always have."""
+    """Open a store that searches segments, or one that keeps all vectors in memory, as for smaller collections."""
     return SqliteStore(folder) if way == "segments" else SqliteStore(folder, segment_rows=10 * MILLION)
 
 
 def openings(folder: Path) -> None:
-    """Seconds and memory of the first search of a process, and of the same in one more beside it."""
+    """Print time and memory of the first search of a process, and of the same in a second concurrent process."""
     for way in WAYS:
         processes = []
         for _ in range(2):
@@ -166,7 +166,7 @@ def openings(folder: Path) -> None:
 
 
 def opening(folder: Path, way: str) -> None:
-    """One process, which ends when its input does."""
+    """Open the collection in this process, print its cost, and stay until standard input ends."""
     before = in_memory(os.getpid())[1]
     began = time.perf_counter()
     collection = store_of(folder, way).open("large")
@@ -177,7 +177,7 @@ def opening(folder: Path, way: str) -> None:
 
 
 def in_memory(pid: int) -> tuple[float, float]:
-    """Megabytes of a process, shared pages in proportion (PSS): of the files of segments, and of the rest."""
+    """Return the megabytes of a process, shared pages in proportion (PSS): of segment files, and of the rest."""
     of_segments = whole = 0
     within = False
     for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
@@ -191,7 +191,7 @@ def in_memory(pid: int) -> tuple[float, float]:
 
 
 def rescored(store: CollectionStore, embedder: Embedder) -> None:
-    """How many passages are compared by their vectors in a search for 10, and in one for 100, as hybrid ones are."""
+    """Print how many passages are compared by full vectors in a search for 10, and for 100 as in hybrid search."""
     collection = store.open("large")
     assert isinstance(collection, SqliteCollection)
     vectors = embedder.embed(texts(QUERIES, 5, 1), role="query").vectors
@@ -207,7 +207,7 @@ def rescored(store: CollectionStore, embedder: Embedder) -> None:
 
 
 def both(stores: Mapping[str, CollectionStore], embedder: Embedder, queries: int) -> None:
-    """Milliseconds of searches, new queries in turns of the ways, and how many have the same hits."""
+    """Compare searches with new queries, each way in turn; print milliseconds and the number of equal results."""
     passed: dict[tuple[SearchMode, str], list[float]] = {(mode, way): [] for mode in MODES for way in stores}
     worked: dict[tuple[SearchMode, str], list[float]] = {kind: [] for kind in passed}
     same, turns = dict.fromkeys(MODES, 0), list(stores.items())
@@ -229,14 +229,14 @@ def both(stores: Mapping[str, CollectionStore], embedder: Embedder, queries: int
 
 
 def freshness() -> None:
-    """Everything about following files, in a folder of its own."""
+    """Measure checks and searches of files in a new folder."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve() / "texts"
         files = [root / f"{number // 100:02}" / f"{number % 100:02}.md" for number in range(FILES)]
         for path, text in zip(files, texts(FILES, 8, 4), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        time.sleep(3)  # from then on their times are trusted
+        time.sleep(3)  # files this old count as unchanged while their times stay the same
         with Engine(Settings(data_dir=Path(folder) / "data", no_cache=True)) as engine:
             embedder, store = engine.embedder(), open_store(engine.settings)
             embedder.calibration("retrieval")
@@ -248,7 +248,7 @@ def freshness() -> None:
 
 
 def store_made(store: CollectionStore, embedder: Embedder, root: Path, files: Sequence[Path]) -> None:
-    """A collection of files with random vectors, as if they had been indexed."""
+    """Store files with random vectors, as if they had been indexed."""
     identity = embedder.identity()
     collection = store.open_or_create("files", identity.digest, identity.short, identity.dimensions)
     vectors = np.random.default_rng(0).standard_normal((len(files), identity.dimensions)).astype(np.float32)
@@ -256,11 +256,11 @@ def store_made(store: CollectionStore, embedder: Embedder, root: Path, files: Se
         places = range(start, start + AT_ONCE)
         collection.put([as_indexed(files[place], vectors[place]) for place in places])
     collection.keep_sources({str(root): "{}"})
-    Sources(store, Reader([root])).open(embedder, "files")  # notes sizes and times
+    Sources(store, Reader([root])).open(embedder, "files")  # records sizes and times
 
 
 def as_indexed(path: Path, vector: Vector) -> NewDocument:
-    """A file as a document with one vector."""
+    """Return a file as a document with one vector."""
     content = path.read_bytes()
     text = content.decode()
     chunks = (NewChunk(0, len(text), "", vector),)
@@ -268,7 +268,7 @@ def as_indexed(path: Path, vector: Vector) -> NewDocument:
 
 
 def checks(embedder: Embedder, sources: Sources) -> None:
-    """Milliseconds of looking for changes where there are none."""
+    """Print the milliseconds of checks of unchanged files."""
     first, later = list[tuple[float, float]](), list[tuple[float, float]]()
     for _ in range(CHECKS):
         fresh = Sources(sources.store, sources.reader)
@@ -286,7 +286,7 @@ def checks(embedder: Embedder, sources: Sources) -> None:
 
 
 def edits(embedder: Embedder, sources: Sources, files: Sequence[Path]) -> None:
-    """Milliseconds of the search after a change, which must have it."""
+    """Print the milliseconds of the search after each change; its hits must reflect the change."""
 
     def found(query: str) -> list[str]:
         began = time.perf_counter()
@@ -307,11 +307,11 @@ def edits(embedder: Embedder, sources: Sources, files: Sequence[Path]) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the chosen benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("speed", "freshness", "million", "opening"))
-    parser.add_argument("--folder", type=Path, help="of the million passages; kept")
-    parser.add_argument("--queries", type=int, default=QUERIES, help="searches of each kind in the million")
+    parser.add_argument("--folder", type=Path, help="data folder for the million passages; kept after the run")
+    parser.add_argument("--queries", type=int, default=QUERIES, help="number of searches of each mode in the million")
     parser.add_argument("--way", choices=WAYS)
     given = parser.parse_args()
     if given.what == "opening":

@@ -1,11 +1,11 @@
-"""Searches of a large collection by this checkout and by another one, in turns.
+"""Compare searches of a large collection by this checkout and another one, in turns.
 
     python benchmarks/stored.py million --folder FOLDER
     git worktree add /tmp/before HEAD~1
     python benchmarks/stored_before.py /tmp/before --folder FOLDER
 
-Each checkout is a process that stays. Printed are milliseconds of new queries, encoding included, and how many answers
-have the same hits with the same scores.
+Each checkout runs in one process. The output is the milliseconds of new queries, including encoding, and the number of
+answers with the same hits and scores.
 """
 
 import argparse
@@ -39,11 +39,11 @@ with Engine(Settings(data_dir=Path(sys.argv[1]), no_cache=True)) as engine:
 """
 
 Answer = tuple[float, float, list[tuple[str, float]]]
-"""Wall and processor seconds; hits and their scores."""
+"""Wall seconds, processor seconds, hits with their scores."""
 
 
 class Checkout:
-    """A process of one of the two trees."""
+    """A process of one of the two checkouts."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         command = [sys.executable, "-P", "-c", WORKER, str(folder)]
@@ -56,7 +56,7 @@ class Checkout:
             raise SystemExit(f"the package in {used.parent} would be measured, not that of {root}")
 
     def search(self, query: str, mode: SearchMode) -> Answer:
-        """Ask and wait."""
+        """Send a query and wait for its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([query, mode]) + "\n")
@@ -70,7 +70,7 @@ class Checkout:
 
 
 def compare(other: Path, folder: Path, queries: int) -> None:
-    """Search in turns, and print what it took."""
+    """Search with both checkouts in turn and print the comparison."""
     checkouts = {"before": Checkout(other, folder), "now": Checkout(HERE, folder)}
     turns = list(checkouts.items())
     answers: dict[tuple[SearchMode, str], list[Answer]] = {(mode, name): [] for mode in MODES for name in checkouts}
@@ -93,8 +93,8 @@ def compare(other: Path, folder: Path, queries: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("other", type=Path, help="root of the other checkout")
-    parser.add_argument("--folder", type=Path, required=True, help="of the million passages")
-    parser.add_argument("--queries", type=int, default=60, help="of each kind")
+    parser.add_argument("--folder", type=Path, required=True, help="data folder of the million passages")
+    parser.add_argument("--queries", type=int, default=60, help="number of queries of each mode")
     given = parser.parse_args()
     print(machine())
     print(versions())

@@ -1,9 +1,9 @@
-"""How long each tool takes for 2,000 texts whose vectors are remembered: arithmetic, transport and all.
+"""Measure each tool with 2,000 texts whose vectors are cached, including arithmetic and transport.
 
     python benchmarks/toolset.py
 
-Wall seconds through a real server over stdio, as raw JSON-RPC: the first call of each tool in the process, which
-imports what the tool needs, and the median of five more, interleaved over the tools. Wanted: ``cluster`` within 2 s.
+Wall seconds through a real server over stdio, in raw JSON-RPC: the first call of each tool in the process, which
+includes imports, and the median of five more, interleaved over the tools. Target: ``cluster`` within 2 s.
 """
 
 import statistics
@@ -31,7 +31,7 @@ ROUNDS = 5
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the seconds of each tool."""
     print(machine(), versions(), sep="\n")
     server = MeasuredServer(OURS)
     server.call("cluster", texts=TEXTS)

@@ -1,4 +1,4 @@
-"""Texts to measure with: never the same twice in a run, and the same in every run."""
+"""Random texts for measurements: different within a run, and the same in every run."""
 
 import random
 from collections.abc import Callable
@@ -10,25 +10,25 @@ _VOCABULARY = [
     for word in (get_model_path() / "vocab.txt").read_text(encoding="utf-8").split()
     if word.isascii() and word.isalpha() and len(word) > 2
 ]
-"""Whole words that the tokenizer keeps whole, so a text of n words has n + 2 tokens."""
+"""Words that are single tokens, so that a text of n words has n + 2 tokens."""
 
 
 class Texts:
-    """A stream of fresh texts."""
+    """A stream of new texts."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)
 
     def of(self, words: int) -> str:
-        """One text of so many words."""
+        """Return one text with this number of words."""
         return " ".join(self._random.choices(_VOCABULARY, k=words))
 
     def short(self, count: int) -> list[str]:
-        """Workload C: short documents, 8 to 24 words, about 18 tokens."""
+        """Return texts of workload C: short documents, 8 to 24 words, about 18 tokens."""
         return [self.of(self._random.randint(8, 24)) for _ in range(count)]
 
     def spread(self, count: int) -> list[str]:
-        """Workload D: lengths spread log-normally (median 40 tokens) over 5 to 400 tokens."""
+        """Return texts of workload D: 5 to 400 tokens, log-normally distributed (median 40)."""
         return [self.of(min(398, max(3, round(self._random.lognormvariate(3.7, 1.0))))) for _ in range(count)]
 
 

@@ -1,1 +1,1 @@
-"""Quality figures of the server on data of the user's own; run as ``python benchmarks/quality``."""
+"""Measure the quality of the server on the user's data; run as ``python benchmarks/quality``."""

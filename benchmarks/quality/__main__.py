@@ -1,9 +1,9 @@
-"""The quality figures of this server on your own data, measured through it as any client would.
+"""Measure the quality of this server on your own data, through the server like any client.
 
     python benchmarks/quality --sts pairs.csv --labelled rows.csv
 
-One of the two is enough, and each may be repeated. ``--help`` says what the files look like and what else can be
-chosen. The same data, seed and model give the same figures. Search is measured by ``mcp-server-embeddings eval``.
+One of the two is enough, and each may be repeated. ``--help`` describes the files and further options. The same data,
+seed and model give the same figures. For search, use ``mcp-server-embeddings eval``.
 """
 
 import argparse
@@ -33,14 +33,14 @@ DATA = (
 
 
 def options() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python benchmarks/quality", description=(__doc__ or "").splitlines()[0])
     data = parser.add_argument_group("data, one or more; each option may be repeated")
     for option, form, words in DATA:
         data.add_argument(option, type=Path, action="append", default=[], metavar=form, help=words)
-    parser.add_argument("--examples", type=int, default=8, metavar="N", help="of each label for few-shot; 0: none (8)")
-    parser.add_argument("--seed", type=int, default=0, help="of all random choices (0)")
-    parser.add_argument("--model", help="the server's --model")
+    parser.add_argument("--examples", type=int, default=8, metavar="N", help="few-shot examples per label; 0: none (8)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (0)")
+    parser.add_argument("--model", help="value of the server's --model")
     given = parser.parse_args()
     if not (given.sts or given.labelled):
         parser.error("there is nothing to measure; give --sts or --labelled with a file")
@@ -50,10 +50,10 @@ def options() -> argparse.Namespace:
 
 
 def read(given: argparse.Namespace) -> list[Task]:
-    """All data, before anything is measured.
+    """Read all data before anything is measured.
 
     Raises:
-        InputError: A file is not what it should be.
+        InputError: A file is invalid.
     """
     return [
         *(Sts.read(path) for path in given.sts),
@@ -62,7 +62,7 @@ def read(given: argparse.Namespace) -> list[Task]:
 
 
 def served_by(status: Status) -> str:
-    """One line on the server and one on its model, as the server says."""
+    """Describe the server and its model in two lines, from its status."""
     server, model = f"{status.server.name} {status.server.version}", status.identity
     assert model is not None, "it is loaded"
     return (
@@ -73,7 +73,7 @@ def served_by(status: Status) -> str:
 
 
 async def measure(tasks: Sequence[Task], model: str | None) -> None:
-    """Print one section for each file."""
+    """Measure the tasks and print a section for each."""
     async with open_session(model) as session:
         command = shlex.join(["python", "benchmarks/quality", *sys.argv[1:]])
         print(machine(), versions(), served_by(session.status), command, sep="\n", flush=True)
@@ -82,7 +82,7 @@ async def measure(tasks: Sequence[Task], model: str | None) -> None:
 
 
 def main() -> int:
-    """Measure; the exit status is 2 if that cannot be done."""
+    """Measure; return 2 on errors."""
     given, status = options(), 0
     try:
         anyio.run(measure, read(given), given.model)

@@ -1,4 +1,4 @@
-"""Reading the user's files, whose faults are told in one sentence each."""
+"""Read the user's files; errors are one sentence each."""
 
 import csv
 import io
@@ -8,14 +8,14 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.beir import read_text
 
 Table = list[tuple[int, list[str]]]
-"""The rows of a file that are not blank, each with its line number; cells without white space around them."""
+"""Rows of a file that are not blank, each with its line number; cells are stripped."""
 
 
 def read_csv(path: Path) -> Table:
-    """A comma-separated file.
+    """Read a comma-separated file.
 
     Raises:
-        InputError: It cannot be read, is empty, or has quotes in wrong places.
+        InputError: The file cannot be read, is empty, or has misplaced quotes.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:

@@ -1,4 +1,4 @@
-"""Labelled texts: are the labels found again, by their names, from examples, and by clustering?"""
+"""Measure how well labels are recovered from their names, from examples, and by clustering."""
 
 import random
 from collections import Counter
@@ -19,11 +19,11 @@ class Labelled:
     """A file of labelled texts.
 
     Attributes:
-        title: The file, and what was read of it.
-        rows: In its order, each text once.
-        labels: Sorted.
-        examples: Of each label for few-shot; 0 leaves few-shot out.
-        seed: Of the choice of examples and of the texts to cluster.
+        title: Heading: the file, its columns, and the numbers of texts and labels.
+        rows: Rows in the order of the file, each text once.
+        labels: Sorted labels.
+        examples: Few-shot examples per label; 0 omits few-shot.
+        seed: Seed for the choice of examples and of texts to cluster.
     """
 
     title: str
@@ -34,10 +34,10 @@ class Labelled:
 
     @classmethod
     def read(cls, path: Path, examples: int, seed: int) -> Self:
-        """Read a file, without the rows whose text came before.
+        """Read a file, without rows that repeat a text.
 
         Raises:
-            InputError: The file is no such file, or has too few rows of a label.
+            InputError: The file is invalid, or has too few rows for a label.
         """
         found, columns = read_rows(path)
         rows = distinct(found)
@@ -57,7 +57,7 @@ class Labelled:
         return cls(title, rows, sorted(counts), examples, seed)
 
     async def measure(self, session: Session) -> Section:
-        """Zero-shot on all rows, few-shot on those that are no examples, and clusters of a sample."""
+        """Measure zero-shot on all rows, few-shot on all rows except the examples, and clusters of a sample."""
         figures = await self._labelling(session, "zero-shot", [], self.rows)
         if self.examples:
             shown, held_out = self._split()
@@ -65,7 +65,7 @@ class Labelled:
         return Section(self.title, figures + await self._clustering(session))
 
     def _split(self) -> tuple[list[Row], list[Row]]:
-        """Random examples of every label, and all other rows."""
+        """Split rows into random examples of every label and all other rows."""
         choice = random.Random(self.seed)
         of_label: dict[str, list[Row]] = {label: [] for label in self.labels}
         for row in self.rows:
@@ -90,7 +90,7 @@ class Labelled:
     async def _classified(
         self, session: Session, shown: list[Row], rows: list[Row], *, abstain: bool
     ) -> tuple[list[str | None], str]:
-        """The label given to each row, and by which method."""
+        """Return the label given to each row, and the method."""
         texts, examples = [row.text for row in rows], [{"text": row.text, "label": row.label} for row in shown]
         given: list[str | None] = []
         method = ""
@@ -102,7 +102,7 @@ class Labelled:
         return given, method
 
     async def _clustering(self, session: Session) -> list[Figure]:
-        """V-measure of a random sample, as large as fits into one call."""
+        """Measure the V-measure of the largest random sample that fits into one call."""
         sample = random.Random(self.seed).sample(self.rows, len(self.rows))
         rows = sample[parts([row.text for row in sample], [], session.limits)[0]]
         texts, wanted = [row.text for row in rows], [row.label for row in rows]

@@ -1,4 +1,4 @@
-"""Labelled rows and where they come from."""
+"""Read labelled rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ class Row:
 
 
 def read_rows(path: Path) -> tuple[list[Row], str]:
-    """Every row of a file, and in words which columns were read.
+    """Read every row of a file, and describe the columns used.
 
-    Without known column names, a first row whose second cell is no other row's is a header.
+    Without known column names, a first row is a header if its second cell occurs in no other row.
 
     Raises:
-        InputError: The file is no such file.
+        InputError: The file is invalid.
     """
     table = read_csv(path)
     header, body = table[0][1], table[1:]
@@ -40,7 +40,7 @@ def read_rows(path: Path) -> tuple[list[Row], str]:
 
 
 def distinct(rows: Iterable[Row]) -> list[Row]:
-    """The first row of each text."""
+    """Return the first row of each text."""
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(row.text, row)

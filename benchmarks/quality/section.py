@@ -1,4 +1,4 @@
-"""What is printed of one file."""
+"""The printed results of one file."""
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The figures of one file or folder; the title tells what was measured and how much of it."""
+    """The figures of one file; the title describes the data and its size."""
 
     title: str
     figures: list[Figure]
@@ -29,10 +29,10 @@ class Section:
 
 
 class Task(Protocol):
-    """Data that was read and can be measured."""
+    """Data to measure."""
 
     def measure(self, session: Session) -> Awaitable[Section]:
-        """Ask the server.
+        """Measure the data with the server.
 
         Raises:
             InputError: The server refuses the data.

@@ -1,4 +1,4 @@
-"""A server of our own, spoken to as by any client: tool calls only."""
+"""Start a server and use it like any client, by tool calls only."""
 
 import json
 import os
@@ -22,11 +22,11 @@ R = TypeVar("R", bound=Result)
 
 
 class Session:
-    """One connection.
+    """A connection to the server.
 
     Args:
-        client: Connected.
-        status: What the server says of itself and its model, and what one call may hold.
+        client: Connected client.
+        status: Result of the tool ``status``: server, model, and limits of a call.
     """
 
     def __init__(self, client: Client, status: Status) -> None:
@@ -35,20 +35,20 @@ class Session:
         self.limits = status.limits
 
     async def call(self, tool: str, result: type[R], arguments: Mapping[str, object]) -> R:
-        """One tool call.
+        """Call a tool.
 
         Raises:
-            InputError: The server refuses it; the message is the server's.
+            InputError: The server refuses the call; the message is the server's.
         """
         return await _call(self._client, tool, result, arguments)
 
     async def saved(
         self, tool: str, result: type[R], arguments: Mapping[str, object]
     ) -> tuple[R, list[dict[str, object]]]:
-        """One tool call whose full result, a row for each text, is read from the file it writes and removes.
+        """Call a tool that writes its full result, a row for each text, to a file; read and remove the file.
 
         Raises:
-            InputError: The server refuses it; the message is the server's.
+            InputError: The server refuses the call; the message is the server's.
         """
         answer = await self.call(tool, result, {**arguments, "save_as": f"quality-{uuid4().hex}.jsonl"})
         file = getattr(answer, "file", None)
@@ -66,10 +66,10 @@ def _take_rows(path: Path) -> list[dict[str, object]]:
 
 @asynccontextmanager
 async def open_session(model: str | None) -> AsyncIterator[Session]:
-    """Start a server, with this process's environment, and wait until its model is loaded.
+    """Start a server with this process's environment, and wait until its model is loaded.
 
     Args:
-        model: As of ``--model``; None for what the server takes by itself.
+        model: Value of ``--model``; None for the server's default.
 
     Raises:
         InputError: The model cannot be used.
@@ -94,15 +94,15 @@ async def _call(client: Client, tool: str, result: type[R], arguments: Mapping[s
 
 
 def parts(texts: Sequence[str], beside: Sequence[str], limits: Limits) -> list[slice]:
-    """How to split texts over calls, in order, as few as can be.
+    """Split texts into as few calls as possible, in order.
 
     Args:
-        texts: One or more.
-        beside: Texts that every call holds too.
-        limits: Of a call.
+        texts: One or more texts.
+        beside: Texts that every call also contains.
+        limits: Limits of a call.
 
     Raises:
-        InputError: No text, or not the longest, has room beside the others.
+        InputError: A call has no room for one text, or for the longest one.
     """
     most = limits.texts - len(beside)
     room = limits.characters - sum(map(len, beside))

@@ -1,4 +1,4 @@
-"""Semantic textual similarity: do scores rise with people's judgement?"""
+"""Measure semantic textual similarity: how scores correlate with human judgements."""
 
 import math
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from quality.section import Figure, Section
 from quality.session import Session
 
 _SIDE = 20
-"""Pairs of a call: it compares every left text with every right one, of which only the diagonal is wanted."""
+"""Pairs per call, which compares every left text with every right one; only the diagonal is used."""
 
 _WANTED = "wanted: text, text, human score as a number"
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts and how alike people find them."""
+    """Two texts and their human similarity score."""
 
     left: str
     right: str
@@ -39,10 +39,10 @@ class Sts:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read rows of text, text, score; a first row whose third cell is no number is a header.
+        """Read rows of text, text, score; a first row without a number in the third cell is a header.
 
         Raises:
-            InputError: The file is no such file.
+            InputError: The file is invalid.
         """
         rows = read_csv(path)
         if len(rows[0][1]) == 3 and not _is_number(rows[0][1][2]):
@@ -56,7 +56,7 @@ class Sts:
         return cls(path, pairs)
 
     async def measure(self, session: Session) -> Section:
-        """Correlations of cosine and human score, and what people say of the pairs of each band."""
+        """Measure correlations of cosine and human score, and the mean human score in each band."""
         judged: list[ScoredResult] = []
         for start in range(0, len(self.pairs), _SIDE):
             batch = self.pairs[start : start + _SIDE]
