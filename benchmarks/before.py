@@ -54,22 +54,22 @@ class Checkout:
 
     Attributes:
         folder: Root of the checkout.
-        kept: Folder with the cache and data of warm starts.
+        state: Folder with the cache and data of warm starts.
         samples: Samples by the name of the measurement.
     """
 
     folder: Path
-    kept: Path
+    state: Path
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
-    def environment(self, kept: Path) -> dict[str, str]:
-        """Return an environment that imports this checkout and stores cache and data under ``kept``."""
-        folders = {"XDG_CACHE_HOME": str(kept / "cache"), "XDG_DATA_HOME": str(kept / "data")}
+    def environment(self, state: Path) -> dict[str, str]:
+        """Return an environment that imports this checkout and stores cache and data under ``state``."""
+        folders = {"XDG_CACHE_HOME": str(state / "cache"), "XDG_DATA_HOME": str(state / "data")}
         settings = (self.folder / "server/mcp_server_embeddings/config.py").read_text(encoding="utf-8")
         own = {"MCP_EMBEDDINGS_ENGINE_PROCESS": "own"} if "engine_process" in settings else {}
         return {**os.environ, **folders, **own, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.folder / "server")}
 
-    def start(self, kept: Path, *, calls: bool) -> Sample:
+    def start(self, state: Path, *, calls: bool) -> Sample:
         """Measure a server up to its handshake or, with ``calls``, to its first similarity; then kill it."""
         began = time.perf_counter()
         command = [sys.executable, "-m", "mcp_server_embeddings"]
@@ -78,8 +78,8 @@ class Checkout:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=self.environment(kept),
-            cwd=kept,
+            env=self.environment(state),
+            cwd=state,
         ) as process:
             ask(process, "initialize", INITIALIZE)
             if calls:
@@ -93,17 +93,17 @@ class Checkout:
 
     def cold(self) -> Sample:
         """Measure the first start on a machine."""
-        with tempfile.TemporaryDirectory() as kept:
-            return self.start(Path(kept), calls=True)
+        with tempfile.TemporaryDirectory() as state:
+            return self.start(Path(state), calls=True)
 
     def worker(self, threads: int) -> "subprocess.Popen[str]":
         """Start a process that encodes the texts it is sent."""
         return subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(self.kept), str(threads)],
+            [sys.executable, "-c", WORKER, str(self.state), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=self.environment(self.kept),
-            cwd=self.kept,
+            env=self.environment(self.state),
+            cwd=self.state,
             text=True,
         )
 
@@ -121,15 +121,15 @@ def ask(process: "subprocess.Popen[bytes]", method: str, params: dict[str, Any])
 
 def measure_starts(checkouts: list[Checkout], repetitions: int) -> None:
     """Measure handshakes, warm and cold starts of both checkouts in turn."""
-    measured: dict[str, Callable[[Checkout], Sample]] = {
-        "handshake": lambda tree: tree.start(tree.kept, calls=False),
-        "warm start": lambda tree: tree.start(tree.kept, calls=True),
+    measurements: dict[str, Callable[[Checkout], Sample]] = {
+        "handshake": lambda tree: tree.start(tree.state, calls=False),
+        "warm start": lambda tree: tree.start(tree.state, calls=True),
         "cold start": Checkout.cold,
     }
     for tree in checkouts:
-        tree.start(tree.kept, calls=True)
+        tree.start(tree.state, calls=True)
     for _ in range(repetitions):
-        for name, sample in measured.items():
+        for name, sample in measurements.items():
             for tree in checkouts:
                 tree.samples.setdefault(name, []).append(sample(tree))
 
@@ -140,16 +140,16 @@ def measure_throughput(checkouts: list[Checkout], repetitions: int) -> None:
     workloads: dict[str, Callable[[], list[str]]] = {"C": lambda: texts.short(512), "D": lambda: texts.spread(128)}
     for _ in range(repetitions):
         workers = [tree.worker(1) for tree in checkouts]
-        for warming in (True, False):  # the first texts have shapes that are new to the runtime
-            for workload, fresh in workloads.items():
-                sent = json.dumps(fresh())  # the same for both, which run without a cache
+        for warm_up in (True, False):  # the first texts have shapes that are new to the runtime
+            for workload, draw in workloads.items():
+                request = json.dumps(draw())  # the same for both, which run without a cache
                 for tree, worker in zip(checkouts, workers, strict=True):
                     assert worker.stdin is not None
                     assert worker.stdout is not None
-                    worker.stdin.write(sent + "\n")
+                    worker.stdin.write(request + "\n")
                     worker.stdin.flush()
                     wall, cpu = json.loads(worker.stdout.readline())
-                    if not warming:
+                    if not warm_up:
                         peak = peak_memory(worker.pid) / 1e6
                         tree.samples.setdefault(f"{workload} throughput", []).append((wall, cpu, peak))
         for worker in workers:
@@ -157,9 +157,9 @@ def measure_throughput(checkouts: list[Checkout], repetitions: int) -> None:
             worker.wait()
 
 
-def compared(unit: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
+def comparison(unit: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Format both medians and the median of the ratios of paired samples."""
-    ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+    ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
     return f"{statistics.median(ours):.3f} against {statistics.median(theirs):.3f} {unit}: {ratio:.2f}"
 
 
@@ -173,8 +173,8 @@ def main() -> None:
         measure_starts(checkouts, repetitions)
         measure_throughput(checkouts, repetitions)
     for name in checkouts[0].samples:
-        ours_measured, theirs_measured = (list(zip(*tree.samples[name], strict=True)) for tree in checkouts)
-        print(f"{name:14}", "   ".join(map(compared, UNITS, ours_measured, theirs_measured)))
+        our_columns, their_columns = (list(zip(*tree.samples[name], strict=True)) for tree in checkouts)
+        print(f"{name:14}", "   ".join(map(comparison, UNITS, our_columns, their_columns)))
     cold, warm = (
         [statistics.median(column) for column in zip(*checkouts[0].samples[name], strict=True)]
         for name in ("cold start", "warm start")

@@ -58,9 +58,9 @@ def interleaved(
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for repetition in range(repetitions + 1):
         for contender in contenders:
-            taken = contender.seconds(workload(count))
+            elapsed = contender.seconds(workload(count))
             if repetition:
-                seconds[contender.name].append(taken)
+                seconds[contender.name].append(elapsed)
     return seconds
 
 
@@ -122,7 +122,7 @@ def throughput(scale: Scale, contenders: Sequence[Contender], texts: Texts) -> d
     rates = {}
     for name, workload, count in (("C", texts.short, scale.short), ("D", texts.spread, scale.spread)):
         seconds = medians(interleaved(contenders, workload, count, scale.repetitions))
-        rates[name] = {contender: count / taken for contender, taken in seconds.items()}
+        rates[name] = {contender: count / elapsed for contender, elapsed in seconds.items()}
         print(name, {contender: round(rate, 1) for contender, rate in rates[name].items()}, flush=True)
     return rates
 
@@ -238,11 +238,11 @@ def busy_rows(scale: Scale, model: SentenceTransformer, folder: Path, texts: Tex
     with busy_cores():
         seconds = medians(interleaved(contenders, texts.short, scale.short // 2, min(5, scale.repetitions)))
     ours.engine.close()
-    default, one, mine = (seconds[contender.name] for contender in contenders)
+    default_threads, one_thread, mine = (seconds[contender.name] for contender in contenders)
     print("busy", seconds, flush=True)
     return [
-        Row("C throughput with one busy loop per core, over its default threads", default / mine, 4.0),
-        Row("C throughput with one busy loop per core, over one thread", one / mine, None),
+        Row("C throughput with one busy loop per core, over its default threads", default_threads / mine, 4.0),
+        Row("C throughput with one busy loop per core, over one thread", one_thread / mine, None),
     ]
 
 
@@ -263,12 +263,12 @@ def concurrency_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
             server.call("embed", texts=texts.short(1), encoding="base64")
         cpu["one by one"].append(server.cpu_seconds() - before)
     server.end()
-    found = medians(cpu)
-    print("concurrent", found, flush=True)
+    cpu_medians = medians(cpu)
+    print("concurrent", cpu_medians, flush=True)
     return [
         Row(
             "64 concurrent single-text callers, CPU, over one by one",
-            found["at once"] / found["one by one"],
+            cpu_medians["at once"] / cpu_medians["one by one"],
             0.5,
             at_most=True,
         )

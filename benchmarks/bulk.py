@@ -37,7 +37,7 @@ from mcp_server_embeddings.store.records import passage_text
 WORKERS, SECTIONS, WORDS = 2, 5, 100
 
 
-def write(folder: Path, count: int, texts: Texts) -> Path:
+def write_documents(folder: Path, count: int, texts: Texts) -> Path:
     """Write documents as files and return their folder."""
     folder.mkdir(parents=True)
     for number in range(count):
@@ -55,17 +55,17 @@ class Stopwatch:
     cpu: float = 0.0
 
     def __enter__(self) -> Self:
-        self.wall, self.cpu = time.perf_counter(), self._spent()
+        self.wall, self.cpu = time.perf_counter(), self._cpu_seconds()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.wall, self.cpu = time.perf_counter() - self.wall, self._spent() - self.cpu
+        self.wall, self.cpu = time.perf_counter() - self.wall, self._cpu_seconds() - self.cpu
 
-    def _spent(self) -> float:
+    def _cpu_seconds(self) -> float:
         return time.process_time() + sum(sum(process.cpu_times()[:2]) for process in self.others)
 
 
-def indexed(engine: Engine, data_dir: Path, source: Path, watch: Stopwatch) -> list[str]:
+def index(engine: Engine, data_dir: Path, source: Path, watch: Stopwatch) -> list[str]:
     """Index a folder and return its passages."""
     store = open_store(Settings(data_dir=data_dir))
     sources = Sources(store, Reader((source,)))
@@ -117,16 +117,16 @@ def main() -> None:
         dask_loader(address) as load,
     ):
         folder = Path(name)
-        alone = Settings(data_dir=folder / "engine", no_cache=True, threads=WORKERS)
-        by_workers = Settings(data_dir=folder / "engine", no_cache=True)
-        with Engine(alone) as local, Engine(by_workers, load) as dask:
+        local_settings = Settings(data_dir=folder / "engine", no_cache=True, threads=WORKERS)
+        dask_settings = Settings(data_dir=folder / "engine", no_cache=True)
+        with Engine(local_settings) as local, Engine(dask_settings, load) as dask:
             for engine in (local, dask):
                 engine.embedder().embed(texts.short(64))
             for number in range(options.rounds):
                 watches = {kind: Stopwatch(processes) for kind in ("dask", "local", "bare")}
                 for kind, engine in (("dask", dask), ("local", local)):
-                    source = write(folder / f"{kind}{number}", options.documents, texts)
-                    passages = indexed(engine, folder / f"data {kind}{number}", source, watches[kind])
+                    source = write_documents(folder / f"{kind}{number}", options.documents, texts)
+                    passages = index(engine, folder / f"data {kind}{number}", source, watches[kind])
                 with watches["bare"]:
                     local.embedder().embed(passages, role="document")
                 for kind in walls:

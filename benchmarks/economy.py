@@ -49,7 +49,7 @@ class Task:
         name: Description of the task.
         server: Server to call.
         data: Characters of the data.
-        right: Quality of the result.
+        result: Quality of the result.
         calls: Number of calls.
         sent: Characters of arguments.
         received: Characters of answers.
@@ -58,7 +58,7 @@ class Task:
     name: str
     server: MeasuredServer
     data: int = 0
-    right: str = ""
+    result: str = ""
     calls: int = 0
     sent: int = 0
     received: int = 0
@@ -87,7 +87,7 @@ class Task:
             f"{self.received:,}",
             f"{self.data:,}",
             f"{factor:.1f} ×",
-            self.right,
+            self.result,
         )
         return f"| {self.name} | {' | '.join(cells)} |"
 
@@ -102,97 +102,97 @@ def write_csv(path: Path, names: Sequence[str], rows: Sequence[Sequence[object]]
 def classify(task: Task, folder: Path, path: Path) -> None:
     """Label messages from examples of each label; those in ``check`` count as corrected."""
     rows, _ = read_rows(path)
-    chosen = random.Random(SEED)
+    rng = random.Random(SEED)
     by_label: dict[str, list[Row]] = {}
     for row in distinct(rows):
         by_label.setdefault(row.label, []).append(row)
-    labels = chosen.sample(sorted(by_label), LABELS)
-    known = {label: chosen.sample(by_label[label], EXAMPLES) for label in labels}
-    rest = [row for label in labels for row in by_label[label] if row not in known[label]]
-    messages = chosen.sample(rest, MESSAGES)
+    labels = rng.sample(sorted(by_label), LABELS)
+    shown = {label: rng.sample(by_label[label], EXAMPLES) for label in labels}
+    others = [row for label in labels for row in by_label[label] if row not in shown[label]]
+    messages = rng.sample(others, MESSAGES)
     task.data = write_csv(
         folder / "messages.csv", ["id", "text"], [(f"m{i}", row.text) for i, row in enumerate(messages)]
     )
-    examples = {label: [row.text for row in found] for label, found in known.items()}
+    examples = {label: [row.text for row in texts] for label, texts in shown.items()}
     answer = task.call("classify", source="messages.csv#text", examples=examples)
     given = {key: label for label, keys in answer["labels"].items() for key in keys}
     checked = {entry["id"] for entry in answer["check"]}
     keys = [f"m{i}" for i in range(MESSAGES)]
-    right = sum(key in checked or given.get(key) == row.label for key, row in zip(keys, messages, strict=True))
-    task.right = f"{right / MESSAGES:.3f} after {len(checked)} checked"
+    correct = sum(key in checked or given.get(key) == row.label for key, row in zip(keys, messages, strict=True))
+    task.result = f"{correct / MESSAGES:.3f} after {len(checked)} checked"
 
 
 def deduplicate(task: Task, folder: Path, pairs: Sequence[tuple[str, str, float]]) -> None:
     """Find paraphrase pairs among unrelated sentences."""
-    chosen = random.Random(SEED)
-    close = [pair for pair in pairs if pair[2] >= 4.5 and pair[0] != pair[1]]
-    true = chosen.sample(close, PARAPHRASES)
-    used = {text for one, other, _ in true for text in (one, other)}
-    others = list(dict.fromkeys(one for one, _, score in pairs if score < 3 and one not in used))
-    sentences = [*used, *chosen.sample(others, SENTENCES - len(used))]
+    rng = random.Random(SEED)
+    paraphrases = [pair for pair in pairs if pair[2] >= 4.5 and pair[0] != pair[1]]
+    wanted = rng.sample(paraphrases, PARAPHRASES)
+    used = {text for left, right, _ in wanted for text in (left, right)}
+    unrelated = list(dict.fromkeys(left for left, _, score in pairs if score < 3 and left not in used))
+    sentences = [*used, *rng.sample(unrelated, SENTENCES - len(used))]
     sentences.sort()
-    chosen.shuffle(sentences)
+    rng.shuffle(sentences)
     task.data = write_csv(folder / "sentences.csv", ["id", "text"], list(enumerate(sentences, 1)))
     answer = task.call("deduplicate", source="sentences.csv#text")
-    found = {
-        frozenset((sentences[int(one) - 1], sentences[int(other) - 1]))
+    grouped = {
+        frozenset((sentences[int(left) - 1], sentences[int(right) - 1]))
         for group in answer["groups"]
-        for one in group
-        for other in group
-        if one != other
+        for left in group
+        for right in group
+        if left != right
     }
-    hits = sum(frozenset(pair[:2]) in found for pair in true)
-    task.right = f"{hits} of {PARAPHRASES} pairs, {len(found) - hits} others"
+    hits = sum(frozenset(pair[:2]) in grouped for pair in wanted)
+    task.result = f"{hits} of {PARAPHRASES} pairs, {len(grouped) - hits} others"
 
 
 def join(task: Task, folder: Path, pairs: Sequence[tuple[str, str, float]]) -> None:
     """Match two lists of sentences one to one."""
-    chosen = random.Random(SEED + 1)
-    true = chosen.sample([pair for pair in pairs if 3.5 <= pair[2] < 5 and pair[0] != pair[1]], JOINED)
+    rng = random.Random(SEED + 1)
+    wanted = rng.sample([pair for pair in pairs if 3.5 <= pair[2] < 5 and pair[0] != pair[1]], JOINED)
     order = list(range(JOINED))
-    chosen.shuffle(order)
-    task.data = write_csv(folder / "left.csv", ["id", "text"], [(f"L{i}", pair[0]) for i, pair in enumerate(true)])
-    task.data += write_csv(folder / "right.csv", ["id", "text"], [(f"R{i}", true[i][1]) for i in order])
+    rng.shuffle(order)
+    task.data = write_csv(folder / "left.csv", ["id", "text"], [(f"L{i}", pair[0]) for i, pair in enumerate(wanted)])
+    task.data += write_csv(folder / "right.csv", ["id", "text"], [(f"R{i}", wanted[i][1]) for i in order])
     answer = task.call("align", left_source="left.csv#text", right_source="right.csv#text")
     matched = [(pair["left"], pair["right"]) for pair in answer["changed"]] + [tuple(p) for p in answer.get("same", [])]
-    task.right = f"{sum(left[1:] == right[1:] for left, right in matched)} of {JOINED} pairs"
+    task.result = f"{sum(left[1:] == right[1:] for left, right in matched)} of {JOINED} pairs"
 
 
 def documents(tasks: Mapping[str, Task], folder: Path, path: Path) -> None:
     """Search, group and condense documents, and print each row."""
-    found = read_retrieval_set(path)
-    ids = list(found.documents)[:DOCUMENTS]
-    size = write_csv(folder / "documents.csv", ["id", "text"], [(key, found.documents[key].whole) for key in ids])
-    answerable = [query for query, relevant in found.relevance.items() if set(relevant) <= set(ids)]
+    data = read_retrieval_set(path)
+    ids = list(data.documents)[:DOCUMENTS]
+    size = write_csv(folder / "documents.csv", ["id", "text"], [(key, data.documents[key].whole) for key in ids])
+    answerable = [query for query, relevant in data.relevance.items() if set(relevant) <= set(ids)]
     queries = random.Random(SEED).sample(answerable, QUERIES)
     source = "documents.csv#text"
     Task("", tasks["search"].server).call("search", source=source, query="ready", top=1)
     task = tasks["search"]
     task.data = size
-    answer = task.call("search", source=source, queries=[found.queries[query] for query in queries])
+    answer = task.call("search", source=source, queries=[data.queries[query] for query in queries])
     hits = [{str(hit["id"]) for hit in result["hits"]} for result in answer["results"]]
-    good = sum(bool(hit & set(found.relevance[query])) for hit, query in zip(hits, queries, strict=True))
-    task.right = f"{good} of {QUERIES} queries, {sum(map(len, hits))} hits"
+    answered = sum(bool(hit & set(data.relevance[query])) for hit, query in zip(hits, queries, strict=True))
+    task.result = f"{answered} of {QUERIES} queries, {sum(map(len, hits))} hits"
     print(task.row(), flush=True)
     task = tasks["themes"]
     task.data = size
     answer = task.call("cluster", source=source, clusters=THEMES)
     sizes = Counter({cluster["id"]: cluster["size"] for cluster in answer["clusters"]})
-    task.right = f"{len(sizes)} themes of {min(sizes.values())} to {max(sizes.values())} documents"
+    task.result = f"{len(sizes)} themes of {min(sizes.values())} to {max(sizes.values())} documents"
     print(task.row(), flush=True)
     task = tasks["digest"]
     task.data = write_csv(
-        folder / "few.csv", ["id", "text"], [(key, found.documents[key].whole) for key in ids[:DIGESTED]]
+        folder / "few.csv", ["id", "text"], [(key, data.documents[key].whole) for key in ids[:DIGESTED]]
     )
     answer = task.call("condense", source="few.csv#text", max_tokens=DIGEST_TOKENS)
-    task.right = f"{answer['tokens']} tokens of {len(answer['selected'])} documents"
+    task.result = f"{answer['tokens']} tokens of {len(answer['selected'])} documents"
     print(task.row(), flush=True)
 
 
 def read_pairs(path: Path) -> list[tuple[str, str, float]]:
     """Read rows of sentence, sentence, similarity."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [(one, other, float(score)) for one, other, score in csv.reader(file)]
+        return [(left, right, float(score)) for left, right, score in csv.reader(file)]
 
 
 def main() -> None:

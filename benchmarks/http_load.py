@@ -90,14 +90,14 @@ def cpu_of_calls(calls: int) -> None:
     """Compare the CPU of a call over each transport."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
-        for how in ("own", "shared"):
-            server = MeasuredServer(OURS, "--data-dir", folder, "--engine-process", how)
+        for process in ("own", "shared"):
+            server = MeasuredServer(OURS, "--data-dir", folder, "--engine-process", process)
             server.call("similarity", left=["Apple"], right=["Orange"])
             status = server.answer(server.start_call("status"))["result"]["structuredContent"]
-            number = re.search(r"\d+", status["process"])
-            pids = {server.pid, int(number[0]) if number else server.pid}
+            match = re.search(r"\d+", status["process"])
+            pids = {server.pid, int(match[0]) if match else server.pid}
             report_call(
-                f"stdio, --engine-process {how}",
+                f"stdio, --engine-process {process}",
                 calls,
                 lambda server=server: server.call("similarity", left=["Apple"], right=["Orange"]),  # type: ignore[misc]
                 lambda pids=pids: sum(map(cpu_seconds, pids)),  # type: ignore[misc]
@@ -153,12 +153,12 @@ async def call(
     headers |= {"Host": f"{server.host}:{server.port}", "Content-Length": str(len(body))}
     writer.write("\r\n".join([f"POST {PATH} HTTP/1.1", *map(": ".join, headers.items()), "", ""]).encode() + body)
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    answered = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-    content = await reader.readexactly(int(answered["content-length"]))
+    fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+    content = await reader.readexactly(int(fields["content-length"]))
     status = int(head[0].split()[1])
     if status == 200 and b'"isError":true' in content:
         raise RuntimeError(content.decode())
-    return status, float(answered.get("retry-after", 0))
+    return status, float(fields.get("retry-after", 0))
 
 
 async def load(server: HttpServer, connections: int, seconds: float) -> None:

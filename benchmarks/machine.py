@@ -43,10 +43,10 @@ def peak_memory(pid: int) -> int:
 
 def versions() -> str:
     """List the versions of the installed packages in one line."""
-    found = []
+    installed = []
     for name in _PACKAGES:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            installed.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(installed)

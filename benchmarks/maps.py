@@ -20,25 +20,25 @@ from mcp_server_embeddings import Engine, Settings
 from mcp_server_embeddings.vectors.projection import Points, projected
 from mcp_server_embeddings.vectors.scores import Vectors
 
-_MOST = 1_400
+_MAX_TEXTS = 1_400
 _NEIGHBOURS = 10
 
 
-def embedded(corpus: Path) -> Vectors:
+def embed_corpus(corpus: Path) -> Vectors:
     """Embed the first texts of a corpus."""
-    lines = corpus.read_text(encoding="utf-8").split("\n")[:_MOST]
+    lines = corpus.read_text(encoding="utf-8").split("\n")[:_MAX_TEXTS]
     rows = [json.loads(line) for line in lines if line]
     texts = [f"{row.get('title', '')}\n{row['text']}".strip() for row in rows]
     with Engine(Settings()) as engine:
         return engine.embedder().embed(texts).vectors
 
 
-def kept(vectors: Vectors, points: Points) -> float:
+def trust(vectors: Vectors, points: Points) -> float:
     """Return the trustworthiness by cosine."""
     return float(trustworthiness(vectors, points, n_neighbors=_NEIGHBOURS, metric="cosine"))
 
 
-def placed(vectors: Vectors) -> Points:
+def measure_map(vectors: Vectors) -> Points:
     """Compute a map and print its cost."""
     wall, cpu = time.perf_counter(), time.process_time()
     points = projected(vectors)
@@ -55,15 +55,15 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=100_000)
     options = parser.parse_args()
     print(machine())
-    vectors = embedded(options.corpus)
-    points = placed(vectors)
-    again = projected(vectors)
+    vectors = embed_corpus(options.corpus)
+    points = measure_map(vectors)
+    second = projected(vectors)
     components = PCA(2).fit_transform(vectors)
-    print(f"trustworthiness {kept(vectors, points):.3f}, main components {kept(vectors, components):.3f}")
-    print(f"the same twice: {np.array_equal(points, again)}")
+    print(f"trustworthiness {trust(vectors, points):.3f}, main components {trust(vectors, components):.3f}")
+    print(f"the same twice: {np.array_equal(points, second)}")
     random = np.random.default_rng(0)
-    chosen = random.integers(len(vectors), size=options.points)
-    placed(vectors[chosen] + random.normal(0, 0.02, (options.points, vectors.shape[1])).astype(np.float32))
+    picked = random.integers(len(vectors), size=options.points)
+    measure_map(vectors[picked] + random.normal(0, 0.02, (options.points, vectors.shape[1])).astype(np.float32))
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, unit_rows
 from postgres_server import Postgres
 
-DIMENSIONS, QUERIES, AT_ONCE, DEPTH = 384, 100, 512, 100
+DIMENSIONS, QUERIES, BATCH, DEPTH = 384, 100, 512, 100
 GROUPS, SUBJECTS = 40, 2_000
-LAST = 6
+FINAL_WRITES = 6
 """Number of writes after the one that creates the index, including the last, partial one."""
 
 FILTERS: dict[str, Where | None] = {
@@ -53,24 +53,24 @@ FILTERS: dict[str, Where | None] = {
 """Filters of the searches; only the last one correlates with the vectors."""
 
 
-class Texts:
+class Clusters:
     """Synthetic vectors in groups of subjects."""
 
     def __init__(self) -> None:
-        made = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         # The spread per direction falls like that of the principal components of real embeddings.
         self._spread = (1 + np.arange(DIMENSIONS)) ** -0.5
-        groups = self._around(made, np.zeros((GROUPS, DIMENSIONS)), 1.0)
-        self._subjects = self._around(made, groups[made.integers(GROUPS, size=SUBJECTS)], 0.7)
+        groups = self._around(rng, np.zeros((GROUPS, DIMENSIONS)), 1.0)
+        self._subjects = self._around(rng, groups[rng.integers(GROUPS, size=SUBJECTS)], 0.7)
 
     def draw(self, count: int, seed: int) -> tuple[Vectors, list[int]]:
         """Draw vectors, and the subject of each."""
-        made = np.random.default_rng(seed)
-        subjects = made.integers(SUBJECTS, size=count)
-        return unit_rows(self._around(made, self._subjects[subjects], 0.8).astype(np.float32)), subjects.tolist()
+        rng = np.random.default_rng(seed)
+        subjects = rng.integers(SUBJECTS, size=count)
+        return unit_rows(self._around(rng, self._subjects[subjects], 0.8).astype(np.float32)), subjects.tolist()
 
-    def _around(self, made: np.random.Generator, centres: Scores, width: float) -> Scores:
-        return centres + width * self._spread * made.standard_normal(centres.shape)
+    def _around(self, rng: np.random.Generator, centres: Scores, width: float) -> Scores:
+        return centres + width * self._spread * rng.standard_normal(centres.shape)
 
 
 @contextmanager
@@ -91,31 +91,31 @@ def stores(url: str, folder: Path) -> Iterator[dict[str, Collection]]:
             server.remove()
 
 
-def fill(collection: Collection, vectors: Vectors, subjects: list[int], written: list[str]) -> None:
+def fill(collection: Collection, vectors: Vectors, subjects: list[int], contents: list[str]) -> None:
     """Store all passages; print the rate of the first and last writes, and the longest, which creates the index."""
-    spent = []
-    for start in range(0, len(vectors), AT_ONCE):
+    seconds = []
+    for start in range(0, len(vectors), BATCH):
         began = time.perf_counter()
         collection.put(
             [
                 NewDocument(
-                    str(at),
-                    written[at],
-                    {"place": at % 1_000, "subject": subjects[at]},
-                    (NewChunk(0, len(written[at]), "", vectors[at]),),
+                    str(row),
+                    contents[row],
+                    {"place": row % 1_000, "subject": subjects[row]},
+                    (NewChunk(0, len(contents[row]), "", vectors[row]),),
                 )
-                for at in range(start, min(start + AT_ONCE, len(vectors)))
+                for row in range(start, min(start + BATCH, len(vectors)))
             ]
         )
-        spent.append(time.perf_counter() - began)
-    first, last = sum(spent[:10]) / 10, sum(spent[-LAST:-1]) / (LAST - 1)
+        seconds.append(time.perf_counter() - began)
+    first, last = sum(seconds[:10]) / 10, sum(seconds[-FINAL_WRITES:-1]) / (FINAL_WRITES - 1)
     print(
-        f"  stored a second: {AT_ONCE / first:,.0f} at first, {AT_ONCE / last:,.0f} at last; the longest write of "
-        f"{AT_ONCE} took {max(spent):.1f} s"
+        f"  stored a second: {BATCH / first:,.0f} at first, {BATCH / last:,.0f} at last; the longest write of "
+        f"{BATCH} took {max(seconds):.1f} s"
     )
 
 
-def fits(where: Where | None, count: int, subjects: list[int]) -> NDArray[np.bool_]:
+def passes(where: Where | None, count: int, subjects: list[int]) -> NDArray[np.bool_]:
     """Return for each passage whether it passes a filter."""
     if where is None:
         return np.ones(count, np.bool_)
@@ -124,52 +124,52 @@ def fits(where: Where | None, count: int, subjects: list[int]) -> NDArray[np.boo
     return np.asarray(places < bounds[0] if bounds else np.array(subjects) == where["subject"])
 
 
-def serves(command: list[str] | None) -> bool:
+def is_server(command: list[str] | None) -> bool:
     """Return whether a process is a lasting one of PostgreSQL, not a worker of autovacuum."""
     return "postgres" in " ".join(command or [])[:9] and "autovacuum" not in " ".join(command or [])
 
 
-def servers_time(servers: list[psutil.Process]) -> float:
+def server_milliseconds(servers: list[psutil.Process]) -> float:
     """Return the processor time of PostgreSQL's processes in milliseconds."""
     times = [process.cpu_times() for process in servers]
-    return float(sum(1_000 * (one.user + one.system) for one in times))
+    return float(sum(1_000 * (time_.user + time_.system) for time_ in times))
 
 
 def by_vectors(collections: dict[str, Collection], vectors: Vectors, subjects: list[int], queries: Vectors) -> None:
     """Print time and recall of searches by vectors for each filter."""
-    for what, where in FILTERS.items():
-        allowed = np.flatnonzero(fits(where, len(vectors), subjects))
-        spent: dict[str, list[float]] = {name: [] for name in collections}
-        found: dict[str, list[float]] = {name: [] for name in collections}
-        worked = dict.fromkeys(collections, 0.0)
-        servers = [process for process in psutil.process_iter(["cmdline"]) if serves(process.info["cmdline"])]
+    for filter_name, where in FILTERS.items():
+        allowed = np.flatnonzero(passes(where, len(vectors), subjects))
+        wall: dict[str, list[float]] = {name: [] for name in collections}
+        recalls: dict[str, list[float]] = {name: [] for name in collections}
+        processor = dict.fromkeys(collections, 0.0)
+        servers = [process for process in psutil.process_iter(["cmdline"]) if is_server(process.info["cmdline"])]
         for query in queries:
             best = allowed[np.argsort(-(vectors[allowed] @ query))[:10]]
             for name, collection in collections.items():
-                served, own, began = servers_time(servers), time.process_time(), time.perf_counter()
+                server_before, own_time, began = server_milliseconds(servers), time.process_time(), time.perf_counter()
                 (near,) = collection.nearest(query[None, :], DEPTH, where)
-                spent[name].append(1_000 * (time.perf_counter() - began))
-                own = 1_000 * (time.process_time() - own)
-                worked[name] += (own + servers_time(servers) - served) / len(queries)
+                wall[name].append(1_000 * (time.perf_counter() - began))
+                own_time = 1_000 * (time.process_time() - own_time)
+                processor[name] += (own_time + server_milliseconds(servers) - server_before) / len(queries)
                 # Both stores were filled in the order of the vectors, so keys follow that order.
                 first = collection.first(1)[0].key
-                found[name].append(len({key - first for key in near.keys[:10]} & set(best.tolist())) / len(best))
-        for name, times in spent.items():
+                recalls[name].append(len({key - first for key in near.keys[:10]} & set(best.tolist())) / len(best))
+        for name, times in wall.items():
             print(
-                f"{what} ({len(allowed):,}), {name}: {figures(times)}, processor time {worked[name]:.1f} ms, "
-                f"recall@10 {np.mean(found[name]):.4f}"
+                f"{filter_name} ({len(allowed):,}), {name}: {figures(times)}, processor time {processor[name]:.1f} ms, "
+                f"recall@10 {np.mean(recalls[name]):.4f}"
             )
 
 
 def by_words(collections: dict[str, Collection]) -> None:
     """Print the time of searches by words."""
-    spent: dict[str, list[float]] = {name: [] for name in collections}
+    wall: dict[str, list[float]] = {name: [] for name in collections}
     for query in texts(QUERIES, 5, 1):
         for name, collection in collections.items():
             began = time.perf_counter()
             collection.matching(query, 1_000)
-            spent[name].append(1_000 * (time.perf_counter() - began))
-    for name, times in spent.items():
+            wall[name].append(1_000 * (time.perf_counter() - began))
+    for name, times in wall.items():
         print(f"words, {name}: {figures(times)}")
 
 
@@ -183,18 +183,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--store", default="")
-    given = parser.parse_args()
+    options = parser.parse_args()
     print(machine())
     print(versions())
-    nearest.INDEXED_FROM = given.chunks - LAST * AT_ONCE
-    made = Texts()
-    vectors, subjects = made.draw(given.chunks, 1)
-    queries, _ = made.draw(QUERIES, 2)
-    with tempfile.TemporaryDirectory() as folder, stores(given.store, Path(folder)) as collections:
-        written = texts(given.chunks, 20, 0)
+    nearest.INDEXED_FROM = options.chunks - FINAL_WRITES * BATCH
+    clusters = Clusters()
+    vectors, subjects = clusters.draw(options.chunks, 1)
+    queries, _ = clusters.draw(QUERIES, 2)
+    with tempfile.TemporaryDirectory() as folder, stores(options.store, Path(folder)) as collections:
+        contents = texts(options.chunks, 20, 0)
         for name, collection in collections.items():
             print(f"{name}:")
-            fill(collection, vectors, subjects, written)
+            fill(collection, vectors, subjects, contents)
         by_vectors(collections, vectors, subjects, queries)
         by_words(collections)
 

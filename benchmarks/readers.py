@@ -36,7 +36,7 @@ WORDS = ("courier", "parcel", "neighbour", "answers", "door", "writes", "card", 
 Files = Sequence[tuple[str, bytes]]
 
 
-def parsing_apart(separate: bool) -> AbstractContextManager[object]:
+def parsing(separate: bool) -> AbstractContextManager[object]:
     """Parse in separate processes where the server does, or everything in this process."""
     return nullcontext() if separate else patch.object(isolated, "is_isolated", lambda _: False)
 
@@ -72,7 +72,7 @@ def pages(seed: int) -> bytes:
 
 def parse(files: Files, separate: bool, /) -> float:
     """Return the seconds to parse all files."""
-    with parsing_apart(separate):
+    with parsing(separate):
         began = time.perf_counter()
         for name, content in files:
             read_documents(name, content)
@@ -81,7 +81,7 @@ def parse(files: Files, separate: bool, /) -> float:
 
 def index(folder: Path, engine: Engine, separate: bool, /) -> float:
     """Return the seconds to index all files of a folder into a new collection."""
-    with tempfile.TemporaryDirectory() as data, parsing_apart(separate):
+    with tempfile.TemporaryDirectory() as data, parsing(separate):
         store = open_store(Settings(data_dir=Path(data)))
         began = time.perf_counter()
         collection_add(engine.embedder(), store, "c", source=[str(folder)], sources=Sources(store, Reader([folder])))
@@ -93,7 +93,7 @@ def index(folder: Path, engine: Engine, separate: bool, /) -> float:
 def in_turns(measured: Callable[[bool], float], rounds: int) -> tuple[float, float, float]:
     """Return the median seconds in this process and apart, and the median of their ratios."""
     pairs = [(measured(False), measured(True)) for _ in range(rounds)]
-    return median(here for here, _ in pairs), median(there for _, there in pairs), median(b / a for a, b in pairs)
+    return median(here for here, _ in pairs), median(apart for _, apart in pairs), median(b / a for a, b in pairs)
 
 
 def first_file(name: str, content: bytes) -> tuple[float, float]:
@@ -102,7 +102,7 @@ def first_file(name: str, content: bytes) -> tuple[float, float]:
     began = time.perf_counter()
     read_documents(name, content)
     seconds = time.perf_counter() - began
-    (process,) = (one for one in psutil.Process().children() if "reading.worker" in str(one.cmdline()))
+    (process,) = (child for child in psutil.Process().children() if "reading.worker" in str(child.cmdline()))
     return 1_000 * seconds, process.memory_full_info().uss / 1e6
 
 
@@ -117,19 +117,19 @@ def main() -> None:
         files = [(f"a.{suffix}", make(seed)) for seed in range(PAGES)]
         parse(files[:5], False)
         first = [first_file(*files[0]) for _ in range(ROUNDS)]
-        here, there, ratio = in_turns(partial(parse, files), ROUNDS)
+        here, apart, ratio = in_turns(partial(parse, files), ROUNDS)
         print(
-            f".{suffix}: {1_000 * here / PAGES:.2f} ms a file here, {1_000 * there / PAGES:.2f} apart, {ratio:.2f} x; "
+            f".{suffix}: {1_000 * here / PAGES:.2f} ms a file here, {1_000 * apart / PAGES:.2f} apart, {ratio:.2f} x; "
             f"first file {median(ms for ms, _ in first):.0f} ms, {median(mb for _, mb in first):.0f} MB"
         )
     engine = Engine(Settings(no_cache=True))
     engine.start()
     engine.embedder().identity()
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as folder:
         for seed in range(count):
-            Path(made, f"{seed}.md").write_bytes(markdown(seed))
-        here, there, ratio = in_turns(partial(index, Path(made), engine), 3)
-    print(f"{count:,} .md indexed: {count / here:.0f} files a second here, {count / there:.0f} apart, {ratio:.2f} x")
+            Path(folder, f"{seed}.md").write_bytes(markdown(seed))
+        here, apart, ratio = in_turns(partial(index, Path(folder), engine), 3)
+    print(f"{count:,} .md indexed: {count / here:.0f} files a second here, {count / apart:.0f} apart, {ratio:.2f} x")
     engine.close()
 
 

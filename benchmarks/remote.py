@@ -27,27 +27,27 @@ from mcp_server_embeddings.config import DEFAULT_MODEL
 STREAMS = 8
 
 
-def report_vectors(here: Engine, there: Engine) -> None:
+def report_vectors(local: Engine, remote: Engine) -> None:
     """Print the time to readiness, the note on the remote model, and how near the vectors are."""
     began = time.perf_counter()
-    identity = there.embedder().identity()
+    identity = remote.embedder().identity()
     print(f"ready after {time.perf_counter() - began:.2f} s: {identity.short}, {identity.dimensions} dimensions")
-    print(there.status().note)
-    there.embedder().calibration()
+    print(remote.status().note)
+    remote.embedder().calibration()
     print(f"calibrated after {time.perf_counter() - began:.2f} s")
     texts = Texts(1).short(500)
-    cosines = np.sum(here.embedder().embed(texts).vectors * there.embedder().embed(texts).vectors, axis=1)
+    cosines = np.sum(local.embedder().embed(texts).vectors * remote.embedder().embed(texts).vectors, axis=1)
     print(f"cosine with the vectors here, 500 texts: lowest {cosines.min():.7f}")
 
 
-def report_throughput(here: Engine, there: Engine, count: int, rounds: int) -> None:
+def report_throughput(local: Engine, remote: Engine, count: int, rounds: int) -> None:
     """Print the texts per second of both in alternating rounds, and the median of the ratios."""
     texts = Texts(2)
     for name, workload in (("short texts", texts.short), ("mixed lengths", texts.spread)):
         figures = []
         for _ in range(rounds):
             pair = []
-            for engine in (here, there):
+            for engine in (local, remote):
                 batch = workload(count)
                 began = time.perf_counter()
                 engine.embedder().embed(batch)
@@ -58,18 +58,18 @@ def report_throughput(here: Engine, there: Engine, count: int, rounds: int) -> N
         print(f"{name}: {rates[0]} texts a second here, {rates[1]} there, {ratio:.2f} ×")
 
 
-def report_failures(there: Engine, kill: int) -> None:
+def report_failures(remote: Engine, kill: int) -> None:
     """Print how many of 200 calls are answered when a replica is killed."""
     texts = Texts(3)
     calls = [texts.short(3) for _ in range(200)]
-    lost = 0
+    failed = 0
     with ThreadPoolExecutor(STREAMS) as threads:
-        answers = [threads.submit(there.embedder().embed, call) for call in calls]
+        answers = [threads.submit(remote.embedder().embed, call) for call in calls]
         for number, answer in enumerate(as_completed(answers)):
             if number == len(calls) // 2:
                 os.kill(kill, signal.SIGKILL)
-            lost += answer.exception() is not None
-    print(f"{len(calls) - lost} of {len(calls)} calls answered, one process killed after half of them")
+            failed += answer.exception() is not None
+    print(f"{len(calls) - failed} of {len(calls)} calls answered, one process killed after half of them")
 
 
 def main() -> None:
@@ -87,8 +87,8 @@ def main() -> None:
         server = None if options.url else HttpServer(folder, "--threads", "2", "--no-cache")
         url = f"http://{server.host}:{server.port}/v1" if server else options.url
         data_dir = Path(folder) / "remote"
-        local = Settings(threads=2, no_cache=True, data_dir=data_dir)
-        remote = Settings(
+        local_settings = Settings(threads=2, no_cache=True, data_dir=data_dir)
+        remote_settings = Settings(
             engine="openai",
             engine_url=url,
             engine_model=options.name,
@@ -96,11 +96,11 @@ def main() -> None:
             data_dir=data_dir,
             cache_dir=data_dir,
         )
-        with Engine(local) as here, Engine(remote) as there:
-            report_vectors(here, there)
-            report_throughput(here, there, options.texts, options.rounds)
+        with Engine(local_settings) as local_engine, Engine(remote_settings) as remote_engine:
+            report_vectors(local_engine, remote_engine)
+            report_throughput(local_engine, remote_engine, options.texts, options.rounds)
             if options.kill:
-                report_failures(there, options.kill)
+                report_failures(remote_engine, options.kill)
         if server:
             server.end()
 

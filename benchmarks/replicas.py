@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--callers", type=int, default=16)
-    given = parser.parse_args()
+    options = parser.parse_args()
     print(f"{machine()}; {versions()}")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -66,13 +66,13 @@ def main() -> None:
         for server in servers:
             stack.callback(server.end)
             server.until_ready()
-        one = f"http://{servers[0].host}:{servers[0].port}"
-        both = stack.enter_context(nginx(Path(folder), [server.port for server in servers[1:]]))
+        single = f"http://{servers[0].host}:{servers[0].port}"
+        balanced = stack.enter_context(nginx(Path(folder), [server.port for server in servers[1:]]))
         texts, rates = Texts(5), list[tuple[float, float]]()
-        for url in (one, both):
-            texts_a_second(url, texts, 40, given.callers)
-        for _ in range(given.rounds):
-            alone, replicas = (texts_a_second(url, texts, given.calls, given.callers) for url in (one, both))
+        for url in (single, balanced):
+            texts_a_second(url, texts, 40, options.callers)
+        for _ in range(options.rounds):
+            alone, replicas = (texts_a_second(url, texts, options.calls, options.callers) for url in (single, balanced))
             rates.append((alone, replicas))
             print(f"one process {alone:.0f} texts a second, two replicas {replicas:.0f}: {replicas / alone:.2f} ×")
     print(f"median of the ratios: {statistics.median(replicas / alone for alone, replicas in rates):.2f} ×")

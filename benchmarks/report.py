@@ -32,16 +32,16 @@ class Row:
     def cells(self) -> tuple[str, str, str, str]:
         """Return the cells of the table: name, value, target, verdict."""
         if self.wanted is None:
-            return self.what, self._shown(self.value), "", ""
+            return self.what, self._format(self.value), "", ""
         met = self.value <= self.wanted if self.at_most else self.value >= self.wanted
-        bound = f"{'≤' if self.at_most else '≥'} {self._shown(self.wanted)}"
-        return self.what, self._shown(self.value), bound, "met" if met else f"missed: {self._shortfall()}"
+        bound = f"{'≤' if self.at_most else '≥'} {self._format(self.wanted)}"
+        return self.what, self._format(self.value), bound, "met" if met else f"missed: {self._shortfall()}"
 
     def _shortfall(self) -> str:
         assert self.wanted is not None
         return f"{abs(self.value / self.wanted - 1):.0%} {'over' if self.at_most else 'short'}"
 
-    def _shown(self, value: float) -> str:
+    def _format(self, value: float) -> str:
         if self.unit == "of peak":
             return f"{value:.0%}"
         digits = 0 if value >= 100 else 2 if self.unit == "×" else 1
@@ -80,14 +80,14 @@ def _plot(rates: dict[str, dict[str, float]], path: Path) -> None:
     """Plot the throughput on C and D, relative to sentence-transformers on one thread."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     names = list(rates["C"])
-    for place, (workload, found) in zip(figure.subplots(1, 2, sharey=True), rates.items(), strict=True):
-        base = next(iter(found.values()))
-        ratios = [found[name] / base for name in names]
-        bars = place.barh(names, ratios, color=["#4c78a8" if "project" in name else "#b0b0b0" for name in names])
-        place.bar_label(bars, [f"{ratio:.2f} ×" for ratio in ratios], padding=3)
-        place.set_xlim(0, max(ratios) * 1.2)
-        place.set_title({"C": "C: short documents", "D": "D: 5 to 400 tokens"}[workload])
-        place.spines[["top", "right"]].set_visible(False)
+    for axes, (workload, rates_of_workload) in zip(figure.subplots(1, 2, sharey=True), rates.items(), strict=True):
+        base = next(iter(rates_of_workload.values()))
+        ratios = [rates_of_workload[name] / base for name in names]
+        bars = axes.barh(names, ratios, color=["#4c78a8" if "project" in name else "#b0b0b0" for name in names])
+        axes.bar_label(bars, [f"{ratio:.2f} ×" for ratio in ratios], padding=3)
+        axes.set_xlim(0, max(ratios) * 1.2)
+        axes.set_title({"C": "C: short documents", "D": "D: 5 to 400 tokens"}[workload])
+        axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].invert_yaxis()
     figure.suptitle("Documents a second, over sentence-transformers on one thread")
     figure.savefig(path, dpi=130)

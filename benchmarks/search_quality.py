@@ -85,7 +85,7 @@ Measured on {machine}; {versions}; at most {queries} queries per set, drawn by s
 
 WEIGHTS = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6]
 EXPONENTS = [0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0]
-RIGHT = 0.9
+TARGET = 0.9
 DEPTH = 100
 CUT = 10
 
@@ -116,54 +116,54 @@ def average(sets: Sequence[SetFigures], mode: SearchMode, figure: Callable[[Mode
     return mean(value for one in sets if (value := figure(one.modes[mode])) is not None)
 
 
-def described(found: Evaluation) -> str:
+def describe_sets(results: Evaluation) -> str:
     """Format the table of the sets."""
     rows = [
         (one.name, SOURCES.get(one.name, ""), f"{one.documents:,}", f"{one.passages:,}", f"{one.queries:,}")
-        for one in found.sets
+        for one in results.sets
     ]
     return table(("set", "content and source", "documents", "passages", "queries"), rows)
 
 
-def ranking(found: Evaluation) -> str:
+def ranking(results: Evaluation) -> str:
     """Format the mean nDCG@10 of each mode, and the gain of hybrid over the better of its halves."""
     head = ("nDCG@10", "meaning", "words", "hybrid", "hybrid over the better half")
     rows: Rows = []
     differences = []
-    for one in found.sets:
+    for one in results.sets:
         meaning, words, both = (one.modes[mode].ndcg_at_10 for mode in ("semantic", "keyword", "hybrid"))
         differences.append(both - max(meaning, words))
         rows.append((one.name, f"{meaning:.3f}", f"{words:.3f}", f"{both:.3f}", f"{differences[-1]:+.4f}"))
-    means = (average(found.sets, mode, lambda of: of.ndcg_at_10) for mode in ("semantic", "keyword", "hybrid"))
+    means = (average(results.sets, mode, lambda of: of.ndcg_at_10) for mode in ("semantic", "keyword", "hybrid"))
     last = f"mean {mean(differences):+.4f}, worst {min(differences):+.4f}"
     return table(head, [*rows, ("**mean**", *(f"{value:.3f}" for value in means), last)])
 
 
-def rare_words(found: Evaluation) -> str:
+def rare_words(results: Evaluation) -> str:
     """Format results for words that occur in only one document."""
-    return shares(found, lambda of: of.rare_words, "found in the first five")
+    return shares(results, lambda of: of.rare_words, "found in the first five")
 
 
-def shares(found: Evaluation, figure: Callable[[ModeFigures], float | None], name: str) -> str:
+def shares(results: Evaluation, figure: Callable[[ModeFigures], float | None], name: str) -> str:
     """Format a share for each set and mode."""
     modes: Sequence[SearchMode] = ("semantic", "keyword", "hybrid")
     rows: Rows = []
-    for one in found.sets:
+    for one in results.sets:
         values = [figure(one.modes[mode]) for mode in modes]
         rows.append((one.name, *("" if value is None else f"{value:.1%}" for value in values)))
-    means = [average(found.sets, mode, figure) for mode in modes]
+    means = [average(results.sets, mode, figure) for mode in modes]
     return table((name, "meaning", "words", "hybrid"), [*rows, ("**mean**", *(f"{value:.1%}" for value in means))])
 
 
-def bands(found: Evaluation) -> str:
+def bands(results: Evaluation) -> str:
     """Format the share of relevant hits in each band, among the first ten hits of hybrid searches."""
     rows: Rows = []
-    for one in found.sets:
+    for one in results.sets:
         of = one.modes["hybrid"].bands
         cells = [f"{of[band].share:.1%} of {of[band].hits:,}" if band in of else "" for band in BANDS]
         rows.append((one.name, *cells))
     means = [
-        mean(one.modes["hybrid"].bands[band].share for one in found.sets if band in one.modes["hybrid"].bands)
+        mean(one.modes["hybrid"].bands[band].share for one in results.sets if band in one.modes["hybrid"].bands)
         for band in BANDS
     ]
     return table(("relevant", *BANDS), [*rows, ("**mean**", *(f"{share:.1%}" for share in means))])
@@ -178,9 +178,9 @@ def nearest_weight(figures: dict[str, list[float]], better: dict[str, float], se
     return max(allowed, key=lambda at: mean(figures[name][at] for name in sets))
 
 
-def left_out(found: Evaluation, figures: dict[str, list[float]]) -> str:
+def left_out(results: Evaluation, figures: dict[str, list[float]]) -> str:
     """Format nDCG@10 of each set with the weight chosen on the others."""
-    better = {one.name: max(one.modes["semantic"].ndcg_at_10, one.modes["keyword"].ndcg_at_10) for one in found.sets}
+    better = {one.name: max(one.modes["semantic"].ndcg_at_10, one.modes["keyword"].ndcg_at_10) for one in results.sets}
     rows: Rows = []
     for name in figures:
         at = nearest_weight(figures, better, [other for other in figures if other != name])
@@ -189,7 +189,7 @@ def left_out(found: Evaluation, figures: dict[str, list[float]]) -> str:
     return table(("set", "weight chosen without it", "nDCG@10 with it", "over the better half"), rows)
 
 
-def weighed(embedder: Embedder, collection: Collection, sample: Sample) -> list[float]:
+def ndcg_by_weight(embedder: Embedder, collection: Collection, sample: Sample) -> list[float]:
     """Return the mean nDCG@10 of a set for each weight."""
     calibration = embedder.calibration("retrieval")
     gains: list[list[float]] = [[] for _ in WEIGHTS]
@@ -212,19 +212,19 @@ def weighed(embedder: Embedder, collection: Collection, sample: Sample) -> list[
     return [mean(of_weight) for of_weight in gains]
 
 
-def unmatched(embedder: Embedder, collection: Collection, queries: Sequence[str]) -> list[float]:
+def no_match_shares(embedder: Embedder, collection: Collection, queries: Sequence[str]) -> list[float]:
     """Return the share of searches by meaning with no match for each exponent."""
     calibration = embedder.calibration("retrieval")
-    found = collection.nearest(embedder.embed(queries, role="query").vectors, 1)
-    best = calibration.relative(np.array([near.cosines[0] for near in found]))
-    chance = [calibration.by_chance(round(found[0].total ** exponent)) for exponent in EXPONENTS]
+    nearest = collection.nearest(embedder.embed(queries, role="query").vectors, 1)
+    best = calibration.relative(np.array([near.cosines[0] for near in nearest]))
+    chance = [calibration.by_chance(round(nearest[0].total ** exponent)) for exponent in EXPONENTS]
     return [float((best < limit).mean()) for limit in chance]
 
 
-def unmatched_shares(embedder: Embedder, store: CollectionStore, samples: Sequence[Sample]) -> Shares:
+def no_match_shares_of_sets(embedder: Embedder, store: CollectionStore, samples: Sequence[Sample]) -> Shares:
     """Run the queries of each set in the collection of each, as many as ``evaluate`` runs."""
     return {
-        (of.data.name, sample.data.name): unmatched(
+        (of.data.name, sample.data.name): no_match_shares(
             embedder, store.open(f"set-{at}"), sample.texts() if of is sample else sample.texts()[:FOREIGN]
         )
         for at, of in enumerate(samples)
@@ -237,8 +237,8 @@ def independence_left_out(shares: Shares) -> str:
     rows: Rows = []
     for name in (of for of, asked in shares if of == asked):
         others = [values for key, values in shares.items() if name not in key and key[0] != key[1]]
-        right = [mean(values[at] for values in others) for at in range(len(EXPONENTS))] if others else [1.0]
-        at = next((at for at, share in enumerate(right) if share >= RIGHT), len(EXPONENTS) - 1)
+        correct = [mean(values[at] for values in others) for at in range(len(EXPONENTS))] if others else [1.0]
+        at = next((at for at, share in enumerate(correct) if share >= TARGET), len(EXPONENTS) - 1)
         foreign = [values[at] for (of, asked), values in shares.items() if of == name != asked]
         shown = (shares[name, name][at], mean(foreign) if foreign else float("nan"))
         rows.append((name, f"{EXPONENTS[at]:.2f}", *(f"{share:.1%}" for share in shown)))
@@ -246,27 +246,27 @@ def independence_left_out(shares: Shares) -> str:
     return table(head, rows)
 
 
-def written(found: Evaluation, figures: dict[str, list[float]], shares_unmatched: Shares, queries: int | None) -> str:
+def format_page(results: Evaluation, figures: dict[str, list[float]], no_match: Shares, queries: int | None) -> str:
     """Format the page."""
     return PAGE.format(
-        model=found.model,
-        described=described(found),
-        ranking=ranking(found),
+        model=results.model,
+        described=describe_sets(results),
+        ranking=ranking(results),
         weight=WORDS_WEIGHT,
-        left_out=left_out(found, figures),
-        rare_words=rare_words(found),
-        own=shares(found, lambda of: of.no_match, "says no_match, wrongly"),
-        foreign=shares(found, lambda of: of.foreign_no_match, "says no_match, rightly"),
+        left_out=left_out(results, figures),
+        rare_words=rare_words(results),
+        own=shares(results, lambda of: of.no_match, "says no_match, wrongly"),
+        foreign=shares(results, lambda of: of.foreign_no_match, "says no_match, rightly"),
         independence=INDEPENDENCE,
-        independence_left_out=independence_left_out(shares_unmatched),
-        bands=bands(found),
+        independence_left_out=independence_left_out(no_match),
+        bands=bands(results),
         machine=machine(),
         versions=versions(),
         queries="all" if queries is None else queries,
     )
 
 
-def measured(
+def measure(
     embedder: Embedder, store: CollectionStore, sets: Sequence[RetrievalSet], queries: int | None
 ) -> tuple[Evaluation, dict[str, list[float]], Shares]:
     """Return the evaluation, nDCG@10 for each weight, and shares without a match for each exponent."""
@@ -276,12 +276,12 @@ def measured(
             progress.total = total
             progress.update(done - progress.n)
 
-        found = evaluate(embedder, store, sets, queries=queries, report=report)
-    samples = [Sample.draw(data, queries, found.seed) for data in sets]
+        results = evaluate(embedder, store, sets, queries=queries, report=report)
+    samples = [Sample.draw(data, queries, results.seed) for data in sets]
     figures = {
-        sample.data.name: weighed(embedder, store.open(f"set-{at}"), sample) for at, sample in enumerate(samples)
+        sample.data.name: ndcg_by_weight(embedder, store.open(f"set-{at}"), sample) for at, sample in enumerate(samples)
     }
-    return found, figures, unmatched_shares(embedder, store, samples)
+    return results, figures, no_match_shares_of_sets(embedder, store, samples)
 
 
 def main() -> None:
@@ -291,18 +291,18 @@ def main() -> None:
     parser.add_argument("--queries", type=int, metavar="N", help="at most N random queries per set (all)")
     parser.add_argument("--data-dir", type=Path, default=default_data_dir(), help="data folder with the vector cache")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="write the page instead of printing it")
-    given = parser.parse_args()
-    sets = [read_retrieval_set(folder) for folder in given.folders]
+    options = parser.parse_args()
+    sets = [read_retrieval_set(folder) for folder in options.folders]
     with (
-        tempfile.TemporaryDirectory() as place,
-        closing(open_store(Settings(data_dir=Path(place)))) as store,
-        Engine(Settings(data_dir=given.data_dir)) as engine,
+        tempfile.TemporaryDirectory() as folder,
+        closing(open_store(Settings(data_dir=Path(folder)))) as store,
+        Engine(Settings(data_dir=options.data_dir)) as engine,
     ):
-        page = written(*measured(engine.embedder(), store, sets, given.queries), given.queries)
-    if given.write is None:
+        page = format_page(*measure(engine.embedder(), store, sets, options.queries), options.queries)
+    if options.write is None:
         print(page)
     else:
-        given.write.write_text(page, encoding="utf-8")
+        options.write.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

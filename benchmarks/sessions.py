@@ -40,14 +40,14 @@ slowly, random kills alone can reach these limits."""
 
 def engines() -> list[int]:
     """Return the ids of the engine processes of this run."""
-    found = []
+    pids = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            environment = (folder / "environ").read_bytes() if b"engine" in words else b""
+            arguments = (folder / "cmdline").read_bytes().split(b"\0")
+            environment = (folder / "environ").read_bytes() if b"engine" in arguments else b""
             if os.fsencode(RUNTIME.name) in environment:
-                found.append(int(folder.name))
-    return found
+                pids.append(int(folder.name))
+    return pids
 
 
 def cpu_seconds(pid: int) -> float:
@@ -74,12 +74,12 @@ def start(command: list[str]) -> tuple[MeasuredServer, float, float]:
     """Start a session; return it, and the seconds to the end of the handshake and to the first similarity."""
     began = time.perf_counter()
     server = MeasuredServer(command)
-    shaken = time.perf_counter() - began
+    handshake = time.perf_counter() - began
     server.call("similarity", left=["Apple"], right=["Orange"])
-    return server, shaken, time.perf_counter() - began
+    return server, handshake, time.perf_counter() - began
 
 
-def show(what: str, samples: list[float], unit: str = "") -> None:
+def print_range(what: str, samples: list[float], unit: str = "") -> None:
     """Print the median and the range."""
     low, middle, high = min(samples), statistics.median(samples), max(samples)
     print(f"{what}: {middle:.3f}{unit} ({low:.3f} to {high:.3f})")
@@ -87,36 +87,36 @@ def show(what: str, samples: list[float], unit: str = "") -> None:
 
 def starts(repetitions: int) -> None:
     """Measure the starts of first, second and own-process sessions in turn, with no other sessions running."""
-    kept: list[list[float]] = [[] for _ in range(7)]
-    first, own, second, handshakes, relay_cpu, memory, killed = kept
+    columns: list[list[float]] = [[] for _ in range(7)]
+    first, own, second, handshakes, relay_cpu, memory, killed = columns
     for repetition in range(repetitions + 1):
         end_engines()
-        one, _, first_answer = start(SHARED)
-        other, handshake, answer = start(SHARED)
-        cpu, size = cpu_seconds(other.pid), proportional_memory(other.pid)
+        first_server, _, first_answer = start(SHARED)
+        second_server, handshake, answer = start(SHARED)
+        cpu, size = cpu_seconds(second_server.pid), proportional_memory(second_server.pid)
         for engine in engines():
             os.kill(engine, signal.SIGKILL)
-        after_kill = other.call("similarity", left=["Apple"], right=["Pear"])
-        for server in (one, other):
+        after_kill = second_server.call("similarity", left=["Apple"], right=["Pear"])
+        for server in (first_server, second_server):
             server.end()
         end_engines()
         alone, _, own_answer = start(OURS)
         alone.end()
         if repetition:  # the first repetition fills the caches
             for samples, value in zip(
-                kept,
+                columns,
                 (first_answer, own_answer, answer, handshake, cpu, size, after_kill),
                 strict=True,
             ):
                 samples.append(value)
-    show("second session: spawn to initialize", handshakes, " s")
-    show("second session: spawn to first similarity", second, " s")
-    show("second session: CPU of the relay to the first answer", relay_cpu, " s")
-    show("second session: memory of the relay", memory, " MB")
-    show("first session: spawn to first similarity", first, " s")
-    show("own process: spawn to first similarity", own, " s")
-    show("a call to an engine that was just killed: time to its answer", killed, " s")
-    show("first session over own process", [a / b for a, b in zip(first, own, strict=True)], " x")
+    print_range("second session: spawn to initialize", handshakes, " s")
+    print_range("second session: spawn to first similarity", second, " s")
+    print_range("second session: CPU of the relay to the first answer", relay_cpu, " s")
+    print_range("second session: memory of the relay", memory, " MB")
+    print_range("first session: spawn to first similarity", first, " s")
+    print_range("own process: spawn to first similarity", own, " s")
+    print_range("a call to an engine that was just killed: time to its answer", killed, " s")
+    print_range("first session over own process", [a / b for a, b in zip(first, own, strict=True)], " x")
 
 
 def memory_of_sessions() -> None:
@@ -146,8 +146,8 @@ def added_latency(repetitions: int) -> None:
     differences: list[float] = []
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repetitions):
-        for kept, server in zip(times, servers, strict=True):
-            kept.append(1_000 * server.call("embed", texts=[texts.of(8)]))
+        for column, server in zip(times, servers, strict=True):
+            column.append(1_000 * server.call("embed", texts=[texts.of(8)]))
         differences.append(times[0][-1] - times[1][-1])
     print(
         f"one text, warm: through a relay {statistics.median(times[0]):.2f} ms, own {statistics.median(times[1]):.2f}"
@@ -184,19 +184,19 @@ def callers(repetitions: int) -> None:
     own = [start(OURS)[0]]
     pids = [*(server.pid for server in shared), *engines()]
 
-    def measured(servers: list[MeasuredServer], processes: list[int]) -> tuple[float, float]:
+    def measure(servers: list[MeasuredServer], processes: list[int]) -> tuple[float, float]:
         before, began = sum(map(cpu_seconds, processes)), time.perf_counter()
         concurrent(servers, texts)
         return sum(map(cpu_seconds, processes)) - before, time.perf_counter() - began
 
     for repetition in range(repetitions + 1):
-        of_shared = measured(shared, pids)
-        of_own = measured(own, [own[0].pid])
+        of_sessions = measure(shared, pids)
+        of_own = measure(own, [own[0].pid])
         if repetition:
-            ratios.append(of_shared[0] / of_own[0])
-            walls.append(of_shared[1] / of_own[1])
-    show(f"{CALLERS} callers in {SESSIONS} sessions over one own session: CPU", ratios, " x")
-    show(f"{CALLERS} callers in {SESSIONS} sessions over one own session: wall", walls, " x")
+            ratios.append(of_sessions[0] / of_own[0])
+            walls.append(of_sessions[1] / of_own[1])
+    print_range(f"{CALLERS} callers in {SESSIONS} sessions over one own session: CPU", ratios, " x")
+    print_range(f"{CALLERS} callers in {SESSIONS} sessions over one own session: wall", walls, " x")
     for server in (*shared, *own):
         server.end()
 
@@ -262,44 +262,44 @@ def await_writes(clients: list[Client]) -> None:
         time.sleep(0.05)
 
 
-def kill_at_random(clients: list[Client], number: int) -> int:
+def kill_at_random(clients: list[Client], count: int) -> int:
     """Kill relays and the engine ``number`` times in total; return the number of kills of the engine."""
-    chance, of_engine = random.Random(0), 0
-    for _ in range(number):
-        time.sleep(chance.uniform(0.2, 3.0))
+    rng, engine_kills = random.Random(0), 0
+    for _ in range(count):
+        time.sleep(rng.uniform(0.2, 3.0))
         running = engines()
-        if running and chance.random() < 0.6:
-            of_engine += 1
-            os.kill(chance.choice(running), signal.SIGKILL)
-            if of_engine % KILLS_IN_A_ROW == 0:
+        if running and rng.random() < 0.6:
+            engine_kills += 1
+            os.kill(rng.choice(running), signal.SIGKILL)
+            if engine_kills % KILLS_IN_A_ROW == 0:
                 await_writes(clients)
         else:
-            chance.choice([client for client in clients if client.killed is not client.server] or clients).kill()
-    return of_engine
+            rng.choice([client for client in clients if client.killed is not client.server] or clients).kill()
+    return engine_kills
 
 
-def kills(number: int) -> bool:
+def kills(count: int) -> bool:
     """Kill at random while clients write; return whether nothing was lost."""
     stopped = threading.Event()
     clients = [Client(client, stopped) for client in range(KILL_CLIENTS)]
-    of_engine = kill_at_random(clients, number)
+    engine_kills = kill_at_random(clients, count)
     stopped.set()
     for client in clients:
         client.thread.join()
         client.end()
     acknowledged = [identifier for client in clients for identifier in client.acknowledged]
-    reading = MeasuredServer(SHARED)
-    missing = missing_items(reading, acknowledged)
-    reading.end()
+    reader = MeasuredServer(SHARED)
+    missing = missing_items(reader, acknowledged)
+    reader.end()
     time.sleep(6)  # twice the idle time
-    unanswered, refused = sum(one.unanswered for one in clients), sum(one.refused for one in clients)
-    left = len(engines())
+    unanswered, refused = sum(client.unanswered for client in clients), sum(client.refused for client in clients)
+    remaining = len(engines())
     print(
-        f"{number} kills, {of_engine} of the engine: {unanswered} calls unanswered, {refused} refused, "
-        f"{missing} of {len(acknowledged):,} acknowledged writes lost, {left} processes left; "
+        f"{count} kills, {engine_kills} of the engine: {unanswered} calls unanswered, {refused} refused, "
+        f"{missing} of {len(acknowledged):,} acknowledged writes lost, {remaining} processes left; "
         f"slowest answer {max(client.slowest for client in clients):.1f} s"
     )
-    return not (unanswered or refused or missing or left)
+    return not (unanswered or refused or missing or remaining)
 
 
 def missing_items(server: MeasuredServer, acknowledged: list[str]) -> int:
@@ -307,15 +307,15 @@ def missing_items(server: MeasuredServer, acknowledged: list[str]) -> int:
     missing = 0
     for batch in batches(acknowledged, 50):
         answer = server.answer(server.start_call("read", source="kept", ids=batch, max_tokens=8_000))
-        found = answer["result"].get("structuredContent", {}).get("items", [])
-        missing += len(batch) - len(found)
+        items = answer["result"].get("structuredContent", {}).get("items", [])
+        missing += len(batch) - len(items)
     return missing
 
 
 def batches(items: list[str], size: int) -> Iterator[list[str]]:
     """Split a list into parts."""
-    for begin in range(0, len(items), size):
-        yield items[begin : begin + size]
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def main() -> int:
@@ -323,20 +323,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repetitions", nargs="?", type=int, default=9)
     parser.add_argument("--kills", type=int, default=0, metavar="N")
-    given = parser.parse_args()
+    options = parser.parse_args()
     print(machine(), versions(), sep="\n")
-    well = True
-    if given.kills:
-        well = kills(given.kills)
+    succeeded = True
+    if options.kills:
+        succeeded = kills(options.kills)
     else:
-        starts(given.repetitions)
+        starts(options.repetitions)
         memory_of_sessions()
         added_latency(200)
-        callers(given.repetitions)
+        callers(options.repetitions)
     end_engines()
     RUNTIME.cleanup()
     sys.stdout.flush()
-    return 0 if well else 1
+    return 0 if succeeded else 1
 
 
 if __name__ == "__main__":

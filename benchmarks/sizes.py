@@ -2,7 +2,7 @@
 
     python benchmarks/sizes.py [JOB ...] [--scale 1.0]
 
-The tools work on the rows of a CSV file whose vectors are already stored (``made_table``). Jobs open the file
+The tools work on the rows of a CSV file whose vectors are already stored (``synthetic_table``). Jobs open the file
 themselves; loading the model is not timed. The mathematics works on synthetic vectors: 384 dimensions, 25 themes of 40
 subjects each, every tenth vector a near copy of the previous one. The peak (VmHWM) includes them: 154 MB for 100,000.
 Their generation is not timed, imports are.
@@ -23,8 +23,8 @@ from pathlib import Path
 # As in the server, whose jobs use one thread for each core.
 os.environ.update(HF_HUB_OFFLINE="1", OPENBLAS_NUM_THREADS="1")
 
-import made_table
 import numpy as np
+import synthetic_table
 from machine import machine, peak_memory, versions
 
 from mcp_server_embeddings import (
@@ -51,20 +51,20 @@ from mcp_server_embeddings.vectors.scores import Vectors
 
 _DIMENSIONS = 384
 _THEMES, _SUBJECTS = 25, 40
-_AT_ONCE = 10_000
+_BLOCK = 10_000
 _WEAK, _RELATED, _CLOSE, _SAME = 0.178, 0.438, 0.646, 0.838
 """Lower edges of the default model's bands."""
 
 
-def made(count: int, seed: int = 0) -> Vectors:
+def synthetic_vectors(count: int, seed: int = 0) -> Vectors:
     """Return unit rows grouped in themes and subjects."""
     random = np.random.default_rng(0)
     themes = np.repeat(random.normal(size=(_THEMES, _DIMENSIONS)), _SUBJECTS, axis=0)
     subjects = (themes + random.normal(size=themes.shape)).astype(np.float32)
     random = np.random.default_rng([seed, 1])
     rows = np.empty((count, _DIMENSIONS), np.float32)
-    for start in range(0, count, _AT_ONCE):
-        part = rows[start : start + _AT_ONCE]
+    for start in range(0, count, _BLOCK):
+        part = rows[start : start + _BLOCK]
         part[:] = subjects[random.integers(0, len(subjects), len(part))]
         part += random.normal(size=part.shape).astype(np.float32) * np.float32(1.7)
         part[1::10] = part[: len(part[1::10]) * 10 : 10]
@@ -75,15 +75,15 @@ def made(count: int, seed: int = 0) -> Vectors:
 
 def classify_vectors(rows: Vectors) -> str:
     """Classify by the means of 200 labels."""
-    found = labelled(rows, made(200, 2))
-    return f"{int(found.sure(0.3, 0.02).sum()):,} labelled"
+    assignment = labelled(rows, synthetic_vectors(200, 2))
+    return f"{int(assignment.sure(0.3, 0.02).sum()):,} labelled"
 
 
 def classify_by_examples_vectors(rows: Vectors) -> str:
     """Fit the linear probe on 77 labels with 8 examples each, and classify by it."""
-    examples, classes = made(77 * 8, 2), np.arange(77 * 8) % 77
-    found = labelled(rows, class_means(examples, classes, 77), Probe(examples, classes))
-    return f"{int(found.sure(0.3, 0.15).sum()):,} labelled"
+    examples, classes = synthetic_vectors(77 * 8, 2), np.arange(77 * 8) % 77
+    assignment = labelled(rows, class_means(examples, classes, 77), Probe(examples, classes))
+    return f"{int(assignment.sure(0.3, 0.15).sum()):,} labelled"
 
 
 def deduplicate_vectors(rows: Vectors) -> str:
@@ -96,19 +96,19 @@ def deduplicate_vectors(rows: Vectors) -> str:
 
 def cluster_vectors(rows: Vectors) -> str:
     """Cluster; the number of clusters is chosen."""
-    found = clustered(rows, ward_tree(rows), None, weak=_WEAK, close=_CLOSE)
-    return f"{len(found.groups)} clusters, {len(found.outliers):,} outliers"
+    result = clustered(rows, ward_tree(rows), None, weak=_WEAK, close=_CLOSE)
+    return f"{len(result.groups)} clusters, {len(result.outliers):,} outliers"
 
 
 def align_vectors(rows: Vectors) -> str:
     """Match two sides of the same size; half of the right side are near copies of the left."""
-    other = made(len(rows), 3)
+    other = synthetic_vectors(len(rows), 3)
     other[::2] = rows[::2] + np.random.default_rng(4).normal(size=rows[::2].shape).astype(np.float32) * np.float32(0.02)
     pairs, exact = matched(rows, other, _RELATED)
     return f"{len(pairs):,} matches, {'exact' if exact else 'of the nearest'}"
 
 
-def closest(rows: Vectors) -> str:
+def closest_pairs(rows: Vectors) -> str:
     """Find the 1,000 best pairs."""
     return f"from {top_pairs(rows, None, 1_000).scores[-1]:.3f}"
 
@@ -150,7 +150,7 @@ class Session:
 
 def use_classify(session: Session, save_as: str | None = None) -> str:
     """Classify by 200 labels of three words."""
-    labels = [" ".join(map(made_table.word, range(at, at + 3))) for at in range(0, 600, 3)]
+    labels = [" ".join(map(synthetic_table.word, range(start, start + 3))) for start in range(0, 600, 3)]
     result = classify(
         session.embedder,
         labels=labels,
@@ -164,9 +164,9 @@ def use_classify(session: Session, save_as: str | None = None) -> str:
 
 def use_classify_by_examples(session: Session) -> str:
     """Classify by 77 labels with 8 examples each, given by their ids."""
-    labelled = [Example(id=at + 1, label=f"kind {at % 77}") for at in range(77 * 8)]
+    examples = [Example(id=index + 1, label=f"kind {index % 77}") for index in range(77 * 8)]
     source = session.source(session.table)
-    result = classify(session.embedder, examples=labelled, source=source, sources=session.sources)
+    result = classify(session.embedder, examples=examples, source=source, sources=session.sources)
     return f"{sum(result.counts.values()) - result.counts.get('', 0):,} labelled by {result.method}"
 
 
@@ -220,9 +220,9 @@ def use_open_edited(session: Session) -> str:
 def use_store(session: Session) -> str:
     """Write the tables and store their vectors; every other text is the same in both."""
     count = int(session.table.stem)
-    made_table.write_table(session.table, made_table.texts(count))
-    both = zip(made_table.texts(count), made_table.texts(count, 1), strict=True)
-    made_table.write_table(session.other, (pair[at % 2] for at, pair in enumerate(both)))
+    synthetic_table.write_table(session.table, synthetic_table.texts(count))
+    both = zip(synthetic_table.texts(count), synthetic_table.texts(count, 1), strict=True)
+    synthetic_table.write_table(session.other, (pair[index % 2] for index, pair in enumerate(both)))
     time.sleep(3)  # files this old count as unchanged while their times stay the same
     for path in (session.table, session.other):
         session.sources.open(session.embedder, session.source(path))
@@ -233,7 +233,7 @@ def use_store(session: Session) -> str:
 def on_tables(use: Callable[[Session], str], count: int, folder: Path) -> Iterator[Callable[[], str]]:
     """Prepare a tool with tables of ``count`` rows; the model is loaded."""
     settings = Settings(data_dir=folder / "data", no_cache=True)
-    with Engine(settings, made_table.load) as engine, tempfile.TemporaryDirectory() as output:
+    with Engine(settings, synthetic_table.load) as engine, tempfile.TemporaryDirectory() as output:
         embedder, store = engine.embedder(), open_store(settings)
         embedder.calibration("retrieval")
         sources = Sources(store, Reader([folder]))
@@ -254,7 +254,7 @@ def on_tables_again(use: Callable[[Session], str], count: int, folder: Path) -> 
 @contextmanager
 def on_vectors(run: Callable[[Vectors], str], count: int, _folder: Path) -> Iterator[Callable[[], str]]:
     """Prepare a function with ``count`` vectors."""
-    yield partial(run, made(count))
+    yield partial(run, synthetic_vectors(count))
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,7 @@ JOBS = TOOLS | {
     "vectors: deduplicate": Job(partial(on_vectors, deduplicate_vectors), seconds=40),
     "vectors: cluster": Job(partial(on_vectors, cluster_vectors), seconds=40),
     "vectors: align": Job(partial(on_vectors, align_vectors), 20_000, 40),
-    "vectors: closest pairs": Job(partial(on_vectors, closest)),
+    "vectors: closest pairs": Job(partial(on_vectors, closest_pairs)),
     "vectors: neighbours": Job(partial(on_vectors, neighbours)),
     "vectors: condense": Job(partial(on_vectors, condense_vectors)),
 }
@@ -317,21 +317,21 @@ def main() -> None:
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="; ".join(JOBS))
     parser.add_argument("--scale", type=float, default=1.0, help="factor for the number of items")
     parser.add_argument("--child", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    names = given.jobs or list(JOBS)
-    counts = {name: int(JOBS[name].count * given.scale) for name in names}
-    if given.child:
-        measure(names[0], counts[names[0]], given.child)
+    options = parser.parse_args()
+    names = options.jobs or list(JOBS)
+    counts = {name: int(JOBS[name].count * options.scale) for name in names}
+    if options.child:
+        measure(names[0], counts[names[0]], options.child)
         return
     print(f"{machine()}; {versions()}\n")
     print("| job | items | time | CPU | wanted | peak | result |\n| --- | ---: | ---: | ---: | ---: | ---: | --- |")
-    with tempfile.TemporaryDirectory() as made_here:
-        folder = Path(made_here).resolve()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary).resolve()
         for count in {counts[name] for name in names if name in TOOLS}:
             with on_tables(use_store, count, folder) as run:
                 run()
         for name in names:
-            command = [sys.executable, __file__, name, "--child", str(folder), "--scale", str(given.scale)]
+            command = [sys.executable, __file__, name, "--child", str(folder), "--scale", str(options.scale)]
             subprocess.run(command, check=True)
 
 

@@ -47,7 +47,7 @@ from mcp_server_embeddings.tools.retrieval import SearchMode
 from mcp_server_embeddings.vectors.quantized import candidates
 from mcp_server_embeddings.vectors.scores import unit_rows
 
-CHUNKS, ADDED, QUERIES, AT_ONCE = 100_000, 10_000, 200, 1_000
+CHUNKS, ADDED, QUERIES, BATCH = 100_000, 10_000, 200, 1_000
 MILLION, WAYS = 1_000_000, ("segments", "in memory")
 FILES, CHECKS = 10_000, 15
 MODES: tuple[SearchMode, ...] = ("semantic", "keyword", "hybrid")
@@ -66,26 +66,26 @@ def fill(store: CollectionStore, embedder: Embedder, count: int = CHUNKS) -> Non
     identity = embedder.identity()
     collection = store.open_or_create("large", identity.digest, identity.short, identity.dimensions)
     vectors = np.random.default_rng(0).standard_normal((count, identity.dimensions), np.float32)
-    written = texts(count, 20, 0)
-    for start in range(0, count, AT_ONCE):
+    contents = texts(count, 20, 0)
+    for start in range(0, count, BATCH):
         collection.put(
             [
-                NewDocument(str(i), written[i], {}, (NewChunk(0, len(written[i]), "", vectors[i]),))
-                for i in range(start, start + AT_ONCE)
+                NewDocument(str(i), contents[i], {}, (NewChunk(0, len(contents[i]), "", vectors[i]),))
+                for i in range(start, start + BATCH)
             ]
         )
 
 
 def searches(store: CollectionStore, embedder: Embedder) -> None:
     """Print the milliseconds of searches with new queries, each mode in turn."""
-    spent: dict[SearchMode, list[float]] = {mode: [] for mode in MODES}
+    wall: dict[SearchMode, list[float]] = {mode: [] for mode in MODES}
     for query in texts(QUERIES, 5, 1):
         for mode in MODES:
             began = time.perf_counter()
             search(embedder, f"{query} {mode}", source="large", mode=mode, sources=Sources(store, Reader(())))
-            spent[mode].append(1_000 * (time.perf_counter() - began))
-    for kind, times in spent.items():
-        print(f"{kind}: {percentiles(times)}")
+            wall[mode].append(1_000 * (time.perf_counter() - began))
+    for mode, times in wall.items():
+        print(f"{mode}: {percentiles(times)}")
 
 
 def percentiles(times: Sequence[float]) -> str:
@@ -96,12 +96,12 @@ def percentiles(times: Sequence[float]) -> str:
 def additions(store: CollectionStore, embedder: Embedder) -> None:
     """Compare the throughput of adding with that of the bare encoder, in alternating batches of 1,000 texts."""
     adding = bare = 0.0
-    written, others = texts(ADDED, 8, 2), texts(ADDED, 8, 3)
-    for start in range(0, ADDED, AT_ONCE):
+    added, others = texts(ADDED, 8, 2), texts(ADDED, 8, 3)
+    for start in range(0, ADDED, BATCH):
         began = time.perf_counter()
-        collection_add(embedder, store, "added", written[start : start + AT_ONCE])
+        collection_add(embedder, store, "added", added[start : start + BATCH])
         between = time.perf_counter()
-        embedder.embed(others[start : start + AT_ONCE], role="document")
+        embedder.embed(others[start : start + BATCH], role="document")
         adding, bare = adding + between - began, bare + time.perf_counter() - between
     print(
         f"adding {ADDED:,} texts: {ADDED / adding:,.0f} a second, {bare / adding:.1%} of the bare encoder's throughput"
@@ -137,8 +137,8 @@ def million(folder: Path, queries: int) -> None:
             print(f"storing {MILLION:,} passages: {time.perf_counter() - began:.0f} s")
             stores["segments"].close()
         openings(folder)
-        both(stores, embedder, queries)
-        rescored(stores["segments"], embedder)
+        compare_ways(stores, embedder, queries)
+        report_compared(stores["segments"], embedder)
         for store in stores.values():
             store.close()
 
@@ -178,19 +178,19 @@ def opening(folder: Path, way: str) -> None:
 
 def in_memory(pid: int) -> tuple[float, float]:
     """Return the megabytes of a process, shared pages in proportion (PSS): of segment files, and of the rest."""
-    of_segments = whole = 0
-    within = False
+    of_segments = total = 0
+    in_segment = False
     for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
         if "-" in line.split(" ", 1)[0]:
-            within = "/segments/" in line
+            in_segment = "/segments/" in line
         elif line.startswith("Pss:"):
             kilobytes = int(line.split()[1])
-            whole += kilobytes
-            of_segments += kilobytes if within else 0
-    return of_segments / 1_000, (whole - of_segments) / 1_000
+            total += kilobytes
+            of_segments += kilobytes if in_segment else 0
+    return of_segments / 1_000, (total - of_segments) / 1_000
 
 
-def rescored(store: CollectionStore, embedder: Embedder) -> None:
+def report_compared(store: CollectionStore, embedder: Embedder) -> None:
     """Print how many passages are compared by full vectors in a search for 10, and for 100 as in hybrid search."""
     collection = store.open("large")
     assert isinstance(collection, SqliteCollection)
@@ -206,25 +206,25 @@ def rescored(store: CollectionStore, embedder: Embedder) -> None:
             print(f"compared by their vectors for the {k} nearest: median {median(counts):.0f}, most {max(counts):,}")
 
 
-def both(stores: Mapping[str, CollectionStore], embedder: Embedder, queries: int) -> None:
+def compare_ways(stores: Mapping[str, CollectionStore], embedder: Embedder, queries: int) -> None:
     """Compare searches with new queries, each way in turn; print milliseconds and the number of equal results."""
-    passed: dict[tuple[SearchMode, str], list[float]] = {(mode, way): [] for mode in MODES for way in stores}
-    worked: dict[tuple[SearchMode, str], list[float]] = {kind: [] for kind in passed}
-    same, turns = dict.fromkeys(MODES, 0), list(stores.items())
+    wall_times: dict[tuple[SearchMode, str], list[float]] = {(mode, way): [] for mode in MODES for way in stores}
+    cpu_times: dict[tuple[SearchMode, str], list[float]] = {kind: [] for kind in wall_times}
+    same, order = dict.fromkeys(MODES, 0), list(stores.items())
     for query in texts(queries, 5, 1):
         for mode in MODES:
             hits = []
-            for way, store in turns:
+            for way, store in order:
                 sources = Sources(store, Reader(()))
-                began, working = time.perf_counter(), time.process_time()
+                began, cpu_began = time.perf_counter(), time.process_time()
                 found = search(embedder, f"{query} {mode}", source="large", mode=mode, top=10, sources=sources)
-                passed[mode, way].append(1_000 * (time.perf_counter() - began))
-                worked[mode, way].append(1_000 * (time.process_time() - working))
+                wall_times[mode, way].append(1_000 * (time.perf_counter() - began))
+                cpu_times[mode, way].append(1_000 * (time.process_time() - cpu_began))
                 hits.append([(hit.id, hit.score) for hit in found.hits])
             same[mode] += hits[0] == hits[1]
-            turns.reverse()
-    for kind, times in passed.items():
-        print(f"{', '.join(kind)}: {percentiles(times)}; processor time: {percentiles(worked[kind])}")
+            order.reverse()
+    for kind, times in wall_times.items():
+        print(f"{', '.join(kind)}: {percentiles(times)}; processor time: {percentiles(cpu_times[kind])}")
     print("the same 10 hits with the same scores:", ", ".join(f"{mode} {same[mode]} of {queries}" for mode in MODES))
 
 
@@ -241,25 +241,25 @@ def freshness() -> None:
             embedder, store = engine.embedder(), open_store(engine.settings)
             embedder.calibration("retrieval")
             sources = Sources(store, Reader([root]))
-            store_made(store, embedder, root, files)
+            store_files(store, embedder, root, files)
             checks(embedder, sources)
             edits(embedder, sources, files)
             store.close()
 
 
-def store_made(store: CollectionStore, embedder: Embedder, root: Path, files: Sequence[Path]) -> None:
+def store_files(store: CollectionStore, embedder: Embedder, root: Path, files: Sequence[Path]) -> None:
     """Store files with random vectors, as if they had been indexed."""
     identity = embedder.identity()
     collection = store.open_or_create("files", identity.digest, identity.short, identity.dimensions)
     vectors = np.random.default_rng(0).standard_normal((len(files), identity.dimensions)).astype(np.float32)
-    for start in range(0, len(files), AT_ONCE):
-        places = range(start, start + AT_ONCE)
-        collection.put([as_indexed(files[place], vectors[place]) for place in places])
+    for start in range(0, len(files), BATCH):
+        places = range(start, start + BATCH)
+        collection.put([indexed_document(files[place], vectors[place]) for place in places])
     collection.keep_sources({str(root): "{}"})
     Sources(store, Reader([root])).open(embedder, "files")  # records sizes and times
 
 
-def as_indexed(path: Path, vector: Vector) -> NewDocument:
+def indexed_document(path: Path, vector: Vector) -> NewDocument:
     """Return a file as a document with one vector."""
     content = path.read_bytes()
     text = content.decode()
@@ -273,15 +273,15 @@ def checks(embedder: Embedder, sources: Sources) -> None:
     for _ in range(CHECKS):
         fresh = Sources(sources.store, sources.reader)
         for times in (first, later):
-            began, worked = time.perf_counter(), time.process_time()
+            began, cpu_began = time.perf_counter(), time.process_time()
             opened = fresh.open(embedder, "files")
-            times.append((1_000 * (time.perf_counter() - began), 1_000 * (time.process_time() - worked)))
+            times.append((1_000 * (time.perf_counter() - began), 1_000 * (time.process_time() - cpu_began)))
             assert opened.fresh
     for kind, times in (("first in a process", first), ("later", later)):
-        passed, spent = (sorted(column) for column in zip(*times, strict=True))
+        wall, cpu = (sorted(column) for column in zip(*times, strict=True))
         print(
-            f"check of {FILES:,} unchanged files, {kind}: median {median(passed):.0f} ms, highest {passed[-1]:.0f} ms; "
-            f"processor time: median {median(spent):.0f} ms"
+            f"check of {FILES:,} unchanged files, {kind}: median {median(wall):.0f} ms, highest {wall[-1]:.0f} ms; "
+            f"processor time: median {median(cpu):.0f} ms"
         )
 
 
@@ -313,16 +313,16 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="data folder for the million passages; kept after the run")
     parser.add_argument("--queries", type=int, default=QUERIES, help="number of searches of each mode in the million")
     parser.add_argument("--way", choices=WAYS)
-    given = parser.parse_args()
-    if given.what == "opening":
-        opening(given.folder, given.way)
+    options = parser.parse_args()
+    if options.what == "opening":
+        opening(options.folder, options.way)
         return
     print(machine())
     print(versions())
-    if given.what == "million":
+    if options.what == "million":
         with tempfile.TemporaryDirectory() as folder:
-            million(given.folder or Path(folder), given.queries)
-    elif given.what == "speed":
+            million(options.folder or Path(folder), options.queries)
+    elif options.what == "speed":
         speed()
     else:
         freshness()

@@ -34,8 +34,8 @@ with Engine(Settings(data_dir=Path(sys.argv[1]), no_cache=True)) as engine:
         query, mode = json.loads(line)
         wall, cpu = time.perf_counter(), time.process_time()
         found = search(embedder, query, source="large", mode=mode, top=10, sources=sources)
-        passed, worked = time.perf_counter() - wall, time.process_time() - cpu
-        print(json.dumps([passed, worked, [[hit.id, hit.score] for hit in found.hits]]), flush=True)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        print(json.dumps([wall, cpu, [[hit.id, hit.score] for hit in found.hits]]), flush=True)
 """
 
 Answer = tuple[float, float, list[tuple[str, float]]]
@@ -61,8 +61,8 @@ class Checkout:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([query, mode]) + "\n")
         self._process.stdin.flush()
-        passed, worked, hits = json.loads(self._process.stdout.readline())
-        return passed, worked, hits
+        wall, cpu, hits = json.loads(self._process.stdout.readline())
+        return wall, cpu, hits
 
     def close(self) -> None:
         """End the process."""
@@ -81,13 +81,13 @@ def compare(other: Path, folder: Path, queries: int) -> None:
             turns.reverse()
     for checkout in checkouts.values():
         checkout.close()
-    for kind, found in answers.items():
-        passed = percentiles([1_000 * one[0] for one in found])
-        worked = percentiles([1_000 * one[1] for one in found])
-        print(f"{', '.join(kind)}: {passed}; processor time: {worked}")
+    for kind, samples in answers.items():
+        wall = percentiles([1_000 * sample[0] for sample in samples])
+        cpu = percentiles([1_000 * sample[1] for sample in samples])
+        print(f"{', '.join(kind)}: {wall}; processor time: {cpu}")
     for mode in MODES:
         pairs = zip(answers[mode, "before"], answers[mode, "now"], strict=True)
-        print(f"{mode}: the same in {sum(one[2] == two[2] for one, two in pairs)} of {queries} searches")
+        print(f"{mode}: the same in {sum(old[2] == new[2] for old, new in pairs)} of {queries} searches")
 
 
 if __name__ == "__main__":
@@ -95,7 +95,7 @@ if __name__ == "__main__":
     parser.add_argument("other", type=Path, help="root of the other checkout")
     parser.add_argument("--folder", type=Path, required=True, help="data folder of the million passages")
     parser.add_argument("--queries", type=int, default=60, help="number of queries of each mode")
-    given = parser.parse_args()
+    options = parser.parse_args()
     print(machine())
     print(versions())
-    compare(given.other.resolve(), given.folder, given.queries)
+    compare(options.other.resolve(), options.folder, options.queries)

@@ -37,14 +37,14 @@ def main() -> None:
     server.call("cluster", texts=TEXTS)
     server.call("search", query="a lost bicycle", texts=TEXTS)
     first = {tool: server.call(tool, **arguments) for tool, arguments in CALLS.items()}
-    again: dict[str, list[float]] = {tool: [] for tool in CALLS}
+    repeated: dict[str, list[float]] = {tool: [] for tool in CALLS}
     for _ in range(ROUNDS):
         for tool, arguments in CALLS.items():
-            again[tool].append(server.call(tool, **arguments))
+            repeated[tool].append(server.call(tool, **arguments))
     server.end()
     print(f"{'tool':12} {'first':>8} {'median':>8}")
     for tool in CALLS:
-        print(f"{tool:12} {first[tool]:7.3f}s {statistics.median(again[tool]):7.3f}s")
+        print(f"{tool:12} {first[tool]:7.3f}s {statistics.median(repeated[tool]):7.3f}s")
 
 
 if __name__ == "__main__":

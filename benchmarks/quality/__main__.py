@@ -32,7 +32,7 @@ DATA = (
 )
 
 
-def options() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python benchmarks/quality", description=(__doc__ or "").splitlines()[0])
     data = parser.add_argument_group("data, one or more; each option may be repeated")
@@ -41,27 +41,27 @@ def options() -> argparse.Namespace:
     parser.add_argument("--examples", type=int, default=8, metavar="N", help="few-shot examples per label; 0: none (8)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (0)")
     parser.add_argument("--model", help="value of the server's --model")
-    given = parser.parse_args()
-    if not (given.sts or given.labelled):
+    options = parser.parse_args()
+    if not (options.sts or options.labelled):
         parser.error("there is nothing to measure; give --sts or --labelled with a file")
-    if given.examples < 0:
+    if options.examples < 0:
         parser.error("--examples must be 0 or more")
-    return given
+    return options
 
 
-def read(given: argparse.Namespace) -> list[Task]:
+def read(options: argparse.Namespace) -> list[Task]:
     """Read all data before anything is measured.
 
     Raises:
         InputError: A file is invalid.
     """
     return [
-        *(Sts.read(path) for path in given.sts),
-        *(Labelled.read(path, given.examples, given.seed) for path in given.labelled),
+        *(Sts.read(path) for path in options.sts),
+        *(Labelled.read(path, options.examples, options.seed) for path in options.labelled),
     ]
 
 
-def served_by(status: Status) -> str:
+def describe_server(status: Status) -> str:
     """Describe the server and its model in two lines, from its status."""
     server, model = f"{status.server.name} {status.server.version}", status.identity
     assert model is not None, "it is loaded"
@@ -76,16 +76,16 @@ async def measure(tasks: Sequence[Task], model: str | None) -> None:
     """Measure the tasks and print a section for each."""
     async with open_session(model) as session:
         command = shlex.join(["python", "benchmarks/quality", *sys.argv[1:]])
-        print(machine(), versions(), served_by(session.status), command, sep="\n", flush=True)
+        print(machine(), versions(), describe_server(session.status), command, sep="\n", flush=True)
         for task in tasks:
             print("", await task.measure(session), sep="\n", flush=True)
 
 
 def main() -> int:
     """Measure; return 2 on errors."""
-    given, status = options(), 0
+    options, status = parse_arguments(), 0
     try:
-        anyio.run(measure, read(given), given.model)
+        anyio.run(measure, read(options), options.model)
     except* (InputError, MCPError) as group:  # the client's tasks put errors into groups within groups
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):

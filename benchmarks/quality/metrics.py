@@ -11,23 +11,23 @@ def correlations(scores: Sequence[float], human: Sequence[float]) -> tuple[float
     return float(spearmanr(scores, human).statistic), float(pearsonr(scores, human).statistic)
 
 
-def accuracy_and_macro_f1(given: Sequence[str | None], wanted: Sequence[str]) -> tuple[float, float]:
+def accuracy_and_macro_f1(predicted: Sequence[str | None], wanted: Sequence[str]) -> tuple[float, float]:
     """Return the share of correct labels, and the unweighted mean of every label's F1."""
-    given = [str(label) for label in given]
-    return float(accuracy_score(wanted, given)), float(f1_score(wanted, given, average="macro"))
+    predicted = [str(label) for label in predicted]
+    return float(accuracy_score(wanted, predicted)), float(f1_score(wanted, predicted, average="macro"))
 
 
-def coverage_and_accuracy(given: Sequence[str | None], wanted: Sequence[str]) -> tuple[float, float]:
+def coverage_and_accuracy(predicted: Sequence[str | None], wanted: Sequence[str]) -> tuple[float, float]:
     """Return the share of texts with a label, and the share of those labels that are correct; NaN if there are none."""
-    answered = [(label, right) for label, right in zip(given, wanted, strict=True) if label is not None]
-    rightly = sum(label == right for label, right in answered)
-    return len(answered) / len(wanted), rightly / len(answered) if answered else float("nan")
+    answered = [(label, true_label) for label, true_label in zip(predicted, wanted, strict=True) if label is not None]
+    correct = sum(label == true_label for label, true_label in answered)
+    return len(answered) / len(wanted), correct / len(answered) if answered else float("nan")
 
 
 def v_measure(groups: Sequence[Sequence[int]], wanted: Sequence[str]) -> float:
     """Return the harmonic mean of homogeneity and completeness; a text in no group forms a group."""
-    found = [len(groups) + position for position in range(len(wanted))]
+    group_of = [len(groups) + position for position in range(len(wanted))]
     for number, group in enumerate(groups):
         for position in group:
-            found[position] = number
-    return float(v_measure_score(wanted, found))
+            group_of[position] = number
+    return float(v_measure_score(wanted, group_of))

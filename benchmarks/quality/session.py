@@ -74,9 +74,9 @@ async def open_session(model: str | None) -> AsyncIterator[Session]:
     Raises:
         InputError: The model cannot be used.
     """
-    chosen = ["--model", model] if model is not None else []
+    options = ["--model", model] if model is not None else []
     server = StdioServerParameters(
-        command=sys.executable, args=["-m", "mcp_server_embeddings", *chosen], env=dict(os.environ)
+        command=sys.executable, args=["-m", "mcp_server_embeddings", *options], env=dict(os.environ)
     )
     async with Client(stdio_client(server)) as client:
         await _call(client, "similarity", SimilarityResult, {"left": ["ready"], "right": ["steady"]})
@@ -88,8 +88,8 @@ async def _call(client: Client, tool: str, result: type[R], arguments: Mapping[s
     while (answer.structured_content or {}).get("running"):
         answer = await client.call_tool(tool, dict(arguments))
     if answer.is_error:
-        words = " ".join(block.text for block in answer.content if isinstance(block, TextContent))
-        raise InputError(f"the server refused a call of {tool}: {words}")
+        message = " ".join(block.text for block in answer.content if isinstance(block, TextContent))
+        raise InputError(f"the server refused a call of {tool}: {message}")
     return result.model_validate(answer.structured_content)
 
 
@@ -104,10 +104,10 @@ def parts(texts: Sequence[str], beside: Sequence[str], limits: Limits) -> list[s
     Raises:
         InputError: A call has no room for one text, or for the longest one.
     """
-    most = limits.texts - len(beside)
+    max_texts = limits.texts - len(beside)
     room = limits.characters - sum(map(len, beside))
     longest = max(map(len, texts))
-    if most < 1 or longest > room:
+    if max_texts < 1 or longest > room:
         raise InputError(
             f"a text of {longest:,} characters and the {len(beside):,} that go with it (labels and examples, or a "
             f"query) do not fit into one call of at most {limits.texts:,} texts and {limits.characters:,} characters; "
@@ -116,7 +116,7 @@ def parts(texts: Sequence[str], beside: Sequence[str], limits: Limits) -> list[s
     starts, used = [0], 0
     for position, text in enumerate(texts):
         used += len(text)
-        if used > room or position - starts[-1] == most:
+        if used > room or position - starts[-1] == max_texts:
             starts.append(position)
             used = len(text)
     return [slice(start, end) for start, end in pairwise([*starts, len(texts)])]

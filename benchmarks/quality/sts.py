@@ -15,7 +15,7 @@ from quality.metrics import correlations
 from quality.section import Figure, Section
 from quality.session import Session
 
-_SIDE = 20
+_PAIRS_PER_CALL = 20
 """Pairs per call, which compares every left text with every right one; only the diagonal is used."""
 
 _WANTED = "wanted: text, text, human score as a number"
@@ -58,8 +58,8 @@ class Sts:
     async def measure(self, session: Session) -> Section:
         """Measure correlations of cosine and human score, and the mean human score in each band."""
         judged: list[ScoredResult] = []
-        for start in range(0, len(self.pairs), _SIDE):
-            batch = self.pairs[start : start + _SIDE]
+        for start in range(0, len(self.pairs), _PAIRS_PER_CALL):
+            batch = self.pairs[start : start + _PAIRS_PER_CALL]
             sides = {"left": [pair.left for pair in batch], "right": [pair.right for pair in batch]}
             answer = await session.call("similarity", SimilarityResult, {**sides, "top": len(batch) ** 2})
             diagonal = (pair for pair in answer.pairs if pair.left == pair.right)

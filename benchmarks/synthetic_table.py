@@ -21,11 +21,11 @@ from mcp_server_embeddings.vectors.scores import Vectors
 THEMES, SUBJECTS = 25, 40
 _THEME_WORDS, _SUBJECT_WORDS, _COMMON_WORDS = 5, 7, 20_000
 _TEAMS = ("sales", "support", "billing", "shipping")
-_TABLE = 4_096
+_WORD_VECTORS = 4_096
 """Number of word vectors; words share one if their hashes have the same remainder."""
 
 _SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
-_SILENT = frozenset({"the", "was", "for", "and", "not", "days", "after", "before"})
+_STOP_WORDS = frozenset({"the", "was", "for", "and", "not", "days", "after", "before"})
 
 
 def word(number: int) -> str:
@@ -41,26 +41,27 @@ def texts(count: int, seed: int = 0) -> Iterator[str]:
     first_subject = first_theme + THEMES * _THEME_WORDS
     chances = 1 / np.arange(1, _COMMON_WORDS + 1)
     chances /= chances.sum()
-    last = ""
-    for at in range(count):
-        if at % 10 == 1:
-            yield _reworded(last, at)
+    previous = ""
+    for index in range(count):
+        if index % 10 == 1:
+            yield _reworded(previous, index)
             continue
         subject = int(random.integers(THEMES * SUBJECTS))
-        theme = first_theme + subject // SUBJECTS * _THEME_WORDS + random.permutation(_THEME_WORDS)[:4]
-        own = first_subject + subject * _SUBJECT_WORDS + random.permutation(_SUBJECT_WORDS)[:5]
-        words = [word(int(number)) for number in (*theme, *own, *random.choice(_COMMON_WORDS, 5, p=chances))]
+        theme_words = first_theme + subject // SUBJECTS * _THEME_WORDS + random.permutation(_THEME_WORDS)[:4]
+        subject_words = first_subject + subject * _SUBJECT_WORDS + random.permutation(_SUBJECT_WORDS)[:5]
+        common_words = random.choice(_COMMON_WORDS, 5, p=chances)
+        words = [word(int(number)) for number in (*theme_words, *subject_words, *common_words)]
         a, b, c = " ".join(words[:5]), " ".join(words[5:10]), " ".join(words[10:])
-        last = f"The {a} was {'not ' * (at % 7 == 0)}{b} for {random.integers(2, 90)} days after the {c}."
-        yield last
+        previous = f"The {a} was {'not ' * (index % 7 == 0)}{b} for {random.integers(2, 90)} days after the {c}."
+        yield previous
 
 
-def _reworded(text: str, at: int) -> str:
+def _reworded(text: str, index: int) -> str:
     words = text.split()
-    if at % 3:
-        words[at % 4 + 1] = word(at % _COMMON_WORDS)
+    if index % 3:
+        words[index % 4 + 1] = word(index % _COMMON_WORDS)
     else:
-        words = [str(int(one) + 30) if one.isdigit() else one for one in words]
+        words = [str(int(token) + 30) if token.isdigit() else token for token in words]
     return " ".join(words)
 
 
@@ -69,29 +70,30 @@ def write_table(path: Path, messages: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["number", "message", "team", "day"])
-        for at, message in enumerate(messages):
-            day = f"2026-{at % 12 + 1:02}-{at % 28 + 1:02}"
-            rows.writerow([f"T{at:06}", message, _TEAMS[at % len(_TEAMS)], day])
+        for index, message in enumerate(messages):
+            day = f"2026-{index % 12 + 1:02}-{index % 28 + 1:02}"
+            rows.writerow([f"T{index:06}", message, _TEAMS[index % len(_TEAMS)], day])
 
 
-class MadeEncoder(Encoder):
+class SyntheticEncoder(Encoder):
     """Encoder that adds up a fixed vector for each word."""
 
-    engine = "made"
+    engine = "synthetic"
     batch_tokens = 8_192
 
     def __init__(self, encoder: Encoder) -> None:
         self.identity = encoder.identity
         self.precision = encoder.precision
-        self._words = np.random.default_rng(0).normal(size=(_TABLE, self.identity.dimensions)).astype(np.float32)
+        self._words = np.random.default_rng(0).normal(size=(_WORD_VECTORS, self.identity.dimensions)).astype(np.float32)
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:
         """Return unit vectors, shape ``(n, d)``."""
         vectors = np.empty((len(inputs), self.identity.dimensions), np.float32)
         for row, part in enumerate(inputs):
             words = part.text.lower().replace(".", " ").split()
-            telling = [one for one in words if one not in _SILENT] or words
-            vectors[row] = self._words[[zlib.crc32(one.encode()) % _TABLE for one in telling]].sum(axis=0)
+            content_words = [token for token in words if token not in _STOP_WORDS] or words
+            numbers = [zlib.crc32(token.encode()) % _WORD_VECTORS for token in content_words]
+            vectors[row] = self._words[numbers].sum(axis=0)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
@@ -99,4 +101,4 @@ class MadeEncoder(Encoder):
 def load(settings: Settings, progress: Callable[[str], None]) -> LoadedEncoder:
     """Load the default model for its identity and tokens, and return the synthetic encoder."""
     loaded = load_encoder(settings, progress)
-    return LoadedEncoder(MadeEncoder(loaded.encoder), loaded.counter)
+    return LoadedEncoder(SyntheticEncoder(loaded.encoder), loaded.counter)
