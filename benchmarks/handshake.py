@@ -14,6 +14,7 @@ import sys
 import time
 
 from machine import machine, versions
+from server_process import INITIALIZE
 
 BARE = """
 from mcp.server import MCPServer
@@ -28,12 +29,7 @@ PROGRAMS = {
     "bare MCPServer": [sys.executable, "-c", BARE],
     "mcp-server-embeddings": [sys.executable, "-m", "mcp_server_embeddings", "--engine-process", "own"],
 }
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}},
-}
+REQUEST = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}
 
 
 def handshake(command: list[str]) -> tuple[float, float]:
@@ -42,7 +38,7 @@ def handshake(command: list[str]) -> tuple[float, float]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(json.dumps(INITIALIZE).encode() + b"\n")
+        process.stdin.write(json.dumps(REQUEST).encode() + b"\n")
         process.stdin.flush()
         process.stdout.readline()
         wall = time.perf_counter() - began

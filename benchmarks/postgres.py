@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import quantiles
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -27,7 +26,7 @@ import numpy as np
 import psutil
 from machine import machine, versions
 from numpy.typing import NDArray
-from stored import texts
+from stored import percentiles, texts
 
 from mcp_server_embeddings import Settings, open_store
 from mcp_server_embeddings.store.postgres import nearest
@@ -137,7 +136,7 @@ def server_milliseconds(servers: list[psutil.Process]) -> float:
 
 def by_vectors(collections: dict[str, Collection], vectors: Vectors, subjects: list[int], queries: Vectors) -> None:
     """Print time and recall of searches by vectors for each filter."""
-    for filter_name, where in FILTERS.items():
+    for kind, where in FILTERS.items():
         allowed = np.flatnonzero(passes(where, len(vectors), subjects))
         wall: dict[str, list[float]] = {name: [] for name in collections}
         recalls: dict[str, list[float]] = {name: [] for name in collections}
@@ -156,7 +155,7 @@ def by_vectors(collections: dict[str, Collection], vectors: Vectors, subjects: l
                 recalls[name].append(len({key - first for key in near.keys[:10]} & set(best.tolist())) / len(best))
         for name, times in wall.items():
             print(
-                f"{filter_name} ({len(allowed):,}), {name}: {figures(times)}, processor time {processor[name]:.1f} ms, "
+                f"{kind} ({len(allowed):,}), {name}: {percentiles(times)}, processor time {processor[name]:.1f} ms, "
                 f"recall@10 {np.mean(recalls[name]):.4f}"
             )
 
@@ -170,12 +169,7 @@ def by_words(collections: dict[str, Collection]) -> None:
             collection.matching(query, 1_000)
             wall[name].append(1_000 * (time.perf_counter() - began))
     for name, times in wall.items():
-        print(f"words, {name}: {figures(times)}")
-
-
-def figures(times: list[float]) -> str:
-    """Median and 95th percentile."""
-    return f"median {quantiles(times, n=2)[0]:.1f} ms, 95th percentile {quantiles(times, n=20)[-1]:.1f} ms"
+        print(f"words, {name}: {percentiles(times)}")
 
 
 def main() -> None:

@@ -83,6 +83,7 @@ relevant document, so nine of ten hits cannot be relevant.
 Measured on {machine}; {versions}; at most {queries} queries per set, drawn by seed 0.
 """
 
+MODES: Sequence[SearchMode] = ("semantic", "keyword", "hybrid")
 WEIGHTS = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6]
 EXPONENTS = [0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0]
 TARGET = 0.9
@@ -131,27 +132,21 @@ def ranking(results: Evaluation) -> str:
     rows: Rows = []
     differences = []
     for one in results.sets:
-        meaning, words, both = (one.modes[mode].ndcg_at_10 for mode in ("semantic", "keyword", "hybrid"))
+        meaning, words, both = (one.modes[mode].ndcg_at_10 for mode in MODES)
         differences.append(both - max(meaning, words))
         rows.append((one.name, f"{meaning:.3f}", f"{words:.3f}", f"{both:.3f}", f"{differences[-1]:+.4f}"))
-    means = (average(results.sets, mode, lambda of: of.ndcg_at_10) for mode in ("semantic", "keyword", "hybrid"))
+    means = (average(results.sets, mode, lambda of: of.ndcg_at_10) for mode in MODES)
     last = f"mean {mean(differences):+.4f}, worst {min(differences):+.4f}"
     return table(head, [*rows, ("**mean**", *(f"{value:.3f}" for value in means), last)])
 
 
-def rare_words(results: Evaluation) -> str:
-    """Format results for words that occur in only one document."""
-    return shares(results, lambda of: of.rare_words, "found in the first five")
-
-
 def shares(results: Evaluation, figure: Callable[[ModeFigures], float | None], name: str) -> str:
     """Format a share for each set and mode."""
-    modes: Sequence[SearchMode] = ("semantic", "keyword", "hybrid")
     rows: Rows = []
     for one in results.sets:
-        values = [figure(one.modes[mode]) for mode in modes]
+        values = [figure(one.modes[mode]) for mode in MODES]
         rows.append((one.name, *("" if value is None else f"{value:.1%}" for value in values)))
-    means = [average(results.sets, mode, figure) for mode in modes]
+    means = [average(results.sets, mode, figure) for mode in MODES]
     return table((name, "meaning", "words", "hybrid"), [*rows, ("**mean**", *(f"{value:.1%}" for value in means))])
 
 
@@ -254,7 +249,7 @@ def format_page(results: Evaluation, figures: dict[str, list[float]], no_match: 
         ranking=ranking(results),
         weight=WORDS_WEIGHT,
         left_out=left_out(results, figures),
-        rare_words=rare_words(results),
+        rare_words=shares(results, lambda of: of.rare_words, "found in the first five"),
         own=shares(results, lambda of: of.no_match, "says no_match, wrongly"),
         foreign=shares(results, lambda of: of.foreign_no_match, "says no_match, rightly"),
         independence=INDEPENDENCE,

@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import peak_memory
-
 PLAIN = [sys.executable, str(Path(__file__).with_name("plain_server.py"))]
 SHARED = [sys.executable, "-m", "mcp_server_embeddings"]
 """The command of clients: a relay to the engine process that sessions share."""
@@ -17,7 +15,7 @@ SHARED = [sys.executable, "-m", "mcp_server_embeddings"]
 OURS = [*SHARED, "--engine-process", "own"]
 """A single process, so that measurements include all of its cost."""
 
-_CLIENT = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
 
 
 def cpu_seconds(pid: int) -> float:
@@ -45,7 +43,7 @@ class MeasuredServer:
         )
         self._next = 0
         self.answer_bytes = 0
-        self._result(self.send("initialize", _CLIENT))
+        self._result(self.send("initialize", INITIALIZE))
         self.notify("notifications/initialized", {})
 
     def kill(self) -> None:
@@ -69,23 +67,19 @@ class MeasuredServer:
 
     def answer(self, request: int) -> dict[str, Any]:
         """Return the answer to a request, skipping all earlier messages."""
+        while (message := self.any_answer())["id"] != request:
+            continue
+        return message
+
+    def any_answer(self) -> dict[str, Any]:
+        """Wait for the next answer to any request and return it."""
         assert self._process.stdout is not None
-        while True:
-            line = self._process.stdout.readline()
-            if not line:
-                raise RuntimeError("the server ended")
+        while line := self._process.stdout.readline():
             message: dict[str, Any] = json.loads(line)
-            if message.get("id") == request and "method" not in message:
+            if "id" in message and "method" not in message:
                 self.answer_bytes = len(line)
                 return message
-
-    def any_answer(self) -> int:
-        """Wait for the next answer to any request and return its id."""
-        assert self._process.stdout is not None
-        while True:
-            message: dict[str, Any] = json.loads(self._process.stdout.readline())
-            if "id" in message and "method" not in message:
-                return int(message["id"])
+        raise RuntimeError("the server ended")
 
     def start_call(self, tool: str, **arguments: object) -> int:
         """Send a tool call and return its id."""
@@ -104,14 +98,6 @@ class MeasuredServer:
         if result.get("isError"):
             raise FailedCallError(f"the call failed: {answer}")
         return result
-
-    def cpu_seconds(self) -> float:
-        """Return user and system seconds of all running threads."""
-        return cpu_seconds(self._process.pid)
-
-    def peak_memory(self) -> int:
-        """Return the peak resident size in bytes."""
-        return peak_memory(self._process.pid)
 
     def end(self) -> float:
         """Kill the process; return the CPU seconds of its lifetime, including children that have ended."""

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 RUNTIME = tempfile.TemporaryDirectory(prefix="sessions-")
@@ -103,12 +103,9 @@ def starts(repetitions: int) -> None:
         alone, _, own_answer = start(OURS)
         alone.end()
         if repetition:  # the first repetition fills the caches
-            for samples, value in zip(
-                columns,
-                (first_answer, own_answer, answer, handshake, cpu, size, after_kill),
-                strict=True,
-            ):
-                samples.append(value)
+            values = (first_answer, own_answer, answer, handshake, cpu, size, after_kill)
+            for column, value in zip(columns, values, strict=True):
+                column.append(value)
     print_range("second session: spawn to initialize", handshakes, " s")
     print_range("second session: spawn to first similarity", second, " s")
     print_range("second session: CPU of the relay to the first answer", relay_cpu, " s")
@@ -159,21 +156,19 @@ def added_latency(repetitions: int) -> None:
 
 def concurrent(servers: list[MeasuredServer], texts: Texts) -> None:
     """Let 64 callers embed one text after another."""
+    count = CALLERS // len(servers)
 
-    def caller(server: MeasuredServer, count: int) -> None:
-        waiting = [server.start_call("embed", texts=[texts.of(12)]) for _ in range(count)]
+    def call(server: MeasuredServer) -> None:
+        for _ in range(count):
+            server.start_call("embed", texts=[texts.of(12)])
         for _ in range((CALLS - 1) * count):
             server.any_answer()
-            waiting.append(server.start_call("embed", texts=[texts.of(12)]))
+            server.start_call("embed", texts=[texts.of(12)])
         for _ in range(count):
             server.any_answer()
 
-    count = CALLERS // len(servers)
-    threads = [threading.Thread(target=caller, args=(server, count)) for server in servers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(servers)) as threads:
+        list(threads.map(call, servers))
 
 
 def callers(repetitions: int) -> None:
@@ -305,17 +300,12 @@ def kills(count: int) -> bool:
 def missing_items(server: MeasuredServer, acknowledged: list[str]) -> int:
     """Count acknowledged items that the collection lacks."""
     missing = 0
-    for batch in batches(acknowledged, 50):
+    for start in range(0, len(acknowledged), 50):
+        batch = acknowledged[start : start + 50]
         answer = server.answer(server.start_call("read", source="kept", ids=batch, max_tokens=8_000))
         items = answer["result"].get("structuredContent", {}).get("items", [])
         missing += len(batch) - len(items)
     return missing
-
-
-def batches(items: list[str], size: int) -> Iterator[list[str]]:
-    """Split a list into parts."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def main() -> int:
