@@ -134,19 +134,19 @@ def throughput_rows(scale: Scale, rates: dict[str, dict[str, float]], peak: floa
     for streams in sorted({1, CORES}):
         plural = "s" * (streams > 1)
         base = f"sentence-transformers, {streams} thread{plural}"
-        for precision, c_wanted, d_wanted in (("exact", 2.8, 3.8), ("bf16", 4.5, 6.5), ("int8", None, None)):
+        for precision, c_target, d_target in (("exact", 2.8, 3.8), ("bf16", 4.5, 6.5), ("int8", None, None)):
             ours = f"this project, {precision}, {streams} stream{plural}"
-            for workload, wanted in (("C", c_wanted), ("D", d_wanted)):
+            for workload, target in (("C", c_target), ("D", d_target)):
                 if ours in rates[workload]:
                     ratio = rates[workload][ours] / rates[workload][base]
-                    rows.append(Row(f"{workload} throughput, {precision}, {streams} thread{plural}", ratio, wanted))
+                    rows.append(Row(f"{workload} throughput, {precision}, {streams} thread{plural}", ratio, target))
     sample = texts.short(1000)
     per_text = flops(sample, hidden=384, layers=6) / len(sample)
     for name, rate in rates["C"].items():
         if name.startswith(("this project, exact, 1 ", "sentence-transformers, 1 ")):
-            wanted = 0.6 if name.startswith("this") else None
+            target = 0.6 if name.startswith("this") else None
             rows.append(
-                Row(f"C, share of the core's fp32 GEMM peak: {name}", rate * per_text / peak, wanted, "of peak")
+                Row(f"C, share of the core's fp32 GEMM peak: {name}", rate * per_text / peak, target, "of peak")
             )
     return rows
 

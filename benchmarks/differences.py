@@ -57,16 +57,16 @@ def main() -> None:
             rows = read_pairs(half)
             flags = flagged(embedder, rows)
             kinds = Counter(row["kind"] for row in rows)
-            found = Counter(row["kind"] for row, flag in zip(rows, flags, strict=True) if flag)
+            flag_counts = Counter(row["kind"] for row, flag in zip(rows, flags, strict=True) if flag)
             print(f"{half}, {len(rows)} pairs, {embedder.identity().short}")
             for kind, pairs in kinds.items():
-                print(f"  {kind:14} {found[kind]:3} of {pairs:3} flagged  {found[kind] / pairs:6.1%}")
+                print(f"  {kind:14} {flag_counts[kind]:3} of {pairs:3} flagged  {flag_counts[kind] / pairs:6.1%}")
             for name, members in (
                 ("number, negation, verb", CHANGES[:3]),
                 ("all changes", CHANGES),
                 ("rewordings", sorted(kinds.keys() - set(CHANGES))),
             ):
-                share = sum(found[kind] for kind in members) / sum(kinds[kind] for kind in members)
+                share = sum(flag_counts[kind] for kind in members) / sum(kinds[kind] for kind in members)
                 print(f"  {name:24} {share:6.1%}")
             for row, flag in zip(rows, flags, strict=True):
                 if flag != (row["kind"] in CHANGES):

@@ -77,12 +77,12 @@ def report_call(title: str, calls: int, call: Callable[[], object], cpu: Callabl
     """Print the wall and CPU milliseconds of a warm call."""
     for _ in range(20):
         call()
-    spent, walls = cpu(), []
+    before, walls = cpu(), []
     for _ in range(calls):
         began = time.perf_counter()
         call()
         walls.append(time.perf_counter() - began)
-    spent = cpu() - spent
+    spent = cpu() - before
     print(f"{title}: {1000 * spent / calls:.2f} ms CPU, median {1000 * np.median(walls):.2f} ms wall", flush=True)
 
 

@@ -178,8 +178,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--store", default="")
     options = parser.parse_args()
-    print(machine())
-    print(versions())
+    print(machine(), versions(), sep="\n")
     nearest.INDEXED_FROM = options.chunks - FINAL_WRITES * BATCH
     clusters = Clusters()
     vectors, subjects = clusters.draw(options.chunks, 1)

@@ -81,8 +81,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    print(machine())
-    print(versions())
+    print(machine(), versions(), sep="\n")
     with tempfile.TemporaryDirectory() as folder:
         server = None if options.url else HttpServer(folder, "--threads", "2", "--no-cache")
         url = f"http://{server.host}:{server.port}/v1" if server else options.url

@@ -18,28 +18,28 @@ class Row:
     Attributes:
         what: Name of the measurement.
         value: A ratio by default; see ``unit``.
-        wanted: Target, or None.
+        target: Target, or None.
         unit: Unit of ``value``.
-        at_most: Whether ``wanted`` is an upper bound instead of a lower one.
+        at_most: Whether ``target`` is an upper bound instead of a lower one.
     """
 
     what: str
     value: float
-    wanted: float | None
+    target: float | None
     unit: str = "×"
     at_most: bool = False
 
     def cells(self) -> tuple[str, str, str, str]:
         """Return the cells of the table: name, value, target, verdict."""
-        if self.wanted is None:
+        if self.target is None:
             return self.what, self._format(self.value), "", ""
-        met = self.value <= self.wanted if self.at_most else self.value >= self.wanted
-        bound = f"{'≤' if self.at_most else '≥'} {self._format(self.wanted)}"
+        met = self.value <= self.target if self.at_most else self.value >= self.target
+        bound = f"{'≤' if self.at_most else '≥'} {self._format(self.target)}"
         return self.what, self._format(self.value), bound, "met" if met else f"missed: {self._shortfall()}"
 
     def _shortfall(self) -> str:
-        assert self.wanted is not None
-        return f"{abs(self.value / self.wanted - 1):.0%} {'over' if self.at_most else 'short'}"
+        assert self.target is not None
+        return f"{abs(self.value / self.target - 1):.0%} {'over' if self.at_most else 'short'}"
 
     def _format(self, value: float) -> str:
         if self.unit == "of peak":

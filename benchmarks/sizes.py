@@ -264,34 +264,34 @@ class Job:
     Attributes:
         ready: Prepares the job, untimed; gives a function that runs it and returns a summary of its result.
         count: Number of items; for ``align``, on each side.
-        seconds: Target on two cores, or None.
+        target: Seconds it should take at most on two cores, or None.
     """
 
     ready: Callable[[int, Path], AbstractContextManager[Callable[[], str]]]
     count: int = 100_000
-    seconds: float | None = None
+    target: float | None = None
 
 
 TOOLS = {
-    "classify": Job(partial(on_tables, use_classify), seconds=5),
-    "classify by examples": Job(partial(on_tables, use_classify_by_examples), seconds=5),
-    "classify by examples, again": Job(partial(on_tables_again, use_classify_by_examples), seconds=5),
+    "classify": Job(partial(on_tables, use_classify), target=5),
+    "classify by examples": Job(partial(on_tables, use_classify_by_examples), target=5),
+    "classify by examples, again": Job(partial(on_tables_again, use_classify_by_examples), target=5),
     "classify, save_as": Job(partial(on_tables, partial(use_classify, save_as="labelled.csv"))),
-    "deduplicate": Job(partial(on_tables, use_deduplicate), seconds=40),
-    "cluster": Job(partial(on_tables, use_cluster), seconds=40),
+    "deduplicate": Job(partial(on_tables, use_deduplicate), target=40),
+    "cluster": Job(partial(on_tables, use_cluster), target=40),
     "align": Job(partial(on_tables, use_align), 20_000, 40),
     "condense": Job(partial(on_tables, use_condense)),
-    "open": Job(partial(on_tables, use_open), seconds=4),
-    "open, touched": Job(partial(on_tables, use_open_touched), seconds=4),
+    "open": Job(partial(on_tables, use_open), target=4),
+    "open, touched": Job(partial(on_tables, use_open_touched), target=4),
     "open, row added": Job(partial(on_tables, use_open_edited)),
 }
 """The last one changes the table."""
 
 JOBS = TOOLS | {
-    "vectors: classify": Job(partial(on_vectors, classify_vectors), seconds=5),
-    "vectors: classify by examples": Job(partial(on_vectors, classify_by_examples_vectors), seconds=5),
-    "vectors: deduplicate": Job(partial(on_vectors, deduplicate_vectors), seconds=40),
-    "vectors: cluster": Job(partial(on_vectors, cluster_vectors), seconds=40),
+    "vectors: classify": Job(partial(on_vectors, classify_vectors), target=5),
+    "vectors: classify by examples": Job(partial(on_vectors, classify_by_examples_vectors), target=5),
+    "vectors: deduplicate": Job(partial(on_vectors, deduplicate_vectors), target=40),
+    "vectors: cluster": Job(partial(on_vectors, cluster_vectors), target=40),
     "vectors: align": Job(partial(on_vectors, align_vectors), 20_000, 40),
     "vectors: closest pairs": Job(partial(on_vectors, closest_pairs)),
     "vectors: neighbours": Job(partial(on_vectors, neighbours)),
@@ -307,8 +307,8 @@ def measure(name: str, count: int, folder: Path) -> None:
         result = run()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = peak_memory(os.getpid()) / 1024**2
-    wanted = "" if job.seconds is None else f"≤ {job.seconds:g} s"
-    print(f"| {name} | {count:,} | {wall:.1f} s | {cpu:.1f} s | {wanted} | {peak:,.0f} MB | {result} |", flush=True)
+    target = "" if job.target is None else f"≤ {job.target:g} s"
+    print(f"| {name} | {count:,} | {wall:.1f} s | {cpu:.1f} s | {target} | {peak:,.0f} MB | {result} |", flush=True)
 
 
 def main() -> None:

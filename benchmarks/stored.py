@@ -171,8 +171,8 @@ def opening(folder: Path, way: str) -> None:
     began = time.perf_counter()
     collection = store_of(folder, way).open("large")
     collection.nearest(np.ones((1, collection.record.dimensions), np.float32), 10)
-    spent = time.perf_counter() - began
-    print(f"{spent:.2f} s, {in_memory(os.getpid())[1] - before:.0f} MB of its own", flush=True)
+    seconds = time.perf_counter() - began
+    print(f"{seconds:.2f} s, {in_memory(os.getpid())[1] - before:.0f} MB of its own", flush=True)
     sys.stdin.read()
 
 
@@ -288,7 +288,7 @@ def checks(embedder: Embedder, sources: Sources) -> None:
 def edits(embedder: Embedder, sources: Sources, files: Sequence[Path]) -> None:
     """Print the milliseconds of the search after each change; its hits must reflect the change."""
 
-    def found(query: str) -> list[str]:
+    def hits_after(query: str) -> list[str]:
         began = time.perf_counter()
         hits = search(embedder, query, source="files", sources=sources, top=1).hits
         print(f"search after {query.split()[0]}: {1_000 * (time.perf_counter() - began):.0f} ms")
@@ -298,12 +298,12 @@ def edits(embedder: Embedder, sources: Sources, files: Sequence[Path]) -> None:
         return f"{path.parent.name}/{path.name}"
 
     files[0].write_text("edited zyzzyva", encoding="utf-8")
-    assert found("edited zyzzyva") == [key(files[0])]
+    assert hits_after("edited zyzzyva") == [key(files[0])]
     moved = files[0].rename(files[0].with_name("moved.md"))
-    assert found("renamed zyzzyva") == [key(moved)]
+    assert hits_after("renamed zyzzyva") == [key(moved)]
     moved.unlink()
-    assert found("deleted zyzzyva") != [key(moved)]
-    assert found("nothing zyzzyva") != [key(moved)]
+    assert hits_after("deleted zyzzyva") != [key(moved)]
+    assert hits_after("nothing zyzzyva") != [key(moved)]
 
 
 def main() -> None:
@@ -317,8 +317,7 @@ def main() -> None:
     if options.what == "opening":
         opening(options.folder, options.way)
         return
-    print(machine())
-    print(versions())
+    print(machine(), versions(), sep="\n")
     if options.what == "million":
         with tempfile.TemporaryDirectory() as folder:
             million(options.folder or Path(folder), options.queries)

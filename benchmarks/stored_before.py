@@ -96,6 +96,5 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, required=True, help="data folder of the million passages")
     parser.add_argument("--queries", type=int, default=60, help="number of queries of each mode")
     options = parser.parse_args()
-    print(machine())
-    print(versions())
+    print(machine(), versions(), sep="\n")
     compare(options.other.resolve(), options.folder, options.queries)

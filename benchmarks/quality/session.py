@@ -93,23 +93,23 @@ async def _call(client: Client, tool: str, result: type[R], arguments: Mapping[s
     return result.model_validate(answer.structured_content)
 
 
-def parts(texts: Sequence[str], beside: Sequence[str], limits: Limits) -> list[slice]:
+def parts(texts: Sequence[str], shared: Sequence[str], limits: Limits) -> list[slice]:
     """Split texts into as few calls as possible, in order.
 
     Args:
         texts: One or more texts.
-        beside: Texts that every call also contains.
+        shared: Texts that every call also contains.
         limits: Limits of a call.
 
     Raises:
         InputError: A call has no room for one text, or for the longest one.
     """
-    max_texts = limits.texts - len(beside)
-    room = limits.characters - sum(map(len, beside))
+    max_texts = limits.texts - len(shared)
+    room = limits.characters - sum(map(len, shared))
     longest = max(map(len, texts))
     if max_texts < 1 or longest > room:
         raise InputError(
-            f"a text of {longest:,} characters and the {len(beside):,} that go with it (labels and examples, or a "
+            f"a text of {longest:,} characters and the {len(shared):,} that go with it (labels and examples, or a "
             f"query) do not fit into one call of at most {limits.texts:,} texts and {limits.characters:,} characters; "
             "give fewer labels or --examples, or leave long texts out"
         )
