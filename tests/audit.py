@@ -1,4 +1,4 @@
-"""What processes do that tests start: sockets, child processes, telemetry."""
+"""Record what the processes started by a test do: sockets, child processes, telemetry."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,12 @@ def hook(event, arguments):
 line("program", *sys.orig_argv)
 sys.addaudithook(hook)
 """
-"""Writes down sockets beyond those within the machine, children, and reads of the telemetry package."""
+"""Logs sockets other than Unix sockets, child processes, and files opened in the telemetry package."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What processes did that were started with ``environment``."""
+    """The log of the processes that were started with ``environment``."""
 
     folder: Path
 

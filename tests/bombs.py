@@ -1,4 +1,4 @@
-"""Files that are made to take much time or memory, or to crash what parses them."""
+"""Files designed to exhaust time or memory, or to crash their parser."""
 
 import io
 
@@ -11,22 +11,22 @@ WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
 ENTITIES = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
 MULTIPLYING = f'<!DOCTYPE x [<!ENTITY e0 "boom">{ENTITIES}]>'.encode()
-"""Of which ``&e11;`` stands for a hundred billion words."""
+"""A document type in which ``&e11;`` expands to a hundred billion words."""
 
 
 def docx_of(body: bytes, before: bytes = b"") -> bytes:
-    """A DOCX whose document has this body."""
+    """Return a DOCX whose document has this body."""
     document = b"%s<w:document xmlns:w='%s'><w:body>%s</w:body></w:document>" % (before, WORD.encode(), body)
     return word_with("word/document.xml", document)
 
 
 def docx_of_entities() -> bytes:
-    """A DOCX of a few kilobytes that stands for a hundred billion words."""
+    """Return a DOCX of a few kilobytes that expands to a hundred billion words."""
     return docx_of(b"<w:p><w:r><w:t>&e11;</w:t></w:r></w:p>", MULTIPLYING)
 
 
 def docx_of_styles(count: int) -> bytes:
-    """A DOCX of paragraph styles, each based on the next, the last on a heading."""
+    """Return a DOCX with a chain of paragraph styles: each is based on the next, the last is a heading."""
     chain = "".join(
         f'<w:style w:type="paragraph" w:styleId="s{n}"><w:name w:val="s{n}"/><w:basedOn w:val="s{n + 1}"/></w:style>'
         for n in range(count)
@@ -36,21 +36,21 @@ def docx_of_styles(count: int) -> bytes:
 
 
 def pdf_of_pages(depth: int, kids: int) -> bytes:
-    """A PDF whose tree of pages has ``depth`` levels, in each of which the next occurs ``kids`` times."""
+    """Return a PDF whose page tree has ``depth`` levels; each node refers ``kids`` times to the next level."""
     levels = {n: b"<< /Type /Pages /Count 9 /Kids [%s] >>" % (b"%d 0 R " % (n + 1) * kids) for n in range(6, 6 + depth)}
     first = {2: b"<< /Type /Pages /Count 9 /Kids [6 0 R] >>", 6 + depth: b"<< /Type /Page >>"}
     return pdf("x", extra=levels | first)
 
 
 def parquet_of_one_text(characters: int, rows: int) -> bytes:
-    """A Parquet file of some kilobytes whose rows have the same long text."""
+    """Return a Parquet file of some kilobytes whose rows all have the same long text."""
     written = io.BytesIO()
     pq.write_table(pa.table({"a": pa.array(["x" * characters] * rows).dictionary_encode()}), written)
     return written.getvalue()
 
 
 def parquet_of_zeros(megabytes: int) -> bytes:
-    """A Parquet file of a few kilobytes that unpacks to so much."""
+    """Return a Parquet file of a few kilobytes that unpacks to this many megabytes."""
     column = pa.array([b"\0" * 1_000] * (1_000 * megabytes), type=pa.binary())
     written = io.BytesIO()
     pq.write_table(pa.table({"a": column}), written, use_dictionary=False, compression="zstd")
@@ -58,10 +58,10 @@ def parquet_of_zeros(megabytes: int) -> bytes:
 
 
 def parquet_of_forged_size(megabytes: int) -> bytes:
-    """The same, but it declares that its column unpacks to one byte."""
+    """Return the file of ``parquet_of_zeros``, changed to declare that its column unpacks to one byte."""
     content = parquet_of_zeros(megabytes)
     declared = pq.read_metadata(io.BytesIO(content)).row_group(0).column(0).total_uncompressed_size
-    number, left = bytearray(), 2 * declared  # as Thrift writes it: seven bits a byte, the last without the highest bit
+    number, left = bytearray(), 2 * declared  # a Thrift varint: seven bits a byte, lowest first
     while left:
         number.append(0x80 | left & 0x7F)
         left >>= 7

@@ -1,4 +1,4 @@
-"""Showing pages in Chromium. One browser shows all pages of a module; ``clients/pages.mjs`` drives it."""
+"""Show pages in Chromium. One browser shows all pages of a test module; ``clients/pages.mjs`` drives it."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 
 @dataclass(frozen=True)
 class Shown:
-    """A page to show: steps of ``pages.mjs``, as its name and its values."""
+    """A page to show, and the steps to take there: each is the name of a step in ``pages.mjs`` and its values."""
 
     path: str
     steps: list[list[object]]
@@ -24,7 +24,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a page: a result for each step, every request, every error."""
+    """Observations of a page: a result for each step, every request, every error."""
 
     results: list[Any]
     requests: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Seen:
 
 
 def show(pages: dict[str, Shown], folder: Path) -> dict[str, Seen]:
-    """Show pages in one browser, one after the other."""
+    """Show pages in one browser, one after the other; return the observations of each."""
     browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
     assert browser is not None, "the tests of pages need Chromium: make browser"
     plan = folder / "plan.json"

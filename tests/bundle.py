@@ -1,8 +1,8 @@
-"""The MCP bundle: a folder for ``mcpb pack``, made from what the project declares.
+"""The MCP bundle: a folder for ``mcpb pack``, made from the project's metadata and settings.
 
-``python tests/bundle.py WHEEL FOLDER`` writes it: the wheel and what starts it. Its packages are those of
-``requirements.lock``, without PyTorch, which the default model does not need; the host's uv fetches them once. Where
-there is a network, as for ``make packages``, ``uv lock`` adds their hashes.
+``python tests/bundle.py WHEEL FOLDER`` writes the folder: the wheel, a script that starts it, ``manifest.json`` and
+``pyproject.toml``. The packages are those of ``requirements.lock`` without PyTorch, which the default model does not
+need; the host's uv fetches them once. Where there is a network, as in ``make packages``, ``uv lock`` adds their hashes.
 """
 
 import json
@@ -23,7 +23,7 @@ START = "server.py"
 PLATFORMS = ("darwin", "linux", "win32")
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SLIM = "sentence-transformers; python_version < '0'"
-"""For uv's overrides: leaves out the package and what only it needs."""
+"""An override for uv that leaves out the package and its dependencies."""
 
 SHOWN = {
     "model": "Model",
@@ -31,11 +31,11 @@ SHOWN = {
     "allow_dir": "Folders that may be read",
     "output_dir": "Folder for results",
 }
-"""Settings that a person makes when installing the bundle, with their titles."""
+"""Settings that the host asks for when the bundle is installed, with their titles."""
 
 
 def manifest() -> dict[str, Any]:
-    """``manifest.json``."""
+    """Return the content of ``manifest.json``."""
     settings = {field.name: field for field in fields(Settings) if field.name in SHOWN}
     single = [field for field in settings.values() if not _multiple(field)]
     arguments = [f"${{user_config.{field.name}}}" for field in settings.values() if _multiple(field)]
@@ -70,7 +70,7 @@ def manifest() -> dict[str, Any]:
 
 
 def pythons(separator: str) -> str:
-    """The versions of Python that the tests run with."""
+    """Return the range of the Python versions that the tests run with."""
     prefix = "Programming Language :: Python :: 3."
     minor = max(int(name.removeprefix(prefix)) for name in PROJECT["classifiers"] if name.startswith(prefix))
     return f"{PROJECT['requires-python']}{separator}<3.{minor + 1}"
@@ -81,7 +81,7 @@ def _multiple(field: "Field[object]") -> bool:
 
 
 def _user_setting(field: "Field[object]") -> dict[str, Any]:
-    """A setting as the host asks for it."""
+    """Return the entry of a setting in ``user_config``."""
     described = {"title": SHOWN[field.name], "description": field.metadata["help"]}
     value = default(field)
     if _multiple(field):
@@ -92,7 +92,7 @@ def _user_setting(field: "Field[object]") -> dict[str, Any]:
 
 
 def project(wheel: str, platforms: Sequence[str]) -> str:
-    """``pyproject.toml``: the wheel, the versions that the tests ran with, and what is left out."""
+    """Return ``pyproject.toml``: the wheel, the versions that the tests ran with, and the omitted package."""
     locked = (ROOT / "requirements.lock").read_text(encoding="utf-8").split()
     return f"""[project]
 name = "{DISTRIBUTION}-bundle"
@@ -112,7 +112,7 @@ constraint-dependencies = {json.dumps(locked, indent=4)}
 
 
 def write_bundle(wheel: Path, folder: Path, platforms: Sequence[str] = PLATFORMS) -> None:
-    """Write all files of the bundle, for some platforms, into a folder that does not exist yet."""
+    """Write all files of the bundle for these platforms into a folder that does not exist yet."""
     folder.mkdir(parents=True)
     for file in (wheel, ROOT / "deploy" / "mcpb" / START, ROOT / "LICENSE"):
         shutil.copy(file, folder)

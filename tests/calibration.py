@@ -1,4 +1,4 @@
-"""The default model's calibrations, as the package carries them."""
+"""Measure the default model's calibrations that ship with the package."""
 
 import tempfile
 from pathlib import Path
@@ -10,11 +10,11 @@ from mcp_server_embeddings.engine.calibrate import PACKAGED, calibrations_for
 from mcp_server_embeddings.engine.engine import Engine
 
 DECIMALS = 5
-"""Of a packaged cosine: rounding makes the files five times smaller, and moves a percentile by 0.002 at most."""
+"""Decimals of a packaged cosine: rounding shrinks the files to a fifth and moves a percentile by at most 0.002."""
 
 
 def measure_calibrations(folder: Path) -> list[Path]:
-    """Measure the default model anew; the files, which are called what the engine looks for."""
+    """Measure the default model; return the files, named as the engine looks them up."""
     with Engine(Settings(data_dir=folder, cache_dir=folder, no_cache=True)) as engine:
         embedder = engine.embedder()
         calibrations_for(
@@ -28,7 +28,7 @@ def measure_calibrations(folder: Path) -> list[Path]:
 
 
 def write_calibrations() -> None:
-    """Replace what the package carries."""
+    """Replace the calibrations in the package."""
     PACKAGED.mkdir(exist_ok=True)
     for old in PACKAGED.iterdir():
         old.unlink()

@@ -1,4 +1,4 @@
-"""Calling tools through an in-memory client."""
+"""Call tools through an in-memory client."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +18,10 @@ from mcp_server_embeddings.store import open_store
 Arguments = dict[str, Any]
 
 PATIENCE = 600.0
-"""Seconds that a call is waited for: on a busy machine no answer of a test says that the call goes on."""
+"""Seconds that a call may take before its answer says that the work goes on in the background.
+
+So long that this happens in no test, even on a busy machine.
+"""
 
 
 def server(engine: Engine, wait_seconds: float = PATIENCE) -> Server[ChangeNotifier]:
@@ -32,7 +35,7 @@ async def client(engine: Engine) -> AsyncIterator[Client]:
 
 
 def run_with(engine: Engine, work: Callable[[Client], Awaitable[CallToolResult]]) -> CallToolResult:
-    """One piece of work with a client of its own."""
+    """Connect a new client, do some work with it, and return the result."""
 
     async def main() -> CallToolResult:
         async with client(engine) as connected:
@@ -42,7 +45,7 @@ def run_with(engine: Engine, work: Callable[[Client], Awaitable[CallToolResult]]
 
 
 def call(engine: Engine, tool: str, arguments: Arguments) -> CallToolResult:
-    """One tool call."""
+    """Call a tool through a new client."""
 
     async def work(connected: Client) -> CallToolResult:
         return await connected.call_tool(tool, arguments)

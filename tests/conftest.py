@@ -17,13 +17,13 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# A shell ignores Ctrl-C in what it starts in the background, which processes inherit; the tests' own do not.
+# A shell lets its background processes ignore Ctrl-C, and children inherit this; processes of the tests must not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What is measured of a model is shared by all tests of a run, and never by the user's own server.
+# All tests of a run share the measurements of a model, but not with the user's own server.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mcp-server-embeddings-tests-")
-# Nor are its engine processes; those of a run end soon after it.
+# The same holds for engine processes; those of a run end soon after it.
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="mcp-server-embeddings-run-")
 os.environ["MCP_EMBEDDINGS_IDLE_EXIT"] = "0.1"
 
@@ -38,7 +38,7 @@ from stores import STORES, OpenStore
 if TYPE_CHECKING:
     from local_index import LocalIndex
 
-# A busy machine takes any time for an example.
+# No deadline: on a busy machine an example can take any time.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
@@ -48,7 +48,7 @@ for variable in ("XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None]:
-    """Import all modules without collecting garbage: they leave none."""
+    """Import all test modules with the garbage collector off: imports leave no garbage."""
     gc.disable()
     try:
         return (yield)
@@ -64,14 +64,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.harden)])
 def rounds(request: pytest.FixtureRequest, record_property: Record) -> Rounds:
-    """A random test in its short and its long form."""
+    """Run a random test in its short form and, in ``make harden``, its long form."""
     return Rounds(request.param == "long", record_property)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _frozen() -> None:
-    """Keep what is imported out of the collector's sight: each engine that ends collects, half a second for a million
-    objects.
+    """Hide imported objects from the garbage collector.
+
+    Each engine that ends collects garbage, which takes half a second for a million objects.
     """
     gc.collect()
     gc.freeze()
@@ -79,7 +80,7 @@ def _frozen() -> None:
 
 @pytest.fixture(scope="module", params=["shared", "own"])
 def engine_process(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Servers of the module serve through an engine process that sessions share, or each in one of its own."""
+    """Run the module twice: servers share an engine process, or each has its engine in its own process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MCP_EMBEDDINGS_ENGINE_PROCESS", request.param)
         yield request.param
@@ -87,7 +88,7 @@ def engine_process(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def own_process() -> Iterator[None]:
-    """Servers of the module serve in a process of their own, at which its tests look."""
+    """Let each server of the module have its engine in its own process, so that tests can observe it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MCP_EMBEDDINGS_ENGINE_PROCESS", "own")
         yield
@@ -95,7 +96,7 @@ def own_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Commands that the module runs in this process load each model once."""
+    """Let the commands that the module runs in this process load each model only once."""
     site = tmp_path_factory.mktemp("site")
     warm.install(site)
     with pytest.MonkeyPatch.context() as patch:
@@ -106,19 +107,19 @@ def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=STORES)
 def open_at(request: pytest.FixtureRequest) -> OpenStore:
-    """Tests that use it run over each implementation of the store."""
+    """Run a test with each implementation of the store."""
     return STORES[request.param]
 
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One data folder for the whole run: the model is calibrated once."""
+    """One data folder for the whole run, so that the model is calibrated once."""
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="session")
 def bge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with the modules of bge and random weights."""
+    """A model with the modules of BAAI/bge-base-en-v1.5 and random weights."""
     from models import save_bge_like
 
     return save_bge_like(tmp_path_factory.mktemp("models") / "bge-like")
@@ -126,7 +127,7 @@ def bge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def converting_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose graph is not built from its files: it must be converted."""
+    """A model that the native engine cannot build from its files, so that it must be converted."""
     from models import save_converting
 
     return save_converting(tmp_path_factory.mktemp("models") / "converting")
@@ -134,7 +135,7 @@ def converting_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def unnormalised_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with mean pooling and no Normalize, random weights."""
+    """A model with mean pooling, no Normalize module and random weights."""
     from models import save_unnormalised
 
     return save_unnormalised(tmp_path_factory.mktemp("models") / "unnormalised")
@@ -149,20 +150,20 @@ def engine(data_dir: Path) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def embedder(engine: Engine) -> Embedder:
-    """One caller of it."""
+    """An embedder of the engine with the default model."""
     return engine.embedder()
 
 
 @pytest.fixture(scope="session")
 def bge_embedder(bge_folder: Path, data_dir: Path) -> Iterator[Embedder]:
-    """The engine with the bge-like model."""
+    """An embedder of an engine with the bge-like model."""
     with Engine(Settings(model=str(bge_folder), data_dir=data_dir)) as engine:
         yield engine.embedder()
 
 
 @pytest.fixture(scope="session")
 def unnormalised_embedder(unnormalised_folder: Path, data_dir: Path) -> Iterator[Embedder]:
-    """The engine with the unnormalised model."""
+    """An embedder of an engine with the unnormalised model."""
     with Engine(Settings(model=str(unnormalised_folder), data_dir=data_dir)) as engine:
         yield engine.embedder()
 
@@ -178,21 +179,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(built: Path) -> Path:
-    """The wheel."""
+    """The wheel of this checkout."""
     (path,) = built.glob("*.whl")
     return path
 
 
 @pytest.fixture(scope="session")
 def sdist(built: Path) -> Path:
-    """The source distribution."""
+    """The source distribution of this checkout."""
     (path,) = built.glob("*.tar.gz")
     return path
 
 
 @pytest.fixture(scope="session")
 def index(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> "LocalIndex":
-    """What packages are installed from without a download, with the wheel of this checkout."""
+    """A local package index with the wheel of this checkout, to install from without a download."""
     from local_index import make_index
 
     return make_index(tmp_path_factory.mktemp("index"), wheel)
@@ -200,7 +201,7 @@ def index(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> "LocalIndex"
 
 @pytest.fixture
 def audit(tmp_path: Path) -> Audit:
-    """Writes down what the processes do that a test starts."""
+    """A recorder of what the processes started by a test do."""
     folder = tmp_path / "audit"
     folder.mkdir()
     return Audit(folder)

@@ -1,4 +1,4 @@
-"""Texts for the tests, written for this project: themes of five texts each, and rewordings."""
+"""Texts for the tests, written for this project: themes of five texts each, rewordings, questions, sentences."""
 
 THEMES: dict[str, list[str]] = {
     "delivery": [
@@ -72,10 +72,10 @@ QUESTIONS = [
     ("where are the keys", "I left them on the kitchen table next to the bread."),
     ("sustainable packaging", "All boxes are made of recycled cardboard without plastic."),
 ]
-"""Questions as people type them, each with an answer that hardly repeats its words."""
+"""Questions as people type them, each with an answer that repeats few of its words."""
 
 COMPONENTS = [0.25, 0.5, 1.0, 0.75, 0.1, -0.5, 0.9]
-"""Of vectors in property tests: few different ones, so that ties and equal vectors come up."""
+"""Components of vectors in property tests: few values, so that ties and equal vectors occur."""
 
 SUBJECTS = ("The clerk", "A farmer", "My neighbour", "The pilot", "Our teacher", "The nurse", "A tourist", "The baker")
 ACTIONS = ("lost", "sold", "found", "painted", "repaired", "borrowed", "forgot", "bought", "cleaned", "hid")
@@ -84,7 +84,7 @@ TIMES = ("yesterday", "in spring", "before dinner", "at the station", "on Monday
 
 
 def sentences(count: int) -> list[str]:
-    """Different plain sentences, up to 2,000; the same ones every time."""
+    """Return up to 2,000 different plain sentences, the same ones every time."""
     every = [
         f"{subject} {action} {thing} {time}."
         for thing in THINGS

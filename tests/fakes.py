@@ -18,7 +18,7 @@ DIMENSIONS = 64
 
 
 def fake_identity(sha256: str = "0" * 64) -> ModelIdentity:
-    """The identity of a fake with these weights."""
+    """Return the identity of a fake model whose weights have this hash."""
     return ModelIdentity(
         name="fake",
         dimensions=DIMENSIONS,
@@ -32,12 +32,12 @@ def fake_identity(sha256: str = "0" * 64) -> ModelIdentity:
 
 @functools.cache
 def tokenizer(prompts: Prompts, max_tokens: int | None) -> TextTokenizer:
-    """The default model's, read once: it takes longer than all that a fake does."""
+    """Return the default model's tokenizer, cached: reading it takes longer than everything that a fake does."""
     return TextTokenizer((get_model_path() / "tokenizer.json").read_text(encoding="utf-8"), prompts, max_tokens)
 
 
 class FakeEncoder(Encoder):
-    """One dimension a word, by its hash. ``gate`` holds every batch until it is set."""
+    """Counts words, each in the dimension given by its hash. ``gate`` holds every batch until it is set."""
 
     engine = "fake"
     device = "cpu"
@@ -54,7 +54,7 @@ class FakeEncoder(Encoder):
         self.identity = fake_identity()
 
     def load(self, *_: object) -> LoadedEncoder:
-        """What an engine loads."""
+        """Act as the function by which an engine loads an encoder."""
         return LoadedEncoder(self, tokenizer(self.identity.prompts, self.identity.max_tokens))
 
     def encode(self, inputs: Sequence[EncoderInput]) -> Vectors:

@@ -1,6 +1,6 @@
-"""SQLite's way to the disk, recorded or held up: what it writes to files and when it has them synced.
+"""Observe or delay what SQLite does to the disk: its writes to files and when it syncs them.
 
-A process that imports this module changes its own SQLite; see ``test_power_loss.py`` and ``test_slow_disk.py``.
+It patches the SQLite of its own process; see ``test_power_loss.py`` and ``test_slow_disk.py``.
 """
 
 import _sqlite3
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 _OPEN, _DELETE = 5, 6
-"""Places in ``sqlite3_vfs``, in words of eight bytes."""
+"""Offsets of functions in ``sqlite3_vfs``, in words of eight bytes."""
 
 _WRITE, _TRUNCATE, _SYNC = 3, 4, 5
-"""Places in ``sqlite3_io_methods``; its first word is the version."""
+"""Offsets of functions in ``sqlite3_io_methods``, whose first word is the version."""
 
 _METHODS = 19
 
@@ -28,7 +28,7 @@ _Sync = ctypes.CFUNCTYPE(ctypes.c_int, _word, ctypes.c_int)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One step on the way to the disk, or what the program said meanwhile."""
+    """One operation on a file, or a line that the program printed in between."""
 
     kind: Literal["write", "truncate", "sync", "delete", "said"]
     name: str
@@ -37,7 +37,7 @@ class Event:
 
 
 def watch(told: Callable[[Event], None]) -> None:
-    """Call ``told`` after each step, but before a sync, of every file that SQLite opens from now on."""
+    """Call ``told`` after each operation on a file that SQLite opens from now on; for a sync, before it."""
     library = ctypes.CDLL(_sqlite3.__file__)
     library.sqlite3_vfs_find.restype = _word
     vfs = (_word * 8).from_address(library.sqlite3_vfs_find(None))
@@ -45,10 +45,10 @@ def watch(told: Callable[[Event], None]) -> None:
 
 
 class _Shim:
-    """Stands in the place of some functions of the default VFS, and calls them."""
+    """Wraps some functions of SQLite's default VFS."""
 
     _kept: ClassVar[list[Any]] = []
-    """What C points to is never freed."""
+    """Callbacks that C code points to; they must never be freed."""
 
     def __init__(self, told: Callable[[Event], None]) -> None:
         self._told = told

@@ -15,7 +15,7 @@ from mcp_server_embeddings.reading.selecting import Reader, Selection
 
 
 def pdf(*pages: str, extra: dict[int, bytes] | None = None) -> bytes:
-    """A PDF written by hand: one line of text a page. ``extra`` replaces objects by number."""
+    """Return a PDF with one line of text on each page. ``extra`` replaces or adds objects by number."""
     count = len(pages)
     objects: dict[int, bytes] = {
         1: b"<< /Type /Catalog /Pages 2 0 R >>",
@@ -34,7 +34,7 @@ def pdf(*pages: str, extra: dict[int, bytes] | None = None) -> bytes:
 
 
 def pdf_of_stream(stream: bytes) -> bytes:
-    """A PDF of one page that draws a compressed stream."""
+    """Return a PDF of one page that draws a compressed stream."""
     packed = zlib.compress(stream, 9)
     return pdf("x", extra={5: b"<< /Filter /FlateDecode /Length %d >>\nstream\n%s\nendstream" % (len(packed), packed)})
 
@@ -54,7 +54,7 @@ def _pdf(objects: dict[int, bytes]) -> bytes:
 
 
 def encrypted_pdf(password: str) -> bytes:
-    """A PDF that needs a password (or none, if it is empty)."""
+    """Return an encrypted PDF; with an empty password anyone can open it."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf("behind a password"))))
     writer.encrypt(password, owner_password="owner", algorithm="AES-256")
     packed = io.BytesIO()
@@ -64,7 +64,7 @@ def encrypted_pdf(password: str) -> bytes:
 
 @functools.cache
 def word() -> bytes:
-    """A DOCX with a title, headings, paragraphs and a table."""
+    """Return a DOCX with a title, headings, paragraphs and a table."""
     document = docx.Document()
     document.core_properties.title = "Handbook"
     document.add_paragraph("Before all.")
@@ -82,7 +82,7 @@ def word() -> bytes:
 
 
 def word_with(part: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """That DOCX with one part replaced or added."""
+    """Return the DOCX of ``word`` with one part replaced or added."""
     packed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(word())) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
         for name in source.namelist():
@@ -93,14 +93,14 @@ def word_with(part: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> 
 
 
 def lying_about_size(archive: bytes, part: str, size: int) -> bytes:
-    """An archive whose directory declares another unpacked size of one part."""
+    """Return the archive with another unpacked size of one part declared in its central directory."""
     name = part.encode()
     at = archive.rindex(b"PK\x01\x02", 0, archive.rindex(name))
     return archive[: at + 24] + struct.pack("<L", size) + archive[at + 28 :]
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
-    """Write files below a folder."""
+    """Write files below a folder; return the folder."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,15 +109,15 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 
 
 def found(selection: Selection, root: Path) -> list[str]:
-    """Names of the files found, below a folder."""
+    """Return the paths of the selected files, relative to ``root``."""
     return [Path(e.path).relative_to(root).as_posix() for e in selection.entries if isinstance(e, FoundFile)]
 
 
 def skipped(selection: Selection, root: Path) -> dict[str, str]:
-    """Reasons of what was skipped, by name below a folder."""
+    """Return the reason for each skipped file, by its path relative to ``root``."""
     return {Path(e.path).relative_to(root).as_posix(): e.reason for e in selection.entries if isinstance(e, Skipped)}
 
 
 def names(root: Path, *paths: str) -> list[str]:
-    """Names of the files that a reader of one folder finds."""
+    """Return the paths of the files that a reader of one folder selects, relative to the folder."""
     return found(Reader([root]).select(paths or [str(root)]), root)

@@ -1,6 +1,6 @@
-"""Look for defects with inputs that reach new lines: ``python fuzz_atheris.py NAME SECONDS``.
+"""Fuzz a target with inputs that reach new lines of code: ``python fuzz_atheris.py NAME SECONDS``.
 
-atheris exists for Python 3.11 on Linux; ``make harden`` installs it.
+atheris is available for Python 3.11 on Linux; ``make harden`` installs it.
 """
 
 import sys
@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["mcp_server_embeddings"]):
 
 
 def main(name: str, seconds: str) -> None:
-    """Fuzz a target; ends the process, with status 0 where there is no defect."""
+    """Fuzz a target, then end the process: with status 0 if no defect was found."""
     target, seeds = fuzz_targets.targets(fuzz_targets.read_here)[name]
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(seeds):

@@ -1,7 +1,7 @@
-"""Everything that reads what others wrote, as functions of bytes that must end well.
+"""Fuzz targets: every parser of untrusted input, as a function of bytes that raises only on a defect.
 
-Each raises on a defect only. ``test_fuzz_parsers.py`` runs them with random changes of their seeds, and has
-``fuzz_atheris.py`` look for inputs that reach new lines: in its own process, since it sees no lines of another.
+``test_fuzz_parsers.py`` runs the targets with random changes of their seeds, and runs ``fuzz_atheris.py``, which looks
+for inputs that reach new lines. atheris sees only the lines of its own process, so there the parsers run in it.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ ROWS = (
 
 
 def message(data: bytes) -> None:
-    """A line becomes a message or the error that answers it, and a relay remembers it."""
+    """Decode and encode a message, and let a relay record it."""
     read = decode(data)
     if read is not None:
         encode(read)
@@ -69,7 +69,7 @@ def lenient(data: bytes) -> None:
 
 
 def arguments(data: bytes) -> None:
-    """What a caller may send for any parameter: JSON, and as a text."""
+    """Coerce a value to the type of every kind of parameter: the value as JSON, and as a string."""
     values: list[object] = [data.decode("utf-8", "replace")]
     with contextlib.suppress(ValueError):
         values.append(parse_json(data))
@@ -86,7 +86,7 @@ Reading = Callable[[str, bytes], list[Document]]
 
 
 def read_isolated(path: str, data: bytes) -> list[Document]:
-    """As the program does."""
+    """Read a file as the program does: in a process of its own where the parser needs one."""
     try:
         return read_documents(path, data, LIMITS)
     except UnreadableError:
@@ -94,7 +94,7 @@ def read_isolated(path: str, data: bytes) -> list[Document]:
 
 
 def read_here(path: str, data: bytes) -> list[Document]:
-    """As the process does that has the parser, which reports whatever a parser raises."""
+    """Read a file in this process, as the isolated reader does, which reports any exception of a parser."""
     try:
         return parse_documents(path, data, replace(LIMITS, cancelled=until(LIMITS.limits.seconds, LIMITS.cancelled)))
     except UnreadableError:
@@ -149,7 +149,7 @@ def _parquet() -> bytes:
 
 
 def targets(reading: Reading = read_isolated) -> Mapping[str, tuple[Target, list[bytes]]]:
-    """The functions by name, each with inputs to begin from."""
+    """Return the targets by name, each with its seeds."""
     return {
         "message": (message, [MESSAGE, json.dumps({"jsonrpc": "2.0", "method": "x"}).encode()]),
         "lenient": (lenient, [MESSAGE, b'["\\ud83d", "\\ud83d\\ude00", NaN, 1e5]']),
@@ -166,13 +166,13 @@ def targets(reading: Reading = read_isolated) -> Mapping[str, tuple[Target, list
         ".csv": (reader(".csv", reading), [b'id,text\n1,"one, two"\n2,three\n']),
         ".jsonl": (reader(".jsonl", reading), [b'{"id": 1, "text": "one"}\n{"id": 2, "text": "two"}\n']),
         ".docx": (reader(".docx", reading), [word()]),
-        # Nearly all changes of an archive are damage that its checksums tell; here what is in it changes.
+        # Checksums detect nearly all changes of an archive; these targets change a file inside it instead.
         "document.xml": (reader(".docx", reading, lambda data: word_with("word/document.xml", data)), [BODY]),
         "styles.xml": (reader(".docx", reading, lambda data: word_with("word/styles.xml", data)), [STYLES]),
         "sheet.xml": (reader(".xlsx", reading, xlsx), [sheet(ROWS)]),
         ".pdf": (reader(".pdf", reading), [pdf("One page", "another")]),
         ".xlsx": (reader(".xlsx", reading), [xlsx(sheet(ROWS))]),
-        # pyarrow ends its process on some damage, which is what processes of its own are for.
+        # Some damage makes pyarrow end its process, so it always runs isolated.
         ".parquet": (reader(".parquet", read_isolated), [_parquet()]),
         ".py": (reader(".py", reading), [b"import os\n\ndef one(a):\n    return a\n"]),
         "columns": (table, [b"id,text\n1,one\n2,two\n"]),

@@ -1,6 +1,6 @@
-"""Hostile texts, and every expression and scanner of the package run over them: ``python hostile.py expressions 1``.
+"""Run every expression and scanner of the package over hostile texts: ``python hostile.py expressions 1``.
 
-In a process of its own, because a superlinear expression holds the interpreter's lock for as long as it runs.
+This is a separate process because a superlinear expression holds the interpreter's lock for as long as it runs.
 """
 
 import functools
@@ -24,7 +24,7 @@ from mcp_server_embeddings.tools.terms import distinguishing_terms
 from mcp_server_embeddings.tools.texts import snippet
 
 SECONDS = {"expressions": 2, "functions": 20}
-"""Of processor time for all inputs of one of them; a linear expression takes about 0.4, a quadratic one over 3."""
+"""Limit of processor time for all inputs of one run; a linear expression takes about 0.4, a quadratic one over 3."""
 
 _UNITS = (
     *("a", "n", "n't", "'", "\"'", " ", "\t", "\n", "\r\n", "\r", "- ", "---\n", "---\r\n", "#", "# ", "=", "| ", "*"),
@@ -54,7 +54,7 @@ _RUNS = (" ", "-", "\r\n", "a", "1")
 
 
 def texts(size: int) -> Iterator[str]:
-    """Texts of ``size`` characters: each unit repeated, some after what could open something; none is closed."""
+    """Yield texts of ``size`` characters: each unit repeated, some after an opening that is never closed."""
     for unit in _UNITS:
         yield unit * (size // len(unit)) + "\x01"
     for begin in _BEGINS:
@@ -63,7 +63,7 @@ def texts(size: int) -> Iterator[str]:
 
 
 def expressions() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
-    """The compiled expressions of all modules, with their places."""
+    """Yield the compiled expressions of all modules, with their qualified names."""
     package = mcp_server_embeddings
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if module.name != f"{package.__name__}.__main__":
@@ -87,7 +87,7 @@ def _exhaust(expression: re.Pattern[str] | re.Pattern[bytes], text: str) -> None
 
 def _reading(suffix: str) -> Callable[[str], object]:
     def read(text: str) -> None:
-        with suppress(Exception):  # what parsers raise
+        with suppress(Exception):  # parsers may raise anything
             parse_documents(f"a{suffix}", text.encode(), DEFAULT_PARSING)
 
     return read
@@ -112,15 +112,15 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
 
 
 def main(chosen: str, every: str) -> None:
-    """Run all expressions over 50,000 characters each, or all functions, which also run libraries.
+    """Run all expressions, or all functions (which also run libraries), over texts of 50,000 characters.
 
-    Each over every ``every``-th text, the next one over those that follow.
+    Each runs over every ``every``-th text; the start moves by one text from one run to the next.
     """
     runs: dict[str, Callable[[str], object]] = FUNCTIONS
     if chosen == "expressions":
         runs = {name: functools.partial(_exhaust, found) for name, found in expressions()}
     for number, (name, run) in enumerate(runs.items()):
-        # Its signal ends the process even while an expression holds the interpreter's lock.
+        # The timer's signal ends the process even while an expression holds the interpreter's lock.
         signal.setitimer(signal.ITIMER_PROF, SECONDS[chosen])
         _say(name)
         for text in itertools.islice(texts(50_000), number % int(every), None, int(every)):

@@ -1,4 +1,4 @@
-"""Driving a real server over HTTP: raw requests, and the SDK's client."""
+"""Drive a real server over HTTP: raw requests, and the SDK's client."""
 
 import queue
 import socket
@@ -23,7 +23,7 @@ META = {
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
 }
-"""What a request of the stateless era says of its client."""
+"""Metadata about the client in a request of the stateless protocol."""
 
 
 class HttpServer:
@@ -60,7 +60,7 @@ class HttpServer:
         return b"".join(self.lines).decode("utf-8", "replace")
 
     def finish(self) -> int:
-        """Wait for the end; the exit status, with all output read."""
+        """Wait for the process to end and read all its output; return the exit status."""
         status = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         if self.process.stderr is not None:
@@ -70,33 +70,33 @@ class HttpServer:
     def post(
         self, method: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> httpx2.Response:
-        """One request of the handshake era."""
+        """Send a request of the protocol with a handshake."""
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params or {})}
         return self.http.post("/mcp", json=message, headers={**ACCEPTED, **(headers or {})})
 
     def post_modern(
         self, method: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> httpx2.Response:
-        """One request of the stateless era."""
+        """Send a request of the stateless protocol (2026-07-28)."""
         name = (params or {}).get("name") or (params or {}).get("uri")
         named = {"Mcp-Name": name} if name else {}
         said = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method, **named, **(headers or {})}
         return self.post(method, {**(params or {}), "_meta": META}, said)
 
     def call(self, tool: str, arguments: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Call a tool; the result."""
+        """Call a tool and return the result."""
         answer = self.post("tools/call", {"name": tool, "arguments": dict(arguments)}, headers)
         assert answer.status_code == 200, answer.text
         result: dict[str, Any] = answer.json()["result"]
         return result
 
     def metric(self, name: str) -> float:
-        """A metric without labels."""
+        """Return the value of a metric without labels."""
         lines = self.http.get("/metrics").text.splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith(f"mcp_embeddings_{name} "))
 
     def connect(self, body: bytes, headers: Mapping[str, str]) -> socket.socket:
-        """Begin a request, and send a part of its body."""
+        """Begin a request: send its headers and part of its body."""
         connection = socket.create_connection((self.http.base_url.host, self.http.base_url.port or 80), PATIENCE)
         sent = {"Host": "localhost", "Content-Type": "application/json", **ACCEPTED, **headers}
         lines = ["POST /mcp HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
@@ -107,7 +107,7 @@ class HttpServer:
     async def client(
         self, mode: str = "auto", token: str = "", message_handler: MessageHandlerFnT | None = None
     ) -> AsyncIterator[Client]:
-        """The SDK's client, connected."""
+        """Connect the SDK's client."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with httpx2.AsyncClient(headers=headers, timeout=PATIENCE) as http:
             transport = streamable_http_client(self.url, http_client=http)

@@ -1,4 +1,4 @@
-"""A Hugging Face hub on this machine: as much of its API as fetching a model takes, and its ways to fail."""
+"""A local Hugging Face hub: the part of its API that downloads need, with failures on request."""
 
 import hashlib
 import json
@@ -16,12 +16,12 @@ from wire import PATIENCE
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 _LARGE = (".safetensors", ".bin", ".onnx")
-"""Files that the hub keeps in large-file storage and therefore knows the SHA-256 of."""
+"""Files that the hub keeps in large-file storage, and whose SHA-256 it therefore reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came."""
+    """A received request."""
 
     method: str
     path: str
@@ -29,14 +29,14 @@ class Request:
 
     @property
     def file(self) -> str | None:
-        """The file of a model that it asks for; None when it asks for something else."""
+        """The requested file of a model; None if the request is for something else."""
         _, found, name = self.path.partition("/resolve/main/")
         return name if found else None
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A transfer that stops at ``position`` until ``released``."""
+    """Stops the transfer of a file at ``position`` until ``released`` is set."""
 
     position: int
     reached: threading.Event = field(default_factory=threading.Event)
@@ -50,11 +50,11 @@ class Hub:
     """Serves models until it is closed.
 
     Attributes:
-        requests: All that came, in order.
+        requests: All received requests, in order.
         gated: Ids of models whose files are refused.
-        corrupt: Names of files whose last byte arrives wrong.
-        cuts: By file name, for each GET the position at which the connection breaks.
-        holds: By file name, where every transfer of it waits.
+        corrupt: Names of files that are sent with a wrong last byte.
+        cuts: By file name, the position at which the connection breaks, for each GET in turn.
+        holds: By file name, where every transfer of the file waits.
         status: Answer everything with this HTTP status; 0 to answer properly.
     """
 
@@ -83,20 +83,20 @@ class Hub:
         self.models[model] = {**files, **(extra or {})}
 
     def hold(self, file: str, position: int) -> Hold:
-        """Let every transfer of a file wait at a position."""
+        """Make every transfer of a file wait at a position."""
         self.holds[file] = Hold(position)
         return self.holds[file]
 
     def fetched(self, file: str) -> list[str | None]:
-        """The Range header of each GET of a file, None where there was none."""
+        """Return the Range header of each GET of a file, or None where there was no header."""
         return [request.range for request in self.requests if request.method == "GET" and request.file == file]
 
     def files_fetched(self) -> set[str]:
-        """Names of all files somebody began to fetch."""
+        """Return the names of all files that a client began to fetch."""
         return {request.file for request in self.requests if request.method == "GET" and request.file is not None}
 
     def close(self) -> None:
-        """Nobody answers any more; the port is free."""
+        """Stop serving and free the port."""
         for hold in self.holds.values():
             hold.released.set()
         self._server.shutdown()
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Do not log requests."""
 
     def _answer(self) -> None:
         hub = self.server.hub
@@ -208,7 +208,7 @@ def _sibling(name: str, data: bytes) -> dict[str, object]:
 
 
 def _etag(name: str, data: bytes) -> str:
-    """As the hub forms it: the SHA-256 of a large file, the git hash of any other."""
+    """Return a file's ETag as the hub computes it: the SHA-256 of a large file, the git hash of any other."""
     if name.endswith(_LARGE):
         return hashlib.sha256(data).hexdigest()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

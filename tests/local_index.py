@@ -1,7 +1,7 @@
-"""An index on disk of the packages that the tests run with, to install from without a download.
+"""A package index on disk, made from the packages of this environment, to install from without a download.
 
-Each package is a wheel with its own metadata and, in place of its code, the way to that of this environment. So what is
-resolved, asked for and left out is real, and takes a second; only what has been resolved can be imported.
+Each wheel has the package's real metadata but, in place of its code, a ``.pth`` file that points to links to the code
+in this environment. So resolving is real and takes a second, and only resolved packages can be imported.
 """
 
 import os
@@ -23,14 +23,14 @@ WHEEL = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-n
 
 @dataclass(frozen=True, slots=True)
 class LocalIndex:
-    """A folder with wheels, and a home of a user who installs from it."""
+    """A folder with wheels, and the home of a user who installs from it."""
 
     wheels: Path
     home: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes uv and pip install from the index and nothing else."""
+        """Variables that make uv and pip install from this index only."""
         programs = (str(self.home / "bin"), str(Path(uv.find_uv_bin()).parent), os.environ["PATH"])
         return client_environment(
             HOME=str(self.home),
@@ -50,7 +50,7 @@ class LocalIndex:
 
 
 def make_index(folder: Path, *packages: Path) -> LocalIndex:
-    """An index of this environment's packages and those given as files."""
+    """Make an index of this environment's packages and of ``packages``, which are files."""
     index = LocalIndex(folder / "wheels", folder / "home")
     index.wheels.mkdir(parents=True)
     index.home.mkdir()
@@ -63,7 +63,7 @@ def make_index(folder: Path, *packages: Path) -> LocalIndex:
 
 
 def _add(distribution: Distribution, wheels: Path, code: Path) -> None:
-    """A wheel that leads to links to the modules of a package, and to no others."""
+    """Add a wheel whose ``.pth`` file points to links to the modules of the package, and to no others."""
     stem = f"{distribution.name.replace('-', '_')}-{distribution.version}"
     links = code / stem
     links.mkdir(parents=True)

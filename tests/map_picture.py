@@ -1,4 +1,4 @@
-"""Writes docs/map.png, a map of examples/data/feedback.csv: ``python tests/map_picture.py`` in a clone."""
+"""Draw docs/map.png, a map of examples/data/feedback.csv: ``python tests/map_picture.py``."""
 
 import sys
 from pathlib import Path

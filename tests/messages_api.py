@@ -1,4 +1,4 @@
-"""Anthropic's Messages API on the loopback: plays the model of Claude Code by a script, and keeps what it was sent."""
+"""A local server of Anthropic's Messages API: plays a scripted model for Claude Code, and records the requests."""
 
 import json
 import threading
@@ -11,17 +11,18 @@ from test_clients import CLIENTS
 from wire import PATIENCE
 
 CLAUDE_CODE = CLIENTS / "node_modules" / "@anthropic-ai" / "claude-code" / "cli.js"
-"""Version 2.1.87: from 2.1.89 it asks its model without the tools of a server that is not there within 5 seconds, which
-a busy machine makes of any; from 2.1.113 it is a native program, and no longer a script."""
+"""Version 2.1.87. From 2.1.89 it leaves out the tools of a server that is not connected within 5 seconds, which happens
+on a busy machine; from 2.1.113 it is a native program instead of a script.
+"""
 
 PREFIX = "mcp__embeddings__"
-"""Of our tools' names, for a server that the client's configuration names ``embeddings``."""
+"""Prefix of our tools' names for a server that the client's configuration calls ``embeddings``."""
 
 
 class Model(ThreadingHTTPServer):
-    """Calls the tools of each turn, by name, with their arguments; then ends with a text.
+    """A model that calls the tools of each turn, by name, with these arguments, and then ends with a text.
 
-    It is the client's proxy too and refuses all: what the client fetches with everything turned off stays here as well.
+    It is also the client's proxy, and refuses everything: what the client fetches in spite of its settings stays here.
     """
 
     def __init__(self, turns: Sequence[Mapping[str, dict[str, Any]]], final_text: str) -> None:
@@ -31,7 +32,7 @@ class Model(ThreadingHTTPServer):
         self.requests: list[dict[str, Any]] = []
 
     def variables(self) -> dict[str, str]:
-        """The environment of a Claude Code that asks this model, and nothing else on the network."""
+        """Return variables that make Claude Code use this model, and nothing else on the network."""
         url = f"http://127.0.0.1:{self.server_port}"
         return {
             "ANTHROPIC_BASE_URL": url,
@@ -44,7 +45,7 @@ class Model(ThreadingHTTPServer):
         }
 
     def events(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The events of the model's next turn."""
+        """Yield the events of the model's next turn."""
         turn = sum(message["role"] == "assistant" for message in request["messages"])
         final = turn == len(self.turns)
         usage = {"input_tokens": 1, "output_tokens": 1}
@@ -62,7 +63,7 @@ class Model(ThreadingHTTPServer):
 
 
 class Turn(BaseHTTPRequestHandler):
-    """One request, answered as a stream; of any method but POST the base class says that it is not supported."""
+    """Answers a request with a stream of events; the base class refuses every method except POST."""
 
     def do_POST(self) -> None:
         assert isinstance(self.server, Model)
@@ -76,26 +77,26 @@ class Turn(BaseHTTPRequestHandler):
 
 
 def tool_blocks(calls: Mapping[str, dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """A block and its delta for each call."""
+    """Yield a block and its delta for each call."""
     for name, arguments in calls.items():
         block = {"type": "tool_use", "id": f"toolu_{name}", "name": PREFIX + name, "input": {}}
         yield block, {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
 
 
 def final_block(text: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The final text as a block and its delta."""
+    """Yield the final text as a block and its delta."""
     yield {"type": "text", "text": ""}, {"type": "text_delta", "text": text}
 
 
 def tool_results(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The results that end a request, by tool."""
+    """Return the tool results in the last message of a request, by tool."""
     blocks = request["messages"][-1]["content"]
     return {block["tool_use_id"].removeprefix("toolu_"): block for block in blocks if block["type"] == "tool_result"}
 
 
 @contextmanager
 def serving(turns: Sequence[Mapping[str, dict[str, Any]]], final_text: str) -> Iterator[Model]:
-    """A model that answers until the block ends."""
+    """Serve a model until the ``with`` block ends."""
     with Model(turns, final_text) as model:
         thread = threading.Thread(target=model.serve_forever)
         thread.start()

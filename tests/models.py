@@ -1,4 +1,4 @@
-"""Models with the modules of well-known ones and random weights."""
+"""Models with random weights and the modules of well-known models."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def save_random_bert(
     layers: int = 2,
     matryoshka: tuple[int, ...] = (),
 ) -> Path:
-    """A BERT with random weights in sentence-transformers format: 512 tokens, the vocabulary of MiniLM."""
+    """Save a BERT with random weights in sentence-transformers format: 512 tokens, MiniLM's vocabulary."""
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()), model_max_length=512)
     config = BertConfig(
@@ -62,7 +62,7 @@ def save_random_bert(
 
 
 def save_bge_like(folder: Path, *, hidden: int = 64, layers: int = 2) -> Path:
-    """The modules of BAAI/bge-base-en-v1.5: CLS pooling, Normalize, a query prompt, 512 tokens."""
+    """Save a model with the modules of BAAI/bge-base-en-v1.5: CLS pooling, Normalize, a query prompt, 512 tokens."""
     return save_random_bert(
         folder,
         pooling="cls",
@@ -75,17 +75,17 @@ def save_bge_like(folder: Path, *, hidden: int = 64, layers: int = 2) -> Path:
 
 
 def save_converting(folder: Path) -> Path:
-    """A pooling that is not built from the files: the greatest value of each dimension."""
+    """Save a model with max pooling, which the native engine does not build from the files."""
     return save_random_bert(folder, pooling="max", normalise=True)
 
 
 def save_unnormalised(folder: Path) -> Path:
-    """Mean pooling and vectors of any length."""
+    """Save a model with mean pooling and vectors of any length."""
     return save_random_bert(folder, pooling="mean", normalise=False)
 
 
 def randomise(model: torch.nn.Module) -> None:
-    """Give every parameter a random value, biases and normalisations too: a graph that leaves one out differs."""
+    """Set every parameter, biases and normalisations too, to random values, so that a graph without one differs."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -97,7 +97,7 @@ def randomise(model: torch.nn.Module) -> None:
 
 
 def byte_level_tokenizer(corpus: list[str]) -> Tokenizer:
-    """A byte-level BPE as RoBERTa and ModernBERT have, trained on a few texts."""
+    """Train a byte-level BPE tokenizer, as RoBERTa and ModernBERT have, on a few texts."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = BpeTrainer(
@@ -112,7 +112,7 @@ def byte_level_tokenizer(corpus: list[str]) -> Tokenizer:
 
 
 def unigram_tokenizer(corpus: list[str]) -> Tokenizer:
-    """A Unigram tokenizer as XLM-RoBERTa has, trained on a few texts."""
+    """Train a Unigram tokenizer, as XLM-RoBERTa has, on a few texts."""
     tokenizer = Tokenizer(Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -153,7 +153,7 @@ def save_transformer(
     do_lower_case: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Path:
-    """A model of any architecture with random weights, in sentence-transformers format."""
+    """Save a model of any architecture with random weights in sentence-transformers format."""
     model = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
     randomise(model)
     base = folder.with_name(folder.name + "-base")
@@ -170,7 +170,7 @@ def save_transformer(
 
 
 def save_classifier(folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> Path:
-    """A cross-encoder of any architecture with random weights, as transformers saves it: without modules.json."""
+    """Save a cross-encoder of any architecture with random weights, as transformers does: without modules.json."""
     model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
     randomise(model)
     model.save_pretrained(str(folder))

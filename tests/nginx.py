@@ -1,4 +1,4 @@
-"""A real nginx with the configuration of ``deploy/``, before servers of a test."""
+"""A real nginx with the configuration in ``deploy/``, as the proxy of a test's servers."""
 
 import re
 import socket
@@ -19,7 +19,7 @@ _FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def configuration(port: int, replicas: Sequence[int]) -> str:
-    """That of ``deploy/`` for these ports, without TLS."""
+    """Return the configuration in ``deploy/`` with these ports and without TLS."""
     text = _TLS.sub("", CONFIGURATION.read_text(encoding="utf-8")).replace("443 ssl", f"127.0.0.1:{port}")
     first = _UPSTREAM.search(text)
     assert first
@@ -34,7 +34,7 @@ def configuration(port: int, replicas: Sequence[int]) -> str:
 
 @contextmanager
 def nginx(folder: Path, replicas: Sequence[int]) -> Iterator[str]:
-    """Its URL; it ends with the block."""
+    """Run nginx until the ``with`` block ends; gives its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     file = folder / "nginx.conf"

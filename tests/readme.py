@@ -1,4 +1,4 @@
-"""The tables of the README and of docs/, made from the code."""
+"""Make the tables of the README and of docs/ from the code."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -21,7 +21,7 @@ EXAMPLES = README.parent / "examples" / "clients"
 
 
 _SELECTING = ("id_field", "ids", "where")
-"""Parameters that every tool with a source has; the rows leave them out where they may be absent."""
+"""Parameters that every tool with a source has; the table leaves them out where they are optional."""
 
 
 def _parameter(name: str, field: FieldInfo) -> str:
@@ -31,7 +31,7 @@ def _parameter(name: str, field: FieldInfo) -> str:
 
 
 def tools_table() -> str:
-    """One row a tool."""
+    """Return the table of tools, one row for each."""
     rows = ["| tool | parameters | what it does |", "| --- | --- | --- |"]
     for tool in declared_tools().values():
         shown = {
@@ -45,7 +45,10 @@ def tools_table() -> str:
 
 
 def settings_table(*, http: bool = False) -> str:
-    """One row a setting, of HTTP or of everything else; the defaults of folders depend on the system."""
+    """Return the table of settings, either those of HTTP or all others.
+
+    Defaults of folders are left out, because they depend on the system.
+    """
     rows = ["| option | variable | what it does |", "| --- | --- | --- |"]
     for field in fields(Settings):
         if (field.metadata["scope"] == "http") != http:
@@ -57,7 +60,7 @@ def settings_table(*, http: bool = False) -> str:
 
 
 def client_examples() -> dict[Path, str]:
-    """The file of each client with nothing but this server, by its path in the examples."""
+    """Return the example file of each client, which configures only this server, by its path."""
     return {
         EXAMPLES / f"{client.name}.{client.format.removesuffix('c')}": snippet(client, "embeddings", [DISTRIBUTION])
         for client in CLIENTS.values()
@@ -65,7 +68,7 @@ def client_examples() -> dict[Path, str]:
 
 
 def client_places() -> str:
-    """One row a client: its file on each system."""
+    """Return the table of clients: the path of the configuration file of each on each system."""
     systems = (System("linux", "~", {}), System("darwin", "~", {}), System("win32", "~", {"APPDATA": "%APPDATA%"}))
     rows = ["| client | name | Linux | macOS | Windows |", "| --- | --- | --- | --- | --- |"]
     for client in CLIENTS.values():
@@ -75,13 +78,13 @@ def client_places() -> str:
 
 
 def _place(client: Client, system: System) -> str:
-    """A client's file, or its files, in short."""
+    """Return the path of a client's configuration file; of alternatives, only the names."""
     first, *others = client.candidates(system)
     return " or ".join([f"`{first}`", *(f"`{other.name}`" for other in others)]).replace("~\\", "%USERPROFILE%\\")
 
 
 def client_snippets() -> str:
-    """The content of the clients' files, once for those that have the same."""
+    """Return the content of the clients' files; clients with the same content share a snippet."""
     titles: dict[str, list[str]] = {}
     for client, (path, text) in zip(CLIENTS.values(), client_examples().items(), strict=True):
         shown = f"```{path.suffix[1:]}\n{text.strip()}\n```"
@@ -95,11 +98,11 @@ PAGES: dict[Path, dict[str, Callable[[], str]]] = {
     CLIENTS_PAGE: {"places": client_places, "snippets": client_snippets},
     HTTP_PAGE: {"http": partial(settings_table, http=True)},
 }
-"""The tables of each page."""
+"""The generated tables of each page, by the name of their block."""
 
 
 def with_tables(page: Path) -> str:
-    """The text of a page with its tables as the code has them now."""
+    """Return the text of a page with its tables made from the current code."""
     text = page.read_text(encoding="utf-8")
     for name, table in PAGES[page].items():
         before, found, rest = text.partition(f"<!-- {name} -->\n")

@@ -1,4 +1,4 @@
-"""The terminal session of the README: real commands and what they print, as a picture. ``make snapshot`` draws it."""
+"""Draw the terminal session of the README: real commands and their output. ``make snapshot`` runs this."""
 
 import contextlib
 import io
@@ -24,11 +24,11 @@ COMMANDS = (
 
 _WIDTH = 106
 _FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
-"""Of another server, which no picture may load."""
+"""Fonts on another server, which no picture may load."""
 
 
 def session() -> list[tuple[str, str]]:
-    """Each command with what it prints, in a folder with the tickets."""
+    """Run each command in a folder with the tickets; return the commands with their output."""
     printed = []
     with TemporaryDirectory() as folder, prepared(Path(folder)):
         shutil.copy(ROOT / "examples" / "data" / "tickets.csv", folder)
@@ -40,7 +40,7 @@ def session() -> list[tuple[str, str]]:
 
 
 def drawn(printed: list[tuple[str, str]]) -> str:
-    """A session as SVG."""
+    """Return a session as an SVG picture."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), highlight=False)
     for command, output in printed:
         console.print(Text("$ ", "bold green").append(command, "bold"))

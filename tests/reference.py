@@ -1,4 +1,4 @@
-"""The reference pages of the site, made from the code: tools, commands, Python API."""
+"""Make the reference pages of the site from the code: tools, commands, Python API."""
 
 import argparse
 import inspect
@@ -23,7 +23,7 @@ _ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
 
 def tools_page() -> str:
-    """Every tool with its description and parameters, as clients are told."""
+    """Return the page of all tools with their descriptions and parameters, as in ``tools/list``."""
     said = (
         "What clients are told of each tool. [Tools, with answers](../tools.md) shows a call of each, and says what "
         "the parameters have in common."
@@ -57,7 +57,7 @@ def _default(name: str, field: Mapping[str, Any], required: list[str]) -> str:
 
 
 def commands_page() -> str:
-    """Every command with its operands, its options and an example."""
+    """Return the page of all commands with their operands, options and an example."""
     said = (
         f"`{DISTRIBUTION}` without a command serves over stdio, as MCP clients start it. Every "
         "[setting](../settings.md) is an option of each command too; `COMMAND --help` lists them."
@@ -86,7 +86,7 @@ def _invocation(action: argparse.Action) -> str:
 
 
 def python_page() -> str:
-    """Every public name of the package, with its signature and docstring."""
+    """Return the page of all public names of the package with their signatures and docstrings."""
     said = (
         "The names that the package exports: the functions behind the tools, and what they are given. Importing the "
         "package costs nothing; each name is loaded on first use. An `Engine` is used as a context manager."
@@ -111,7 +111,7 @@ def _object(name: str) -> str:
 
 
 def _signature(name: str, found: Callable[..., object]) -> str:
-    """The signature without the annotations, which the page of the tools has in words."""
+    """Return the signature without annotations; the page of the tools describes the types in words."""
     try:
         parameters = inspect.signature(found).parameters.values()
     except (TypeError, ValueError):
@@ -124,7 +124,7 @@ def _signature(name: str, found: Callable[..., object]) -> str:
 
 
 def _documented(docstring: str) -> str:
-    """A docstring in Google's form as Markdown: sections as lists, examples as code."""
+    """Return a docstring in Google's form as Markdown: sections as lists, examples as code."""
     lines: list[str] = []
     section = ""
     for line in docstring.splitlines():
@@ -158,4 +158,4 @@ REFERENCE: dict[Path, Callable[[], str]] = {
     FOLDER / "commands.md": commands_page,
     FOLDER / "python.md": python_page,
 }
-"""The pages and what makes them."""
+"""The pages, each with the function that makes it."""

@@ -1,4 +1,4 @@
-"""A server with OpenAI's API as other programs have it: the real model, which cuts long texts, and what goes wrong."""
+"""A server with OpenAI's embeddings API: the real model, which cuts long texts, and faults on request."""
 
 import base64
 import threading
@@ -22,25 +22,25 @@ from wire import PATIENCE
 
 
 def refusal(status: int, message: object = "no", **headers: str) -> Response:
-    """An error in OpenAI's shape."""
+    """Return an error in OpenAI's format; keywords are headers."""
     return JSONResponse({"error": {"message": message}}, status, {k.replace("_", "-"): v for k, v in headers.items()})
 
 
 @dataclass
 class RemoteServer:
-    """How it answers may be changed between requests.
+    """The server's behaviour, which a test may change between requests.
 
     Attributes:
-        embedder: The model.
-        refuses_long: Whether a text over the model's limit is a 400, and not cut.
-        read: What it reads of texts.
-        base64: Whether it knows ``encoding_format``; otherwise it refuses it.
-        most_texts: More in a request are a 422.
-        key: Without it a request is a 401.
+        embedder: The model that embeds the texts.
+        refuses_long: Whether to refuse a text over the model's limit with 400 instead of cutting it.
+        read: Applied to the texts before they are embedded.
+        base64: Whether to accept ``encoding_format``; otherwise it is refused with 400.
+        most_texts: The maximum of texts in a request; more are refused with 422.
+        key: A request without this key is refused with 401.
         change: Applied to the vectors.
-        faults: Answers given instead, the first one first.
-        bodies: All requests that were answered with vectors.
-        url: For --engine-url.
+        faults: Answers to give to the next requests instead, in order.
+        bodies: The bodies of all requests that were answered with vectors.
+        url: The value for --engine-url.
     """
 
     embedder: Embedder
@@ -56,7 +56,7 @@ class RemoteServer:
 
     @property
     def texts(self) -> list[str]:
-        """All that were embedded."""
+        """All texts that were embedded."""
         return [text for body in self.bodies for text in body["input"]]
 
     async def _answer(self, request: Request) -> Response:
@@ -78,7 +78,7 @@ class RemoteServer:
         self.bodies.append(body)
         rows = self.change(embedded.vectors)
         entries = [{"index": index, "embedding": self._written(row, body)} for index, row in enumerate(rows)]
-        return JSONResponse({"data": entries[::-1]})  # in whatever order
+        return JSONResponse({"data": entries[::-1]})  # clients must not rely on the order
 
     @staticmethod
     def _written(row: Vectors, body: Mapping[str, Any]) -> object:
@@ -89,7 +89,7 @@ class RemoteServer:
 
 @contextmanager
 def remote_server(embedder: Embedder, port: int = 0) -> Iterator[RemoteServer]:
-    """Serve on a thread."""
+    """Serve on a thread until the ``with`` block ends."""
     remote = RemoteServer(embedder)
     app = Starlette(routes=[Route("/v1/embeddings", remote._answer, methods=["POST"])])
     server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", ws="none", log_config=None))
@@ -103,10 +103,10 @@ def remote_server(embedder: Embedder, port: int = 0) -> Iterator[RemoteServer]:
 
 
 def turned(vectors: Vectors) -> Vectors:
-    """What another model of the same size might answer."""
+    """Return vectors that another model of the same size might answer."""
     return np.roll(vectors, 1, axis=1) * np.where(np.arange(vectors.shape[1]) % 2, 1, -1).astype(np.float32)
 
 
 def in_float16(vectors: Vectors) -> Vectors:
-    """What the same model answers in another precision."""
+    """Return the vectors that the same model answers in another precision."""
     return vectors.astype(np.float16).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Prints what pyproject.toml asks for, also for development and documentation, one a line; see ``make lock``."""
+"""Print the requirements in pyproject.toml, with those for development and documentation; see ``make lock``."""
 
 import sys
 import tomllib

@@ -1,4 +1,4 @@
-"""Random tests: some examples in ``make test-all``; in ``make harden`` new ones until a time is over."""
+"""Random tests: a fixed number of examples in ``make test-all``, new ones for a given time in ``make harden``."""
 
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -11,11 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 T = TypeVar("T")
 
 Record = Callable[[str, object], None]
-"""pytest's ``record_property``: what a test did so many times, which ``make harden`` sums over all tests."""
+"""pytest's ``record_property``: records a count, which ``make harden`` sums over all tests."""
 
 
 def record_writes(record: Record, acknowledged: Collection[str], stored: Iterable[str]) -> None:
-    """Record how many writes were acknowledged and how many are missing; fail where one is."""
+    """Record how many writes were acknowledged and how many of them are missing; fail if one is."""
     lost = set(acknowledged) - set(stored)
     record("acknowledged writes", len(acknowledged))
     record("writes lost", len(lost))
@@ -23,7 +23,7 @@ def record_writes(record: Record, acknowledged: Collection[str], stored: Iterabl
 
 
 class Rounds:
-    """The short or the long form of a test: the fixture ``rounds``."""
+    """Run a random test in its short or its long form: the fixture ``rounds``."""
 
     def __init__(self, long: bool, record: Record) -> None:
         self.long = long
@@ -34,9 +34,9 @@ class Rounds:
         """Run a state machine.
 
         Args:
-            machine: Of which each example makes one.
-            examples: Of the short form.
-            seconds: Of the long one, which runs so many again and again.
+            machine: Its class; each example makes an instance.
+            examples: Examples of the short form.
+            seconds: Duration of the long form, which repeats that number of examples until the time is over.
         """
 
         def made() -> RuleBasedStateMachine:
@@ -76,5 +76,5 @@ class Rounds:
             derandomize=not self.long,
             print_blob=self.long,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, *([Phase.shrink] if self.long else [])],  # shrinking takes minutes
+            phases=[Phase.generate, *([Phase.shrink] if self.long else [])],  # shrinking can take minutes
         )

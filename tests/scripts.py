@@ -1,4 +1,4 @@
-"""Commands and scripts as processes of their own, and a disk that they fill."""
+"""Run commands and scripts as separate processes, and make a small disk for them to fill."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ from wire import PATIENCE, client_environment
 
 
 def at_start(folder: Path, code: str) -> dict[str, str]:
-    """Variables of processes whose interpreters run this code before anything else."""
+    """Return variables that make the interpreters of new processes run this code before anything else."""
     (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
     return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def output(command: Sequence[str | Path], environment: Mapping[str, str], folder: Path | None = None) -> str:
-    """The output of a command that must succeed."""
+    """Run a command that must succeed; return its output."""
     finished = subprocess.run(
         command,
         env=environment,
@@ -34,12 +34,12 @@ def output(command: Sequence[str | Path], environment: Mapping[str, str], folder
 
 
 def run(script: str, *arguments: str) -> str:
-    """A script's output."""
+    """Run a Python script that must succeed, with warnings as errors; return its output."""
     return output([sys.executable, "-W", "error", "-c", script, *arguments], client_environment())
 
 
 def command_without(module: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """A command where a module is not installed."""
+    """Run a command of the program as if a module were not installed."""
     program = f"import sys; sys.modules[{module!r}] = None; from mcp_server_embeddings.cli.main import main; "
     return subprocess.run(
         [sys.executable, "-c", program + "sys.exit(main())", *arguments],
@@ -53,7 +53,7 @@ def command_without(module: str, *arguments: str, **variables: str) -> "subproce
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[int]:
-    """Make ``folder`` a disk of that size; where that is not allowed, gives the limit of one file instead."""
+    """Make ``folder`` a disk of this size; gives 0, or where mounting is not allowed, a limit of bytes for one file."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     permitted = shutil.which("mount") and subprocess.run(mount, capture_output=True, check=False).returncode == 0

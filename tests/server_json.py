@@ -1,6 +1,6 @@
-"""``server.json``, the entry of the MCP registry, made from what the project declares.
+"""Make ``server.json``, the entry of the MCP registry, from the project's metadata and settings.
 
-The registry publishes it only if the README of the package on PyPI names the same server.
+The registry publishes the entry only if the README of the package on PyPI names the same server.
 """
 
 import json
@@ -19,7 +19,7 @@ _NAME = re.compile(r"<!-- mcp-name: (\S+) -->")
 
 
 def server_json() -> str:
-    """The file's content."""
+    """Return the content of ``server.json``."""
     (name,) = _NAME.findall(README.read_text(encoding="utf-8"))
     entry = {
         "$schema": _SCHEMA,
@@ -42,7 +42,7 @@ def server_json() -> str:
 
 
 def _variable(field: "Field[object]") -> dict[str, Any]:
-    """A setting as the registry describes it."""
+    """Return a setting as an environment variable of the registry's schema."""
     value = default(field)
     described = {"name": variable(field), "description": field.metadata["help"]}
     return {**described, "default": value} if isinstance(value, str) else {**described, "format": "filepath"}

@@ -1,7 +1,7 @@
-"""The site of the documentation; ``make site`` builds it in ``.site/``.
+"""Build the site of the documentation; ``make site`` does so in ``.site/``.
 
-Its home page is the README. What lies outside docs/ is copied, so that the site needs no address of a repository, and
-links between pages are those that readers of the repository follow.
+The README is the home page. Linked files outside docs/ are copied, so that the site needs no URL of a repository, and
+the sources can use links that also work in the repository.
 """
 
 import re
@@ -14,26 +14,26 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 CONFIGURATION = "zensical.toml"
 FILES = Path("files")
-"""Where the site has what is linked outside docs/."""
+"""The folder of the site for linked files outside docs/."""
 
 ELSEWHERE = {
     ROOT / "README.md": "index.md",
     ROOT / "CHANGELOG.md": "changes.md",
     ROOT / "CONTRIBUTING.md": "contributing.md",
 }
-"""Pages outside docs/, with their names on the site."""
+"""Pages outside docs/, with their file names on the site."""
 
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 
 
 def pages() -> dict[Path, Path]:
-    """Every page with its place on the site."""
+    """Return every page with its path on the site."""
     own = {page: page.relative_to(DOCS) for page in sorted(DOCS.rglob("*.md"))}
     return {**own, **{page: Path(name) for page, name in ELSEWHERE.items()}}
 
 
 def stage(folder: Path) -> Path:
-    """Put the sources of the site into a folder; its configuration."""
+    """Write the sources of the site into a folder; return the path of its configuration."""
     sources = folder / "docs"
     shutil.copytree(DOCS, sources, dirs_exist_ok=True)
     places = pages()
@@ -43,7 +43,7 @@ def stage(folder: Path) -> Path:
 
 
 def _write(page: Path, places: dict[Path, Path], sources: Path) -> None:
-    """Write a page with its links as the site has them."""
+    """Write a page with its links changed for the site, and copy the files that it links to."""
     place = places[page]
     up = Path(*[".."] * (len(place.parts) - 1))
 
@@ -68,7 +68,7 @@ def _write(page: Path, places: dict[Path, Path], sources: Path) -> None:
 
 
 def build(folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Build the site in a folder, with every warning an error; it is in ``site`` there."""
+    """Build the site in the subfolder ``site`` of a folder, with warnings as errors."""
     return subprocess.run(
         [str(Path(sys.executable).with_name("zensical")), "build", "--strict", "--config-file", str(stage(folder))],
         capture_output=True,

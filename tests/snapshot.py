@@ -1,4 +1,4 @@
-"""Writes what is generated: contract snapshot, tables, pages, examples, packaged calibrations. ``make snapshot``."""
+"""Write all generated files: contract snapshot, tables, pages, examples, calibrations. ``make snapshot`` runs this."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -1,12 +1,12 @@
-"""Runs the fenced blocks of a page, in their order, in one prepared folder, as a reader would.
+"""Run the fenced blocks of a page, in order, in one prepared folder, as a reader would.
 
-- ``sh``: each command; those of this program through its own command line, in this process, others in bash.
-- ``python``: in this process. After ``<!-- file NAME -->`` a block of any kind is written to that file instead.
-- ``text`` or ``json`` right below a block that ran shows what it printed.
+- ``sh``: each command is run; those of this program in this process, through its command line, others in bash.
+- ``python``: is run in this process. After ``<!-- file NAME -->`` a block of any kind is written to that file instead.
+- ``text`` or ``json`` directly below a block that ran is its output.
 - ``json``, ``toml``, ``yaml`` elsewhere must parse; ``text`` lines such as ``search {"query": …}`` must be valid calls.
-- After ``<!-- not run: REASON -->`` commands are only parsed, by the parser of the program.
+- After ``<!-- not run: REASON -->`` commands are only parsed, by the program's parser.
 
-``make snapshot`` writes what is printed into the pages.
+``make snapshot`` writes the output into the pages.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ _BLOCK = re.compile(
 )
 _CONTINUED = re.compile(r"\\\n\s*")
 _COMMENT = re.compile(r"\s+# .*$")
-"""Of a shell; what shlex takes for one begins in ``tickets.csv#message``."""
+"""A comment of a shell. shlex would also take ``#message`` in ``tickets.csv#message`` for a comment."""
 
 _CALL = re.compile(r"^(\w+) +(\{.*\})$", re.MULTILINE)
 _SHELL = frozenset({"|", ">", ">>", "<", "&&", "&"})
@@ -51,13 +51,13 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 
 @dataclass(slots=True)
 class PageRun:
-    """One page as it is run.
+    """A run of the blocks of one page.
 
     Attributes:
         page: Its file.
-        folder: Where its commands run.
-        ran: How many blocks ran or were checked.
-        unrun: The reasons of those that did not.
+        folder: The folder in which its commands run.
+        ran: Number of blocks that ran or were checked.
+        unrun: The reasons given for blocks that did not run.
     """
 
     page: Path
@@ -68,7 +68,7 @@ class PageRun:
     _end: int = -1
 
     def written(self) -> str:
-        """The page with what its blocks print now."""
+        """Run all blocks; return the page with their current output."""
         shutil.copytree(ROOT / "examples" / "data", self.folder, dirs_exist_ok=True)
         text = self.page.read_text(encoding="utf-8")
         parts, last = [], 0
@@ -80,10 +80,10 @@ class PageRun:
         return "".join(parts) + text[last:]
 
     def _block(self, found: re.Match[str], below: bool) -> str:
-        """A block as it should be."""
+        """Run or check a block; return it with the current output."""
         kind, code, mark = found["kind"], found["code"], found["mark"]
         printed, self._printed = self._printed, None
-        if mark == "call":  # tests/tools_page.py makes them
+        if mark == "call":  # tests/tools_page.py writes these
             return found[0]
         self.ran += mark != "not run:"
         if mark == "file":
@@ -118,7 +118,7 @@ class PageRun:
             return
         finished = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
-            # The encoders that stay loaded (tests/warm.py) do so in this process only.
+            # Encoders that stay loaded (tests/warm.py) exist in this process only.
             env={name: value for name, value in os.environ.items() if name != "MCP_EMBEDDINGS_ENGINE"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -131,12 +131,12 @@ class PageRun:
 
 
 def commands(code: str) -> list[str]:
-    """The commands of a block, one a line or continued by a backslash."""
+    """Return the commands of a block: one on each line, which a backslash continues."""
     return [line for line in _CONTINUED.sub(" ", code).splitlines() if line.strip() and not line.startswith("#")]
 
 
 def own_words(command: str) -> list[str] | None:
-    """The arguments of a command of this program that needs no shell; None for any other."""
+    """Return the arguments of a command of this program that needs no shell; None for any other command."""
     words = shlex.split(_COMMENT.sub("", command))
     plain = not _SHELL & set(words) and not any("$" in word or word.startswith("~") for word in words)
     return words[1:] if words and words[0] == PROGRAM and plain else None
@@ -145,12 +145,12 @@ def own_words(command: str) -> list[str] | None:
 def check(command: str) -> None:
     """Parse a command of this program without running it."""
     words = shlex.split(_COMMENT.sub("", command))
-    if PROGRAM in words[:1] and words[1:] != ["--version"]:  # which ends the process
+    if PROGRAM in words[:1] and words[1:] != ["--version"]:  # parsing --version ends the process
         parse(list(itertools.takewhile(lambda word: word not in _SHELL, words[1:])))
 
 
 def validate(kind: str, code: str) -> None:
-    """Check what is shown and not run."""
+    """Check a block that is not run: its syntax, and the arguments of tool calls."""
     if kind == "json":
         json.loads(code)
     elif kind == "toml":
@@ -163,7 +163,7 @@ def validate(kind: str, code: str) -> None:
 
 @contextlib.contextmanager
 def prepared(folder: Path) -> Iterator[None]:
-    """Make a folder the place where commands run, with data, home and configuration of its own."""
+    """Make commands run in this folder, with their own data, home and configuration there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("HOME", str(folder))
@@ -173,17 +173,17 @@ def prepared(folder: Path) -> Iterator[None]:
 
 
 def without_numbers(text: str) -> str:
-    """A page with a sign for each number and time, and without the lengths of lines and gaps that depend on them."""
+    """Replace each number and time of a page, and the lengths of lines and gaps, which depend on them."""
     return re.sub(r" +", " ", re.sub(r"─+", "─", _NUMBER.sub("#", _TIME.sub("TIME", text))))
 
 
 def numbers(text: str) -> list[float]:
-    """The numbers of a page."""
+    """Return the numbers of a page."""
     return [float(found.replace(",", "")) for found in _NUMBER.findall(_TIME.sub("", text))]
 
 
 def says_the_same(text: str, other: str) -> bool:
-    """Whether two pages differ by times and by the last digits of numbers alone, which other processors round."""
+    """Whether two pages differ only in times and in the last digits of numbers, which depend on the processor."""
     return without_numbers(text) == without_numbers(other) and numbers(text) == pytest.approx(
         numbers(other), rel=0.02, abs=0.02
     )

@@ -1,4 +1,4 @@
-"""Every implementation of ``CollectionStore``: what each must do is tested over all of them."""
+"""Every implementation of ``CollectionStore``, so that the same tests run with each of them."""
 
 import os
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from mcp_server_embeddings.store.protocol import CollectionStore
 from postgres_server import open_postgres
 
 OpenStore = Callable[[Path], CollectionStore]
-"""Opens the store of a folder, each time as another process would."""
+"""A function that opens the store of a folder; each call acts as another process would."""
 
 STORES: dict[str, OpenStore] = {"sqlite": lambda folder: open_store(Settings(data_dir=folder))}
 
-if os.name == "posix":  # elsewhere the tests have no server
+if os.name == "posix":  # there is no PostgreSQL server for the tests elsewhere
     STORES["postgres"] = open_postgres

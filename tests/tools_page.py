@@ -1,4 +1,4 @@
-"""The answers and sizes in ``docs/tools.md``, made by a real server that may read the folder of the examples."""
+"""Make the answers and sizes in ``docs/tools.md`` with a real server that may read the examples' data."""
 
 import json
 import re
@@ -20,7 +20,7 @@ CORE = ("embed", "search", "similarity", "status")
 
 @contextmanager
 def page_server(data_dir: Path) -> Iterator[ServerProcess]:
-    """The server of the page; what it writes is removed at the end."""
+    """Run the server of the page; the files that it writes are removed at the end."""
     with (
         TemporaryDirectory() as output,
         ServerProcess(data_dir, "--allow-dir", str(DATA), "--output-dir", output) as server,
@@ -30,7 +30,7 @@ def page_server(data_dir: Path) -> Iterator[ServerProcess]:
 
 
 def with_answers(text: str, server: ServerProcess) -> str:
-    """The page with each call's answer and the sizes as the server gives them now."""
+    """Return the page with the server's current answer to each call, and the current sizes."""
 
     def answered(found: re.Match[str]) -> str:
         tool, arguments = found[1], found[2]
@@ -41,7 +41,7 @@ def with_answers(text: str, server: ServerProcess) -> str:
 
 
 def shown(answer: dict[str, Any]) -> str:
-    """An answer as the page shows it: a line for each field and each object of a list, paths shortened."""
+    """Format an answer for the page: a line for each field and each object of a list, paths shortened."""
     lines = []
     for name, value in answer.items():
         objects = isinstance(value, list) and value and isinstance(value[0], dict)
@@ -56,7 +56,7 @@ def _line(value: object) -> str:
 
 
 def sizes(server: ServerProcess) -> str:
-    """What the definitions cost, in characters of compact JSON."""
+    """Return the table of the sizes of the tools' definitions, in characters of compact JSON."""
     tools = server.request("tools/list")["tools"]
     read = [{name: tool[name] for name in ("name", "description", "inputSchema")} for tool in tools]
     core = [tool for tool in read if tool["name"] in CORE]

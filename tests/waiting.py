@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process does."""
+"""Wait for another thread or process."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from wire import PATIENCE
 
 
 def wait_until(met: Callable[[], bool], expected: str, pause: float = 0.001) -> None:
-    """Ask again and again whether something has happened, ``pause`` seconds apart; fail the test when it does not."""
+    """Check a condition every ``pause`` seconds until it is met; fail the test if that takes too long."""
     deadline = time.monotonic() + PATIENCE
     clock = threading.Event()
     while not met():

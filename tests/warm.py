@@ -1,4 +1,4 @@
-"""Encoders that stay loaded in this process, for tests of what is done with vectors rather than of loading."""
+"""Encoders that stay loaded in this process, for tests of the use of vectors rather than of loading."""
 
 import atexit
 import functools
@@ -12,7 +12,7 @@ from mcp_server_embeddings.vectors.scores import Vectors
 
 
 class WarmEncoder(Encoder):
-    """One of the package's own, which the end of an engine leaves loaded."""
+    """A wrapper of an encoder of the package that keeps it loaded when an engine ends."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.engine, self.device, self.precision = encoder.engine, encoder.device, encoder.precision
@@ -34,12 +34,12 @@ atexit.register(_loaded.cache_clear)
 
 
 def load(settings: Settings, _: Callable[[str], None]) -> LoadedEncoder:
-    """Load an encoder once a process; what an engine loads."""
+    """Load an encoder, once in a process; an engine calls this function."""
     return _loaded(settings.model, settings.precision)
 
 
 def install(site: Path) -> None:
-    """Register it as the engine ``warm``, as an installed package would, in a folder that is put on the path."""
+    """Register ``load`` as the engine ``warm``, as an installed package would, in a folder for ``sys.path``."""
     information = site / "warm-1.0.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: warm\nVersion: 1.0\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Driving a real server process over its pipes, byte by byte."""
+"""Drive a real server process over its pipes, byte by byte."""
 
 import json
 import os
@@ -15,21 +15,21 @@ from typing import Any, Self
 PROGRAM = (sys.executable, "-m", "mcp_server_embeddings")
 OWN_FOLDERS = ("XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
 MODE = ("MCP_EMBEDDINGS_ENGINE_PROCESS", "MCP_EMBEDDINGS_IDLE_EXIT")
-"""Variables that the tests set; see conftest."""
+"""Variables that conftest.py and its fixtures set."""
 
 PATIENCE = 120.0
-"""Seconds after which a missing answer fails a test; generous, since it is no measurement."""
+"""Seconds after which a missing answer fails a test; generous, because no test measures time with it."""
 
 
 def client_environment(**extra: str) -> dict[str, str]:
-    """What MCP clients pass on (protocol.md), the tests' own folders, and no network."""
+    """Return the variables that MCP clients pass on, those of the tests, and one that forbids downloads."""
     passed_on = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
     kept = {name: os.environ[name] for name in (*passed_on, *OWN_FOLDERS, *MODE) if name in os.environ}
     return {**kept, "HF_HUB_OFFLINE": "1", **extra}
 
 
 class ServerProcess:
-    """A server under test. Every byte it writes to stdout is kept in ``lines`` and must be JSON-RPC."""
+    """A server under test. ``lines`` has every byte that it wrote to stdout, which must be JSON-RPC."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             env={
                 **client_environment(MCP_EMBEDDINGS_DATA_DIR=str(data_dir)),
-                # A program of a test's own changes the process that it is.
+                # A test's own program modifies its process, so the engine must run there.
                 **({} if program is PROGRAM else {"MCP_EMBEDDINGS_ENGINE_PROCESS": "own"}),
                 **(environment or {}),
             },
@@ -88,13 +88,13 @@ class ServerProcess:
         return b"".join(self.stderr).decode("utf-8", "replace")
 
     def write(self, data: bytes) -> None:
-        """Raw bytes to the server's stdin."""
+        """Write raw bytes to the server's stdin."""
         assert self.process.stdin is not None
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
     def send(self, method: str, params: Mapping[str, Any] | None = None, **envelope: Any) -> int:
-        """A request; returns its id."""
+        """Send a request; return its id."""
         self._next_id += 1
         message = {
             "jsonrpc": "2.0",
@@ -107,47 +107,47 @@ class ServerProcess:
         return self._next_id
 
     def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
-        """A notification."""
+        """Send a notification."""
         self.write(json.dumps({"jsonrpc": "2.0", "method": method, "params": dict(params or {})}).encode() + b"\n")
 
     def next_message(self) -> dict[str, Any]:
-        """The next message, whatever it is."""
+        """Return the next message of any kind."""
         message = self._messages.get(timeout=PATIENCE)
         assert message is not None, f"the server ended: {self.log}"
         return message
 
     def unread(self) -> Iterator[dict[str, Any]]:
-        """The messages that nobody has read, after the end."""
+        """Yield the messages that are left after the process has ended."""
         while (message := self._messages.get(timeout=PATIENCE)) is not None:
             yield message
 
     def answer(self, request: int | None) -> dict[str, Any]:
-        """The answer to a request; other messages on the way are passed over."""
+        """Wait for the answer to a request; skip other messages."""
         while True:
             message = self.next_message()
             if message.get("id") == request and "method" not in message:
                 return message
 
     def request(self, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Send and wait; the result."""
+        """Send a request, wait for its answer and return the result."""
         answer = self.answer(self.send(method, params))
         assert "result" in answer, answer
         result: dict[str, Any] = answer["result"]
         return result
 
     def handshake(self, version: str = "2025-11-25") -> dict[str, Any]:
-        """The handshake of the protocol's first era."""
+        """Initialize the session; return the server's answer."""
         client = {"name": "test", "version": "1"}
         result = self.request("initialize", {"protocolVersion": version, "capabilities": {}, "clientInfo": client})
         self.notify("notifications/initialized")
         return result
 
     def call(self, tool: str, arguments: Mapping[str, Any], *, token: str | None = None) -> dict[str, Any]:
-        """Call a tool and wait; the result."""
+        """Call a tool and return the result."""
         return self.request("tools/call", self.call_params(tool, arguments, token=token))
 
     def finished_call(self, tool: str, arguments: Mapping[str, Any], *, token: str | None = None) -> dict[str, Any]:
-        """Call a tool until it no longer goes on in the background; the structured result."""
+        """Call a tool until its work in the background has finished; return the structured result."""
         while True:
             found: dict[str, Any] = self.call(tool, arguments, token=token)["structuredContent"]
             if not found.get("running"):
@@ -161,7 +161,7 @@ class ServerProcess:
         return params
 
     def finish(self) -> int:
-        """Wait for the end; the exit status, with all output read."""
+        """Wait for the process to end and read all its output; return the exit status."""
         status = self.process.wait(PATIENCE)
         for thread in self._threads:
             thread.join(PATIENCE)
@@ -174,26 +174,26 @@ class ServerProcess:
         return status
 
     def seconds_to_end(self) -> float:
-        """How long the process still takes to end."""
+        """Wait for the process to end; return how many seconds that took."""
         began = time.monotonic()
         self.process.wait(PATIENCE)
         return time.monotonic() - began
 
     def assert_only_json_rpc(self) -> None:
-        """Every byte on stdout belongs to a JSON-RPC message on a line of its own."""
+        """Assert that every line on stdout is a complete JSON-RPC message."""
         for line in self.lines:
             assert line.endswith(b"\n")
             assert json.loads(line)["jsonrpc"] == "2.0"
 
 
 def error_text(result: Mapping[str, Any]) -> str:
-    """The text of a tool error; fails when the result is none."""
+    """Return the text of a tool error; fail if the result is not an error."""
     assert result.get("isError") is True, result
     text: str = result["content"][0]["text"]
     return text
 
 
 def peak_memory(pid: int) -> int:
-    """The most memory that a process had at one time, in bytes."""
+    """Return the peak resident memory of a process in bytes."""
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines() if "VmHWM" in line)
     return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-// Prints how a host starts an unpacked bundle with a user's settings: node mcpb_config.mjs FOLDER SETTINGS
+// Prints the command by which a host starts an unpacked bundle with a user's settings: node mcpb_config.mjs FOLDER SETTINGS
 import { readFile } from "node:fs/promises";
 import { getMcpConfigForManifest } from "@anthropic-ai/mcpb";
 

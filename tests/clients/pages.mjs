@@ -1,5 +1,5 @@
-// Opens pages in Chromium and prints as one JSON object what each shows. Arguments: the browser, and a JSON file:
-// {name: {path, theme, size, framed, steps}}; what a step may be is in `STEPS`.
+// Opens pages in Chromium and prints one JSON object with the observations of each. Arguments: the browser, and a JSON
+// file: {name: {path, theme, size, framed, steps}}; `STEPS` has the possible steps.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
@@ -13,7 +13,7 @@ const browser = await chromium.launch({
   args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu-sandbox", "--use-gl=angle", "--use-angle=swiftshader"],
 });
 
-// The page's policy forbids a script of the test's own; the debugger's protocol is not the page's.
+// The page's content security policy forbids adding a script; it does not apply to the debugger's protocol.
 async function faults(context, page) {
   const debug = await context.newCDPSession(page);
   const expression = `${axe}; axe.run().then((found) => found.violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => target.join(" "))]))`;
@@ -45,7 +45,7 @@ const STEPS = {
   axe: (page, _, context) => faults(context, page),
 };
 
-// A page inside another, which speaks to it as a client does: what is shown is the frame's.
+// With `framed`, the page is in a frame of another page, which talks to it as a client does; the steps run in the frame.
 async function opened({ path, theme = "light", size = [1280, 800], framed = false, steps }) {
   const context = await browser.newContext({
     colorScheme: theme, viewport: { width: size[0], height: size[1] }, permissions: ["clipboard-read", "clipboard-write"],
@@ -53,7 +53,7 @@ async function opened({ path, theme = "light", size = [1280, 800], framed = fals
   const page = await context.newPage();
   const seen = { requests: [], errors: [], results: [] };
   page.on("request", (request) => seen.requests.push(request.url()));
-  page.on("console", (said) => { if (said.type() === "error") seen.errors.push(said.text()); });
+  page.on("console", (message) => { if (message.type() === "error") seen.errors.push(message.text()); });
   page.on("pageerror", (error) => seen.errors.push(String(error)));
   page.on("dialog", (dialog) => { seen.errors.push(`dialog ${dialog.message()}`); dialog.dismiss(); });
   await page.goto(path);

@@ -1,4 +1,4 @@
-// One session of the TypeScript SDK v1 with a server it starts; what it saw, as JSON on stdout.
+// Runs one session of the TypeScript SDK v1 with a server that it starts; prints its observations as JSON.
 // Usage: node session_v1.mjs '{"NAME": "value"}' COMMAND ARGUMENT...   (the object is the client's `env` block)
 
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
@@ -7,12 +7,12 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 const [env, command, ...args] = process.argv.slice(2);
 const transport = new StdioClientTransport({ command, args, env: JSON.parse(env) });
 const seen = { progress: [] };
-// v1 tells only its transport which revision was negotiated.
+// v1 reports the negotiated revision only to its transport.
 transport.setProtocolVersion = (version) => { seen.protocol = version; };
 
 const client = new Client({ name: "session-v1", version: "1" });
 const timeout = 120_000;
-const call = (name, given, onprogress) => client.callTool({ name, arguments: given }, undefined, { timeout, onprogress });
+const call = (name, input, onprogress) => client.callTool({ name, arguments: input }, undefined, { timeout, onprogress });
 
 await client.connect(transport, { timeout });
 seen.server = client.getServerVersion();

@@ -1,4 +1,4 @@
-// One session of the TypeScript SDK v2 with a server it starts; what it saw, as JSON on stdout.
+// Runs one session of the TypeScript SDK v2 with a server that it starts; prints its observations as JSON.
 // Usage: node session_v2.mjs '{"NAME": "value"}' COMMAND ARGUMENT...   (the object is the client's `env` block)
 
 import { Client } from "@modelcontextprotocol/client";
@@ -8,13 +8,13 @@ const [env, command, ...args] = process.argv.slice(2);
 const transport = new StdioClientTransport({ command, args, env: JSON.parse(env) });
 const seen = { progress: [] };
 
-// "auto" asks a process of its own for the revision first, then starts the session's.
+// "auto" first starts a separate process to ask for the revision, then the one for the session.
 const client = new Client(
   { name: "session-v2", version: "1" },
   { versionNegotiation: { mode: "auto" } },
 );
 const timeout = 120_000;
-const call = (name, given, onprogress) => client.callTool({ name, arguments: given }, { timeout, onprogress });
+const call = (name, input, onprogress) => client.callTool({ name, arguments: input }, { timeout, onprogress });
 
 await client.connect(transport, { timeout });
 seen.protocol = client.getNegotiatedProtocolVersion();
