@@ -44,27 +44,27 @@ def pdf_of_pages(depth: int, kids: int) -> bytes:
 
 def parquet_of_one_text(characters: int, rows: int) -> bytes:
     """Return a Parquet file of some kilobytes whose rows all have the same long text."""
-    written = io.BytesIO()
-    pq.write_table(pa.table({"a": pa.array(["x" * characters] * rows).dictionary_encode()}), written)
-    return written.getvalue()
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"a": pa.array(["x" * characters] * rows).dictionary_encode()}), buffer)
+    return buffer.getvalue()
 
 
 def parquet_of_zeros(megabytes: int) -> bytes:
     """Return a Parquet file of a few kilobytes that unpacks to this many megabytes."""
     column = pa.array([b"\0" * 1_000] * (1_000 * megabytes), type=pa.binary())
-    written = io.BytesIO()
-    pq.write_table(pa.table({"a": column}), written, use_dictionary=False, compression="zstd")
-    return written.getvalue()
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"a": column}), buffer, use_dictionary=False, compression="zstd")
+    return buffer.getvalue()
 
 
 def parquet_of_forged_size(megabytes: int) -> bytes:
     """Return the file of ``parquet_of_zeros``, changed to declare that its column unpacks to one byte."""
     content = parquet_of_zeros(megabytes)
     declared = pq.read_metadata(io.BytesIO(content)).row_group(0).column(0).total_uncompressed_size
-    number, left = bytearray(), 2 * declared  # a Thrift varint: seven bits a byte, lowest first
-    while left:
-        number.append(0x80 | left & 0x7F)
-        left >>= 7
+    number, rest = bytearray(), 2 * declared  # a Thrift varint: seven bits a byte, lowest first
+    while rest:
+        number.append(0x80 | rest & 0x7F)
+        rest >>= 7
     number[-1] &= 0x7F
     assert bytes(number) in content
     forged = content.replace(bytes(number), b"\x82" + b"\x80" * (len(number) - 2) + b"\x00")

@@ -37,6 +37,6 @@ def show(pages: dict[str, Shown], folder: Path) -> dict[str, Seen]:
     assert browser is not None, "the tests of pages need Chromium: make browser"
     plan = folder / "plan.json"
     plan.write_text(json.dumps({name: vars(page) for name, page in pages.items()}), encoding="utf-8")
-    ended = run_node(str(CLIENTS / "pages.mjs"), browser, str(plan))
-    assert ended.returncode == 0, ended.stderr
-    return {name: Seen(**seen) for name, seen in json.loads(ended.stdout).items()}
+    finished = run_node(str(CLIENTS / "pages.mjs"), browser, str(plan))
+    assert finished.returncode == 0, finished.stderr
+    return {name: Seen(**observed) for name, observed in json.loads(finished.stdout).items()}

@@ -63,13 +63,13 @@ def manifest() -> dict[str, Any]:
         "license": PROJECT["license"],
         "compatibility": {
             "platforms": list(PLATFORMS),
-            "runtimes": {"python": pythons(",").replace(",", " ")},
+            "runtimes": {"python": python_range(",").replace(",", " ")},
         },
         "user_config": {name: _user_setting(field) for name, field in settings.items()},
     }
 
 
-def pythons(separator: str) -> str:
+def python_range(separator: str) -> str:
     """Return the range of the Python versions that the tests run with."""
     prefix = "Programming Language :: Python :: 3."
     minor = max(int(name.removeprefix(prefix)) for name in PROJECT["classifiers"] if name.startswith(prefix))
@@ -82,13 +82,13 @@ def _multiple(field: "Field[object]") -> bool:
 
 def _user_setting(field: "Field[object]") -> dict[str, Any]:
     """Return the entry of a setting in ``user_config``."""
-    described = {"title": SHOWN[field.name], "description": field.metadata["help"]}
+    common = {"title": SHOWN[field.name], "description": field.metadata["help"]}
     value = default(field)
     if _multiple(field):
-        return {"type": "directory", **described, "multiple": True, "required": False, "default": []}
+        return {"type": "directory", **common, "multiple": True, "required": False, "default": []}
     if field.type == Path | None:
-        return {"type": "directory", **described, "required": False}
-    return {"type": "string", **described, "required": False, "default": value}
+        return {"type": "directory", **common, "required": False}
+    return {"type": "string", **common, "required": False, "default": value}
 
 
 def project(wheel: str, platforms: Sequence[str]) -> str:
@@ -97,7 +97,7 @@ def project(wheel: str, platforms: Sequence[str]) -> str:
     return f"""[project]
 name = "{DISTRIBUTION}-bundle"
 version = "{VERSION}"
-requires-python = "{pythons(",")}"
+requires-python = "{python_range(",")}"
 dependencies = ["{DISTRIBUTION}[int8]"]
 
 [tool.uv]

@@ -36,30 +36,30 @@ class Event:
     data: bytes = b""
 
 
-def watch(told: Callable[[Event], None]) -> None:
-    """Call ``told`` after each operation on a file that SQLite opens from now on; for a sync, before it."""
+def watch(observe: Callable[[Event], None]) -> None:
+    """Call ``observe`` after each operation on a file that SQLite opens from now on; for a sync, before it."""
     library = ctypes.CDLL(_sqlite3.__file__)
     library.sqlite3_vfs_find.restype = _word
     vfs = (_word * 8).from_address(library.sqlite3_vfs_find(None))
-    _Shim(told).install(vfs)
+    _Shim(observe).install(vfs)
 
 
 class _Shim:
     """Wraps some functions of SQLite's default VFS."""
 
-    _kept: ClassVar[list[Any]] = []
+    _callbacks: ClassVar[list[Any]] = []
     """Callbacks that C code points to; they must never be freed."""
 
-    def __init__(self, told: Callable[[Event], None]) -> None:
-        self._told = told
+    def __init__(self, observe: Callable[[Event], None]) -> None:
+        self._observe = observe
         self._names: dict[int, str] = {}
         self._tables: dict[int, Any] = {}
 
     def install(self, vfs: "ctypes.Array[ctypes.c_void_p]") -> None:
-        opened, deleted = _Open(vfs[_OPEN]), _Delete(vfs[_DELETE])  # type: ignore[arg-type]
+        open_file, delete = _Open(vfs[_OPEN]), _Delete(vfs[_DELETE])  # type: ignore[arg-type]
 
         def on_open(this: int, name: int | None, file: int, flags: int, out: int | None) -> int:
-            status: int = opened(this, name, file, flags, out)
+            status: int = open_file(this, name, file, flags, out)
             methods = _word.from_address(file)
             if status == 0 and name and methods.value:
                 self._names[file] = os.fsdecode(ctypes.string_at(name))
@@ -67,36 +67,36 @@ class _Shim:
             return status
 
         def on_delete(this: int, name: bytes, sync: int) -> int:
-            status: int = deleted(this, name, sync)
+            status: int = delete(this, name, sync)
             if status == 0:
-                self._told(Event("delete", os.fsdecode(name)))
+                self._observe(Event("delete", os.fsdecode(name)))
             return status
 
         vfs[_OPEN] = self._pointer(_Open(on_open))
         vfs[_DELETE] = self._pointer(_Delete(on_delete))
 
     def _pointer(self, function: Any) -> int | None:
-        self._kept.append(function)
+        self._callbacks.append(function)
         return ctypes.cast(function, _word).value
 
     def _table(self, original: int) -> int:
         if original not in self._tables:
             table = (_word * _METHODS).from_buffer_copy(ctypes.string_at(original, 8 * _METHODS))
-            wrote, cut, synced = _Write(table[_WRITE]), _Truncate(table[_TRUNCATE]), _Sync(table[_SYNC])  # type: ignore[arg-type]
+            write, truncate, sync = _Write(table[_WRITE]), _Truncate(table[_TRUNCATE]), _Sync(table[_SYNC])  # type: ignore[arg-type]
 
             def on_write(file: int, data: int, size: int, offset: int) -> int:
-                status: int = wrote(file, data, size, offset)
-                self._told(Event("write", self._names[file], offset, ctypes.string_at(data, size)))
+                status: int = write(file, data, size, offset)
+                self._observe(Event("write", self._names[file], offset, ctypes.string_at(data, size)))
                 return status
 
             def on_truncate(file: int, size: int) -> int:
-                status: int = cut(file, size)
-                self._told(Event("truncate", self._names[file], size))
+                status: int = truncate(file, size)
+                self._observe(Event("truncate", self._names[file], size))
                 return status
 
             def on_sync(file: int, flags: int) -> int:
-                self._told(Event("sync", self._names[file]))
-                status: int = synced(file, flags)
+                self._observe(Event("sync", self._names[file]))
+                status: int = sync(file, flags)
                 return status
 
             table[_WRITE], table[_TRUNCATE] = self._pointer(_Write(on_write)), self._pointer(_Truncate(on_truncate))

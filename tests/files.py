@@ -41,15 +41,15 @@ def pdf_of_stream(stream: bytes) -> bytes:
 
 def _pdf(objects: dict[int, bytes]) -> bytes:
     content = b"%PDF-1.4\n"
-    places: list[int] = []
+    offsets: list[int] = []
     for number in sorted(objects):
-        places.append(len(content))
+        offsets.append(len(content))
         content += b"%d 0 obj\n%s\nendobj\n" % (number, objects[number])
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
     return (
         content
-        + b"xref\n0 %d\n0000000000 65535 f \n%s" % (len(places) + 1, table)
-        + b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(places) + 1, len(content))
+        + b"xref\n0 %d\n0000000000 65535 f \n%s" % (len(offsets) + 1, table)
+        + b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(offsets) + 1, len(content))
     )
 
 
@@ -57,9 +57,9 @@ def encrypted_pdf(password: str) -> bytes:
     """Return an encrypted PDF; with an empty password anyone can open it."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf("behind a password"))))
     writer.encrypt(password, owner_password="owner", algorithm="AES-256")
-    packed = io.BytesIO()
-    writer.write(packed)
-    return packed.getvalue()
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue()
 
 
 @functools.cache
@@ -76,20 +76,20 @@ def word() -> bytes:
     for place, text in enumerate(("name", "size", "small", "12")):
         table.cell(place // 2, place % 2).text = text
     document.add_paragraph("After the table.")
-    packed = io.BytesIO()
-    document.save(packed)
-    return packed.getvalue()
+    buffer = io.BytesIO()
+    document.save(buffer)
+    return buffer.getvalue()
 
 
 def word_with(part: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Return the DOCX of ``word`` with one part replaced or added."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(word())) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(word())) as source, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
         for name in source.namelist():
             if name != part:
                 target.writestr(name, source.read(name))
         target.writestr(part, content, method)
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
 def lying_about_size(archive: bytes, part: str, size: int) -> bytes:

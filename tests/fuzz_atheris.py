@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["mcp_server_embeddings"]):
 
 def main(name: str, seconds: str) -> None:
     """Fuzz a target, then end the process: with status 0 if no defect was found."""
-    target, seeds = fuzz_targets.targets(fuzz_targets.read_here)[name]
+    target, seeds = fuzz_targets.targets(fuzz_targets.read_in_process)[name]
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(seeds):
             (Path(corpus) / str(number)).write_bytes(seed)

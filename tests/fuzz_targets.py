@@ -57,9 +57,9 @@ ROWS = (
 
 def message(data: bytes) -> None:
     """Decode and encode a message, and let a relay record it."""
-    read = decode(data)
-    if read is not None:
-        encode(read)
+    decoded = decode(data)
+    if decoded is not None:
+        encode(decoded)
     SessionState().sent(data)
 
 
@@ -93,7 +93,7 @@ def read_isolated(path: str, data: bytes) -> list[Document]:
         return []
 
 
-def read_here(path: str, data: bytes) -> list[Document]:
+def read_in_process(path: str, data: bytes) -> list[Document]:
     """Read a file in this process, as the isolated reader does, which reports any exception of a parser."""
     try:
         return parse_documents(path, data, replace(LIMITS, cancelled=until(LIMITS.limits.seconds, LIMITS.cancelled)))
@@ -105,9 +105,9 @@ def read_here(path: str, data: bytes) -> list[Document]:
         return []
 
 
-def reader(suffix: str, reading: Reading, packed: Callable[[bytes], bytes] = bytes) -> Target:
+def reader(suffix: str, reading: Reading, pack: Callable[[bytes], bytes] = bytes) -> Target:
     def read(data: bytes) -> None:
-        for document in reading(f"a{suffix}", packed(data)):
+        for document in reading(f"a{suffix}", pack(data)):
             document.text.encode()
             for section in document.sections:
                 assert 0 <= section.start <= section.end <= len(document.text)
@@ -120,7 +120,7 @@ def table(data: bytes) -> None:
         read_table("a.csv", data).text_columns()
 
 
-def imported(suffix: str) -> Target:
+def collection_file(suffix: str) -> Target:
     folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
     def read(data: bytes) -> None:
@@ -176,6 +176,6 @@ def targets(reading: Reading = read_isolated) -> Mapping[str, tuple[Target, list
         ".parquet": (reader(".parquet", read_isolated), [_parquet()]),
         ".py": (reader(".py", reading), [b"import os\n\ndef one(a):\n    return a\n"]),
         "columns": (table, [b"id,text\n1,one\n2,two\n"]),
-        "import.jsonl": (imported(".jsonl"), [HEADER + RECORD, b'{"text": "a"}\n']),
-        "import.parquet": (imported(".parquet"), [_parquet()]),
+        "import.jsonl": (collection_file(".jsonl"), [HEADER + RECORD, b'{"text": "a"}\n']),
+        "import.parquet": (collection_file(".parquet"), [_parquet()]),
     }

@@ -49,7 +49,7 @@ _UNITS = (
         "> ",
     ),
 )
-_BEGINS = ("---\r\n", "---", "<!--", "<meta charset=", "a#")
+_OPENINGS = ("---\r\n", "---", "<!--", "<meta charset=", "a#")
 _RUNS = (" ", "-", "\r\n", "a", "1")
 
 
@@ -57,9 +57,9 @@ def texts(size: int) -> Iterator[str]:
     """Yield texts of ``size`` characters: each unit repeated, some after an opening that is never closed."""
     for unit in _UNITS:
         yield unit * (size // len(unit)) + "\x01"
-    for begin in _BEGINS:
+    for opening in _OPENINGS:
         for unit in _RUNS:
-            yield begin + unit * (size // len(unit)) + "\x01"
+            yield opening + unit * (size // len(unit)) + "\x01"
 
 
 def expressions() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
@@ -74,10 +74,10 @@ def expressions() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
 
 def _exhaust(expression: re.Pattern[str] | re.Pattern[bytes], text: str) -> None:
     if isinstance(expression.pattern, bytes):
-        found = re.compile(expression.pattern, expression.flags)
+        binary = re.compile(expression.pattern, expression.flags)
         content = text.encode()
-        found.fullmatch(content)
-        for _ in found.finditer(content):
+        binary.fullmatch(content)
+        for _ in binary.finditer(content):
             pass
     else:
         expression.fullmatch(text)
@@ -111,24 +111,24 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
 }
 
 
-def main(chosen: str, every: str) -> None:
+def main(kind: str, step: str) -> None:
     """Run all expressions, or all functions (which also run libraries), over texts of 50,000 characters.
 
-    Each runs over every ``every``-th text; the start moves by one text from one run to the next.
+    Each runs over every ``step``-th text; the first one moves by one text from one run to the next.
     """
     runs: dict[str, Callable[[str], object]] = FUNCTIONS
-    if chosen == "expressions":
-        runs = {name: functools.partial(_exhaust, found) for name, found in expressions()}
+    if kind == "expressions":
+        runs = {name: functools.partial(_exhaust, expression) for name, expression in expressions()}
     for number, (name, run) in enumerate(runs.items()):
         # The timer's signal ends the process even while an expression holds the interpreter's lock.
-        signal.setitimer(signal.ITIMER_PROF, SECONDS[chosen])
-        _say(name)
-        for text in itertools.islice(texts(50_000), number % int(every), None, int(every)):
+        signal.setitimer(signal.ITIMER_PROF, SECONDS[kind])
+        _print(name)
+        for text in itertools.islice(texts(50_000), number % int(step), None, int(step)):
             run(text)
-    _say(f"all {len(runs)}")
+    _print(f"all {len(runs)}")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

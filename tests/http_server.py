@@ -80,8 +80,8 @@ class HttpServer:
         """Send a request of the stateless protocol (2026-07-28)."""
         name = (params or {}).get("name") or (params or {}).get("uri")
         named = {"Mcp-Name": name} if name else {}
-        said = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method, **named, **(headers or {})}
-        return self.post(method, {**(params or {}), "_meta": META}, said)
+        sent = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method, **named, **(headers or {})}
+        return self.post(method, {**(params or {}), "_meta": META}, sent)
 
     def call(self, tool: str, arguments: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Call a tool and return the result."""

@@ -30,8 +30,8 @@ class Request:
     @property
     def file(self) -> str | None:
         """The requested file of a model; None if the request is for something else."""
-        _, found, name = self.path.partition("/resolve/main/")
-        return name if found else None
+        _, separator, name = self.path.partition("/resolve/main/")
+        return name if separator else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,35 +165,35 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
 
     def _send_file(self, name: str, data: bytes) -> None:
-        begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         headers = {"ETag": f'"{_etag(name, data)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-        if begin:
-            headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         if name in self.server.hub.corrupt:
             data = data[:-1] + bytes([data[-1] ^ 1])
         if self.command == "HEAD":
-            self._begin(200, len(data), headers)
+            self._send_headers(200, len(data), headers)
             return
         cut = next(self.server.hub.cuts.get(name, iter(())), None)
-        self._begin(206 if begin else 200, len(data) - begin, headers)
-        self._send_held(name, data[:cut], begin)
+        self._send_headers(206 if start else 200, len(data) - start, headers)
+        self._send_held(name, data[:cut], start)
         self.close_connection = cut is not None
 
-    def _send_held(self, name: str, data: bytes, begin: int) -> None:
+    def _send_held(self, name: str, data: bytes, start: int) -> None:
         hold = self.server.hub.holds.get(name)
         if hold is not None:
-            self.wfile.write(data[begin : hold.position])
+            self.wfile.write(data[start : hold.position])
             hold.reached.set()
             hold.released.wait(PATIENCE)
-            begin = max(begin, hold.position)
-        self.wfile.write(data[begin:])
+            start = max(start, hold.position)
+        self.wfile.write(data[start:])
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        self._begin(status, len(body), headers)
+        self._send_headers(status, len(body), headers)
         if self.command == "GET":
             self.wfile.write(body)
 
-    def _begin(self, status: int, length: int, headers: Mapping[str, str]) -> None:
+    def _send_headers(self, status: int, length: int, headers: Mapping[str, str]) -> None:
         self.send_response(status)
         for header, value in {**headers, "Content-Length": str(length)}.items():
             self.send_header(header, value)

@@ -26,9 +26,9 @@ SUPERUSER = "postgres"
 _NOBODY = 65534
 """The user that PostgreSQL runs as where the tests run as root, because it refuses to run as root."""
 
-_STARTING = threading.Lock()
+_START_LOCK = threading.Lock()
 
-_QUICK = {"fsync": "off", "max_connections": "300"}
+_NOT_DURABLE = {"fsync": "off", "max_connections": "300"}
 """Settings of a server that need not survive a power cut."""
 
 
@@ -50,9 +50,9 @@ class Postgres:
         else:
             source = f"host={standby_of.folder} user={SUPERUSER} application_name=standby"
             self._run("pg_basebackup", "--no-sync", "--checkpoint=fast", "--write-recovery-conf", f"--dbname={source}")
-        given = {"listen_addresses": "", "unix_socket_directories": str(self.folder), **settings}
+        parameters = {"listen_addresses": "", "unix_socket_directories": str(self.folder), **settings}
         with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in given.items())
+            file.writelines(f"{name} = '{value}'\n" for name, value in parameters.items())
 
     def start(self) -> Self:
         """Start the server and wait until it accepts connections."""
@@ -65,13 +65,13 @@ class Postgres:
 
     def kill(self) -> None:
         """Kill all processes of the server, as a power cut would."""
-        running = self.data / "postmaster.pid"
-        server = psutil.Process(int(running.read_text(encoding="utf-8").split()[0]))
+        pid_file = self.data / "postmaster.pid"
+        server = psutil.Process(int(pid_file.read_text(encoding="utf-8").split()[0]))
         processes = [server, *server.children(recursive=True)]
         for process in processes:
             process.kill()
         psutil.wait_procs(processes, PATIENCE)
-        running.unlink()
+        pid_file.unlink()
 
     def promote(self) -> None:
         """Make a standby the primary."""
@@ -107,14 +107,14 @@ class Postgres:
 
 @functools.cache
 def _started() -> Postgres:
-    server = Postgres(_QUICK)
+    server = Postgres(_NOT_DURABLE)
     atexit.register(server.remove)
     return server.start()
 
 
 def shared_postgres() -> Postgres:
     """Return the server shared by the whole run, or by each of its workers; start it on first use."""
-    with _STARTING:
+    with _START_LOCK:
         return _started()
 
 

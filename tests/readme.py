@@ -105,8 +105,8 @@ def with_tables(page: Path) -> str:
     """Return the text of a page with its tables made from the current code."""
     text = page.read_text(encoding="utf-8")
     for name, table in PAGES[page].items():
-        before, found, rest = text.partition(f"<!-- {name} -->\n")
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"\n<!-- /{name} -->")
         assert end, f"{page.name} has no <!-- {name} --> block"
-        text = before + found + table() + end + after
+        text = before + begin + table() + end + after
     return text

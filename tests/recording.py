@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mcp_server_embeddings.cli.main import main
-from snippets import PROGRAM, own_words, prepared
+from snippets import PROGRAM, prepared, program_arguments
 
 ROOT = Path(__file__).parents[1]
 RECORDING = ROOT / "docs" / "session.svg"
@@ -29,20 +29,20 @@ _FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 def session() -> list[tuple[str, str]]:
     """Run each command in a folder with the tickets; return the commands with their output."""
-    printed = []
+    outputs = []
     with TemporaryDirectory() as folder, prepared(Path(folder)):
         shutil.copy(ROOT / "examples" / "data" / "tickets.csv", folder)
         for command in COMMANDS:
             with contextlib.redirect_stdout(io.StringIO()) as output:
-                assert main(own_words(command)) == 0
-            printed.append((command, output.getvalue()))
-    return printed
+                assert main(program_arguments(command)) == 0
+            outputs.append((command, output.getvalue()))
+    return outputs
 
 
-def drawn(printed: list[tuple[str, str]]) -> str:
+def drawn(outputs: list[tuple[str, str]]) -> str:
     """Return a session as an SVG picture."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), highlight=False)
-    for command, output in printed:
+    for command, output in outputs:
         console.print(Text("$ ", "bold green").append(command, "bold"))
         for line in output.splitlines():
             console.print(Text(line.rstrip()), overflow="ellipsis", no_wrap=True)

@@ -24,11 +24,11 @@ _ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
 def tools_page() -> str:
     """Return the page of all tools with their descriptions and parameters, as in ``tools/list``."""
-    said = (
+    introduction = (
         "What clients are told of each tool. [Tools, with answers](../tools.md) shows a call of each, and says what "
         "the parameters have in common."
     )
-    return _page(["# Parameters of the tools", said, *(_tool(tool) for tool in declared_tools().values())])
+    return _page(["# Parameters of the tools", introduction, *map(_tool, declared_tools().values())])
 
 
 def _tool(tool: Tool) -> str:
@@ -58,11 +58,12 @@ def _default(name: str, field: Mapping[str, Any], required: list[str]) -> str:
 
 def commands_page() -> str:
     """Return the page of all commands with their operands, options and an example."""
-    said = (
+    introduction = (
         f"`{DISTRIBUTION}` without a command serves over stdio, as MCP clients start it. Every "
         "[setting](../settings.md) is an option of each command too; `COMMAND --help` lists them."
     )
-    return _page(["# Commands", said, *(_command(name, parser) for name, parser in main_parser().commands.items())])
+    commands = main_parser().commands
+    return _page(["# Commands", introduction, *map(_command, commands.keys(), commands.values())])
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
@@ -87,49 +88,48 @@ def _invocation(action: argparse.Action) -> str:
 
 def python_page() -> str:
     """Return the page of all public names of the package with their signatures and docstrings."""
-    said = (
+    introduction = (
         "The names that the package exports: the functions behind the tools, and what they are given. Importing the "
         "package costs nothing; each name is loaded on first use. An `Engine` is used as a context manager."
     )
-    return _page(
-        ["# Python API", said, *(_object(name) for name in sorted(mcp_server_embeddings.__all__, key=str.lower))]
-    )
+    names = sorted(mcp_server_embeddings.__all__, key=str.lower)
+    return _page(["# Python API", introduction, *map(_object, names)])
 
 
 def _object(name: str) -> str:
-    found = getattr(mcp_server_embeddings, name)
-    parts = [f"## {name}", _signature(name, found), _documented(inspect.getdoc(found) or "")]
-    if inspect.isclass(found) and not issubclass(found, Exception):
-        for member, function in vars(found).items():
+    value = getattr(mcp_server_embeddings, name)
+    parts = [f"## {name}", _signature(name, value), _docstring_as_markdown(inspect.getdoc(value) or "")]
+    if inspect.isclass(value) and not issubclass(value, Exception):
+        for member, function in vars(value).items():
             if not member.startswith("_") and inspect.isfunction(function):
                 parts += [
                     f"### {name}.{member}",
                     _signature(member, function),
-                    _documented(inspect.getdoc(function) or ""),
+                    _docstring_as_markdown(inspect.getdoc(function) or ""),
                 ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _signature(name: str, found: Callable[..., object]) -> str:
+def _signature(name: str, function: Callable[..., object]) -> str:
     """Return the signature without annotations; the page of the tools describes the types in words."""
     try:
-        parameters = inspect.signature(found).parameters.values()
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return ""
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
     if name == "Settings":
         return "`Settings(*, …)`: every [setting](../settings.md) by its name in Python, such as `allow_dir`."
-    shown = str(inspect.Signature(bare))
-    return f"```text\n{name}{re.sub(r'<[^>]+>', '…', shown)}\n```"
+    signature = str(inspect.Signature(bare))
+    return f"```text\n{name}{re.sub(r'<[^>]+>', '…', signature)}\n```"
 
 
-def _documented(docstring: str) -> str:
+def _docstring_as_markdown(docstring: str) -> str:
     """Return a docstring in Google's form as Markdown: sections as lists, examples as code."""
     lines: list[str] = []
     section = ""
     for line in docstring.splitlines():
-        if found := _SECTION.match(line):
-            section = found[1]
+        if heading := _SECTION.match(line):
+            section = heading[1]
             lines += [f"**{section}**", ""] + (["```pycon"] if section == "Example" else [])
         elif section == "Example":
             lines.append(line[4:])

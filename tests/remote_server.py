@@ -77,11 +77,11 @@ class RemoteServer:
             return refusal(400, "a text is longer than the model reads")
         self.bodies.append(body)
         rows = self.change(embedded.vectors)
-        entries = [{"index": index, "embedding": self._written(row, body)} for index, row in enumerate(rows)]
+        entries = [{"index": index, "embedding": self._encoded(row, body)} for index, row in enumerate(rows)]
         return JSONResponse({"data": entries[::-1]})  # clients must not rely on the order
 
     @staticmethod
-    def _written(row: Vectors, body: Mapping[str, Any]) -> object:
+    def _encoded(row: Vectors, body: Mapping[str, Any]) -> object:
         if body.get("encoding_format") == "base64":
             return base64.b64encode(row.astype("<f4").tobytes()).decode()
         return row.tolist()

@@ -30,7 +30,7 @@ class Rounds:
         self.record = record
         self._inputs = 0
 
-    def of_machine(self, machine: type[RuleBasedStateMachine], examples: int, seconds: float) -> None:
+    def run_machine(self, machine: type[RuleBasedStateMachine], examples: int, seconds: float) -> None:
         """Run a state machine.
 
         Args:
@@ -39,33 +39,33 @@ class Rounds:
             seconds: Duration of the long form, which repeats that number of examples until the time is over.
         """
 
-        def made() -> RuleBasedStateMachine:
+        def new_machine() -> RuleBasedStateMachine:
             self._inputs += 1
             return machine()
 
         self._repeat(
-            lambda chosen: run_state_machine_as_test(made, settings=chosen),  # type: ignore[arg-type] # functions do too
+            lambda profile: run_state_machine_as_test(new_machine, settings=profile),  # type: ignore[arg-type]
             examples,
             seconds,
         )
 
-    def of_inputs(
+    def check_inputs(
         self, check: Callable[[T], object], inputs: st.SearchStrategy[T], examples: int, seconds: float
     ) -> None:
-        """Run a check over random inputs; see ``of_machine``."""
+        """Run a check over random inputs; see ``run_machine``."""
 
-        def counted(one: T) -> None:
+        def counted_check(value: T) -> None:
             self._inputs += 1
-            check(one)
+            check(value)
 
-        self._repeat(lambda chosen: chosen(given(inputs)(counted))(), examples, seconds)
+        self._repeat(lambda profile: profile(given(inputs)(counted_check))(), examples, seconds)
 
     def _repeat(self, run: Callable[[settings], object], examples: int, seconds: float) -> None:
-        until = time.monotonic() + (seconds if self.long else 0)
-        chosen = self._settings(examples)
-        run(chosen)
-        while time.monotonic() < until:
-            run(chosen)
+        deadline = time.monotonic() + (seconds if self.long else 0)
+        profile = self._settings(examples)
+        run(profile)
+        while time.monotonic() < deadline:
+            run(profile)
         self.record("random inputs", self._inputs)
 
     def _settings(self, examples: int) -> settings:

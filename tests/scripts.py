@@ -40,9 +40,9 @@ def run(script: str, *arguments: str) -> str:
 
 def command_without(module: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of the program as if a module were not installed."""
-    program = f"import sys; sys.modules[{module!r}] = None; from mcp_server_embeddings.cli.main import main; "
+    code = f"import sys; sys.modules[{module!r}] = None; from mcp_server_embeddings.cli.main import main; "
     return subprocess.run(
-        [sys.executable, "-c", program + "sys.exit(main())", *arguments],
+        [sys.executable, "-c", code + "sys.exit(main())", *arguments],
         env=client_environment(**variables),
         capture_output=True,
         text=True,

@@ -28,8 +28,8 @@ _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|#)([^)#\s]+)(
 
 def pages() -> dict[Path, Path]:
     """Return every page with its path on the site."""
-    own = {page: page.relative_to(DOCS) for page in sorted(DOCS.rglob("*.md"))}
-    return {**own, **{page: Path(name) for page, name in ELSEWHERE.items()}}
+    in_docs = {page: page.relative_to(DOCS) for page in sorted(DOCS.rglob("*.md"))}
+    return {**in_docs, **{page: Path(name) for page, name in ELSEWHERE.items()}}
 
 
 def stage(folder: Path) -> Path:
@@ -45,26 +45,26 @@ def stage(folder: Path) -> Path:
 def _write(page: Path, places: dict[Path, Path], sources: Path) -> None:
     """Write a page with its links changed for the site, and copy the files that it links to."""
     place = places[page]
-    up = Path(*[".."] * (len(place.parts) - 1))
+    to_root = Path(*[".."] * (len(place.parts) - 1))
 
-    def linked(found: re.Match[str]) -> str:
-        image, text, target, section = found[1], found[2], (page.parent / found[3]).resolve(), found[4] or ""
+    def replace_link(link: re.Match[str]) -> str:
+        image, text, target, section = link[1], link[2], (page.parent / link[3]).resolve(), link[4] or ""
         if target.is_dir():
             return text
-        to = places.get(target)
-        if to is None:
-            to = (
+        destination = places.get(target)
+        if destination is None:
+            destination = (
                 target.relative_to(DOCS)
                 if target.is_relative_to(DOCS)
                 else FILES / target.relative_to(ROOT).as_posix().lstrip(".")
             )
-            (sources / to).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(target, sources / to)
-        return f"{image}[{text}]({(up / to).as_posix()}{section})"
+            (sources / destination).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(target, sources / destination)
+        return f"{image}[{text}]({(to_root / destination).as_posix()}{section})"
 
-    written = sources / place
-    written.parent.mkdir(parents=True, exist_ok=True)
-    written.write_text(_LINK.sub(linked, page.read_text(encoding="utf-8")), encoding="utf-8")
+    copy = sources / place
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(_LINK.sub(replace_link, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def build(folder: Path) -> "subprocess.CompletedProcess[str]":

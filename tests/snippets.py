@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = "mcp-server-embeddings"
 
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>file|not run:|call) ?(?P<said>.*?) -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$",
+    r"(?:^<!-- (?P<mark>file|not run:|call) ?(?P<value>.*?) -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 _CONTINUED = re.compile(r"\\\n\s*")
@@ -64,7 +64,7 @@ class PageRun:
     folder: Path
     ran: int = 0
     unrun: list[str] = field(default_factory=list)
-    _printed: str | None = None
+    _output: str | None = None
     _end: int = -1
 
     def written(self) -> str:
@@ -72,46 +72,46 @@ class PageRun:
         shutil.copytree(ROOT / "examples" / "data", self.folder, dirs_exist_ok=True)
         text = self.page.read_text(encoding="utf-8")
         parts, last = [], 0
-        for found in _BLOCK.finditer(text):
-            parts.append(text[last : found.start()])
-            below = self._printed is not None and not text[self._end : found.start()].strip()
-            parts.append(self._block(found, below))
-            last = self._end = found.end()
+        for block in _BLOCK.finditer(text):
+            parts.append(text[last : block.start()])
+            shows_output = self._output is not None and not text[self._end : block.start()].strip()
+            parts.append(self._block(block, shows_output))
+            last = self._end = block.end()
         return "".join(parts) + text[last:]
 
-    def _block(self, found: re.Match[str], below: bool) -> str:
+    def _block(self, block: re.Match[str], shows_output: bool) -> str:
         """Run or check a block; return it with the current output."""
-        kind, code, mark = found["kind"], found["code"], found["mark"]
-        printed, self._printed = self._printed, None
+        kind, code, mark = block["kind"], block["code"], block["mark"]
+        output, self._output = self._output, None
         if mark == "call":  # tests/tools_page.py writes these
-            return found[0]
+            return block[0]
         self.ran += mark != "not run:"
         if mark == "file":
-            (self.folder / found["said"]).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / found["said"]).write_text(code, encoding="utf-8")
+            (self.folder / block["value"]).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / block["value"]).write_text(code, encoding="utf-8")
         elif mark == "not run:":
-            self.unrun.append(f"{self.page.name}: {found['said']}")
+            self.unrun.append(f"{self.page.name}: {block['value']}")
             for command in commands(code) if kind == "sh" else ():
                 check(command)
-        elif below and kind in ("text", "json"):
-            return f"```{kind}\n{printed}```"
+        elif shows_output and kind in ("text", "json"):
+            return f"```{kind}\n{output}```"
         elif kind in ("sh", "python"):
-            self._printed = self._run(kind, code).replace(str(self.folder), "…")
+            self._output = self._run(kind, code).replace(str(self.folder), "…")
         else:
             validate(kind, code)
-        return found[0]
+        return block[0]
 
     def _run(self, kind: str, code: str) -> str:
-        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) as printed:
+        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) as output:
             if kind == "python":
                 exec(compile(code, str(self.page), "exec"), {"__name__": "__main__"})
             for command in commands(code) if kind == "sh" else ():
                 self._command(command)
-            printed.flush()
-            return re.sub(r" +$", "", printed.buffer.getvalue().decode(), flags=re.MULTILINE)
+            output.flush()
+            return re.sub(r" +$", "", output.buffer.getvalue().decode(), flags=re.MULTILINE)
 
     def _command(self, command: str) -> None:
-        words = own_words(command)
+        words = program_arguments(command)
         if words is not None:
             assert words[:1] not in ([], ["serve"]), f"serves until it is stopped: {command}"
             assert main(words) == 0, f"{self.page.name}: {command}"
@@ -135,11 +135,11 @@ def commands(code: str) -> list[str]:
     return [line for line in _CONTINUED.sub(" ", code).splitlines() if line.strip() and not line.startswith("#")]
 
 
-def own_words(command: str) -> list[str] | None:
+def program_arguments(command: str) -> list[str] | None:
     """Return the arguments of a command of this program that needs no shell; None for any other command."""
     words = shlex.split(_COMMENT.sub("", command))
-    plain = not _SHELL & set(words) and not any("$" in word or word.startswith("~") for word in words)
-    return words[1:] if words and words[0] == PROGRAM and plain else None
+    needs_no_shell = not _SHELL & set(words) and not any("$" in word or word.startswith("~") for word in words)
+    return words[1:] if words and words[0] == PROGRAM and needs_no_shell else None
 
 
 def check(command: str) -> None:
@@ -179,10 +179,10 @@ def without_numbers(text: str) -> str:
 
 def numbers(text: str) -> list[float]:
     """Return the numbers of a page."""
-    return [float(found.replace(",", "")) for found in _NUMBER.findall(_TIME.sub("", text))]
+    return [float(number.replace(",", "")) for number in _NUMBER.findall(_TIME.sub("", text))]
 
 
-def says_the_same(text: str, other: str) -> bool:
+def equal_up_to_rounding(text: str, other: str) -> bool:
     """Whether two pages differ only in times and in the last digits of numbers, which depend on the processor."""
     return without_numbers(text) == without_numbers(other) and numbers(text) == pytest.approx(
         numbers(other), rel=0.02, abs=0.02

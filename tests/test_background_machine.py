@@ -138,4 +138,4 @@ class BackgroundMachine(RuleBasedStateMachine):
 
 
 def test_every_caller_gets_the_result_of_its_own_call_in_time(rounds: Rounds) -> None:
-    rounds.of_machine(BackgroundMachine, examples=100, seconds=60)
+    rounds.run_machine(BackgroundMachine, examples=100, seconds=60)

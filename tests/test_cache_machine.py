@@ -124,4 +124,4 @@ def machine(tmp_path: Path) -> type[CacheMachine]:
 
 
 def test_a_cache_never_gives_what_was_not_put(machine: type[CacheMachine], rounds: Rounds) -> None:
-    rounds.of_machine(machine, examples=20, seconds=60)
+    rounds.run_machine(machine, examples=20, seconds=60)

@@ -43,7 +43,7 @@ def test_changed_inputs_are_read_or_refused(name: str, rounds: Rounds) -> None:
     for seed in seeds:
         target(seed)
     inputs = st.builds(changed, st.sampled_from(seeds), CHANGES)
-    rounds.of_inputs(target, inputs, examples=10, seconds=10)
+    rounds.check_inputs(target, inputs, examples=10, seconds=10)
 
 
 @pytest.mark.harden

@@ -93,7 +93,7 @@ def test_nothing_waits_once_an_engine_has_answered(lines: list[bytes]) -> None:
 
 
 def test_nothing_waits_once_an_engine_has_answered_every_line(rounds: Rounds) -> None:
-    rounds.of_inputs(assert_nothing_waits, st.lists(LINES | NOISE, max_size=8), examples=100, seconds=30)
+    rounds.check_inputs(assert_nothing_waits, st.lists(LINES | NOISE, max_size=8), examples=100, seconds=30)
 
 
 def assert_repeated_if_answered(text: bytes) -> None:
@@ -106,7 +106,7 @@ def assert_repeated_if_answered(text: bytes) -> None:
 
 def test_a_request_that_an_engine_would_answer_is_repeated_by_the_next(rounds: Rounds) -> None:
     assert_repeated_if_answered(b"\xff")
-    rounds.of_inputs(assert_repeated_if_answered, st.binary(max_size=4), examples=50, seconds=30)
+    rounds.check_inputs(assert_repeated_if_answered, st.binary(max_size=4), examples=50, seconds=30)
 
 
 class RelayMachine(RuleBasedStateMachine):
@@ -190,4 +190,4 @@ class RelayMachine(RuleBasedStateMachine):
 
 
 def test_each_request_is_answered_once_however_many_engines_end(rounds: Rounds) -> None:
-    rounds.of_machine(RelayMachine, examples=20, seconds=60)
+    rounds.run_machine(RelayMachine, examples=20, seconds=60)

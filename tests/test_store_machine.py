@@ -312,4 +312,4 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[type[Sto
 
 @pytest.mark.skipif(os.name != "posix", reason="two stores of one file in a process need POSIX locks")
 def test_whatever_is_written_is_what_is_read(machine: type[StoreMachine], rounds: Rounds) -> None:
-    rounds.of_machine(machine, examples=10, seconds=60)
+    rounds.run_machine(machine, examples=10, seconds=60)

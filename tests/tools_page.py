@@ -32,12 +32,12 @@ def page_server(data_dir: Path) -> Iterator[ServerProcess]:
 def with_answers(text: str, server: ServerProcess) -> str:
     """Return the page with the server's current answer to each call, and the current sizes."""
 
-    def answered(found: re.Match[str]) -> str:
-        tool, arguments = found[1], found[2]
+    def replace_answer(match: re.Match[str]) -> str:
+        tool, arguments = match[1], match[2]
         answer = shown(server.call(tool, json.loads(arguments))["structuredContent"])
         return f"<!-- call {tool} -->\n```json\n{arguments}\n```\n```json\n{answer}\n```\n<!-- /call -->"
 
-    return _SIZES.sub(lambda found: found[1] + sizes(server) + found[3], _CALL.sub(answered, text))
+    return _SIZES.sub(lambda match: match[1] + sizes(server) + match[3], _CALL.sub(replace_answer, text))
 
 
 def shown(answer: dict[str, Any]) -> str:
@@ -47,8 +47,8 @@ def shown(answer: dict[str, Any]) -> str:
         objects = isinstance(value, list) and value and isinstance(value[0], dict)
         entries = ",\n".join(f"    {_line(entry)}" for entry in value) if objects else ""
         lines.append(f"  {_line(name)}: " + (f"[\n{entries}\n  ]" if objects else _line(value)))
-    written = "{\n" + ",\n".join(lines) + "\n}"
-    return re.sub(r'"/[^"]*/(?=[^"]*")', '"…/', written)
+    text = "{\n" + ",\n".join(lines) + "\n}"
+    return re.sub(r'"/[^"]*/(?=[^"]*")', '"…/', text)
 
 
 def _line(value: object) -> str:
@@ -58,9 +58,9 @@ def _line(value: object) -> str:
 def sizes(server: ServerProcess) -> str:
     """Return the table of the sizes of the tools' definitions, in characters of compact JSON."""
     tools = server.request("tools/list")["tools"]
-    read = [{name: tool[name] for name in ("name", "description", "inputSchema")} for tool in tools]
-    core = [tool for tool in read if tool["name"] in CORE]
-    counts = [len(json.dumps(part, separators=(",", ":"), ensure_ascii=False)) for part in (read, core, tools)]
+    definitions = [{name: tool[name] for name in ("name", "description", "inputSchema")} for tool in tools]
+    core = [tool for tool in definitions if tool["name"] in CORE]
+    counts = [len(json.dumps(part, separators=(",", ":"), ensure_ascii=False)) for part in (definitions, core, tools)]
     return (
         "| | all tools | `--tools core` | all tools, with output schemas, titles and annotations |\n"
         "| --- | --- | --- | --- |\n"

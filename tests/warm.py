@@ -40,7 +40,7 @@ def load(settings: Settings, _: Callable[[str], None]) -> LoadedEncoder:
 
 def install(site: Path) -> None:
     """Register ``load`` as the engine ``warm``, as an installed package would, in a folder for ``sys.path``."""
-    information = site / "warm-1.0.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: warm\nVersion: 1.0\n", encoding="utf-8")
-    (information / "entry_points.txt").write_text("[mcp_server_embeddings.encoders]\nwarm = warm:load\n", "utf-8")
+    metadata = site / "warm-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: warm\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text("[mcp_server_embeddings.encoders]\nwarm = warm:load\n", "utf-8")

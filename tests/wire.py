@@ -23,9 +23,9 @@ PATIENCE = 120.0
 
 def client_environment(**extra: str) -> dict[str, str]:
     """Return the variables that MCP clients pass on, those of the tests, and one that forbids downloads."""
-    passed_on = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
-    kept = {name: os.environ[name] for name in (*passed_on, *OWN_FOLDERS, *MODE) if name in os.environ}
-    return {**kept, "HF_HUB_OFFLINE": "1", **extra}
+    from_user = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+    inherited = {name: os.environ[name] for name in (*from_user, *OWN_FOLDERS, *MODE) if name in os.environ}
+    return {**inherited, "HF_HUB_OFFLINE": "1", **extra}
 
 
 class ServerProcess:
@@ -149,9 +149,9 @@ class ServerProcess:
     def finished_call(self, tool: str, arguments: Mapping[str, Any], *, token: str | None = None) -> dict[str, Any]:
         """Call a tool until its work in the background has finished; return the structured result."""
         while True:
-            found: dict[str, Any] = self.call(tool, arguments, token=token)["structuredContent"]
-            if not found.get("running"):
-                return found
+            result: dict[str, Any] = self.call(tool, arguments, token=token)["structuredContent"]
+            if not result.get("running"):
+                return result
 
     @staticmethod
     def call_params(tool: str, arguments: Mapping[str, Any], *, token: str | None = None) -> dict[str, Any]:
@@ -175,9 +175,9 @@ class ServerProcess:
 
     def seconds_to_end(self) -> float:
         """Wait for the process to end; return how many seconds that took."""
-        began = time.monotonic()
+        start = time.monotonic()
         self.process.wait(PATIENCE)
-        return time.monotonic() - began
+        return time.monotonic() - start
 
     def assert_only_json_rpc(self) -> None:
         """Assert that every line on stdout is a complete JSON-RPC message."""
