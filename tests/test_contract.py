@@ -1,4 +1,4 @@
-"""What clients see of the tools: a committed snapshot, and the tools against it."""
+"""The tools as clients see them: compared with a committed snapshot and with the contract."""
 
 import inspect
 import json
@@ -20,11 +20,13 @@ PROVIDED_BY_THE_SERVER = ("embedder", "engine", "protocol", "store", "sources", 
 DEFINITIONS = 12_000
 CORE_DEFINITIONS = 4_000
 WITH_RESULTS = 18_000
-"""Characters of tools/list: names, descriptions and input schemas; those of ``--tools core``; with output schemas."""
+"""Limits of characters of tools/list: names, descriptions and input schemas of all tools; the same of the core tools;
+those of all tools with their output schemas.
+"""
 
 
 def listed() -> str:
-    """The tools as a client gets them, and the instructions."""
+    """Return the tools and the instructions as a client receives them, as JSON."""
     tools = [published(tool).model_dump(mode="json", by_alias=True, exclude_none=True) for tool in TOOLS]
     return json.dumps({"instructions": INSTRUCTIONS, "tools": tools}, indent=2, ensure_ascii=False) + "\n"
 
@@ -42,7 +44,7 @@ def test_the_schema_and_the_function_agree_on_names_and_defaults(tool: Tool) -> 
     schema = published(tool).input_schema
     required = TypeAdapter(list[str]).validate_python(schema.get("required", []))
     properties = TypeAdapter(dict[str, dict[str, object]]).validate_python(schema["properties"])
-    # A default of null is left out: absent says the same.
+    # A schema leaves out a default of null, because a missing default means the same.
     of_schema = {
         name: inspect.Parameter.empty if name in required else published_as.get("default")
         for name, published_as in properties.items()
@@ -69,7 +71,7 @@ def test_published_schemas_hold_no_unions_and_no_noise(tool: Tool) -> None:
 
 
 def characters(tools: Iterable[Tool], *keys: str) -> int:
-    """The characters of these parts of tools as they are sent."""
+    """Count the characters of these keys of the tools as they are sent; of all keys if none is given."""
     sent = [published(tool).model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
     parts = [{key: entry[key] for key in entry if not keys or key in keys} for entry in sent]
     return len(json.dumps(parts, separators=(",", ":"), ensure_ascii=False))
@@ -129,7 +131,7 @@ def test_parameters_and_results_are_those_of_the_contract(tool: Tool) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_annotations_tell_what_a_tool_can_do(tool: Tool) -> None:
+def test_annotations_say_what_a_tool_can_do(tool: Tool) -> None:
     hints = published(tool).annotations
     assert hints is not None
     assert hints.open_world_hint is False

@@ -21,7 +21,7 @@ print("a print", flush=True)
 
 
 @pytest.mark.slow
-def test_the_log_has_a_bounded_size_and_takes_what_is_printed(tmp_path: Path) -> None:
+def test_the_log_has_a_bounded_size_and_includes_printed_lines(tmp_path: Path) -> None:
     path = tmp_path / "engine.log"
     command = [sys.executable, "-c", WRITING, str(path)]
     finished = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True, env=client_environment())

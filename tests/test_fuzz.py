@@ -1,4 +1,4 @@
-"""A running server under random messages, valid and not: one answer for each request, and nothing else breaks."""
+"""Send random messages, valid and invalid, to a running server: it answers each request once and keeps working."""
 
 import itertools
 import json
@@ -22,12 +22,14 @@ pytestmark = pytest.mark.usefixtures("engine_process")
 
 MESSAGES_PER_KILL = 300
 
-MOST_GROWTH = 5_000_000
-"""Bytes, the median of what the processes grow by from one eighth of the messages to the next: what is loaded on its
-first use is a step or two, a leak is in each."""
+MAX_GROWTH = 5_000_000
+"""Limit in bytes of the processes' median growth from one eighth of the messages to the next.
 
-ENDED = 5
-"""Seconds within which a server ends that is well."""
+Loading something on first use makes a step or two grow, a leak every step.
+"""
+
+SECONDS_TO_END = 5
+"""Seconds within which a healthy server ends."""
 
 VALUES: list[object] = [
     *(None, True, 0, -1, 1.5, 1e308, 10**30),
@@ -77,13 +79,13 @@ def params(chance: random.Random) -> object:
 
 def valid(chance: random.Random, identifier: int | str) -> dict[str, object]:
     if chance.random() < 0.5:
-        called = {"name": chance.choice(TOOLS), "arguments": arguments(chance)}
-        return {"jsonrpc": "2.0", "id": identifier, "method": "tools/call", "params": called}
+        call = {"name": chance.choice(TOOLS), "arguments": arguments(chance)}
+        return {"jsonrpc": "2.0", "id": identifier, "method": "tools/call", "params": call}
     return {"jsonrpc": "2.0", "id": identifier, "method": chance.choice(METHODS), "params": params(chance)}
 
 
 def damaged(chance: random.Random, line: bytes) -> bytes:
-    """A line with some bytes changed, and none that ends a line."""
+    """Change some bytes of a line; none becomes a line break."""
     changed = bytearray(line)
     for _ in range(chance.randrange(1, 4)):
         changed[chance.randrange(len(changed))] = chance.choice(b'"{}[]:,\\x01\xff\xc3 u0')
@@ -92,8 +94,10 @@ def damaged(chance: random.Random, line: bytes) -> bytes:
 
 def notification(chance: random.Random) -> bytes:
     method = chance.choice(["notifications/cancelled", "notifications/progress", "notifications/initialized", "x"])
-    told: dict[str, object] = {"requestId": chance.choice([1, "1", None, 1.5, [], -1])}
-    return json.dumps({"jsonrpc": "2.0", "method": method, "params": chance.choice([told, params(chance)])}).encode()
+    cancelled: dict[str, object] = {"requestId": chance.choice([1, "1", None, 1.5, [], -1])}
+    return json.dumps(
+        {"jsonrpc": "2.0", "method": method, "params": chance.choice([cancelled, params(chance)])}
+    ).encode()
 
 
 def answer_of_a_client(chance: random.Random) -> bytes:
@@ -111,10 +115,10 @@ NOISE: list[Callable[[random.Random], bytes]] = [
 
 
 CANCELLED = -1
-"""The one id that notifications here cancel: such a request need not be answered."""
+"""The only id that notifications cancel here; a request with it need not be answered."""
 
 FIRST_ID = 1_000
-"""Lower ones are those of the test itself."""
+"""The first id of a random request; the test's own requests have lower ones."""
 
 
 def line_of(chance: random.Random, identifier: int) -> bytes:
@@ -124,22 +128,22 @@ def line_of(chance: random.Random, identifier: int) -> bytes:
 
 
 def answers_to(line: bytes) -> list[object]:
-    """The ids of the answers that a line must have: none or one."""
-    read = decode(line) if line.strip() else None
-    if not isinstance(read, JSONRPCRequest | JSONRPCError) or read.id == CANCELLED:
+    """Return the ids of the answers that a line must get: one or none."""
+    message = decode(line) if line.strip() else None
+    if not isinstance(message, JSONRPCRequest | JSONRPCError) or message.id == CANCELLED:
         return []
-    return [read.id]
+    return [message.id]
 
 
-def await_answers(server: ServerProcess, received: Counter[object], wanted: Counter[object]) -> None:
-    """Count answers until there are as many as are wanted."""
-    left = wanted.total() - received.total()
+def await_answers(server: ServerProcess, received: Counter[object], expected: Counter[object]) -> None:
+    """Read messages until as many answers have arrived as are expected."""
+    left = expected.total() - received.total()
     while left > 0:
         left -= count_answer(received, server.next_message())
 
 
 def count_answer(received: Counter[object], message: Mapping[str, Any]) -> bool:
-    """Count a message if it is the answer to a random one."""
+    """Count a message if it answers a random request; return whether it does."""
     identifier = message.get("id")
     own = isinstance(identifier, int) and 0 < identifier < FIRST_ID
     if "method" in message or own or identifier == CANCELLED:
@@ -149,14 +153,14 @@ def count_answer(received: Counter[object], message: Mapping[str, Any]) -> bool:
 
 
 def engines(server: ServerProcess) -> list[int]:
-    """The engine process that it uses, if it has one."""
-    told = json.dumps(server.call("status", {})["structuredContent"])
-    return [int(found) for found in re.findall(r"engine process (\d+)", told)]
+    """Return the process id of the engine process that the server uses, if there is one."""
+    status = json.dumps(server.call("status", {})["structuredContent"])
+    return [int(pid) for pid in re.findall(r"engine process (\d+)", status)]
 
 
 def resident(server: ServerProcess) -> int:
-    """Bytes of the process that the test started and of the engine that it uses."""
-    return sum(psutil.Process(process).memory_info().rss for process in [server.process.pid, *engines(server)])
+    """Return the resident bytes of the process that the test started and of its engine process."""
+    return sum(psutil.Process(pid).memory_info().rss for pid in [server.process.pid, *engines(server)])
 
 
 @pytest.mark.slow
@@ -165,25 +169,25 @@ def test_random_messages_are_answered_once_each_and_the_server_lives(
     tmp_path: Path, messages: int, record_property: Record
 ) -> None:
     chance, sizes = random.Random(0), list[int]()
-    wanted, received = Counter[object](), Counter[object]()
+    expected, received = Counter[object](), Counter[object]()
     with ServerProcess(tmp_path) as server:
         server.handshake()
         for number in range(messages):
             line = line_of(chance, FIRST_ID + number)
-            wanted.update(answers_to(line))
+            expected.update(answers_to(line))
             server.write(line + b"\n")
             if number % (messages // 8) == messages // 8 - 1:
-                await_answers(server, received, wanted)
+                await_answers(server, received, expected)
                 sizes.append(resident(server))
         assert server.request("ping") == {}
         assert server.process.stdin is not None
         server.process.stdin.close()
-        assert server.seconds_to_end() < ENDED
+        assert server.seconds_to_end() < SECONDS_TO_END
         assert server.finish() == 0
     for message in server.unread():
         count_answer(received, message)
-    assert received == wanted
-    assert statistics.median(after - before for before, after in itertools.pairwise(sizes)) < MOST_GROWTH
+    assert received == expected
+    assert statistics.median(after - before for before, after in itertools.pairwise(sizes)) < MAX_GROWTH
     assert "Traceback" not in server.log
     record_property("messages", messages)
     record_property("answers", received.total())
@@ -192,11 +196,11 @@ def test_random_messages_are_answered_once_each_and_the_server_lives(
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.harden)])
 @pytest.mark.parametrize("engine_process", ["shared"], indirect=True)
-def test_requests_are_answered_once_each_though_engines_are_killed(
+def test_requests_are_answered_once_each_although_engines_are_killed(
     tmp_path: Path, kills: int, record_property: Record
 ) -> None:
     chance = random.Random(3)
-    wanted, received = Counter[object](), Counter[object]()
+    expected, received = Counter[object](), Counter[object]()
     with ServerProcess(tmp_path) as server:
         server.handshake()
         numbers = itertools.count(FIRST_ID)
@@ -204,10 +208,11 @@ def test_requests_are_answered_once_each_though_engines_are_killed(
             (engine,) = engines(server)
             for _ in range(MESSAGES_PER_KILL):
                 line = line_of(chance, next(numbers))
-                wanted.update(one for one in answers_to(line) if one is not None)  # a refusal without id may be lost
+                # An error without an id may be lost.
+                expected.update(id_ for id_ in answers_to(line) if id_ is not None)
                 server.write(line + b"\n")
             psutil.Process(engine).kill()
-            left = wanted.total() - received.total()
+            left = expected.total() - received.total()
             while left:
                 message = server.next_message()
                 left -= message.get("id") is not None and count_answer(received, message)
@@ -218,7 +223,7 @@ def test_requests_are_answered_once_each_though_engines_are_killed(
     for message in server.unread():
         if message.get("id") is not None:
             count_answer(received, message)
-    assert received == wanted
+    assert received == expected
     assert "Traceback" not in server.log
     record_property("kills", kills)
     record_property("messages", kills * MESSAGES_PER_KILL)

@@ -1,4 +1,4 @@
-"""The engine process that sessions share: one for all, nothing lost when it ends, sessions apart."""
+"""The engine process that sessions share: nothing is lost when it ends, and sessions are isolated from each other."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SLOW = [f"text number {number} of many that are embedded anew " * 8 for number i
 
 
 def engine_of(server: ServerProcess) -> int:
-    """The process that serves a session, as ``status`` names it."""
+    """Return the id of the engine process that serves a session, as ``status`` reports it."""
     process: str = server.call("status", {})["structuredContent"]["process"]
     assert process.startswith("engine process "), process
     return int(process.split()[2].rstrip(","))
@@ -50,7 +50,7 @@ def kill(pid: int) -> None:
 
 
 def read(server: ServerProcess, ids: list[str]) -> list[dict[str, Any]]:
-    """Items of the collection ``kept``."""
+    """Read items of the collection ``kept``."""
     items: list[dict[str, Any]] = server.call("read", {"source": "kept", "ids": ids, "max_tokens": 8000})[
         "structuredContent"
     ]["items"]
@@ -74,7 +74,7 @@ def test_ten_sessions_that_start_at_once_have_one_engine(tmp_path: Path) -> None
         assert ", 10 sessions, " in servers[0].call("status", {})["structuredContent"]["process"]
 
 
-def test_other_settings_of_the_engine_have_an_engine_of_their_own(session: ServerProcess, data_dir: Path) -> None:
+def test_sessions_with_other_engine_settings_have_another_engine(session: ServerProcess, data_dir: Path) -> None:
     with ServerProcess(data_dir, "--threads", "1") as other, ServerProcess(data_dir, "--tools", "core") as same:
         for server in (other, same):
             server.handshake()
@@ -151,7 +151,7 @@ def test_subscriptions_go_on_with_the_next_engine(data_dir: Path, tmp_path: Path
 def test_nothing_that_was_acknowledged_is_lost_when_engines_are_killed(
     tmp_path: Path, bge_folder: Path, kills: int, record_property: Record
 ) -> None:
-    """Four clients write while the engine is killed again and again; every call is answered."""
+    """Four clients write while the engine is killed repeatedly; every call is answered."""
     written: list[str] = []
 
     def write(server: ServerProcess, client: int) -> None:
@@ -208,7 +208,7 @@ def test_a_killed_relay_ends_its_session_and_not_the_engine(session: ServerProce
 
 
 @pytest.mark.fault
-def test_what_connects_and_is_no_relay_ends_no_session(session: ServerProcess) -> None:
+def test_a_connection_that_is_not_a_relay_ends_no_session(session: ServerProcess) -> None:
     engine, address = engine_of(session), str(log_of(session).with_suffix(".sock"))
     greeting = Greeting(session_settings(Settings())).line()
     hello = b'{"jsonrpc":"2.0","id":1,"method":"initialize"'
@@ -225,11 +225,11 @@ def test_what_connects_and_is_no_relay_ends_no_session(session: ServerProcess) -
     assert "Traceback" not in log_of(session).read_text(encoding="utf-8")
 
 
-def test_tools_folders_and_log_level_of_a_session_are_its_own(data_dir: Path, tmp_path: Path) -> None:
+def test_each_session_has_its_own_tools_folders_and_log_level(data_dir: Path, tmp_path: Path) -> None:
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     for folder in (mine, theirs):
         folder.mkdir()
-        # Of which encoding it is, its reader guesses, and notes.
+        # The reader guesses the encoding and logs that.
         (folder / "note.txt").write_text(f"the note of {folder.name} in the café", encoding="latin-1")
     with (
         ServerProcess(data_dir, "--allow-dir", str(mine), "--output-dir", str(mine), "--log-level", "debug") as one,
@@ -257,17 +257,17 @@ def test_tools_folders_and_log_level_of_a_session_are_its_own(data_dir: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--tools", "serch"], "tools: there is no tool or set 'serch'; did you mean 'search'?"),
         (["--allow-dir", "/nowhere"], "allow-dir '/nowhere' is not a directory"),
         (["--threads", "many"], "--threads is 'many'; give a whole number"),
     ],
 )
-def test_wrong_settings_end_the_session_with_one_sentence(data_dir: Path, arguments: list[str], said: str) -> None:
+def test_wrong_settings_end_the_session_with_one_sentence(data_dir: Path, arguments: list[str], message: str) -> None:
     with ServerProcess(data_dir, *arguments) as server:
         assert server.finish() == 2
-        assert server.log == f"mcp-server-embeddings: {said}\n"
+        assert server.log == f"mcp-server-embeddings: {message}\n"
 
 
 def test_a_command_that_was_accepted_starts_again_with_the_standard_library_alone(data_dir: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_session_that_was_started_again_is_taken_over(data_dir: Path, argument
             assert len(again.request("tools/list")["tools"]) == 4
 
 
-def test_a_folder_that_is_gone_is_refused_though_the_command_was_accepted_before(
+def test_a_folder_that_is_gone_is_refused_although_the_command_was_accepted_before(
     data_dir: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "docs"
@@ -309,9 +309,9 @@ def test_a_folder_that_is_gone_is_refused_though_the_command_was_accepted_before
 
 
 @pytest.mark.fault
-def test_an_engine_that_cannot_start_is_said_with_its_log(data_dir: Path, tmp_path: Path) -> None:
+def test_an_engine_that_cannot_start_is_reported_with_its_log(data_dir: Path, tmp_path: Path) -> None:
     broken = at_start(tmp_path, "import sys\nif 'engine' in sys.orig_argv: sys.exit('broken installation')\n")
-    environment = {**broken, "HF_HOME": str(tmp_path)}  # an address of its own
+    environment = {**broken, "HF_HOME": str(tmp_path)}  # other settings, hence a new engine
     with ServerProcess(data_dir, environment=environment) as server:
         request = server.send("ping")
         assert "engine process" in server.answer(request)["error"]["message"]
@@ -321,7 +321,7 @@ def test_an_engine_that_cannot_start_is_said_with_its_log(data_dir: Path, tmp_pa
         assert "broken installation" in log.read_text(encoding="utf-8")
 
 
-def test_the_address_is_that_of_the_settings_of_the_engine(tmp_path: Path) -> None:
+def test_the_address_depends_on_the_settings_of_the_engine_only(tmp_path: Path) -> None:
     def key(**settings: Any) -> str:
         return engine_address(with_absolute_paths(Settings(**settings))).key
 

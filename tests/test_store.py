@@ -1,4 +1,4 @@
-"""Collections in any store: what goes in comes out, is found by words and by metadata, and changes as asked."""
+"""Collections in every store: documents are stored, found by vectors, words and metadata, changed and removed."""
 
 import time
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ IN_SEGMENTS = "sqlite, in segments of four"
 
 @pytest.fixture(scope="module", params=[*STORES, IN_SEGMENTS])
 def open_at(request: pytest.FixtureRequest) -> OpenStore:
-    """Every implementation, and SQLite as it keeps large collections."""
+    """Run a test with every implementation, and with SQLite in segments, as it stores large collections."""
     return STORES.get(request.param, lambda folder: SqliteStore(folder, segment_rows=4))
 
 
@@ -50,18 +50,18 @@ def one(store: CollectionStore) -> Collection:
 
 @pytest.fixture
 def other(open_at: OpenStore, tmp_path: Path) -> Collection:
-    """The same collection as ``one``, as another process has it."""
+    """The same collection as ``one``, opened as another process would."""
     return collection(open_at(tmp_path))
 
 
 def vector(text: str) -> Vector:
-    """The same for the same text, as of a model; not of length 1."""
+    """Return a vector that depends on the text only, like a model's, but not of length 1."""
     seed = int.from_bytes(digest(text)[:8], "little")
     return 3 * np.random.default_rng(seed).standard_normal(DIMENSIONS, dtype=np.float32)
 
 
 def document(key: str, *parts: str, metadata: Metadata | None = None, file: str = "") -> NewDocument:
-    """A document of these parts, each a chunk."""
+    """Return a document of these parts, each of which is a chunk."""
     text, chunks = "", []
     for part in parts:
         chunks.append(NewChunk(len(text), len(text) + len(part), f"# {part[:3]}", vector(part)))
@@ -70,7 +70,7 @@ def document(key: str, *parts: str, metadata: Metadata | None = None, file: str 
 
 
 def embedded(part: str) -> bytes:
-    """The digest of what is embedded of a part of ``document``."""
+    """Return the digest of the text that is embedded for a part of ``document``."""
     return digest(passage_text(f"# {part[:3]}", part))
 
 
@@ -92,25 +92,25 @@ def nearest(one: Collection, text: str = "", k: int = 100_000, where: Where | No
 
 
 def by_where(one: Collection, where: Where) -> str:
-    """The ids that fit, as one word: documents here are called by one letter."""
+    """Return the ids of the documents that match, joined: ids are single letters here."""
     found = nearest(one, where=where)
     assert found.total == len(found.keys)
     return "".join(ids(one, sorted(found.keys)))
 
 
 def assert_follows(one: Collection) -> Nearest:
-    """The vectors that are searched are those stored, with length 1."""
+    """Assert that searches use the stored vectors, scaled to length 1."""
     found, chunks = nearest(one, "any"), one.first(100_000)
     assert found.total == len(chunks)
     assert sorted(found.keys) == [chunk.key for chunk in chunks]
     rows = dict(zip(found.keys, found.vectors, strict=True))
     for chunk in chunks:
-        wanted = vector(chunk.text)
-        np.testing.assert_allclose(rows[chunk.key], wanted / np.linalg.norm(wanted), rtol=1e-5)
+        expected = vector(chunk.text)
+        np.testing.assert_allclose(rows[chunk.key], expected / np.linalg.norm(expected), rtol=1e-5)
     return found
 
 
-def test_what_was_put_comes_back_from_another_store(one: Collection, other: Collection) -> None:
+def test_stored_documents_are_read_by_another_store(one: Collection, other: Collection) -> None:
     metadata: Metadata = {"year": 2024, "tags": ["a", "b"], "draft": False, "of": None}
     one.put([document("fox", "a red fox. ", "über 狐 𝔣ox", metadata=metadata)])
     first, second = other.chunks_of("fox")
@@ -171,7 +171,7 @@ def test_vectors_are_known_by_the_digests_of_texts(store: CollectionStore) -> No
     assert collection(store, "others").known_vectors([two]) == {}
 
 
-def test_removing_names_what_was_there(one: Collection) -> None:
+def test_removing_returns_the_ids_that_were_there(one: Collection) -> None:
     one.put([document(key, f"text {key} ", "end") for key in "abc"])
     assert sorted(one.remove(["c", "x", "a"]).ids) == ["a", "c"]
     assert one.remove(["c"]) == RemoveResult([], 1)
@@ -180,7 +180,7 @@ def test_removing_names_what_was_there(one: Collection) -> None:
     assert one.chunks_of("a") == []
 
 
-def test_a_part_of_a_document_has_an_id_of_its_own(one: Collection) -> None:
+def test_each_part_of_a_document_has_its_own_id(one: Collection) -> None:
     one.put([document("doc", "first ", "second"), document("doc#9", "a name"), document("li\nne", "x ", "y")])
     assert [chunk.text for chunk in one.chunks_of("doc")] == ["first ", "second"]
     assert [chunk.text for chunk in one.chunks_of("doc#2")] == ["second"]
@@ -216,7 +216,7 @@ def test_an_unchanged_document_may_come_from_another_file(one: Collection) -> No
     assert (by_where(one, {"path": "x.md"}), by_where(one, {"path": "y.md", "year": 1})) == ("", "a")
 
 
-def test_a_file_that_one_document_leaves_may_be_that_of_another_in_the_same_write(one: Collection) -> None:
+def test_one_write_may_move_a_document_out_of_a_file_and_put_another_into_it(one: Collection) -> None:
     one.put([document("a", "one", file="x.md")])
     one.put([document("a", "one", file="y.md"), document("b", "two", file="x.md")])
     assert {path: file.documents for path, file in one.files().items()} == {"x.md": 1, "y.md": 1}
@@ -299,7 +299,7 @@ def test_metadata_is_filtered(where: Where, ids: str, filtered: Collection) -> N
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"),
+    ("alias", "standard"),
     [
         ({"$gte": 2021}, {"gte": 2021}),
         ({">=": 2021}, {"gte": 2021}),
@@ -312,8 +312,8 @@ def test_metadata_is_filtered(where: Where, ids: str, filtered: Collection) -> N
         ({"$in": [2020, 2021]}, [2020, 2021]),
     ],
 )
-def test_comparisons_are_understood_by_the_names_of_other_filters(sent: object, meant: object) -> None:
-    assert checked_conditions({"year": sent}) == checked_conditions({"year": meant})
+def test_comparisons_are_understood_by_the_names_of_other_filters(alias: object, standard: object) -> None:
+    assert checked_conditions({"year": alias}) == checked_conditions({"year": standard})
 
 
 def test_without_a_filter_everything_is_searched(filtered: Collection) -> None:
@@ -332,7 +332,7 @@ def test_without_a_filter_everything_is_searched(filtered: Collection) -> None:
         ({str(i): i for i in range(17)}, r"17 conditions; at most 16"),
     ],
 )
-def test_a_filter_that_means_nothing_is_refused(where: Where, message: str, filtered: Collection) -> None:
+def test_an_invalid_filter_is_refused(where: Where, message: str, filtered: Collection) -> None:
     with pytest.raises(InputError, match=message):
         nearest(filtered, where=where)
     with pytest.raises(InputError, match=message):
@@ -383,7 +383,7 @@ def test_a_passage_is_found_by_the_words_of_its_heading(one: Collection) -> None
         ("a" * 200, "text", f"{'a' * 120}\ntext"),
     ],
 )
-def test_what_is_embedded_and_indexed_begins_with_the_heading_path(heading: str, text: str, expected: str) -> None:
+def test_embedded_and_indexed_text_begins_with_the_heading_path(heading: str, text: str, expected: str) -> None:
     assert passage_text(heading, text) == expected
 
 
@@ -411,7 +411,7 @@ def test_a_search_says_whether_one_chunk_has_all_words(one: Collection) -> None:
     assert not one.matching("a red", 5, {"n": 2}).complete
 
 
-# With 10,000 segments this took a minute.
+# Not in segments of four rows: with 10,000 segments this took a minute.
 @pytest.mark.slow
 @pytest.mark.parametrize("open_at", ["sqlite", pytest.param("postgres", marks=pytest.mark.harden)], indirect=True)
 def test_words_in_nearly_every_text_do_not_decide_a_search(one: Collection) -> None:
@@ -428,7 +428,7 @@ def test_a_long_query_is_its_first_words(one: Collection) -> None:
     assert by_words(one, " ".join(f"w{i}" for i in range(1000))) == ["a"]
 
 
-def test_what_is_searched_follows_every_write(one: Collection, other: Collection) -> None:
+def test_searches_follow_every_write(one: Collection, other: Collection) -> None:
     assert assert_follows(one).vectors.shape == (0, DIMENSIONS)
     one.put([document(str(i), f"text {i}") for i in range(20)])
     before = assert_follows(one)
@@ -456,11 +456,11 @@ def test_the_nearest_come_first_and_equal_texts_in_the_order_of_keys(one: Collec
     query = vector("query")
     left = one.first(1_000)
     exact = scores(np.stack([vector(chunk.text) for chunk in left]), query[None, :], "cosine")[:, 0]
-    wanted = sorted(range(98), key=lambda i: (-exact[i], i))
+    expected = sorted(range(98), key=lambda i: (-exact[i], i))
     for k in (1, 7, 98, 500):
         found = nearest(one, "query", k)
-        assert found.keys == [left[i].key for i in wanted[:k]]
-        np.testing.assert_allclose(found.cosines, exact[wanted[:k]], atol=2e-6)
+        assert found.keys == [left[i].key for i in expected[:k]]
+        np.testing.assert_allclose(found.cosines, exact[expected[:k]], atol=2e-6)
         assert found.total == 98
     keys = [left[i].key for i in (9, 3)]
     np.testing.assert_allclose(one.cosines(keys, query), exact[[9, 3]], atol=2e-6)
@@ -469,7 +469,7 @@ def test_the_nearest_come_first_and_equal_texts_in_the_order_of_keys(one: Collec
 
 
 @pytest.mark.parametrize("by", ["another process", "another thread"])
-def test_all_that_is_read_in_a_block_sees_one_state(by: str, store: CollectionStore, other: Collection) -> None:
+def test_all_reads_in_a_block_see_one_state(by: str, store: CollectionStore, other: Collection) -> None:
     one = collection(store)
     other = collection(store) if by == "another thread" else other
     one.put([document("a", "one fox"), document("b", "two foxes"), *(document(f"{i}", f"{i}") for i in range(10))])
@@ -550,7 +550,7 @@ def test_a_collection_removed_meanwhile_says_so(store: CollectionStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "-x", ".x", "a b", "a/b", "a\n", "x" * 65, "a'b", '"'])
-def test_a_name_that_is_none_is_refused(name: str, store: CollectionStore, tmp_path: Path) -> None:
+def test_an_invalid_name_is_refused(name: str, store: CollectionStore, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="allowed: 1 to 64 letters, digits"):
         collection(store, name)
     assert list(tmp_path.iterdir()) == []

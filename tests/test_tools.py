@@ -1,4 +1,4 @@
-"""The tools through an in-memory client, with the real model."""
+"""Call the tools through an in-memory client, mostly with the real model."""
 
 import base64
 import json
@@ -231,7 +231,7 @@ def test_a_full_or_read_only_data_folder_is_named_with_the_way_out(engine: Engin
         assert structured(call(other, "similarity", {"left": ["a b", "a c"]}))["pairs"]
 
 
-def test_loading_that_fails_is_told_to_every_call_and_the_server_stays_up(tmp_path: Path) -> None:
+def test_a_failed_load_is_reported_to_every_call_and_the_server_stays_up(tmp_path: Path) -> None:
     with Engine(Settings(model=str(tmp_path / "nowhere"), data_dir=tmp_path)) as broken:
         for _ in range(2):
             assert "does not exist; pass a folder" in error(call(broken, "embed", {"texts": ["a"]}))
@@ -241,8 +241,6 @@ def test_loading_that_fails_is_told_to_every_call_and_the_server_stays_up(tmp_pa
 
 
 def test_damaged_weights_are_an_error_and_not_a_crash(bge_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     damaged = tmp_path / "damaged"
     shutil.copytree(bge_folder, damaged)
     (damaged / "model.safetensors").write_bytes(b"not weights")
@@ -263,18 +261,18 @@ def test_an_unusable_device_is_an_error_that_names_the_way_out(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_call_that_waits_for_the_model_reports_growing_progress(tmp_path: Path) -> None:
-    told = threading.Event()
+    reported = threading.Event()
     reports: list[tuple[float, str | None]] = []
 
     def load(*_: object) -> LoadedEncoder:
-        told.wait(PATIENCE)
+        reported.wait(PATIENCE)
         return FakeEncoder().load()
 
     async def report(progress: float, total: float | None, message: str | None) -> None:
         del total
         reports.append((progress, message))
         if len(reports) == 2:
-            told.set()
+            reported.set()
 
     async def main(waiting: Engine) -> None:
         async with client(waiting) as connected:
@@ -299,7 +297,7 @@ def test_a_crash_in_the_runtime_stays_in_the_log(tmp_path: Path, caplog: pytest.
 
 
 class Panic(BaseException):
-    """What a library in Rust raises where it gives up: no ``Exception``."""
+    """Stands for the panic of a library in Rust, which is not an ``Exception``."""
 
 
 def test_a_library_that_panics_while_the_model_loads_fails_the_call(tmp_path: Path) -> None:
@@ -388,9 +386,9 @@ def test_a_closed_engine_refuses_calls_and_loads_nothing(tmp_path: Path) -> None
 def test_no_thread_is_left_in_the_models_runtime_when_a_program_leaves_its_engine(
     tmp_path: Path, data_dir: Path, idle_unload: float
 ) -> None:
-    """Such a thread now and then killed the process as it ended."""
+    """A thread left there sometimes crashed the process as it ended."""
     before = set(threading.enumerate())
-    for folder in (tmp_path, data_dir):  # left while the model is loaded or measured, and when that is done
+    for folder in (tmp_path, data_dir):  # the engine is left while the model is loaded or measured, then after that
         with Engine(Settings(data_dir=folder, idle_unload=idle_unload)) as engine:
             if folder is data_dir:
                 engine.embedder().calibration()
