@@ -5,12 +5,16 @@ for inputs that reach new lines. atheris sees only the lines of its own process,
 """
 
 import contextlib
+import io
 import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bombs import WORD
 from files import pdf, word, word_with
@@ -40,7 +44,6 @@ RECORD = (
     b'{"id":"a","text":"one text","metadata":{"year":1},"file":"","file_digest":"",'
     b'"chunks":[{"start":0,"stop":8,"heading":"","vector":"AAAAAA=="}]}\n'
 )
-
 
 BODY = (
     f'<w:document xmlns:w="{WORD}"><w:body><w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>One</w:t></w:r>'
@@ -138,14 +141,9 @@ def collection_file(suffix: str) -> Target:
 
 
 def _parquet() -> bytes:
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    written = io.BytesIO()
-    pq.write_table(pa.table({"id": ["a", "b"], "text": ["one", "two"]}), written)
-    return written.getvalue()
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"id": ["a", "b"], "text": ["one", "two"]}), buffer)
+    return buffer.getvalue()
 
 
 def targets(reading: Reading = read_isolated) -> Mapping[str, tuple[Target, list[bytes]]]:

@@ -41,7 +41,7 @@ def save_random_bert(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
         num_hidden_layers=layers,
-        num_attention_heads=max(1, hidden // 64) if hidden >= 64 else 2,
+        num_attention_heads=hidden // 64 if hidden >= 64 else 2,
         intermediate_size=4 * hidden,
         max_position_embeddings=512,
         initializer_range=0.2,

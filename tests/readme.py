@@ -19,7 +19,6 @@ SETTINGS_PAGE = README.parent / "docs" / "settings.md"
 CLIENTS_PAGE = README.parent / "docs" / "clients.md"
 EXAMPLES = README.parent / "examples" / "clients"
 
-
 _SELECTING = ("id_field", "ids", "where")
 """Parameters that every tool with a source has; the table leaves them out where they are optional."""
 

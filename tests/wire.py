@@ -1,5 +1,6 @@
 """Drive a real server process over its pipes, byte by byte."""
 
+import contextlib
 import json
 import os
 import queue
@@ -96,19 +97,15 @@ class ServerProcess:
     def send(self, method: str, params: Mapping[str, Any] | None = None, **envelope: Any) -> int:
         """Send a request; return its id."""
         self._next_id += 1
-        message = {
-            "jsonrpc": "2.0",
-            "id": self._next_id,
-            "method": method,
-            "params": dict(params or {}),
-            **envelope,
-        }
-        self.write(json.dumps(message).encode() + b"\n")
+        self._write_message({"id": self._next_id, "method": method, "params": dict(params or {}), **envelope})
         return self._next_id
 
     def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
         """Send a notification."""
-        self.write(json.dumps({"jsonrpc": "2.0", "method": method, "params": dict(params or {})}).encode() + b"\n")
+        self._write_message({"method": method, "params": dict(params or {})})
+
+    def _write_message(self, message: Mapping[str, Any]) -> None:
+        self.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
     def next_message(self) -> dict[str, Any]:
         """Return the next message of any kind."""
@@ -167,10 +164,8 @@ class ServerProcess:
             thread.join(PATIENCE)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     stream.close()
-                except BrokenPipeError:
-                    continue
         return status
 
     def seconds_to_end(self) -> float:
