@@ -90,7 +90,7 @@ BAD: list[tuple[str, Raw, tuple[str, ...]]] = [
     ("cluster", {"texts": TWO, "clusters": 3}, ("clusters=3",)),
     ("cluster", {"texts": TWO, "clusters": 0}, ("clusters=0",)),
     ("cluster", {"texts": TWO, "clusters": 1.5}, ("clusters is 1.5", "a whole number")),
-    ("cluster", {"texts": TWO, "tag": "kind"}, ("tag='kind'", "texts is none", "save_as", "collection_add")),
+    ("cluster", {"texts": TWO, "tag": "kind"}, ("tag='kind'", "texts is not one", "save_as", "collection_add")),
     ("deduplicate", {"texts": ["a"]}, ("texts has 1", "2 or more")),
     ("deduplicate", {"texts": TWO, "threshold": 1.01}, ("threshold=1.01", "from 0 to 1", "leave it out")),
     ("deduplicate", {"texts": TWO, "threshold": -0.1}, ("threshold=-0.1", "from 0 to 1")),

@@ -170,7 +170,7 @@ def wait_until(server: ServerProcess, holds: Callable[[], bool]) -> None:
         server.request("ping")
 
 
-UNSEEN = "changes of collections are not noticed"
+UNSEEN = "changes of collections cannot be detected"
 DAMAGE = {
     "a missing table": ("ALTER TABLE collections RENAME TO gone", "ALTER TABLE gone RENAME TO collections"),
     "a name of bytes": (

@@ -22,7 +22,8 @@ class ClosingConnection(sqlite3.Connection):
     """Close the connection when it is garbage-collected: since Python 3.13, ``sqlite3`` warns about one left open."""
 
     def __del__(self) -> None:
-        self.close()
+        with suppress(sqlite3.ProgrammingError):  # it could not be opened
+            self.close()
 
 
 C = TypeVar("C", bound=ClosingConnection)

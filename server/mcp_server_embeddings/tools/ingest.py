@@ -105,14 +105,9 @@ def _has_enough(pending: Sequence[_PendingBatch], characters: int) -> bool:
 
 
 class Ingester:
-    """Puts documents into one collection.
-
-    Attributes:
-        tokens: Tokens encoded so far.
-    """
+    """Puts documents into one collection."""
 
     def __init__(self, embedder: Embedder, target: Collection) -> None:
-        self.tokens = 0
         self._embedder = embedder
         self._target = target
         self._limit = chunk_limit(embedder)
@@ -185,7 +180,6 @@ class Ingester:
     def _commit(self, cut: _CutBatch, encoded: Embeddings | None) -> PutResult:
         vectors = dict(cut.vectors)
         if encoded is not None:
-            self.tokens += encoded.tokens
             vectors |= zip(cut.missing, encoded.vectors, strict=True)
         new = [
             NewDocument(
