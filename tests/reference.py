@@ -25,8 +25,8 @@ _ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 def tools_page() -> str:
     """Return the page of all tools with their descriptions and parameters, as in ``tools/list``."""
     introduction = (
-        "What clients are told of each tool. [Tools, with answers](../tools.md) shows a call of each, and says what "
-        "the parameters have in common."
+        "The definition of each tool, as clients receive it. [Tools, with answers](../tools.md) shows a call of each "
+        "and explains the parameters that they have in common."
     )
     return _page(["# Parameters of the tools", introduction, *map(_tool, declared_tools().values())])
 
@@ -89,8 +89,8 @@ def _invocation(action: argparse.Action) -> str:
 def python_page() -> str:
     """Return the page of all public names of the package with their signatures and docstrings."""
     introduction = (
-        "The names that the package exports: the functions behind the tools, and what they are given. Importing the "
-        "package costs nothing; each name is loaded on first use. An `Engine` is used as a context manager."
+        "The names that the package exports: the functions behind the tools, and the types of their arguments. "
+        "Importing the package costs nothing; each name is loaded on first use. Use an `Engine` as a context manager."
     )
     names = sorted(mcp_server_embeddings.__all__, key=str.lower)
     return _page(["# Python API", introduction, *map(_object, names)])

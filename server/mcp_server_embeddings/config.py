@@ -133,8 +133,10 @@ class Settings:
         "ENGINE",
         "compiled (the fastest on a CPU), reference (sentence-transformers), auto, openai (a server), a package's own",
     )
-    engine_url: str = _setting("", "URL", "with --engine openai: the server that embeds, as http://localhost:8080/v1")
-    engine_model: str = _setting("", "NAME", "with --engine openai: the model's name there")
+    engine_url: str = _setting(
+        "", "URL", "with --engine openai: base URL of the server, such as http://localhost:8080/v1"
+    )
+    engine_model: str = _setting("", "NAME", "with --engine openai: name of the model on that server")
     precision: Precision = _setting(  # noqa: RUF009 - a string
         "exact",
         "PRECISION",
@@ -142,14 +144,14 @@ class Settings:
     )
     threads: int = _setting(0, "N", "batches encoded at once, each on one CPU thread; 0: up to 4, by cores", (0, 256))
     cache_size: int = _setting(
-        256, "MB", "disk space for the cache of embedding vectors, about; no text is cached", (1, 1_000_000)
+        256, "MB", "approximate disk space for the cache of embedding vectors; no text is cached", (1, 1_000_000)
     )
     no_cache: bool = _setting(False, "", "cache no vectors, neither on disk nor in memory")
     idle_unload: float = _setting(
         15.0, "MINUTES", "free the model after this long without a call; 0: never", (0, 10_080)
     )
     reranker: str = _setting(
-        "", "MODEL", "reorder the best hits of a search by a cross-encoder: Hugging Face id or folder"
+        "", "MODEL", "reorder the best hits of a search with a cross-encoder: Hugging Face id or folder"
     )
     rerank_ms: int = _setting(300, "MS", "time for reranking a query; hits that do not fit come last", (0, 20_000))
     tools: tuple[str, ...] = _setting(
@@ -159,7 +161,7 @@ class Settings:
         scope="session",
     )
     exclude_tools: tuple[str, ...] = _setting(
-        (), "NAMES", "serve all tools but these (comma-separated)", scope="session"
+        (), "NAMES", "serve all tools except these (comma-separated)", scope="session"
     )
     allow_dir: tuple[Path, ...] = _setting(
         (),
@@ -169,7 +171,7 @@ class Settings:
     )
     data_dir: Path = field(
         default_factory=default_data_dir,
-        metadata=_metadata("DIR", "folder for collections, the cache and what else the tools write"),
+        metadata=_metadata("DIR", "folder for collections, the vector cache and other files that tools write"),
     )
     store: str = field(
         default="",
@@ -205,7 +207,10 @@ class Settings:
     host: str = _setting("127.0.0.1", "ADDRESS", "address to listen on", scope="http")
     port: int = _setting(8765, "N", "port to listen on; 0: a free one", (0, 65_535), "http")
     allowed_host: tuple[str, ...] = _setting(
-        (), "NAMES", "more names by which clients reach the server, as in a URL (comma-separated)", scope="http"
+        (),
+        "NAMES",
+        "additional host names by which clients reach the server, as in a URL (comma-separated)",
+        scope="http",
     )
     tokens: Path | None = _setting(  # noqa: RUF009 - a constant
         None, "FILE", "who may call, and with which folders; needed for any address but loopback", scope="http"

@@ -52,7 +52,7 @@ from mcp_server_embeddings.tools.coercion import SHOWN
 from mcp_server_embeddings.tools.declaration import ToolContext
 
 INSTRUCTIONS = (
-    "Tells what texts mean to each other, with a model on this machine; no text leaves it. Do not retype texts: "
+    "Works on texts by meaning, with a model on this machine; no text leaves it. Do not retype texts: "
     "pass source, the name of a collection or a path in a folder that may be read: a file, a folder, a glob, or a "
     "table's column as tickets.csv#message (CSV, TSV, JSONL, Parquet, XLSX), or its lines as list.txt#lines. ids "
     "and where choose among its items. Answers use the caller's own ids: id column, path, row number from 1, "

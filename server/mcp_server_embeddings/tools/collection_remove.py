@@ -21,7 +21,7 @@ from mcp_server_embeddings.tools.results import CollectionRemoveResult
         "Removes items by id, or with all=true the collection, for good. Use it when the user wants them gone. Not "
         "to replace a text: use collection_add. Returns how many are left."
     ),
-    purpose="let go of it",
+    purpose="delete from a collection",
     effect="destroys",
 )
 def collection_remove(

@@ -34,7 +34,7 @@ _LINES = re.compile(r"\A(.+):([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?\Z", re.DOT
 @tool(
     title="Read items",
     description=(
-        "Returns the words of items or passages by the ids that answers name. Use it after search or "
+        "Returns the text of items or passages by the ids in an answer. Use it after search or "
         "cluster. Not to find: use search. Returns texts with lines or page, within a budget."
     ),
     purpose="read what was found",

@@ -52,7 +52,7 @@ _DECIMALS = 4
 @tool(
     title="Search",
     description=(
-        "Finds what is about a question or phrase, by meaning and words, in texts, files, folders or collections. Use "
+        "Finds texts about a question or phrase, by meaning and words, in texts, files, folders or collections. Use "
         "it to answer from documents, quote, or pick what to read. Not for sorting into "
         "kinds: use classify. Returns one hit per item, best first: id, score, band, best sentences word for word, "
         "lines or page; no_match: nothing fits. Then read."

@@ -22,7 +22,7 @@ twice, as text and as structured content."""
 @tool(
     title="Server status",
     description=(
-        "Tells which collections there are, which folders may be read, and which model serves. Use it to learn what "
+        "Lists the collections, the readable folders and the model in use. Use it to learn what "
         "can be a source, or when a call failed. Not needed before other calls. Returns collections, folders, model, "
         "device, limits; never waits."
     ),
