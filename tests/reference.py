@@ -62,8 +62,8 @@ def commands_page() -> str:
         f"`{DISTRIBUTION}` without a command serves over stdio, as MCP clients start it. Every "
         "[setting](../settings.md) is an option of each command too; `COMMAND --help` lists them."
     )
-    commands = main_parser().commands
-    return _page(["# Commands", introduction, *map(_command, commands.keys(), commands.values())])
+    commands = main_parser().commands.items()
+    return _page(["# Commands", introduction, *(_command(name, parser) for name, parser in commands)])
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
