@@ -26,7 +26,7 @@ from mcp_server_embeddings.reading.isolated import read_documents
 from mcp_server_embeddings.reading.limits import ReadingLimits
 from mcp_server_embeddings.reading.parsing import is_isolated, parse_documents
 from mcp_server_embeddings.reading.tables import read_table
-from mcp_server_embeddings.relay.unanswered import SessionState
+from mcp_server_embeddings.relay.session_state import SessionState
 from mcp_server_embeddings.tools import coercion
 from mcp_server_embeddings.tools.collection_file import read_records
 from test_tables import sheet, xlsx
@@ -63,7 +63,7 @@ def message(data: bytes) -> None:
     decoded = decode(data)
     if decoded is not None:
         encode(decoded)
-    SessionState().sent(data)
+    SessionState().record_sent(data)
 
 
 def lenient(data: bytes) -> None:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mcp_types import ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
 from mcp_server_embeddings.mcp_layer.messages import decode, encode
-from mcp_server_embeddings.relay.unanswered import MAX_ATTEMPTS, SessionState
+from mcp_server_embeddings.relay.session_state import MAX_ATTEMPTS, SessionState
 from rounds import Rounds
 
 IDS: st.SearchStrategy[object] = st.sampled_from(
@@ -79,12 +79,14 @@ def assert_nothing_waits(lines: list[bytes]) -> None:
     """After an engine has answered every line."""
     state = SessionState()
     for line in lines:
-        state.sent(line)
+        state.record_sent(line)
     told = {line: answer(line) for line in lines}
-    assert Counter(state.repeated()) == Counter(line for line in lines if not (told[line] or NO_ID).startswith(NO_ID))
+    assert Counter(state.requests_to_resend()) == Counter(
+        line for line in lines if not (told[line] or NO_ID).startswith(NO_ID)
+    )
     for line in lines:
-        assert state.received(told[line] or b"")
-    assert (state.unanswered(), state.repeated()) == (0, [])
+        assert state.record_received(told[line] or b"")
+    assert (state.count_pending(), state.requests_to_resend()) == (0, [])
 
 
 @pytest.mark.parametrize("lines", EXAMPLES)
@@ -100,8 +102,8 @@ def assert_repeated_if_answered(text: bytes) -> None:
     """A request is repeated just where an engine would answer it."""
     line = b'{"jsonrpc":"2.0","method":"ping","id":1,"params":{"a":"' + text + b'"}}\n'
     state = SessionState()
-    state.sent(line)
-    assert state.repeated() == ([line] if isinstance(decode(line), JSONRPCRequest) else [])
+    state.record_sent(line)
+    assert state.requests_to_resend() == ([line] if isinstance(decode(line), JSONRPCRequest) else [])
 
 
 def test_a_request_that_an_engine_would_answer_is_repeated_by_the_next(rounds: Rounds) -> None:
@@ -123,7 +125,7 @@ class RelayMachine(RuleBasedStateMachine):
     @rule(identifier=st.integers(1, 3), method=METHODS, uri=st.sampled_from(["a:b", "c:d"]))
     def send(self, identifier: int, method: str, uri: str) -> None:
         line = message("2.0", identifier, method, {"uri": uri})
-        self.state.sent(line)
+        self.state.record_sent(line)
         self.waiting.append((identifier, line))
         self.attempts.append(1)
 
@@ -138,7 +140,7 @@ class RelayMachine(RuleBasedStateMachine):
             told: JSONRPCResponse | JSONRPCError = JSONRPCResponse(jsonrpc="2.0", id=identifier, result={})
         else:
             told = JSONRPCError(jsonrpc="2.0", id=identifier, error=ErrorData(code=1, message="no"))
-        assert self.state.received(encode(told))
+        assert self.state.record_received(encode(told))
 
     def note(self, method: str, uri: str) -> None:
         self.known = self.known or method == "initialize"
@@ -151,7 +153,7 @@ class RelayMachine(RuleBasedStateMachine):
     def cancel(self, identifier: int, as_text: bool) -> None:
         named = str(identifier) if as_text else identifier
         told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": named}}
-        self.state.sent(json.dumps(told).encode() + b"\n")
+        self.state.record_sent(json.dumps(told).encode() + b"\n")
         places = [place for place, waiting in enumerate(self.waiting) if waiting[0] == identifier]
         if places:
             self.forget(places[0])
@@ -167,8 +169,8 @@ class RelayMachine(RuleBasedStateMachine):
         heads: dict[int, int] = {}
         for (identifier, _), attempts in zip(self.waiting, self.attempts, strict=True):
             heads.setdefault(identifier, attempts)
-        repeated = self.state.repeated(accepted=accepted)
-        errors = [json.loads(error)["id"] for error in self.state.given_up()]
+        repeated = self.state.requests_to_resend(accepted=accepted)
+        errors = [json.loads(error)["id"] for error in self.state.give_up()]
         assert Counter(errors) == Counter(one for one, _ in self.waiting if heads[one] > MAX_ATTEMPTS)
         assert Counter(repeated) == Counter(line for one, line in self.waiting if heads[one] <= MAX_ATTEMPTS)
         for place in reversed(range(len(self.waiting))):
@@ -186,7 +188,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts(self) -> None:
-        assert self.state.unanswered() == len(self.waiting)
+        assert self.state.count_pending() == len(self.waiting)
 
 
 def test_each_request_is_answered_once_however_many_engines_end(rounds: Rounds) -> None:

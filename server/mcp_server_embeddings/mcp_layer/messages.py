@@ -13,7 +13,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from mcp_server_embeddings.lenient_json import encode_json, parse_json
-from mcp_server_embeddings.relay.unanswered import is_valid_id
+from mcp_server_embeddings.relay.session_state import is_valid_id
 
 MAX_LINE_BYTES = 32_000_000
 """A longer line is answered with an error and discarded. The two million characters that a call may send take 24 MB

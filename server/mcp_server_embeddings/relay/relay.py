@@ -15,7 +15,7 @@ from mcp_server_embeddings.program import DISTRIBUTION
 from mcp_server_embeddings.relay.address import EngineAddress
 from mcp_server_embeddings.relay.notices import LOG, READY, REFUSED
 from mcp_server_embeddings.relay.parent_process import wait_for_parent_exit
-from mcp_server_embeddings.relay.unanswered import SessionState
+from mcp_server_embeddings.relay.session_state import SessionState
 from mcp_server_embeddings.relay.wire import Wire
 
 TYPE_CHECKING = False
@@ -86,7 +86,7 @@ class Relay:
             threading.Thread(target=work, daemon=True).start()
         while True:
             self._forward_answers()
-            if self._input_ended and (self._ready.is_set() or not self._state.unanswered()):
+            if self._input_ended and (self._ready.is_set() or not self._state.count_pending()):
                 leave(0)
             self._reconnect()
 
@@ -96,7 +96,7 @@ class Relay:
         while part := self._wire.reader.readline(_MAX_LINE_BYTES + 1):
             with self._engine_lock:
                 if whole and len(part) <= _MAX_LINE_BYTES:
-                    self._state.sent(part)
+                    self._state.record_sent(part)
                 self._send_to_engine(part)
             whole = part.endswith(b"\n")
         self._finish()
@@ -105,11 +105,11 @@ class Relay:
         """After the client's last line, leave when its requests are answered or the time for that is over."""
         self._input_ended = True
         self._ready.wait(_ACCEPT_SECONDS)  # the engine may refuse the settings, which must be reported
-        if not self._state.unanswered():
+        if not self._state.count_pending():
             leave(0)
         with self._engine_lock, suppress(OSError):  # the engine has ended
             self._engine.shutdown(socket.SHUT_WR)
-        seconds = LISTS_SECONDS if self._state.unanswered(excluding="tools/call") else 0.0
+        seconds = LISTS_SECONDS if self._state.count_pending(excluding="tools/call") else 0.0
         deadline = threading.Timer(seconds + LAST_ANSWERS_SECONDS, leave, args=(0,))
         deadline.daemon = True
         deadline.start()
@@ -119,7 +119,7 @@ class Relay:
         for line in _lines(self._engine):
             if not line.startswith(b"{"):
                 self._handle_notice(line)
-            elif self._state.received(line):
+            elif self._state.record_received(line):
                 self._send_to_client(line)
 
     def _handle_notice(self, line: bytes) -> None:
@@ -154,18 +154,18 @@ class Relay:
     def _resend_session(self, accepted: bool) -> None:
         """Send the handshake and the unanswered requests again, then release the lock acquired by ``_reconnect``."""
         try:
-            requests = self._state.repeated(accepted=accepted)
-            for error in self._state.given_up():
+            requests = self._state.requests_to_resend(accepted=accepted)
+            for error in self._state.give_up():
                 self._send_to_client(error)
             for line in [*self._state.handshake(), *requests]:
                 self._send_to_engine(line)
-            for notification in self._state.changed():
+            for notification in self._state.change_notifications():
                 self._send_to_client(notification)
         finally:
             self._engine_lock.release()
 
     def _give_up(self, reason: str = "it ends as soon as it has started") -> "NoReturn":
-        for error in self._state.given_up(every=True):
+        for error in self._state.give_up(every=True):
             self._send_to_client(error)
         sys.stderr.write(
             f"{DISTRIBUTION}: the engine process cannot be used: {reason}. Its log is {self._address.log_path}; "

@@ -58,7 +58,7 @@ class SessionState:
         self._requests: dict[tuple[type, object], deque[_Request]] = {}
         self._progress: dict[object, float] = {}
 
-    def sent(self, line: bytes) -> None:
+    def record_sent(self, line: bytes) -> None:
         """Record a line from the client before it is forwarded."""
         message = _parse(line)
         method, identifier = message.get("method"), _identifier(message)
@@ -72,7 +72,7 @@ class SessionState:
             elif method == "notifications/initialized":
                 self._initialized = line
 
-    def received(self, line: bytes) -> bool:
+    def record_received(self, line: bytes) -> bool:
         """Record a line from the engine. Return whether it must be forwarded to the client."""
         if match := _ANSWER.match(line):
             identifier = json.loads(match[1])
@@ -86,7 +86,7 @@ class SessionState:
             return self._is_new_progress(json.loads(line)["params"])
         return True
 
-    def unanswered(self, *, excluding: str = "") -> int:
+    def count_pending(self, *, excluding: str = "") -> int:
         """Count unanswered requests, excluding those of method ``excluding``."""
         with self._lock:
             return sum(request.method != excluding for group in self._requests.values() for request in group)
@@ -102,7 +102,7 @@ class SessionState:
             for number, message in enumerate(subscriptions):
                 yield _line({**message, "id": f"{_OWN_ID}{number}"})
 
-    def repeated(self, *, accepted: bool = True) -> list[bytes]:
+    def requests_to_resend(self, *, accepted: bool = True) -> list[bytes]:
         """Return the unanswered requests to send to a new engine, in their order, without those given up.
 
         Args:
@@ -113,16 +113,16 @@ class SessionState:
             for group in groups:
                 for request in group:
                     request.attempts += accepted
-            # Requests with the same id are given up together: given_up answers all of them.
+            # Requests with the same id are given up together: give_up answers all of them.
             return [request.line for group in groups if group[0].attempts <= MAX_ATTEMPTS for request in group]
 
-    def given_up(self, *, every: bool = False) -> list[bytes]:
+    def give_up(self, *, every: bool = False) -> list[bytes]:
         """Remove the requests that ended too many engine processes, or every request; return the errors for them."""
         with self._lock:
             keys = [key for key, group in self._requests.items() if every or group[0].attempts > MAX_ATTEMPTS]
             return [_error(key[1]) for key in keys for _ in self._requests.pop(key)]
 
-    def changed(self) -> list[bytes]:
+    def change_notifications(self) -> list[bytes]:
         """Return notifications that subscribed resources may have changed while no engine was connected."""
         with self._lock:
             subscriptions = list(self._subscriptions)
