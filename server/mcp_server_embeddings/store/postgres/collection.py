@@ -11,7 +11,7 @@ from mcp_server_embeddings.store.postgres.connection import Connection
 from mcp_server_embeddings.store.postgres.filtering import filtered
 from mcp_server_embeddings.store.postgres.fulltext import PostgresTerms
 from mcp_server_embeddings.store.postgres.nearest import VectorSearch, vectors_table
-from mcp_server_embeddings.store.postgres.repeating import retrying
+from mcp_server_embeddings.store.postgres.retries import retrying
 from mcp_server_embeddings.store.postgres.writing import annotate_documents, put_documents, remove_documents
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import (

@@ -9,7 +9,7 @@ from mcp_server_embeddings.store.postgres.database import Database
 from mcp_server_embeddings.store.postgres.fulltext import create_words
 from mcp_server_embeddings.store.postgres.nearest import create_vectors
 from mcp_server_embeddings.store.postgres.pool import Pool
-from mcp_server_embeddings.store.postgres.repeating import retrying
+from mcp_server_embeddings.store.postgres.retries import retrying
 from mcp_server_embeddings.store.postgres.writing import remove_collection
 from mcp_server_embeddings.store.protocol import Collection, CollectionStore
 from mcp_server_embeddings.store.records import CollectionRecord
