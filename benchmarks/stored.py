@@ -198,7 +198,7 @@ def report_compared(store: CollectionStore, embedder: Embedder) -> None:
     no_others = np.empty(0, np.int64)
     with collection._reading() as database:  # noqa: SLF001
         snapshot = collection.snapshot(database)
-        parts = [segment.searched(None) for segment in snapshot.segments]
+        parts = [segment.part(None) for segment in snapshot.segments]
         for k in (10, 100):
             near = [candidates(parts, unit, k) for unit in unit_rows(vectors)]
             pairs = zip(near, vectors, strict=True)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mcp_server_embeddings.clients import jsonc
 from mcp_server_embeddings.clients.command import launch, own_program
 from mcp_server_embeddings.clients.configuration import installed, uninstalled
-from mcp_server_embeddings.clients.editors import EDITORS, found
+from mcp_server_embeddings.clients.editors import EDITORS, object_at
 from mcp_server_embeddings.clients.files import ClientFile
 from mcp_server_embeddings.clients.table import CLIENTS, Client, System
 from mcp_server_embeddings.errors import ClientFileError
@@ -446,7 +446,7 @@ def test_edits_of_json_with_comments_change_what_they_say_and_nothing_else(
 ) -> None:
     text = data.draw(commented(value))
     assert jsonc.read(text) == value
-    inner = found(value, (key,)) if isinstance(value.get(key, {}), dict) else None
+    inner = object_at(value, (key,)) if isinstance(value.get(key, {}), dict) else None
     if inner is None:
         return
     put = jsonc.put(text, (key, "new"), {"command": "x"})
@@ -478,6 +478,6 @@ def test_toml_is_read_back_as_it_was_meant() -> None:
         "mcp_servers.a.command = 'x'\n",
     ):
         put = EDITORS["toml"].put(text, ("mcp_servers", "e"), {"command": "y", "args": ["-z"]})
-        assert found(tomllib.loads(put), ("mcp_servers", "e")) == {"command": "y", "args": ["-z"]}
+        assert object_at(tomllib.loads(put), ("mcp_servers", "e")) == {"command": "y", "args": ["-z"]}
         removed = tomllib.loads(EDITORS["toml"].remove(put, ("mcp_servers", "e")))
-        assert found(removed, ("mcp_servers",)) == found(tomllib.loads(text), ("mcp_servers",))
+        assert object_at(removed, ("mcp_servers",)) == object_at(tomllib.loads(text), ("mcp_servers",))

@@ -15,6 +15,7 @@ LIMITS = {
 OTHERS = {
     "relay.greeting.MAX_GREETING": "what our own relay sends",
     "tools.parameters.MAX_TOP": "in the schema of each tool that has it",
+    "tools.coercion.MAX_QUOTED": "how much of an invalid value an error quotes",
     "tools.sentences.MAX_PASSAGE": "how long the passages of an answer are",
 }
 """Not on the page, and why."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcp_server_embeddings.errors import InputError, StorageError
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.private import atomic_write
 from mcp_server_embeddings.reading.cells import Cell
 from mcp_server_embeddings.reading.tables import Table, read_table
 from mcp_server_embeddings.tools.output_file import new_file, output_path, write_table
@@ -181,9 +181,9 @@ def test_without_hard_links_a_file_is_still_never_overwritten(tmp_path: Path, mo
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)  # as exFAT does
     path = tmp_path / "a.csv"
-    with replaced(path, overwrite=False) as file:
+    with atomic_write(path, overwrite=False) as file:
         file.write(b"ours")
-    with pytest.raises(FileExistsError), replaced(path, overwrite=False) as file:
+    with pytest.raises(FileExistsError), atomic_write(path, overwrite=False) as file:
         file.write(b"theirs")
     assert path.read_bytes() == b"ours"
     assert names(tmp_path) == ["a.csv"]

@@ -8,7 +8,7 @@ import pytest
 
 from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import StorageError
-from mcp_server_embeddings.private import make_folder, replaced
+from mcp_server_embeddings.private import atomic_write, make_folder
 from mcp_server_embeddings.tools.embed import embed
 from scripts import run
 
@@ -79,7 +79,7 @@ def test_a_folder_cannot_be_made_where_a_file_is(tmp_path: Path) -> None:
 def test_a_file_that_fails_leaves_nothing_and_the_one_before_stays(tmp_path: Path) -> None:
     path = tmp_path / "vectors.npy"
     path.write_bytes(b"before")
-    with pytest.raises(ValueError, match="Object arrays"), replaced(path) as file:
+    with pytest.raises(ValueError, match="Object arrays"), atomic_write(path) as file:
         np.save(file, np.array([object()]), allow_pickle=False)
     assert [found.name for found in tmp_path.iterdir()] == ["vectors.npy"]
     assert path.read_bytes() == b"before"

@@ -75,7 +75,7 @@ def test_both_stores_find_the_same_by_words_with_the_same_scores(tmp_path: Path)
         first, second = (stored.matching(query, 50) for stored in both)
         assert ids(both[0], first.keys) == ids(both[1], second.keys), query
         np.testing.assert_allclose(first.scores, second.scores, rtol=1e-9)
-        assert (first.words, first.asked, first.complete) == (second.words, second.asked, second.complete)
+        assert (first.words, first.query_words, first.complete) == (second.words, second.query_words, second.complete)
 
 
 @pytest.mark.usefixtures("quickly_indexed")

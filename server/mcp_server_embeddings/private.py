@@ -45,7 +45,7 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def replaced(path: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
     """Write a private file (0600) that atomically appears at ``path`` after the block, or is removed if that fails.
 
     Args:

@@ -13,7 +13,7 @@ from mcp_server_embeddings.config import Settings, nearest
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError, StorageError
 from mcp_server_embeddings.pages import PageData, check_installed, document, page_data
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.private import atomic_write
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import ToolContext, declared_tools
 from mcp_server_embeddings.tools.output_file import output_path
@@ -66,7 +66,7 @@ def _write_page(options: argparse.Namespace, settings: Settings, page: str) -> P
     folder = settings.output_dir or Path.cwd()
     path = output_path(folder, f"{_FILE_NAMES[options.tool]}.html", (".html",)) if output is None else output.absolute()
     try:
-        with replaced(path, overwrite=output is not None) as file:
+        with atomic_write(path, overwrite=output is not None) as file:
             file.write(page.encode("utf-8", "surrogatepass"))
     except OSError as error:
         raise StorageError(

@@ -42,7 +42,7 @@ class Editor:
     def remove(self, text: str, keys: Sequence[str]) -> str:
         """Return the text without the value at a path of keys."""
         intended = deepcopy(self.read(text))
-        del found(intended, keys[:-1])[keys[-1]]
+        del object_at(intended, keys[:-1])[keys[-1]]
         return self._verify(self._remove(text, keys), intended, _without_empty(intended, keys[:-1]))
 
     def _verify(self, text: str, *intended: object) -> str:
@@ -51,7 +51,7 @@ class Editor:
         return text
 
 
-def found(document: object, keys: Sequence[str]) -> dict[str, object]:
+def object_at(document: object, keys: Sequence[str]) -> dict[str, object]:
     """Return the object at a path of keys; an empty one if there is none."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
@@ -62,8 +62,8 @@ def _without_empty(document: object, keys: Sequence[str]) -> object:
     """Return a copy without empty objects along a path: in TOML, removing the last key of a table removes the table."""
     document = deepcopy(document)
     for depth in range(len(keys), 0, -1):
-        if not found(document, keys[:depth]):
-            found(document, keys[: depth - 1]).pop(keys[depth - 1], None)
+        if not object_at(document, keys[:depth]):
+            object_at(document, keys[: depth - 1]).pop(keys[depth - 1], None)
     return document
 
 

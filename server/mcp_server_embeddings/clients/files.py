@@ -11,10 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-from mcp_server_embeddings.clients.editors import EDITORS, Editor, found
+from mcp_server_embeddings.clients.editors import EDITORS, Editor, object_at
 from mcp_server_embeddings.clients.table import Client
 from mcp_server_embeddings.errors import ClientFileError
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.private import atomic_write
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -61,7 +61,7 @@ class Change:
         try:
             mode = _target_mode(target)
             backup = None if self.before is None else _write_backup(target, self.before)
-            with replaced(target) as file:
+            with atomic_write(target) as file:
                 file.write(self.after)
                 Path(file.name).chmod(mode)
         except OSError as error:
@@ -104,13 +104,13 @@ class ClientFile:
     @property
     def keys(self) -> tuple[str, ...]:
         """The path of keys in the document below which servers are listed."""
-        inner = found(self.document, self.client.keys).get(self.client.inner)
+        inner = object_at(self.document, self.client.keys).get(self.client.inner)
         is_server = isinstance(inner, dict) and "command" in inner
         return (*self.client.keys, self.client.inner) if isinstance(inner, dict) and not is_server else self.client.keys
 
     def entry(self, name: str) -> object:
         """Return the entry of a server; None if there is none."""
-        return found(self.document, self.keys).get(name)
+        return object_at(self.document, self.keys).get(name)
 
     def with_values(self, name: str, values: dict[str, object]) -> Change:
         """Return the change that sets values of an existing entry, keeping its other values.
@@ -119,7 +119,7 @@ class ClientFile:
             ClientFileError: The file cannot be edited.
         """
         keys = (*self.keys, name)
-        existing = found(self.document, keys)
+        existing = object_at(self.document, keys)
         changed = [(key, value) for key, value in values.items() if existing.get(key) != value]
         return self._change(*(partial(self._editor.put, keys=(*keys, key), value=value) for key, value in changed))
 
@@ -199,6 +199,6 @@ def _write_backup(target: Path, content: bytes) -> Path:
         copy = target.with_name(f"{target.name}.{stamp}{f'-{number}' if number else ''}.bak")
         if not copy.exists():
             break
-    with replaced(copy, overwrite=False) as file:
+    with atomic_write(copy, overwrite=False) as file:
         file.write(content)
     return copy

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mcp_server_embeddings.clients.command import Launch, is_own, launch
-from mcp_server_embeddings.clients.editors import found
+from mcp_server_embeddings.clients.editors import object_at
 from mcp_server_embeddings.clients.files import ClientFile
 from mcp_server_embeddings.clients.table import Client
 from mcp_server_embeddings.doctor.report import Finding, problem
@@ -107,7 +107,7 @@ def _results(process: "subprocess.Popen[bytes]") -> dict[int, dict[str, object]]
             for line in process.stdout:
                 message = json.loads(line)
                 if "method" not in message:
-                    results[message["id"]] = found(message, ("result",))
+                    results[message["id"]] = object_at(message, ("result",))
                 if len(results) == _ANSWERS:
                     break
     except (OSError, ValueError, KeyError, TypeError):  # the server has ended, or does not write the protocol
@@ -126,9 +126,9 @@ def _answer(results: dict[int, dict[str, object]], seconds: float) -> Answer:
     if not isinstance(tools, list):
         raise NoAnswerError("it answers, but has no tools")
     return Answer(
-        version=str(found(results[1], ("serverInfo",)).get("version", "")),
+        version=str(object_at(results[1], ("serverInfo",)).get("version", "")),
         tools=len(tools),
-        process=str(found(results[3], ("structuredContent",)).get("process", "")),
+        process=str(object_at(results[3], ("structuredContent",)).get("process", "")),
         seconds=seconds,
     )
 
@@ -168,7 +168,7 @@ class Servers:
         except ClientFileError as error:
             yield problem(client.title, str(error))
             return
-        entries = found(file.document, file.keys)
+        entries = object_at(file.document, file.keys)
         own = {name: command for name, entry in entries.items() if is_own(entry) and (command := launch(entry))}
         if not own:
             yield Finding(client.title, "note", f"has no entry for this server: {path}", f"`install {client.name}`")

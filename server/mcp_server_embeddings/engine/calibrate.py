@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mcp_server_embeddings.config import Precision
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.private import atomic_write
 from mcp_server_embeddings.vectors.calibration import Calibration, SearchCalibration
 from mcp_server_embeddings.vectors.scores import Vectors
 
@@ -137,7 +137,7 @@ def _is_sample(values: NDArray[np.float32]) -> bool:
 
 def _write(path: Path, calibration: Calibration) -> None:
     try:
-        with replaced(path) as file:
+        with atomic_write(path) as file:
             np.savez(file, **{sample: getattr(calibration, sample) for sample in _SAMPLES})
     except OSError as error:
         _log.warning("calibration %s cannot be written (%s)", path, error.strerror)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.private import atomic_write
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,7 +35,7 @@ def cached_measurement(path: Path, kind: type[T], measure: Callable[[], T]) -> T
         _log.warning("the measurement in %s cannot be read (%s); measuring again", path, type(error).__name__)
     measured = measure()
     try:
-        with replaced(path) as file:
+        with atomic_write(path) as file:
             file.write(json.dumps(asdict(measured)).encode())
     except OSError as error:
         _log.warning("the measurement cannot be written to %s (%s)", path, error.strerror)

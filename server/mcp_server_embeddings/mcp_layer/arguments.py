@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.coercion import SHOWN, shown
+from mcp_server_embeddings.tools.coercion import MAX_QUOTED, quoted
 from mcp_server_embeddings.tools.declaration import Arguments
 from mcp_server_embeddings.tools.parameters import PLURALS, SYNONYMS
 
@@ -100,9 +100,11 @@ def _sentence(error: ErrorDetails, known: list[str]) -> str:
         allowed = "one of " + str(error.get("ctx", {}).get("expected", ""))
     else:
         allowed = _ALLOWED_VALUES.get(error_type, error["msg"])
-    return f"{name} is {shown(error['input'])}; allowed: {allowed}"
+    return f"{name} is {quoted(error['input'])}; allowed: {allowed}"
 
 
 def _location(path: tuple[int | str, ...]) -> str:
     head, *rest = path
-    return str(head)[:SHOWN] + "".join(f"[{part}]" if isinstance(part, int) else f".{part[:SHOWN]}" for part in rest)
+    return str(head)[:MAX_QUOTED] + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part[:MAX_QUOTED]}" for part in rest
+    )

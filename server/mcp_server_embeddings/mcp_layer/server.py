@@ -48,7 +48,7 @@ from mcp_server_embeddings.mcp_layer.registry import published, served_tools
 from mcp_server_embeddings.mcp_layer.resources import HOUR, RESOURCES
 from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 from mcp_server_embeddings.store.protocol import CollectionStore
-from mcp_server_embeddings.tools.coercion import SHOWN
+from mcp_server_embeddings.tools.coercion import MAX_QUOTED
 from mcp_server_embeddings.tools.declaration import ToolContext
 
 INSTRUCTIONS = (
@@ -102,7 +102,9 @@ def build_server(
     async def call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
         tool = tools.get(params.name)
         if tool is None:
-            raise MCPError(INVALID_PARAMS, f"there is no tool {params.name[:SHOWN]!r}; {nearest(params.name, tools)}")
+            raise MCPError(
+                INVALID_PARAMS, f"there is no tool {params.name[:MAX_QUOTED]!r}; {nearest(params.name, tools)}"
+            )
         return await runner.run(
             tool,
             params.arguments or {},
@@ -183,7 +185,9 @@ class _Resources:
         resource = RESOURCES.get(uri)
         if resource is None:
             known = [*RESOURCES, ROOT]
-            raise MCPError(INVALID_PARAMS, f"there is no resource {uri[:SHOWN]!r}; {nearest(uri, known)}", {"uri": uri})
+            raise MCPError(
+                INVALID_PARAMS, f"there is no resource {uri[:MAX_QUOTED]!r}; {nearest(uri, known)}", {"uri": uri}
+            )
         text = await self._runner.read(resource.text, context.protocol_version)
         contents = TextResourceContents(uri=uri, mime_type=resource.entry.mime_type, text=text)
         cache_hint = resource.cache_hint
@@ -247,5 +251,5 @@ class _Prompts:
 
     def _find(self, name: str) -> ServedPrompt:
         if name not in self._prompts:
-            raise MCPError(INVALID_PARAMS, f"there is no prompt {name[:SHOWN]!r}; {nearest(name, self._prompts)}")
+            raise MCPError(INVALID_PARAMS, f"there is no prompt {name[:MAX_QUOTED]!r}; {nearest(name, self._prompts)}")
         return self._prompts[name]

@@ -271,12 +271,12 @@ class WordMatches:
         keys: Keys of the chunks.
         scores: Shape ``(k,)``: their BM25 scores, above 0.
         words: Number of different query words that were looked up.
-        asked: Number of different words in the query, including those that no chunk has.
+        query_words: Number of different words in the query, including those that no chunk has.
         complete: Whether some chunk has all of them.
     """
 
     keys: list[int]
     scores: Scores
     words: int
-    asked: int
+    query_words: int
     complete: bool

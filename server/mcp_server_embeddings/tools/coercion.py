@@ -73,19 +73,19 @@ _TEXT_KEYS = ("text", "content", "document", "page_content", "body")
 MAX_ID = 512
 """Maximum characters of an id."""
 
-SHOWN = 60
+MAX_QUOTED = 60
 """Maximum characters of an invalid value that an error repeats."""
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """Format an invalid value for an error message: shortened, with its type.
 
     Example:
-        >>> shown(5)
+        >>> quoted(5)
         '5 (int)'
     """
-    text = repr(value[:SHOWN]) if isinstance(value, str) else reprlib.repr(value)
-    return f"{text if len(text) <= SHOWN else text[:SHOWN] + '…'} ({type(value).__name__})"
+    text = repr(value[:MAX_QUOTED]) if isinstance(value, str) else reprlib.repr(value)
+    return f"{text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + '…'} ({type(value).__name__})"
 
 
 def parse_literal(value: object) -> object:
@@ -144,7 +144,7 @@ def coerce_texts(name: str, value: object) -> list[str] | TextsById:
         else:
             return _texts_by_id(name, value)
     if not isinstance(value, list | tuple):
-        raise InputError(f"{name} is {shown(value)}; allowed: a list of strings")
+        raise InputError(f"{name} is {quoted(value)}; allowed: a list of strings")
     _check_length(name, value)
     if value and all(isinstance(item, Mapping) for item in value):
         return _from_objects(name, value)
@@ -162,7 +162,7 @@ def coerce_strings(name: str, value: object) -> list[str]:
     """
     texts = coerce_texts(name, value)
     if isinstance(texts, dict):
-        raise InputError(f"{name} is {shown(value)}; allowed: a list of strings")
+        raise InputError(f"{name} is {quoted(value)}; allowed: a list of strings")
     return texts
 
 
@@ -176,7 +176,7 @@ def coerce_ids(name: str, value: object) -> list[Id]:
     ids: list[Id] = []
     for item in value if isinstance(value, list | tuple) else [value]:
         if not _is_id(item):
-            raise InputError(f"{name} has {shown(item)}; allowed: a list of ids as an answer names them")
+            raise InputError(f"{name} has {quoted(item)}; allowed: a list of ids as an answer names them")
         ids.append(item)
     return ids
 
@@ -205,7 +205,7 @@ def coerce_labels(name: str, value: object) -> list[str] | dict[str, str]:
         invalid = [label for label, description in value.items() if not isinstance(description, str)]
         if invalid:
             raise InputError(
-                f"{name}.{invalid[0]} is {shown(value[invalid[0]])}; allowed: a sentence that describes it"
+                f"{name}.{invalid[0]} is {quoted(value[invalid[0]])}; allowed: a sentence that describes it"
             )
         return {str(label): str(description) for label, description in value.items()}
     if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
@@ -215,7 +215,7 @@ def coerce_labels(name: str, value: object) -> list[str] | dict[str, str]:
             label = item.get("name", item.get("label"))
             description = item.get("description", "")
             if not isinstance(label, str) or not isinstance(description, str):
-                raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object with name and description")
+                raise InputError(f"{name}[{position}] is {quoted(item)}; allowed: an object with name and description")
             if label in descriptions:
                 raise InputError(f"{name} has {label!r} twice; give each label once")
             descriptions[label] = description
@@ -248,7 +248,7 @@ def coerce_object(name: str, value: object) -> dict[str, object]:
     """
     parsed = parse_literal(value)
     if not isinstance(parsed, Mapping):
-        raise InputError(f'{name} is {shown(value)}; allowed: an object, as in {{"year": {{"gte": 2020}}}}')
+        raise InputError(f'{name} is {quoted(value)}; allowed: an object, as in {{"year": {{"gte": 2020}}}}')
     return {str(key): item for key, item in parsed.items()}
 
 
@@ -261,11 +261,11 @@ def coerce_objects(name: str, value: object) -> list[dict[str, object]]:
     parsed = parse_literal(value)
     items = [parsed] if isinstance(parsed, Mapping) else parsed
     if not isinstance(items, list | tuple):
-        raise InputError(f"{name} is {shown(value)}; allowed: a list of objects")
+        raise InputError(f"{name} is {quoted(value)}; allowed: a list of objects")
     _check_length(name, items)
     for position, item in enumerate(items):
         if not isinstance(item, Mapping):
-            raise InputError(f"{name}[{position}] is {shown(item)}; allowed: an object")
+            raise InputError(f"{name}[{position}] is {quoted(item)}; allowed: an object")
     return [{str(key): part for key, part in item.items()} for item in items]
 
 
@@ -291,7 +291,9 @@ def _texts_by_id(name: str, value: Mapping[object, object]) -> TextsById:
     _check_length(name, value, "texts")
     invalid = [key for key, text in value.items() if not isinstance(text, str)]
     if invalid or not value:
-        fault = f"{name}[{invalid[0]!r:.40}] is {shown(value[invalid[0]])}" if invalid else f"{name} is an empty object"
+        fault = (
+            f"{name}[{invalid[0]!r:.40}] is {quoted(value[invalid[0]])}" if invalid else f"{name} is an empty object"
+        )
         raise InputError(f"{fault}; allowed: a list of strings, or an object from id to text")
     return _checked_ids(name, {key if isinstance(key, int) else str(key): str(text) for key, text in value.items()})
 
@@ -302,7 +304,7 @@ def _from_objects(name: str, items: Sequence[Mapping[str, object]]) -> list[str]
     for position, item in enumerate(items):
         text = next((item[key] for key in _TEXT_KEYS if isinstance(item.get(key), str)), None)
         if not isinstance(text, str):
-            raise InputError(f"{name}[{position}] is {shown(item)}; allowed: a string, or an object with id and text")
+            raise InputError(f"{name}[{position}] is {quoted(item)}; allowed: a string, or an object with id and text")
         texts.append(text)
         key = item.get("id")
         if _is_id(key):
@@ -330,13 +332,13 @@ def _checked_ids(name: str, by_id: TextsById) -> TextsById:
     """
     for key in by_id:
         if isinstance(key, str) and len(key) > MAX_ID:
-            raise InputError(f"{name} has an id of {len(key):,} characters, {shown(key)}; at most {MAX_ID}")
+            raise InputError(f"{name} has an id of {len(key):,} characters, {quoted(key)}; at most {MAX_ID}")
     return by_id
 
 
 def _describe_invalid(name: str, value: Sequence[object], invalid: Sequence[int]) -> str:
     """Describe the elements that are not strings, naming the first few."""
-    named = [f"{name}[{position}] is {shown(value[position])}" for position in invalid[:4]]
+    named = [f"{name}[{position}] is {quoted(value[position])}" for position in invalid[:4]]
     rest = [f"and {len(invalid) - 4:,} more"] if len(invalid) > 4 else []
     return f"{'; '.join(named + rest)}; allowed: a string"
 
@@ -383,7 +385,7 @@ def _example(name: str, item: object) -> Example | ExampleTable:
     if isinstance(item, str) and is_table(split_source(item)[0]):
         return ExampleTable(item)
     if not isinstance(item, Mapping):
-        raise InputError(f"{name} is {shown(item)}; allowed: {_ONE_EXAMPLE}")
+        raise InputError(f"{name} is {quoted(item)}; allowed: {_ONE_EXAMPLE}")
     if _is_table_entry(item):
         return _example_table(name, item)
     label, text, key = item.get("label"), item.get("text"), item.get("id")
@@ -391,7 +393,7 @@ def _example(name: str, item: object) -> Example | ExampleTable:
         return Example(label, text=text)
     if isinstance(label, str) and _is_id(key):
         return Example(label, id=key)
-    raise InputError(f"{name} is {shown(item)}; allowed: {_ONE_EXAMPLE}")
+    raise InputError(f"{name} is {quoted(item)}; allowed: {_ONE_EXAMPLE}")
 
 
 def _is_table_entry(item: Mapping[object, object]) -> bool:
@@ -402,7 +404,7 @@ def _is_table_entry(item: Mapping[object, object]) -> bool:
 def _example_table(name: str, item: Mapping[object, object]) -> ExampleTable:
     source, field = item.get("source"), item.get("label_field", item.get("label", "label"))
     if not isinstance(source, str) or not isinstance(field, str):
-        raise InputError(f"{name}.label_field is {shown(field)}; allowed: the column of the table that has the labels")
+        raise InputError(f"{name}.label_field is {quoted(field)}; allowed: the column of the table that has the labels")
     return ExampleTable(source, field)
 
 
@@ -411,7 +413,7 @@ def _examples_by_label(name: str, value: Mapping[object, object]) -> list[Exampl
     for label, items in value.items():
         for item in items if isinstance(items, list | tuple) else [items]:
             if not _is_id(item):
-                raise InputError(f"{name}[{str(label)[:40]!r}] has {shown(item)}; allowed: texts, or numbers of items")
+                raise InputError(f"{name}[{str(label)[:40]!r}] has {quoted(item)}; allowed: texts, or numbers of items")
             examples.append(Example(str(label), id=item) if isinstance(item, int) else Example(str(label), text=item))
     _check_length(name, examples)
     return examples

@@ -162,7 +162,7 @@ def known_ids(embedder: Embedder, store: CollectionStore, collection: str, golde
     relevance: Relevance = {}
     for query, judged in golden.relevance.items():
         for key, grade in judged.items():
-            names = [name for name in (key, *items.names_of(key)) if name in known]
+            names = [name for name in (key, *items.possible_ids(key)) if name in known]
             if not names:
                 raise InputError(
                     f"{golden.name} names the item {key!r}, which is not in the collection {collection!r}; "

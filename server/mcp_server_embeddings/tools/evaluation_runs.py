@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from mcp_server_embeddings.errors import InputError, StorageError
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.private import atomic_write
 from mcp_server_embeddings.tools.evaluation_results import (
     METRICS,
     Comparison,
@@ -133,7 +133,7 @@ class Runs:
         )
         path = self._path(subject)
         try:
-            with replaced(path) as file:
+            with atomic_write(path) as file:
                 file.write(run.model_dump_json().encode())
         except OSError as error:
             raise StorageError(

@@ -103,7 +103,7 @@ class Items:
         """Return the caller's own id of a stored item."""
         return int(document) if self.numbered else document.removeprefix(self.folder)
 
-    def names_of(self, key: Id) -> list[str]:
+    def possible_ids(self, key: Id) -> list[str]:
         """Return the ids that the caller may mean: relative to the folder, and without the source's name before it."""
         name = str(key).removeprefix(self.folder)
         source = self.selection.source if self.selection and self.folder else None
@@ -264,9 +264,9 @@ def _check_not_sources(sources: Sources, texts: Sequence[str], name: str) -> Non
         InputError: They do.
     """
     parameter = "source" if name == "texts" else f"{name}_source"
-    if len(texts) == 1 and (mistaken := sources.mistaken(texts[0])):
+    if len(texts) == 1 and (kind := sources.reference_kind(texts[0])):
         raise InputError(
-            f"{name} is one text, {texts[0][:100]!r}, which is {mistaken}; pass {parameter} to use what is in it, "
+            f"{name} is one text, {texts[0][:100]!r}, which is {kind}; pass {parameter} to use what is in it, "
             "or a longer text to work on these words"
         )
     if 1 < len(texts) <= _MAX_PATHS and all(map(sources.is_path, texts)):
@@ -347,7 +347,7 @@ def _positions(items: Items, wanted: Sequence[Id]) -> list[int]:
         InputError: An id is unknown.
     """
     places = {str(key): position for position, key in enumerate(items.ids)}
-    named = [next((name for name in items.names_of(key) if name in places), None) for key in wanted]
+    named = [next((name for name in items.possible_ids(key) if name in places), None) for key in wanted]
     unknown = [key for key, name in zip(wanted, named, strict=True) if name is None]
     if unknown:
         raise InputError(

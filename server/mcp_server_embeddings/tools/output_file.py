@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from mcp_server_embeddings.errors import InputError, StorageError
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.private import atomic_write
 from mcp_server_embeddings.reading.cells import Cell
 from mcp_server_embeddings.reading.decoding import clean
 from mcp_server_embeddings.tools.collection_file import pyarrow
@@ -90,7 +90,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
         StorageError: The file cannot be written; nothing is left behind.
     """
     try:
-        with replaced(path, overwrite=False) as file:
+        with atomic_write(path, overwrite=False) as file:
             yield file
     except OSError as error:
         if isinstance(error, FileExistsError) and path.parent.is_dir():

@@ -90,7 +90,7 @@ def read(
 
 def _read_item(items: Items, collection: Collection, key: Id, around: int) -> ReadItem | None:
     """Return the item or the part of an item with an id; None if the id is unknown."""
-    for name in items.names_of(key):
+    for name in items.possible_ids(key):
         document, lines = f"{items.folder}{name}", None
         chunks = collection.chunks_of(document)
         cited = _LINES.fullmatch(document)

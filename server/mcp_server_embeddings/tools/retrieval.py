@@ -258,7 +258,7 @@ def _margins(query: Query, cosines: Scores, word_scores: Scores, matches: WordMa
         return word_scores
     if matches is None:
         return above_chance(cosines, None, 0, passages, query.calibration)
-    return above_chance(cosines, word_scores, matches.asked, passages, query.calibration)
+    return above_chance(cosines, word_scores, matches.query_words, passages, query.calibration)
 
 
 def _judge(candidates: _Candidates, order: Sequence[int], hits: Sequence[int]) -> Match:

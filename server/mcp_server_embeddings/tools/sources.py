@@ -175,7 +175,7 @@ class Sources:
         path, column = split_source(text.strip())
         return (column is not None or is_table(path) or path.lower().endswith(LINES_SUFFIX)) and self.is_path(text)
 
-    def mistaken(self, text: str) -> str | None:
+    def reference_kind(self, text: str) -> str | None:
         """Describe what a single text probably names: a collection or a path; None for an ordinary text."""
         if text.strip() in [record.name for record in self.store.list()]:
             return "the name of a collection"

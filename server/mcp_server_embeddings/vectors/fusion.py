@@ -48,7 +48,7 @@ def fused_scores(
 
 
 def above_chance(
-    cosines: Scores, words: Scores | None, n_asked: int, n_passages: int, calibration: SearchCalibration
+    cosines: Scores, words: Scores | None, n_query_words: int, n_passages: int, calibration: SearchCalibration
 ) -> Scores:
     """Return by how much each passage exceeds the best of unrelated passages by chance; from 0 on it is a match.
 
@@ -61,12 +61,12 @@ def above_chance(
     Args:
         cosines: Shape ``(k,)``: cosines of the passages with the query.
         words: Shape ``(k,)``: BM25 scores, 0 if a passage has no word of the query; None to ignore words.
-        n_asked: ``n``, the number of words of the query, including those that no passage has.
+        n_query_words: ``n``, the number of words of the query, including those that no passage has.
         n_passages: ``N``, the number of passages that were searched.
         calibration: Calibration for searches.
     """
     semantic = calibration.relative(cosines)
     if words is None:
         return semantic - calibration.by_chance(round(n_passages**INDEPENDENCE))
-    shares: Scores = words / (max(n_asked, 1) * math.log(max(n_passages, 3)))
+    shares: Scores = words / (max(n_query_words, 1) * math.log(max(n_passages, 3)))
     return semantic + shares - calibration.by_chance(n_passages)

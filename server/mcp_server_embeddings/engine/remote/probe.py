@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from mcp_server_embeddings.engine.estimate import EstimatedTokens
 from mcp_server_embeddings.engine.remote.client import RemoteClient
 from mcp_server_embeddings.errors import RemoteRefusalError, RemoteUnavailableError
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.private import atomic_write
 from mcp_server_embeddings.vectors.scores import Vectors, paired_cosines
 
 _log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ def _read(path: Path) -> list[RemoteModel]:
 
 def _write(path: Path, models: list[RemoteModel]) -> None:
     try:
-        with replaced(path) as file:
+        with atomic_write(path) as file:
             file.write(_STORED_MODELS.dump_json(models))
     except OSError as error:
         _log.warning("the remote models cannot be stored in %s (%s)", path, error.strerror)

@@ -25,7 +25,7 @@ from mcp_server_embeddings.lenient_json import parse_json
 from mcp_server_embeddings.mcp_layer.arguments import parse
 from mcp_server_embeddings.mcp_layer.calls import Service
 from mcp_server_embeddings.mcp_layer.http.limits import MAX_BODY_BYTES
-from mcp_server_embeddings.tools.coercion import SHOWN, shown
+from mcp_server_embeddings.tools.coercion import MAX_QUOTED, quoted
 from mcp_server_embeddings.tools.declaration import Arguments
 from mcp_server_embeddings.tools.embed import check_dimensions, encoded
 from mcp_server_embeddings.tools.texts import check_size, checked_query, checked_texts
@@ -212,7 +212,7 @@ def _object(body: bytes) -> Mapping[str, object]:
     except ValueError as error:
         raise InputError(f"the body is not JSON ({error}); send one JSON object") from None
     if not isinstance(value, dict):
-        raise InputError(f"the body is {shown(value)}; send one JSON object")
+        raise InputError(f"the body is {quoted(value)}; send one JSON object")
     return value
 
 
@@ -224,7 +224,7 @@ def _check_model(requested: str, *served: str) -> None:
     """
     if requested and full_id(requested) not in {*served, full_id(served[0])}:
         raise UnknownModelError(
-            f"the model {requested[:SHOWN]!r} is not served here; pass {served[0]!r}, or leave model out "
+            f"the model {requested[:MAX_QUOTED]!r} is not served here; pass {served[0]!r}, or leave model out "
             "(GET /v1/models lists what is served)"
         )
 
@@ -233,11 +233,11 @@ def _input_texts(value: object) -> list[str]:
     """Return the texts in ``input``."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
-        raise InputError(f"input is {shown(value)}; allowed: a string or a list of strings")
+        raise InputError(f"input is {quoted(value)}; allowed: a string or a list of strings")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(
-                f"input[{index}] is {shown(text)}; allowed: strings. Token ids are refused, since each model has "
+                f"input[{index}] is {quoted(text)}; allowed: strings. Token ids are refused, since each model has "
                 "its own: send the texts (LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False)"
             )
     check_size(texts)
@@ -246,12 +246,12 @@ def _input_texts(value: object) -> list[str]:
 
 def _query_and_documents(request: RerankRequest) -> tuple[str, list[str]]:
     if not isinstance(request.documents, list):
-        raise InputError(f"documents is {shown(request.documents)}; allowed: a list of strings")
+        raise InputError(f"documents is {quoted(request.documents)}; allowed: a list of strings")
     documents: list[str] = []
     for index, document in enumerate(request.documents):
         text = document.get("text") if isinstance(document, dict) else document
         if not isinstance(text, str):
-            raise InputError(f"documents[{index}] is {shown(document)}; allowed: strings, or objects with text")
+            raise InputError(f"documents[{index}] is {quoted(document)}; allowed: strings, or objects with text")
         documents.append(text)
     check_size(documents, request.query)
     return checked_query("query", request.query), checked_texts("documents", documents)

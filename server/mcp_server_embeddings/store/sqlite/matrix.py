@@ -55,7 +55,7 @@ class Snapshot:
             selected: Rows of the chunks to search, ascending; None for all.
         """
         wanted = self.alive if selected is None else self.alive & np.isin(self.rows, selected)
-        parts = [segment.searched(selected) for segment in self.segments]
+        parts = [segment.part(selected) for segment in self.segments]
         sealed = sum(map(len, parts))
         total = int(wanted.sum()) + sealed
         found = []

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcp_server_embeddings.errors import StorageError
-from mcp_server_embeddings.private import replaced
+from mcp_server_embeddings.private import atomic_write
 from mcp_server_embeddings.store.sqlite.database import Database
 from mcp_server_embeddings.store.sqlite.stored_vectors import unit_blocks
 from mcp_server_embeddings.vectors.blocks import UNWATCHED, in_threads
@@ -92,7 +92,7 @@ class Segment:
         now = _stamp(self.path)
         return now is not None and now[0] == self.stamp[0] and now != self.stamp
 
-    def searched(self, selected: NDArray[np.int64] | None) -> Part:
+    def part(self, selected: NDArray[np.int64] | None) -> Part:
         """Return the part to search: the chunks that are left, all or those in a selection of ascending rows."""
         if selected is None:
             return Part(self.vectors, None if self.alive.all() else np.flatnonzero(self.alive))
@@ -239,7 +239,7 @@ class SegmentFiles:
         digest = hashlib.blake2b(digest_size=16)
         for part in content:
             digest.update(part)
-        with replaced(self._folder / digest.hexdigest()) as file:
+        with atomic_write(self._folder / digest.hexdigest()) as file:
             file.writelines(content)
         return digest.hexdigest()
 
