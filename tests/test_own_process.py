@@ -1,10 +1,15 @@
 """Serving in a process of its own, changed by the tests."""
 
+import re
 import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
-from wire import ServerProcess
+import pytest
+
+from wire import PATIENCE, ServerProcess, client_environment
 
 
 def test_handshake_list_and_ping_are_answered_while_the_model_loads_and_nothing_heavy_before(data_dir: Path) -> None:
@@ -26,6 +31,32 @@ def test_handshake_list_and_ping_are_answered_while_the_model_loads_and_nothing_
         assert server.answer(waiting)["result"]["structuredContent"]["pairs"]
         assert server.call("status", {})["structuredContent"]["state"] == "ready"
     assert "heavy at start: []" in server.log
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_numpy_is_imported_with_one_thread(transport: str, data_dir: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "class Watcher:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'numpy':\n"
+        "            print('threads:', os.environ.get('OPENBLAS_NUM_THREADS'), file=sys.stderr, flush=True)\n"
+        "sys.meta_path.insert(0, Watcher)\n"
+        "from mcp_server_embeddings.__main__ import main; main()\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that the HTTP server ends after its imports
+        address = ("--transport", transport, "--port", str(taken.getsockname()[1]))
+        ended = subprocess.run(
+            [sys.executable, "-c", script, *address, "--engine-process", "own", "--data-dir", str(data_dir)],
+            env=client_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert re.findall("threads: .*", ended.stderr) == ["threads: 1"]
 
 
 def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_server_lives(data_dir: Path) -> None:

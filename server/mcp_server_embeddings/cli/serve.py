@@ -26,11 +26,11 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
 def _serve_http(settings: Settings) -> NoReturn:
     """Serve until a signal ends the process; raise ``ConfigurationError`` if the settings or address are unusable."""
     from mcp_server_embeddings.cli.process import prepare, quick_imports
-    from mcp_server_embeddings.mcp_layer.stdio import leave
 
     prepare(settings)
     with quick_imports():
         from mcp_server_embeddings.mcp_layer.http.serving import serve
+        from mcp_server_embeddings.mcp_layer.stdio import leave
     leave(serve(settings))
 
 
