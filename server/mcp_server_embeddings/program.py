@@ -2,4 +2,5 @@
 
 DISTRIBUTION = "mcp-server-embeddings"
 VERSION = "0.1.0"
+SUMMARY = "Local embeddings, semantic search and text comparison"
 ENVIRONMENT_PREFIX = "MCP_EMBEDDINGS_"

@@ -10,11 +10,11 @@ from typing import NoReturn
 from mcp_server_embeddings.cli.options import SERVE, Parser, add_settings
 from mcp_server_embeddings.config import nearest
 from mcp_server_embeddings.errors import ConfigurationError
-from mcp_server_embeddings.program import DISTRIBUTION, VERSION
+from mcp_server_embeddings.program import DISTRIBUTION, SUMMARY, VERSION
 
 _DESCRIPTION = (
-    "A Model Context Protocol server that gives agents a sense of meaning: embeddings and similarity with a model on "
-    "this machine. Without a command it serves over stdio, as MCP clients start it."
+    f"{SUMMARY} for clients of the Model Context Protocol, with a model on this machine. Without a command it serves "
+    "over stdio, as MCP clients start it."
 )
 
 _TOOLS = {

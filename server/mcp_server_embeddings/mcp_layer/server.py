@@ -46,7 +46,7 @@ from mcp_server_embeddings.mcp_layer.notifications import ChangeNotifier, Contex
 from mcp_server_embeddings.mcp_layer.prompts import ServedPrompt, served_prompts
 from mcp_server_embeddings.mcp_layer.registry import published, served_tools
 from mcp_server_embeddings.mcp_layer.resources import HOUR, RESOURCES
-from mcp_server_embeddings.program import DISTRIBUTION, VERSION
+from mcp_server_embeddings.program import DISTRIBUTION, SUMMARY, VERSION
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.coercion import MAX_QUOTED
 from mcp_server_embeddings.tools.declaration import ToolContext
@@ -126,7 +126,7 @@ def build_server(
         DISTRIBUTION,
         version=VERSION,
         title="Embeddings",
-        description="A sense of meaning for agents" + ("" if settings.engine_url else ", on the user's own machine"),
+        description=SUMMARY if settings.engine_url else f"{SUMMARY}, with a model on the user's own machine",
         instructions=instructions(settings),
         cache_hints={"tools/list": HOUR, "prompts/list": HOUR},
         lifespan=resources.lifespan,
