@@ -6,7 +6,8 @@ Documents of five sections of 100 words are indexed from files in two ways, alte
 thread each, as with ``--scheduler``, and by two threads of one process, as without it. Then the bare encoder only
 tokenizes and encodes the same passages with two threads of one process. Every round has new texts, and times exclude
 loading the model. Each figure is also given as a ratio to the bare encoder of the same round, and so is the processor
-time of all processes, which depends less on other programs.
+time of all processes, which depends less on other programs. The workers' profiler is off, as the documentation
+recommends; ``DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=True`` in the environment keeps it on.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from mcp_server_embeddings.engine.dask_encoder import dask_loader
 from mcp_server_embeddings.store.records import passage_text
 
 WORKERS, SECTIONS, WORDS = 2, 5, 100
+PROFILER = "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"
 
 
 def write_documents(folder: Path, count: int, texts: Texts) -> Path:
@@ -85,7 +87,13 @@ def index(engine: Engine, data_dir: Path, source: Path, watch: Stopwatch) -> lis
 def cluster(folder: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
     """Run a scheduler with single-threaded workers; give its address and the processes."""
     file = folder / "scheduler.json"
-    start = partial(subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+    start = partial(
+        subprocess.Popen,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        env={PROFILER: "False", **os.environ},
+    )
     common = ["--host", "127.0.0.1", "--no-dashboard"]
     scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--scheduler-file", str(file)]
     processes = [start([*scheduler, *common])]
