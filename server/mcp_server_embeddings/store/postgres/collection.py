@@ -1,6 +1,6 @@
 """One collection in PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from pgvector import Vector as StoredVector
@@ -12,14 +12,11 @@ from mcp_server_embeddings.store.postgres.filtering import filtered
 from mcp_server_embeddings.store.postgres.fulltext import PostgresTerms
 from mcp_server_embeddings.store.postgres.nearest import VectorSearch, vectors_table
 from mcp_server_embeddings.store.postgres.retries import retrying
-from mcp_server_embeddings.store.postgres.writing import annotate_documents, put_documents, remove_documents
+from mcp_server_embeddings.store.postgres.writing import PostgresWriter
 from mcp_server_embeddings.store.protocol import Collection
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
     Nearest,
-    NewDocument,
-    PutResult,
-    Scalar,
     Vector,
     WordMatches,
 )
@@ -68,14 +65,6 @@ class PostgresCollection(SqlCollection[Connection]):
                 means[first : first + len(part)] = self._means(database, part.tolist())
         return means
 
-    def annotate(self, name: str, values: Mapping[str, Scalar]) -> int:
-        with self._database.writing() as database:
-            return annotate_documents(database, self._current(database), name, values)
-
-    def put(self, documents: Sequence[NewDocument]) -> PutResult:
-        with self._database.writing() as database:
-            return put_documents(database, self._current(database), documents)
-
     def _means(self, database: Connection, keys: list[int]) -> Vectors:
         """Return the mean directions of the chunks of documents, weighted by their lengths."""
         query = (
@@ -107,5 +96,5 @@ class PostgresCollection(SqlCollection[Connection]):
     def _decode(self, vector: StoredVector) -> Vector:
         return vector.to_numpy()
 
-    def _remove_documents(self, database: Connection, record: CollectionRecord, rows: Sequence[int]) -> None:
-        remove_documents(database, record, rows)
+    def _writer(self, database: Connection) -> PostgresWriter:
+        return PostgresWriter(database, self._current(database))

@@ -18,6 +18,7 @@ from mcp_server_embeddings.store.records import (
     CollectionRecord,
     ItemKeys,
     NewDocument,
+    PutResult,
     RemoveResult,
     Scalar,
     StoredDocument,
@@ -27,7 +28,7 @@ from mcp_server_embeddings.store.records import (
 from mcp_server_embeddings.store.sql.batches import read_batch
 from mcp_server_embeddings.store.sql.connection import Connection, Database, select_in
 from mcp_server_embeddings.store.sql.filtering import Filter
-from mcp_server_embeddings.store.sql.writing import record_file
+from mcp_server_embeddings.store.sql.writing import DocumentWriter, record_file
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Scores, exact_cosines, unit_rows
 
@@ -79,8 +80,8 @@ class SqlCollection(Collection, Generic[C]):
         """Decode a vector that was read from that table."""
 
     @abstractmethod
-    def _remove_documents(self, database: C, record: CollectionRecord, rows: Sequence[int]) -> None:
-        """Remove documents by row, and the records of files that have no documents left."""
+    def _writer(self, database: C) -> DocumentWriter[C]:
+        """Return a writer for this collection, inside a write transaction."""
 
     def current(self) -> CollectionRecord:
         with self._reading() as database:
@@ -202,12 +203,20 @@ class SqlCollection(Collection, Generic[C]):
                 names.append(name)
         return names
 
+    def put(self, documents: Sequence[NewDocument]) -> PutResult:
+        with self._database.writing() as database:
+            return self._writer(database).put(documents)
+
+    def annotate(self, name: str, values: Mapping[str, Scalar]) -> int:
+        with self._database.writing() as database:
+            return self._writer(database).annotate(name, values)
+
     def remove(self, ids: Sequence[str], confirm: Callable[[], None] = confirmed) -> RemoveResult:
         with self._database.writing() as database:
             record = self._current(database)
             query = "SELECT row, id FROM documents WHERE collection = ? AND id IN (...)"
             found = {row: str(key) for row, key in select_in(database, query, ids, record.key)}
-            self._remove_documents(database, record, list(found))
+            self._writer(database).remove(list(found))
             confirm()
         return RemoveResult(list(found.values()), record.documents - len(found))
 
@@ -233,11 +242,11 @@ class SqlCollection(Collection, Generic[C]):
     def forget_files(self, paths: Sequence[str]) -> int:
         removed = 0
         with self._database.writing() as database:
-            record = self._current(database)
+            key, writer = self._current(database).key, self._writer(database)
             for path in paths:
-                rows = [row for (row,) in database.execute(f"SELECT documents.row {_OF_FILE}", (record.key, path))]
-                self._remove_documents(database, record, rows)
-                database.execute("DELETE FROM files WHERE collection = ? AND path = ?", (record.key, path))
+                rows = [row for (row,) in database.execute(f"SELECT documents.row {_OF_FILE}", (key, path))]
+                writer.remove(rows)
+                database.execute("DELETE FROM files WHERE collection = ? AND path = ?", (key, path))
                 removed += len(rows)
         return removed
 

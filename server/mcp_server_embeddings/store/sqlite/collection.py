@@ -2,20 +2,19 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 
 import numpy as np
 
-from mcp_server_embeddings.errors import StorageError
+from mcp_server_embeddings.errors import CollectionError, StorageError
 from mcp_server_embeddings.store.matching import best_matches
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
     Nearest,
     NewDocument,
     PutResult,
-    Scalar,
     Vector,
     WordMatches,
     digest,
@@ -30,7 +29,7 @@ from mcp_server_embeddings.store.sqlite.fulltext import SqliteTerms
 from mcp_server_embeddings.store.sqlite.matrix import Matrix, Snapshot
 from mcp_server_embeddings.store.sqlite.segments import SegmentFiles
 from mcp_server_embeddings.store.sqlite.stored_vectors import vectors_of
-from mcp_server_embeddings.store.sqlite.writing import annotate_documents, put_documents, remove_documents
+from mcp_server_embeddings.store.sqlite.writing import SqliteWriter
 from mcp_server_embeddings.store.where import Where
 from mcp_server_embeddings.vectors.scores import Vectors
 
@@ -68,8 +67,8 @@ class SqliteCollection(SqlCollection[Connection]):
     def _decode(self, vector: bytes) -> Vector:
         return np.frombuffer(vector, dtype="<f4")
 
-    def _remove_documents(self, database: Connection, record: CollectionRecord, rows: Sequence[int]) -> None:
-        remove_documents(database, record, rows)
+    def _writer(self, database: Connection) -> SqliteWriter:
+        return SqliteWriter(database, self._current(database))
 
     def nearest(self, vectors: Vectors, k: int, where: Where | None = None) -> list[Nearest]:
         with self._reading() as database:
@@ -127,17 +126,13 @@ class SqliteCollection(SqlCollection[Connection]):
         self._check_items(documents[np.minimum(places, len(documents) - 1)] == wanted if len(documents) else [False])
         return snapshot.means(database, chunks[:, 0], chunks[:, 2], starts, places)
 
-    def annotate(self, name: str, values: Mapping[str, Scalar]) -> int:
-        with self._database.writing() as database:
-            return annotate_documents(database, self._current(database), name, values)
-
     def put(self, documents: Sequence[NewDocument]) -> PutResult:
-        with self._database.writing() as database:
-            result = put_documents(database, self._current(database), documents)
-            chunks = self._current(database).chunks
-        if chunks >= 2 * self._segments.rows and (result.added or result.updated):
-            with suppress(StorageError), self._database.reading() as database:  # the documents are stored anyway
-                self._segments.extend(database, self.record.key)
+        result = super().put(documents)
+        if result.added or result.updated:
+            # Whatever fails now, the documents are stored.
+            with suppress(CollectionError, StorageError), self._database.reading() as database:
+                if self._current(database).chunks >= 2 * self._segments.rows:
+                    self._segments.extend(database, self.record.key)
         return result
 
 
