@@ -41,12 +41,13 @@ from mcp_server_embeddings import (
     deduplicate,
     open_store,
 )
-from mcp_server_embeddings.vectors.blocks import nearest_neighbours, pairs_above, top_pairs
+from mcp_server_embeddings.vectors.blocks import pairs_above, top_pairs
 from mcp_server_embeddings.vectors.clustering import clustered, ward_tree
 from mcp_server_embeddings.vectors.coverage import best_cover_of_vectors
 from mcp_server_embeddings.vectors.duplicates import MAX_PAIRS, complete_groups_of_pairs, suggested_threshold
 from mcp_server_embeddings.vectors.labelling import Probe, class_means, labelled
 from mcp_server_embeddings.vectors.matching import matched
+from mcp_server_embeddings.vectors.neighbours import nearest_neighbours
 from mcp_server_embeddings.vectors.scores import Vectors
 
 _DIMENSIONS = 384

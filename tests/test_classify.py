@@ -18,7 +18,7 @@ from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, json_length
 from mcp_server_embeddings.tools.classify import classify
-from mcp_server_embeddings.tools.coercion import Example
+from mcp_server_embeddings.tools.example_arguments import Example
 from mcp_server_embeddings.tools.results import Check, ClassifyResult
 from mcp_server_embeddings.tools.sources import Sources
 

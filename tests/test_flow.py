@@ -21,8 +21,8 @@ from mcp_server_embeddings.mcp_layer.calls import CONCURRENT_CALLS, CallRunner, 
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.declaration import Tool, ToolContext
-from mcp_server_embeddings.tools.results import Status
 from mcp_server_embeddings.tools.status import status as server_status
+from mcp_server_embeddings.tools.status_results import Status
 from wire import PATIENCE, PROGRAM, ServerProcess, client_environment, peak_memory
 
 NOTICED = 10

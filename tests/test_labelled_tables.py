@@ -13,7 +13,7 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.selecting import Reader
 from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.tools.classify import classify
-from mcp_server_embeddings.tools.coercion import coerce_examples
+from mcp_server_embeddings.tools.example_arguments import coerce_examples
 from mcp_server_embeddings.tools.results import ClassifyResult
 from mcp_server_embeddings.tools.search import search
 from mcp_server_embeddings.tools.sources import Sources

@@ -15,7 +15,7 @@ from calls import client
 from corpus import REWORDED, THEMES
 from mcp_server_embeddings.engine.engine import Engine
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.results import Limits, Status
+from mcp_server_embeddings.tools.status_results import Limits, Status
 from wire import PATIENCE, client_environment
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

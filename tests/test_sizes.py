@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from mcp_server_embeddings.vectors.blocks import Block, Side, Watch, bands, nearest_neighbours, pairs_above, top_pairs
+from mcp_server_embeddings.vectors.blocks import Block, Side, Watch, bands, pairs_above, top_pairs
 from mcp_server_embeddings.vectors.clustering import LARGEST_TREE, clustered, ward_tree
 from mcp_server_embeddings.vectors.coverage import best_cover, best_cover_of_vectors, risen
 from mcp_server_embeddings.vectors.duplicates import (
@@ -22,6 +22,7 @@ from mcp_server_embeddings.vectors.duplicates import (
 )
 from mcp_server_embeddings.vectors.labelling import Probe, class_means, labelled, minimum
 from mcp_server_embeddings.vectors.matching import matched, one_to_one
+from mcp_server_embeddings.vectors.neighbours import nearest_neighbours
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, best_cells, scores, unit_rows
 
 seeds = st.integers(0, 10_000)

@@ -23,10 +23,11 @@ from mcp_server_embeddings.store import open_store
 from mcp_server_embeddings.tools.align import align
 from mcp_server_embeddings.tools.cluster import cluster
 from mcp_server_embeddings.tools.collection_add import collection_add
-from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.items import Items, Selection
 from mcp_server_embeddings.tools.read import read
 from mcp_server_embeddings.tools.results import SimilarityResult
 from mcp_server_embeddings.tools.search import search
+from mcp_server_embeddings.tools.selection import select_items
 from mcp_server_embeddings.tools.similarity import similarity
 from mcp_server_embeddings.tools.sources import Sources
 from test_tables import parquet, sheet, xlsx

@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from machine import machine, versions
 
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.results import Status
+from mcp_server_embeddings.tools.status_results import Status
 from quality.labelled import Labelled
 from quality.section import Task
 from quality.session import open_session

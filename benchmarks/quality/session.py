@@ -16,7 +16,8 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import TextContent
 
 from mcp_server_embeddings.errors import InputError
-from mcp_server_embeddings.tools.results import Limits, Result, SimilarityResult, Status
+from mcp_server_embeddings.tools.results import Result, SimilarityResult
+from mcp_server_embeddings.tools.status_results import Limits, Status
 
 R = TypeVar("R", bound=Result)
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from mcp_server_embeddings.tools.align import align
     from mcp_server_embeddings.tools.classify import classify
     from mcp_server_embeddings.tools.cluster import cluster
-    from mcp_server_embeddings.tools.coercion import Example, ExampleTable
     from mcp_server_embeddings.tools.collection_add import collection_add
     from mcp_server_embeddings.tools.collection_remove import collection_remove
     from mcp_server_embeddings.tools.condense import condense
     from mcp_server_embeddings.tools.deduplicate import deduplicate
     from mcp_server_embeddings.tools.embed import embed
+    from mcp_server_embeddings.tools.example_arguments import Example, ExampleTable
     from mcp_server_embeddings.tools.read import read
     from mcp_server_embeddings.tools.search import search
     from mcp_server_embeddings.tools.similarity import similarity

@@ -12,9 +12,10 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.program import DISTRIBUTION, VERSION
 from mcp_server_embeddings.tools.answer_budget import whole_answers
 from mcp_server_embeddings.tools.declaration import Arguments, Tool, ToolContext
-from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.items import Items, Selection
 from mcp_server_embeddings.tools.parameters import MAX_TOP
 from mcp_server_embeddings.tools.results import Result
+from mcp_server_embeddings.tools.selection import select_items
 from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.projection import projected
 

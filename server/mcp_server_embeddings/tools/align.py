@@ -13,12 +13,13 @@ from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
 from mcp_server_embeddings.tools.differences import CHANGED, Differences
-from mcp_server_embeddings.tools.items import Items, Selection, common_folder, select_items
+from mcp_server_embeddings.tools.items import Items, Selection
 from mcp_server_embeddings.tools.output_file import renamed, write_table
 from mcp_server_embeddings.tools.pairs import pair_differences, shown_pairs
 from mcp_server_embeddings.tools.parameters import MAX_TOP, THRESHOLD, IdField, Range, SaveAs, Source, Texts
 from mcp_server_embeddings.tools.results import AlignCounts, AlignResult, ItemText, OutputFile
 from mcp_server_embeddings.tools.saving import check_save_as, own_columns
+from mcp_server_embeddings.tools.selection import common_folder, select_items
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.matching import matched

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pydantic import Field, WithJsonSchema
 
 from mcp_server_embeddings.engine.embedder import Embedder
-from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
-from mcp_server_embeddings.tools.coercion import Example, ExampleTable, Id, coerce_examples, coerce_labels
+from mcp_server_embeddings.tools.coercion import Id, coerce_labels
 from mcp_server_embeddings.tools.declaration import tool
+from mcp_server_embeddings.tools.example_arguments import Example, ExampleTable, coerce_examples
 from mcp_server_embeddings.tools.examples import ResolvedExamples, read_examples, resolve_examples
-from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.items import Items, Selection
+from mcp_server_embeddings.tools.labels import ABSTAINED, as_words, checked_labels
 from mcp_server_embeddings.tools.parameters import (
     MAX_TOP,
     STRINGS,
@@ -33,17 +34,12 @@ from mcp_server_embeddings.tools.parameters import (
 )
 from mcp_server_embeddings.tools.results import Check, ClassifyResult
 from mcp_server_embeddings.tools.saving import check_save_as, save_items
+from mcp_server_embeddings.tools.selection import select_items
 from mcp_server_embeddings.tools.sources import Sources
-from mcp_server_embeddings.tools.texts import CONTROL, check_size, snippet
+from mcp_server_embeddings.tools.texts import check_size
 from mcp_server_embeddings.vectors.blocks import Watch
 from mcp_server_embeddings.vectors.labelling import Classes, Probe, class_means, labelled
 from mcp_server_embeddings.vectors.scores import Scores, Vectors
-
-MAX_LABEL = 200
-"""Maximum characters of a label, which is a phrase: answers repeat it."""
-
-_MAX_DESCRIPTION = 2_000
-"""Maximum characters of the sentence that describes a label."""
 
 _MIN_EXAMPLES_FOR_PROBE = 4
 """Minimum number of examples of every label at which a linear probe beats the nearest mean."""
@@ -62,9 +58,6 @@ _CHECK_CHARACTERS = (240, 160, 120, 100, 80, 60, 45)
 
 _IDS_SHARE = 0.5
 """Share of the answer for ids; the check list gets the rest."""
-
-_ABSTAINED = "(abstained)"
-"""Key in ``counts`` for the number of items without a label, for answers in which their ids do not fit."""
 
 _DECIMALS = 4
 
@@ -165,7 +158,7 @@ def classify(
     items = select_items(embedder, sources, texts, Selection(source, id_field, ids, where))
     items.check_tag(tag)
     labelled_examples = read_examples(examples or [], sources, output_dir)
-    names, descriptions = _checked_labels(labels, [example for _, example in labelled_examples])
+    names, descriptions = checked_labels(labels, [example for _, example in labelled_examples])
     resolved = resolve_examples(labelled_examples, names, items)
     check_size([*names, *filter(None, descriptions), *resolved.texts])
     vectors = items.embed(embedder)
@@ -207,7 +200,7 @@ def _build_result(
     budget = AnswerBudget()
     counted = counts.most_common()
     if abstained:
-        counted.append((_ABSTAINED, len(abstained)))
+        counted.append((ABSTAINED, len(abstained)))
     listed = budget.take(counted)
     if listed < len(counted):
         items.notes.append(f"{len(counted) - listed:,} labels with few items do not fit into counts")
@@ -270,18 +263,13 @@ def _label_vectors(
 ) -> tuple[Vectors, Classes]:
     """Return the vectors of all names, descriptions and examples, and the label of each row."""
     described = [(at, description) for at, description in enumerate(descriptions) if description.strip()]
-    texts = [*map(_as_words, names), *(description for _, description in described), *resolved.texts]
+    texts = [*map(as_words, names), *(description for _, description in described), *resolved.texts]
     label_vectors = [embedder.embed(texts).vectors]
     classes = [*range(len(names)), *(at for at, _ in described), *resolved.labels]
     if resolved.by_position:
         label_vectors.append(vectors[list(resolved.by_position)])
         classes += resolved.by_position.values()
     return np.concatenate(label_vectors), np.array(classes)
-
-
-def _as_words(label: str) -> str:
-    """Return a label in natural language: ``card arrival`` for ``card_arrival``."""
-    return label.replace("_", " ").strip() or label
 
 
 def _method(classes: Classes, labels: int, has_examples: bool) -> Method:
@@ -312,44 +300,3 @@ def _label(
         found = replace(found, margins=margins)
     given = found.sure(calibration.chance(labels), _MIN_MARGIN) if abstain else np.ones(len(vectors), np.bool_)
     return _Labelled(found.best, found.second, found.margins, given)
-
-
-def _checked_labels(
-    labels: Sequence[str] | Mapping[str, str] | None, examples: Sequence[Example]
-) -> tuple[list[str], list[str]]:
-    """Return the names of the labels and their descriptions.
-
-    Raises:
-        InputError: There are fewer than two, or one is invalid.
-    """
-    named = dict.fromkeys((example.label for example in examples), "") if labels is None else labels
-    names = list(named)
-    descriptions = list(named.values()) if isinstance(named, Mapping) else [""] * len(names)
-    if len(names) < 2:
-        problem = f"labels has 1 label, {snippet(names[0])!r}" if names else "neither labels nor examples name a label"
-        raise InputError(f"{problem}; give 2 or more, or use search to find what is about one subject")
-    for at, (name, description) in enumerate(zip(names, descriptions, strict=True)):
-        if not name.strip() or CONTROL.search(name):
-            raise InputError(f"labels[{at}] is {name[:40]!r}; give a name with visible characters and no control ones")
-        if len(name) > MAX_LABEL or len(description) > _MAX_DESCRIPTION:
-            raise InputError(
-                f"labels[{at}] has {max(len(name), len(description)):,} characters; at most {MAX_LABEL} for a name and "
-                f"{_MAX_DESCRIPTION:,} for its sentence: longer texts of a kind go into examples"
-            )
-    _check_distinct(names)
-    return names, descriptions
-
-
-def _check_distinct(names: Sequence[str]) -> None:
-    """Reject labels that read alike: they have the same vector, so neither would ever lead.
-
-    Raises:
-        InputError: Two labels read alike.
-    """
-    seen = {_ABSTAINED: "the count of items without a label"}
-    for name in names:
-        key = " ".join(_as_words(name).casefold().split())
-        if key in seen:
-            reason = "is there twice" if seen[key] == name else f"reads like {snippet(seen[key])!r}"
-            raise InputError(f"labels has {snippet(name)!r}, which {reason}; give each label once")
-        seen[key] = name

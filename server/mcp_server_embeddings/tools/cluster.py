@@ -11,10 +11,11 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.cells import Cell
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.items import Items, Selection
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, SaveAs, Source, Tag, Texts, WhereFilter
 from mcp_server_embeddings.tools.results import Cluster, ClusterPart, ClusterResult, ItemText
 from mcp_server_embeddings.tools.saving import check_save_as, save_items
+from mcp_server_embeddings.tools.selection import select_items
 from mcp_server_embeddings.tools.sentences import headline
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.terms import distinguishing_terms

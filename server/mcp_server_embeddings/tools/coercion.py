@@ -9,12 +9,10 @@ import ast
 import re
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeGuard
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.lenient_json import parse_json
-from mcp_server_embeddings.reading.tables import is_table, split_source
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, well_formed
 
 Id = str | int
@@ -25,41 +23,7 @@ TextsById = dict[Id, str]
 TextsOrMap = Sequence[str] | Mapping[str, str] | Mapping[int, str] | Mapping[Id, str]
 """Texts of a call: a list, or a map from id to text. ``Mapping`` is invariant in its keys, so each type is listed."""
 
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A labelled example: a text, or the id of an item of the call; a table row has both.
-
-    Attributes:
-        label: The label.
-        text: The text; None if the example is given by id.
-        id: The id of an item of the call.
-    """
-
-    label: str
-    text: str | None = None
-    id: Id | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleTable:
-    """A table of labelled examples.
-
-    Attributes:
-        source: Path of the table with its text column, such as ``known.csv#message``.
-        label_field: The label column; rows without a label are not examples.
-    """
-
-    source: str
-    label_field: str = "label"
-
-
 _FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
-
-_ONE_EXAMPLE = (
-    "an object with label and text or id, {label: [texts or ids]}, or a table with a column of labels, such as "
-    '\'known.csv#message\' or {"source": "known.csv#message", "label_field": "topic"}'
-)
 
 _MAX_LITERAL = 100_000
 """Maximum characters of a Python literal, whose parser uses up to 360 bytes per character; JSON needs no limit."""
@@ -145,7 +109,7 @@ def coerce_texts(name: str, value: object) -> list[str] | TextsById:
             return _texts_by_id(name, value)
     if not isinstance(value, list | tuple):
         raise InputError(f"{name} is {quoted(value)}; allowed: a list of strings")
-    _check_length(name, value)
+    check_length(name, value)
     if value and all(isinstance(item, Mapping) for item in value):
         return _from_objects(name, value)
     invalid = [position for position, item in enumerate(value) if not isinstance(item, str)]
@@ -175,7 +139,7 @@ def coerce_ids(name: str, value: object) -> list[Id]:
     value = parse_literal(value)
     ids: list[Id] = []
     for item in value if isinstance(value, list | tuple) else [value]:
-        if not _is_id(item):
+        if not is_id(item):
             raise InputError(f"{name} has {quoted(item)}; allowed: a list of ids as an answer names them")
         ids.append(item)
     return ids
@@ -209,7 +173,7 @@ def coerce_labels(name: str, value: object) -> list[str] | dict[str, str]:
             )
         return {str(label): str(description) for label, description in value.items()}
     if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
-        _check_length(name, value)
+        check_length(name, value)
         descriptions: dict[str, str] = {}
         for position, item in enumerate(value):
             label = item.get("name", item.get("label"))
@@ -262,14 +226,14 @@ def coerce_objects(name: str, value: object) -> list[dict[str, object]]:
     items = [parsed] if isinstance(parsed, Mapping) else parsed
     if not isinstance(items, list | tuple):
         raise InputError(f"{name} is {quoted(value)}; allowed: a list of objects")
-    _check_length(name, items)
+    check_length(name, items)
     for position, item in enumerate(items):
         if not isinstance(item, Mapping):
             raise InputError(f"{name}[{position}] is {quoted(item)}; allowed: an object")
     return [{str(key): part for key, part in item.items()} for item in items]
 
 
-def _check_length(name: str, value: Collection[object], noun: str = "elements") -> None:
+def check_length(name: str, value: Collection[object], noun: str = "elements") -> None:
     """Reject a list or object with more elements, or larger objects, than a call may have.
 
     Raises:
@@ -288,7 +252,7 @@ def _check_length(name: str, value: Collection[object], noun: str = "elements") 
 
 
 def _texts_by_id(name: str, value: Mapping[object, object]) -> TextsById:
-    _check_length(name, value, "texts")
+    check_length(name, value, "texts")
     invalid = [key for key, text in value.items() if not isinstance(text, str)]
     if invalid or not value:
         fault = (
@@ -307,7 +271,7 @@ def _from_objects(name: str, items: Sequence[Mapping[str, object]]) -> list[str]
             raise InputError(f"{name}[{position}] is {quoted(item)}; allowed: a string, or an object with id and text")
         texts.append(text)
         key = item.get("id")
-        if _is_id(key):
+        if is_id(key):
             ids.append(key)
     if not ids:
         return texts
@@ -320,7 +284,8 @@ def _from_objects(name: str, items: Sequence[Mapping[str, object]]) -> list[str]
     return _checked_ids(name, by_id)
 
 
-def _is_id(value: object) -> TypeGuard[Id]:
+def is_id(value: object) -> TypeGuard[Id]:
+    """Return whether a value can be an id."""
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
@@ -341,79 +306,3 @@ def _describe_invalid(name: str, value: Sequence[object], invalid: Sequence[int]
     named = [f"{name}[{position}] is {quoted(value[position])}" for position in invalid[:4]]
     rest = [f"and {len(invalid) - 4:,} more"] if len(invalid) > 4 else []
     return f"{'; '.join(named + rest)}; allowed: a string"
-
-
-def coerce_examples(name: str, value: object) -> list[Example | ExampleTable]:
-    """Return labelled examples.
-
-    Args:
-        name: The parameter name for error messages.
-        value: A list of examples, a single example, or a map from label to one text. An example is an object with
-            ``label`` and either ``text`` or ``id``; a table, as a path or an object with ``source`` and
-            ``label_field``; or a map from label to a list of texts or ids, where integers are ids.
-
-    Raises:
-        InputError: The value has another form.
-
-    Example:
-        >>> coerce_examples("examples", {"card": ["my card is lost", 7]})
-        [Example(label='card', text='my card is lost', id=None), Example(label='card', text=None, id=7)]
-    """
-    value = parse_literal(value)
-    if isinstance(value, Mapping) and not {"text", "label"} <= value.keys() and not _is_table_entry(value):
-        return [*_examples_by_label(name, value)]
-    items = value if isinstance(value, list | tuple) else [value]
-    _check_length(name, items)
-    found: list[Example | ExampleTable] = []
-    for position, item in enumerate(items):
-        item_name = f"{name}[{position}]" if items is value else name
-        if isinstance(item, Mapping) and item and all(isinstance(part, list | tuple) for part in item.values()):
-            found += _examples_by_label(item_name, item)
-        else:
-            found.append(_example(item_name, item))
-    return found
-
-
-def _example(name: str, item: object) -> Example | ExampleTable:
-    """Return one example, or a table of examples.
-
-    Raises:
-        InputError: The item is neither.
-    """
-    if isinstance(item, Example | ExampleTable):
-        return item
-    if isinstance(item, str) and is_table(split_source(item)[0]):
-        return ExampleTable(item)
-    if not isinstance(item, Mapping):
-        raise InputError(f"{name} is {quoted(item)}; allowed: {_ONE_EXAMPLE}")
-    if _is_table_entry(item):
-        return _example_table(name, item)
-    label, text, key = item.get("label"), item.get("text"), item.get("id")
-    if isinstance(label, str) and isinstance(text, str):
-        return Example(label, text=text)
-    if isinstance(label, str) and _is_id(key):
-        return Example(label, id=key)
-    raise InputError(f"{name} is {quoted(item)}; allowed: {_ONE_EXAMPLE}")
-
-
-def _is_table_entry(item: Mapping[object, object]) -> bool:
-    """Tell whether an object names a table, rather than mapping labels to texts."""
-    return isinstance(item.get("source"), str) and item.keys() <= {"source", "label_field", "label"}
-
-
-def _example_table(name: str, item: Mapping[object, object]) -> ExampleTable:
-    source, field = item.get("source"), item.get("label_field", item.get("label", "label"))
-    if not isinstance(source, str) or not isinstance(field, str):
-        raise InputError(f"{name}.label_field is {quoted(field)}; allowed: the column of the table that has the labels")
-    return ExampleTable(source, field)
-
-
-def _examples_by_label(name: str, value: Mapping[object, object]) -> list[Example]:
-    examples: list[Example] = []
-    for label, items in value.items():
-        for item in items if isinstance(items, list | tuple) else [items]:
-            if not _is_id(item):
-                raise InputError(f"{name}[{str(label)[:40]!r}] has {quoted(item)}; allowed: texts, or numbers of items")
-            examples.append(Example(str(label), id=item) if isinstance(item, int) else Example(str(label), text=item))
-    _check_length(name, examples)
-    return examples

@@ -15,10 +15,11 @@ from mcp_server_embeddings.engine.identity import Role
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, RESERVED_CHARACTERS, json_length
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.items import Items, Selection, select_items
+from mcp_server_embeddings.tools.items import Items, Selection
 from mcp_server_embeddings.tools.paragraphs import paragraphs
 from mcp_server_embeddings.tools.parameters import IdField, Ids, Range, Source, Texts, WhereFilter
 from mcp_server_embeddings.tools.results import CondenseResult
+from mcp_server_embeddings.tools.selection import select_items
 from mcp_server_embeddings.tools.sentences import MAX_PASSAGE, SENTENCE_END, passages
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import CONTROL, MAX_CHARACTERS, checked_query

@@ -11,7 +11,7 @@ from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.cells import Cell
 from mcp_server_embeddings.tools.answer_budget import AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.items import Selection, select_items
+from mcp_server_embeddings.tools.items import Selection
 from mcp_server_embeddings.tools.pairs import contradicting, pair_differences, shown_pairs
 from mcp_server_embeddings.tools.parameters import (
     MAX_TOP,
@@ -26,6 +26,7 @@ from mcp_server_embeddings.tools.parameters import (
 )
 from mcp_server_embeddings.tools.results import DeduplicateResult
 from mcp_server_embeddings.tools.saving import check_save_as, save_items
+from mcp_server_embeddings.tools.selection import select_items
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Watch, pairs_above
 from mcp_server_embeddings.vectors.duplicates import (

@@ -13,11 +13,12 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.engine.identity import ModelIdentity, Role
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.items import Selection, select_items
+from mcp_server_embeddings.tools.items import Selection
 from mcp_server_embeddings.tools.output_file import TABLE_SUFFIXES, new_file, output_path, renamed, written_once
 from mcp_server_embeddings.tools.parameters import IdField, Ids, LongTexts, SaveAs, Source, Texts, WhereFilter
 from mcp_server_embeddings.tools.results import EmbedResult, VectorFile
 from mcp_server_embeddings.tools.saving import save_items
+from mcp_server_embeddings.tools.selection import select_items
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.scores import Vectors
 from mcp_server_embeddings.vectors.shape import shortened

@@ -20,10 +20,11 @@ from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.tools.collection_reindex import ReportProgress, no_progress
 from mcp_server_embeddings.tools.evaluation_results import BandShare, Evaluation, ModeFigures, SetFigures
 from mcp_server_embeddings.tools.ingest import Ingester, SourceDocument, document_batches
-from mcp_server_embeddings.tools.items import Selection, select_items
+from mcp_server_embeddings.tools.items import Selection
 from mcp_server_embeddings.tools.results import QueryHits
 from mcp_server_embeddings.tools.retrieval import SearchMode
 from mcp_server_embeddings.tools.search import ranked
+from mcp_server_embeddings.tools.selection import select_items
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.calibration import Band
 from mcp_server_embeddings.vectors.metrics import ndcg, recall, reciprocal_rank

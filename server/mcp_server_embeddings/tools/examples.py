@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.reading.tables import as_text
-from mcp_server_embeddings.tools.coercion import Example, ExampleTable
+from mcp_server_embeddings.tools.example_arguments import Example, ExampleTable
 from mcp_server_embeddings.tools.items import Items
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import MAX_TEXTS, snippet

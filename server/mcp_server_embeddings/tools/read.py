@@ -14,10 +14,11 @@ from mcp_server_embeddings.store.records import Chunk
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS
 from mcp_server_embeddings.tools.coercion import Id
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.items import Items, Selection, select_items, shown_ids
+from mcp_server_embeddings.tools.items import Items, Selection, shown_ids
 from mcp_server_embeddings.tools.locating import lines_or_page, page_of
 from mcp_server_embeddings.tools.parameters import ONE_SOURCE, IdField, Ids, Range
 from mcp_server_embeddings.tools.results import ReadItem, ReadResult
+from mcp_server_embeddings.tools.selection import select_items
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.tools.texts import CONTROL
 

@@ -10,10 +10,11 @@ from mcp_server_embeddings.engine.embedder import Embedder
 from mcp_server_embeddings.errors import InputError
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.items import Items, Selection, common_folder, select_items
+from mcp_server_embeddings.tools.items import Items, Selection
 from mcp_server_embeddings.tools.pairs import pair_differences
 from mcp_server_embeddings.tools.parameters import MAX_TOP, IdField, LongTexts, Range, Source, Texts
 from mcp_server_embeddings.tools.results import Differs, Pair, SimilarityResult
+from mcp_server_embeddings.tools.selection import common_folder, select_items
 from mcp_server_embeddings.tools.sources import Sources
 from mcp_server_embeddings.vectors.blocks import Pairs, Watch, top_pairs
 from mcp_server_embeddings.vectors.scores import Metric, Scores, Vectors, best_cells, scores

@@ -11,7 +11,7 @@ from mcp_server_embeddings.store.protocol import CollectionStore
 from mcp_server_embeddings.store.records import CollectionRecord
 from mcp_server_embeddings.tools.answer_budget import ANSWER_CHARACTERS, AnswerBudget
 from mcp_server_embeddings.tools.declaration import tool
-from mcp_server_embeddings.tools.results import CollectionInfo, Limits, ServerInfo, Status
+from mcp_server_embeddings.tools.status_results import CollectionInfo, Limits, ServerInfo, Status
 from mcp_server_embeddings.tools.texts import MAX_CHARACTERS, MAX_TEXTS
 
 ANSWER_BYTES = 4_000_000

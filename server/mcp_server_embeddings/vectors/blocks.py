@@ -26,7 +26,7 @@ Block = NDArray[np.float32]
 
 Output = TypeVar("Output")
 
-_ROWS = 512
+ROWS = 512
 _COLUMNS = 1024
 """Size of a block: its 2 MB stay in the cache, and computing it takes about 5 ms."""
 
@@ -36,14 +36,14 @@ _CHUNK_PAIRS = 128
 _DENSE_SHARE = 0.01
 """Above this share of a block's cells, the whole block is faster in double precision than the single cells."""
 
-_SLACK = np.float32(1e-5)
+SLACK = np.float32(1e-5)
 """Upper bound of the difference between a cosine in single precision and in double precision."""
 
 _DECIMALS = 6
 """Decimals of a score, as in ``scores``."""
 
 _POLL_SECONDS = 0.1
-_IGNORED = np.float32(-2)
+IGNORED = np.float32(-2)
 """Lower than every cosine: marks a cell to ignore."""
 
 
@@ -98,7 +98,7 @@ class Side:
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
         self.lengths = np.where(lengths == 0, 1, lengths)
         self.vectors = vectors
-        self.units = vectors if np.abs(self.lengths - 1).max(initial=0) < _SLACK / 10 else unit_rows(vectors)
+        self.units = vectors if np.abs(self.lengths - 1).max(initial=0) < SLACK / 10 else unit_rows(vectors)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -173,7 +173,7 @@ def bands(
     stop = threading.Event()
 
     def blocks(row: int) -> Iterator[tuple[int, Block]]:
-        band = left.units[row : row + _ROWS]
+        band = left.units[row : row + ROWS]
         buffer = np.empty(len(band) * _COLUMNS, np.float32)
         for column in range(row if upper else 0, len(right), _COLUMNS):
             if stop.is_set():
@@ -182,13 +182,13 @@ def bands(
             block = buffer[: len(band) * len(part)].reshape(len(band), len(part))
             np.matmul(band, part.T, out=block)
             if upper and column < row + len(band):
-                block[np.tril_indices(len(band), row - column, len(part))] = _IGNORED
+                block[np.tril_indices(len(band), row - column, len(part))] = IGNORED
             yield column, block
 
     def process_band(row: int) -> Output:
         return process(row, blocks(row))
 
-    yield from in_threads([partial(process_band, row) for row in range(0, len(left), _ROWS)], watch, stop)
+    yield from in_threads([partial(process_band, row) for row in range(0, len(left), ROWS)], watch, stop)
 
 
 class _BestCells:
@@ -208,11 +208,11 @@ class _BestCells:
     def add(self, row: int, column: int, block: Block) -> None:
         """Keep the cells of a block that may be among the best."""
         flat = block.ravel()
-        hits = np.flatnonzero(flat >= max(np.float32(self.least) - _SLACK, _IGNORED / 2 - _SLACK))
+        hits = np.flatnonzero(flat >= max(np.float32(self.least) - SLACK, IGNORED / 2 - SLACK))
         count = self._limit + 1
         if len(hits) > 4 * count:
             values = flat[hits]
-            hits = hits[values >= np.partition(values, len(values) - count)[len(values) - count] - 2 * _SLACK]
+            hits = hits[values >= np.partition(values, len(values) - count)[len(values) - count] - 2 * SLACK]
         if not len(hits):
             return
         cosines = self._sides[0].exact(self._sides[1], row, column, (len(block), block.shape[1]), hits)
@@ -222,7 +222,7 @@ class _BestCells:
         with self._lock:
             self._parts.append((rows.astype(np.int32), columns.astype(np.int32), cosines))
             self._size += len(hits)
-            if self._size > self._limit + max(self._limit // 4, _ROWS * _COLUMNS):
+            if self._size > self._limit + max(self._limit // 4, ROWS * _COLUMNS):
                 self._prune()
 
     def _prune(self) -> None:
@@ -292,95 +292,3 @@ def pairs_above(left: Vectors, right: Vectors | None, least: float, limit: int, 
         watch: Progress is counted in bands of 512 rows.
     """
     return _best_pairs(left, right, least, limit, watch, ties=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The nearest columns of each row, best first.
-
-    Attributes:
-        columns: Shape ``(n, top)``; -1 where a row has fewer neighbours.
-        scores: Shape ``(n, top)``: cosines to six decimals; -inf where a row has fewer neighbours.
-    """
-
-    columns: NDArray[np.int32]
-    scores: Scores
-
-
-def nearest_neighbours(
-    left: Vectors, right: Vectors | None, top: int, *, least: float = -1, watch: Watch = UNWATCHED
-) -> Neighbours:
-    """Return the nearest columns of each row, ties by column.
-
-    Args:
-        left: Shape ``(n, d)``.
-        right: Shape ``(m, d)``; None for the other rows of ``left``.
-        top: Maximum number of neighbours per row, 1 or more. Each takes 12 bytes.
-        least: The lowest cosine of a neighbour.
-        watch: Progress is counted in bands of 512 rows.
-    """
-    a = Side(left)
-    b = a if right is None else Side(right)
-    columns = np.full((len(a), top), -1, np.int32)
-    cosines = np.full((len(a), top), -np.inf)
-
-    def search(row: int, blocks: Iterator[tuple[int, Block]]) -> None:
-        part = slice(row, row + _ROWS)
-        _BandSearch(a, b, row, columns[part], cosines[part], least).search(blocks, others=right is None)
-
-    for _ in bands(search, a, b, watch):
-        pass
-    return Neighbours(columns, cosines)
-
-
-class _BandSearch:
-    """The search for the nearest columns of one band of rows, which writes to arrays of the caller."""
-
-    def __init__(
-        self, left: Side, right: Side, row: int, columns: NDArray[np.int32], cosines: Scores, least: float
-    ) -> None:
-        self._left, self._right, self._row = left, right, row
-        self._columns, self._cosines = columns, cosines
-        self._least = least
-        self._bounds = np.full((len(columns), 1), least, np.float32)
-        self._hits: list[tuple[NDArray[np.int64], NDArray[np.int64], Scores]] = []
-        self._size = 0
-
-    def search(self, blocks: Iterator[tuple[int, Block]], *, others: bool) -> None:
-        """Search all blocks; with ``others``, a row is not a neighbour of itself."""
-        top = self._columns.shape[1]
-        for column, block in blocks:
-            if others:
-                self._ignore_diagonal(column, block)
-            bounds = self._bounds - _SLACK
-            if column == 0 and block.shape[1] > top:
-                at = block.shape[1] - top
-                bounds = np.maximum(bounds, np.partition(block, at, axis=1)[:, at, None] - 2 * _SLACK)
-            hits = np.flatnonzero(block >= bounds)
-            cosines = self._left.exact(self._right, self._row, column, (len(block), block.shape[1]), hits)
-            reached = cosines >= self._least
-            hits, cosines = hits[reached], cosines[reached]
-            self._hits.append((hits // block.shape[1], hits % block.shape[1] + column, cosines))
-            self._size += len(hits)
-            if self._size > self._columns.size // 2:
-                self._merge()
-        self._merge()
-
-    def _ignore_diagonal(self, column: int, block: Block) -> None:
-        rows = np.arange(max(self._row, column), min(self._row + block.shape[0], column + block.shape[1]))
-        block[rows - self._row, rows - column] = _IGNORED
-
-    def _merge(self) -> None:
-        """Merge the hits into the neighbours found so far, keeping the best of each row."""
-        old = np.nonzero(self._columns >= 0)
-        self._hits.append((old[0], self._columns[old].astype(np.int64), self._cosines[old]))
-        rows, columns, cosines = (np.concatenate(arrays) for arrays in zip(*self._hits, strict=True))
-        order = np.lexsort((columns, -cosines, rows))
-        rows, columns, cosines = rows[order], columns[order], cosines[order]
-        rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
-        kept = rank < self._columns.shape[1]
-        self._columns[rows[kept], rank[kept]] = columns[kept]
-        self._cosines[rows[kept], rank[kept]] = cosines[kept]
-        self._bounds = np.maximum(self._cosines[:, -1:], self._least).astype(np.float32)
-        self._hits.clear()
-        self._size = 0

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.blocks import UNWATCHED, Neighbours, Watch, nearest_neighbours
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, Watch
+from mcp_server_embeddings.vectors.neighbours import Neighbours, nearest_neighbours
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
 Costs = NDArray[np.int64]

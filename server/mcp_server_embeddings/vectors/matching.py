@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server_embeddings.vectors.blocks import UNWATCHED, Pairs, Watch, nearest_neighbours, pairs_above
+from mcp_server_embeddings.vectors.blocks import UNWATCHED, Pairs, Watch, pairs_above
+from mcp_server_embeddings.vectors.neighbours import nearest_neighbours
 from mcp_server_embeddings.vectors.scores import Scores, Vectors, scores
 
 _TOLERANCE = 1e-6
