@@ -27,7 +27,7 @@ from mcp_server_embeddings.reading.limits import ReadingLimits
 from mcp_server_embeddings.reading.parsing import is_isolated, parse_documents
 from mcp_server_embeddings.reading.tables import read_table
 from mcp_server_embeddings.relay.session_state import SessionState
-from mcp_server_embeddings.tools import coercion
+from mcp_server_embeddings.tools import coercion, example_arguments
 from mcp_server_embeddings.tools.collection_file import read_records
 from test_tables import sheet, xlsx
 
@@ -79,7 +79,7 @@ def arguments(data: bytes) -> None:
     for value in values:
         for coerce in (
             *(coercion.coerce_texts, coercion.coerce_strings, coercion.coerce_ids, coercion.coerce_labels),
-            *(coercion.coerce_object, coercion.coerce_objects, coercion.coerce_examples),
+            *(coercion.coerce_object, coercion.coerce_objects, example_arguments.coerce_examples),
         ):
             with contextlib.suppress(EmbeddingsError):
                 coerce("texts", value)
