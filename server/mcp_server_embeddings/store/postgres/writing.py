@@ -12,6 +12,8 @@ from mcp_server_embeddings.store.postgres.nearest import index_vectors, vectors_
 from mcp_server_embeddings.store.records import NewDocument, passage_text
 from mcp_server_embeddings.store.sql.writing import DocumentWriter, Incoming, attributes
 
+_COLUMN_TYPES = {"metadata": "text", "file": "bigint"}
+
 
 class PostgresWriter(DocumentWriter[Connection]):
     """Writes documents by ``COPY``."""
@@ -99,6 +101,19 @@ class PostgresWriter(DocumentWriter[Connection]):
         if self._record.chunks < chunks:
             index_vectors(self._database, self._record, chunks)
         return chunks
+
+    def _set_column(self, column: str, values: Mapping[int, object]) -> None:
+        """Set a column of documents by one statement, in less than half the time of one for each row."""
+        kind = _COLUMN_TYPES[column]
+        self._database.execute(
+            f"UPDATE documents SET {column} = new.value FROM unnest(?::bigint[], ?::{kind}[]) AS new (row, value) "
+            "WHERE documents.row = new.row",
+            (list(values), list(values.values())),
+        )
+
+    def _delete_from(self, table: str, column: str, values: Sequence[object]) -> None:
+        """Delete rows by an array, which is faster than a list of placeholders."""
+        self._database.execute(f"DELETE FROM {table} WHERE {column} = ANY(?)", (list(values),))
 
     def _keys(self, table: str, count: int) -> list[int]:
         """Return new keys, ascending."""
