@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from mcp_server_embeddings.errors import CollectionError, StorageError
+from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.store.matching import best_matches
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
@@ -127,12 +127,12 @@ class SqliteCollection(SqlCollection[Connection]):
         return snapshot.means(database, chunks[:, 0], chunks[:, 2], starts, places)
 
     def put(self, documents: Sequence[NewDocument]) -> PutResult:
-        result = super().put(documents)
-        if result.added or result.updated:
-            # Whatever fails now, the documents are stored.
-            with suppress(CollectionError, StorageError), self._database.reading() as database:
-                if self._current(database).chunks >= 2 * self._segments.rows:
-                    self._segments.extend(database, self.record.key)
+        with self._database.writing() as database:
+            result = self._writer(database).put(documents)
+            chunks = self._current(database).chunks
+        if chunks >= 2 * self._segments.rows and (result.added or result.updated):
+            with suppress(StorageError), self._database.reading() as database:  # the documents are stored anyway
+                self._segments.extend(database, self.record.key)
         return result
 
 
