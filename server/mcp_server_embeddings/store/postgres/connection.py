@@ -77,6 +77,11 @@ class Connection:
         """Run a statement once for each row of values, without waiting between them."""
         self.raw.cursor().executemany(_psycopg_sql(sql), parameters)
 
+    def conditions_in(self, values: Sequence[object]) -> Iterator[tuple[str, Sequence[object]]]:
+        """Yield one condition, with an array: many placeholders take longer to parse and to plan."""
+        if values:
+            yield "= ANY(?)", (list(values),)
+
 
 @lru_cache(1_000)
 def _psycopg_sql(sql: str) -> bytes:

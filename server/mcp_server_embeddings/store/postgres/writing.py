@@ -111,10 +111,6 @@ class PostgresWriter(DocumentWriter[Connection]):
             (list(values), list(values.values())),
         )
 
-    def _delete_from(self, table: str, column: str, values: Sequence[object]) -> None:
-        """Delete rows by an array, which is faster than a list of placeholders."""
-        self._database.execute(f"DELETE FROM {table} WHERE {column} = ANY(?)", (list(values),))
-
     def _keys(self, table: str, count: int) -> list[int]:
         """Return new keys, ascending."""
         query = f"SELECT nextval(pg_get_serial_sequence('{table}', 'row')) FROM generate_series(1, ?)"

@@ -10,7 +10,6 @@ from dataclasses import fields
 from typing import Any, Generic, TypeVar
 
 from mcp_server_embeddings.errors import CollectionError
-from mcp_server_embeddings.sqlite import query_batches
 from mcp_server_embeddings.store.protocol import Collection, confirmed
 from mcp_server_embeddings.store.records import (
     Batch,
@@ -97,8 +96,8 @@ class SqlCollection(Collection, Generic[C]):
         with self._reading() as database:
             found = {
                 chunk.key: chunk
-                for marks, batch in query_batches(keys)
-                for chunk in _read_chunks(database, f"c.row IN ({marks})", batch)
+                for condition, given in database.conditions_in(keys)
+                for chunk in _read_chunks(database, f"c.row {condition}", given)
             }
         return [found[key] for key in keys if key in found]
 

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from mcp_server_embeddings.sqlite import query_batches
-
 
 class Cursor(Protocol):
     """The result of a query."""
@@ -29,18 +27,27 @@ class Connection(Protocol):
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> object:
         """Run a statement once for each row of values."""
 
+    def conditions_in(self, values: Sequence[object], /) -> Iterator[tuple[str, Sequence[object]]]:
+        """Yield SQL conditions that together find all values, such as ``IN (?, ?)``, and the parameters of each."""
+
 
 def select_in(database: Connection, query: str, values: Sequence[object], *parameters: object) -> Iterator[Any]:
     """Yield the rows of a query with ``IN (...)``, run as often as the number of values needs.
 
     Args:
         database: A connection.
-        query: SQL whose last placeholder is ``(...)``.
+        query: SQL whose last placeholder is ``IN (...)``.
         values: The values in place of it.
         parameters: The values of the placeholders before it.
     """
-    for marks, batch in query_batches(values):
-        yield from database.execute(query.replace("(...)", f"({marks})"), (*parameters, *batch))
+    for condition, given in database.conditions_in(values):
+        yield from database.execute(query.replace("IN (...)", condition), (*parameters, *given))
+
+
+def execute_in(database: Connection, statement: str, values: Sequence[object]) -> None:
+    """Run a statement with ``IN (...)`` that returns no rows; see ``select_in``."""
+    for condition, given in database.conditions_in(values):
+        database.execute(statement.replace("IN (...)", condition), given)
 
 
 C_co = TypeVar("C_co", bound=Connection, covariant=True)

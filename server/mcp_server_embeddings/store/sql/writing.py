@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mcp_server_embeddings.errors import CollectionError
-from mcp_server_embeddings.sqlite import query_batches
 from mcp_server_embeddings.store.records import (
     CollectionRecord,
     NewDocument,
@@ -19,7 +18,7 @@ from mcp_server_embeddings.store.records import (
     digest,
     passage_text,
 )
-from mcp_server_embeddings.store.sql.connection import Connection, select_in
+from mcp_server_embeddings.store.sql.connection import Connection, execute_in, select_in
 
 C = TypeVar("C", bound=Connection)
 
@@ -201,8 +200,7 @@ class DocumentWriter(ABC, Generic[C]):
         for key, document in group.items():
             stored, text = found.get(key), document.text
             digests = [digest(passage_text(chunk.heading, text[chunk.start : chunk.stop])) for chunk in document.chunks]
-            kept = stored is not None and document.metadata is None
-            metadata = stored.metadata if stored and kept else as_json(document.metadata or {})
+            metadata = stored.metadata if stored and document.metadata is None else as_json(document.metadata or {})
             incoming.append(Incoming(self._storable(document), digest(text), digests, metadata, stored))
         return incoming
 
@@ -231,7 +229,7 @@ class DocumentWriter(ABC, Generic[C]):
 
     def _replace_attributes(self, rows: Sequence[int]) -> None:
         """Replace what filters compare, after the metadata or the file of documents changed."""
-        self._delete_from("attributes", "document", rows)
+        execute_in(self._database, "DELETE FROM attributes WHERE document IN (...)", rows)
         query = (
             "SELECT documents.row, metadata, coalesce(path, '') FROM documents LEFT JOIN files ON file = files.row "
             "WHERE documents.row IN (...)"
@@ -241,17 +239,14 @@ class DocumentWriter(ABC, Generic[C]):
     def _delete_rows(self, rows: Sequence[int]) -> None:
         """Delete the rows of documents in the tables that all databases have."""
         for table, column in (("chunks", "document"), ("attributes", "document"), ("documents", "row")):
-            self._delete_from(table, column, rows)
-
-    def _delete_from(self, table: str, column: str, values: Sequence[object]) -> None:
-        for marks, batch in query_batches(values):
-            self._database.execute(f"DELETE FROM {table} WHERE {column} IN ({marks})", batch)
+            execute_in(self._database, f"DELETE FROM {table} WHERE {column} IN (...)", rows)
 
     def _forget_unused(self, files: Iterable[int | None]) -> None:
         """Remove the records of files that have no documents left."""
-        for marks, batch in query_batches([file for file in files if file is not None]):
-            condition = f"row IN ({marks}) AND NOT EXISTS (SELECT 1 FROM documents WHERE file = files.row)"
-            self._database.execute(f"DELETE FROM files WHERE {condition}", batch)
+        statement = (
+            "DELETE FROM files WHERE row IN (...) AND NOT EXISTS (SELECT 1 FROM documents WHERE file = files.row)"
+        )
+        execute_in(self._database, statement, [file for file in files if file is not None])
 
 
 def _check_chunks(documents: Iterable[Incoming]) -> None:

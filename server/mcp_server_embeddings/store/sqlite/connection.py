@@ -2,14 +2,14 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from mcp_server_embeddings.errors import StorageError
 from mcp_server_embeddings.private import create_database
-from mcp_server_embeddings.sqlite import ClosingConnection, connect, error_code, open_database
+from mcp_server_embeddings.sqlite import ClosingConnection, connect, error_code, open_database, query_batches
 from mcp_server_embeddings.store.sqlite.schema import PAGE_BYTES, migrate, read_version
 
 BUSY_SECONDS = 30.0
@@ -49,6 +49,10 @@ class Connection(ClosingConnection):
     index: Inode = None
     reusable = True
     generation = 0
+
+    def conditions_in(self, values: Sequence[object]) -> Iterator[tuple[str, Sequence[object]]]:
+        """Yield a condition for each batch of values, because the number of parameters is limited."""
+        return ((f"IN ({marks})", batch) for marks, batch in query_batches(values))
 
     def place(self) -> Place:
         """Compare the open files with those at the path. ``stat`` opens nothing, so it releases no locks."""

@@ -1,6 +1,5 @@
 """The vectors of a collection in memory, kept in sync with the file."""
 
-import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ class Snapshot:
     alive: NDArray[np.bool_]
 
     def nearest(
-        self, database: sqlite3.Connection, vectors: Vectors, k: int, selected: NDArray[np.int64] | None
+        self, database: Connection, vectors: Vectors, k: int, selected: NDArray[np.int64] | None
     ) -> list[Nearest]:
         """Return the chunks nearest each vector, ties by row.
 
@@ -73,7 +72,7 @@ class Snapshot:
         return found
 
     def compared(
-        self, database: sqlite3.Connection, near: Candidates, rows: NDArray[np.int64], vector: Vector, k: int
+        self, database: Connection, near: Candidates, rows: NDArray[np.int64], vector: Vector, k: int
     ) -> tuple[NDArray[np.int64], Vectors, Scores]:
         """Compare candidates by their exact vectors: the ``k`` of the highest bounds, then those not ruled out by them.
 
@@ -105,7 +104,7 @@ class Snapshot:
             np.concatenate([exact, exact_cosines(others, vector)]),
         )
 
-    def units(self, database: sqlite3.Connection, rows: NDArray[np.int64]) -> Vectors:
+    def units(self, database: Connection, rows: NDArray[np.int64]) -> Vectors:
         """Return the unit vectors of chunks, shape ``(n, d)``; those of segments are read from the database."""
         units = np.empty((len(rows), self.vectors.shape[1]), np.float32)
         for start in range(0, len(rows), ROWS_PER_READ):  # in blocks: reading makes copies
@@ -117,7 +116,7 @@ class Snapshot:
 
     def means(
         self,
-        database: sqlite3.Connection,
+        database: Connection,
         chunks: NDArray[np.int64],
         weights: NDArray[np.int64],
         starts: NDArray[np.int64],
@@ -227,11 +226,11 @@ class Matrix:
         rest = slice(np.searchsorted(self._rows[: self._count], _last_row(segments), side="right"), self._count)
         self._set_arrays(self._rows[rest].copy(), self._vectors[rest].copy(), self._alive[rest].copy())
 
-    def _refreshed_segments(self, database: sqlite3.Connection, record: CollectionRecord) -> tuple[Segment, ...]:
+    def _refreshed_segments(self, database: Connection, record: CollectionRecord) -> tuple[Segment, ...]:
         """Return the segments with the chunks that are left in a transaction."""
         return tuple(segment.refreshed(database, record.key) for segment in self._segments)
 
-    def _append(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
+    def _append(self, database: Connection, record: CollectionRecord) -> None:
         last = int(self._rows[self._count - 1]) if self._count else _last_row(self._segments)
         # The exact size when a collection is first read; some room to grow afterwards.
         expected = record.chunks - sum(segment.count for segment in self._segments)
@@ -245,14 +244,14 @@ class Matrix:
         alive[: len(self._alive)] = self._alive
         self._alive = alive
 
-    def _still_stored(self, database: sqlite3.Connection, record: CollectionRecord) -> NDArray[np.bool_]:
+    def _still_stored(self, database: Connection, record: CollectionRecord) -> NDArray[np.bool_]:
         """Tell which of the rows outside segments still have chunks."""
         query = "SELECT row FROM chunks WHERE collection = ? AND row > ? ORDER BY row"
         found = database.execute(query, (record.key, _last_row(self._segments)))
         left = np.fromiter((row for (row,) in found), np.int64)
         return np.isin(self._rows[: self._count], left, assume_unique=True)
 
-    def _apply_removals(self, database: sqlite3.Connection, record: CollectionRecord) -> None:
+    def _apply_removals(self, database: Connection, record: CollectionRecord) -> None:
         """Apply removals."""
         self._segments = tuple(self._files.compacted(database, record.key, self._refreshed_segments(database, record)))
         alive = self._still_stored(database, record) if self._count else self._alive

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mcp_server_embeddings.errors import CollectionError
 from mcp_server_embeddings.store.sql.connection import select_in
+from mcp_server_embeddings.store.sqlite.connection import Connection
 from mcp_server_embeddings.vectors.scores import Vectors, unit_rows
 
 ROWS_PER_READ = 10_000
@@ -17,7 +18,7 @@ _DENSE = 4
 """If at least one in so many rows of a range is wanted, the whole range is read."""
 
 
-def vectors_of(database: sqlite3.Connection, keys: NDArray[np.int64], dimensions: int) -> Vectors:
+def vectors_of(database: Connection, keys: NDArray[np.int64], dimensions: int) -> Vectors:
     """Return the vectors of chunks as the model produced them, shape ``(n, d)``, in the order of the keys.
 
     Raises:
@@ -31,7 +32,7 @@ def vectors_of(database: sqlite3.Connection, keys: NDArray[np.int64], dimensions
     return found
 
 
-def _block(database: sqlite3.Connection, keys: NDArray[np.int64], dimensions: int) -> Vectors:
+def _block(database: Connection, keys: NDArray[np.int64], dimensions: int) -> Vectors:
     """Return the vectors of ascending keys."""
     first, last = int(keys[0]), int(keys[-1])
     if last - first < _DENSE * len(keys):
